@@ -1,0 +1,78 @@
+# Needs Python 3.11 or 3.12 and make, nothing else. PYTHON=... names the Python, VENV=... the
+# folder of the environment, ARGS=... what is passed on to the sweep or to pytest.
+
+VENV ?= .venv
+PYTHON ?=
+ARGS ?=
+
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+STAMP := $(VENV)/.installed
+PREFLIGHT := tools/preflight.py
+
+# torch's CUDA libraries are large files: a slow line needs more than uv's 30 seconds.
+export UV_HTTP_TIMEOUT ?= 300
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types lock ui clean install
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; \
+	do printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+demo: install ## install what is missing, then run the default sweep (adapter capacity)
+	@$(BIN)/python $(PREFLIGHT) run --venv "$(VENV)" --python "$(PYTHON)"
+	$(BIN)/python sweeps/adapter_capacity.py $(ARGS)
+
+test: install ## install what is missing, then run the tests
+	@$(BIN)/python $(PREFLIGHT) run --venv "$(VENV)" --python "$(PYTHON)"
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: install ## ruff: rules, import walls, format
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+
+types: install ## mypy --strict
+	$(BIN)/python -m mypy
+
+lock: $(UV) ## resolve requirements.lock anew (ARGS=--upgrade for newer versions)
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --custom-compile-command "make lock" --group dev \
+	  pyproject.toml -o requirements.lock $(ARGS) > /dev/null
+
+ui: install ## open the MLflow UI on the results
+	@case "$${MLFLOW_TRACKING_URI:=sqlite:///mlflow.db}" in \
+	http*) echo "the results are at $$MLFLOW_TRACKING_URI" ;; \
+	*) exec $(BIN)/python -m mlflow ui --backend-store-uri "$$MLFLOW_TRACKING_URI" $(ARGS) ;; \
+	esac
+
+clean: ## remove caches and build outputs; the environment and the results stay
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './.venv*' -not -path './$(VENV)/*' -prune \
+	  -exec rm -rf {} +
+
+install: $(STAMP) ## build the environment from requirements.lock
+
+# Every package, hatchling and uv too, comes from the lock with its hash; the project itself is
+# then built in place, offline.
+$(STAMP): pyproject.toml requirements.lock | $(UV)
+	@$(BIN)/python $(PREFLIGHT) install --venv "$(VENV)" --python "$(PYTHON)" > /dev/null
+	$(UV) pip install --python $(BIN)/python --require-hashes -r requirements.lock
+	$(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation --offline --editable .
+	@touch $@
+
+# Whichever Python runs can check the preconditions; the check names the one to build with.
+$(UV):
+	@for any in "$(PYTHON)" python3 python3.12 python3.11 python; do \
+	  "$$any" -c 'import sys; sys.exit(sys.version_info < (3, 8))' 2> /dev/null && break; any=; \
+	done; \
+	if [ -z "$$any" ]; then \
+	  echo "no Python runs here; Python 3.11 or 3.12 is needed;" \
+	    "install one, or point to it: make PYTHON=/path/to/python3.12" >&2; exit 2; \
+	fi; \
+	python=$$("$$any" $(PREFLIGHT) install --venv "$(VENV)" --python "$(PYTHON)") || exit 2; \
+	set -ex; \
+	test -x $(BIN)/python || "$$python" -m venv $(VENV); \
+	$(BIN)/python -m pip --version > /dev/null 2>&1 || $(BIN)/python -m ensurepip; \
+	sed -n '/^uv==/,/^    # via/p' requirements.lock > $(VENV)/uv.lock; \
+	$(BIN)/python -m pip install --quiet --require-hashes -r $(VENV)/uv.lock

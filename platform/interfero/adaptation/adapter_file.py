@@ -1,0 +1,70 @@
+"""Adapter files: what was trained, and which source codec it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from interfero.adaptation.catalogue import find_method
+from interfero.adaptation.method import AdaptedCodec
+from interfero.codecs.codec import Codec, state_hash
+from interfero.errors import AdapterError, ConfigError, StorageError
+from interfero.storage import load_tensors, save_tensors
+
+FORMAT = "interfero-adapter-1"
+
+
+def save_adapter(
+    adapted: AdaptedCodec, path: Path, *, method: str, adapter_size: int, record: Mapping[str, Any]
+) -> None:
+    """Write an adapter file.
+
+    Args:
+        adapted: Trained, its tables refreshed.
+        path: Where to write.
+        method: Its method's name.
+        adapter_size: In the method's unit.
+        record: How it was trained (domain, lambda, steps, ...); kept as metadata.
+    """
+    state = adapted.adapter_state()
+    metadata = {
+        "format": FORMAT,
+        "method": method,
+        "adapter_size": adapter_size,
+        "source_hash": adapted.source_hash,
+        "adapter_hash": state_hash(state.items()),
+        "record": dict(record),
+    }
+    save_tensors(path, state, metadata)
+
+
+def load_adapter(path: Path, source: Codec) -> tuple[AdaptedCodec, dict[str, Any]]:
+    """Put an adapter on its source codec.
+
+    Returns:
+        The adapted codec in target mode, ready to code, and the file's metadata.
+
+    Raises:
+        AdapterError: the file is damaged, or was trained on another source codec.
+    """
+    try:
+        state, metadata = load_tensors(path)
+    except StorageError as error:
+        raise AdapterError(str(error)) from error
+    if metadata.get("format") != FORMAT:
+        raise AdapterError(f"{path} is not an adapter file (format {metadata.get('format')!r})")
+    if metadata["source_hash"] != source.weights_hash:
+        raise AdapterError(
+            f"{path} was trained on source codec {metadata['source_hash']}, this is "
+            f"{source.weights_hash} ({source.name}): load the codec it belongs to"
+        )
+    if metadata["adapter_hash"] != state_hash(state.items()):
+        raise AdapterError(f"{path} is damaged: its content does not match its hash")
+    try:
+        method = find_method(metadata["method"])
+    except ConfigError as error:
+        raise AdapterError(f"{path}: {error}") from error
+    adapted = method.build(source, int(metadata["adapter_size"]), init_seed=0)
+    adapted.load_adapter_state(state)
+    return adapted.eval().requires_grad_(False), metadata

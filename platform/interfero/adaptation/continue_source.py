@@ -1,0 +1,19 @@
+"""The control: fine-tuning on the source domain itself, never on the target.
+
+What it changes on source images is not interference but unfinished training; it belongs in every sweep.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from interfero.adaptation.finetune import Finetune
+from interfero.adaptation.method import TrainsOn
+
+
+class ContinueSource(Finetune):
+    """Fine-tuning that goes on with the source domain."""
+
+    name: ClassVar[str] = "continue_source"
+    paper: ClassVar[str] = "control"
+    trains_on: ClassVar[TrainsOn] = "source"

@@ -1,0 +1,136 @@
+"""Block-triangular layers: custom channels read source channels, source channels never read custom ones.
+
+A custom chain runs beside a chain of source layers. Layer by layer it sees what the source layer saw,
+concatenated with its own channels, and writes custom channels only. Source activations therefore
+depend on no custom parameter: they need no gradient, and all members of a pack can share them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from compressai.layers import GDN
+from compressai.ops.parametrizers import NonNegativeParametrizer
+from torch import Tensor, nn
+
+from interfero.errors import CodecError
+
+Activations = tuple[Tensor, ...]
+"""Input of every layer of a source chain, in order."""
+
+
+def walk(chain: nn.Sequential, x_BCHW: Tensor) -> tuple[Activations, Tensor]:
+    """Run a source chain and keep each layer's input; the output is that of `chain(x)`, bit for bit."""
+    inputs = []
+    for layer in chain:
+        inputs.append(x_BCHW)
+        x_BCHW = layer(x_BCHW)
+    return tuple(inputs), x_BCHW
+
+
+class OneWayGDN(nn.Module):
+    """GDN of custom channels, normalised by source and custom channels together.
+
+    `y_i = x_i / sqrt(beta_i + sum_j gamma_ij * x_j**2)` (Balle et al., arXiv:1511.06281), i over
+    custom channels, j over source and custom ones. It starts without any source term.
+    """
+
+    def __init__(self, num_source: int, num_custom: int, *, inverse: bool) -> None:
+        """Start like CompressAI's GDN: beta 1, gamma 0.1 on the custom diagonal."""
+        super().__init__()
+        self.inverse = inverse
+        self.beta_reparam = NonNegativeParametrizer(minimum=1e-6)
+        self.beta = nn.Parameter(self.beta_reparam.init(torch.ones(num_custom)))
+        self.gamma_reparam = NonNegativeParametrizer()
+        gamma = torch.cat([torch.zeros(num_custom, num_source), 0.1 * torch.eye(num_custom)], dim=1)
+        self.gamma = nn.Parameter(self.gamma_reparam.init(gamma))
+
+    def forward(self, source_BCHW: Tensor, custom_BCHW: Tensor) -> Tensor:
+        """(batch, custom, H, W), normalised."""
+        both = torch.cat([source_BCHW, custom_BCHW], dim=1)
+        gamma = self.gamma_reparam(self.gamma)[:, :, None, None]
+        norm = nn.functional.conv2d(both.square(), gamma, self.beta_reparam(self.beta))
+        return custom_BCHW * (torch.sqrt(norm) if self.inverse else torch.rsqrt(norm))
+
+
+class OneWayChain(nn.Module):
+    """Custom channels beside a chain of convolutions, transposed convolutions, GDN and ReLUs."""
+
+    def __init__(
+        self,
+        source: nn.Sequential,
+        *,
+        num_custom: int,
+        custom_in: int,
+        custom_out: int,
+        zero_head: bool = False,
+    ) -> None:
+        """Mirror `source`.
+
+        Args:
+            source: The chain to run beside.
+            num_custom: Custom channels of inner layers.
+            custom_in: Custom channels that come with the chain's input.
+            custom_out: Channels the last layer writes.
+            zero_head: Start the last layer at zero, so that it adds nothing yet.
+
+        Raises:
+            CodecError: a layer of `source` has no one-way form.
+        """
+        super().__init__()
+        convolutions = [i for i, m in enumerate(source) if _is_convolution(m)]
+        layers: list[nn.Module] = []
+        present = custom_in
+        for i, layer in enumerate(source):
+            if _is_convolution(layer):
+                after = custom_out if i == convolutions[-1] else num_custom
+                layers.append(_one_way_convolution(layer, present, after))
+                present = after
+            elif isinstance(layer, GDN):
+                layers.append(OneWayGDN(layer.beta.numel(), present, inverse=layer.inverse))
+            elif isinstance(layer, nn.ReLU | nn.LeakyReLU):
+                slope = getattr(layer, "negative_slope", 0.0)
+                layers.append(nn.LeakyReLU(slope))
+            else:
+                raise CodecError(
+                    f"layer {i} ({type(layer).__name__}) has no one-way form: cawf adapts codecs "
+                    "made of convolutions, transposed convolutions, GDN and ReLU"
+                )
+        self.layers = nn.ModuleList(layers)
+        if zero_head:
+            head = self.layers[convolutions[-1]]
+            for parameter in head.parameters():
+                nn.init.zeros_(parameter)
+
+    def forward(self, activations: Sequence[Tensor], custom_BCHW: Tensor | None) -> Tensor:
+        """Run the custom chain.
+
+        Args:
+            activations: Input of each source layer (see `walk`).
+            custom_BCHW: Custom channels of the chain's input; None if it has none.
+        """
+        x = custom_BCHW
+        for layer, source in zip(self.layers, activations, strict=True):
+            if isinstance(layer, OneWayGDN):
+                assert x is not None
+                x = layer(source, x)
+            elif isinstance(layer, nn.LeakyReLU):
+                assert x is not None
+                x = layer(x)
+            else:
+                x = layer(source if x is None else torch.cat([source, x], dim=1))
+        assert x is not None
+        return x
+
+
+def _is_convolution(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+
+
+def _one_way_convolution(layer: nn.Module, custom_in: int, custom_out: int) -> nn.Module:
+    assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+    common = (layer.in_channels + custom_in, custom_out, layer.kernel_size, layer.stride)
+    if isinstance(layer, nn.ConvTranspose2d):
+        return nn.ConvTranspose2d(*common, layer.padding, layer.output_padding)  # type: ignore[arg-type]
+    return nn.Conv2d(*common, layer.padding)  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""Tables, fits and reports from records, never from a live cluster."""

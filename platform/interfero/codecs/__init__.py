@@ -1,0 +1,1 @@
+"""Source codecs: loading, bitstream container, classical codecs, rate-distortion evaluation."""

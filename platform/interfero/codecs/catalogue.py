@@ -1,0 +1,120 @@
+"""One call for every source codec: bundled, from a file or folder, or from CompressAI's zoo."""
+
+from __future__ import annotations
+
+import os
+import urllib.error
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from compressai.zoo import image as zoo
+from compressai.zoo.pretrained import load_pretrained
+
+from interfero.codecs.checkpoint import read_codec, save_codec
+from interfero.codecs.codec import ARCHITECTURES, Codec, Shape, build_model
+from interfero.errors import CodecError, nearest
+from interfero.storage import load_tensors
+
+BUNDLED_FOLDER = Path(__file__).parent / "weights"
+ZOO_PREFIX = "compressai:"
+ZOO_LAMBDAS = (0.0018, 0.0035, 0.0067, 0.0130, 0.0250, 0.0483, 0.0932, 0.1800)
+"""Lambda of CompressAI's qualities 1 to 8 (mse)."""
+
+
+def bundled_names() -> tuple[str, ...]:
+    """Names of the codecs that come with the project."""
+    return tuple(sorted(p.name for p in BUNDLED_FOLDER.glob("*") if p.is_dir()))
+
+
+def available_lambdas(source: str) -> tuple[float, ...]:
+    """The lambdas a source has weights for, ascending.
+
+    Raises:
+        CodecError: unknown source.
+    """
+    if source.startswith(ZOO_PREFIX):
+        _zoo_architecture(source)
+        return ZOO_LAMBDAS
+    return tuple(sorted(_files(source)))
+
+
+def load_codec(source: str, rd_lambda: float) -> Codec:
+    """A source codec, ready to code.
+
+    Args:
+        source: A bundled name (`mbt2018-mean`), a codec file, a folder of codec files, or
+            `compressai:NAME` for CompressAI's own weights (downloaded once, checksum verified).
+        rd_lambda: The lambda it was trained for.
+
+    Raises:
+        CodecError: unknown source or lambda, a damaged file, or a failed download.
+    """
+    known = available_lambdas(source)
+    matching = [value for value in known if abs(value - rd_lambda) < 1e-9]
+    if not matching:
+        raise CodecError(
+            f"source codec {source!r} has no weights for lambda {rd_lambda:g}; "
+            f"known: {', '.join(f'{v:g}' for v in known)}"
+        )
+    if source.startswith(ZOO_PREFIX):
+        return _load_zoo(source, ZOO_LAMBDAS.index(matching[0]) + 1)
+    return read_codec(_files(source)[matching[0]], f"{Path(source).name}@{matching[0]:g}")
+
+
+def _files(source: str) -> Mapping[float, Path]:
+    """Codec files by lambda."""
+    bundled = BUNDLED_FOLDER / source
+    path = bundled if source in bundled_names() else Path(source)
+    if path.is_file():
+        return {_lambda_of(path): path}
+    files = {_lambda_of(p): p for p in sorted(path.glob("*.safetensors"))} if path.is_dir() else {}
+    if not files:
+        raise CodecError(
+            f"unknown source codec {source!r}: no bundled codec, codec file or folder of codec "
+            f"files has that name; {nearest(source, bundled_names())}, or {ZOO_PREFIX}NAME"
+        )
+    return files
+
+
+def _lambda_of(path: Path) -> float:
+    _, metadata = load_tensors(path)
+    if "rd_lambda" not in metadata:
+        raise CodecError(f"{path} is not a codec file: it names no lambda")
+    return float(metadata["rd_lambda"])
+
+
+def _zoo_architecture(source: str) -> str:
+    name = source.removeprefix(ZOO_PREFIX)
+    if name not in ARCHITECTURES:
+        raise CodecError(f"unknown zoo codec {source!r}: {nearest(name, ARCHITECTURES)}")
+    return name
+
+
+def _load_zoo(source: str, quality: int) -> Codec:
+    """Download, verify and freeze once; later calls read the frozen file."""
+    name = _zoo_architecture(source)
+    cache = Path(os.environ.get("INTERFERO_CACHE", Path.home() / ".cache" / "interfero"))
+    path = cache / "compressai" / f"{name}-{quality}.safetensors"
+    label = f"{source}@{ZOO_LAMBDAS[quality - 1]:g}"
+    if path.exists():
+        return read_codec(path, label)
+    url = zoo.model_urls[name]["mse"][quality]
+    try:
+        # The file name carries the start of its SHA-256, which `check_hash` compares.
+        state = torch.hub.load_state_dict_from_url(
+            url, progress=False, check_hash=True, weights_only=True, map_location="cpu"
+        )
+    except (urllib.error.URLError, OSError, RuntimeError) as error:
+        raise CodecError(
+            f"{source} could not be downloaded from {url} ({error}): check the network, or use a "
+            f"bundled codec ({', '.join(bundled_names())}) or a file"
+        ) from error
+    shape = Shape(name, *zoo.cfgs[name][quality])
+    model = build_model(shape)
+    model.load_state_dict(load_pretrained(state))
+    model.update(force=True)
+    # Zoo weights stay in single precision: rounding them would make another codec.
+    codec = Codec(shape, ZOO_LAMBDAS[quality - 1], label, model.eval(), {"origin": url})
+    save_codec(codec, path, half_precision=False)
+    return codec

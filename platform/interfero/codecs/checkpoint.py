@@ -1,0 +1,112 @@
+"""Codec files: half-precision safetensors, entropy tables frozen with the weights they belong to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from compressai.models import CompressionModel
+from torch import Tensor
+
+from interfero.codecs.codec import Codec, Shape, build_model
+from interfero.errors import CodecError, StorageError
+from interfero.storage import load_tensors, save_tensors
+
+FORMAT = "interfero-codec-1"
+
+
+def freeze_codec(
+    model: CompressionModel, shape: Shape, rd_lambda: float, name: str, card: dict[str, Any]
+) -> Codec:
+    """Round to half precision, then compute the tables, then never touch them again.
+
+    The order matters: half-precision weights change the tables, and tables computed elsewhere from
+    the same weights may differ in their last counts, which would break old bitstreams.
+    """
+    rounded = build_model(shape)
+    copy_parameters(model, rounded)
+    _round_to_half(rounded)
+    rounded.update(force=True, update_quantiles=True)
+    # The bisection leaves full-precision quantiles; what is stored must be what the tables used.
+    _round_to_half(rounded)
+    rounded.update(force=True)
+    return Codec(shape, rd_lambda, name, rounded.eval(), card)
+
+
+def copy_parameters(source: CompressionModel, target: CompressionModel) -> None:
+    """Copy every parameter, and no entropy table, from one model to another of the same shape.
+
+    Raises:
+        CodecError: the models differ in shape.
+    """
+    given, wanted = dict(source.named_parameters()), dict(target.named_parameters())
+    different = [n for n in wanted if n not in given or given[n].shape != wanted[n].shape]
+    if different or len(given) != len(wanted):
+        raise CodecError(f"weights do not belong to this shape, for example {different[:1]}")
+    with torch.no_grad():
+        for name, value in wanted.items():
+            value.copy_(given[name])
+
+
+def _round_to_half(model: CompressionModel) -> None:
+    with torch.no_grad():
+        for value in model.parameters():
+            value.copy_(value.half().float())
+
+
+def save_codec(codec: Codec, path: Path, *, half_precision: bool = True) -> None:
+    """Write a codec file: weights in half precision, tables as integers, the card as metadata.
+
+    `half_precision=False` keeps weights that were not rounded by `freeze_codec` as they are.
+    """
+    parameters = {n for n, _ in codec.model.named_parameters()} if half_precision else set()
+    tensors = {
+        key: value.half() if key in parameters else value
+        for key, value in codec.model.state_dict().items()
+    }
+    metadata = {
+        "format": FORMAT,
+        "architecture": codec.shape.architecture,
+        "num_channels": codec.shape.num_channels,
+        "num_latents": codec.shape.num_latents,
+        "rd_lambda": codec.rd_lambda,
+        "weights_hash": codec.weights_hash,
+        "table_hash": codec.table_hash,
+        "card": codec.card,
+    }
+    save_tensors(path, tensors, metadata)
+
+
+def read_codec(path: Path, name: str) -> Codec:
+    """Read a codec file and verify its weights and tables against the hashes it carries.
+
+    Raises:
+        CodecError: the file is missing, damaged, or no codec.
+    """
+    try:
+        tensors, metadata = load_tensors(path)
+    except StorageError as error:
+        raise CodecError(str(error)) from error
+    if metadata.get("format") != FORMAT:
+        raise CodecError(f"{path} is not a codec file (format {metadata.get('format')!r})")
+    try:
+        codec = _rebuild(tensors, metadata, name)
+        hashes = metadata["weights_hash"], metadata["table_hash"]
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise CodecError(f"{path} is damaged: it describes no codec ({error!r})") from error
+    if (codec.weights_hash, codec.table_hash) != hashes:
+        raise CodecError(f"{path} is damaged: its content does not match its hash; fetch it again")
+    return codec
+
+
+def _rebuild(tensors: dict[str, Tensor], metadata: dict[str, Any], name: str) -> Codec:
+    shape = Shape(
+        metadata["architecture"], int(metadata["num_channels"]), int(metadata["num_latents"])
+    )
+    model = build_model(shape)
+    # Widening half precision is exact; the tables come as they are.
+    state = {k: v.float() if v.dtype == torch.float16 else v for k, v in tensors.items()}
+    model.load_state_dict(state)
+    model.eval().requires_grad_(False)
+    return Codec(shape, float(metadata["rd_lambda"]), name, model, metadata["card"])

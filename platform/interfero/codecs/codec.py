@@ -1,0 +1,138 @@
+"""A source codec: a CompressAI model, the lambda it was trained for, and hashes of what defines it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from compressai.entropy_models import EntropyBottleneck, GaussianConditional
+from compressai.models import CompressionModel, MeanScaleHyperprior
+from torch import Tensor, nn
+
+from interfero.errors import CodecError, nearest
+
+Architecture = Callable[..., CompressionModel]
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "mbt2018-mean": MeanScaleHyperprior,
+}
+"""Architecture name to class."""
+
+TABLE_BUFFERS = ("_quantized_cdf", "_offset", "_cdf_length", "scale_table")
+"""Buffers of an entropy model that are part of the bitstream format."""
+
+STRIDE = 64
+"""Images are padded to a multiple of this many pixels: four halvings and two in the hyperprior."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What has to be known to build a codec's modules."""
+
+    architecture: str
+    num_channels: int
+    """N, channels of the transforms."""
+    num_latents: int
+    """M, channels of the latent."""
+
+
+@dataclass
+class Codec:
+    """A codec with frozen entropy tables, ready to code."""
+
+    shape: Shape
+    rd_lambda: float
+    """Weight of the distortion it was trained for: bits per pixel per unit of MSE (0-255)."""
+    name: str
+    model: CompressionModel = field(repr=False)
+    card: dict[str, Any] = field(default_factory=dict, repr=False)
+    """How it was trained; carried in the file's metadata."""
+
+    @property
+    def weights_hash(self) -> str:
+        """Content hash of every parameter and table, byte for byte."""
+        return state_hash(self.model.state_dict().items())
+
+    @property
+    def table_hash(self) -> str:
+        """Content hash of the entropy tables alone: the bitstream format."""
+        return table_hash(self.model)
+
+    @property
+    def num_params(self) -> int:
+        """Parameters of the rate-distortion loss; quantiles do not count."""
+        return sum(p.numel() for p in rd_parameters(self.model))
+
+
+def build_model(shape: Shape) -> CompressionModel:
+    """The untrained model of a shape.
+
+    Raises:
+        CodecError: unknown architecture.
+    """
+    if shape.architecture not in ARCHITECTURES:
+        raise CodecError(
+            f"unknown architecture {shape.architecture!r}: "
+            f"{nearest(shape.architecture, ARCHITECTURES)}"
+        )
+    return ARCHITECTURES[shape.architecture](N=shape.num_channels, M=shape.num_latents)
+
+
+def rd_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Parameters the rate-distortion loss trains; quantiles have their own loss and optimiser."""
+    return [p for n, p in model.named_parameters() if not n.endswith(".quantiles")]
+
+
+def quantile_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Quantiles of the entropy bottlenecks, trained by `aux_loss` alone."""
+    return [p for n, p in model.named_parameters() if n.endswith(".quantiles")]
+
+
+def quantile_loss(model: nn.Module) -> Tensor:
+    """CompressAI's `aux_loss`: how far the quantiles are from where they should be."""
+    losses = [m.loss() for m in model.modules() if isinstance(m, EntropyBottleneck)]
+    return torch.stack(losses).sum()
+
+
+def entropy_tables(model: nn.Module) -> dict[str, Tensor]:
+    """Every entropy-coding table below `model`, by state-dict name."""
+    tables = {}
+    for prefix, module in model.named_modules():
+        if isinstance(module, EntropyBottleneck | GaussianConditional):
+            for buffer in TABLE_BUFFERS:
+                if hasattr(module, buffer):
+                    tables[f"{prefix}.{buffer}"] = getattr(module, buffer)
+    return tables
+
+
+def load_state(model: CompressionModel, state: Mapping[str, Tensor]) -> None:
+    """Replace every parameter and table of `model`.
+
+    CompressAI resizes table buffers only while they are empty, so they are emptied first.
+
+    Raises:
+        KeyError, RuntimeError: names or shapes differ.
+    """
+    for module in model.modules():
+        for buffer in TABLE_BUFFERS:
+            if isinstance(getattr(module, buffer, None), Tensor):
+                setattr(module, buffer, getattr(module, buffer).new_empty(0))
+    model.load_state_dict(dict(state))
+
+
+def table_hash(model: nn.Module) -> str:
+    """Content hash of the entropy-coding tables below `model`."""
+    return state_hash(entropy_tables(model).items())
+
+
+def state_hash(named: Iterable[tuple[str, Tensor]]) -> str:
+    """Content hash of named tensors: names, dtypes, shapes and bytes."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(named):
+        data = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {data.dtype} {tuple(data.shape)}".encode())
+        digest.update(data.view(torch.uint8).numpy().tobytes() if data.numel() else b"")
+    return digest.hexdigest()

@@ -1,0 +1,225 @@
+"""Images to bitstreams and back, and what that costs, for source codecs and adapted ones alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from interfero.codecs.bitstream import (
+    ID_BYTES,
+    Stream,
+    coding_setting,
+    pad_to_stride,
+    parse_stream,
+    recorded_symbols,
+)
+from interfero.codecs.codec import STRIDE, Codec
+from interfero.domains.batches import image_tensor
+from interfero.domains.images import Sample, UInt8Array
+from interfero.errors import BitstreamError
+from interfero.metrics.rate_distortion import PEAK, estimated_bpp, psnr_db
+
+GREY = 128
+"""What an undecodable image counts as: a uniform grey picture."""
+
+
+class Coder(Protocol):
+    """What can code images: a source codec, or an adapted one in one of its modes."""
+
+    @property
+    def codec_id(self) -> bytes:
+        """Names the source codec in a header."""
+
+    @property
+    def adapter_id(self) -> bytes | None:
+        """Names the adapter in a header; None in source mode."""
+
+    @property
+    def model(self) -> nn.Module:
+        """Has `compress`, `decompress` and, called on a batch, likelihoods, as in CompressAI."""
+
+    @property
+    def roots(self) -> tuple[nn.Module, ...]:
+        """Modules that hold all its entropy models, each once."""
+
+
+@dataclass(frozen=True)
+class SourceCoder:
+    """The source codec as a coder."""
+
+    codec: Codec
+
+    @property
+    def codec_id(self) -> bytes:
+        """The first bytes of the hash of weights and tables."""
+        return codec_id(self.codec)
+
+    @property
+    def adapter_id(self) -> None:
+        """Source mode."""
+        return None
+
+    @property
+    def model(self) -> nn.Module:
+        """The CompressAI model."""
+        model: nn.Module = self.codec.model
+        return model
+
+    @property
+    def roots(self) -> tuple[nn.Module, ...]:
+        """The CompressAI model."""
+        return (self.codec.model,)
+
+
+def codec_id(codec: Codec) -> bytes:
+    """The bytes that name a source codec in a header."""
+    return bytes.fromhex(codec.weights_hash)[:ID_BYTES]
+
+
+@dataclass(frozen=True)
+class Coded:
+    """One coded image."""
+
+    data: bytes
+    symbols: tuple[tuple[int, ...], ...]
+    """Quantised latents in coding order."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One decoded image."""
+
+    pixels_HWC: UInt8Array
+    symbols: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """Rate and distortion of one image; the mean over images is what a domain reports."""
+
+    name: str
+    group: str
+    bpp: float
+    """8 x coded bytes / pixels before padding, header included."""
+    mse: float
+    """On 8-bit pixels."""
+
+    @property
+    def psnr_db(self) -> float:
+        """Of the 8-bit pixels."""
+        return psnr_db(self.mse)
+
+    def rd_loss(self, rd_lambda: float) -> float:
+        """`bpp + rd_lambda * mse`."""
+        return self.bpp + rd_lambda * self.mse
+
+
+def encode(coder: Coder, pixels_HWC: UInt8Array) -> Coded:
+    """Code one image to a container."""
+    height, width = pixels_HWC.shape[:2]
+    with coding_setting(), recorded_symbols(coder.roots) as symbols:
+        model: Any = coder.model
+        output = model.compress(pad_to_stride(image_tensor(pixels_HWC), STRIDE))
+    # The encoder decodes the hyperprior to see what the decoder will: that pass repeats symbols.
+    strings = tuple(batch[0] for batch in output["strings"])
+    stream = Stream(coder.codec_id, coder.adapter_id, width, height, strings)
+    return Coded(stream.pack(), _distinct(symbols))
+
+
+def decode(coder: Coder, data: bytes) -> Decoded:
+    """Decode one container.
+
+    Raises:
+        BitstreamError: it is damaged, or needs another codec or adapter.
+    """
+    stream = parse_stream(data)
+    if stream.codec_id != coder.codec_id:
+        raise BitstreamError(
+            f"bitstream needs source codec {stream.codec_id.hex()}, this one is "
+            f"{coder.codec_id.hex()}: load the codec it was made with"
+        )
+    if stream.adapter_id != coder.adapter_id:
+        raise BitstreamError(
+            f"bitstream needs adapter {_id(stream.adapter_id)}, loaded is {_id(coder.adapter_id)}"
+        )
+    return decode_unchecked(coder, stream)
+
+
+def decode_unchecked(coder: Coder, stream: Stream) -> Decoded:
+    """Decode a stream with whatever codec is given: what happens to old bitstreams.
+
+    Raises:
+        BitstreamError: the symbols lead to no picture at all.
+    """
+    height, width = stream.height, stream.width
+    shape = torch.Size((-(-height // STRIDE), -(-width // STRIDE)))
+    strings = [[s] for s in stream.strings]
+    with coding_setting(), recorded_symbols(coder.roots) as symbols:
+        model: Any = coder.model
+        try:
+            x_hat: Tensor = model.decompress(strings, shape)["x_hat"]
+        except (AssertionError, ValueError, IndexError, RuntimeError) as error:
+            raise BitstreamError(f"bitstream does not decode with this codec ({error})") from error
+    return Decoded(to_pixels(x_hat[0, :, :height, :width]), _distinct(symbols))
+
+
+def to_pixels(image_CHW: Tensor) -> UInt8Array:
+    """(3, H, W) in [0, 1] to (H, W, 3) uint8; what is no number becomes grey."""
+    grey = GREY / PEAK
+    finite = torch.nan_to_num(image_CHW.float(), nan=grey, posinf=1.0, neginf=0.0)
+    scaled = finite.clamp(0, 1).mul(PEAK).round().to(torch.uint8)
+    pixels: UInt8Array = scaled.permute(1, 2, 0).contiguous().numpy()
+    return pixels
+
+
+def pixel_mse(a_HWC: UInt8Array, b_HWC: UInt8Array) -> float:
+    """Mean squared error of two 8-bit images of one shape."""
+    return float(np.mean((a_HWC.astype(np.float64) - b_HWC.astype(np.float64)) ** 2))
+
+
+def score_coded(coder: Coder, sample: Sample) -> ImageScore:
+    """Code and decode one image, and measure both."""
+    coded = encode(coder, sample.pixels_HWC)
+    decoded = decode(coder, coded.data)
+    num_pixels = sample.pixels_HWC.shape[0] * sample.pixels_HWC.shape[1]
+    bpp = 8 * len(coded.data) / num_pixels
+    return ImageScore(
+        sample.name, sample.group, bpp, pixel_mse(decoded.pixels_HWC, sample.pixels_HWC)
+    )
+
+
+def score_estimated(coder: Coder, sample: Sample) -> ImageScore:
+    """Rate from the entropy model, distortion of the rounded latents; nothing is coded."""
+    height, width = sample.pixels_HWC.shape[:2]
+    with coding_setting():
+        output = coder.model(pad_to_stride(image_tensor(sample.pixels_HWC), STRIDE))
+        bpp = estimated_bpp(output["likelihoods"].values(), height * width).item()
+        pixels = to_pixels(output["x_hat"][0, :, :height, :width])
+    return ImageScore(sample.name, sample.group, bpp, pixel_mse(pixels, sample.pixels_HWC))
+
+
+def mean_score(scores: Sequence[ImageScore], rd_lambda: float) -> dict[str, float]:
+    """Means over images: `bpp`, `psnr_db`, `rd_loss`."""
+    count = len(scores)
+    return {
+        "bpp": sum(s.bpp for s in scores) / count,
+        "psnr_db": sum(s.psnr_db for s in scores) / count,
+        "rd_loss": sum(s.rd_loss(rd_lambda) for s in scores) / count,
+    }
+
+
+def _distinct(symbols: list[list[int]]) -> tuple[tuple[int, ...], ...]:
+    """Symbol lists in order, without the repeats of an encoder that decodes what it has coded."""
+    distinct: dict[tuple[int, ...], None] = {}
+    for values in symbols:
+        distinct.setdefault(tuple(values))
+    return tuple(distinct)
+
+
+def _id(identifier: bytes | None) -> str:
+    return "none (source mode)" if identifier is None else identifier.hex()

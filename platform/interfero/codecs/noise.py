@@ -1,0 +1,73 @@
+"""Quantisation noise that is a function of (seed, step, latent, sample), for any CompressAI codec.
+
+CompressAI draws its noise from the global generator, one draw a batch: adding two channels to a batch
+changes the first channels' noise. Here each entropy model's `quantize` is replaced for the time of a
+training step, so that packs, resumed runs and any number of workers see the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from compressai.entropy_models import EntropyBottleneck, EntropyModel
+from torch import Tensor, nn
+
+from interfero.randomness import Role, uniform_noise
+
+
+@dataclass(frozen=True)
+class NoiseKey:
+    """Names the noise of one training batch."""
+
+    seed: int
+    step: int
+    batch_size: int
+    role: Role = Role.BASE_NOISE
+    first_index: int = 0
+    """Index of the first sample in the global batch."""
+
+    def draw(self, shape_BCHW: tuple[int, ...], label: str) -> Tensor:
+        """(batch, channels, height, width) noise in [-0.5, 0.5)."""
+        return uniform_noise(
+            shape_BCHW,
+            seed=self.seed,
+            step=self.step,
+            role=self.role,
+            label=label,
+            first_index=self.first_index,
+        )
+
+
+@contextmanager
+def explicit_noise(model: nn.Module, key: NoiseKey) -> Iterator[None]:
+    """Make every entropy model below `model` take its training noise from `key`."""
+    patched = [(n, m) for n, m in model.named_modules() if isinstance(m, EntropyModel)]
+    for name, module in patched:
+        module.quantize = _quantizer(module, name, key)
+    try:
+        yield
+    finally:
+        for _, module in patched:
+            del module.quantize
+
+
+def _quantizer(module: EntropyModel, name: str, key: NoiseKey) -> Any:
+    original = type(module).quantize
+
+    def quantize(inputs: Tensor, mode: str, means: Tensor | None = None) -> Tensor:
+        if mode != "noise":
+            result: Tensor = original(module, inputs, mode, means)
+            return result
+        if isinstance(module, EntropyBottleneck):
+            # EntropyBottleneck.forward hands over (channels, 1, batch * height * width).
+            channels, _, flat = inputs.shape
+            noise = key.draw((key.batch_size, channels, flat // key.batch_size), name)
+            noise = noise.permute(1, 0, 2).reshape(inputs.shape)
+        else:
+            noise = key.draw(tuple(inputs.shape), name)
+        return inputs + noise.to(device=inputs.device, dtype=inputs.dtype)
+
+    return quantize

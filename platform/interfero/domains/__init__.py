@@ -1,0 +1,1 @@
+"""Domains: images, splits, nested subsets, ingestion, bundled samples."""

@@ -1,0 +1,105 @@
+"""From what a user types to a domain: `text`, `thing=FOLDER`, `thing=FILE.parquet`."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from pathlib import Path
+
+from interfero.domains.bundled import BUNDLED
+from interfero.domains.domain import Domain
+from interfero.domains.images import ImageRules
+from interfero.domains.ingest import load_folder, load_parquet
+from interfero.errors import DomainError, nearest
+
+DATA_VARIABLE = "INTERFERO_DATA"
+"""Environment variable: a folder whose subfolders are domains by name."""
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+
+def load_domain(spec: str, rules: ImageRules | None = None) -> Domain:
+    """The domain that a user names.
+
+    `NAME` is a bundled domain, or a folder of that name in $INTERFERO_DATA; a bundled name always
+    means the bundled domain. `NAME=PATH` is a folder of images, a Parquet file, a folder of
+    Parquet files, or a pattern such as `shards/*.parquet`.
+
+    Args:
+        spec: `NAME` or `NAME=PATH`.
+        rules: How files become images; bundled domains have their own.
+
+    Raises:
+        DomainError: no such name or path, a malformed name, or nothing usable there.
+    """
+    name, given, path = spec.partition("=")
+    if not _NAME.fullmatch(name) or name in (".", ".."):
+        raise DomainError(
+            f"domain {spec!r}: a name is made of letters, digits, `.`, `_` and `-`, found "
+            f"{name!r}; write NAME or NAME=PATH"
+        )
+    if given:
+        return _load_path(name, path, rules)
+    if name in BUNDLED:
+        return BUNDLED[name].load()
+    folders = _data_folders()
+    if name not in folders:
+        raise DomainError(
+            f"no domain is called {name!r}: {nearest(name, known_domains())}; or give a folder or "
+            f"a Parquet file as {name}=PATH"
+        )
+    return _load_path(name, str(folders[name]), rules)
+
+
+def known_domains() -> tuple[str, ...]:
+    """Every name that needs no path: the bundled ones, then the folders of $INTERFERO_DATA."""
+    return (*BUNDLED, *sorted(_data_folders().keys() - BUNDLED.keys()))
+
+
+def _data_folders() -> dict[str, Path]:
+    root = os.environ.get(DATA_VARIABLE, "")
+    if not root:
+        return {}
+    if not Path(root).is_dir():
+        raise DomainError(
+            f"{DATA_VARIABLE} is {root!r}, which is no folder; unset it, or set it to a folder "
+            "whose subfolders are domains"
+        )
+    return {p.name: p for p in sorted(Path(root).iterdir()) if p.is_dir() and p.name[0] != "."}
+
+
+def _load_path(name: str, given: str, rules: ImageRules | None) -> Domain:
+    if not given:
+        raise DomainError(f"domain {name!r}: the path is empty; write {name}=PATH")
+    path = Path(given).expanduser()
+    if path.is_dir():
+        shards = _shards(path)
+        return load_parquet(name, shards, rules) if shards else load_folder(name, path, rules)
+    if path.is_file():
+        if path.suffix.lower() != ".parquet":
+            raise DomainError(
+                f"domain {name!r}: {path} is neither a folder nor a .parquet file; give the "
+                "folder that holds the images"
+            )
+        return load_parquet(name, path, rules)
+    return load_parquet(name, _matches(name, path), rules)
+
+
+def _shards(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.glob("*.parquet") if p.is_file())
+
+
+def _matches(name: str, pattern: Path) -> list[Path]:
+    found = sorted(Path(p) for p in glob.glob(str(pattern)))  # noqa: PTH207 - absolute patterns
+    if not found:
+        raise DomainError(
+            f"domain {name!r}: there is no {pattern}; give a folder of images, a .parquet file or "
+            "a pattern of them that exists"
+        )
+    others = [p for p in found if p.suffix.lower() != ".parquet"]
+    if others:
+        raise DomainError(
+            f"domain {name!r}: the pattern {pattern} matches {others[0]}, which is no .parquet "
+            "file; patterns are for Parquet, images need their folder"
+        )
+    return found

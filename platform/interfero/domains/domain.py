@@ -1,0 +1,122 @@
+"""A domain: images, their splits, and nested subsets of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from interfero.domains.images import Sample
+from interfero.errors import DomainError
+from interfero.randomness import Role, seed_for
+
+VALIDATION_SHARE = 0.15
+MAX_VALIDATION = 12
+"""Validation images at most; choices need a ranking, not a third decimal."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """What one cell trains on and validates with."""
+
+    training: tuple[Sample, ...]
+    validation: tuple[Sample, ...]
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Images of one kind, split by source image into train and test."""
+
+    name: str
+    train: tuple[Sample, ...] = field(repr=False)
+    test: tuple[Sample, ...] = field(repr=False)
+    unit: str = "images"
+    """What one image is: `images`, or `crops` where several are cut from one picture."""
+    notes: tuple[str, ...] = ()
+    """Conversions and skips, a line each, with their counts."""
+
+    def __post_init__(self) -> None:
+        """Refuse a domain whose test images could have been trained on."""
+        shared = {s.group for s in self.train} & {s.group for s in self.test}
+        if shared:
+            raise DomainError(
+                f"domain {self.name!r}: {sorted(shared)[0]!r} is in train and in test; "
+                "move all images of one source image to one split"
+            )
+        if not self.train or not self.test:
+            raise DomainError(
+                f"domain {self.name!r} needs at least 1 train and 1 test image, found "
+                f"{len(self.train)} and {len(self.test)}"
+            )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Content hash of every image and of the splits; the name is no part of it."""
+        digest = hashlib.blake2b(digest_size=16)
+        for split, samples in (("train", self.train), ("test", self.test)):
+            rows = sorted(f"{split} {s.group} {s.name} {s.digest}" for s in samples)
+            digest.update("\n".join(rows).encode())
+        return digest.hexdigest()
+
+    @property
+    def max_images(self) -> int:
+        """The largest training subset: all training images outside validation."""
+        return len(self.split("all", data_seed=0).training)
+
+    def split(self, num_images: int | str, data_seed: int) -> Split:
+        """A nested training subset and the validation images that go with every subset.
+
+        The 5-image subset lies inside the 20-image one of the same seed. Validation images are
+        drawn by source image, lie outside every subset, and are the same for all counts.
+
+        Args:
+            num_images: Training images, or `all`.
+            data_seed: Draws the order.
+
+        Raises:
+            DomainError: more images asked for than there are.
+        """
+        validation_groups = self._validation_groups(data_seed)
+        validation = [s for s in self.train if s.group in validation_groups]
+        pool = [s for s in self.train if s.group not in validation_groups]
+        pool = _shuffled(pool, data_seed, Role.SUBSET)
+        count = len(pool) if num_images == "all" else int(num_images)
+        if not 1 <= count <= len(pool):
+            raise DomainError(
+                f"domain {self.name!r} has {len(pool)} training {self.unit} beside "
+                f"{len(validation)} for validation, asked for {count}: ask for 1 to {len(pool)}, "
+                "or `all`"
+            )
+        validation = _shuffled(validation, data_seed, Role.VALIDATION)[:MAX_VALIDATION]
+        return Split(tuple(pool[:count]), tuple(validation))
+
+    def _validation_groups(self, data_seed: int) -> frozenset[str]:
+        groups = sorted({s.group for s in self.train})
+        if len(groups) < 2:
+            raise DomainError(
+                f"domain {self.name!r} has 1 source image in train: validation needs a second one"
+            )
+        groups.sort(key=lambda g: seed_for(data_seed, 0, Role.VALIDATION, label=g))
+        chosen: set[str] = set()
+        wanted = max(1, round(VALIDATION_SHARE * len(self.train)))
+        for group in groups[: len(groups) - 1]:
+            if sum(s.group in chosen for s in self.train) >= min(wanted, MAX_VALIDATION):
+                break
+            chosen.add(group)
+        return frozenset(chosen)
+
+
+def _shuffled(samples: Iterable[Sample], seed: int, role: Role) -> list[Sample]:
+    """Order by a hash of content, so that the order of files in a folder never matters."""
+    return sorted(samples, key=lambda s: (seed_for(seed, 0, role, label=s.name + s.digest), s.name))
+
+
+def spread(samples: Sequence[Sample], count: int) -> tuple[Sample, ...]:
+    """At most `count` samples, taking each source image once before any twice."""
+    rank: dict[str, int] = {}
+    keyed: list[tuple[int, int, Sample]] = []
+    for sample in sorted(samples, key=lambda s: seed_for(0, 0, Role.SPLIT, label=s.name)):
+        rank[sample.group] = rank.get(sample.group, -1) + 1
+        keyed.append((rank[sample.group], len(keyed), sample))
+    return tuple(sample for _, _, sample in sorted(keyed, key=lambda k: k[:2])[:count])

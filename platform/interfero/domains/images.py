@@ -1,0 +1,147 @@
+"""Image files to 8-bit RGB: every conversion is counted, every refusal names its file."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from interfero.errors import DomainError
+
+UInt8Array = npt.NDArray[np.uint8]
+
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".avif"}
+)
+MIN_SIDE = 64
+"""Shortest side in pixels: one 64-pixel stride of a hyperprior."""
+MAX_SIDE = 1024
+"""Longer sides are cropped to their centre, so that one photograph cannot fill the memory."""
+_SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
+_CONVERTED = {
+    "L": "grey",
+    "1": "grey",
+    "LA": "grey",
+    "P": "palette",
+    "PA": "palette",
+    "RGBA": "RGBA",
+}
+
+
+class SkippedImageError(Exception):
+    """One image that cannot be used; a domain tolerates a few of them."""
+
+
+@dataclass(frozen=True)
+class ImageRules:
+    """How files become training images."""
+
+    halve_jpeg: bool = True
+    """Halve JPEGs whose shorter side allows it: their artefacts are not part of the picture."""
+    min_side: int = MIN_SIDE
+    max_side: int = MAX_SIDE
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One decoded image of a domain."""
+
+    name: str
+    """File name without folder, or the crop's name."""
+    group: str
+    """The photograph it was cut from; splits, validation and bootstrap keep groups whole."""
+    pixels_HWC: UInt8Array = field(repr=False)
+    """(height, width, 3), 0-255."""
+
+    @property
+    def digest(self) -> str:
+        """Content hash of the pixels and their shape."""
+        shape = str(self.pixels_HWC.shape).encode()
+        data = np.ascontiguousarray(self.pixels_HWC).data
+        return hashlib.blake2b(shape + bytes(data), digest_size=16).hexdigest()
+
+
+def decode_image(
+    data: bytes | Path, label: str, rules: ImageRules, counts: Counter[str]
+) -> UInt8Array:
+    """Decode one image to 8-bit RGB.
+
+    Args:
+        data: An encoded image, or the path of one.
+        label: The file's name, for errors.
+        rules: Halving and size limits.
+        counts: Conversions, counted in place.
+
+    Returns:
+        (height, width, 3) uint8.
+
+    Raises:
+        DomainError: the image has 16 bits a channel or is CMYK.
+        SkippedImageError: the image is corrupt, or its shorter side is under `rules.min_side`.
+    """
+    source: Any = io.BytesIO(data) if isinstance(data, bytes) else data
+    try:
+        with Image.open(source) as image:
+            _refuse(image, label)
+            rgb = _to_rgb(image, rules, counts)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise SkippedImageError(f"{label}: cannot be read ({error})") from error
+    if min(rgb.size) < rules.min_side:
+        raise SkippedImageError(
+            f"{label}: {rgb.width}x{rgb.height} is under {rules.min_side} pixels a side"
+        )
+    return np.asarray(_limit(rgb, rules, counts), dtype=np.uint8)
+
+
+def _refuse(image: Image.Image, label: str) -> None:
+    tiff_bits = getattr(image, "tag_v2", {}).get(258, (8,))
+    is_deep = image.mode in _SIXTEEN_BIT or max(np.atleast_1d(tiff_bits)) > 8
+    if is_deep or _is_narrowed(image):
+        raise DomainError(
+            f"{label} has more than 8 bits a channel (mode {image.mode}): convert it to 8-bit RGB "
+            "with a tone curve of your choice, interfero would have to guess one"
+        )
+    if image.mode in ("CMYK", "YCCK", "LAB"):
+        raise DomainError(
+            f"{label} is {image.mode}: convert it to 8-bit RGB with its colour profile first"
+        )
+
+
+def _is_narrowed(image: Image.Image) -> bool:
+    """Whether Pillow would quietly drop the lower bits: colour PNG and PPM of 16 bits a channel."""
+    arguments = [tile[3] for tile in getattr(image, "tile", ())]
+    if image.format == "PPM":
+        return any(isinstance(a, tuple) and int(a[1]) > 255 for a in arguments)
+    return image.format == "PNG" and any(";16" in str(a) for a in arguments)
+
+
+def _to_rgb(image: Image.Image, rules: ImageRules, counts: Counter[str]) -> Image.Image:
+    is_jpeg = image.format == "JPEG"
+    upright = ImageOps.exif_transpose(image)
+    if kind := _CONVERTED.get(upright.mode):
+        counts[f"{kind} converted to RGB"] += 1
+    if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
+        upright = upright.convert("RGBA")
+        white = Image.new("RGBA", upright.size, (255, 255, 255, 255))
+        upright = Image.alpha_composite(white, upright)
+    rgb = upright.convert("RGB")
+    if is_jpeg and rules.halve_jpeg and min(rgb.size) // 2 >= rules.min_side:
+        counts["JPEG halved"] += 1
+        rgb = rgb.resize((rgb.width // 2, rgb.height // 2), Image.Resampling.BOX)
+    return rgb
+
+
+def _limit(rgb: Image.Image, rules: ImageRules, counts: Counter[str]) -> Image.Image:
+    width, height = min(rgb.width, rules.max_side), min(rgb.height, rules.max_side)
+    if (width, height) == rgb.size:
+        return rgb
+    counts[f"cropped to {rules.max_side} pixels a side"] += 1
+    left, top = (rgb.width - width) // 2, (rgb.height - height) // 2
+    return rgb.crop((left, top, left + width, top + height))

@@ -1,0 +1,69 @@
+"""Screen content as domains: text pages, charts and program windows, drawn rather than collected.
+
+Screen content is rendered content, so these are what they claim to be, and there are as many
+independent images as anybody asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+from interfero.domains.domain import Domain
+from interfero.domains.images import Sample
+from interfero.domains.rendering.charts import draw_chart
+from interfero.domains.rendering.text import draw_page
+from interfero.domains.rendering.windows import draw_window
+from interfero.errors import DomainError
+from interfero.randomness import Role, numpy_generator
+
+SIDE = 256
+"""Width and height of every image in pixels."""
+NUM_TRAIN = 60
+NUM_TEST = 16
+
+Renderer = Callable[[np.random.Generator, int], Image.Image]
+"""From a generator and a side in pixels to a square RGB image."""
+
+
+def text(num_train: int = NUM_TRAIN, num_test: int = NUM_TEST) -> Domain:
+    """Text pages: books, papers, letters, lists and tables in several faces, sizes and papers."""
+    note = "text pages drawn with Pillow in the fonts of matplotlib (DejaVu, STIX)"
+    return render_domain("text", draw_page, note, num_train=num_train, num_test=num_test)
+
+
+def charts(num_train: int = NUM_TRAIN, num_test: int = NUM_TEST) -> Domain:
+    """Charts: curves, bars, clouds of points, heat maps, pies, in varied styles."""
+    note = "charts of invented numbers drawn with matplotlib's Agg renderer"
+    return render_domain("charts", draw_chart, note, num_train=num_train, num_test=num_test)
+
+
+def windows(num_train: int = NUM_TRAIN, num_test: int = NUM_TEST) -> Domain:
+    """Program windows: editors, file managers, dialogs, forms, mail, tables, terminals."""
+    note = "program windows drawn with Pillow in the fonts of matplotlib (DejaVu)"
+    return render_domain("windows", draw_window, note, num_train=num_train, num_test=num_test)
+
+
+def render_domain(name: str, draw: Renderer, note: str, *, num_train: int, num_test: int) -> Domain:
+    """A domain of rendered images; asking for more adds images and changes none.
+
+    Raises:
+        DomainError: fewer than 2 training images or 1 test image asked for.
+    """
+    if num_train < 2 or num_test < 1:
+        raise DomainError(
+            f"domain {name!r} needs at least 2 train images (validation takes one) and 1 test "
+            f"image, asked for {num_train} and {num_test}"
+        )
+    train = tuple(render_sample(name, draw, "train", i) for i in range(num_train))
+    test = tuple(render_sample(name, draw, "test", i) for i in range(num_test))
+    return Domain(name, train, test, notes=(note,))
+
+
+def render_sample(name: str, draw: Renderer, split: str, index: int) -> Sample:
+    """Image `index` of a split: a function of (name, split, index) alone."""
+    random = numpy_generator(0, 0, Role.RENDER, index, f"{name}/{split}")
+    label = f"{name}-{split}-{index:04d}"
+    return Sample(label, label, np.asarray(draw(random, SIDE), dtype=np.uint8))

@@ -1,0 +1,1 @@
+"""Drawing text pages, charts and program windows: each a function from a generator to an image."""

@@ -1,0 +1,194 @@
+"""Cells: what is trained, what identifies it, and what is kept of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import Field
+
+from interfero.config import Config
+
+KEY_LENGTH = 16
+"""Hexadecimal digits of a key: 64 bits."""
+
+
+class Block(Config):
+    """What is always gridded: a sampler never chooses it, it would pick the easy domain."""
+
+    domain: str
+    """Target domain."""
+    rd_lambda: float = Field(gt=0)
+    """Weight of distortion: bits per pixel per unit of MSE on the 0-255 scale."""
+    num_images: int = Field(gt=0)
+    """Target training images, `all` resolved."""
+    data_seed: int = Field(ge=0)
+    """Draws the subset, the crops and the noise."""
+
+
+class Hyperparameters(Config):
+    """What a sampler may choose inside a block, and the initialisation."""
+
+    method: str
+    """How the codec is adapted."""
+    adapter_size: int = Field(ge=0)
+    """In the method's own unit; 0 where the method has none."""
+    learning_rate: float = Field(gt=0)
+    """Peak learning rate of Adam."""
+    init_seed: int = Field(default=0, ge=0)
+    """Draws initial custom parameters."""
+
+
+class LoopConfig(Config):
+    """How every cell of a sweep is trained and measured."""
+
+    num_steps: int = Field(gt=0)
+    """Optimiser steps."""
+    batch_size: int = Field(default=8, gt=0)
+    """Crops a step, over all workers."""
+    crop_size: int = Field(default=128, ge=64, multiple_of=64)
+    """Side of a crop in pixels."""
+    warmup_share: float = Field(default=0.2, ge=0, lt=1)
+    """Share of the steps in which the learning rate rises; a cosine to zero follows."""
+    clip_norm: float = Field(default=1.0, gt=0)
+    """Gradient norm is clipped to this."""
+    precision: Literal["bfloat16", "float32"] = "float32"
+    """Of training; evaluation is always float32."""
+    max_source_images: int = Field(default=24, gt=0)
+    """Source test images that are coded."""
+    max_target_images: int = Field(default=24, gt=0)
+    """Target test images that are coded."""
+
+
+class Identity(Config):
+    """Content that a cell's numbers depend on."""
+
+    codec: str
+    """The source codec's name."""
+    codec_hash: str
+    """Of its weights and tables."""
+    table_hash: str
+    """Of its entropy tables alone."""
+    domain_hash: str
+    """Of the target domain's images and splits."""
+    source_domain: str
+    """The source domain's name."""
+    source_domain_hash: str
+    """Of its images and splits."""
+    loop_hash: str
+    """Of the training code's syntax tree, docstrings left out."""
+    versions: dict[str, str]
+    """Of the libraries that decide numbers."""
+
+
+class Cell(Config):
+    """One point of a sweep, resolved."""
+
+    block: Block
+    hyperparameters: Hyperparameters
+    loop: LoopConfig
+    identity: Identity
+
+    @property
+    def key(self) -> str:
+        """Content hash of everything the cell's numbers depend on."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=KEY_LENGTH // 2).hexdigest()
+
+    @property
+    def source_training_key(self) -> str:
+        """Content hash of what the trained parameters depend on if the target domain is never seen.
+
+        Cells of methods that train on the source domain alone share one training for all targets.
+        """
+        left_out = {"block": {"domain", "num_images"}, "identity": {"domain_hash"}}
+        value = self.model_dump(mode="json", exclude=left_out)
+        text = json.dumps(value, sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=KEY_LENGTH // 2).hexdigest()
+
+    @property
+    def params(self) -> dict[str, str | int | float]:
+        """What MLflow shows as parameters."""
+        return {
+            "codec": self.identity.codec,
+            **self.block.model_dump(),
+            **self.hyperparameters.model_dump(),
+            "num_steps": self.loop.num_steps,
+        }
+
+
+class ImageRow(Config):
+    """One test image before and after adaptation."""
+
+    role: Literal["target", "source", "source_unrouted"]
+    """Which test images, and through which mode."""
+    name: str
+    group: str
+    """The source image; a bootstrap draws these."""
+    bpp_before: float
+    psnr_db_before: float
+    rd_loss_before: float
+    bpp: float
+    psnr_db: float
+    rd_loss: float
+
+
+class CellRecord(Config):
+    """What is kept of a cell."""
+
+    key: str
+    params: dict[str, str | int | float]
+    """`Cell.params`."""
+    status: Literal["finished", "failed"]
+    metrics: dict[str, float] = Field(default_factory=dict)
+    """By MLflow name; never NaN or infinite."""
+    images: tuple[ImageRow, ...] = ()
+    curve: tuple[tuple[int, dict[str, float]], ...] = ()
+    """(step, training metrics), about a hundred points."""
+    adapter_file: str | None = None
+    """Relative to the sweep's folder."""
+    sample_file: str | None = None
+    """Reconstructions of one test image, relative to the sweep's folder."""
+    error: str | None = None
+    """Why it failed, with the step and the last finite loss."""
+    seconds: float = 0.0
+    """Training and evaluation, without waiting."""
+    started_at: float = 0.0
+    """Unix time in seconds."""
+    reused_from: str | None = None
+    """Name of the earlier sweep that computed it."""
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Refuse metrics that no table can hold."""
+        bad = [name for name, value in self.metrics.items() if not math.isfinite(value)]
+        if bad:
+            raise ValueError(f"metric {bad[0]!r} of cell {self.key} is not finite")
+
+
+class Pack(Config):
+    """Cells of one block that train together."""
+
+    cells: tuple[Cell, ...]
+
+    @property
+    def block(self) -> Block:
+        """The block all members share."""
+        return self.cells[0].block
+
+
+def make_packs(cells: Sequence[Cell], max_members: int) -> list[Pack]:
+    """Group cells of one block and method, at most `max_members` together, in order."""
+    groups: dict[str, list[Cell]] = {}
+    for cell in cells:
+        shared = (cell.block, cell.loop, cell.identity)
+        text = json.dumps([part.model_dump(mode="json") for part in shared])
+        text += cell.hyperparameters.method
+        groups.setdefault(text, []).append(cell)
+    packs = []
+    for members in groups.values():
+        for start in range(0, len(members), max_members):
+            packs.append(Pack(cells=tuple(members[start : start + max_members])))
+    return packs

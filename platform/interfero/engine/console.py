@@ -1,0 +1,90 @@
+"""Progress of a sweep on the terminal: cells done, running and failed, time left, best so far."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from interfero.engine.cells import CellRecord
+
+LOG_EVERY_SECONDS = 30.0
+
+
+class SweepProgress:
+    """One line that is redrawn on a terminal, and a line now and then in a log file."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        """Expect `total` cells."""
+        self.console = console
+        self.total = total
+        self.done = self.failed = self.running = 0
+        self.best: dict[str, CellRecord] = {}
+        self._started = time.monotonic()
+        self._logged = self._started
+        self._bar = Progress(
+            SpinnerColumn(),
+            BarColumn(bar_width=24),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task: TaskID = self._bar.add_task(self.line(), total=total)
+
+    def __enter__(self) -> SweepProgress:
+        """Start drawing."""
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop drawing."""
+        self._bar.stop()
+
+    def set_running(self, cells: int) -> None:
+        """How many cells are in training now."""
+        self.running = cells
+        self._draw()
+
+    def add(self, record: CellRecord) -> None:
+        """One more cell ended."""
+        self.done += 1
+        self.failed += record.status == "failed"
+        gain = record.metrics.get("val/rd_gain_percent")
+        domain = str(record.params["domain"])
+        best = self.best.get(domain)
+        if gain is not None and (best is None or gain > best.metrics["val/rd_gain_percent"]):
+            self.best[domain] = record
+        self._draw()
+
+    def line(self) -> str:
+        """The state in one line."""
+        parts = [f"{self.done}/{self.total} cells", f"{self.running} running"]
+        if self.failed:
+            parts.append(f"{self.failed} failed")
+        if self.done:
+            left = (time.monotonic() - self._started) / self.done * (self.total - self.done)
+            parts.append(f"about {left / 60:.0f} min left")
+        if self.best:
+            top = max(self.best.values(), key=lambda r: r.metrics["val/rd_gain_percent"])
+            gain = top.metrics["val/rd_gain_percent"]
+            parts.append(
+                f"best val gain {gain:+.1f} % ({top.params['method']} on {top.params['domain']})"
+            )
+        return ", ".join(parts)
+
+    def _draw(self) -> None:
+        self._bar.update(self._task, completed=self.done, description=self.line())
+        now = time.monotonic()
+        if not self.console.is_terminal and (
+            now - self._logged > LOG_EVERY_SECONDS or self.done == self.total
+        ):
+            self._logged = now
+            self.console.print(f"[{now - self._started:5.0f} s] {self.line()}", highlight=False)

@@ -1,0 +1,183 @@
+"""What a sweep script takes on its command line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from interfero.config import Config
+from interfero.errors import ConfigError
+
+Sampler = Literal["grid", "random", "tpe", "nsga2"]
+ALL_IMAGES = "all"
+
+
+class SweepOptions(Config):
+    """Options every sweep has."""
+
+    source: str = "mbt2018-mean"
+    """Source codec: a bundled NAME, a codec file, a folder of them, or compressai:NAME."""
+    domains: tuple[str, ...] = ()
+    """Target domains: bundled NAMEs, or NAME=PATH for a folder of images or a Parquet file."""
+    source_domain: str = "photos"
+    """Domain whose images may get worse: NAME or NAME=PATH."""
+    data_seeds: tuple[int, ...] = (0,)
+    """Seeds that draw training subsets, crops and noise."""
+    init_seeds: tuple[int, ...] = (0,)
+    """Seeds that draw initial custom parameters."""
+    num_steps: int = 200
+    """Optimiser steps a cell."""
+    sampler: Sampler = "grid"
+    """How hyperparameters are chosen inside each block."""
+    num_samples: int = 16
+    """Cells a block, for samplers other than grid."""
+    name: str | None = None
+    """Name of this sweep; by default made of its kind, the date and the time."""
+    storage: str = "interfero-storage"
+    """Folder that keeps records, adapters and figures."""
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Go on with the sweep called --name: what is finished is kept."""
+    reuse: bool = True
+    """Take over cells that an earlier sweep in the same storage has computed."""
+    packs: bool = True
+    """Train cells of one block together."""
+    max_failed: int = 0
+    """Failed cells that still let the command exit with 0."""
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the cells and a cost estimate; train nothing."""
+    smoke: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """The smallest honest run: few steps, few images, one size, one learning rate."""
+    accept_code_change: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Let --resume go on although the training code has changed."""
+    workers_per_trial: int = 1
+    """Processes that train one pack."""
+    cpus_per_trial: float = 1.0
+    """CPUs a pack takes; a pack uses as many threads."""
+    gpus_per_trial: float = 0.0
+    """GPUs a pack takes; fractions share one."""
+    max_concurrent: int = 0
+    """Packs at once; 0 is as many as the cluster has room for."""
+    address: str | None = None
+    """Address of a Ray cluster; by default this machine alone."""
+    halve_jpeg: bool = True
+    """Halve JPEG files in size, so that their artefacts do not pass for detail."""
+
+
+class AdaptationOptions(SweepOptions):
+    """Options of sweeps that adapt codecs."""
+
+    methods: tuple[str, ...] = ("finetune", "cawf", "continue_source")
+    """Ways to adapt."""
+    adapter_sizes: tuple[int, ...] = (1, 2, 4, 8)
+    """Adapter sizes, in each method's unit (channels); methods without one run once."""
+    num_images: tuple[str, ...] = (ALL_IMAGES,)
+    """Target training images: counts, or `all`."""
+    lambdas: tuple[float, ...] = (0.013,)
+    """Weights of distortion the source codec has been trained for: bits per pixel per unit of MSE."""
+    learning_rates: tuple[float, ...] = (3e-4, 1e-3)
+    """Grid of peak learning rates, or the ends of a sampler's range."""
+    attribute: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Also measure which part of the codec the forgetting comes from."""
+    batch_size: int = 8
+    """Crops a step."""
+    crop_size: int = 128
+    """Side of a training crop in pixels, a multiple of 64."""
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Of training; auto is bfloat16 where the processor has it. Evaluation is always float32."""
+    max_source_images: int = 24
+    """Source test images that are coded, at most."""
+    max_target_images: int = 24
+    """Target test images that are coded, at most."""
+
+
+def check_options(options: AdaptationOptions) -> None:
+    """Refuse what cannot be run, all problems at once, before anything is loaded.
+
+    Raises:
+        ConfigError: names each value, its rule and the remedy.
+    """
+    problems = [text for wrong, text in _rules(options) if wrong]
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _rules(o: AdaptationOptions) -> list[tuple[bool, str]]:
+    lists = {
+        "--domains": o.domains, "--methods": o.methods, "--lambdas": o.lambdas,
+        "--learning-rates": o.learning_rates, "--num-images": o.num_images,
+        "--adapter-sizes": o.adapter_sizes, "--data-seeds": o.data_seeds,
+        "--init-seeds": o.init_seeds,
+    }  # fmt: skip
+    positive = {
+        "--num-steps": o.num_steps, "--num-samples": o.num_samples, "--batch-size": o.batch_size,
+        "--cpus-per-trial": o.cpus_per_trial, "--workers-per-trial": o.workers_per_trial,
+        "--max-source-images": o.max_source_images, "--max-target-images": o.max_target_images,
+    }  # fmt: skip
+    not_negative = {
+        "--max-failed": o.max_failed, "--max-concurrent": o.max_concurrent,
+        "--gpus-per-trial": o.gpus_per_trial,
+    }  # fmt: skip
+    counts = [n for n in o.num_images if n != ALL_IMAGES and not (n.isdigit() and int(n) > 0)]
+    return [
+        *((not v, f"{k} is empty: name at least one") for k, v in lists.items()),
+        *((len(set(v)) < len(v), f"{k} names one value twice: {v}") for k, v in lists.items()),
+        *((v <= 0, f"{k} must be above 0, got {v}") for k, v in positive.items()),
+        *((v < 0, f"{k} must not be negative, got {v}") for k, v in not_negative.items()),
+        (any(v <= 0 for v in o.lambdas), f"--lambdas must be above 0, got {o.lambdas}"),
+        (
+            any(not 0 < v < 1 for v in o.learning_rates),
+            f"--learning-rates must lie between 0 and 1, got {o.learning_rates}",
+        ),
+        (
+            any(v < 1 for v in o.adapter_sizes),
+            f"--adapter-sizes must be 1 or more, got {o.adapter_sizes}",
+        ),
+        (any(v < 0 for v in (*o.data_seeds, *o.init_seeds)), "seeds must not be negative"),
+        (bool(counts), f"--num-images takes counts of 1 or more, or `all`, got {counts}"),
+        (
+            o.crop_size < 64 or o.crop_size % 64 != 0,
+            f"--crop-size must be a multiple of 64 pixels, got {o.crop_size}",
+        ),
+        (
+            o.name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", o.name),
+            f"--name may hold letters, digits, dots, dashes and underscores, got {o.name!r}",
+        ),
+        (o.resume and o.name is None, "--resume needs --name: say which sweep goes on"),
+        (
+            o.workers_per_trial > 1,
+            f"--workers-per-trial {o.workers_per_trial}: a pack is trained by one process in this "
+            "release; use 1, and more --max-concurrent for speed",
+        ),
+        (o.attribute, "--attribute is not available in this release: leave it out"),
+        (
+            "://" in o.storage,
+            f"--storage {o.storage!r}: this release keeps results in a folder; give its path",
+        ),
+    ]
+
+
+def smoke_options(options: AdaptationOptions) -> AdaptationOptions:
+    """The smallest honest run of the same options: everything happens, on little."""
+    return options.model_copy(
+        update={
+            "num_steps": min(options.num_steps, 10),
+            "adapter_sizes": options.adapter_sizes[:1],
+            "learning_rates": options.learning_rates[:1],
+            "lambdas": options.lambdas[:1],
+            "data_seeds": options.data_seeds[:1],
+            "init_seeds": options.init_seeds[:1],
+            "domains": options.domains[:1],
+            "num_images": options.num_images[:1],
+            "num_samples": min(options.num_samples, 3),
+            "max_source_images": min(options.max_source_images, 3),
+            "max_target_images": min(options.max_target_images, 3),
+        }
+    )
+
+
+def storage_folder(options: SweepOptions) -> Path:
+    """Where sweeps are kept."""
+    return Path(options.storage).expanduser()

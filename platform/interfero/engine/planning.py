@@ -1,0 +1,154 @@
+"""From options to a plan: what is loaded, which blocks there are, which cells each has."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from interfero.adaptation import find_method
+from interfero.codecs.catalogue import load_codec
+from interfero.codecs.codec import Codec
+from interfero.domains.catalogue import load_domain
+from interfero.domains.domain import Domain
+from interfero.domains.images import ImageRules
+from interfero.engine.cells import (
+    Block,
+    Cell,
+    Hyperparameters,
+    Identity,
+    LoopConfig,
+    Pack,
+    make_packs,
+)
+from interfero.engine.fingerprint import library_versions
+from interfero.engine.options import ALL_IMAGES, AdaptationOptions, check_options
+from interfero.errors import ConfigError
+
+MAX_PACK_MEMBERS = 8
+"""More members share more of the frozen source pass, but leave fewer packs to spread over workers."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep, resolved: nothing is left to decide but what a sampler may choose."""
+
+    options: AdaptationOptions
+    blocks: tuple[Block, ...]
+    codecs: dict[float, Codec]
+    """By lambda."""
+    domains: dict[str, Domain]
+    """Target domains by name."""
+    source_domain: Domain
+    loop: LoopConfig
+    loop_hash: str
+    cells: tuple[Cell, ...]
+    """The whole grid; empty where a sampler chooses."""
+
+    def cell(self, block: Block, hyperparameters: Hyperparameters) -> Cell:
+        """A cell of this sweep."""
+        codec = self.codecs[block.rd_lambda]
+        identity = Identity(
+            codec=codec.name,
+            codec_hash=codec.weights_hash,
+            table_hash=codec.table_hash,
+            domain_hash=self.domains[block.domain].fingerprint,
+            source_domain=self.source_domain.name,
+            source_domain_hash=self.source_domain.fingerprint,
+            loop_hash=self.loop_hash,
+            versions=library_versions(),
+        )
+        return Cell(block=block, hyperparameters=hyperparameters, loop=self.loop, identity=identity)
+
+    def packs(self, cells: Sequence[Cell]) -> list[Pack]:
+        """Cells grouped for training, the largest packs first: they would be waited for last."""
+        packs = make_packs(cells, MAX_PACK_MEMBERS if self.options.packs else 1)
+        return sorted(packs, key=lambda pack: -len(pack.cells))
+
+
+def make_plan(options: AdaptationOptions, loop_hash: str) -> Plan:
+    """Check everything that can be checked before training, and list the cells.
+
+    Raises:
+        ConfigError, DomainError, CodecError: names the value, the rule and the remedy.
+    """
+    check_options(options)
+    for name in options.methods:
+        find_method(name)
+    rules = ImageRules(halve_jpeg=options.halve_jpeg)
+    codecs = {value: load_codec(options.source, value) for value in options.lambdas}
+    targets = [load_domain(spec, rules) for spec in options.domains]
+    domains = {domain.name: domain for domain in targets}
+    if len(domains) < len(targets):
+        raise ConfigError(f"--domains names one domain twice: {[d.name for d in targets]}")
+    source_domain = load_domain(options.source_domain, rules)
+    blocks = tuple(_blocks(options, domains, source_domain))
+    plan = Plan(
+        options, blocks, codecs, domains, source_domain, _loop(options), loop_hash, cells=()
+    )
+    for codec in codecs.values():
+        for name in options.methods:
+            # Refused here, before training, where an architecture cannot be adapted.
+            find_method(name).build(codec, min(options.adapter_sizes), 0)
+    if options.sampler != "grid":
+        return plan
+    grid = grid_hyperparameters(options)
+    cells = tuple(plan.cell(block, point) for block in blocks for point in grid)
+    return Plan(**{**plan.__dict__, "cells": cells})
+
+
+def grid_hyperparameters(options: AdaptationOptions) -> list[Hyperparameters]:
+    """Methods x sizes x learning rates x initial seeds; methods without a size have one, 0."""
+    points = []
+    for name in options.methods:
+        sizes = options.adapter_sizes if find_method(name).size_unit else (0,)
+        for size, rate, seed in itertools.product(
+            sizes, options.learning_rates, options.init_seeds
+        ):
+            points.append(
+                Hyperparameters(method=name, adapter_size=size, learning_rate=rate, init_seed=seed)
+            )
+    return points
+
+
+def _blocks(
+    options: AdaptationOptions, domains: dict[str, Domain], source_domain: Domain
+) -> list[Block]:
+    blocks = []
+    for domain, value, count, seed in itertools.product(
+        domains.values(), options.lambdas, options.num_images, options.data_seeds
+    ):
+        source_domain.split("all", seed)
+        split = domain.split(ALL_IMAGES if count == ALL_IMAGES else int(count), seed)
+        block = Block(
+            domain=domain.name, rd_lambda=value, num_images=len(split.training), data_seed=seed
+        )
+        # `all` and the same number in figures are one block.
+        if block not in blocks:
+            blocks.append(block)
+    return blocks
+
+
+def _loop(options: AdaptationOptions) -> LoopConfig:
+    return LoopConfig(
+        num_steps=options.num_steps,
+        batch_size=options.batch_size,
+        crop_size=options.crop_size,
+        precision=resolve_precision(options.precision),
+        max_source_images=options.max_source_images,
+        max_target_images=options.max_target_images,
+    )
+
+
+def resolve_precision(
+    asked: Literal["auto", "bfloat16", "float32"],
+) -> Literal["bfloat16", "float32"]:
+    """What `auto` means on this machine: bfloat16 only where the processor computes it natively."""
+    if asked != "auto":
+        return asked
+    if torch.cuda.is_available():
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if torch.cpu.get_capabilities().get("avx512_bf16", False) else "float32"

@@ -1,0 +1,71 @@
+"""What a training loop sees of the machine it runs on. Loops take a `Worker` and never import Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from interfero.engine.cells import CellRecord, Pack
+
+Metrics = Mapping[str, float]
+
+
+class Worker(Protocol):
+    """One process of a training run."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where tensors of the loop live."""
+
+    @property
+    def rank(self) -> int:
+        """Index of this process, 0 to `world_size - 1`."""
+
+    @property
+    def world_size(self) -> int:
+        """Processes that share one global batch."""
+
+    @property
+    def folder(self) -> Path:
+        """Where this run keeps its checkpoint and what it makes; survives the process."""
+
+    def report(self, name: str, step: int, metrics: Metrics) -> None:
+        """Publish one point of the learning curve called `name`."""
+
+    def should_stop(self) -> bool:
+        """Whether the loop is asked to write a checkpoint and return."""
+
+
+@dataclass
+class LocalWorker:
+    """A worker in this process: for training by hand and for tests."""
+
+    folder: Path
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    rank: int = 0
+    world_size: int = 1
+    on_report: Callable[[str, int, Metrics], None] | None = None
+    stop_after: int | None = None
+    """Ask the loop to stop after this many reports; None never does."""
+    curve: list[tuple[str, int, dict[str, float]]] = field(default_factory=list)
+
+    def report(self, name: str, step: int, metrics: Metrics) -> None:
+        """Keep the point and hand it to `on_report`."""
+        self.curve.append((name, step, dict(metrics)))
+        if self.on_report is not None:
+            self.on_report(name, step, metrics)
+
+    def should_stop(self) -> bool:
+        """True once `stop_after` points were reported."""
+        return self.stop_after is not None and len(self.curve) >= self.stop_after
+
+
+class PackRunner(Protocol):
+    """What a trainable gives the engine: trains a pack, one record a cell."""
+
+    def __call__(self, pack: Pack, worker: Worker) -> Iterator[CellRecord]:
+        """Records in the order of the pack's cells."""

@@ -1,0 +1,46 @@
+"""Errors a user can act on: each message names the value, the rule and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InterferoError(Exception):
+    """Base of every error that is the caller's to mend; commands print it and exit with code 2."""
+
+
+class ConfigError(InterferoError):
+    """A setting, or a combination of settings, that cannot be run."""
+
+
+class DomainError(InterferoError):
+    """A folder, Parquet file or image that cannot serve as a domain."""
+
+
+class CodecError(InterferoError):
+    """A codec that cannot be found, loaded or adapted."""
+
+
+class BitstreamError(InterferoError):
+    """A coded image that is damaged, or that needs another codec or adapter."""
+
+
+class AdapterError(InterferoError):
+    """An adapter file that is damaged or belongs to another source codec."""
+
+
+class StorageError(InterferoError):
+    """A place that results cannot be written to or read from."""
+
+
+class TrackingError(InterferoError):
+    """A tracking server that does not answer."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The sentence that ends an unknown-name error: the nearest name, and all of them."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}known: {', '.join(names) or 'none'}"

@@ -1,0 +1,120 @@
+"""Bjøntegaard deltas (VCEG-M33) between two rate-distortion curves, and a curve read at a rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import bjontegaard
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+
+Curve = Sequence[tuple[float, float]]
+"""(bpp, PSNR in dB) pairs in any order, one a lambda or quality."""
+
+MIN_POINTS = 4
+"""Below four points the interpolation is a guess (VCEG-M33 fits a cubic to four)."""
+MIN_OVERLAP = 0.5
+"""Smallest share of the tested curve that the anchor must cover."""
+
+# Against the curve of 22 JPEG qualities on 133 photographs, curves of 4 of its points were off by
+# 0.27 % (worst 0.80 %) with pchip and by 0.28 % (0.92 %) with Akima. Pchip alone is monotone
+# wherever the points are, so that a curve read between them never overshoots.
+_METHOD = "pchip"
+
+
+@dataclass(frozen=True)
+class BjontegaardDelta:
+    """A mean difference of two curves, and how much of them it speaks for."""
+
+    value: float
+    """Percent of rate, or dB."""
+    overlap: float
+    """Share, 0 to 1, of the tested curve's range (of PSNR, or of log rate) the anchor covers."""
+
+
+def bd_rate_percent(anchor: Curve, tested: Curve) -> BjontegaardDelta:
+    """Mean difference in rate at equal PSNR, in percent of the anchor's; negative is better.
+
+    Args:
+        anchor: The curve compared with, such as JPEG's or the source codec's.
+        tested: The curve judged.
+
+    Raises:
+        ValueError: a curve has under `MIN_POINTS` points, its PSNR does not rise with its rate, or
+            the anchor covers less than `MIN_OVERLAP` of the tested curve's PSNR range.
+    """
+    a, t = _checked(anchor, "anchor"), _checked(tested, "tested")
+    overlap = _overlap(a[:, 1], t[:, 1], "PSNR range", "dB")
+    value = bjontegaard.bd_rate(
+        *a.T, *t.T, method=_METHOD, require_matching_points=False, min_overlap=0
+    )
+    return BjontegaardDelta(float(value), overlap)
+
+
+def bd_psnr_db(anchor: Curve, tested: Curve) -> BjontegaardDelta:
+    """Mean difference in PSNR at equal rate, in dB; positive is better.
+
+    Args:
+        anchor: The curve compared with.
+        tested: The curve judged.
+
+    Raises:
+        ValueError: as `bd_rate_percent`; the overlap is that of log rate.
+    """
+    a, t = _checked(anchor, "anchor"), _checked(tested, "tested")
+    overlap = _overlap(np.log10(a[:, 0]), np.log10(t[:, 0]), "rate range", "log10 bpp")
+    value = bjontegaard.bd_psnr(
+        *a.T, *t.T, method=_METHOD, require_matching_points=False, min_overlap=0
+    )
+    return BjontegaardDelta(float(value), overlap)
+
+
+def psnr_at_rate(curve: Curve, rate_bpp: float) -> float | None:
+    """PSNR in dB of a curve at one rate, interpolated over log rate; None outside the curve.
+
+    Raises:
+        ValueError: as `bd_rate_percent`.
+    """
+    points = _checked(curve, "interpolated")
+    if not points[0, 0] <= rate_bpp <= points[-1, 0]:
+        return None
+    return float(PchipInterpolator(np.log10(points[:, 0]), points[:, 1])(math.log10(rate_bpp)))
+
+
+def _checked(curve: Curve, role: str) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """(points, 2), by rising rate."""
+    if len(curve) < MIN_POINTS:
+        raise ValueError(
+            f"the {role} curve has {len(curve)} of the {MIN_POINTS} points it needs: add lambdas"
+        )
+    points = np.array(sorted(curve), dtype=np.float64)
+    if not np.isfinite(points).all() or points[0, 0] <= 0:
+        raise ValueError(f"the {role} curve needs positive rates and finite PSNR, got {points}")
+    for lower, upper in pairwise(points):
+        if not (upper > lower).all():
+            raise ValueError(
+                f"the {role} curve must rise in PSNR with its rate: {lower[0]:.4f} bpp has "
+                f"{lower[1]:.3f} dB, {upper[0]:.4f} bpp has {upper[1]:.3f} dB"
+            )
+    return points
+
+
+def _overlap(
+    anchor: np.ndarray[tuple[int], np.dtype[np.float64]],
+    tested: np.ndarray[tuple[int], np.dtype[np.float64]],
+    what: str,
+    unit: str,
+) -> float:
+    """Share of the tested range that the anchor covers; values rise."""
+    shared = min(anchor[-1], tested[-1]) - max(anchor[0], tested[0])
+    share = max(0.0, float(shared / (tested[-1] - tested[0])))
+    if share < MIN_OVERLAP:
+        raise ValueError(
+            f"the anchor covers {share:.0%} of the tested curve's {what}, at least "
+            f"{MIN_OVERLAP:.0%} is needed: anchor {anchor[0]:.2f} to {anchor[-1]:.2f} {unit}, "
+            f"tested {tested[0]:.2f} to {tested[-1]:.2f} {unit}"
+        )
+    return share

@@ -1,0 +1,85 @@
+"""Files that are either whole or absent, and states without pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from interfero.errors import StorageError
+
+_METADATA = "interfero"
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file that a reader sees whole or not at all, whatever dies in between.
+
+    Raises:
+        StorageError: the disk is full or the place is not writable.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be written ({error.strerror}): free the disk or choose another "
+            "--storage, then continue with --resume"
+        ) from error
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON atomically; NaN is refused, because readers differ on it."""
+    text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False)
+    write_atomic(path, text.encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        StorageError: the file is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{path} cannot be read as JSON ({error})") from error
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write a safetensors file whose metadata is one JSON object, atomically."""
+    whole = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    text = {_METADATA: json.dumps(dict(metadata), sort_keys=True, allow_nan=False)}
+    write_atomic(path, safetensors.torch.save(whole, text))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a safetensors file and its metadata.
+
+    Raises:
+        StorageError: the file is missing or damaged, or was not written by this project.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = json.loads((file.metadata() or {})[_METADATA])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
+        raise StorageError(
+            f"{path} is not a whole interfero safetensors file ({error!r}): fetch or train it again"
+        ) from error
+    return tensors, metadata

@@ -1,0 +1,1 @@
+"""MLflow records, written by the driver; only this package imports MLflow."""

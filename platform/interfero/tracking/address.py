@@ -1,0 +1,147 @@
+"""Where runs are tracked: the address, what of it may be shown, and whether anything answers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy
+from mlflow.exceptions import MlflowException
+from mlflow.store.db.db_types import DATABASE_ENGINES
+from mlflow.tracking.client import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
+
+from interfero.errors import TrackingError
+
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
+DEFAULT_URI = "sqlite:///mlflow.db"
+CHECK_S = 4
+"""A server that says nothing for so many seconds is not there."""
+
+_PATIENCE_LOCK = threading.RLock()
+_USER_INFO = re.compile(r"(?<=://)[^/\s]*@")
+_SECRET_QUERY = re.compile(r"([?&;][^=&\s]*(?:pass|pwd|token|secret|key)[^=&\s]*=)[^&\s]+", re.I)
+_TALKATIVE = ("alembic", "mlflow.store.db.utils")
+
+
+def tracking_uri(uri: str | None = None) -> str:
+    """The given address, else MLFLOW_TRACKING_URI, else a database in the working folder."""
+    return uri or os.environ.get(URI_VARIABLE) or DEFAULT_URI
+
+
+def masked(text: str, uri: str = "") -> str:
+    """A text without the user, password and tokens of the addresses in it.
+
+    Args:
+        text: An address, or a message that may quote one.
+        uri: The address whose credentials must not show, whatever characters they contain.
+    """
+    scheme, _, rest = uri.partition("://")
+    credentials, at, _ = rest.rpartition("@")
+    if at and not scheme.startswith("sqlite"):
+        text = text.replace(credentials + at, "***@")
+        password = credentials.partition(":")[2]
+        text = text.replace(password, "***") if password else text
+    return _SECRET_QUERY.sub(r"\1***", _USER_INFO.sub("***@", text))
+
+
+@contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """Bound each MLflow request made inside to so many seconds, and send it once.
+
+    MLflow repeats a request for minutes, and repeats `create run` too, whose first answer may just
+    be late. It reads these settings from the environment at each request, so one thread at a time
+    is let in.
+    """
+    wanted = {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(max(1, round(seconds))),
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    }
+    with _PATIENCE_LOCK:
+        before = {name: os.environ.get(name) for name in wanted}
+        os.environ.update(wanted)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence what MLflow tells about the tables it makes in a new database."""
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def is_database(uri: str) -> bool:
+    """Whether the address is a database's, which MLflow opens in this process."""
+    return uri.partition("://")[0].partition("+")[0] in DATABASE_ENGINES
+
+
+def unreachable(uri: str, reason: object) -> TrackingError:
+    """The error that names the address, what is wrong with it, and the remedies."""
+    text = masked(" ".join(str(reason).split()), uri)[:400]
+    return TrackingError(
+        f"the tracking server at {masked(uri, uri)} must answer before training starts; it does "
+        f"not: {text}. Start it, correct {URI_VARIABLE}, or unset that to write to {DEFAULT_URI} "
+        "in the working folder"
+    )
+
+
+def check_reachable(uri: str) -> None:
+    """Ask the server for something small, within a few seconds; nothing is written.
+
+    Raises:
+        TrackingError: nothing that MLflow can write to answers at this address.
+    """
+    try:
+        if is_database(uri):
+            _check_database(uri)
+        else:
+            with patience(CHECK_S):
+                MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+        # From None: the original message may show a password in a traceback.
+        raise unreachable(uri, error) from None
+
+
+def _check_database(uri: str) -> None:
+    """Connect once: MLflow itself would try ten times, over 100 seconds, to open a broken file."""
+    url = sqlalchemy.make_url(uri)
+    sqlite = url.get_backend_name() == "sqlite"
+    if sqlite:
+        _check_file(Path(url.database or ""))
+    timeout = "timeout" if sqlite or url.get_backend_name() == "mssql" else "connect_timeout"
+    engine = sqlalchemy.create_engine(
+        url, poolclass=sqlalchemy.NullPool, connect_args={timeout: CHECK_S}
+    )
+    with engine.connect() as connection:
+        # IMMEDIATE takes the write lock: read-only and locked files fail here, not at the end.
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if sqlite else "SELECT 1")
+
+
+def _check_file(path: Path) -> None:
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"the folder {folder} does not exist; make it")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name a file in it")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise PermissionError(f"{path} is not writable")

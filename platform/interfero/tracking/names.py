@@ -1,0 +1,54 @@
+"""What runs and their tags are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+KIND_TAG = "interfero.kind"
+"""`sweep` or `cell`."""
+SWEEP_TAG = "interfero.sweep"
+"""The sweep's name, on its parent run."""
+CELL_TAG = "interfero.cell"
+"""The cell's key, on its run."""
+REUSED_TAG = "interfero.reused_from"
+"""Name of the earlier sweep that computed the cell."""
+ERROR_TAG = "interfero.error"
+"""Why the cell failed; empty when a later attempt did not."""
+CURVE_TAG = "interfero.curve_step"
+"""Last step of the learning curve that was logged: nothing is logged twice after a resume."""
+RESUMED_TAG = "interfero.resumed_with"
+"""JSON: parameters and tags that were different when the sweep was last resumed."""
+PARENT_TAG = "mlflow.parentRunId"
+NOTE_TAG = "mlflow.note.content"
+
+
+def run_name(params: Mapping[str, str | int | float]) -> str:
+    """A cell's name, what tells cells apart first: names sort by domain, method and adapter size.
+
+        histology cawf-04 lr1e-03 n020 lambda0.0067 d0 i0
+
+    What a sweep's cells do not have is left out.
+    """
+    size = params.get("adapter_size")
+    method = str(params.get("method", ""))
+    parts = [
+        str(params.get("domain", "")),
+        str(params.get("configuration", "")),
+        f"{method}-{float(size):02.0f}" if method and size else method,
+        _labelled("lr", params.get("learning_rate"), "{:.1e}").replace(".0e", "e"),
+        _labelled("n", params.get("num_images"), "{:03.0f}"),
+        _labelled("lambda", params.get("rd_lambda"), "{:.4f}"),
+        _labelled("bpp", params.get("rate_bpp"), "{:.3f}"),
+        _labelled("d", params.get("data_seed"), "{:.0f}"),
+        _labelled("i", params.get("init_seed"), "{:.0f}"),
+    ]
+    return " ".join(part for part in parts if part) or "cell"
+
+
+def _labelled(label: str, value: str | float | None, form: str) -> str:
+    if value is None:
+        return ""
+    try:
+        return label + form.format(float(value))
+    except ValueError:  # a word, such as "original" for the rate of images that were not coded
+        return f"{label}-{value}"

@@ -1,0 +1,74 @@
+"""Writes to a tracking server as data: small, ordered, and harmless when delivered twice."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter
+
+from interfero.config import Config
+
+Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+
+MetricPoint = tuple[str, float, int, int]
+"""(name, value, Unix time in milliseconds, step)."""
+
+
+class EnsureRun(Config):
+    """Create a cell's run with its tags; one that exists and is not finished runs again."""
+
+    kind: Literal["run"] = "run"
+    key: str
+    """The cell's key."""
+    name: str
+    """What the user interface shows."""
+    tags: dict[str, str]
+    """Set when the run is created."""
+    time_ms: int
+    """Start, Unix time in milliseconds."""
+
+
+class LogBatch(Config):
+    """Metrics, parameters and tags, at most what one request of MLflow takes."""
+
+    # A diverging loss is in the curve as what it was.
+    model_config = ConfigDict(ser_json_inf_nan="constants")
+
+    kind: Literal["batch"] = "batch"
+    key: str | None
+    """The cell's key; None is the parent run."""
+    metrics: tuple[MetricPoint, ...] = ()
+    """Equal points are stored once."""
+    params: dict[str, str] = Field(default_factory=dict)
+    """Written once; MLflow refuses another value later."""
+    tags: dict[str, str] = Field(default_factory=dict)
+    """The last value stays."""
+
+
+class LogFile(Config):
+    """Copy a file to a run's artifacts; the file is read at delivery."""
+
+    kind: Literal["file"] = "file"
+    key: str | None
+    """The cell's key; None is the parent run."""
+    path: str
+    """Absolute."""
+    folder: str = ""
+    """Below the run's artifacts."""
+
+
+class SetStatus(Config):
+    """Say how a run stands."""
+
+    kind: Literal["status"] = "status"
+    key: str | None
+    """The cell's key; None is the parent run."""
+    status: Status
+    """As MLflow names it."""
+    time_ms: int
+    """End, Unix time in milliseconds; ignored while it runs."""
+
+
+Operation = EnsureRun | LogBatch | LogFile | SetStatus
+OPERATION: TypeAdapter[Operation] = TypeAdapter(Annotated[Operation, Field(discriminator="kind")])
+"""Reads operations from JSON."""

@@ -1,0 +1,48 @@
+"""Where a result comes from, as tags."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+
+LOCK_FILE = "requirements.lock"
+PACKAGES = ("torch", "compressai", "ray")
+_GIT_S = 5
+
+
+def provenance_tags() -> dict[str, str]:
+    """Commit, locked dependencies, versions and machine; what cannot be told is left out.
+
+    Nothing here is read from the environment, which may hold secrets.
+    """
+    tags = {"interfero.python": platform.python_version(), "interfero.host": platform.platform()}
+    for package in PACKAGES:
+        try:
+            tags[f"interfero.{package}"] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    here = Path(__file__).resolve()
+    if "site-packages" in here.parts:  # the repository around an environment is someone else's
+        return tags
+    lock = next((f for f in (p / LOCK_FILE for p in here.parents) if f.is_file()), None)
+    if lock is not None:
+        tags["interfero.lock_hash"] = hashlib.blake2b(lock.read_bytes(), digest_size=8).hexdigest()
+    commit = _git(here.parent, "rev-parse", "HEAD")
+    if commit:
+        dirty = "+dirty" if _git(here.parent, "status", "--porcelain") else ""
+        tags["interfero.git_commit"] = commit + dirty
+        tags["mlflow.source.git.commit"] = commit
+    return tags
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """What git prints, empty outside a repository or without git."""
+    command = ["git", "-C", str(folder), "--no-optional-locks", *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_GIT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,250 @@
+"""A sweep's runs on the tracking server: one parent, and one child a cell."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy
+from mlflow.entities import Metric, Param, Run, RunTag, ViewType
+from mlflow.exceptions import MlflowException
+from mlflow.tracking.client import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
+
+from interfero.tracking.address import is_database
+from interfero.tracking.names import (
+    CELL_TAG,
+    CURVE_TAG,
+    KIND_TAG,
+    PARENT_TAG,
+    RESUMED_TAG,
+    SWEEP_TAG,
+)
+from interfero.tracking.operations import EnsureRun, LogBatch, LogFile, Operation, SetStatus
+
+logger = logging.getLogger(__name__)
+
+SERVER_ERRORS = (MlflowException, SQLAlchemyError, OSError)
+"""What MLflow raises when a server is away or does not like a request."""
+_PAGE = 1000
+_REFUSALS = {"INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST"}
+
+
+class RefusedError(Exception):
+    """An operation that would fail as often as it is tried."""
+
+
+@dataclass
+class CellRun:
+    """A cell's run as the server has it."""
+
+    run_id: str
+    status: str
+    start_ms: int
+    curve_step: int
+    """Last step of the learning curve; -1 where there is none."""
+
+
+class Runs:
+    """Finds, creates and writes the runs of one sweep."""
+
+    def __init__(self, uri: str, experiment: str, sweep: str) -> None:
+        self._uri = uri
+        self._client = MlflowClient(tracking_uri=uri)
+        self._experiment_id = self._open_experiment(experiment)
+        self._sweep = sweep
+        self._parent_id = ""
+        self._in_doubt: set[str] = set()
+        self.cells: dict[str, CellRun] = {}
+        """By key."""
+
+    def open_parent(self, tags: Mapping[str, str], params: Mapping[str, str], time_ms: int) -> str:
+        """Find or create the parent run, load its cells, and return the parent's status.
+
+        MLflow keeps the first value of a parameter, and the tags say where a sweep began: what is
+        different on a resume is written beside them.
+        """
+        query = f"tags.`{KIND_TAG}` = 'sweep'"
+        found = [run for run in self._search(query) if run.data.tags.get(SWEEP_TAG) == self._sweep]
+        parent = found[0] if found else self._create_parent(tags, time_ms)
+        self._parent_id = parent.info.run_id
+        held = {**parent.data.tags, **parent.data.params}
+        changed = {k: v for k, v in {**tags, **params}.items() if k in held and held[k] != v}
+        new_tags = {name: value for name, value in tags.items() if name not in held}
+        if changed:
+            new_tags[RESUMED_TAG] = json.dumps(changed, sort_keys=True)
+        new_params = {name: value for name, value in params.items() if name not in held}
+        self._log_batch(LogBatch(key=None, params=new_params, tags=new_tags))
+        self.load()
+        return str(parent.info.status)
+
+    def load(self) -> None:
+        """Read which cells have runs, and heal what a lost answer of the server may have doubled.
+
+        A run whose creation was answered too late has a twin and was never written: it is deleted.
+        """
+        self.cells = {}
+        for run in self._search(f"tags.`{PARENT_TAG}` = '{self._parent_id}'"):
+            key = run.data.tags.get(CELL_TAG)
+            if key is None:
+                continue
+            if not self._adopt(key, run) and _is_empty(run):
+                logger.warning("cell %s had a second, empty run: deleted", key)
+                self._client.delete_run(run.info.run_id)
+        self._in_doubt.clear()
+
+    def heal(self) -> None:
+        """Look for doubled runs if the answer to the creation of one was ever lost."""
+        if self._in_doubt:
+            self.load()
+
+    def deliver(self, operation: Operation) -> None:
+        """Carry out one operation; a second time changes nothing.
+
+        Raises:
+            RefusedError: no repetition would help.
+            SERVER_ERRORS: the server is away, or not able just now.
+        """
+        try:
+            match operation:
+                case EnsureRun():
+                    self._ensure_run(operation)
+                case LogBatch():
+                    self._log_batch(operation)
+                case LogFile():
+                    self._log_file(operation)
+                case SetStatus():
+                    self._set_status(operation)
+        except MlflowException as error:
+            if error.error_code in _REFUSALS:
+                raise RefusedError(str(error)) from error
+            raise
+
+    def probe(self) -> None:
+        """Read something small.
+
+        Raises:
+            SERVER_ERRORS: the server is away.
+        """
+        self._client.get_experiment(self._experiment_id)
+
+    def _answers(self) -> bool:
+        try:
+            self.probe()
+        except SERVER_ERRORS as error:
+            logger.debug("no answer: %s", error)
+            return False
+        return True
+
+    def _open_experiment(self, name: str) -> str:
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is None:
+            folder = _artifact_folder(self._uri, name)
+            return self._client.create_experiment(name, artifact_location=folder)
+        if experiment.lifecycle_stage == "deleted":
+            logger.warning("experiment %r was deleted: restored", name)
+            self._client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
+
+    def _create_parent(self, tags: Mapping[str, str], time_ms: int) -> Run:
+        every = {**tags, KIND_TAG: "sweep", SWEEP_TAG: self._sweep}
+        return self._client.create_run(
+            self._experiment_id, start_time=time_ms, tags=every, run_name=self._sweep
+        )
+
+    def _ensure_run(self, operation: EnsureRun) -> None:
+        key = operation.key
+        if key in self._in_doubt:
+            for run in self._search(f"tags.`{CELL_TAG}` = '{key}'"):
+                if run.data.tags.get(PARENT_TAG) == self._parent_id:
+                    self._adopt(key, run)
+        cell = self.cells.get(key)
+        if cell is None:
+            self._in_doubt.add(key)
+            tags = {**operation.tags, PARENT_TAG: self._parent_id}
+            run = self._client.create_run(
+                self._experiment_id, operation.time_ms, tags, operation.name
+            )
+            self._adopt(key, run)
+            self._in_doubt.discard(key)
+        elif cell.status not in {"RUNNING", "FINISHED"}:
+            self._client.update_run(cell.run_id, status="RUNNING")
+            cell.status = "RUNNING"
+
+    def _log_batch(self, operation: LogBatch) -> None:
+        self._client.log_batch(
+            self._run_id(operation.key),
+            metrics=[Metric(*point) for point in operation.metrics],
+            params=[Param(name, value) for name, value in operation.params.items()],
+            tags=[RunTag(name, value) for name, value in operation.tags.items()],
+            synchronous=True,
+        )
+
+    def _log_file(self, operation: LogFile) -> None:
+        run_id = self._run_id(operation.key)
+        if not Path(operation.path).is_file():
+            raise RefusedError(f"{operation.path} is not there any more")
+        # Artifact stores fail with whatever their own libraries raise.
+        try:
+            self._client.log_artifact(run_id, operation.path, operation.folder or None)
+        except Exception as error:
+            if self._answers():
+                raise RefusedError(f"{operation.path} is not stored: {error}") from error
+            raise OSError(f"{operation.path} is not stored: {error}") from error
+
+    def _set_status(self, operation: SetStatus) -> None:
+        run_id = self._run_id(operation.key)
+        if operation.status == "RUNNING":
+            self._client.update_run(run_id, status="RUNNING")
+        else:
+            self._client.set_terminated(run_id, operation.status, operation.time_ms)
+        if operation.key is not None:
+            self.cells[operation.key].status = operation.status
+
+    def _run_id(self, key: str | None) -> str:
+        if key is None:
+            return self._parent_id
+        if key not in self.cells:
+            raise RefusedError(f"cell {key} has no run on this server")
+        return self.cells[key].run_id
+
+    def _adopt(self, key: str, run: Run) -> bool:
+        """Take a run for the cell's; False where another already is."""
+        if key in self.cells:
+            return self.cells[key].run_id == str(run.info.run_id)
+        curve_step = int(run.data.tags.get(CURVE_TAG, -1))
+        info = run.info
+        self.cells[key] = CellRun(info.run_id, info.status, info.start_time, curve_step)
+        return True
+
+    def _search(self, query: str) -> list[Run]:
+        """All runs of the experiment that match: finished first, then written, then the oldest."""
+        token: str | None = None
+        found: list[Run] = []
+        while token != "":
+            page = self._client.search_runs(
+                [self._experiment_id], query, ViewType.ACTIVE_ONLY, _PAGE, None, token
+            )
+            found.extend(page)
+            token = page.token or ""
+        return sorted(found, key=_precedence)
+
+
+def _precedence(run: Run) -> tuple[bool, bool, int, str]:
+    info = run.info
+    return (info.status != "FINISHED", _is_empty(run), info.start_time, info.run_id)
+
+
+def _is_empty(run: Run) -> bool:
+    return not run.data.params and not run.data.metrics
+
+
+def _artifact_folder(uri: str, experiment: str) -> str | None:
+    """Beside a SQLite file, wherever the driver was started; a server knows its own place."""
+    if not is_database(uri) or sqlalchemy.make_url(uri).get_backend_name() != "sqlite":
+        return None
+    database = Path(sqlalchemy.make_url(uri).database or "").absolute()
+    return (database.parent / "mlruns" / experiment).as_uri()

@@ -1,0 +1,95 @@
+"""A cell's record as operations on its run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from interfero.engine.cells import CellRecord
+from interfero.tracking.names import CURVE_TAG, ERROR_TAG, REUSED_TAG
+from interfero.tracking.operations import LogBatch, LogFile, MetricPoint
+
+BATCH = 990
+"""Metrics in a request: MLflow takes 1,000 metrics, parameters and tags together."""
+TEXT_LIMIT = 5000
+"""Characters in a tag, on every server that MLflow supports."""
+
+
+def is_settled(run_status: str, record_status: str) -> bool:
+    """Whether a run already says what a record says; a failed cell may be tried again."""
+    return run_status == "FINISHED" or (run_status == "FAILED" and record_status == "failed")
+
+
+def record_metrics(record: CellRecord, logged_step: int) -> list[MetricPoint]:
+    """The part of the curve that was not logged while it ran, then the final metrics."""
+    end_ms = end_time_ms(record)
+    last = max((step for step, _ in record.curve), default=0)
+    span_ms = 1000 * record.seconds if record.started_at else 0.0
+    curve = [
+        # Steps take about equal times; the exact ones are not worth a number a point.
+        (step, metrics, end_ms - round(span_ms * (1 - step / max(last, 1))))
+        for step, metrics in record.curve
+        if step > logged_step
+    ]
+    final = int(record.params.get("num_steps", last))
+    ends = [(name, value, end_ms, final) for name, value in record.metrics.items()]
+    return train_metrics(curve) + ends
+
+
+def record_tags(record: CellRecord) -> dict[str, str]:
+    """What a record says that is not a number."""
+    tags = {}
+    if record.curve:
+        tags[CURVE_TAG] = str(max(step for step, _ in record.curve))
+    if record.reused_from is not None:
+        tags[REUSED_TAG] = record.reused_from
+    if record.status == "failed":
+        tags[ERROR_TAG] = cut(record.error or "failed without a message")
+    return tags
+
+
+def train_metrics(curve: Sequence[tuple[int, Mapping[str, float], int]]) -> list[MetricPoint]:
+    """Points of a learning curve, from (step, metrics, Unix time in milliseconds)."""
+    return [
+        (name if name.startswith("train/") else f"train/{name}", float(value), time_ms, step)
+        for step, metrics, time_ms in curve
+        for name, value in metrics.items()
+    ]
+
+
+def batches(
+    key: str | None, metrics: Sequence[MetricPoint], tags: dict[str, str]
+) -> list[LogBatch]:
+    """As few requests as MLflow allows; the tags come with the last one."""
+    starts = range(0, len(metrics), BATCH)
+    requests = [LogBatch(key=key, metrics=tuple(metrics[i : i + BATCH])) for i in starts]
+    if not requests:
+        return [LogBatch(key=key, tags=tags)] if tags else []
+    requests[-1] = requests[-1].model_copy(update={"tags": tags})
+    return requests
+
+
+def file_copy(key: str | None, path: Path, folder: str) -> LogFile:
+    """Copy a file, found again whatever the working folder is by then."""
+    return LogFile(key=key, path=str(path.absolute()), folder=folder)
+
+
+def cut(text: str) -> str:
+    """A text that fits in a tag."""
+    return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 1] + "…"
+
+
+def end_time_ms(record: CellRecord) -> int:
+    """When a cell ended, however late that is told."""
+    return to_ms(record.started_at + record.seconds) if record.started_at else now_ms()
+
+
+def to_ms(seconds: float) -> int:
+    """Seconds in MLflow's unit of time."""
+    return round(1000 * seconds)
+
+
+def now_ms() -> int:
+    """Unix time in milliseconds."""
+    return to_ms(time.time())

@@ -1,0 +1,324 @@
+"""What the driver tells about a sweep, delivered to MLflow once and in order."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from interfero.engine.cells import CellRecord
+from interfero.tracking.address import check_reachable, masked, patience, quiet, unreachable
+from interfero.tracking.address import tracking_uri as resolve_uri
+from interfero.tracking.names import (
+    CELL_TAG,
+    CURVE_TAG,
+    ERROR_TAG,
+    KIND_TAG,
+    NOTE_TAG,
+    run_name,
+)
+from interfero.tracking.operations import (
+    EnsureRun,
+    LogBatch,
+    LogFile,
+    Operation,
+    SetStatus,
+)
+from interfero.tracking.outbox import Outbox
+from interfero.tracking.runs import SERVER_ERRORS, RefusedError, Runs
+from interfero.tracking.summary import (
+    batches,
+    cut,
+    end_time_ms,
+    file_copy,
+    is_settled,
+    now_ms,
+    record_metrics,
+    record_tags,
+    to_ms,
+    train_metrics,
+)
+
+logger = logging.getLogger(__name__)
+
+OPEN_REQUEST_S = 10.0
+WRITE_REQUEST_S = 4.0
+CLOSE_REQUEST_S = 30.0
+"""How long one request may take: training waits for a write, nothing waits for the end."""
+FILE_REQUEST_S = 30.0
+"""How long a server that answers may take over a file."""
+DRAIN_S = 3.0
+"""Training waits no longer than this for writes that had piled up."""
+RETRY_S = (1.0, 30.0)
+"""Pause after a first failure, and the longest; each is twice the one before."""
+
+
+@dataclass
+class _CellState:
+    """A cell's run as it is once everything that waits is delivered."""
+
+    status: str
+    start_ms: int
+    curve_step: int
+
+
+class Tracker:
+    """The only writer of a sweep's MLflow runs; for one thread of the driver.
+
+    Every write goes through a queue on disk (`Outbox`) and is delivered at once if the server
+    answers. If it does not, it waits there, later writes behind it; each later write, `flush` and
+    `close` try again. All calls may be repeated for the same cell, which is what a resumed driver
+    does: a cell has one run, and a finished one is not written again.
+    """
+
+    def __init__(self, uri: str, runs: Runs, outbox: Outbox) -> None:
+        self.uri = masked(uri, uri)
+        """Fit to be shown."""
+        self.trouble: str | None = None
+        """Why the last delivery failed; None once one succeeds."""
+        self.num_refused = 0
+        """Writes the server will never take: set aside in `<outbox>.refused`, with the reason."""
+        self._secret_uri = uri
+        self._runs = runs
+        self._outbox = outbox
+        self._failures = 0
+        self._retry_at = 0.0
+        self._cells = {
+            key: _CellState(run.status, run.start_ms, run.curve_step)
+            for key, run in runs.cells.items()
+        }
+        for operation in outbox:
+            self._foresee(operation)
+
+    @classmethod
+    def open(
+        cls,
+        uri: str | None,
+        experiment: str,
+        sweep: str,
+        *,
+        tags: Mapping[str, str],
+        params: Mapping[str, str | int | float],
+        outbox: Path,
+    ) -> Tracker:
+        """Find or create the sweep's runs, and deliver what an earlier driver could not.
+
+        Args:
+            uri: Of the tracking server; None is MLFLOW_TRACKING_URI, else `sqlite:///mlflow.db`.
+            experiment: Name of the experiment, the sweep's kind.
+            sweep: Name of the sweep, one parent run each.
+            tags: Of the parent run, at creation.
+            params: Of the parent run.
+            outbox: File beside the sweep's results in which writes wait for the server.
+
+        Raises:
+            TrackingError: the server does not answer, within about five seconds.
+            StorageError: the outbox is damaged or not writable.
+        """
+        uri = resolve_uri(uri)
+        check_reachable(uri)
+        queue = Outbox(outbox)
+        try:
+            with quiet(), patience(OPEN_REQUEST_S):
+                runs = Runs(uri, experiment, sweep)
+                status = runs.open_parent(tags, {k: str(v) for k, v in params.items()}, now_ms())
+        except SERVER_ERRORS as error:
+            queue.close()
+            # From None: the original message may show a password in a traceback.
+            raise unreachable(uri, error) from None
+        tracker = cls(uri, runs, queue)
+        if queue or status != "RUNNING":
+            tracker._write([SetStatus(key=None, status="RUNNING", time_ms=now_ms())])
+            tracker.flush(float("inf"))
+        return tracker
+
+    @property
+    def pending(self) -> int:
+        """Writes that wait for the server."""
+        return len(self._outbox)
+
+    def cell_started(
+        self,
+        key: str,
+        params: Mapping[str, str | int | float],
+        tags: Mapping[str, str],
+        *,
+        started_at: float | None = None,
+    ) -> None:
+        """Give a cell its run, or let the one it has run again; nothing if that is finished.
+
+        Args:
+            key: The cell's key.
+            params: The cell's parameters.
+            tags: Set when the run is created, beside the cell's own.
+            started_at: Unix time in seconds; None is now.
+        """
+        state = self._cells.get(key)
+        if state is not None and state.status in {"RUNNING", "FINISHED"}:
+            return
+        name = run_name(params)
+        every = {**tags, KIND_TAG: "cell", CELL_TAG: key}
+        time_ms = now_ms() if started_at is None else to_ms(started_at)
+        batch = LogBatch(
+            key=key,
+            params={name: str(value) for name, value in params.items()},
+            tags={ERROR_TAG: ""} if state is not None and state.status == "FAILED" else {},
+        )
+        self._write([EnsureRun(key=key, name=name, tags=every, time_ms=time_ms), batch])
+
+    def cell_curve(self, key: str, points: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+        """Log new points of a running cell's learning curve; those logged before are left out.
+
+        Args:
+            key: The cell's key; `cell_started` knows it.
+            points: (step, training metrics), in the order of the steps.
+        """
+        state = self._cells[key]
+        now = now_ms()
+        new = [(step, metrics, now) for step, metrics in points if step > state.curve_step]
+        if state.status == "RUNNING" and new:
+            self._write(batches(key, train_metrics(new), {CURVE_TAG: str(new[-1][0])}))
+
+    def cell_finished(self, record: CellRecord, files: Sequence[tuple[Path, str]] = ()) -> None:
+        """Log what a cell came to and end its run; nothing if that was done before.
+
+        Args:
+            record: The cell's record. Its times are the metrics' times, however late they arrive.
+            files: Artifacts, each with its folder below the run's.
+        """
+        state = self._cells.get(record.key)
+        if state is not None and is_settled(state.status, record.status):
+            return
+        if state is None or state.status != "RUNNING":
+            self.cell_started(record.key, record.params, {}, started_at=record.started_at or None)
+            state = self._cells[record.key]
+        end_ms = max(state.start_ms, end_time_ms(record))
+        operations: list[Operation] = [
+            *batches(record.key, record_metrics(record, state.curve_step), record_tags(record)),
+            *(file_copy(record.key, path, folder) for path, folder in files),
+            SetStatus(
+                key=record.key,
+                status="FINISHED" if record.status == "finished" else "FAILED",
+                time_ms=end_ms,
+            ),
+        ]
+        self._write(operations)
+
+    def parent_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Log metrics of the whole sweep, computed now."""
+        now = now_ms()
+        points = [(name, float(value), now, step) for name, value in metrics.items()]
+        self._write(batches(None, points, {}))
+
+    def parent_artifacts(self, paths: Sequence[Path], folder: str = "") -> None:
+        """Copy files to the parent run; of several with one name, the last stays."""
+        self._write([file_copy(None, path, folder) for path in paths])
+
+    def note(self, markdown: str) -> None:
+        """Set the text that the parent run's page shows."""
+        self._write([LogBatch(key=None, tags={NOTE_TAG: cut(markdown)})])
+
+    def flush(self, seconds: float = DRAIN_S) -> int:
+        """Deliver what waits, for so many seconds at most, and return how much is left."""
+        self._retry_at = 0.0
+        self._drain(time.monotonic() + seconds, WRITE_REQUEST_S)
+        return self.pending
+
+    def close(
+        self, status: Literal["FINISHED", "FAILED", "KILLED"], *, wait_s: float = 10.0
+    ) -> int:
+        """End the sweep's run, and every cell's that still runs as KILLED.
+
+        Args:
+            status: Of the parent run.
+            wait_s: How long to go on trying a server that is away.
+
+        Returns:
+            Number of writes still undelivered: they stay in the outbox, and the next `open` with
+            it delivers them.
+        """
+        now = now_ms()
+        running = [key for key, state in self._cells.items() if state.status == "RUNNING"]
+        self._write([SetStatus(key=key, status="KILLED", time_ms=now) for key in running])
+        self._write([SetStatus(key=None, status=status, time_ms=now)])
+        request_s = max(WRITE_REQUEST_S, min(CLOSE_REQUEST_S, wait_s))
+        give_up = time.monotonic() + wait_s
+        while True:
+            self._retry_at = 0.0
+            self._drain(float("inf"), request_s)
+            if not self.pending or time.monotonic() >= give_up:
+                break
+            time.sleep(1.0)
+        self._heal(request_s)
+        self._outbox.close()
+        return self.pending
+
+    def _write(self, operations: Sequence[Operation]) -> None:
+        self._outbox.append(operations)
+        for operation in operations:
+            self._foresee(operation)
+        self._drain(time.monotonic() + DRAIN_S, WRITE_REQUEST_S)
+
+    def _foresee(self, operation: Operation) -> None:
+        """Follow what an operation will make of its cell's run."""
+        if operation.key is None:
+            return
+        state = self._cells.get(operation.key)
+        match operation:
+            case EnsureRun() if state is None:
+                self._cells[operation.key] = _CellState("RUNNING", operation.time_ms, -1)
+            case EnsureRun() if state is not None and state.status != "FINISHED":
+                state.status = "RUNNING"
+            case SetStatus() if state is not None:
+                state.status = operation.status
+            case LogBatch() if state is not None and CURVE_TAG in operation.tags:
+                state.curve_step = int(operation.tags[CURVE_TAG])
+
+    def _drain(self, deadline: float, request_s: float) -> None:
+        """Deliver in order until nothing waits, the time is up, or the server is away."""
+        while (operation := self._outbox.oldest) is not None:
+            now = time.monotonic()
+            if now > deadline or now < self._retry_at:
+                return
+            try:
+                self._deliver(operation, request_s)
+            except RefusedError as error:
+                self._set_aside(error)
+                continue
+            except SERVER_ERRORS as error:
+                self._postpone(error)
+                return
+            self._outbox.delivered()
+            self._failures = 0
+            self.trouble = None
+
+    def _deliver(self, operation: Operation, request_s: float) -> None:
+        with patience(request_s):
+            if self._failures:  # a silent server costs a short wait, even before a file
+                self._runs.probe()
+            with patience(FILE_REQUEST_S if isinstance(operation, LogFile) else request_s):
+                self._runs.deliver(operation)
+
+    def _set_aside(self, error: Exception) -> None:
+        reason = masked(str(error), self._secret_uri)
+        self.num_refused += 1
+        logger.warning("the tracking server refused a write: %s", reason)
+        self._outbox.refused(reason)
+
+    def _postpone(self, error: Exception) -> None:
+        self.trouble = masked(" ".join(str(error).split()), self._secret_uri)[:400]
+        if self._failures == 0:
+            logger.warning("the tracking server is away, writes wait on disk: %s", self.trouble)
+        first, longest = RETRY_S
+        self._retry_at = time.monotonic() + min(longest, first * 2**self._failures)
+        self._failures += 1
+
+    def _heal(self, request_s: float) -> None:
+        try:
+            with patience(request_s):
+                self._runs.heal()
+        except SERVER_ERRORS as error:
+            logger.warning("not checked for doubled runs: %s", masked(str(error), self._secret_uri))

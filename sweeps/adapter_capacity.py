@@ -1,0 +1,24 @@
+"""How much adapter capacity does a new domain need, and what does naive fine-tuning destroy?"""
+
+from interfero.engine.command import Sweep, main
+from interfero.engine.options import AdaptationOptions
+from trainables.adaptation_runner import ADAPTATION_CODE, AdaptationRunner
+
+SWEEP = Sweep(
+    kind="adapter-capacity",
+    question="How much adapter capacity does a new domain need, and what does naive fine-tuning "
+    "destroy?",
+    options=AdaptationOptions(
+        domains=("histology", "text", "charts", "windows"),
+        methods=("finetune", "cawf", "continue_source"),
+        adapter_sizes=(1, 2, 4, 8),
+        learning_rates=(3e-4, 1e-3),
+        lambdas=(0.013,),
+        num_steps=150,
+    ),
+    make_runner=AdaptationRunner.from_plan,
+    code=ADAPTATION_CODE,
+)
+
+if __name__ == "__main__":
+    main(SWEEP)

@@ -1,0 +1,175 @@
+"""The choice of a learning rate, by hand; and that no test number can touch it."""
+
+import random
+
+import numpy as np
+import pytest
+
+from interfero.analysis.choices import best_sizes, choose_learning_rates, missing_settings
+
+VALIDATION = "val/rd_gain_percent"
+
+
+def cells(record, gains, **params):
+    """One cell a learning rate: {rate: validation gain, or None for a failure}."""
+    return [
+        record(learning_rate=rate, failed=gain is None, metrics={VALIDATION: gain or 0.0}, **params)
+        for rate, gain in gains.items()
+    ]
+
+
+def only(choices):
+    (choice,) = choices
+    return choice
+
+
+def test_the_best_mean_over_seeds_is_chosen(record):
+    # Means 2.0, 2.5, 2.25: the middle one, though the others have the best single cells.
+    first = cells(record, {1e-4: 4.0, 3e-4: 2.0, 1e-3: 0.0}, data_seed=0)
+    second = cells(record, {1e-4: 0.0, 3e-4: 3.0, 1e-3: 4.5}, data_seed=1)
+    choice = only(choose_learning_rates([*first, *second]))
+    assert choice.learning_rate == 3e-4
+    assert choice.mean(VALIDATION) == 2.5
+    assert choice.values(VALIDATION) == (2.0, 3.0)
+    assert choice.num_seeds == 2
+    assert choice.edge is None
+
+
+def test_init_seeds_count_as_seeds(record):
+    records = [c for s in (0, 1, 2) for c in cells(record, {1e-3: 1.0}, init_seed=s)]
+    assert only(choose_learning_rates(records)).num_seeds == 3
+
+
+def test_the_whole_grid_stays_available(record):
+    records = cells(record, {1e-3: 1.0, 1e-4: 3.0, 3e-4: None})
+    choice = only(choose_learning_rates(records))
+    assert [p.learning_rate for p in choice.grid] == [1e-4, 3e-4, 1e-3]
+    assert [p.mean(VALIDATION) for p in choice.grid] == [3.0, None, 1.0]
+    assert choice.chosen is choice.grid[0]
+
+
+def test_a_tie_goes_to_the_smaller(record):
+    assert only(choose_learning_rates(cells(record, {1e-3: 1.0, 1e-4: 1.0}))).learning_rate == 1e-4
+
+
+@pytest.mark.parametrize(
+    ("gains", "edge"),
+    [
+        ({1e-4: 3.0, 3e-4: 2.0, 1e-3: 1.0}, "lowest"),
+        ({1e-4: 1.0, 3e-4: 2.0, 1e-3: 3.0}, "highest"),
+        ({1e-4: 1.0, 3e-4: 2.0, 1e-3: 1.0}, None),
+        # The higher one was tried and failed: a larger grid would not help.
+        ({1e-4: 1.0, 3e-4: 2.0, 1e-3: None}, None),
+        ({1e-4: 1.0}, "only"),
+    ],
+)
+def test_the_edge_of_the_grid_is_told(record, gains, edge):
+    assert only(choose_learning_rates(cells(record, gains))).edge == edge
+
+
+def test_failed_cells_are_left_out_and_counted(record):
+    records = cells(record, {1e-4: 1.0, 3e-4: None, 1e-3: None})
+    unmeasured = record(learning_rate=3e-4, data_seed=1, metrics={"target/rd_gain_percent": 9.0})
+    choice = only(choose_learning_rates([*records, unmeasured]))
+    assert choice.learning_rate == 1e-4
+    assert choice.num_left_out == 3
+
+
+def test_a_learning_rate_that_survived_on_one_seed_is_not_the_best(record):
+    lucky = cells(record, {3e-4: 2.0, 1e-3: 9.0}, data_seed=0)
+    unlucky = cells(record, {3e-4: 2.0, 1e-3: None}, data_seed=1)
+    choice = only(choose_learning_rates([*lucky, *unlucky]))
+    assert choice.learning_rate == 3e-4
+    assert choice.num_left_out == 1
+
+
+def test_every_setting_has_a_choice_of_its_own(record):
+    places = [
+        {"domain": "text"},
+        {"domain": "charts"},
+        {"rd_lambda": 0.025},
+        {"num_images": 5},
+        {"method": "cawf", "adapter_size": 2},
+        {"method": "cawf", "adapter_size": 4},
+        {"num_steps": 500},
+        {"codec": "other"},
+    ]
+    records = [
+        c
+        for i, place in enumerate(places)
+        for c in cells(record, {1e-4: float(i % 2), 1e-3: 0.5}, **place)
+    ]
+    choices = choose_learning_rates(records)
+    assert len(choices) == len(places)
+    assert sorted(c.learning_rate for c in choices) == [1e-4] * 4 + [1e-3] * 4
+
+
+def test_the_order_of_records_decides_nothing(sweep):
+    records = sweep(seeds=(0, 1, 2))
+    expected = choose_learning_rates(records)
+    random.Random(0).shuffle(records)
+    assert choose_learning_rates(records) == expected
+    assert missing_settings(records) == []
+    methods = [c.setting.method for c in expected if c.setting.domain == "text"]
+    assert methods == ["finetune", "cawf", "cawf", "cawf", "cawf", "continue_source"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_test_metrics_never_influence_a_choice(sweep, seed):
+    rng = np.random.default_rng(seed)
+    records = sweep(domains=("text", "charts"), seeds=(0, 1), seed=seed)
+
+    def perturbed(record):
+        searched = {
+            name: value if name.startswith("val/") else value + rng.normal(0, 1000)
+            for name, value in record.metrics.items()
+            if name.startswith("val/") or rng.random() > 0.1
+        }
+        return record.model_copy(update={"metrics": searched})
+
+    def picks(choices):
+        return [(c.setting, c.learning_rate, c.edge) for c in choices]
+
+    plain = choose_learning_rates(records)
+    moved = choose_learning_rates([perturbed(r) for r in records])
+    assert picks(moved) == picks(plain)
+    assert picks(best_sizes(moved)) == picks(best_sizes(plain))
+
+
+def test_the_best_size_is_validations_and_the_smaller_of_a_tie(record):
+    records = [
+        *cells(record, {1e-3: 2.0}, method="cawf", adapter_size=8),
+        *cells(record, {1e-3: 2.0}, method="cawf", adapter_size=4),
+        *cells(record, {1e-3: 1.0}, method="cawf", adapter_size=2),
+        *cells(record, {1e-3: 0.5}),
+    ]
+    best = best_sizes(choose_learning_rates(records))
+    pairs = [(c.setting.method, c.setting.adapter_size) for c in best]
+    assert pairs == [("finetune", 0), ("cawf", 4)]
+
+
+def test_settings_without_a_result_are_told(record):
+    records = [
+        *cells(record, {1e-4: 1.0, 1e-3: 2.0}),
+        *cells(record, {1e-4: None, 1e-3: None}, method="cawf", adapter_size=8),
+        *cells(record, {1e-4: 1.0}, domain="text"),
+    ]
+    missing = missing_settings(records)
+    told = [(m.setting.domain, m.setting.method, m.num_failed) for m in missing]
+    assert told == [("histology", "cawf", 2), ("text", "cawf", 0)]
+
+
+def test_no_records_no_choices():
+    assert choose_learning_rates([]) == []
+    assert missing_settings([]) == []
+
+
+def test_a_metric_that_a_seed_lacks_has_no_mean(record):
+    gains = {VALIDATION: 1.0}
+    records = [
+        record(metrics={**gains, "target/rd_gain_percent": 5.0}),
+        record(metrics=gains, data_seed=1),
+    ]
+    choice = only(choose_learning_rates(records))
+    assert choice.mean("target/rd_gain_percent") is None
+    assert choice.values("target/rd_gain_percent") == ()

@@ -1,0 +1,66 @@
+"""The description in the MLflow UI: answer, table, command; never longer than MLflow keeps."""
+
+from interfero.analysis.note import MAX_CHARACTERS, sweep_note
+from interfero.analysis.report_table import capacity_rows, summary_lines
+
+QUESTION = "How much adapter capacity does a new domain need?"
+COMMAND = "python sweeps/adapter_capacity.py --domains text charts"
+
+
+def note(records, **given):
+    arguments = {
+        "command": COMMAND,
+        "question": QUESTION,
+        "seeds": {"data": (0,), "init": (0,)},
+        "versions": {"torch": "2.15.0", "compressai": "1.2.8"},
+    }
+    return sweep_note(records, **{**arguments, **given})
+
+
+def test_question_answer_table_and_command_are_there(sweep):
+    records = sweep(domains=("text", "charts"))
+    text = note(records)
+    assert QUESTION in text
+    assert all(line in text for line in summary_lines(records))
+    assert f"\n    {COMMAND}\n" in text
+    assert "illustration, n = 1 seed" in text
+    assert "Seeds: data 0; init 0." in text
+    assert "Versions: compressai 1.2.8, torch 2.15.0." in text
+
+
+def test_the_table_has_every_chosen_cell_and_equal_columns(sweep):
+    records = sweep(domains=("text", "charts"), seeds=(0, 1))
+    rows = [line for line in note(records).splitlines() if line.startswith("|")]
+    header, expected = capacity_rows(records)
+    assert len(rows) == 2 + len(expected)
+    assert {row.count("|") for row in rows} == {len(header) + 1}
+    assert "n = 2 seeds" in note(records)
+    assert "illustration" not in note(records)
+
+
+def test_a_long_table_keeps_the_best_sizes(sweep):
+    domains = tuple(f"domain-with-a-long-name-{i}" for i in range(14))
+    text = note(sweep(domains=domains))
+    assert len(text) <= MAX_CHARACTERS
+    assert "Adapter size with the best validation for each method:" in text
+    assert all(f"| {domain} |" in text for domain in domains)
+    assert COMMAND in text
+
+
+def test_a_longer_one_says_what_is_left_out(sweep):
+    domains = tuple(f"d{i}" for i in range(60))
+    text = note(sweep(domains=domains, rates=(1e-3,)))
+    assert len(text) <= MAX_CHARACTERS
+    assert "more rows are in `cells.parquet`" in text
+    assert COMMAND in text
+
+
+def test_nothing_is_longer_than_mlflow_keeps(sweep):
+    text = note(sweep(domains=("text",)), command="x" * 20_000)
+    assert len(text) <= MAX_CHARACTERS
+    assert text.endswith("...")
+
+
+def test_nothing_finished_is_said(sweep, fail):
+    assert "No cell finished" in note([fail(r) for r in sweep(domains=("text",))])
+    assert "No cell finished" in note([])

@@ -1,0 +1,116 @@
+"""The import walls of the design, exactly, and the layout that other things rest on."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LIBRARY = "platform/interfero"
+CODE = (LIBRARY, "trainables", "sweeps", "benchmarks", "tools")
+
+WALLS = {
+    f"{LIBRARY}/engine": {"mlflow", "trainables", "sweeps"},
+    f"{LIBRARY}/tracking": {"ray", "trainables", "sweeps"},
+    LIBRARY: {"ray", "mlflow", "trainables", "sweeps"},
+    "trainables": {"ray", "mlflow", "sweeps"},
+}
+"""Folder to the packages nothing in it imports; the first folder that holds a file decides."""
+
+
+def python_files(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def imported_packages(source: str) -> set[str]:
+    """Top-level packages of every import, function-level and TYPE_CHECKING ones included."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add(node.module)
+    return {name.partition(".")[0] for name in names}
+
+
+def forbidden(path: Path) -> set[str]:
+    relative = path.relative_to(ROOT)
+    return next(ban for folder, ban in WALLS.items() if relative.is_relative_to(folder))
+
+
+def swallowing_handlers(source: str) -> list[int]:
+    """Lines of broad handlers that neither raise nor use the exception they caught."""
+    lines = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.ExceptHandler):
+            continue
+        caught = (
+            {name.id for name in ast.walk(node.type) if isinstance(name, ast.Name)}
+            if (node.type)
+            else {"BaseException"}
+        )
+        inside = [child for statement in node.body for child in ast.walk(statement)]
+        raises = any(isinstance(child, ast.Raise) for child in inside)
+        used = any(isinstance(child, ast.Name) and child.id == node.name for child in inside)
+        if caught & {"Exception", "BaseException"} and not raises and not used:
+            lines.append(node.lineno)
+    return lines
+
+
+@pytest.mark.parametrize(
+    "path", python_files(LIBRARY, "trainables"), ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_no_import_crosses_a_wall(path):
+    assert imported_packages(path.read_text()) & forbidden(path) == set()
+
+
+def test_the_walls_are_what_the_design_says():
+    assert forbidden(ROOT / LIBRARY / "engine/driver.py") == {"mlflow", "trainables", "sweeps"}
+    assert forbidden(ROOT / LIBRARY / "tracking/client.py") == {"ray", "trainables", "sweeps"}
+    assert forbidden(ROOT / LIBRARY / "metrics/rate.py") >= {"ray", "mlflow"}
+    assert forbidden(ROOT / LIBRARY / "analysis/fits.py") >= {"ray", "mlflow"}
+
+
+def test_imports_are_found_wherever_they_stand():
+    source = "import ray.tune as t\ndef f():\n    from mlflow.entities import Run\nfrom . import x"
+    assert imported_packages(source) == {"ray", "mlflow"}
+
+
+def test_metrics_analysis_and_loops_load_neither_ray_nor_mlflow():
+    """Past the direct imports: what they import in turn must not load them either."""
+    script = """
+import importlib, pkgutil, sys
+for name in ("interfero.metrics", "interfero.analysis", "trainables"):
+    package = importlib.import_module(name)
+    for module in pkgutil.walk_packages(package.__path__, name + "."):
+        importlib.import_module(module.name)
+loaded = sorted({"ray", "mlflow"} & set(sys.modules))
+assert not loaded, loaded
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script], cwd=ROOT, check=True)
+
+
+def test_platform_is_an_import_root_and_no_package():
+    assert not (ROOT / "platform/__init__.py").exists()
+    script = "import platform; assert platform.system(), platform"
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+def test_the_library_is_marked_as_typed():
+    assert (ROOT / LIBRARY / "py.typed").exists()
+
+
+@pytest.mark.parametrize("path", python_files(*CODE), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_broad_handler_swallows(path):
+    assert swallowing_handlers(path.read_text()) == []
+
+
+def test_a_swallowing_handler_is_seen():
+    swallowing = "try:\n    f()\nexcept Exception:\n    pass"
+    assert swallowing_handlers(swallowing) == [3]
+    assert swallowing_handlers("try:\n    f()\nexcept:\n    x = 1") == [3]
+    assert swallowing_handlers("try:\n    f()\nexcept Exception as e:\n    log(e)") == []
+    assert swallowing_handlers("try:\n    f()\nexcept Exception:\n    raise") == []
+    assert swallowing_handlers("try:\n    f()\nexcept OSError:\n    pass") == []

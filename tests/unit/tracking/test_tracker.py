@@ -1,0 +1,418 @@
+import logging
+import math
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.tracking.client import MlflowClient
+
+from interfero.errors import TrackingError
+from interfero.tracking.tracker import Tracker
+
+from .conftest import PARAMS, START_S, make_record
+
+TAGS = {"interfero.codec_hash": "c0dec"}
+START_MS = round(START_S * 1000)
+
+
+@pytest.fixture
+def away(monkeypatch):
+    """A switch: while set, the server answers nothing."""
+    state = {"away": False, "calls": []}
+    for name in ("create_run", "log_batch", "set_terminated", "update_run", "log_artifact"):
+        original = getattr(MlflowClient, name)
+
+        def call(self, *args, _name=name, _original=original, **kwargs):
+            if state["away"]:
+                raise MlflowException("connection refused by http://ann:hunter2@host")
+            state["calls"].append(_name)
+            return _original(self, *args, **kwargs)
+
+        monkeypatch.setattr(MlflowClient, name, call)
+    return state
+
+
+def test_a_sweep_has_one_parent(place):
+    tracker = place.open()
+    assert place.parent.info.status == "RUNNING"
+    assert place.parent.info.run_name == "demo"
+    assert place.parent.data.tags["interfero.sweep"] == "demo"
+    assert place.parent.data.tags["interfero.git_commit"] == "abc"
+    assert place.parent.data.params == {"sampler": "grid"}
+    tracker.close("FINISHED")
+    first = place.parent
+    assert first.info.status == "FINISHED"
+    place.open().close("FINISHED")
+    assert place.parent.info.run_id == first.info.run_id
+
+
+def test_sweeps_of_one_experiment_do_not_mix(place):
+    one, two = place.open("it's one"), place.open('a "second"')
+    one.cell_started("a", PARAMS, {})
+    two.cell_started("a", PARAMS, {})
+    parents = {run.info.run_id for run in place.runs("sweep")}
+    assert {run.data.tags["mlflow.parentRunId"] for run in place.runs("cell")} == parents
+    assert len(parents) == 2
+
+
+def test_tags_are_there_from_the_creation(place, monkeypatch):
+    tracker = place.open()
+    created = {}
+    create = MlflowClient.create_run
+
+    def keep(self, *args):
+        run = create(self, *args)
+        created.update(run.data.tags)
+        return run
+
+    monkeypatch.setattr(MlflowClient, "create_run", keep)
+    tracker.cell_started("a", PARAMS, TAGS)
+    assert created == {
+        "interfero.kind": "cell",
+        "interfero.cell": "a",
+        "interfero.codec_hash": "c0dec",
+        "mlflow.parentRunId": place.parent.info.run_id,
+        "mlflow.runName": "histology cawf-04 lr1e-03",
+    }
+
+
+def test_a_finished_cell_shows_what_its_record_says(place, tmp_path):
+    adapter = tmp_path / "a.safetensors"
+    adapter.write_bytes(b"weights")
+    tracker = place.open()
+    tracker.cell_started("a", PARAMS, TAGS, started_at=START_S)
+    tracker.cell_finished(make_record("a", reused_from="older"), [(adapter, "adapter")])
+    run = place.cells["a"]
+    assert run.data.params == {name: str(value) for name, value in PARAMS.items()}
+    assert run.data.metrics["target/bpp"] == 0.5
+    assert run.data.tags["interfero.reused_from"] == "older"
+    assert run.info.status == "FINISHED"
+    assert (run.info.start_time, run.info.end_time) == (START_MS, START_MS + 30_000)
+    listed = place.client.list_artifacts(run.info.run_id, "adapter")
+    assert [file.path for file in listed] == ["adapter/a.safetensors"]
+
+
+def test_metrics_carry_the_time_they_were_computed(place):
+    tracker = place.open()
+    tracker.cell_finished(make_record("a"))
+    run = place.cells["a"]
+    assert place.history(run, "train/loss") == [
+        (10, 2.0, START_MS + 10_000),
+        (20, 1.0, START_MS + 20_000),
+        (30, pytest.approx(2 / 3), START_MS + 30_000),
+    ]
+    assert place.history(run, "target/bpp") == [(100, 0.5, START_MS + 30_000)]
+
+
+def test_a_long_curve_is_whole(place):
+    tracker = place.open()
+    tracker.cell_finished(make_record("a", points=2500))
+    history = place.history(place.cells["a"], "train/loss")
+    assert [step for step, _, _ in history] == [10 * i for i in range(1, 2501)]
+
+
+def test_a_failed_cell_says_why(place):
+    tracker = place.open()
+    curve = ((10, {"loss": 3.0}), (20, {"loss": math.nan}))
+    record = make_record("a", status="failed", error="NaN at step 20", metrics={}, curve=curve)
+    tracker.cell_started("a", PARAMS, {})
+    tracker.cell_finished(record)
+    tracker.cell_finished(record)
+    run = place.cells["a"]
+    assert run.info.status == "FAILED"
+    assert run.data.tags["interfero.error"] == "NaN at step 20"
+    values = [value for _, value, _ in place.history(run, "train/loss")]
+    assert values[0] == 3.0
+    assert math.isnan(values[1])
+
+
+def test_a_failed_cell_may_be_tried_again(place):
+    tracker = place.open()
+    tracker.cell_finished(make_record("a", status="failed", error="out of memory", curve=()))
+    tracker.close("FAILED")
+    tracker = place.open()
+    tracker.cell_started("a", PARAMS, {})
+    assert place.cells["a"].info.status == "RUNNING"
+    tracker.cell_finished(make_record("a"))
+    assert place.cells["a"].info.status == "FINISHED"
+    assert place.cells["a"].data.tags["interfero.error"] == ""
+
+
+def test_a_finished_run_is_not_written_again(place, away):
+    tracker = place.open()
+    tracker.cell_started("a", PARAMS, {})
+    tracker.cell_finished(make_record("a"))
+    away["calls"].clear()
+    tracker.cell_started("a", PARAMS, {})
+    tracker.cell_curve("a", [(40, {"loss": 1.0})])
+    tracker.cell_finished(make_record("a", metrics={"target/bpp": 9.0}))
+    assert away["calls"] == []
+
+
+def test_a_cell_costs_few_requests(place, away):
+    tracker = place.open()
+    away["calls"].clear()
+    tracker.cell_started("a", PARAMS, TAGS)
+    tracker.cell_finished(make_record("a", points=100))
+    assert away["calls"] == ["create_run", "log_batch", "log_batch", "set_terminated"]
+
+
+def test_a_live_curve_is_logged_once_over_a_resume(place):
+    points = [(10 * i, {"loss": 2.0 / i}) for i in range(1, 4)]
+    tracker = place.open()
+    tracker.cell_started("a", PARAMS, {})
+    tracker.cell_curve("a", points[:1])
+    tracker.cell_curve("a", points[:2])
+    tracker = place.open()
+    tracker.cell_started("a", PARAMS, {})
+    tracker.cell_curve("a", points[1:2])
+    tracker.cell_finished(make_record("a"))
+    history = place.history(place.cells["a"], "train/loss")
+    assert [step for step, _, _ in history] == [10, 20, 30]
+
+
+def test_one_run_a_cell_over_kills_and_resumes(place):
+    keys = [f"{i:016x}" for i in range(6)]
+    for done in range(1, 7):
+        tracker = place.open()
+        for key in keys:
+            tracker.cell_started(key, PARAMS, {})
+        for key in keys[:done]:
+            tracker.cell_finished(make_record(key))
+        if done % 2:
+            tracker.close("KILLED")
+            statuses = [place.cells[key].info.status for key in keys]
+            assert statuses == ["FINISHED"] * done + ["KILLED"] * (6 - done)
+            assert place.parent.info.status == "KILLED"
+    tracker.close("FINISHED")
+    assert {run.info.status for run in place.cells.values()} == {"FINISHED"}
+    assert sorted(place.cells) == keys
+    assert place.parent.info.status == "FINISHED"
+
+
+def test_nothing_is_left_running(place):
+    tracker = place.open()
+    tracker.cell_started("a", PARAMS, {})
+    assert tracker.close("FINISHED") == 0
+    assert place.cells["a"].info.status == "KILLED"
+    assert not place.outbox.exists()
+
+
+def test_what_changed_on_a_resume_stands_beside_what_was(place):
+    place.open().close("KILLED")
+    tracker = place.open(
+        tags={"interfero.git_commit": "def"}, params={"sampler": "tpe", "num_samples": 4}
+    )
+    data = place.parent.data
+    assert data.params == {"sampler": "grid", "num_samples": "4"}
+    assert data.tags["interfero.git_commit"] == "abc"
+    assert data.tags["interfero.resumed_with"] == (
+        '{"interfero.git_commit": "def", "sampler": "tpe"}'
+    )
+    assert tracker.num_refused == 0
+
+
+def test_the_parent_holds_the_results(place, tmp_path):
+    figure = tmp_path / "figure.png"
+    figure.write_bytes(b"png")
+    tracker = place.open()
+    tracker.parent_metrics({"cells/finished": 3}, step=7)
+    tracker.parent_artifacts([figure], "figures")
+    tracker.note("# Results\n" + "x" * 9000)
+    run = place.parent
+    assert run.data.metrics == {"cells/finished": 3.0}
+    assert len(run.data.tags["mlflow.note.content"]) == 5000
+    assert [f.path for f in place.client.list_artifacts(run.info.run_id, "figures")] == [
+        "figures/figure.png"
+    ]
+
+
+def test_artifacts_lie_beside_the_database(place, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    (elsewhere / "file.txt").write_text("x")
+    place.open().parent_artifacts([Path("file.txt")])
+    assert len(list((tmp_path / "mlruns" / place.experiment).rglob("file.txt"))) == 1
+    assert list(elsewhere.iterdir()) == [elsewhere / "file.txt"]
+
+
+def test_a_deleted_experiment_is_restored(place, caplog):
+    place.open().close("FINISHED")
+    experiment = place.client.get_experiment_by_name(place.experiment)
+    place.client.delete_experiment(experiment.experiment_id)
+    with caplog.at_level(logging.WARNING):
+        place.open()
+    assert "restored" in caplog.text
+    assert place.parent.info.status == "RUNNING"
+
+
+def test_nothing_global_is_active(place):
+    tracker = place.open()
+    tracker.cell_started("a", PARAMS, {})
+    assert mlflow.active_run() is None
+    assert mlflow.last_active_run() is None
+
+
+def test_making_a_database_is_silent(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    tracker = Tracker.open(None, "e", "s", tags={}, params={}, outbox=tmp_path / "outbox.jsonl")
+    tracker.cell_started("a", PARAMS, {})
+    tracker.cell_finished(make_record("a"))
+    tracker.close("FINISHED")
+    assert (tmp_path / "mlflow.db").exists()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_server_that_is_not_there_stops_the_sweep(place):
+    place.uri = "http://ann:hunter2@127.0.0.1:9"
+    with pytest.raises(TrackingError, match="MLFLOW_TRACKING_URI") as caught:
+        place.open()
+    assert "hunter2" not in str(caught.value)
+    assert not place.outbox.exists()
+
+
+def test_writes_wait_and_arrive_in_order(place, away):
+    tracker = place.open()
+    tracker.cell_started("a", PARAMS, {})
+    away["away"] = True
+    tracker.cell_finished(make_record("a"))
+    tracker.cell_started("b", PARAMS, {})
+    tracker.cell_finished(make_record("b"))
+    assert tracker.pending == 6
+    assert "hunter2" not in tracker.trouble
+    away["away"] = False
+    away["calls"].clear()
+    assert tracker.flush() == 0
+    assert tracker.trouble is None
+    assert away["calls"] == [
+        *("log_batch", "set_terminated"),
+        *("create_run", "log_batch", "log_batch", "set_terminated"),
+    ]
+    assert [run.info.status for run in place.cells.values()] == ["FINISHED", "FINISHED"]
+    assert place.cells["a"].info.end_time == place.cells["a"].info.start_time
+
+
+def test_a_server_that_is_away_is_not_asked_each_time(place, away, monkeypatch):
+    tracker = place.open()
+    away["away"] = True
+    asked = []
+    deliver = tracker._runs.deliver
+    monkeypatch.setattr(tracker._runs, "deliver", lambda op: (asked.append(op), deliver(op)))
+    for i in range(20):
+        tracker.cell_started(f"{i}", PARAMS, {})
+    assert len(asked) == 1
+
+
+def test_a_killed_driver_leaves_its_writes_to_the_next(place, away):
+    tracker = place.open()
+    tracker.cell_started("a", PARAMS, {})
+    away["away"] = True
+    tracker.cell_finished(make_record("a"))
+    tracker.cell_started("b", PARAMS, {})
+    assert tracker.close("KILLED", wait_s=0) == 6
+    assert place.cells["a"].info.status == "RUNNING"
+    away["away"] = False
+    tracker = place.open()
+    assert tracker.pending == 0
+    assert place.cells["a"].info.status == "FINISHED"
+    assert place.cells["b"].info.status == "KILLED"
+    assert place.parent.info.status == "RUNNING"
+    tracker.cell_finished(make_record("a"))
+    tracker.cell_started("b", PARAMS, {})
+    tracker.cell_finished(make_record("b"))
+    assert tracker.close("FINISHED") == 0
+    assert {run.info.status for run in place.cells.values()} == {"FINISHED"}
+
+
+def test_what_waits_is_known_to_the_next_driver_before_it_is_delivered(place, away):
+    tracker = place.open()
+    tracker.cell_started("a", PARAMS, {})
+    away["away"] = True
+    tracker.cell_finished(make_record("a"))
+    away["away"] = False
+    # Opening succeeds, then the server goes.
+    runs = tracker._runs
+    away["away"] = True
+    again = Tracker(place.uri, runs, tracker._outbox)
+    waiting = again.pending
+    again.cell_finished(make_record("a"))
+    assert again.pending == waiting
+
+
+@pytest.mark.parametrize("method", ["create_run", "log_batch", "set_terminated"])
+def test_a_lost_answer_doubles_nothing(place, monkeypatch, method):
+    """The server did what it was asked, and the driver never heard."""
+    tracker = place.open()
+    original = getattr(MlflowClient, method)
+    lost = []
+
+    def lose_the_answer(self, *args, **kwargs):
+        result = original(self, *args, **kwargs)
+        if not lost:
+            lost.append(method)
+            raise MlflowException("timed out")
+        return result
+
+    monkeypatch.setattr(MlflowClient, method, lose_the_answer)
+    tracker.cell_started("a", PARAMS, {})
+    tracker.cell_finished(make_record("a"))
+    assert tracker.pending > 0
+    tracker.close("FINISHED")
+    assert lost == [method]
+    assert place.cells["a"].info.status == "FINISHED"
+    assert len(place.history(place.cells["a"], "train/loss")) == 3
+    assert len(place.history(place.cells["a"], "target/bpp")) == 1
+
+
+def test_a_run_that_was_created_late_is_removed(place, monkeypatch):
+    """The driver gave up, looked, found nothing, created; then the first request went through."""
+    tracker = place.open()
+    original = MlflowClient.create_run
+    late = []
+
+    def be_late(self, *args):
+        if not late:
+            late.append(args)
+            raise MlflowException("timed out")
+        return original(self, *args)
+
+    monkeypatch.setattr(MlflowClient, "create_run", be_late)
+    tracker.cell_started("a", PARAMS, {})
+    tracker.flush()
+    original(place.client, *late[0])
+    assert len(place.runs("cell")) == 2
+    tracker.cell_finished(make_record("a"))
+    place.open().close("FINISHED")
+    assert place.cells["a"].info.status == "FINISHED"
+    assert place.cells["a"].data.params != {}
+
+
+def test_what_no_server_takes_does_not_block_the_rest(place, caplog, tmp_path):
+    tracker = place.open()
+    tracker.cell_started("a", PARAMS, {})
+    with caplog.at_level(logging.WARNING):
+        tracker.cell_finished(
+            make_record("a", metrics={"bad|name": 1.0}), [(tmp_path / "gone", "")]
+        )
+    assert tracker.num_refused == 2
+    assert tracker.pending == 0
+    assert "refused" in caplog.text
+    refused = place.outbox.with_name("outbox.jsonl.refused").read_text().splitlines()
+    assert "bad|name" in refused[0]
+    assert "not there any more" in refused[1]
+    assert place.cells["a"].info.status == "FINISHED"
+
+
+def test_an_artifact_store_that_fails_does_not_block_the_rest(place, monkeypatch, tmp_path):
+    def broken(*args):
+        raise RuntimeError("no credentials")
+
+    monkeypatch.setattr(MlflowClient, "log_artifact", broken)
+    (tmp_path / "f").write_text("x")
+    tracker = place.open()
+    tracker.cell_finished(make_record("a"), [(tmp_path / "f", "")])
+    assert tracker.num_refused == 1
+    assert place.cells["a"].info.status == "FINISHED"

@@ -1,0 +1,317 @@
+"""What a cell is measured by: the saved adapter, reloaded from its file onto a fresh source codec.
+
+Nothing of the training process is used: the adapter file and the source codec are read from disk again,
+so that what is reported is what another machine would get.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from interfero.adaptation import load_adapter
+from interfero.adaptation.method import AdaptedCodec, Mode
+from interfero.codecs.bitstream import parse_stream
+from interfero.codecs.codec import Codec
+from interfero.codecs.coding import (
+    Coded,
+    Coder,
+    Decoded,
+    ImageScore,
+    SourceCoder,
+    decode,
+    decode_unchecked,
+    encode,
+    mean_score,
+    pixel_mse,
+    score_estimated,
+)
+from interfero.domains.domain import Domain, spread
+from interfero.domains.images import Sample, UInt8Array
+from interfero.engine.cells import Cell, ImageRow
+from interfero.errors import BitstreamError
+from interfero.metrics.forgetting import (
+    exact_fraction,
+    forgetting,
+    percent,
+    psnr_drop_db,
+    rd_gain,
+)
+from interfero.metrics.rate_distortion import psnr_db
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One image as the source codec codes it."""
+
+    sample: Sample
+    coded: Coded
+    decoded: Decoded
+    score: ImageScore
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an evaluation gives to the record."""
+
+    metrics: dict[str, float]
+    images: tuple[ImageRow, ...]
+
+
+class Workbench:
+    """What stays loaded between the cells of a block: codec, domains, the source codec's results."""
+
+    def __init__(
+        self, codec: Codec, reload_codec: Callable[[], Codec], target: Domain, source: Domain
+    ) -> None:
+        """Keep them; references are computed at first use.
+
+        Args:
+            codec: The source codec, for coding.
+            reload_codec: Reads it from disk again, past every cache.
+            target: The domain to adapt to.
+            source: The domain whose images may get worse.
+        """
+        self.codec = codec
+        self.reload_codec = reload_codec
+        self.target = target
+        self.source = source
+        self._references: dict[tuple[str, int], tuple[Reference, ...]] = {}
+        self._estimates: dict[tuple[str, int], list[ImageScore]] = {}
+
+    @cached_property
+    def training_codec(self) -> Codec:
+        """A replica in the memory format that trains fastest; never codes."""
+        model = copy.deepcopy(self.codec.model).to(memory_format=torch.channels_last)
+        return Codec(self.codec.shape, self.codec.rd_lambda, self.codec.name, model)
+
+    def references(self, domain: Domain, limit: int) -> tuple[Reference, ...]:
+        """The domain's test images as the source codec codes them, at most `limit`."""
+        key = (domain.fingerprint, limit)
+        if key not in self._references:
+            coder = SourceCoder(self.codec)
+            self._references[key] = tuple(_reference(coder, s) for s in spread(domain.test, limit))
+        return self._references[key]
+
+    def validation(self, domain: Domain, data_seed: int) -> tuple[Sample, ...]:
+        """Validation images of a data seed."""
+        return domain.split(1, data_seed).validation
+
+    def estimates(self, domain: Domain, data_seed: int) -> list[ImageScore]:
+        """The source codec's estimated scores on validation images."""
+        key = (domain.fingerprint, data_seed)
+        if key not in self._estimates:
+            coder = SourceCoder(self.codec)
+            samples = self.validation(domain, data_seed)
+            self._estimates[key] = [score_estimated(coder, s) for s in samples]
+        return self._estimates[key]
+
+
+def evaluate(cell: Cell, bench: Workbench, adapter_path: Path, sample_path: Path) -> Result:
+    """Measure a saved adapter on target and source, routed and unrouted, and on old bitstreams."""
+    adapted, _ = load_adapter(adapter_path, bench.reload_codec())
+    target = bench.references(bench.target, cell.loop.max_target_images)
+    source = bench.references(bench.source, cell.loop.max_source_images)
+    rd_lambda = cell.block.rd_lambda
+    detaches = adapted.frozen_source_state() is not None
+    on_target, pictures = _through_target_mode(adapted, target)
+    unrouted, _ = _through_target_mode(adapted, source)
+    exact: dict[str, float] = {}
+    routed = unrouted
+    if detaches:
+        routed, exact = through_source_mode(adapted, source)
+    metrics = {
+        **_target_metrics([r.score for r in target], on_target, rd_lambda),
+        **_source_metrics([r.score for r in source], routed, unrouted, rd_lambda),
+        **_validation_metrics(cell, bench, adapted, detaches=detaches),
+        **_old_bitstreams(adapted, source, "source" if detaches else "target"),
+    }
+    metrics["bitstream/rate_error_percent"] = _rate_error(adapted, target, on_target)
+    rows = [
+        *_rows("target", target, on_target, rd_lambda),
+        *_rows("source", source, routed, rd_lambda),
+        *_rows("source_unrouted", source, unrouted, rd_lambda),
+    ]
+    _save_sample(sample_path, target, pictures, rd_lambda)
+    return Result(metrics | exact, tuple(rows))
+
+
+def through_source_mode(
+    adapted: AdaptedCodec, references: Sequence[Reference]
+) -> tuple[list[ImageScore], dict[str, float]]:
+    """Code source images in source mode, and compare with the source codec byte by byte.
+
+    Returns:
+        Scores in source mode, and the shares of images whose bytes and whose pixels are the source
+        codec's own.
+    """
+    adapted.mode = "source"
+    scores, byte_pairs, pixel_pairs = [], [], []
+    for reference in references:
+        coded = encode(adapted, reference.sample.pixels_HWC)
+        pixels = decode(adapted, coded.data).pixels_HWC
+        scores.append(_score(reference.sample, coded, pixels))
+        byte_pairs.append((coded.data, reference.coded.data))
+        pixel_pairs.append((pixels.tobytes(), reference.decoded.pixels_HWC.tobytes()))
+    adapted.mode = "target"
+    exact = {
+        "source_mode/bytes_exact": exact_fraction(byte_pairs),
+        "source_mode/pixels_exact": exact_fraction(pixel_pairs),
+    }
+    return scores, exact
+
+
+def _reference(coder: Coder, sample: Sample) -> Reference:
+    coded = encode(coder, sample.pixels_HWC)
+    decoded = decode(coder, coded.data)
+    return Reference(sample, coded, decoded, _score(sample, coded, decoded.pixels_HWC))
+
+
+def _score(sample: Sample, coded: Coded, pixels: UInt8Array) -> ImageScore:
+    height, width = sample.pixels_HWC.shape[:2]
+    bpp = 8 * len(coded.data) / (height * width)
+    return ImageScore(sample.name, sample.group, bpp, pixel_mse(pixels, sample.pixels_HWC))
+
+
+def _through_target_mode(
+    adapted: AdaptedCodec, references: Sequence[Reference]
+) -> tuple[list[ImageScore], list[UInt8Array]]:
+    """Code the references' images with the custom parameters on."""
+    scores, pictures = [], []
+    for reference in references:
+        coded = encode(adapted, reference.sample.pixels_HWC)
+        pixels = decode(adapted, coded.data).pixels_HWC
+        scores.append(_score(reference.sample, coded, pixels))
+        pictures.append(pixels)
+    return scores, pictures
+
+
+def _target_metrics(
+    before: Sequence[ImageScore], after: Sequence[ImageScore], rd_lambda: float
+) -> dict[str, float]:
+    old, new = mean_score(before, rd_lambda), mean_score(after, rd_lambda)
+    gain = rd_gain(old["rd_loss"], new["rd_loss"])
+    # One bit an image: an encoder that tries both modes and keeps the cheaper.
+    cheaper = [
+        min(b.rd_loss(rd_lambda), a.rd_loss(rd_lambda)) for b, a in zip(before, after, strict=True)
+    ]
+    switched = rd_gain(old["rd_loss"], sum(cheaper) / len(cheaper))
+    return {
+        **{f"target/{name}": value for name, value in new.items()},
+        **{f"target/{name}_before": value for name, value in old.items()},
+        "target/rd_gain": gain,
+        "target/rd_gain_percent": percent(gain, old["rd_loss"]),
+        "target/rd_gain_switched_percent": percent(switched, old["rd_loss"]),
+    }
+
+
+def _source_metrics(
+    before: Sequence[ImageScore],
+    routed: Sequence[ImageScore],
+    unrouted: Sequence[ImageScore],
+    rd_lambda: float,
+) -> dict[str, float]:
+    old = mean_score(before, rd_lambda)["rd_loss"]
+    metrics = {"source/rd_loss_before": old}
+    for suffix, scores in (("", routed), ("_unrouted", unrouted)):
+        lost = forgetting(old, mean_score(scores, rd_lambda)["rd_loss"])
+        metrics[f"source/forgetting{suffix}"] = lost
+        metrics[f"source/forgetting{suffix}_percent"] = percent(lost, old)
+    return metrics
+
+
+def _validation_metrics(
+    cell: Cell, bench: Workbench, adapted: AdaptedCodec, *, detaches: bool
+) -> dict[str, float]:
+    """Estimated, not coded: a choice needs a ranking."""
+    seed, rd_lambda = cell.block.data_seed, cell.block.rd_lambda
+    losses = {}
+    for role, domain in (("target", bench.target), ("source", bench.source)):
+        before = mean_score(bench.estimates(domain, seed), rd_lambda)["rd_loss"]
+        scores = [score_estimated(adapted, s) for s in bench.validation(domain, seed)]
+        losses[role] = (before, mean_score(scores, rd_lambda)["rd_loss"])
+    before, after = losses["source"]
+    unrouted = percent(forgetting(before, after), before)
+    gain = rd_gain(*losses["target"])
+    return {
+        "val/rd_gain_percent": percent(gain, losses["target"][0]),
+        "val/forgetting_percent": 0.0 if detaches else unrouted,
+        "val/forgetting_unrouted_percent": unrouted,
+    }
+
+
+def _old_bitstreams(
+    adapted: AdaptedCodec, references: Sequence[Reference], mode: Mode
+) -> dict[str, float]:
+    """Streams that the source codec made, decoded by the new codec in the mode a deployment would use."""
+    adapted.mode = mode
+    symbols, pixels, drops = [], [], []
+    for reference in references:
+        decoded = _decode_old(adapted, reference.coded.data)
+        symbols.append((decoded.symbols if decoded else None, reference.coded.symbols))
+        old = reference.decoded.pixels_HWC
+        pixels.append((decoded.pixels_HWC.tobytes() if decoded else None, old.tobytes()))
+        new = pixel_mse(decoded.pixels_HWC, reference.sample.pixels_HWC) if decoded else None
+        after = None if new is None else psnr_db(new)
+        drops.append(psnr_drop_db(reference.score.psnr_db, after))
+    adapted.mode = "target"
+    return {
+        "bitstream/old_symbols_exact": exact_fraction(symbols),
+        "bitstream/old_pixels_exact": exact_fraction(pixels),
+        "bitstream/old_psnr_drop_db": sum(drops) / len(drops),
+    }
+
+
+def _decode_old(adapted: AdaptedCodec, data: bytes) -> Decoded | None:
+    try:
+        return decode_unchecked(adapted, parse_stream(data))
+    except BitstreamError:
+        return None
+
+
+def _rate_error(
+    adapted: AdaptedCodec, references: Sequence[Reference], scores: Sequence[ImageScore]
+) -> float:
+    """How much more is coded than the entropy model promised, in percent of the promise."""
+    estimated = sum(score_estimated(adapted, r.sample).bpp for r in references)
+    return percent(sum(s.bpp for s in scores) - estimated, estimated)
+
+
+def _rows(
+    role: str, references: Sequence[Reference], scores: Sequence[ImageScore], rd_lambda: float
+) -> list[ImageRow]:
+    return [
+        ImageRow(
+            role=role,  # type: ignore[arg-type]
+            name=score.name,
+            group=score.group,
+            bpp_before=reference.score.bpp,
+            psnr_db_before=reference.score.psnr_db,
+            rd_loss_before=reference.score.rd_loss(rd_lambda),
+            bpp=score.bpp,
+            psnr_db=score.psnr_db,
+            rd_loss=score.rd_loss(rd_lambda),
+        )
+        for reference, score in zip(references, scores, strict=True)
+    ]
+
+
+def _save_sample(
+    path: Path, references: Sequence[Reference], pictures: Sequence[UInt8Array], rd_lambda: float
+) -> None:
+    """Original, source codec, adapted, side by side: the image of median difficulty."""
+    order = sorted(range(len(references)), key=lambda i: references[i].score.rd_loss(rd_lambda))
+    middle = order[len(order) // 2]
+    reference = references[middle]
+    strip = np.concatenate(
+        [reference.sample.pixels_HWC, reference.decoded.pixels_HWC, pictures[middle]], axis=1
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(strip).save(path)
