@@ -84,7 +84,6 @@ def encode_command(
         )
     except SkippedImageError as error:
         raise DomainError(str(error)) from error
-    coder = _coder(source, rd_lambda, adapter)
     coded = encode(coder, pixels)
     write_atomic(out, coded.data)
     mse = pixel_mse(decode(coder, coded.data).pixels_HWC, pixels)
@@ -108,11 +107,12 @@ def decode_command(
         rd_lambda: Lambda of its weights.
         adapter: The adapter it was made with, if any.
     """
+    coder = _coder(source, rd_lambda, adapter)
     try:
         data = stream.read_bytes()
     except OSError as error:
         raise StorageError(f"{stream} cannot be read ({error.strerror})") from error
-    pixels = decode(_coder(source, rd_lambda, adapter), data).pixels_HWC
+    pixels = decode(coder, data).pixels_HWC
     try:
         Image.fromarray(np.asarray(pixels)).save(out)
     except (OSError, ValueError) as error:

@@ -32,6 +32,8 @@ def write_atomic(path: Path, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+            # mkstemp makes private files; results are shared like any other file.
+            Path(temporary).chmod(0o666 & ~_umask())
             Path(temporary).replace(path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
@@ -41,6 +43,12 @@ def write_atomic(path: Path, data: bytes) -> None:
             f"{path} cannot be written ({error.strerror}): free the disk or choose another "
             "--storage, then continue with --resume"
         ) from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def write_json(path: Path, value: object) -> None:

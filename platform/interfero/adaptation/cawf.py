@@ -35,6 +35,9 @@ from interfero.randomness import Role, seed_for
 CUSTOM_INIT_SCALE = 2.0
 """Initial width of the custom hyper-latents' prior; CompressAI's 10 costs bits that training must unlearn."""
 
+CUSTOM_INIT_STD = 0.3
+"""Initial scale of the custom latents: nearly all of them round to zero, which costs little."""
+
 
 @dataclass(frozen=True)
 class SourcePass:
@@ -84,11 +87,18 @@ class CawfCodec(AdaptedCodec):
         k = num_custom
         self.g_a = OneWayChain(model.g_a, num_custom=k, custom_in=0, custom_out=k, zero_head=True)
         self.h_a = OneWayChain(model.h_a, num_custom=k, custom_in=k, custom_out=k)
-        self.h_s = OneWayChain(model.h_s, num_custom=k, custom_in=k, custom_out=2 * k)
+        self.h_s = OneWayChain(
+            model.h_s, num_custom=k, custom_in=k, custom_out=2 * k, zero_head=True
+        )
         self.context = nn.Conv2d(source.shape.num_latents, 2 * k, 1, bias=False)
         self.g_s = OneWayChain(model.g_s, num_custom=k, custom_in=k, custom_out=3, zero_head=True)
         self.entropy_bottleneck = EntropyBottleneck(k, init_scale=CUSTOM_INIT_SCALE)
         self.gaussian_conditional = GaussianConditional(None)
+        # Random heads would start with scales of tens (base latents are that large), and every custom
+        # symbol would cost bits: measured, 0.13 bpp for 8 channels after 150 steps.
+        nn.init.zeros_(self.context.weight)
+        with torch.no_grad():
+            self.h_s.head.bias[:k].fill_(CUSTOM_INIT_STD)
         self._share_scale_tables()
 
     @property

@@ -98,10 +98,17 @@ class OneWayChain(nn.Module):
                     "made of convolutions, transposed convolutions, GDN and ReLU"
                 )
         self.layers = nn.ModuleList(layers)
+        self._head = convolutions[-1]
         if zero_head:
-            head = self.layers[convolutions[-1]]
-            for parameter in head.parameters():
+            for parameter in self.head.parameters():
                 nn.init.zeros_(parameter)
+
+    @property
+    def head(self) -> nn.Conv2d | nn.ConvTranspose2d:
+        """The last convolution."""
+        layer = self.layers[self._head]
+        assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+        return layer
 
     def forward(self, activations: Sequence[Tensor], custom_BCHW: Tensor | None) -> Tensor:
         """Run the custom chain.

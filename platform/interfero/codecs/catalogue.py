@@ -68,7 +68,11 @@ def _files(source: str) -> Mapping[float, Path]:
     path = bundled if source in bundled_names() else Path(source)
     if path.is_file():
         return {_lambda_of(path): path}
-    files = {_lambda_of(p): p for p in sorted(path.glob("*.safetensors"))} if path.is_dir() else {}
+    files: dict[float, Path] = {}
+    for file in sorted(path.glob("*.safetensors")) if path.is_dir() else ():
+        other = files.setdefault(_lambda_of(file), file)
+        if other != file:
+            raise CodecError(f"{other} and {file} have the same lambda: keep one of them there")
     if not files:
         raise CodecError(
             f"unknown source codec {source!r}: no bundled codec, codec file or folder of codec "

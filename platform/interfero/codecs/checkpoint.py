@@ -14,6 +14,7 @@ from interfero.errors import CodecError, StorageError
 from interfero.storage import load_tensors, save_tensors
 
 FORMAT = "interfero-codec-1"
+_CDF = "._quantized_cdf"
 
 
 def freeze_codec(
@@ -61,10 +62,9 @@ def save_codec(codec: Codec, path: Path, *, half_precision: bool = True) -> None
     `half_precision=False` keeps weights that were not rounded by `freeze_codec` as they are.
     """
     parameters = {n for n, _ in codec.model.named_parameters()} if half_precision else set()
-    tensors = {
-        key: value.half() if key in parameters else value
-        for key, value in codec.model.state_dict().items()
-    }
+    state = codec.model.state_dict()
+    tensors = {k: v.half() if k in parameters else v for k, v in state.items()}
+    tensors |= {k: _pack_rows(state[k], state[_lengths_of(k)]) for k in state if k.endswith(_CDF)}
     metadata = {
         "format": FORMAT,
         "architecture": codec.shape.architecture,
@@ -76,6 +76,21 @@ def save_codec(codec: Codec, path: Path, *, half_precision: bool = True) -> None
         "card": codec.card,
     }
     save_tensors(path, tensors, metadata)
+
+
+def _lengths_of(key: str) -> str:
+    return key.removesuffix(_CDF) + "._cdf_length"
+
+
+def _pack_rows(table: Tensor, lengths: Tensor) -> Tensor:
+    """The used start of every row, one after the other: most of a Gaussian table is padding."""
+    return torch.cat([row[:length] for row, length in zip(table, lengths.tolist(), strict=True)])
+
+
+def _unpack_rows(packed: Tensor, lengths: Tensor) -> Tensor:
+    """The padded table that `_pack_rows` was given, exactly."""
+    rows = packed.split(lengths.tolist())
+    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
 
 
 def read_codec(path: Path, name: str) -> Codec:
@@ -107,6 +122,7 @@ def _rebuild(tensors: dict[str, Tensor], metadata: dict[str, Any], name: str) ->
     model = build_model(shape)
     # Widening half precision is exact; the tables come as they are.
     state = {k: v.float() if v.dtype == torch.float16 else v for k, v in tensors.items()}
+    state |= {k: _unpack_rows(v, state[_lengths_of(k)]) for k, v in state.items() if k.endswith(_CDF)}
     model.load_state_dict(state)
     model.eval().requires_grad_(False)
     return Codec(shape, float(metadata["rd_lambda"]), name, model, metadata["card"])

@@ -313,7 +313,8 @@ class Tracker:
         if self._failures == 0:
             logger.warning("the tracking server is away, writes wait on disk: %s", self.trouble)
         first, longest = RETRY_S
-        self._retry_at = time.monotonic() + min(longest, first * 2**self._failures)
+        pause = min(longest, first * 2 ** min(self._failures, 10))
+        self._retry_at = time.monotonic() + pause
         self._failures += 1
 
     def _heal(self, request_s: float) -> None:

@@ -1,0 +1,323 @@
+"""What every method must keep, whatever it does: inherited by one line a method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from interfero.adaptation import METHODS, load_adapter, save_adapter
+from interfero.adaptation.cawf import source_pass
+from interfero.adaptation.method import AdaptedCodec
+from interfero.codecs.bitstream import parse_stream
+from interfero.codecs.checkpoint import read_codec
+from interfero.codecs.codec import Codec, rd_parameters, state_hash
+from interfero.codecs.coding import SourceCoder, decode, encode
+from interfero.codecs.noise import NoiseKey
+from interfero.domains.domain import Domain
+from interfero.domains.ingest import load_folder
+from interfero.engine.cells import Block, Cell, CellRecord, Hyperparameters, Identity, LoopConfig
+from interfero.engine.worker import LocalWorker
+from interfero.errors import AdapterError
+from trainables.adaptation import Member, _check_frozen, _member, run_pack
+from trainables.evaluation import Workbench, evaluate, through_source_mode
+
+ALL = tuple(METHODS)
+DETACHING = tuple(name for name, method in METHODS.items() if method.detaches)
+OTHERS = tuple(name for name, method in METHODS.items() if not method.detaches)
+
+
+@pytest.fixture(scope="module")
+def domain(image_folder: Path) -> Domain:
+    return load_folder("pictures", image_folder)
+
+
+@pytest.fixture
+def bench(tiny_codec_file: Path, domain: Domain) -> Workbench:
+    def read() -> Codec:
+        return read_codec(tiny_codec_file, "tiny")
+
+    return Workbench(read(), read, domain, domain)
+
+
+def make_cell(
+    bench: Workbench, method: str, *, size: int = 2, rate: float = 3e-3, steps: int = 4
+) -> Cell:
+    return Cell(
+        block=Block(domain="pictures", rd_lambda=0.013, num_images=3, data_seed=0),
+        hyperparameters=Hyperparameters(
+            method=method,
+            adapter_size=size if METHODS[method].size_unit else 0,
+            learning_rate=rate,
+        ),
+        loop=LoopConfig(
+            num_steps=steps, batch_size=2, crop_size=64, max_source_images=2, max_target_images=2
+        ),
+        identity=Identity(
+            codec="tiny",
+            codec_hash=bench.codec.weights_hash,
+            table_hash=bench.codec.table_hash,
+            domain_hash="0",
+            source_domain="pictures",
+            source_domain_hash="0",
+            loop_hash="0",
+            versions={},
+        ),
+    )
+
+
+def train(bench: Workbench, folder: Path, *cells: Cell) -> dict[str, CellRecord]:
+    records = list(run_pack(cells, bench, LocalWorker(folder)))
+    assert [r.error for r in records] == [None] * len(cells)
+    return {r.key: r for r in records}
+
+
+def adapted_after(bench: Workbench, folder: Path, method: str) -> AdaptedCodec:
+    cell = make_cell(bench, method)
+    train(bench, folder, cell)
+    return load_adapter(folder / "adapters" / f"{cell.key}.safetensors", bench.reload_codec())[0]
+
+
+@pytest.mark.parametrize("name", ALL)
+class TestEveryMethod:
+    def test_training_starts_from_the_source_codec(self, name: str, bench: Workbench) -> None:
+        adapted = METHODS[name].build(bench.codec, 2, 0)
+        image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+        noise = NoiseKey(0, 0, 1)
+        with torch.no_grad():
+            x_hat = adapted.forward_noisy(image, noise).x_hat
+        expected = source_pass(bench.codec.model, image, noise).x_hat
+        assert torch.allclose(x_hat, expected, atol=1e-6)
+
+    def test_training_changes_what_target_mode_shows(
+        self, name: str, bench: Workbench, tmp_path: Path
+    ) -> None:
+        adapted = adapted_after(bench, tmp_path, name)
+        pixels = bench.target.test[0].pixels_HWC
+        before = SourceCoder(bench.codec)
+        shown = decode(adapted, encode(adapted, pixels).data).pixels_HWC
+        assert (shown != decode(before, encode(before, pixels).data).pixels_HWC).any()
+
+    def test_reloaded_file_codes_like_the_trained_codec(
+        self, name: str, bench: Workbench, tmp_path: Path
+    ) -> None:
+        adapted = adapted_after(bench, tmp_path, name)
+        path = tmp_path / "again.safetensors"
+        save_adapter(adapted, path, method=name, adapter_size=2, record={})
+        again, _ = load_adapter(path, bench.reload_codec())
+        pixels = bench.target.test[1].pixels_HWC
+        first, second = encode(adapted, pixels), encode(again, pixels)
+        assert first == second
+        assert decode(again, first.data).symbols == first.symbols
+
+    def test_wrong_source_codec_is_refused(
+        self, name: str, bench: Workbench, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "adapter.safetensors"
+        adapted = METHODS[name].build(bench.codec, 2, 0)
+        adapted.refresh_tables()
+        save_adapter(adapted, path, method=name, adapter_size=2, record={})
+        other = bench.reload_codec()
+        next(iter(other.model.parameters())).data.view(-1)[0] += 1
+        with pytest.raises(AdapterError, match="trained on source codec"):
+            load_adapter(path, other)
+
+    def test_damaged_file_is_refused(self, name: str, bench: Workbench, tmp_path: Path) -> None:
+        path = tmp_path / "adapter.safetensors"
+        adapted = METHODS[name].build(bench.codec, 2, 0)
+        adapted.refresh_tables()
+        save_adapter(adapted, path, method=name, adapter_size=2, record={})
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.write_bytes(bytes(data))
+        with pytest.raises(AdapterError):
+            load_adapter(path, bench.codec)
+
+    def test_same_cell_same_adapter_in_any_company(
+        self, name: str, bench: Workbench, tmp_path: Path
+    ) -> None:
+        cell = make_cell(bench, name)
+        companion = make_cell(bench, name, size=3, rate=1e-3)
+        alone = train(bench, tmp_path / "alone", cell)[cell.key]
+        packed = train(bench, tmp_path / "packed", companion, cell)[cell.key]
+        assert alone.metrics.keys() == packed.metrics.keys()
+        for metric, value in alone.metrics.items():
+            if metric != "train/steps_per_second":
+                assert packed.metrics[metric] == value, metric
+        names = [
+            tmp_path / place / "adapters" / f"{cell.key}.safetensors"
+            for place in ("alone", "packed")
+        ]
+        first, second = (load_adapter(p, bench.codec)[0].adapter_state() for p in names)
+        assert state_hash(first.items()) == state_hash(second.items())
+
+    def test_global_generator_decides_nothing(
+        self, name: str, bench: Workbench, tmp_path: Path
+    ) -> None:
+        cell = make_cell(bench, name)
+        hashes = []
+        for place in ("a", "b"):
+            torch.manual_seed(len(hashes))
+            train(bench, tmp_path / place, cell)
+            path = tmp_path / place / "adapters" / f"{cell.key}.safetensors"
+            hashes.append(load_adapter(path, bench.codec)[1]["adapter_hash"])
+        assert hashes[0] == hashes[1]
+
+    def test_nan_is_a_record_and_spares_the_others(
+        self, name: str, bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bad, good = make_cell(bench, name, rate=1e-3), make_cell(bench, name, rate=2e-3)
+        poisoned: list[str] = []
+
+        def poison(cell: Cell, bench: Workbench, device: torch.device) -> Member:
+            member = _member(cell, bench, device)
+            if cell.key == bad.key:
+                poisoned.append(cell.key)
+                rd_parameters(member.adapted)[0].data.fill_(float("nan"))
+            return member
+
+        monkeypatch.setattr("trainables.adaptation._member", poison)
+        records = list(run_pack((bad, good), bench, LocalWorker(tmp_path)))
+        assert poisoned
+        assert [r.status for r in records] == ["failed", "finished"]
+        assert "step 0" in str(records[0].error)
+
+
+@pytest.mark.parametrize("name", DETACHING)
+class TestMethodsThatDetach:
+    def test_source_mode_is_the_source_codec(
+        self, name: str, bench: Workbench, tmp_path: Path
+    ) -> None:
+        adapted = adapted_after(bench, tmp_path, name)
+        references = bench.references(bench.source, 2)
+        scores, exact = through_source_mode(adapted, references)
+        assert exact == {"source_mode/bytes_exact": 1.0, "source_mode/pixels_exact": 1.0}
+        assert scores == [r.score for r in references]
+
+    def test_one_corrupted_source_weight_is_seen(
+        self, name: str, bench: Workbench, tmp_path: Path
+    ) -> None:
+        adapted = adapted_after(bench, tmp_path, name)
+        references = bench.references(bench.source, 2)
+        state = adapted.frozen_source_state()
+        assert state is not None
+        weight = state["g_s.6.weight"]
+        weight.view(-1)[torch.argmax(weight.abs().view(-1))] *= -1
+        _, exact = through_source_mode(adapted, references)
+        assert exact["source_mode/pixels_exact"] < 1
+
+    def test_cell_fails_if_a_source_weight_changed_in_training(
+        self, name: str, bench: Workbench
+    ) -> None:
+        member = _member(make_cell(bench, name), bench, torch.device("cpu"))
+        _check_frozen(member, bench)
+        state = member.adapted.frozen_source_state()
+        assert state is not None
+        state["g_a.0.weight"][0, 0, 0, 0] += 1e-3
+        with pytest.raises(Exception, match="changed the source codec"):
+            _check_frozen(member, bench)
+
+    def test_cell_fails_if_the_source_on_disk_is_another(
+        self, name: str, bench: Workbench, tmp_path: Path
+    ) -> None:
+        cell = make_cell(bench, name)
+        train(bench, tmp_path, cell)
+
+        def corrupted() -> Codec:
+            codec = bench.reload_codec()
+            codec.model.g_s[6].weight.data.view(-1)[0] += 1e-3
+            return codec
+
+        other = Workbench(bench.codec, corrupted, bench.target, bench.source)
+        path = tmp_path / "adapters" / f"{cell.key}.safetensors"
+        with pytest.raises(AdapterError, match="trained on source codec"):
+            evaluate(cell, other, path, tmp_path / "sample.png")
+
+    def test_old_bitstreams_decode_as_ever(
+        self, name: str, bench: Workbench, tmp_path: Path
+    ) -> None:
+        cell = make_cell(bench, name)
+        metrics = train(bench, tmp_path, cell)[cell.key].metrics
+        assert metrics["bitstream/old_symbols_exact"] == 1
+        assert metrics["bitstream/old_pixels_exact"] == 1
+        assert metrics["bitstream/old_psnr_drop_db"] == 0
+        assert metrics["source/forgetting"] == 0
+        assert metrics["source/forgetting_unrouted"] != 0
+
+    def test_no_source_parameter_is_trained(self, name: str, bench: Workbench) -> None:
+        adapted = METHODS[name].build(bench.codec, 2, 0)
+        trained = {id(p) for p in adapted.parameters()}
+        assert not trained & {id(p) for p in bench.codec.model.parameters()}
+        adapted.requires_grad_(True)
+        image = torch.rand(1, 3, 64, 64)
+        output = adapted.forward_noisy(image, NoiseKey(0, 0, 1))
+        bits = torch.stack([-p.log2().sum() for p in output.likelihoods.values()]).sum()
+        (bits + output.x_hat.square().sum()).backward()
+        assert all(p.grad is None for p in bench.codec.model.parameters())
+        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in adapted.parameters())
+
+    def test_stream_names_mode_and_adapter(
+        self, name: str, bench: Workbench, tmp_path: Path
+    ) -> None:
+        adapted = adapted_after(bench, tmp_path, name)
+        pixels = bench.target.test[0].pixels_HWC
+        target = parse_stream(encode(adapted, pixels).data)
+        assert target.adapter_id == adapted.adapter_id is not None
+        adapted.mode = "source"
+        assert parse_stream(encode(adapted, pixels).data).adapter_id is None
+        with pytest.raises(Exception, match="needs adapter"):
+            decode(SourceCoder(bench.codec), target.pack())
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_methods_without_source_mode_break_old_bitstreams_visibly(
+    name: str, bench: Workbench, tmp_path: Path
+) -> None:
+    cell = make_cell(bench, name)
+    metrics = train(bench, tmp_path, cell)[cell.key].metrics
+    assert metrics["bitstream/old_pixels_exact"] < 1
+    assert metrics["bitstream/old_psnr_drop_db"] != 0
+    assert metrics["source/forgetting"] == metrics["source/forgetting_unrouted"] != 0
+
+
+class TestOneWay:
+    """What the strict reading of CAwF promises beyond the suite."""
+
+    def test_target_stream_is_the_source_stream_and_an_enhancement(
+        self, bench: Workbench, tmp_path: Path
+    ) -> None:
+        adapted = adapted_after(bench, tmp_path, "cawf")
+        coder = SourceCoder(bench.codec)
+        for sample in bench.target.test[:2]:
+            base = parse_stream(encode(coder, sample.pixels_HWC).data)
+            target = parse_stream(encode(adapted, sample.pixels_HWC).data)
+            assert target.strings[:2] == base.strings
+            assert len(target.strings) == 4
+
+    def test_source_activations_never_read_custom_parameters(self, bench: Workbench) -> None:
+        """GDN included: it pools over channels, and must not see custom ones."""
+        adapted = METHODS["cawf"].build(bench.codec, 3, 0)
+        adapted.refresh_tables()
+        image = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            before = adapted.compress(image)["strings"][:2]
+            for parameter in adapted.parameters():
+                parameter.add_(torch.randn(parameter.shape) * 0.1)
+            adapted.refresh_tables()
+            after = adapted.compress(image)["strings"][:2]
+        assert before == after
+
+    def test_shared_source_pass_changes_no_gradient(self, bench: Workbench) -> None:
+        image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+        noise = NoiseKey(5, 7, 2)
+        shared = METHODS["cawf"].shared_pass(bench.codec, image, noise)
+        gradients = []
+        for given in (shared, None):
+            adapted = METHODS["cawf"].build(bench.codec, 2, 0)
+            output = adapted.forward_noisy(image, noise, given)
+            bits = torch.stack([-p.log2().sum() for p in output.likelihoods.values()]).sum()
+            (bits + (output.x_hat - image).square().sum()).backward()
+            gradients.append([p.grad for p in rd_parameters(adapted)])
+        for first, second in zip(*gradients, strict=True):
+            assert (first is None and second is None) or torch.equal(first, second)
