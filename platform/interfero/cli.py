@@ -78,6 +78,7 @@ def encode_command(
         rd_lambda: Lambda of its weights.
         adapter: Adapter file; the stream then needs it too.
     """
+    coder = _coder(source, rd_lambda, adapter)
     try:
         pixels = decode_image(
             image, str(image), ImageRules(halve_jpeg=False, min_side=1), Counter()
