@@ -82,7 +82,7 @@ def learning_rate_at(loop: LoopConfig, peak: float, step: int) -> float:
 def _member(cell: Cell, bench: Workbench, device: torch.device) -> Member:
     wanted = cell.hyperparameters
     method = find_method(wanted.method)
-    adapted = method.build(bench.training_codec, wanted.adapter_size, wanted.init_seed)
+    adapted = method.build(bench.training_codec(device), wanted.adapter_size, wanted.init_seed)
     adapted.requires_grad_(True).to(device).to(memory_format=torch.channels_last)
     adapted.train()
     main = torch.optim.Adam(rd_parameters(adapted), lr=wanted.learning_rate)
@@ -135,7 +135,8 @@ def _step_all(
         sharing = (member.method.name, member.method.trains_on)
         if sharing not in shared:
             with _precision(loop, image.device):
-                shared[sharing] = member.method.shared_pass(bench.training_codec, image, noise)
+                codec = bench.training_codec(image.device)
+                shared[sharing] = member.method.shared_pass(codec, image, noise)
         try:
             _step(member, image, noise, step, shared[sharing])
         except CellFailure as error:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -83,14 +82,17 @@ class Workbench:
         self.reload_codec = reload_codec
         self.target = target
         self.source = source
+        self._training_codec: Codec | None = None
         self._references: dict[tuple[str, int], tuple[Reference, ...]] = {}
         self._estimates: dict[tuple[str, int], list[ImageScore]] = {}
 
-    @cached_property
-    def training_codec(self) -> Codec:
-        """A replica in the memory format that trains fastest; never codes."""
-        model = copy.deepcopy(self.codec.model).to(memory_format=torch.channels_last)
-        return Codec(self.codec.shape, self.codec.rd_lambda, self.codec.name, model)
+    def training_codec(self, device: torch.device) -> Codec:
+        """A replica on a device, in the memory format that trains fastest; never codes."""
+        if self._training_codec is None:
+            model = copy.deepcopy(self.codec.model).to(device).to(memory_format=torch.channels_last)
+            shape, rd_lambda, name = self.codec.shape, self.codec.rd_lambda, self.codec.name
+            self._training_codec = Codec(shape, rd_lambda, name, model)
+        return self._training_codec
 
     def references(self, domain: Domain, limit: int) -> tuple[Reference, ...]:
         """The domain's test images as the source codec codes them, at most `limit`."""

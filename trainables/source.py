@@ -11,7 +11,7 @@ import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import tyro
@@ -31,10 +31,10 @@ from interfero.codecs.codec import (
 from interfero.codecs.noise import NoiseKey, explicit_noise
 from interfero.config import Config
 from interfero.domains.batches import draw_batch
+from interfero.domains.catalogue import load_domain
 from interfero.domains.domain import Domain
-from interfero.domains.ingest import load_folder
 from interfero.engine.checkpoints import load_state, save_state
-from interfero.engine.worker import LocalWorker, Worker
+from interfero.engine.worker import LocalWorker, Metrics, Worker
 from interfero.errors import ConfigError, InterferoError
 from interfero.metrics.rate_distortion import estimated_bpp, mse_255, rd_loss
 from interfero.randomness import Role, seed_for
@@ -79,7 +79,9 @@ class SourceCommand(SourceConfig):
     """Train a source codec on a folder of images."""
 
     domain: str
-    """Source domain, NAME=FOLDER."""
+    """Source domain: a bundled NAME, or NAME=PATH."""
+    data_licence: str = "not stated"
+    """Licence situation of its images, for the card."""
     out: Path
     """Codec file to write (.safetensors); the training state lies beside it."""
     threads: int = Field(default=1, gt=0)
@@ -196,29 +198,43 @@ def main() -> None:
     """Command line."""
     command = tyro.cli(SourceCommand, description=__doc__)
     torch.set_num_threads(command.threads)
-    name, _, folder = command.domain.partition("=")
-    domain = load_folder(name, Path(folder))
+    domain = load_domain(command.domain)
     started = time.monotonic()
 
-    def show(_: str, step: int, metrics: dict[str, float]) -> None:
+    def show(_: str, step: int, metrics: Metrics) -> None:
         values = "  ".join(f"{k} {v:.4f}" for k, v in metrics.items())
         sys.stdout.write(f"step {step}  {values}  {time.monotonic() - started:.0f} s\n")
         sys.stdout.flush()
 
-    folder_out = command.out.with_suffix("")
-    worker = LocalWorker(folder_out, on_report=show)  # type: ignore[arg-type]
     config = SourceConfig(**command.model_dump(include=set(SourceConfig.model_fields)))
+    worker = LocalWorker(command.out.with_suffix(""), on_report=show)
     model = train_source(config, domain, worker)
     shape = Shape(config.architecture, config.num_channels, config.num_latents)
-    card = {
-        "training": config.model_dump(mode="json", exclude={"warm_start"}),
-        "warm_start": config.warm_start.name if config.warm_start else None,
-        "domain": {"name": name, "fingerprint": domain.fingerprint, "images": len(domain.train)},
-        "torch": torch.__version__,
-    }
+    card = training_card(config, domain, command.data_licence)
     codec = freeze_codec(model, shape, config.rd_lambda, command.out.stem, card)
     save_codec(codec, command.out)
     sys.stdout.write(f"{command.out}: weights {codec.weights_hash}, tables {codec.table_hash}\n")
+
+
+def training_card(config: SourceConfig, domain: Domain, data_licence: str) -> dict[str, Any]:
+    """What a reader needs to judge or repeat a training; kept in the codec file."""
+    settings = config.model_dump(mode="json", exclude={"warm_start"})
+    warm_start = config.warm_start.name if config.warm_start else None
+    flags = [f"--{k.replace('_', '-')} {v}" for k, v in settings.items()]
+    flags += [f"--warm-start {warm_start}"] if warm_start else []
+    command = f"python -m trainables.source --domain {domain.name}=PATH {' '.join(flags)} --out FILE"
+    return {
+        "command": command,
+        "training": settings,
+        "warm_start": warm_start,
+        "domain": {
+            "name": domain.name,
+            "fingerprint": domain.fingerprint,
+            "images": len(domain.train),
+            "licence": data_licence,
+        },
+        "torch": torch.__version__,
+    }
 
 
 if __name__ == "__main__":
