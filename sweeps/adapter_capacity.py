@@ -9,12 +9,12 @@ SWEEP = Sweep(
     question="How much adapter capacity does a new domain need, and what does naive fine-tuning "
     "destroy?",
     options=AdaptationOptions(
-        domains=("histology", "text", "charts", "windows"),
+        domains=("histology", "fundus", "astronomy", "textures", "text", "charts", "windows"),
         methods=("finetune", "cawf", "continue_source"),
         adapter_sizes=(1, 2, 4, 8),
-        learning_rates=(3e-4, 1e-3),
+        learning_rates=(3e-4, 3e-3),
         lambdas=(0.013,),
-        num_steps=150,
+        num_steps=120,
     ),
     make_runner=AdaptationRunner.from_plan,
     code=ADAPTATION_CODE,

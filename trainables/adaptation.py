@@ -126,22 +126,26 @@ def _step_all(
     noise: NoiseKey,
 ) -> None:
     loop = members[0].cell.loop
-    shared: dict[tuple[str, str], Any] = {}
-    for member in members:
-        if member.failure:
-            continue
+    shared: dict[tuple[str, TrainsOn], tuple[Any, float]] = {}
+    alive = [m for m in members if not m.failure]
+    for member in alive:
         image = batches[member.method.trains_on]
-        started = time.perf_counter()
         sharing = (member.method.name, member.method.trains_on)
         if sharing not in shared:
+            started = time.perf_counter()
             with _precision(loop, image.device):
                 codec = bench.training_codec(image.device)
-                shared[sharing] = member.method.shared_pass(codec, image, noise)
+                given = member.method.shared_pass(codec, image, noise)
+            shared[sharing] = given, time.perf_counter() - started
+        given, cost = shared[sharing]
+        started = time.perf_counter()
         try:
-            _step(member, image, noise, step, shared[sharing])
+            _step(member, image, noise, step, given)
         except CellFailure as error:
             member.failure = str(error)
-        member.seconds += time.perf_counter() - started
+        # Each member pays its part of the pass that all of them used.
+        users = sum((m.method.name, m.method.trains_on) == sharing for m in alive)
+        member.seconds += time.perf_counter() - started + cost / users
 
 
 def _step(member: Member, image: Tensor, noise: NoiseKey, step: int, shared: Any) -> None:
@@ -209,24 +213,24 @@ def _finish(member: Member, bench: Workbench, worker: Worker, started_at: float)
         if member.method.trains_on == "source":
             _save(member, _shared_file(member, worker))
         result = evaluate(cell, bench, path, worker.folder / "samples" / f"{cell.key}.png")
+        num_params = sum(p.numel() for p in rd_parameters(member.adapted))
+        metrics = {
+            **result.metrics,
+            "adapter/num_params": float(num_params),
+            "adapter_fraction": num_params / bench.codec.num_params,
+            "train/steps_per_second": cell.loop.num_steps / max(member.seconds, 1e-9),
+        }
+        return CellRecord(
+            **common,
+            status="finished",
+            metrics=metrics,
+            images=result.images,
+            adapter_file=f"adapters/{path.name}",
+            sample_file=f"samples/{cell.key}.png",
+            seconds=member.seconds + time.perf_counter() - evaluation_started,
+        )
     except (CellFailure, InterferoError, RuntimeError, ValueError) as error:
         return CellRecord(**common, status="failed", error=f"{type(error).__name__}: {error}")
-    num_params = sum(p.numel() for p in rd_parameters(member.adapted))
-    metrics = {
-        **result.metrics,
-        "adapter/num_params": float(num_params),
-        "adapter_fraction": num_params / bench.codec.num_params,
-        "train/steps_per_second": cell.loop.num_steps / max(member.seconds, 1e-9),
-    }
-    return CellRecord(
-        **common,
-        status="finished",
-        metrics=metrics,
-        images=result.images,
-        adapter_file=f"adapters/{path.name}",
-        sample_file=f"samples/{cell.key}.png",
-        seconds=member.seconds + time.perf_counter() - evaluation_started,
-    )
 
 
 def _save(member: Member, path: Path) -> None:
@@ -251,11 +255,14 @@ def _trained_before(member: Member, worker: Worker) -> bool:
         return False
     try:
         state, metadata = load_tensors(path)
+        if metadata["adapter_hash"] != state_hash(state.items()):
+            return False
         member.adapted.load_adapter_state(state)
-    except InterferoError:
+        record = metadata["record"]
+        member.curve = [(int(step), values) for step, values in record["curve"]]
+        member.seconds = float(record["train_seconds"])
+    except (InterferoError, KeyError):
         return False  # Damaged: it is trained and written again.
-    member.curve = [(int(step), values) for step, values in metadata["record"]["curve"]]
-    member.seconds = float(metadata["record"]["train_seconds"])
     return True
 
 

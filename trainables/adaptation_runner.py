@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interfero.codecs.catalogue import load_codec
+from interfero.codecs.catalogue import bundled_names, load_codec
+from interfero.codecs.codec import Codec
 from interfero.domains.domain import Domain
 from interfero.engine.cells import CellRecord, Pack
 from interfero.engine.worker import Worker
+from interfero.errors import CodecError
 from trainables import adaptation, evaluation
 from trainables.adaptation import run_pack
 from trainables.evaluation import Workbench
@@ -40,7 +42,14 @@ class AdaptationRunner:
     @classmethod
     def from_plan(cls, plan: Plan) -> AdaptationRunner:
         """The runner of a plan."""
-        return cls(plan.options.source, plan.domains, plan.source_domain)
+        source = Path(plan.options.source)
+        # Workers run in folders of their own: a path must not depend on where the driver started.
+        name = (
+            str(source.resolve())
+            if source.exists() and plan.options.source not in bundled_names()
+            else plan.options.source
+        )
+        return cls(name, plan.domains, plan.source_domain)
 
     def __call__(self, pack: Pack, worker: Worker) -> Iterator[CellRecord]:
         """One record a cell, in order."""
@@ -50,9 +59,20 @@ class AdaptationRunner:
         identity, value = pack.cells[0].identity, pack.block.rd_lambda
         key = (identity.codec_hash, identity.domain_hash, identity.source_domain_hash)
         if key not in _BENCHES:
+
+            def load() -> Codec:
+                codec = load_codec(self.source, value)
+                if codec.weights_hash != identity.codec_hash:
+                    raise CodecError(
+                        f"{self.source} at lambda {value:g} is now {codec.weights_hash}, the sweep "
+                        f"was planned with {identity.codec_hash}: put the old file back, or start "
+                        "another --name"
+                    )
+                return codec
+
             _BENCHES[key] = Workbench(
-                load_codec(self.source, value),
-                lambda: load_codec(self.source, value),
+                load(),
+                load,
                 self.domains[pack.block.domain],
                 self.source_domain,
             )

@@ -130,7 +130,7 @@ def evaluate(cell: Cell, bench: Workbench, adapter_path: Path, sample_path: Path
     if detaches:
         routed, exact = through_source_mode(adapted, source)
     metrics = {
-        **_target_metrics([r.score for r in target], on_target, rd_lambda),
+        **_target_metrics([r.score for r in target], on_target, rd_lambda, switches=detaches),
         **_source_metrics([r.score for r in source], routed, unrouted, rd_lambda),
         **_validation_metrics(cell, bench, adapted, detaches=detaches),
         **_old_bitstreams(adapted, source, "source" if detaches else "target"),
@@ -196,22 +196,27 @@ def _through_target_mode(
 
 
 def _target_metrics(
-    before: Sequence[ImageScore], after: Sequence[ImageScore], rd_lambda: float
+    before: Sequence[ImageScore],
+    after: Sequence[ImageScore],
+    rd_lambda: float,
+    *,
+    switches: bool,
 ) -> dict[str, float]:
     old, new = mean_score(before, rd_lambda), mean_score(after, rd_lambda)
     gain = rd_gain(old["rd_loss"], new["rd_loss"])
-    # One bit an image: an encoder that tries both modes and keeps the cheaper.
-    cheaper = [
-        min(b.rd_loss(rd_lambda), a.rd_loss(rd_lambda)) for b, a in zip(before, after, strict=True)
-    ]
-    switched = rd_gain(old["rd_loss"], sum(cheaper) / len(cheaper))
-    return {
+    metrics = {
         **{f"target/{name}": value for name, value in new.items()},
         **{f"target/{name}_before": value for name, value in old.items()},
         "target/rd_gain": gain,
         "target/rd_gain_percent": percent(gain, old["rd_loss"]),
-        "target/rd_gain_switched_percent": percent(switched, old["rd_loss"]),
     }
+    if switches:
+        # One bit an image: an encoder that tries both modes and keeps the cheaper.
+        pairs = zip(before, after, strict=True)
+        cheaper = [min(b.rd_loss(rd_lambda), a.rd_loss(rd_lambda)) for b, a in pairs]
+        switched = rd_gain(old["rd_loss"], sum(cheaper) / len(cheaper))
+        metrics["target/rd_gain_switched_percent"] = percent(switched, old["rd_loss"])
+    return metrics
 
 
 def _source_metrics(

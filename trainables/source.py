@@ -222,7 +222,9 @@ def training_card(config: SourceConfig, domain: Domain, data_licence: str) -> di
     warm_start = config.warm_start.name if config.warm_start else None
     flags = [f"--{k.replace('_', '-')} {v}" for k, v in settings.items()]
     flags += [f"--warm-start {warm_start}"] if warm_start else []
-    command = f"python -m trainables.source --domain {domain.name}=PATH {' '.join(flags)} --out FILE"
+    command = (
+        f"python -m trainables.source --domain {domain.name}=PATH {' '.join(flags)} --out FILE"
+    )
     return {
         "command": command,
         "training": settings,

@@ -67,4 +67,5 @@ def load_adapter(path: Path, source: Codec) -> tuple[AdaptedCodec, dict[str, Any
         raise AdapterError(f"{path}: {error}") from error
     adapted = method.build(source, int(metadata["adapter_size"]), init_seed=0)
     adapted.load_adapter_state(state)
+    adapted.name_adapter()
     return adapted.eval().requires_grad_(False), metadata

@@ -64,6 +64,7 @@ class FinetunedCodec(AdaptedCodec):
     def refresh_tables(self) -> None:
         """Exact quantiles by bisection, then new tables."""
         self.codec.update(force=True, update_quantiles=True)
+        self.name_adapter()
 
     def frozen_source_state(self) -> None:
         """Nothing of the source codec is kept."""
@@ -77,6 +78,7 @@ class Finetune(Method):
     paper: ClassVar[str] = "baseline of arXiv:2104.09370"
     size_unit: ClassVar[str | None] = None
     detaches: ClassVar[bool] = False
+    random_init: ClassVar[bool] = False
 
     def build(self, source: Codec, adapter_size: int, init_seed: int) -> FinetunedCodec:
         """A copy of the source codec, all of it trainable."""

@@ -44,6 +44,7 @@ class AdaptedCodec(nn.Module, ABC):
         self.codec_id = codec_id(source)
         self.source_hash = source.weights_hash
         self.mode: Mode = "target"
+        self._adapter_id: bytes | None = None
 
     @property
     def model(self) -> nn.Module:
@@ -60,7 +61,14 @@ class AdaptedCodec(nn.Module, ABC):
         """The bytes that name it in a header; None in source mode."""
         if self.mode == "source":
             return None
-        return bytes.fromhex(state_hash(self.adapter_state().items()))[:ID_BYTES]
+        if self._adapter_id is None:
+            self.name_adapter()
+        return self._adapter_id
+
+    def name_adapter(self) -> None:
+        """Take the name from the present parameters and tables; call it after they change."""
+        digest = state_hash(self.adapter_state().items())
+        self._adapter_id = bytes.fromhex(digest)[:ID_BYTES]
 
     @abstractmethod
     def adapter_state(self) -> dict[str, Tensor]:
@@ -116,6 +124,8 @@ class Method(ABC):
     """Unit of `adapter_size`; None where the method adds no capacity and has one size, 0."""
     detaches: ClassVar[bool]
     """Whether source mode is the source codec."""
+    random_init: ClassVar[bool] = True
+    """Whether the initial seed changes anything; if not, several seeds would be one."""
     trains_on: ClassVar[TrainsOn] = "target"
     """The domain whose training images it sees."""
 

@@ -11,6 +11,7 @@ from typing import Literal
 from interfero.engine.cells import CellRecord
 
 VALIDATION = "val/rd_gain_percent"
+CONTROL_VALIDATION = "val/forgetting_percent"
 """The one metric that choices read."""
 NAIVE = "finetune"
 """The method that others are compared with."""
@@ -225,6 +226,12 @@ def _seeds(record: CellRecord) -> tuple[int, int]:
 
 
 def _merit(point: GridPoint) -> tuple[float, float]:
-    """Larger is better: validation first, then the smaller learning rate."""
-    mean = point.mean(VALIDATION)
-    return (-math.inf if mean is None else mean), -point.learning_rate
+    """Larger is better: validation first, then the smaller learning rate.
+
+    The control never sees the target: its learning rate is the one that harms the source least.
+    """
+    is_control = point.cells[0].params["method"] == CONTROL
+    mean = point.mean(CONTROL_VALIDATION if is_control else VALIDATION)
+    if mean is None:
+        return -math.inf, -point.learning_rate
+    return (-mean if is_control else mean), -point.learning_rate

@@ -254,9 +254,9 @@ def _forgetting_lines(
 
 
 def _control_change(control: Choice | None, metric: str) -> float:
-    """How far the control moved, in either direction; percent of the source loss."""
+    """How much the control forgot, 0 if it improved; percent of the source loss."""
     mean = None if control is None else control.mean(metric)
-    return 0.0 if mean is None else abs(mean)
+    return 0.0 if mean is None else max(0.0, mean)
 
 
 def _old_bitstream_lines(method: str, best: Sequence[Choice]) -> list[str]:

@@ -28,6 +28,8 @@ VERSION = 1
 MAX_PIXELS = 1 << 26
 MAX_SIDE = (1 << 16) - 1
 MAX_STRINGS = 8
+MAX_SYMBOL = 1 << 20
+"""CompressAI's coder loops for ever on the integers that NaN and infinity round to."""
 ID_BYTES = 4
 # A rANS decoder that runs past the end reads at most one 32-bit word a symbol; zeros end its escapes.
 _GUARD_BYTES_PER_SYMBOL = 16
@@ -155,7 +157,17 @@ class RecordingCoder:
         self._symbols = symbols
 
     def encode_with_indexes(self, symbols: list[int], *tables: Any) -> bytes:
-        """As CompressAI's."""
+        """As CompressAI's, for symbols it can code.
+
+        Raises:
+            BitstreamError: a symbol is so large that the native coder would never return.
+        """
+        largest = max(map(abs, symbols), default=0)
+        if largest >= MAX_SYMBOL:
+            raise BitstreamError(
+                f"a latent of {largest} cannot be coded (below {MAX_SYMBOL} it can): the codec has "
+                "diverged, lower the learning rate"
+            )
         self._symbols.append(symbols)
         data: bytes = self._coder.encode_with_indexes(symbols, *tables)
         return data

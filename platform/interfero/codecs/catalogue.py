@@ -59,7 +59,7 @@ def load_codec(source: str, rd_lambda: float) -> Codec:
         )
     if source.startswith(ZOO_PREFIX):
         return _load_zoo(source, ZOO_LAMBDAS.index(matching[0]) + 1)
-    return read_codec(_files(source)[matching[0]], f"{Path(source).name}@{matching[0]:g}")
+    return read_codec(_files(source)[matching[0]], Path(source).stem)
 
 
 def _files(source: str) -> Mapping[float, Path]:
@@ -100,9 +100,8 @@ def _load_zoo(source: str, quality: int) -> Codec:
     name = _zoo_architecture(source)
     cache = Path(os.environ.get("INTERFERO_CACHE", Path.home() / ".cache" / "interfero"))
     path = cache / "compressai" / f"{name}-{quality}.safetensors"
-    label = f"{source}@{ZOO_LAMBDAS[quality - 1]:g}"
     if path.exists():
-        return read_codec(path, label)
+        return read_codec(path, source)
     url = zoo.model_urls[name]["mse"][quality]
     try:
         # The file name carries the start of its SHA-256, which `check_hash` compares.
@@ -119,6 +118,6 @@ def _load_zoo(source: str, quality: int) -> Codec:
     model.load_state_dict(load_pretrained(state))
     model.update(force=True)
     # Zoo weights stay in single precision: rounding them would make another codec.
-    codec = Codec(shape, ZOO_LAMBDAS[quality - 1], label, model.eval(), {"origin": url})
+    codec = Codec(shape, ZOO_LAMBDAS[quality - 1], source, model.eval(), {"origin": url})
     save_codec(codec, path, half_precision=False)
     return codec

@@ -122,7 +122,9 @@ def _rebuild(tensors: dict[str, Tensor], metadata: dict[str, Any], name: str) ->
     model = build_model(shape)
     # Widening half precision is exact; the tables come as they are.
     state = {k: v.float() if v.dtype == torch.float16 else v for k, v in tensors.items()}
-    state |= {k: _unpack_rows(v, state[_lengths_of(k)]) for k, v in state.items() if k.endswith(_CDF)}
+    state |= {
+        k: _unpack_rows(v, state[_lengths_of(k)]) for k, v in state.items() if k.endswith(_CDF)
+    }
     model.load_state_dict(state)
     model.eval().requires_grad_(False)
     return Codec(shape, float(metadata["rd_lambda"]), name, model, metadata["card"])

@@ -12,6 +12,7 @@ from interfero.errors import DomainError
 from interfero.randomness import Role, seed_for
 
 VALIDATION_SHARE = 0.15
+MIN_VALIDATION = 3
 MAX_VALIDATION = 12
 """Validation images at most; choices need a ranking, not a third decimal."""
 
@@ -38,6 +39,13 @@ class Domain:
 
     def __post_init__(self) -> None:
         """Refuse a domain whose test images could have been trained on."""
+        copies = {s.digest: s.name for s in self.train}
+        for sample in self.test:
+            if sample.digest in copies:
+                raise DomainError(
+                    f"domain {self.name!r}: test image {sample.name!r} is the train image "
+                    f"{copies[sample.digest]!r}; remove one of them"
+                )
         shared = {s.group for s in self.train} & {s.group for s in self.test}
         if shared:
             raise DomainError(
@@ -99,7 +107,9 @@ class Domain:
             )
         groups.sort(key=lambda g: seed_for(data_seed, 0, Role.VALIDATION, label=g))
         chosen: set[str] = set()
-        wanted = max(1, round(VALIDATION_SHARE * len(self.train)))
+        wanted = max(MIN_VALIDATION, round(VALIDATION_SHARE * len(self.train)))
+        # A small domain keeps most of its images for training.
+        wanted = min(wanted, max(1, len(self.train) // 3))
         for group in groups[: len(groups) - 1]:
             if sum(s.group in chosen for s in self.train) >= min(wanted, MAX_VALIDATION):
                 break

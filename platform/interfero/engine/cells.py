@@ -57,6 +57,10 @@ class LoopConfig(Config):
     """Gradient norm is clipped to this."""
     precision: Literal["bfloat16", "float32"] = "float32"
     """Of training; evaluation is always float32."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where it trains; evaluation is always on the CPU."""
+    threads: int = Field(default=1, gt=0)
+    """CPU threads of training: float sums change in their last bits with them."""
     max_source_images: int = Field(default=24, gt=0)
     """Source test images that are coded."""
     max_target_images: int = Field(default=24, gt=0)

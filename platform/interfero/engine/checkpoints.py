@@ -74,7 +74,8 @@ def _flatten(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     """Put the tensors of a nested optimiser state aside, and describe the rest as JSON."""
     if isinstance(value, Tensor):
         tensors[name] = value
-        return {"tensor": name}
+        # Files are contiguous, but a product of transposed matrices differs in its last bits.
+        return {"tensor": name, "stride": list(value.stride())}
     if isinstance(value, list | tuple):
         return {"list": [_flatten(v, f"{name}.{i}", tensors) for i, v in enumerate(value)]}
     if _is_plain(value):
@@ -84,7 +85,9 @@ def _flatten(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
 
 def _restore(described: Any, tensors: Mapping[str, Tensor]) -> Any:
     if "tensor" in described:
-        return tensors[described["tensor"]]
+        value = tensors[described["tensor"]]
+        strides = described.get("stride", value.stride())
+        return torch.empty_strided(value.shape, strides, dtype=value.dtype).copy_(value)
     if "list" in described:
         return [_restore(v, tensors) for v in described["list"]]
     return described["value"]

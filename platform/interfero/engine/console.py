@@ -16,10 +16,11 @@ LOG_EVERY_SECONDS = 30.0
 class SweepProgress:
     """One line that is redrawn on a terminal, and a line now and then in a log file."""
 
-    def __init__(self, console: Console, total: int) -> None:
-        """Expect `total` cells."""
+    def __init__(self, console: Console) -> None:
+        """Show progress on a console."""
         self.console = console
-        self.total = total
+        self.total = 0
+        self._before = 0
         self.done = self.failed = self.running = 0
         self.best: dict[str, CellRecord] = {}
         self._started = time.monotonic()
@@ -32,7 +33,7 @@ class SweepProgress:
             console=console,
             disable=not console.is_terminal,
         )
-        self._task: TaskID = self._bar.add_task(self.line(), total=total)
+        self._task: TaskID = self._bar.add_task(self.line(), total=None)
 
     def __enter__(self) -> SweepProgress:
         """Start drawing."""
@@ -48,15 +49,22 @@ class SweepProgress:
         """Stop drawing."""
         self._bar.stop()
 
+    def expect(self, total: int) -> None:
+        """Start counting time: so many cells in all, those done already included."""
+        self.total = total
+        self._before = self.done
+        self._started = self._logged = time.monotonic()
+        self._draw()
+
     def set_running(self, cells: int) -> None:
         """How many cells are in training now."""
         self.running = cells
         self._draw()
 
-    def add(self, record: CellRecord) -> None:
-        """One more cell ended."""
-        self.done += 1
-        self.failed += record.status == "failed"
+    def add(self, record: CellRecord, known: CellRecord | None = None) -> None:
+        """One more cell ended; `known` is its failed record that this one replaces."""
+        self.done += known is None
+        self.failed += (record.status == "failed") - (known is not None)
         gain = record.metrics.get("val/rd_gain_percent")
         domain = str(record.params["domain"])
         best = self.best.get(domain)
@@ -69,8 +77,9 @@ class SweepProgress:
         parts = [f"{self.done}/{self.total} cells", f"{self.running} running"]
         if self.failed:
             parts.append(f"{self.failed} failed")
-        if self.done:
-            left = (time.monotonic() - self._started) / self.done * (self.total - self.done)
+        trained = self.done - self._before
+        if trained:
+            left = (time.monotonic() - self._started) / trained * (self.total - self.done)
             parts.append(f"about {left / 60:.0f} min left")
         if self.best:
             top = max(self.best.values(), key=lambda r: r.metrics["val/rd_gain_percent"])
@@ -81,10 +90,12 @@ class SweepProgress:
         return ", ".join(parts)
 
     def _draw(self) -> None:
-        self._bar.update(self._task, completed=self.done, description=self.line())
+        self._bar.update(
+            self._task, completed=self.done, total=self.total or None, description=self.line()
+        )
         now = time.monotonic()
         if not self.console.is_terminal and (
-            now - self._logged > LOG_EVERY_SECONDS or self.done == self.total
+            now - self._logged > LOG_EVERY_SECONDS or 0 < self.total == self.done
         ):
             self._logged = now
             self.console.print(f"[{now - self._started:5.0f} s] {self.line()}", highlight=False)

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import signal
+import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,6 +37,7 @@ from interfero.engine.options import SweepOptions
 from interfero.engine.search import BlockSearch
 from interfero.engine.store import SweepStore
 from interfero.engine.worker import Metrics, PackRunner
+from interfero.errors import ConfigError
 
 PACK = "pack"
 RECORD = "record"
@@ -48,6 +53,9 @@ class SweepListener(Protocol):
 
     def on_record(self, record: CellRecord) -> None:
         """A cell ended. The same record may come twice."""
+
+    def on_repeated(self) -> None:
+        """A sampler asked for a cell that it had asked for before."""
 
 
 @dataclass
@@ -65,6 +73,18 @@ class TuneWorker:
     def should_stop(self) -> bool:
         """Packs are never stopped early."""
         return False
+
+
+class _PastTune(BaseException):
+    """Carries an error of ours out of Tune, which turns every Exception into text."""
+
+
+@contextmanager
+def _past_tune() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise _PastTune from error
 
 
 class DriverOnly:
@@ -93,12 +113,12 @@ class Feeder(DriverOnly, Searcher):
             searches: Searches of a sampler.
             num_samples: Cells a block that a sampler may ask for, earlier ones included.
             recall: Looks up the record of a cell that is finished already.
-            listener: Is told of recalled cells.
+            listener: Is told what starts, and of repeated cells.
         """
         super().__init__(metric=RECORD, mode="max")
+        self.recall = recall
         self._packs = deque(packs)
         self._searches = {search: max(0, num_samples - search.num_told) for search in searches}
-        self._recall = recall
         self._listener = listener
         self._owner: dict[str, BlockSearch] = {}
 
@@ -107,27 +127,34 @@ class Feeder(DriverOnly, Searcher):
         """Packs still to be handed out, at most."""
         return len(self._packs) + sum(self._searches.values())
 
+    @property
+    def num_cells_left(self) -> int:
+        """Cells still to be handed out, at most."""
+        return sum(len(pack.cells) for pack in self._packs) + sum(self._searches.values())
+
     def suggest(self, trial_id: str) -> Any:
         """The next pack, as a Tune configuration."""
-        pack = self._packs.popleft() if self._packs else self._search()
-        if pack is None:
-            return Searcher.FINISHED
-        self._listener.on_started(pack)
+        with _past_tune():
+            pack = self._packs.popleft() if self._packs else self._search()
+            if pack is None:
+                return Searcher.FINISHED
+            self._listener.on_started(pack)
         return {PACK: pack.model_dump(mode="json")}
 
     def _search(self) -> Pack | None:
-        """Ask the block with most cells left; a cell known already is told, not trained."""
+        """Ask the block with most cells left; a cell asked for before is not trained again."""
         while any(self._searches.values()):
             search = max(self._searches, key=lambda s: self._searches[s])
             self._searches[search] -= 1
             cell = search.ask()
-            known = self._recall(cell.key)
+            known = self.recall(cell.key)
             if known is not None:
                 search.tell(known)
-                self._listener.on_record(known)
-                continue
-            self._owner[cell.key] = search
-            return Pack(cells=(cell,))
+            elif cell.key not in self._owner:
+                self._owner[cell.key] = search
+                return Pack(cells=(cell,))
+            # One in training now is told to every trial that waits for it.
+            self._listener.on_repeated()
         return None
 
     def tell(self, record: CellRecord) -> None:
@@ -161,18 +188,22 @@ class RecordCallback(DriverOnly, Callback):
     ) -> None:
         """One cell ended."""
         if RECORD in result:
-            self._pass_on(CellRecord.model_validate_json(result[RECORD]))
+            with _past_tune():
+                self._pass_on(CellRecord.model_validate_json(result[RECORD]))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A pack's actor died too often: its unfinished cells are failed."""
         text = str(
             (trial.error_file and Path(trial.error_file).read_text()[-2000:]) or "actor died"
         )
-        for cell in Pack.model_validate(trial.config[PACK]).cells:
-            if cell.key not in self.seen:
-                self._pass_on(
-                    CellRecord(key=cell.key, params=cell.params, status="failed", error=text)
-                )
+        with _past_tune():
+            for cell in Pack.model_validate(trial.config[PACK]).cells:
+                if cell.key not in self.seen:
+                    failed = CellRecord(
+                        key=cell.key, params=cell.params, status="failed", error=text
+                    )
+                    # Its worker may have died between keeping the record and reporting it.
+                    self._pass_on(self.feeder.recall(cell.key) or failed)
 
     def _pass_on(self, record: CellRecord) -> None:
         if record.key not in self.seen:
@@ -202,9 +233,49 @@ def run_pack_trial(
             tune.report({RECORD: record.model_dump_json()})
 
 
-def start_ray(options: SweepOptions) -> int:
-    """Connect to the cluster, or start Ray on this machine; returns the number of packs at once."""
-    if not ray.is_initialized():
+@contextmanager
+def ray_session(options: SweepOptions) -> Iterator[int]:
+    """Ray, from before the first pack to after the last; yields the number of packs at once.
+
+    Whatever ends the sweep, no actor outlives it. SIGTERM, which clusters send before they kill,
+    interrupts as Ctrl-C does.
+
+    Raises:
+        ConfigError: no cluster at the address, or a trial asks for more than this machine has.
+    """
+    ours = not ray.is_initialized()
+    try:
+        if ours:
+            _start_ray(options)
+        with _signals({signal.SIGTERM: signal.default_int_handler}):
+            yield _packs_at_once(options)
+    finally:
+        if ours:
+            with uninterrupted():
+                ray.shutdown()
+
+
+def uninterrupted() -> AbstractContextManager[None]:
+    """A few seconds in which a second Ctrl-C does nothing: what is being closed gets closed."""
+    return _signals({signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: signal.SIG_IGN})
+
+
+@contextmanager
+def _signals(wanted: Mapping[signal.Signals, Any]) -> Iterator[None]:
+    """Handle signals so, in the main thread; elsewhere Python does not let anybody."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _start_ray(options: SweepOptions) -> None:
+    try:
         ray.init(
             address=options.address,
             include_dashboard=False if options.address is None else None,
@@ -212,11 +283,27 @@ def start_ray(options: SweepOptions) -> int:
             logging_level=logging.ERROR,
             _skip_env_hook=True,
         )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        where = "on this machine" if options.address is None else f"at {options.address}"
+        raise ConfigError(
+            f"--address must name a Ray cluster that answers, or be left out; Ray {where} does "
+            f"not start: {str(error).splitlines()[0][:300]}"
+        ) from error
+
+
+def _packs_at_once(options: SweepOptions) -> int:
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    room = [resources.get("CPU", 1.0) / options.cpus_per_trial]
-    if options.gpus_per_trial:
-        room.append(resources.get("GPU", 0.0) / options.gpus_per_trial)
-    fitting = max(1, int(min(room)))
+    asked = {"CPU": options.cpus_per_trial, "GPU": options.gpus_per_trial}
+    room = {name: resources.get(name, 0.0) / share for name, share in asked.items() if share > 0}
+    scarce = min(room, key=lambda name: room[name])
+    # A cluster may still grow; one machine does not, and Tune would wait for ever.
+    if room[scarce] < 1 and options.address is None:
+        raise ConfigError(
+            f"--{scarce.lower()}s-per-trial must fit this machine: asked for {asked[scarce]:g}, it "
+            f"has {resources.get(scarce, 0.0):g} {scarce}s; ask for less, or give a cluster's "
+            "--address"
+        )
+    fitting = max(1, int(room[scarce]))
     return min(fitting, options.max_concurrent) if options.max_concurrent else fitting
 
 
@@ -258,4 +345,12 @@ def run_packs(
             verbose=0,
         ),
     )
-    tuner.fit()
+    try:
+        tuner.fit()
+    except _PastTune as error:
+        cause = error.__cause__
+        assert cause is not None
+        raise cause from cause.__cause__
+    finally:
+        # A sweep goes on from its own records: Tune's state is of no use to anybody.
+        shutil.rmtree(store.folder / "tune", ignore_errors=True)

@@ -22,7 +22,7 @@ def code_hash(files: Iterable[Path]) -> str:
     for path in sorted(files, key=lambda p: (p.parent.name, p.name)):
         tree = ast.parse(path.read_bytes())
         for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 node.body = [n for n in node.body if not _is_text(n)] or [ast.Pass()]
         digest.update(f"{path.parent.name}/{path.name}\n{ast.dump(tree)}".encode())
     return digest.hexdigest()

@@ -49,7 +49,7 @@ class SweepOptions(Config):
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the cells and a cost estimate; train nothing."""
     smoke: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """The smallest honest run: few steps, few images, one size, one learning rate."""
+    """The smallest honest run: at most 10 steps, 3 coded images, and the first value of every axis."""
     accept_code_change: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Let --resume go on although the training code has changed."""
     workers_per_trial: int = 1
@@ -144,6 +144,11 @@ def _rules(o: AdaptationOptions) -> list[tuple[bool, str]]:
         (
             o.name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", o.name),
             f"--name may hold letters, digits, dots, dashes and underscores, got {o.name!r}",
+        ),
+        (
+            o.sampler != "grid" and len(o.init_seeds) > 1,
+            f"--sampler {o.sampler} takes one of --init-seeds, got {o.init_seeds}: it would take "
+            "luck for skill; search first, then repeat the best with --sampler grid",
         ),
         (o.resume and o.name is None, "--resume needs --name: say which sweep goes on"),
         (

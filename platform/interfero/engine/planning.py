@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -26,7 +26,9 @@ from interfero.engine.cells import (
 )
 from interfero.engine.fingerprint import library_versions
 from interfero.engine.options import ALL_IMAGES, AdaptationOptions, check_options
-from interfero.errors import ConfigError
+from interfero.errors import ConfigError, InterferoError
+
+T = TypeVar("T")
 
 MAX_PACK_MEMBERS = 8
 """More members share more of the frozen source pass, but leave fewer packs to spread over workers."""
@@ -47,6 +49,11 @@ class Plan:
     loop_hash: str
     cells: tuple[Cell, ...]
     """The whole grid; empty where a sampler chooses."""
+
+    @property
+    def num_cells(self) -> int:
+        """Cells of the grid, or those a sampler may ask for."""
+        return len(self.cells) or self.options.num_samples * len(self.blocks)
 
     def cell(self, block: Block, hyperparameters: Hyperparameters) -> Cell:
         """A cell of this sweep."""
@@ -76,15 +83,7 @@ def make_plan(options: AdaptationOptions, loop_hash: str) -> Plan:
         ConfigError, DomainError, CodecError: names the value, the rule and the remedy.
     """
     check_options(options)
-    for name in options.methods:
-        find_method(name)
-    rules = ImageRules(halve_jpeg=options.halve_jpeg)
-    codecs = {value: load_codec(options.source, value) for value in options.lambdas}
-    targets = [load_domain(spec, rules) for spec in options.domains]
-    domains = {domain.name: domain for domain in targets}
-    if len(domains) < len(targets):
-        raise ConfigError(f"--domains names one domain twice: {[d.name for d in targets]}")
-    source_domain = load_domain(options.source_domain, rules)
+    codecs, domains, source_domain = _load(options)
     blocks = tuple(_blocks(options, domains, source_domain))
     plan = Plan(
         options, blocks, codecs, domains, source_domain, _loop(options), loop_hash, cells=()
@@ -100,14 +99,59 @@ def make_plan(options: AdaptationOptions, loop_hash: str) -> Plan:
     return Plan(**{**plan.__dict__, "cells": cells})
 
 
+def _load(options: AdaptationOptions) -> tuple[dict[float, Codec], dict[str, Domain], Domain]:
+    """Codecs by lambda, target domains by name, and the source domain; all problems at once."""
+    problems = _Problems()
+    for name in options.methods:
+        problems.attempt(find_method, name)
+    found = {
+        value: problems.attempt(load_codec, options.source, value) for value in options.lambdas
+    }
+    rules = ImageRules(halve_jpeg=options.halve_jpeg)
+    targets = [problems.attempt(load_domain, spec, rules) for spec in options.domains]
+    source_domain = problems.attempt(load_domain, options.source_domain, rules)
+    problems.check()
+    assert source_domain is not None
+    domains = {domain.name: domain for domain in targets if domain is not None}
+    if len(domains) < len(targets):
+        raise ConfigError(
+            f"--domains names one domain twice: {', '.join(options.domains)}; a name stands for "
+            "one domain"
+        )
+    codecs = {value: codec for value, codec in found.items() if codec is not None}
+    return codecs, domains, source_domain
+
+
+class _Problems:
+    """Collects what cannot be loaded, so that a user mends all of it at once."""
+
+    def __init__(self) -> None:
+        self._errors: list[InterferoError] = []
+
+    def attempt(self, load: Callable[..., T], *arguments: Any) -> T | None:
+        """The value, or None if it cannot be had."""
+        try:
+            return load(*arguments)
+        except InterferoError as error:
+            self._errors.append(error)
+            return None
+
+    def check(self) -> None:
+        """Raise what was collected: one error as it is, several in one, each text once."""
+        if len(self._errors) == 1:
+            raise self._errors[0]
+        if self._errors:
+            raise ConfigError("\n".join(dict.fromkeys(str(e) for e in self._errors)))
+
+
 def grid_hyperparameters(options: AdaptationOptions) -> list[Hyperparameters]:
     """Methods x sizes x learning rates x initial seeds; methods without a size have one, 0."""
     points = []
     for name in options.methods:
         sizes = options.adapter_sizes if find_method(name).size_unit else (0,)
-        for size, rate, seed in itertools.product(
-            sizes, options.learning_rates, options.init_seeds
-        ):
+        # A method that draws nothing would only repeat itself, and pass for several seeds.
+        seeds = options.init_seeds if find_method(name).random_init else options.init_seeds[:1]
+        for size, rate, seed in itertools.product(sizes, options.learning_rates, seeds):
             points.append(
                 Hyperparameters(method=name, adapter_size=size, learning_rate=rate, init_seed=seed)
             )
@@ -117,15 +161,20 @@ def grid_hyperparameters(options: AdaptationOptions) -> list[Hyperparameters]:
 def _blocks(
     options: AdaptationOptions, domains: dict[str, Domain], source_domain: Domain
 ) -> list[Block]:
-    blocks = []
+    blocks: list[Block] = []
+    seeds = options.data_seeds
+    # Validation keeps photographs whole, so seeds leave different numbers of images; `all` is what
+    # every seed has, or the seeds would be different settings.
+    everything = {
+        d.name: min(len(d.split(ALL_IMAGES, s).training) for s in seeds) for d in domains.values()
+    }
     for domain, value, count, seed in itertools.product(
         domains.values(), options.lambdas, options.num_images, options.data_seeds
     ):
         source_domain.split("all", seed)
-        split = domain.split(ALL_IMAGES if count == ALL_IMAGES else int(count), seed)
-        block = Block(
-            domain=domain.name, rd_lambda=value, num_images=len(split.training), data_seed=seed
-        )
+        number = everything[domain.name] if count == ALL_IMAGES else int(count)
+        domain.split(number, seed)
+        block = Block(domain=domain.name, rd_lambda=value, num_images=number, data_seed=seed)
         # `all` and the same number in figures are one block.
         if block not in blocks:
             blocks.append(block)
@@ -138,6 +187,8 @@ def _loop(options: AdaptationOptions) -> LoopConfig:
         batch_size=options.batch_size,
         crop_size=options.crop_size,
         precision=resolve_precision(options.precision),
+        device="cuda" if options.gpus_per_trial else "cpu",
+        threads=max(1, int(options.cpus_per_trial)),
         max_source_images=options.max_source_images,
         max_target_images=options.max_target_images,
     )

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
@@ -19,9 +20,9 @@ from interfero.adaptation import find_method
 from interfero.engine.cells import Block, Cell, CellRecord, Hyperparameters
 from interfero.engine.options import AdaptationOptions
 from interfero.engine.planning import Plan
-from interfero.errors import ConfigError
 
 KEY = "interfero.cell"
+FAILED = "interfero.failed"
 GAIN = "val/rd_gain_percent"
 FORGETTING = "val/forgetting_unrouted_percent"
 NUM_PARAMS = "adapter/num_params"
@@ -52,7 +53,7 @@ class BlockSearch:
         self.study = optuna.create_study(
             storage=f"sqlite:///{database}",
             study_name=_study_name(block),
-            sampler=_sampler(plan.options, seed=block.data_seed),
+            sampler=_sampler(plan.options, block, index=0),
             directions=directions,
             load_if_exists=True,
         )
@@ -73,12 +74,15 @@ class BlockSearch:
 
     @property
     def num_told(self) -> int:
-        """Trials that ended with a value, and those that failed by themselves."""
+        """Trials that ended with a value, and those whose cell failed; not those of a dead driver."""
         trials = self.study.get_trials(deepcopy=False)
-        return sum(t.state == TrialState.COMPLETE or "failed" in t.user_attrs for t in trials)
+        return sum(t.state == TrialState.COMPLETE or FAILED in t.user_attrs for t in trials)
 
     def ask(self) -> Cell:
         """The next cell; the same cell twice is possible, and told the stored value."""
+        # Seeded by the trial's number: a resumed search would repeat its first draws otherwise.
+        index = len(self.study.get_trials(deepcopy=False))
+        self.study.sampler = _sampler(self.plan.options, self.block, index)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             trial = self.study.ask(dict(self._space))
@@ -103,7 +107,7 @@ class BlockSearch:
             if record.status == "finished":
                 self.study.tell(trial, self._values(record))
             else:
-                trial.set_user_attr("failed", record.error or "")
+                trial.set_user_attr(FAILED, record.error or "")
                 self.study.tell(trial, state=TrialState.FAIL)
 
     def best_keys(self) -> list[str]:
@@ -123,16 +127,7 @@ def search_space(options: AdaptationOptions) -> dict[str, BaseDistribution]:
 
 
 def open_searches(plan: Plan, database: Path, finished: FindRecord) -> list[BlockSearch]:
-    """One search a block.
-
-    Raises:
-        ConfigError: several initial seeds, which a sampler would confuse with luck.
-    """
-    if len(plan.options.init_seeds) > 1:
-        raise ConfigError(
-            f"--sampler {plan.options.sampler} takes one --init-seeds, got "
-            f"{plan.options.init_seeds}: search first, then repeat the best with --sampler grid"
-        )
+    """One search a block."""
     return [BlockSearch(plan, block, database, finished) for block in plan.blocks]
 
 
@@ -140,7 +135,15 @@ def _study_name(block: Block) -> str:
     return f"{block.domain} lambda {block.rd_lambda:g} n {block.num_images} seed {block.data_seed}"
 
 
-def _sampler(options: AdaptationOptions, seed: int) -> BaseSampler:
+def _sampler(options: AdaptationOptions, block: Block, index: int) -> BaseSampler:
+    """The sampler of one trial.
+
+    Args:
+        options: Name of the sampler, and the population.
+        block: Its data seed decides the draws.
+        index: The trial's number in its study.
+    """
+    seed = int(np.random.SeedSequence((block.data_seed, index)).generate_state(1)[0])
     # Named with every setting that matters: Optuna 5 changed the defaults.
     if options.sampler == "random":
         return RandomSampler(seed=seed)

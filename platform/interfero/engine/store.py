@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pydantic import ValidationError
 
@@ -39,30 +39,49 @@ class SweepStore:
         """Whether a sweep of this name was started here."""
         return (self.folder / "sweep.json").exists()
 
-    def start(self, settings: dict[str, Any], *, resume: bool, accept_code_change: bool) -> None:
-        """Create the folder, or check that the sweep in it is the one that goes on.
+    def check_name(self, *, resume: bool) -> None:
+        """Check the name alone, before anything is loaded; nothing is written.
 
         Raises:
-            ConfigError: the name is taken and `resume` is off, or nothing is there to resume, or the
-                sweep was started with other settings or other training code.
-            StorageError: the folder cannot be written, or its disk is full.
+            ConfigError: the name is taken and `resume` is off, or nothing is there to resume.
         """
-        self._check_writable()
-        path = self.folder / "sweep.json"
-        if not path.exists():
-            if resume:
-                raise ConfigError(
-                    f"there is no sweep {self.name!r} in {self.storage} to resume: check --name "
-                    "and --storage, or leave --resume out"
-                )
-            write_json(path, settings)
-            return
-        if not resume:
+        if self.exists and not resume:
             raise ConfigError(
                 f"a sweep {self.name!r} is already in {self.storage}: add --resume to go on with "
                 "it, or choose another --name"
             )
-        self._check_same(read_json(path), settings, accept_code_change)
+        if resume and not self.exists:
+            raise ConfigError(
+                f"there is no sweep {self.name!r} in {self.storage} to resume: check --name "
+                "and --storage, or leave --resume out"
+            )
+
+    def settings(self) -> dict[str, Any]:
+        """What the sweep was started with.
+
+        Raises:
+            StorageError: the file is missing or damaged.
+        """
+        settings: dict[str, Any] = read_json(self.folder / "sweep.json")
+        return settings
+
+    def check(self, settings: dict[str, Any], *, resume: bool) -> None:
+        """Check that the folder can be written, and holds no sweep or the one that goes on.
+
+        Raises:
+            ConfigError: as `check_name`, or the sweep was started with other settings, images,
+                weights, libraries or training code.
+            StorageError: the folder cannot be written, or its disk is full.
+        """
+        self._check_writable()
+        self.check_name(resume=resume)
+        if resume:
+            self._check_same(self.settings(), settings)
+
+    def write_settings(self, settings: dict[str, Any]) -> None:
+        """Take the name; a sweep that goes on keeps what it was started with."""
+        if not self.exists:
+            write_json(self.folder / "sweep.json", settings)
 
     def _check_writable(self) -> None:
         probe = self.folder / ".probe"
@@ -75,24 +94,25 @@ class SweepStore:
                 f"{MIN_FREE_BYTES / 1024**2:.0f} MiB: free the disk or choose another --storage"
             )
 
-    def _check_same(
-        self, old: dict[str, Any], new: dict[str, Any], accept_code_change: bool
-    ) -> None:
+    def _check_same(self, old: dict[str, Any], new: dict[str, Any]) -> None:
         if old["kind"] != new["kind"]:
             raise ConfigError(f"sweep {self.name!r} is a {old['kind']} sweep, not {new['kind']}")
-        if old["loop_hash"] != new["loop_hash"] and not accept_code_change:
+        if old["loop_hash"] != new["loop_hash"]:
             raise ConfigError(
                 f"the training code has changed since sweep {self.name!r} was started "
                 f"({old['loop_hash']} then, {new['loop_hash']} now): its cells would not be "
                 "comparable; go back to the old code, or say --accept-code-change"
             )
-        before, now = old["options"], new["options"]
-        changed = [k for k in before if k in now and before[k] != now[k]]
+        changed = [
+            f"{name} was {before!r}, now it is {now!r}"
+            for part in ("options", "content")
+            for name, before, now in _differences(old[part], new[part])
+        ]
         if changed:
-            k = changed[0]
             raise ConfigError(
-                f"sweep {self.name!r} was started with {k} = {before[k]!r}, now it is {now[k]!r}: "
-                "resume with the same options, or start another --name (finished cells are reused)"
+                f"sweep {self.name!r} was started differently:\n  "
+                + "\n  ".join(changed)
+                + "\nresume with the same, or start another --name (finished cells are reused)"
             )
 
     @contextmanager
@@ -101,9 +121,9 @@ class SweepStore:
 
         Raises:
             ConfigError: another driver holds it.
+            StorageError: the folder cannot be made.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lease").open("a+") as file:
+        with self._open_lease() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -116,6 +136,21 @@ class SweepStore:
             file.write(str(os.getpid()))
             file.flush()
             yield
+
+    def _open_lease(self) -> IO[str]:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return (self.folder / "lease").open("a+")
+        except OSError as error:
+            raise StorageError(
+                f"{self.folder} cannot be made ({error.strerror}): choose a --storage below a "
+                "folder that you may write to"
+            ) from error
+
+    def keep(self, record: CellRecord) -> None:
+        """Write a record unless the cell's finished one is there already, from its worker."""
+        if self.finished(record.key) is None:
+            self.write_record(record)
 
     def write_record(self, record: CellRecord) -> None:
         """Keep a cell's record, whole or not at all."""
@@ -136,22 +171,33 @@ class SweepStore:
 
         Files are linked where the file system can, so that deleting one sweep leaves the other whole.
         """
-        taken = []
+        taken: dict[str, CellRecord] = {}
+        for sweep, record in self._others(keys):
+            if record.key in taken:
+                continue
+            try:
+                self._link(sweep, record)
+            except OSError:
+                continue  # A file of it is gone: the cell is trained again.
+            origin = record.reused_from or sweep.name
+            taken[record.key] = record.model_copy(update={"reused_from": origin})
+            self.write_record(taken[record.key])
+        return list(taken.values())
+
+    def reusable(self, keys: set[str]) -> frozenset[str]:
+        """Those of the keys that this or another sweep in this storage has finished."""
+        own = {key for key, record in self.records().items() if record.status == "finished"}
+        return frozenset((own & keys) | {record.key for _, record in self._others(keys)})
+
+    def _others(self, keys: set[str]) -> Iterator[tuple[Path, CellRecord]]:
+        """Finished records of other sweeps, with the sweep's folder; a key may come twice."""
+        if not self.storage.is_dir():
+            return
         for sweep in sorted(p for p in self.storage.iterdir() if p != self.folder and p.is_dir()):
             for path in self._record_files(sweep):
                 record = _read_record(path) if path.stem in keys else None
-                if record is None or record.status != "finished":
-                    continue
-                try:
-                    self._link(sweep, record)
-                except OSError:
-                    continue  # A file of it is gone: the cell is trained again.
-                origin = record.reused_from or sweep.name
-                record = record.model_copy(update={"reused_from": origin})
-                self.write_record(record)
-                keys = keys - {record.key}
-                taken.append(record)
-        return taken
+                if record is not None and record.status == "finished":
+                    yield sweep, record
 
     def _link(self, sweep: Path, record: CellRecord) -> None:
         for relative in (record.adapter_file, record.sample_file):
@@ -168,6 +214,10 @@ class SweepStore:
     @staticmethod
     def _record_files(folder: Path) -> list[Path]:
         return sorted((folder / "cells").glob("*.json"))
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    return [(name, old[name], new[name]) for name in old if name in new and old[name] != new[name]]
 
 
 def _read_record(path: Path) -> CellRecord | None:

@@ -173,3 +173,14 @@ def test_a_metric_that_a_seed_lacks_has_no_mean(record):
     choice = only(choose_learning_rates(records))
     assert choice.mean("target/rd_gain_percent") is None
     assert choice.values("target/rd_gain_percent") == ()
+
+
+def test_the_control_is_chosen_by_the_source_it_trains_on(record):
+    """It never sees the target: the rate with the luckiest target gain is not its best."""
+    forgets = "val/forgetting_percent"
+    values = {3e-4: (-2.0, 0.5), 3e-3: (1.0, 9.0)}
+    records = [
+        record("continue_source", 0, rate, metrics={VALIDATION: gain, forgets: lost})
+        for rate, (gain, lost) in values.items()
+    ]
+    assert only(choose_learning_rates(records)).learning_rate == 3e-4

@@ -1,0 +1,117 @@
+"""How a sweep ends: the table, the figures, what the parent run holds, and the last lines."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from rich.console import Console
+
+from interfero.analysis.figures import write_figures
+from interfero.analysis.note import sweep_note
+from interfero.analysis.records import write_tables
+from interfero.analysis.report_table import capacity_table, failed_lines, summary_lines
+from interfero.engine.options import AdaptationOptions
+from interfero.engine.search import BlockSearch
+from interfero.engine.store import SweepStore
+from interfero.engine.sweep_run import SweepRun
+from interfero.tracking.provenance import provenance_tags
+from interfero.tracking.tracker import Tracker
+
+FAILED_EXIT = 1
+INTERRUPTED_EXIT = 130
+INTERRUPTED_WAIT_S = 3.0
+"""How long an interrupted sweep tries a tracking server that is away; --resume delivers the rest."""
+
+
+def report(
+    console: Console, question: str, options: AdaptationOptions, run: SweepRun,
+    searches: Sequence[BlockSearch], command: str,
+) -> int:  # fmt: skip
+    """Print and log what came out; returns the exit code."""
+    too_many = run.num_failed > options.max_failed
+    _log_report(question, options, run, command)
+    run.tracker.close("FAILED" if too_many else "FINISHED")
+    _print_report(console, run, searches)
+    if too_many:
+        console.print(
+            f"{run.num_failed} cells failed, --max-failed is {options.max_failed}; "
+            "--resume tries them again"
+        )
+    return FAILED_EXIT if too_many else 0
+
+
+def interrupted(console: Console, tracker: Tracker, store: SweepStore, command: str) -> int:
+    """Say what is kept and how to go on; returns the exit code."""
+    tracker.close("KILLED", wait_s=INTERRUPTED_WAIT_S)
+    finished = sum(r.status == "finished" for r in store.records().values())
+    console.print(
+        f"\ninterrupted: {finished} finished cells are kept in {store.folder}\n"
+        f"go on with: {resume_command(command)}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    return INTERRUPTED_EXIT
+
+
+def command_line(script: str, arguments: Sequence[str], name: str, *, named: bool) -> str:
+    """What to type to start this sweep again, its name included."""
+    every = list(arguments) if named else [*arguments, "--name", name]
+    return shlex.join([_python(), script, *every])
+
+
+def resume_command(command: str) -> str:
+    """What to type to go on with a sweep that `command` started."""
+    return command if "--resume" in shlex.split(command) else f"{command} --resume"
+
+
+def _log_report(question: str, options: AdaptationOptions, run: SweepRun, command: str) -> None:
+    records = list(run.records.values())
+    folder = run.store.folder / "report"
+    files = [*write_tables(records, folder), *write_figures(records, folder)]
+    seeds = {"data": options.data_seeds, "init": options.init_seeds}
+    note = sweep_note(records, command, question=question, seeds=seeds, versions=provenance_tags())
+    run.tracker.note(note)
+    run.tracker.parent_artifacts(files)
+    finished = len(records) - run.num_failed
+    run.tracker.parent_metrics({"cells/finished": finished, "cells/failed": run.num_failed})
+
+
+def _print_report(console: Console, run: SweepRun, searches: Sequence[BlockSearch]) -> None:
+    records = list(run.records.values())
+    for search in searches:
+        front = ", ".join(search.best_keys()) or "none"
+        console.print(f"best cells of {search.study.study_name}: {front}", highlight=False)
+    console.print(capacity_table(records))
+    for line in [*summary_lines(records), *failed_lines(records)]:
+        console.print(line, highlight=False, markup=False)
+    if run.tracker.trouble:
+        console.print(
+            f"tracking is behind: {run.tracker.trouble}; --resume delivers the rest", markup=False
+        )
+    for line in (
+        f"records, adapters and figures: {run.store.folder}",
+        f"see them in MLflow: {_ui_command(run.tracker.uri)}",
+    ):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _ui_command(uri: str) -> str:
+    if uri.startswith("http"):
+        return uri
+    return shlex.join([_python(), "-m", "mlflow", "ui", "--backend-store-uri", uri])
+
+
+def _python() -> str:
+    """The running interpreter as one types it."""
+    found = shutil.which("python")
+    if found is not None and Path(found).absolute() == Path(sys.executable):
+        return "python"
+    with suppress(ValueError):
+        return str(Path(sys.executable).relative_to(Path.cwd()))
+    return sys.executable

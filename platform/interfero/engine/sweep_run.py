@@ -1,0 +1,68 @@
+"""One run of a sweep's driver: what it hears from the workers, keeps, tracks and shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from interfero.engine.cells import CellRecord, Pack
+from interfero.engine.console import SweepProgress
+from interfero.engine.store import SweepStore
+from interfero.tracking.tracker import Tracker
+
+
+@dataclass
+class SweepRun:
+    """Keeps each record first, then tracks it, then shows it: what is kept is never lost."""
+
+    store: SweepStore
+    tracker: Tracker
+    progress: SweepProgress
+    records: dict[str, CellRecord] = field(default_factory=dict)
+    """By key."""
+    running: set[str] = field(default_factory=set)
+    """Keys of cells in training."""
+
+    @property
+    def num_failed(self) -> int:
+        """Cells that failed."""
+        return sum(record.status == "failed" for record in self.records.values())
+
+    def on_started(self, pack: Pack) -> None:
+        """Open the cells' MLflow runs."""
+        for cell in pack.cells:
+            self.tracker.cell_started(cell.key, cell.params, _tags(cell.identity.model_dump()))
+            self.running.add(cell.key)
+        self.progress.set_running(len(self.running))
+
+    def on_record(self, record: CellRecord) -> None:
+        """Keep, track and show a record; one of a finished cell changes nothing."""
+        self.running.discard(record.key)
+        known = self.records.get(record.key)
+        if known is None or known.status == "failed":
+            self.records[record.key] = record
+            self.store.keep(record)
+            self._track(record)
+            self.progress.add(record, known)
+        self.progress.set_running(len(self.running))
+
+    def on_repeated(self) -> None:
+        """A sampler asked for a cell again that it had asked for before: there is one less."""
+        self.progress.total -= 1
+
+    def _track(self, record: CellRecord) -> None:
+        self.tracker.cell_started(record.key, record.params, {})
+        self.tracker.cell_curve(record.key, record.curve)
+        files = [
+            (self.store.folder / name, kind)
+            for name, kind in ((record.adapter_file, "adapter"), (record.sample_file, "samples"))
+            if name is not None
+        ]
+        self.tracker.cell_finished(record, files)
+
+
+def _tags(identity: dict[str, object]) -> dict[str, str]:
+    return {
+        f"interfero.{name}": str(value)
+        for name, value in identity.items()
+        if name.endswith("hash") and isinstance(value, str)
+    }

@@ -1,0 +1,146 @@
+"""Sweeps of a tiny codec: a working folder each, with its own storage and tracking database."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "sweeps" / "adapter_capacity.py"
+PATIENCE_S = 240
+"""A machine that trains something else may be this slow."""
+
+
+class Workplace:
+    """A folder in which sweeps are started as a user starts them."""
+
+    def __init__(self, folder, codec, target, source):
+        self.folder = folder
+        self.tiny = [
+            "--source", str(codec), "--domains", f"thing={target}",
+            "--source-domain", f"other={source}", "--num-steps", "4", "--crop-size", "64",
+            "--batch-size", "2", "--max-source-images", "2", "--max-target-images", "2",
+        ]  # fmt: skip
+
+    def start(self, *arguments):
+        """A sweep in its own process group, as a shell starts one."""
+        return self.start_command([sys.executable, str(SCRIPT), *self.tiny, *map(str, arguments)])
+
+    def start_command(self, command):
+        environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=environment | {"OMP_NUM_THREADS": "1", "COLUMNS": "100"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *arguments):
+        """A sweep from its start to its end."""
+        return self.finish(self.start(*arguments))
+
+    def finish(self, process):
+        out, err = process.communicate(timeout=PATIENCE_S)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def shell(self, line):
+        """A line that was printed, run as it is."""
+        return self.finish(self.start_command(shlex.split(line)))
+
+    def sweep(self, name):
+        return self.folder / "interfero-storage" / name
+
+    def record_files(self, name):
+        return sorted((self.sweep(name) / "cells").glob("*.json"))
+
+    def records(self, name):
+        return {p.stem: json.loads(p.read_text()) for p in self.record_files(name)}
+
+    def wait_for_records(self, name, count, process):
+        """Return as soon as so many records exist; the sweep must still run then."""
+        self.wait_until(lambda: len(self.record_files(name)) >= count, process)
+
+    def wait_until(self, condition, process):
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            if process.poll() is not None:
+                pytest.fail(f"the sweep ended early: {process.communicate()}")
+            assert time.monotonic() < deadline, "the sweep takes too long"
+            time.sleep(0.01)
+
+    def interrupt(self, process):
+        """Ctrl-C: every process of the group hears it."""
+        os.killpg(process.pid, signal.SIGINT)
+
+    def kill_while_running(self, process):
+        """SIGKILL, and wait until every worker that the sweep had started is gone.
+
+        Two of Ray's own agents look for their parent once a minute only.
+        """
+        family = psutil.Process(process.pid).children(recursive=True)
+        family = [p for p in family if not p.name().endswith("Agent")]
+        process.kill()
+        process.communicate()
+        self.wait_gone(family)
+
+    @staticmethod
+    def wait_gone(family):
+        _, alive = psutil.wait_procs(family, timeout=60)
+        assert [p.name() for p in alive if p.is_running()] == []
+
+    def runs(self, name):
+        """(parent run, runs of its cells by key); fails on a cell with two runs."""
+        client = mlflow.MlflowClient(f"sqlite:///{self.folder}/mlflow.db")
+        experiment = client.get_experiment_by_name("adapter-capacity")
+        every = list(client.search_runs([experiment.experiment_id], max_results=1000))
+        parents = [
+            r
+            for r in every
+            if r.data.tags["interfero.kind"] == "sweep" and r.data.tags["interfero.sweep"] == name
+        ]
+        assert len(parents) == 1
+        parent = parents[0]
+        mine = [r for r in every if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+        assert {r.data.tags["interfero.kind"] for r in mine} <= {"cell"}
+        cells = {r.data.tags["interfero.cell"]: r for r in mine}
+        assert len(cells) == len(mine), "a cell has two runs"
+        return parent, cells
+
+    def artifacts(self, run):
+        client = mlflow.MlflowClient(f"sqlite:///{self.folder}/mlflow.db")
+        found = []
+        for item in client.list_artifacts(run.info.run_id):
+            inside = client.list_artifacts(run.info.run_id, item.path) if item.is_dir else [item]
+            found += [i.path for i in inside]
+        return found
+
+
+@pytest.fixture(scope="session")
+def make_workplace(tmp_path_factory, tiny_codec_file, image_folder, other_image_folder):
+    def make(name):
+        folder = tmp_path_factory.mktemp(name)
+        return Workplace(folder, tiny_codec_file, image_folder, other_image_folder)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def first_sweep(make_workplace):
+    """One whole sweep called `first` of four cells: (workplace, finished process)."""
+    workplace = make_workplace("sweep")
+    done = workplace.run(
+        "--name", "first", "--adapter-sizes", 1, 2, "--learning-rates", 1e-3,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return workplace, done

@@ -1,0 +1,126 @@
+"""Samplers over real cells: the study is stored, told exactly, and goes on after a kill."""
+
+import optuna
+import pytest
+import ray
+from optuna.trial import TrialState
+from rich.console import Console
+
+from interfero.engine.command import StoppedError, run_sweep
+from interfero.engine.driver import ray_session
+from interfero.engine.options import AdaptationOptions
+from interfero.engine.store import SweepStore
+from interfero.errors import ConfigError, StorageError
+from sweeps.adapter_capacity import SWEEP
+
+SEARCH = [
+    "--methods", "cawf", "--adapter-sizes", "1", "2", "--learning-rates", "1e-4", "1e-2",
+    "--num-samples", "3", "--max-concurrent", "1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place(make_workplace):
+    return make_workplace("search")
+
+
+@pytest.fixture(scope="module")
+def ray_here():
+    """One Ray for all sweeps of this module: a sweep leaves a Ray that it did not start alone."""
+    with ray_session(AdaptationOptions()):
+        yield
+    assert not ray.is_initialized()
+
+
+@pytest.fixture
+def sweep(place, ray_here, monkeypatch):
+    """A sweep in this process, in the workplace's folder."""
+    monkeypatch.chdir(place.folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    def run(*arguments):
+        return run_sweep(SWEEP, [*place.tiny, *SEARCH, *arguments], Console(quiet=True))
+
+    return run
+
+
+def trials(place, name):
+    storage = f"sqlite:///{place.sweep(name)}/search.db"
+    (study_name,) = optuna.get_all_study_names(storage)
+    return optuna.load_study(study_name=study_name, storage=storage).trials
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_as_many_cells_as_asked_are_trained_and_told(place, sweep, sampler):
+    assert sweep("--name", sampler, "--sampler", sampler) == 0
+    told = trials(place, sampler)
+    assert [t.state for t in told] == 3 * [TrialState.COMPLETE]
+    records = place.records(sampler)
+    assert {t.user_attrs["interfero.cell"] for t in told} == set(records)
+    for trial in told:
+        metrics = records[trial.user_attrs["interfero.cell"]]["metrics"]
+        assert trial.values == [metrics["val/rd_gain_percent"]]
+    parent, cells = place.runs(sampler)
+    assert set(cells) == set(records)
+    assert parent.data.params["sampler"] == sampler
+    assert {r.info.status for r in (parent, *cells.values())} == {"FINISHED"}
+
+
+def test_a_search_that_is_complete_asks_for_nothing_more(place, sweep):
+    before = {p: p.stat().st_mtime_ns for p in place.record_files("random")}
+    assert sweep("--name", "random", "--sampler", "random", "--resume") == 0
+    assert len(trials(place, "random")) == 3
+    assert {p: p.stat().st_mtime_ns for p in place.record_files("random")} == before
+
+
+def test_a_search_may_be_enlarged(place, sweep):
+    enlarged = ["--num-samples", "4", "--resume"]
+    assert sweep("--name", "random", "--sampler", "random", *enlarged) == 0
+    assert [t.state for t in trials(place, "random")] == 4 * [TrialState.COMPLETE]
+    assert len(place.runs("random")[1]) == len(place.records("random")) == 4
+
+
+def test_a_killed_search_goes_on_with_its_study(place, sweep):
+    arguments = ["--name", "front", "--sampler", "nsga2"]
+    process = place.start(*SEARCH, *arguments)
+    place.wait_for_records("front", 1, process)
+    place.kill_while_running(process)
+    killed = place.records("front")
+    assert len(killed) < 3
+    assert sweep(*arguments, "--resume") == 0
+    told = trials(place, "front")
+    assert not [t for t in told if t.state == TrialState.RUNNING]
+    complete = [t for t in told if t.state == TrialState.COMPLETE]
+    assert len(complete) == 3
+    assert all(len(t.values) == 3 for t in complete)
+    records = place.records("front")
+    assert {t.user_attrs["interfero.cell"] for t in complete} == set(records)
+    assert {k: records[k] for k in killed} == killed
+    parent, cells = place.runs("front")
+    assert parent.info.status == "FINISHED"
+    finished = {key for key, run in cells.items() if run.info.status == "FINISHED"}
+    assert finished == set(records)
+    assert {r.info.status for r in cells.values()} <= {"FINISHED", "KILLED"}
+
+
+def test_a_full_disk_stops_the_sweep_and_says_how_to_go_on(place, sweep, monkeypatch):
+    """Tune makes text of any error in a callback: ours must come out as it was."""
+
+    def full(self, record):
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SweepStore, "keep", full)
+        with pytest.raises(
+            StoppedError, match=r"^the disk is full\ngo on with: .*--name full .*--resume$"
+        ):
+            sweep("--name", "full", "--num-steps", "2", "--learning-rates", "1e-3")
+    assert place.runs("full")[0].info.status == "FAILED"
+    assert sweep("--name", "full", "--num-steps", "2", "--learning-rates", "1e-3", "--resume") == 0
+    parent, cells = place.runs("full")
+    assert [r.info.status for r in (parent, *cells.values())] == 3 * ["FINISHED"]
+
+
+def test_more_cpus_than_there_are_is_refused(sweep):
+    with pytest.raises(ConfigError, match=r"--cpus-per-trial must fit .* asked for 999"):
+        sweep("--name", "greedy", "--cpus-per-trial", "999")

@@ -1,0 +1,180 @@
+"""One real sweep, started as a user starts it: what it prints, keeps and tracks."""
+
+import json
+
+import pyarrow.parquet
+import pytest
+from PIL import Image
+
+from interfero.adaptation import load_adapter
+from interfero.codecs.catalogue import load_codec
+from interfero.codecs.codec import state_hash
+
+PARAMS = {
+    "codec", "rd_lambda", "domain", "num_images", "method", "adapter_size", "learning_rate",
+    "data_seed", "init_seed", "num_steps",
+}  # fmt: skip
+METRICS = {
+    "target/bpp", "target/psnr_db", "target/rd_loss", "target/rd_gain", "target/rd_gain_percent",
+    "source/forgetting", "source/forgetting_percent", "source/forgetting_unrouted",
+    "source/forgetting_unrouted_percent", "val/rd_gain_percent", "val/forgetting_percent",
+    "bitstream/old_symbols_exact", "bitstream/old_pixels_exact", "bitstream/old_psnr_drop_db",
+    "bitstream/rate_error_percent", "adapter/num_params", "adapter_fraction",
+    "train/steps_per_second",
+}  # fmt: skip
+"""What design.md lists; outside tools read these names."""
+
+
+@pytest.fixture(scope="module")
+def place(first_sweep):
+    return first_sweep[0]
+
+
+@pytest.fixture(scope="module")
+def printed(first_sweep):
+    return first_sweep[1]
+
+
+@pytest.fixture(scope="module")
+def cells(place):
+    return place.runs("first")[1]
+
+
+@pytest.fixture(scope="module")
+def parent(place):
+    return place.runs("first")[0]
+
+
+def one(cells, method, size=0):
+    found = [
+        r
+        for r in cells.values()
+        if r.data.params["method"] == method and r.data.params["adapter_size"] == str(size)
+    ]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_every_cell_of_the_grid_has_one_finished_run(place, cells):
+    settings = {(r.data.params["method"], r.data.params["adapter_size"]) for r in cells.values()}
+    assert settings == {("finetune", "0"), ("cawf", "1"), ("cawf", "2"), ("continue_source", "0")}
+    assert {r.info.status for r in cells.values()} == {"FINISHED"}
+    assert set(cells) == set(place.records("first"))
+
+
+def test_runs_carry_the_names_that_outside_tools_read(cells):
+    for run in cells.values():
+        assert set(run.data.params) == PARAMS
+        assert run.data.tags["interfero.kind"] == "cell"
+        assert set(run.data.metrics) >= METRICS
+        assert run.data.params["domain"] == "thing"
+        assert run.data.params["num_steps"] == "4"
+        assert run.data.params["num_images"] == "8"
+
+
+def test_metrics_that_the_design_does_not_list_are_known_ones(cells):
+    every = {name for run in cells.values() for name in run.data.metrics}
+    assert every - METRICS == {
+        "target/bpp_before", "target/psnr_db_before", "target/rd_loss_before",
+        "target/rd_gain_switched_percent", "source/rd_loss_before",
+        "val/forgetting_unrouted_percent", "source_mode/bytes_exact", "source_mode/pixels_exact",
+        "train/bpp", "train/mse_255", "train/rd_loss",
+    }  # fmt: skip
+
+
+def test_records_and_runs_agree(place, cells):
+    for key, record in place.records("first").items():
+        logged = cells[key].data.metrics
+        assert {name: logged[name] for name in record["metrics"]} == pytest.approx(
+            record["metrics"]
+        )
+
+
+def test_source_mode_of_cawf_is_the_source_codec(cells):
+    for size in (1, 2):
+        metrics = one(cells, "cawf", size).data.metrics
+        for name in ("bytes_exact", "pixels_exact"):
+            assert metrics[f"source_mode/{name}"] == 1
+        assert metrics["bitstream/old_symbols_exact"] == 1
+        assert metrics["bitstream/old_pixels_exact"] == 1
+        assert metrics["source/forgetting"] == 0
+        assert metrics["source/forgetting_unrouted"] != 0
+
+
+def test_old_streams_do_not_survive_fine_tuning(cells):
+    metrics = one(cells, "finetune").data.metrics
+    assert metrics["bitstream/old_pixels_exact"] < 1
+    assert metrics["source/forgetting"] == metrics["source/forgetting_unrouted"]
+    assert metrics["adapter_fraction"] == 1
+
+
+def test_gain_is_before_minus_after(cells):
+    for run in cells.values():
+        m = run.data.metrics
+        gain = m["target/rd_loss_before"] - m["target/rd_loss"]
+        assert m["target/rd_gain"] == pytest.approx(gain)
+        assert m["target/rd_gain_percent"] == pytest.approx(100 * gain / m["target/rd_loss_before"])
+
+
+def test_learning_curves_have_every_step(place, cells):
+    for record in place.records("first").values():
+        assert [step for step, _ in record["curve"]] == [1, 2, 3, 4]
+
+
+def test_adapter_files_load_on_the_source_codec(place, tiny_codec_file):
+    codec = load_codec(str(tiny_codec_file), 0.013)
+    states = set()
+    for record in place.records("first").values():
+        path = place.sweep("first") / record["adapter_file"]
+        adapted, metadata = load_adapter(path, codec)
+        assert metadata["method"] == record["params"]["method"]
+        assert metadata["adapter_size"] == record["params"]["adapter_size"]
+        states.add(state_hash(adapted.state_dict().items()))
+    assert len(states) == 4, "two cells have the same adapter"
+
+
+def test_sample_pictures_are_three_images_wide(place):
+    for record in place.records("first").values():
+        with Image.open(place.sweep("first") / record["sample_file"]) as image:
+            assert image.size == (3 * 160, 144)
+
+
+def test_the_parent_holds_tables_figures_and_a_note(place, parent):
+    assert parent.info.status == "FINISHED"
+    names = place.artifacts(parent)
+    assert {"cells.parquet", "curves.parquet", "capacity_thing.png"} <= set(names)
+    assert "finetune" in parent.data.tags["mlflow.note.content"]
+    assert parent.data.metrics["cells/finished"] == 4
+    assert parent.data.metrics["cells/failed"] == 0
+
+
+def test_cell_runs_hold_adapter_and_samples(place, cells):
+    for key, run in cells.items():
+        assert set(place.artifacts(run)) == {f"adapter/{key}.safetensors", f"samples/{key}.png"}
+
+
+def test_the_table_of_cells_has_a_row_a_cell(place):
+    table = pyarrow.parquet.read_table(place.sweep("first") / "report" / "cells.parquet")
+    assert table.num_rows == 4
+
+
+def test_what_is_printed_is_ours_alone(printed):
+    assert printed.stderr == ""
+    for word in ("Warning", "raylet", "/dev/shm", "tune.", "INFO", "Traceback"):
+        assert word not in printed.stdout
+    assert "4/4 cells" in printed.stdout
+    assert "illustration, n = 1 seed" in printed.stdout
+    assert "mlflow ui --backend-store-uri sqlite:///mlflow.db" in printed.stdout
+
+
+def test_nothing_is_left_of_tune(place):
+    assert sorted(p.name for p in place.sweep("first").iterdir() if p.is_dir()) == [
+        "adapters", "cells", "report", "samples", "trained",
+    ]  # fmt: skip
+
+
+def test_the_sweep_file_says_how_to_repeat_it(place):
+    settings = json.loads((place.sweep("first") / "sweep.json").read_text())
+    assert settings["kind"] == "adapter-capacity"
+    assert "--name first" in settings["command"]
+    assert settings["options"]["num_steps"] == 4

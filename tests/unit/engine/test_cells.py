@@ -1,0 +1,83 @@
+import json
+
+import pytest
+
+from interfero.engine.cells import Cell, CellRecord, make_packs
+
+CHANGES = {
+    "domain": "else", "rd_lambda": 0.025, "num_images": 4, "data_seed": 1, "method": "cawf",
+    "adapter_size": 2, "learning_rate": 3e-4, "init_seed": 1, "num_steps": 11, "batch_size": 4,
+    "crop_size": 64, "warmup_share": 0.1, "clip_norm": 2.0, "precision": "bfloat16",
+    "max_source_images": 3, "max_target_images": 3, "codec": "x", "codec_hash": "x",
+    "table_hash": "x", "domain_hash": "x", "source_domain": "x", "source_domain_hash": "x",
+    "loop_hash": "x", "versions": {"torch": "3"},
+}  # fmt: skip
+
+
+def test_every_field_has_a_change_below(cell):
+    parts = cell().model_dump().values()
+    assert {name for part in parts for name in part} == set(CHANGES)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_the_key_changes_with_every_field(cell, name):
+    assert cell(**{name: CHANGES[name]}).key != cell().key
+
+
+def test_the_key_is_stable_under_serialisation(cell):
+    text = cell(learning_rate=3e-4).model_dump_json()
+    assert Cell.model_validate_json(text).key == cell(learning_rate=3e-4).key
+    shuffled = {part: dict(reversed(v.items())) for part, v in reversed(json.loads(text).items())}
+    assert Cell.model_validate(shuffled).key == cell(learning_rate=3e-4).key
+
+
+def test_the_key_is_what_it_was(cell):
+    """A changed way to hash would make every stored cell unknown: change it knowingly."""
+    assert cell().key == "b0b45170a4712a5f"
+    assert len(cell().key) == 16
+
+
+@pytest.mark.parametrize("name", ["domain", "num_images", "domain_hash"])
+def test_training_on_the_source_does_not_depend_on_the_target(cell, name):
+    changed = cell(**{name: CHANGES[name]})
+    assert changed.source_training_key == cell().source_training_key
+
+
+@pytest.mark.parametrize("name", sorted(set(CHANGES) - {"domain", "num_images", "domain_hash"}))
+def test_training_on_the_source_depends_on_all_else(cell, name):
+    changed = cell(**{name: CHANGES[name]})
+    assert changed.source_training_key != cell().source_training_key
+
+
+def test_params_are_those_that_the_design_lists(cell):
+    assert set(cell().params) == {
+        "codec", "rd_lambda", "domain", "num_images", "method", "adapter_size", "learning_rate",
+        "data_seed", "init_seed", "num_steps",
+    }  # fmt: skip
+
+
+def test_packs_hold_cells_of_one_block_and_method_in_order(cell):
+    cells = [
+        cell(method=method, num_images=n, learning_rate=rate)
+        for method in ("finetune", "cawf")
+        for rate in (1e-4, 1e-3, 1e-2)
+        for n in (4, 8)
+    ]
+    packs = make_packs(cells, max_members=2)
+    assert sorted(len(p.cells) for p in packs) == 4 * [1] + 4 * [2]
+    assert sorted(c.key for p in packs for c in p.cells) == sorted(c.key for c in cells)
+    for pack in packs:
+        assert len({(c.block, c.hyperparameters.method) for c in pack.cells}) == 1
+        rates = [c.hyperparameters.learning_rate for c in pack.cells]
+        assert rates == sorted(rates)
+
+
+def test_packs_never_mix_loops_or_codecs(cell):
+    cells = [cell(), cell(num_steps=11), cell(codec_hash="x"), cell(learning_rate=1e-2)]
+    assert sorted(len(p.cells) for p in make_packs(cells, 8)) == [1, 1, 2]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_record_refuses_metrics_that_are_not_finite(value):
+    with pytest.raises(ValueError, match="target/bpp"):
+        CellRecord(key="k", params={}, status="finished", metrics={"target/bpp": value})

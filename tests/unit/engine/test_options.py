@@ -1,0 +1,64 @@
+import pytest
+
+from interfero.engine.options import AdaptationOptions, check_options, smoke_options
+from interfero.errors import ConfigError
+
+GOOD = AdaptationOptions(domains=("text",))
+
+BAD = {
+    "domains": ((), "--domains is empty"),
+    "methods": (("cawf", "cawf"), "--methods names one value twice"),
+    "lambdas": ((-0.1,), "--lambdas must be above 0"),
+    "learning_rates": ((1.5,), "--learning-rates must lie between 0 and 1"),
+    "adapter_sizes": ((0,), "--adapter-sizes must be 1 or more"),
+    "num_images": (("some",), "--num-images takes counts"),
+    "data_seeds": ((-1,), "seeds must not be negative"),
+    "num_steps": (0, "--num-steps must be above 0, got 0"),
+    "num_samples": (-2, "--num-samples must be above 0, got -2"),
+    "batch_size": (0, "--batch-size must be above 0"),
+    "cpus_per_trial": (0.0, "--cpus-per-trial must be above 0"),
+    "gpus_per_trial": (-1.0, "--gpus-per-trial must not be negative"),
+    "max_failed": (-1, "--max-failed must not be negative"),
+    "max_concurrent": (-1, "--max-concurrent must not be negative"),
+    "crop_size": (100, "--crop-size must be a multiple of 64 pixels, got 100"),
+    "name": ("a/b", "--name may hold letters"),
+    "resume": (True, "--resume needs --name"),
+    "max_source_images": (0, "--max-source-images must be above 0"),
+}
+
+
+def test_the_default_is_good():
+    check_options(GOOD)
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_each_rule_names_option_and_value(name):
+    value, message = BAD[name]
+    with pytest.raises(ConfigError) as caught:
+        check_options(GOOD.model_copy(update={name: value}))
+    assert str(caught.value).startswith(message)
+    assert len(str(caught.value).splitlines()) == 1, "one mistake, one line"
+
+
+def test_all_problems_are_reported_at_once():
+    wrong = {name: value for name, (value, _) in BAD.items() if name not in ("name", "resume")}
+    with pytest.raises(ConfigError) as caught:
+        check_options(GOOD.model_copy(update=wrong))
+    for name, (_, message) in BAD.items():
+        assert (message in str(caught.value)) == (name in wrong)
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
+def test_a_sampler_takes_one_initial_seed(sampler):
+    several = {"sampler": sampler, "init_seeds": (0, 1)}
+    with pytest.raises(ConfigError, match="takes one of --init-seeds"):
+        check_options(GOOD.model_copy(update=several))
+    check_options(GOOD.model_copy(update={"init_seeds": (0, 1)}))
+
+
+def test_smoke_is_never_larger_than_what_was_asked():
+    asked = GOOD.model_copy(update={"num_steps": 3, "adapter_sizes": (4, 8), "lambdas": (0.1, 0.2)})
+    smoke = smoke_options(asked)
+    assert (smoke.num_steps, smoke.adapter_sizes, smoke.lambdas) == (3, (4,), (0.1,))
+    assert smoke.methods == asked.methods
+    check_options(smoke)

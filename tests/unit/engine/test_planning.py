@@ -1,0 +1,100 @@
+import pytest
+
+from interfero.engine.cells import Cell
+from interfero.engine.planning import grid_hyperparameters, make_plan, resolve_precision
+from interfero.errors import CodecError, ConfigError, DomainError
+
+
+def test_the_grid_is_the_product_and_methods_without_size_run_once(plan):
+    cells = plan().cells
+    assert len({cell.key for cell in cells}) == len(cells) == 2 + 2 * 2
+    sizes = {(c.hyperparameters.method, c.hyperparameters.adapter_size) for c in cells}
+    assert sizes == {("finetune", 0), ("cawf", 1), ("cawf", 2)}
+
+
+def test_all_images_and_their_number_are_one_block(plan):
+    (block,) = plan(num_images=("all",)).blocks
+    again = plan(num_images=("all", str(block.num_images)))
+    assert again.blocks == (block,)
+
+
+def test_counts_are_nested_and_share_validation(plan):
+    made = plan(num_images=("2", "5", "all"))
+    assert [b.num_images for b in made.blocks] == [2, 5, 8]
+    splits = [made.domains["thing"].split(b.num_images, b.data_seed) for b in made.blocks]
+    names = [{s.name for s in split.training} for split in splits]
+    assert names[0] < names[1] < names[2]
+    validation = [{s.name for s in split.validation} for split in splits]
+    assert validation[0] == validation[1] == validation[2] != set()
+    assert not names[2] & validation[0]
+
+
+def test_more_images_than_there_are_is_refused(options):
+    with pytest.raises(DomainError, match=r"has 8 training images .* asked for 9"):
+        make_plan(options(num_images=("9",)), "loop")
+
+
+def test_the_order_of_options_changes_no_key(plan):
+    one = {c.key for c in plan(learning_rates=(1e-3, 1e-2), methods=("cawf", "finetune")).cells}
+    two = {c.key for c in plan(learning_rates=(1e-2, 1e-3), methods=("finetune", "cawf")).cells}
+    assert one == two
+
+
+def test_the_key_follows_the_images_and_not_their_folder(plan, options, tmp_path, image_folder):
+    before = {c.key for c in plan().cells}
+    copy = tmp_path / "elsewhere"
+    copy.mkdir()
+    for path in image_folder.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    assert {c.key for c in plan(domains=(f"thing={copy}",)).cells} == before
+    first, last = sorted(copy.iterdir())[0], sorted(copy.iterdir())[-1]
+    first.write_bytes(last.read_bytes())
+    assert not {c.key for c in plan(domains=(f"thing={copy}",)).cells} & before
+
+
+def test_packs_hold_every_cell_once_the_largest_first(plan):
+    made = plan(adapter_sizes=(1, 2, 4, 8, 16))
+    packs = made.packs(made.cells)
+    assert [len(p.cells) for p in packs] == [8, 2, 2]
+    assert sorted(c.key for p in packs for c in p.cells) == sorted(c.key for c in made.cells)
+    alone = plan(adapter_sizes=(1, 2, 4, 8, 16), packs=False)
+    assert [len(p.cells) for p in alone.packs(alone.cells)] == 12 * [1]
+
+
+def test_packs_change_no_key(plan):
+    together, alone = plan(), plan(packs=False)
+    assert {c.key for c in together.cells} == {c.key for c in alone.cells}
+
+
+def test_a_sampler_leaves_the_cells_open(plan):
+    made = plan(sampler="tpe", num_samples=5, num_images=("2", "all"))
+    assert made.cells == ()
+    assert made.num_cells == 10
+    point = grid_hyperparameters(made.options)[0]
+    assert isinstance(made.cell(made.blocks[0], point), Cell)
+
+
+def test_all_that_cannot_be_loaded_is_said_at_once(options):
+    wrong = options(
+        methods=("cawf", "finetun"), domains=("histolgy", "nowhere=/nowhere"), lambdas=(0.5,)
+    )
+    with pytest.raises(ConfigError) as caught:
+        make_plan(wrong, "loop")
+    for said in ("did you mean 'finetune'", "did you mean 'histology'", "/nowhere", "lambda 0.5"):
+        assert said in str(caught.value)
+
+
+def test_one_problem_keeps_its_kind(options):
+    with pytest.raises(CodecError, match=r"no weights for lambda 0\.5"):
+        make_plan(options(lambdas=(0.5,)), "loop")
+
+
+def test_one_name_for_two_domains_is_refused(options, image_folder, other_image_folder):
+    twice = (f"thing={image_folder}", f"thing={other_image_folder}")
+    with pytest.raises(ConfigError, match="names one domain twice"):
+        make_plan(options(domains=twice), "loop")
+
+
+def test_precision_is_resolved_before_the_key():
+    assert resolve_precision("float32") == "float32"
+    assert resolve_precision("auto") in ("float32", "bfloat16")
