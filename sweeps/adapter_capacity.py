@@ -14,7 +14,9 @@ SWEEP = Sweep(
         adapter_sizes=(1, 2, 4, 8),
         learning_rates=(3e-4, 3e-3),
         lambdas=(0.013,),
-        num_steps=120,
+        # Sized so that the whole answer takes about ten minutes on two cores.
+        num_steps=80,
+        max_target_images=12,
     ),
     make_runner=AdaptationRunner.from_plan,
     code=ADAPTATION_CODE,

@@ -1,6 +1,7 @@
 """What cannot be run ends with exit code 2 and one screen of text, before anything is trained."""
 
 import os
+import re
 import time
 
 import pytest
@@ -143,8 +144,7 @@ def test_too_few_source_images(refused, tmp_path):
 
 def test_more_images_than_the_domain_has(refused):
     message = refused(num_images=["500"])
-    assert "has 8 training images" in message
-    assert "asked for 500: ask for 1 to 8" in message
+    assert re.search(r"has (\d) training images .* asked for 500: ask for 1 to \1", message)
 
 
 def test_a_tracking_server_that_is_not_there(refused, monkeypatch):

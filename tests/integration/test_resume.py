@@ -214,6 +214,12 @@ def test_reuse_can_be_refused(interrupted):
     assert not place.sweep("fresh").exists()
 
 
+def test_more_threads_are_other_numbers(interrupted):
+    place = interrupted[0]
+    with pytest.raises(ConfigError, match="threads in training was 1, now it is 2"):
+        in_process(place, *LARGER, "--cpus-per-trial", "2", "--resume")
+
+
 def test_accepted_code_changes_keep_what_is_finished(interrupted, monkeypatch):
     place = interrupted[0]
     before = contents(place, "larger")

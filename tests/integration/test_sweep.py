@@ -69,7 +69,8 @@ def test_runs_carry_the_names_that_outside_tools_read(cells):
         assert set(run.data.metrics) >= METRICS
         assert run.data.params["domain"] == "thing"
         assert run.data.params["num_steps"] == "4"
-        assert run.data.params["num_images"] == "8"
+        # `all`, resolved: ten of fourteen are for training, some of them for validation.
+        assert 1 <= int(run.data.params["num_images"]) < 10
 
 
 def test_metrics_that_the_design_does_not_list_are_known_ones(cells):

@@ -174,6 +174,8 @@ def _settings(sweep: Sweep, plan: Plan, command: str) -> dict[str, Any]:
             **{f"domain {n}": d.fingerprint for n, d in plan.domains.items()},
             f"source domain {plan.source_domain.name}": plan.source_domain.fingerprint,
             **{f"version of {n}": v for n, v in library_versions().items()},
+            # Resolved: `auto` and the CPUs of a trial mean something else on another machine.
+            **{f"{n} in training": v for n, v in plan.loop.model_dump().items()},
         },
         "command": command,
     }

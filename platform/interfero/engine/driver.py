@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -36,8 +37,12 @@ from interfero.engine.cells import CellRecord, Pack
 from interfero.engine.options import SweepOptions
 from interfero.engine.search import BlockSearch
 from interfero.engine.store import SweepStore
-from interfero.engine.worker import Metrics, PackRunner
+from interfero.engine.worker import Metrics, PackRunner, Worker
 from interfero.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+# A pack that dies is a failed record and a line of ours; Tune would add pages of its own frames.
+logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 
 PACK = "pack"
 RECORD = "record"
@@ -193,9 +198,7 @@ class RecordCallback(DriverOnly, Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A pack's actor died too often: its unfinished cells are failed."""
-        text = str(
-            (trial.error_file and Path(trial.error_file).read_text()[-2000:]) or "actor died"
-        )
+        text = f"its process died {RETRIES + 1} times; the last error: {_last_error(trial)}"
         with _past_tune():
             for cell in Pack.model_validate(trial.config[PACK]).cells:
                 if cell.key not in self.seen:
@@ -210,6 +213,13 @@ class RecordCallback(DriverOnly, Callback):
             self.seen.add(record.key)
             self.feeder.tell(record)
             self.listener.on_record(record)
+
+
+def _last_error(trial: Any) -> str:
+    """The last line that Ray wrote about a trial: what the exception says."""
+    path = trial.error_file
+    lines = Path(path).read_text().split("\n") if path and Path(path).exists() else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "none was written")
 
 
 def run_pack_trial(
@@ -228,9 +238,30 @@ def run_pack_trial(
             tune.report({RECORD: record.model_dump_json()})
     device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
     if left:
-        for record in runner(Pack(cells=tuple(left)), TuneWorker(store.folder, device)):
+        worker = TuneWorker(store.folder, device)
+        for record in train_guarded(runner, Pack(cells=tuple(left)), worker):
             store.write_record(record)
             tune.report({RECORD: record.model_dump_json()})
+
+
+def train_guarded(runner: PackRunner, pack: Pack, worker: Worker) -> Iterator[CellRecord]:
+    """What the runner gives; if it fails as a whole, a failed record of every cell that is left.
+
+    An exception would kill the warm actor, and trying again would fail again. An actor that dies
+    is another matter: its pack starts again.
+    """
+    done = set()
+    try:
+        for record in runner(pack, worker):
+            done.add(record.key)
+            yield record
+    except Exception as error:
+        logger.exception("pack failed in %s", pack.block)
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
+        for cell in pack.cells:
+            if cell.key not in done:
+                yield CellRecord(key=cell.key, params=cell.params, status="failed", error=text)
 
 
 @contextmanager
