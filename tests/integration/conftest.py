@@ -19,6 +19,10 @@ PATIENCE_S = 240
 """A machine that trains something else may be this slow."""
 
 
+def _mind_ctrl_c():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Workplace:
     """A folder in which sweeps are started as a user starts them."""
 
@@ -44,6 +48,8 @@ class Workplace:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # A test run in the background inherits "ignore Ctrl-C", and would hand it on.
+            preexec_fn=_mind_ctrl_c,
         )
 
     def run(self, *arguments):
