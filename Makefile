@@ -5,6 +5,12 @@ VENV ?= .venv
 PYTHON ?=
 ARGS ?=
 
+# Each starts Ray anew: in one process one module's driver would be the next one's past.
+TESTS := tests/integration/test_search.py tests/integration/test_sweep.py \
+  tests/integration/test_resume.py \
+  "tests --ignore=tests/integration/test_search.py --ignore=tests/integration/test_sweep.py \
+  --ignore=tests/integration/test_resume.py"
+
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 STAMP := $(VENV)/.installed
@@ -26,7 +32,8 @@ demo: install ## install what is missing, then run the default sweep (adapter ca
 
 test: install ## install what is missing, then run the tests
 	@$(BIN)/python $(PREFLIGHT) run --venv "$(VENV)" --python "$(PYTHON)"
-	$(BIN)/python -m pytest $(ARGS)
+	@set -e; if [ -n "$(ARGS)" ]; then $(BIN)/python -m pytest $(ARGS); else \
+	  for part in $(TESTS); do echo "pytest $$part"; $(BIN)/python -m pytest -q $$part || exit 1; done; fi
 
 lint: install ## ruff: rules, import walls, format
 	$(BIN)/python -m ruff check .
