@@ -10,15 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from interfero.codecs.bitstream import (
-    ID_BYTES,
-    Stream,
-    coding_setting,
-    pad_to_stride,
-    parse_stream,
-    recorded_symbols,
-)
+from interfero.codecs.bitstream import ID_BYTES, Stream, parse_stream
 from interfero.codecs.codec import STRIDE, Codec
+from interfero.codecs.entropy_coding import coding_setting, pad_to_stride, recorded_symbols
 from interfero.domains.batches import image_tensor
 from interfero.domains.images import Sample, UInt8Array
 from interfero.errors import BitstreamError
