@@ -1,6 +1,7 @@
 """Fixtures for every test: a tiny source codec, folders of small images, and the real images if any."""
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -90,3 +91,8 @@ def draw_page(rng):
             if rng.random() < 0.7:
                 pen.line((x, line, x + 3, line + int(rng.integers(-4, 5))), fill=(20, 20, 30))
     return image
+
+
+def pytest_configure():
+    """Ctrl-C interrupts, as it does for a user: shells start background jobs with it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interfero.adaptation import find_method, save_adapter
-from interfero.adaptation.method import AdaptedCodec, Method, Output, TrainsOn
+from interfero.adaptation import find_method, load_adapter, save_adapter
+from interfero.adaptation.method import AdaptedCodec, Batch, Method
+from interfero.adaptation.method import Role as DomainRole
 from interfero.codecs.codec import (
     quantile_loss,
     quantile_parameters,
@@ -27,12 +28,15 @@ from interfero.codecs.codec import (
 )
 from interfero.codecs.noise import NoiseKey
 from interfero.domains.batches import draw_batch
-from interfero.domains.domain import Split
+from interfero.domains.domain import spread
+from interfero.domains.images import Sample
 from interfero.engine.cells import Cell, CellRecord, LoopConfig
 from interfero.engine.worker import Worker
 from interfero.errors import InterferoError
-from interfero.metrics.rate_distortion import estimated_bpp, mse_255, rd_loss
+from interfero.metrics.rate_distortion import rd_loss
+from interfero.randomness import Role
 from interfero.storage import load_tensors
+from trainables.attribution import MAX_IMAGES, attribution
 from trainables.evaluation import Workbench, evaluate
 
 QUANTILE_LEARNING_RATE = 1e-3
@@ -83,12 +87,17 @@ def _member(cell: Cell, bench: Workbench, device: torch.device) -> Member:
     wanted = cell.hyperparameters
     method = find_method(wanted.method)
     adapted = method.build(bench.training_codec(device), wanted.adapter_size, wanted.init_seed)
-    adapted.requires_grad_(True).to(device).to(memory_format=torch.channels_last)
+    adapted.to(device).to(memory_format=torch.channels_last)
+    adapted.train_parameters()
     adapted.train()
-    main = torch.optim.Adam(rd_parameters(adapted), lr=wanted.learning_rate)
-    quantiles = quantile_parameters(adapted)
+    main = torch.optim.Adam(_learning(rd_parameters(adapted)), lr=wanted.learning_rate)
+    quantiles = _learning(quantile_parameters(adapted))
     auxiliary = torch.optim.Adam(quantiles, lr=QUANTILE_LEARNING_RATE) if quantiles else None
     return Member(cell, method, adapted, main, auxiliary)
+
+
+def _learning(parameters: Sequence[torch.nn.Parameter]) -> list[torch.nn.Parameter]:
+    return [p for p in parameters if p.requires_grad]
 
 
 def _train(members: Sequence[Member], bench: Workbench, worker: Worker) -> None:
@@ -96,71 +105,103 @@ def _train(members: Sequence[Member], bench: Workbench, worker: Worker) -> None:
     if not members:
         return
     block, loop = members[0].cell.block, members[0].cell.loop
-    data: dict[TrainsOn, Split] = {
-        "target": bench.target.split(block.num_images, block.data_seed),
-        "source": bench.source.split("all", block.data_seed),
+    data: dict[DomainRole, tuple[Sample, ...]] = {
+        "target": bench.target.split(block.num_images, block.data_seed).training,
+        "source": bench.source.split("all", block.data_seed).training,
     }
-    roles = {m.method.trains_on for m in members}
+    for member in members:
+        _prepare(member, data["source"], worker.device)
+    roles = sorted({role for m in members for role in _roles(m.method)})
     for step in range(loop.num_steps):
         noise = NoiseKey(block.data_seed, step, loop.batch_size)
-        batches = {
+        images = {
             role: draw_batch(
-                data[role].training,
+                data[role],
                 seed=block.data_seed,
                 step=step,
                 batch_size=loop.batch_size,
                 crop_size=loop.crop_size,
             ).to(worker.device, memory_format=torch.channels_last)
-            for role in sorted(roles)
+            for role in roles
         }
-        _step_all(members, bench, step, batches, noise)
+        _step_all(members, bench, images, noise)
         if all(m.failure for m in members):
             return
+
+
+def _roles(method: Method) -> tuple[DomainRole, ...]:
+    return ("target", "source") if method.trains_on == "both" else (method.trains_on,)
+
+
+def _prepare(member: Member, samples: Sequence[Sample], device: torch.device) -> None:
+    """Let the method look at the source domain before its first step, one crop at a time."""
+    block, loop = member.cell.block, member.cell.loop
+
+    def source_batch(index: int) -> Batch:
+        crop = draw_batch(
+            samples, seed=block.data_seed, step=index, batch_size=1, crop_size=loop.crop_size,
+            label=Role.IMPORTANCE,
+        )  # fmt: skip
+        noise = NoiseKey(block.data_seed, index, 1, Role.IMPORTANCE)
+        return Batch({"source": crop.to(device)}, noise, block.rd_lambda)
+
+    started = time.perf_counter()
+    try:
+        member.method.prepare(member.adapted, source_batch)
+    except (CellFailure, InterferoError, RuntimeError) as error:
+        member.failure = f"{type(error).__name__} before the first step: {error}"
+    member.seconds += time.perf_counter() - started
 
 
 def _step_all(
     members: Sequence[Member],
     bench: Workbench,
-    step: int,
-    batches: Mapping[TrainsOn, Tensor],
+    images: Mapping[DomainRole, Tensor],
     noise: NoiseKey,
 ) -> None:
-    loop = members[0].cell.loop
-    shared: dict[tuple[str, TrainsOn], tuple[Any, float]] = {}
+    shared: dict[str, tuple[Any, float]] = {}
     alive = [m for m in members if not m.failure]
     for member in alive:
-        image = batches[member.method.trains_on]
-        sharing = (member.method.name, member.method.trains_on)
-        if sharing not in shared:
-            started = time.perf_counter()
-            with _precision(loop, image.device):
-                codec = bench.training_codec(image.device)
-                given = member.method.shared_pass(codec, image, noise)
-            shared[sharing] = given, time.perf_counter() - started
-        given, cost = shared[sharing]
+        name = member.method.name
+        if name not in shared:
+            shared[name] = _shared_pass(member, bench, images, noise)
+        given, cost = shared[name]
         started = time.perf_counter()
+        block, wanted = member.cell.block, member.cell.hyperparameters
+        batch = Batch(images, noise, block.rd_lambda, wanted.strength, given)
         try:
-            _step(member, image, noise, step, given)
+            _step(member, batch)
         except CellFailure as error:
             member.failure = str(error)
         # Each member pays its part of the pass that all of them used.
-        users = sum((m.method.name, m.method.trains_on) == sharing for m in alive)
+        users = sum(m.method.name == name for m in alive)
         member.seconds += time.perf_counter() - started + cost / users
 
 
-def _step(member: Member, image: Tensor, noise: NoiseKey, step: int, shared: Any) -> None:
-    loop = member.cell.loop
+def _shared_pass(
+    member: Member, bench: Workbench, images: Mapping[DomainRole, Tensor], noise: NoiseKey
+) -> tuple[Any, float]:
+    """What the members of one method share of a batch, and the seconds it took."""
+    image = images[_roles(member.method)[0]]
+    started = time.perf_counter()
+    with _precision(member.cell.loop, image.device):
+        codec = bench.training_codec(image.device)
+        given = member.method.shared_pass(codec, image, noise)
+    return given, time.perf_counter() - started
+
+
+def _step(member: Member, batch: Batch) -> None:
+    loop, step = member.cell.loop, batch.noise.step
     for group in member.main.param_groups:
         group["lr"] = learning_rate_at(loop, member.cell.hyperparameters.learning_rate, step)
-    with _precision(loop, image.device):
-        output: Output = member.adapted.forward_noisy(image, noise, shared)
-    num_pixels = image.shape[0] * image.shape[2] * image.shape[3]
-    bpp = estimated_bpp(output.likelihoods.values(), num_pixels)
-    mse = mse_255(output.x_hat, image)
-    loss = rd_loss(bpp, mse, member.cell.block.rd_lambda)
+    device = next(iter(batch.images.values())).device
+    with _precision(loop, device):
+        coded = member.method.loss(member.adapted, batch)
+    loss = coded.total
     member.main.zero_grad()
     loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(rd_parameters(member.adapted), loop.clip_norm)
+    learning = _learning(rd_parameters(member.adapted))
+    norm = torch.nn.utils.clip_grad_norm_(learning, loop.clip_norm)
     if not (torch.isfinite(loss) and torch.isfinite(norm)):
         raise CellFailure(
             f"loss {loss.item():g}, gradient norm {norm.item():g} at step {step}; last finite "
@@ -171,11 +212,12 @@ def _step(member: Member, image: Tensor, noise: NoiseKey, step: int, shared: Any
         member.auxiliary.zero_grad()
         quantile_loss(member.adapted).backward()
         member.auxiliary.step()
-    member.window.append(torch.stack([bpp.detach(), mse.detach(), loss.detach()]).cpu())
+    rd = rd_loss(coded.bpp, coded.mse, batch.rd_lambda)
+    member.window.append(torch.stack([coded.bpp, coded.mse, rd, loss]).detach().cpu())
     interval = max(1, loop.num_steps // CURVE_POINTS)
     if (step + 1) % interval == 0 or step + 1 == loop.num_steps:
         means = torch.stack(member.window).mean(dim=0).tolist()
-        names = ("train/bpp", "train/mse_255", "train/rd_loss")
+        names = ("train/bpp", "train/mse_255", "train/rd_loss", "train/loss")
         member.curve.append((step + 1, dict(zip(names, means, strict=True))))
         member.window.clear()
 
@@ -188,8 +230,8 @@ def _precision(loop: LoopConfig, device: torch.device) -> AbstractContextManager
 
 def _last_loss(member: Member) -> str:
     if member.window:
-        return f"{member.window[-1][2].item():g}"
-    return f"{member.curve[-1][1]['train/rd_loss']:g}" if member.curve else "none"
+        return f"{member.window[-1][-1].item():g}"
+    return f"{member.curve[-1][1]['train/loss']:g}" if member.curve else "none"
 
 
 def _finish(member: Member, bench: Workbench, worker: Worker, started_at: float) -> CellRecord:
@@ -213,12 +255,14 @@ def _finish(member: Member, bench: Workbench, worker: Worker, started_at: float)
         if member.method.trains_on == "source":
             _save(member, _shared_file(member, worker))
         result = evaluate(cell, bench, path, worker.folder / "samples" / f"{cell.key}.png")
-        num_params = sum(p.numel() for p in rd_parameters(member.adapted))
+        num_params = sum(p.numel() for p in _learning(rd_parameters(member.adapted)))
         metrics = {
             **result.metrics,
             "adapter/num_params": float(num_params),
+            "adapter/file_bytes": float(path.stat().st_size),
             "adapter_fraction": num_params / bench.codec.num_params,
             "train/steps_per_second": cell.loop.num_steps / max(member.seconds, 1e-9),
+            **(_attribution(cell, bench, path) if cell.loop.attribute else {}),
         }
         return CellRecord(
             **common,
@@ -231,6 +275,15 @@ def _finish(member: Member, bench: Workbench, worker: Worker, started_at: float)
         )
     except (CellFailure, InterferoError, RuntimeError, ValueError) as error:
         return CellRecord(**common, status="failed", error=f"{type(error).__name__}: {error}")
+
+
+def _attribution(cell: Cell, bench: Workbench, path: Path) -> dict[str, float]:
+    """Shares of the forgetting; nothing where a method's latents cannot be parted from it."""
+    if not find_method(cell.hyperparameters.method).attributes:
+        return {}
+    adapted, _ = load_adapter(path, bench.codec)
+    samples = spread(bench.source.test, MAX_IMAGES)
+    return attribution(adapted, samples, cell.block.rd_lambda)
 
 
 def _save(member: Member, path: Path) -> None:

@@ -10,24 +10,28 @@ from typing import TYPE_CHECKING
 
 from interfero.codecs.catalogue import bundled_names, load_codec
 from interfero.codecs.codec import Codec
+from interfero.codecs.evaluation_store import EvaluationStore
 from interfero.domains.domain import Domain
 from interfero.engine.cells import CellRecord, Pack
 from interfero.engine.worker import Worker
 from interfero.errors import CodecError
-from trainables import adaptation, evaluation
+from trainables import adaptation, attribution, evaluation
 from trainables.adaptation import run_pack
 from trainables.evaluation import Workbench
 
 if TYPE_CHECKING:
     from interfero.engine.planning import Plan
 
-ADAPTATION_CODE = (Path(str(adaptation.__file__)), Path(str(evaluation.__file__)))
+ADAPTATION_CODE = tuple(Path(str(m.__file__)) for m in (adaptation, attribution, evaluation))
 """Files whose code decides an adaptation cell's numbers."""
 
 MAX_BENCHES = 8
 """Workbenches a process keeps: a codec of a few megabytes and coded test images each."""
 
-_BENCHES: OrderedDict[tuple[str, str, str], Workbench] = OrderedDict()
+EVALUATIONS = "evaluations"
+"""Folder beside the sweeps of a storage: what the source codec does to test images, by content."""
+
+_BENCHES: OrderedDict[tuple[str, str, str, Path], Workbench] = OrderedDict()
 """Lives as long as the process: a warm actor codes the source images of a block once."""
 
 
@@ -53,11 +57,13 @@ class AdaptationRunner:
 
     def __call__(self, pack: Pack, worker: Worker) -> Iterator[CellRecord]:
         """One record a cell, in order."""
-        return run_pack(pack.cells, self._bench(pack), worker)
+        return run_pack(pack.cells, self._bench(pack, worker), worker)
 
-    def _bench(self, pack: Pack) -> Workbench:
+    def _bench(self, pack: Pack, worker: Worker) -> Workbench:
         identity, value = pack.cells[0].identity, pack.block.rd_lambda
-        key = (identity.codec_hash, identity.domain_hash, identity.source_domain_hash)
+        evaluations = worker.folder.parent / EVALUATIONS
+        domains = (identity.domain_hash, identity.source_domain_hash)
+        key = (identity.codec_hash, *domains, evaluations)
         if key not in _BENCHES:
 
             def load() -> Codec:
@@ -75,6 +81,7 @@ class AdaptationRunner:
                 load,
                 self.domains[pack.block.domain],
                 self.source_domain,
+                EvaluationStore(evaluations),
             )
             while len(_BENCHES) > MAX_BENCHES:
                 _BENCHES.popitem(last=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,12 @@ from interfero.codecs.coding import (
     mean_score,
     pixel_mse,
     score_estimated,
+)
+from interfero.codecs.evaluation_store import (
+    Entry,
+    EvaluationKey,
+    EvaluationStore,
+    codec_identity,
 )
 from interfero.domains.domain import Domain, spread
 from interfero.domains.images import Sample, UInt8Array
@@ -68,7 +75,12 @@ class Workbench:
     """What stays loaded between the cells of a block: codec, domains, the source codec's results."""
 
     def __init__(
-        self, codec: Codec, reload_codec: Callable[[], Codec], target: Domain, source: Domain
+        self,
+        codec: Codec,
+        reload_codec: Callable[[], Codec],
+        target: Domain,
+        source: Domain,
+        store: EvaluationStore | None = None,
     ) -> None:
         """Keep them; references are computed at first use.
 
@@ -77,11 +89,14 @@ class Workbench:
             reload_codec: Reads it from disk again, past every cache.
             target: The domain to adapt to.
             source: The domain whose images may get worse.
+            store: Where the source codec's results are kept, for every block and sweep that
+                needs them.
         """
         self.codec = codec
         self.reload_codec = reload_codec
         self.target = target
         self.source = source
+        self._store = store
         self._training_codec: Codec | None = None
         self._references: dict[tuple[str, int], tuple[Reference, ...]] = {}
         self._estimates: dict[tuple[str, int], list[ImageScore]] = {}
@@ -98,8 +113,12 @@ class Workbench:
         """The domain's test images as the source codec codes them, at most `limit`."""
         key = (domain.fingerprint, limit)
         if key not in self._references:
-            coder = SourceCoder(self.codec)
-            self._references[key] = tuple(_reference(coder, s) for s in spread(domain.test, limit))
+            identity, coder = codec_identity(self.codec), SourceCoder(self.codec)
+            samples = spread(domain.test, limit)
+            self._references[key] = tuple(
+                _reference(s, self._kept(identity, "reference", s, partial(_coded_entry, coder, s)))
+                for s in samples
+            )
         return self._references[key]
 
     def validation(self, domain: Domain, data_seed: int) -> tuple[Sample, ...]:
@@ -110,10 +129,22 @@ class Workbench:
         """The source codec's estimated scores on validation images."""
         key = (domain.fingerprint, data_seed)
         if key not in self._estimates:
-            coder = SourceCoder(self.codec)
+            identity, coder = codec_identity(self.codec), SourceCoder(self.codec)
             samples = self.validation(domain, data_seed)
-            self._estimates[key] = [score_estimated(coder, s) for s in samples]
+            self._estimates[key] = [
+                _estimate(
+                    s, self._kept(identity, "estimate", s, partial(_estimated_entry, coder, s))
+                )
+                for s in samples
+            ]
         return self._estimates[key]
+
+    def _kept(
+        self, identity: str, kind: str, sample: Sample, compute: Callable[[], Entry]
+    ) -> Entry:
+        if self._store is None:
+            return compute()
+        return self._store.fetch(EvaluationKey(identity, sample.digest, {"kind": kind}), compute)
 
 
 def evaluate(cell: Cell, bench: Workbench, adapter_path: Path, sample_path: Path) -> Result:
@@ -170,10 +201,27 @@ def through_source_mode(
     return scores, exact
 
 
-def _reference(coder: Coder, sample: Sample) -> Reference:
+def _coded_entry(coder: Coder, sample: Sample) -> Entry:
+    """One image coded and decoded."""
     coded = encode(coder, sample.pixels_HWC)
     decoded = decode(coder, coded.data)
+    return Entry({}, (coded.data,), coded.symbols, decoded.symbols, decoded.pixels_HWC)
+
+
+def _reference(sample: Sample, entry: Entry) -> Reference:
+    coded = Coded(entry.streams[0], entry.symbols)
+    decoded = Decoded(entry.picture(), entry.decoded_symbols)
     return Reference(sample, coded, decoded, _score(sample, coded, decoded.pixels_HWC))
+
+
+def _estimated_entry(coder: Coder, sample: Sample) -> Entry:
+    score = score_estimated(coder, sample)
+    return Entry({"bpp": score.bpp, "mse": score.mse})
+
+
+def _estimate(sample: Sample, entry: Entry) -> ImageScore:
+    """The numbers under the sample's present name: the store knows it by content."""
+    return ImageScore(sample.name, sample.group, entry.number("bpp"), entry.number("mse"))
 
 
 def _score(sample: Sample, coded: Coded, pixels: UInt8Array) -> ImageScore:

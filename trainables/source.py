@@ -15,12 +15,19 @@ from typing import Any, Literal
 
 import torch
 import tyro
+from compressai.entropy_models import EntropyBottleneck
 from compressai.models import CompressionModel
 from pydantic import Field
 from pytorch_optimizer.optimizer.soap import SOAP
 from torch import Tensor
 
-from interfero.codecs.checkpoint import copy_parameters, freeze_codec, read_codec, save_codec
+from interfero.codecs.checkpoint import (
+    copy_parameters,
+    copy_transforms,
+    freeze_codec,
+    read_codec,
+    save_codec,
+)
 from interfero.codecs.codec import (
     Shape,
     build_model,
@@ -61,6 +68,9 @@ class SourceConfig(Config):
     """Side of a crop in pixels."""
     learning_rate: float = Field(default=3e-3, gt=0)
     """Peak learning rate of SOAP (Adam in Shampoo's eigenbasis, arXiv:2409.11321)."""
+    prior_rate_scale: float = Field(default=1.0, gt=0)
+    """Learning rate of entropy bottlenecks over that of the transforms; above 1 where the transforms are
+    warm and the prior is fresh."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """`constant` is for a trunk that later lambdas start from."""
     warmup_steps: int = Field(default=200, ge=0)
@@ -107,7 +117,7 @@ def train_source(config: SourceConfig, domain: Domain, worker: Worker) -> Compre
     model = _initial_model(config).to(worker.device, memory_format=torch.channels_last)
     # Measured from scratch (N=64, M=96, lambda 0.013): SOAP reached at 200 steps the loss that Adam
     # reached at about 1500, for 1.5 times the cost of a step.
-    main = SOAP(rd_parameters(model), lr=config.learning_rate, weight_decay=0.0)
+    main = SOAP(_groups(model, config), lr=config.learning_rate, weight_decay=0.0)
     auxiliary = torch.optim.Adam(quantile_parameters(model), lr=1e-3)
     parameters = dict(model.named_parameters())
     state = worker.folder / "state.safetensors"
@@ -121,7 +131,7 @@ def train_source(config: SourceConfig, domain: Domain, worker: Worker) -> Compre
     saved_at = time.monotonic()
     for step in range(first, config.num_steps):
         for group in main.param_groups:
-            group["lr"] = learning_rate_at(config, step)
+            group["lr"] = group["scale"] * learning_rate_at(config, step)
         losses = _step(config, model, domain, step, main, auxiliary, worker.device)
         done = step + 1
         if done % 100 == 0 or done == config.num_steps:
@@ -136,6 +146,19 @@ def train_source(config: SourceConfig, domain: Domain, worker: Worker) -> Compre
     return model.float().cpu()
 
 
+def _groups(model: CompressionModel, config: SourceConfig) -> list[dict[str, Any]]:
+    """Transforms, and entropy bottlenecks with a learning rate of their own if one is asked for."""
+    parameters = rd_parameters(model)
+    if config.prior_rate_scale == 1:
+        return [{"params": parameters, "scale": 1.0}]
+    bottlenecks = [m for m in model.modules() if isinstance(m, EntropyBottleneck)]
+    prior = {id(p) for m in bottlenecks for p in m.parameters()}
+    return [
+        {"params": [p for p in parameters if id(p) not in prior], "scale": 1.0},
+        {"params": [p for p in parameters if id(p) in prior], "scale": config.prior_rate_scale},
+    ]
+
+
 def _initial_model(config: SourceConfig) -> CompressionModel:
     shape = Shape(config.architecture, config.num_channels, config.num_latents)
     with torch.random.fork_rng(devices=[]):
@@ -147,9 +170,12 @@ def _initial_model(config: SourceConfig) -> CompressionModel:
         load_state(config.warm_start, dict(model.named_parameters()), ())
         return model
     source = read_codec(config.warm_start, "warm start")
-    if source.shape != shape:
-        raise ConfigError(f"--warm-start is {source.shape}, the run asks for {shape}")
-    copy_parameters(source.model, model)
+    if source.shape == shape:
+        copy_parameters(source.model, model)
+    elif not copy_transforms(source.model, model):
+        raise ConfigError(
+            f"--warm-start is {source.shape}, the run asks for {shape}: their transforms differ"
+        )
     return model
 
 
@@ -219,7 +245,8 @@ def main() -> None:
 def training_card(config: SourceConfig, domain: Domain, data_licence: str) -> dict[str, Any]:
     """What a reader needs to judge or repeat a training; kept in the codec file."""
     settings = config.model_dump(mode="json", exclude={"warm_start"})
-    warm_start = config.warm_start.name if config.warm_start else None
+    start = config.warm_start
+    warm_start = f"{start.parent.name}/{start.name}" if start else None
     flags = [f"--{k.replace('_', '-')} {v}" for k, v in settings.items()]
     flags += [f"--warm-start {warm_start}"] if warm_start else []
     command = (

@@ -23,6 +23,8 @@ class Role(StrEnum):
     CROP = "crop"
     BASE_NOISE = "base-noise"
     CUSTOM_NOISE = "custom-noise"
+    REPLAY_NOISE = "replay-noise"
+    IMPORTANCE = "importance"
     INIT = "init"
     RENDER = "render"
     SPLIT = "split"

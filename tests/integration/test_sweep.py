@@ -12,7 +12,7 @@ from interfero.codecs.codec import state_hash
 
 PARAMS = {
     "codec", "rd_lambda", "domain", "num_images", "method", "adapter_size", "learning_rate",
-    "data_seed", "init_seed", "num_steps",
+    "data_seed", "init_seed", "num_steps", "image_unit",
 }  # fmt: skip
 METRICS = {
     "target/bpp", "target/psnr_db", "target/rd_loss", "target/rd_gain", "target/rd_gain_percent",
@@ -79,7 +79,7 @@ def test_metrics_that_the_design_does_not_list_are_known_ones(cells):
         "target/bpp_before", "target/psnr_db_before", "target/rd_loss_before",
         "target/rd_gain_switched_percent", "source/rd_loss_before",
         "val/forgetting_unrouted_percent", "source_mode/bytes_exact", "source_mode/pixels_exact",
-        "train/bpp", "train/mse_255", "train/rd_loss",
+        "train/bpp", "train/mse_255", "train/rd_loss", "train/loss",
     }  # fmt: skip
 
 

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+from interfero.adaptation.bias_gain import BiasGain
 from interfero.adaptation.cawf import Cawf
+from interfero.adaptation.cawf_two_way import CawfTwoWay
 from interfero.adaptation.continue_source import ContinueSource
+from interfero.adaptation.distill import Distill
+from interfero.adaptation.ewc import Ewc
 from interfero.adaptation.finetune import Finetune
+from interfero.adaptation.finetune_decoder import FinetuneDecoder
+from interfero.adaptation.finetune_encoder import FinetuneEncoder
+from interfero.adaptation.freeze_entropy import FreezeEntropy
+from interfero.adaptation.from_scratch import FromScratch
+from interfero.adaptation.gated_adapters import GatedAdapters
+from interfero.adaptation.l2_sp import L2Sp
+from interfero.adaptation.lora import Lora
 from interfero.adaptation.method import Method
+from interfero.adaptation.replay import Replay
+from interfero.adaptation.residual_adapter import ResidualAdapter
 from interfero.errors import ConfigError, nearest
 
-METHODS: dict[str, Method] = {m.name: m for m in (Finetune(), Cawf(), ContinueSource())}
+NAIVE = (
+    Finetune(), FinetuneEncoder(), FinetuneDecoder(), FreezeEntropy(), FromScratch(),
+    ContinueSource(),
+)  # fmt: skip
+ISOLATING = (Cawf(), CawfTwoWay(), Lora(), ResidualAdapter(), GatedAdapters(), BiasGain())
+REHEARSING = (L2Sp(), Ewc(), Distill(), Replay())
+
+METHODS: dict[str, Method] = {m.name: m for m in (*NAIVE, *ISOLATING, *REHEARSING)}
 """Name to method."""
 
 

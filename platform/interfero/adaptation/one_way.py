@@ -65,6 +65,7 @@ class OneWayChain(nn.Module):
         custom_in: int,
         custom_out: int,
         zero_head: bool = False,
+        to_the_end: bool = False,
     ) -> None:
         """Mirror `source`.
 
@@ -73,16 +74,21 @@ class OneWayChain(nn.Module):
             num_custom: Custom channels of inner layers.
             custom_in: Custom channels that come with the chain's input.
             custom_out: Channels the last layer writes.
-            zero_head: Start the last layer at zero, so that it adds nothing yet.
+            zero_head: Start the last convolution at zero, so that it adds nothing yet.
+            to_the_end: Mirror what follows the last convolution as well; else (a ReLU on scales, say)
+                it is the source's business.
 
         Raises:
             CodecError: a layer of `source` has no one-way form.
         """
         super().__init__()
         convolutions = [i for i, m in enumerate(source) if _is_convolution(m)]
+        if not convolutions:
+            raise CodecError(_no_form(0, source[0]))
         layers: list[nn.Module] = []
         present = custom_in
-        for i, layer in enumerate(source):
+        end = len(source) if to_the_end else convolutions[-1] + 1
+        for i, layer in enumerate(source[:end]):
             if _is_convolution(layer):
                 after = custom_out if i == convolutions[-1] else num_custom
                 layers.append(_one_way_convolution(layer, present, after))
@@ -90,13 +96,9 @@ class OneWayChain(nn.Module):
             elif isinstance(layer, GDN):
                 layers.append(OneWayGDN(layer.beta.numel(), present, inverse=layer.inverse))
             elif isinstance(layer, nn.ReLU | nn.LeakyReLU):
-                slope = getattr(layer, "negative_slope", 0.0)
-                layers.append(nn.LeakyReLU(slope))
+                layers.append(out_of_place(layer))
             else:
-                raise CodecError(
-                    f"layer {i} ({type(layer).__name__}) has no one-way form: cawf adapts codecs "
-                    "made of convolutions, transposed convolutions, GDN and ReLU"
-                )
+                raise CodecError(_no_form(i, layer))
         self.layers = nn.ModuleList(layers)
         self._head = convolutions[-1]
         if zero_head:
@@ -118,17 +120,40 @@ class OneWayChain(nn.Module):
             custom_BCHW: Custom channels of the chain's input; None if it has none.
         """
         x = custom_BCHW
-        for layer, source in zip(self.layers, activations, strict=True):
-            if isinstance(layer, OneWayGDN):
-                assert x is not None
-                x = layer(source, x)
-            elif isinstance(layer, nn.LeakyReLU):
-                assert x is not None
-                x = layer(x)
-            else:
-                x = layer(source if x is None else torch.cat([source, x], dim=1))
+        for i, source in enumerate(activations[: len(self.layers)]):
+            x = self.step(i, source, x)
         assert x is not None
         return x
+
+    def step(self, index: int, source_BCHW: Tensor, custom_BCHW: Tensor | None) -> Tensor:
+        """One layer of the custom chain.
+
+        Args:
+            index: Of the layer.
+            source_BCHW: What the source layer reads.
+            custom_BCHW: Custom channels beside it; None where there are none yet.
+        """
+        layer = self.layers[index]
+        if _is_convolution(layer):
+            both = [source_BCHW] if custom_BCHW is None else [source_BCHW, custom_BCHW]
+            custom: Tensor = layer(torch.cat(both, dim=1))
+            return custom
+        assert custom_BCHW is not None
+        pair = (source_BCHW, custom_BCHW) if isinstance(layer, OneWayGDN) else (custom_BCHW,)
+        custom = layer(*pair)
+        return custom
+
+
+def out_of_place(layer: nn.ReLU | nn.LeakyReLU) -> nn.LeakyReLU:
+    """The same function, leaving its input alone."""
+    return nn.LeakyReLU(getattr(layer, "negative_slope", 0.0))
+
+
+def _no_form(index: int, layer: nn.Module) -> str:
+    return (
+        f"layer {index} ({type(layer).__name__}) has no custom channels beside it: cawf adapts chains "
+        "of convolutions, transposed convolutions, GDN and ReLU"
+    )
 
 
 def _is_convolution(layer: nn.Module) -> bool:

@@ -9,7 +9,7 @@ import torch
 from compressai.models import CompressionModel
 from torch import Tensor
 
-from interfero.codecs.codec import Codec, Shape, build_model
+from interfero.codecs.codec import Codec, Shape, build_model, mask_context
 from interfero.errors import CodecError, StorageError
 from interfero.storage import load_tensors, save_tensors
 
@@ -27,6 +27,7 @@ def freeze_codec(
     """
     rounded = build_model(shape)
     copy_parameters(model, rounded)
+    mask_context(rounded)
     _round_to_half(rounded)
     rounded.update(force=True, update_quantiles=True)
     # The bisection leaves full-precision quantiles; what is stored must be what the tables used.
@@ -48,6 +49,22 @@ def copy_parameters(source: CompressionModel, target: CompressionModel) -> None:
     with torch.no_grad():
         for name, value in wanted.items():
             value.copy_(given[name])
+
+
+def copy_transforms(source: CompressionModel, target: CompressionModel) -> bool:
+    """Copy analysis and synthesis transforms between architectures that share them.
+
+    Returns:
+        Whether they have the same shape; if not, nothing is copied.
+    """
+    given, wanted = dict(source.named_parameters()), dict(target.named_parameters())
+    names = [n for n in wanted if n.startswith(("g_a.", "g_s."))]
+    if any(n not in given or given[n].shape != wanted[n].shape for n in names):
+        return False
+    with torch.no_grad():
+        for name in names:
+            wanted[name].copy_(given[name])
+    return True
 
 
 def _round_to_half(model: CompressionModel) -> None:

@@ -9,23 +9,46 @@ from typing import Any
 
 import torch
 from compressai.entropy_models import EntropyBottleneck, GaussianConditional
-from compressai.models import CompressionModel, MeanScaleHyperprior
+from compressai.layers import MaskedConv2d
+from compressai.models import (
+    Cheng2020Anchor,
+    Cheng2020Attention,
+    CompressionModel,
+    FactorizedPrior,
+    JointAutoregressiveHierarchicalPriors,
+    MeanScaleHyperprior,
+    ScaleHyperprior,
+)
 from torch import Tensor, nn
 
 from interfero.errors import CodecError, nearest
 
 Architecture = Callable[..., CompressionModel]
 
+
+def _one_width(architecture: Architecture) -> Architecture:
+    """Cheng et al. use one number of channels throughout."""
+
+    def build(N: int, M: int) -> CompressionModel:
+        if N != M:
+            raise CodecError(f"cheng2020 codecs have one width: N must equal M, got {N} and {M}")
+        return architecture(N=N)
+
+    return build
+
+
 ARCHITECTURES: dict[str, Architecture] = {
+    "bmshj2018-factorized": FactorizedPrior,
+    "bmshj2018-hyperprior": ScaleHyperprior,
     "mbt2018-mean": MeanScaleHyperprior,
+    "mbt2018": JointAutoregressiveHierarchicalPriors,
+    "cheng2020-anchor": _one_width(Cheng2020Anchor),
+    "cheng2020-attn": _one_width(Cheng2020Attention),
 }
-"""Architecture name to class."""
+"""Architecture name to class: Balle et al. 2018, Minnen et al. 2018, Cheng et al. 2020."""
 
 TABLE_BUFFERS = ("_quantized_cdf", "_offset", "_cdf_length", "scale_table")
 """Buffers of an entropy model that are part of the bitstream format."""
-
-STRIDE = 64
-"""Images are padded to a multiple of this many pixels: four halvings and two in the hyperprior."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +85,11 @@ class Codec:
         return table_hash(self.model)
 
     @property
+    def stride(self) -> int:
+        """Images are padded to a multiple of this many pixels: 16, or 64 with a hyperprior."""
+        return int(self.model.downsampling_factor)
+
+    @property
     def num_params(self) -> int:
         """Parameters of the rate-distortion loss; quantiles do not count."""
         return sum(p.numel() for p in rd_parameters(self.model))
@@ -84,6 +112,17 @@ def build_model(shape: Shape) -> CompressionModel:
 def rd_parameters(model: nn.Module) -> list[nn.Parameter]:
     """Parameters the rate-distortion loss trains; quantiles have their own loss and optimiser."""
     return [p for n, p in model.named_parameters() if not n.endswith(".quantiles")]
+
+
+def mask_context(model: nn.Module) -> None:
+    """Zero the weights of masked convolutions that are never used.
+
+    CompressAI's do so in their first forward pass, which would change a codec's hash by using it.
+    """
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, MaskedConv2d):
+                module.weight.mul_(module.mask)
 
 
 def quantile_parameters(model: nn.Module) -> list[nn.Parameter]:

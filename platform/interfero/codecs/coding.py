@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,9 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from interfero.codecs.bitstream import ID_BYTES, Stream, parse_stream
-from interfero.codecs.codec import STRIDE, Codec
+from interfero.codecs import rans, rans_guard
+from interfero.codecs.bitstream import Stream, parse_stream
+from interfero.codecs.codec import Codec
 from interfero.codecs.entropy_coding import coding_setting, pad_to_stride, recorded_symbols
+from interfero.codecs.identity import check_codec, codec_id_of
+from interfero.codecs.payload import refused_if_short
 from interfero.domains.batches import image_tensor
 from interfero.domains.images import Sample, UInt8Array
 from interfero.errors import BitstreamError
@@ -40,6 +44,10 @@ class Coder(Protocol):
     @property
     def roots(self) -> tuple[nn.Module, ...]:
         """Modules that hold all its entropy models, each once."""
+
+    @property
+    def stride(self) -> int:
+        """Images are padded to a multiple of this many pixels."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +77,15 @@ class SourceCoder:
         """The CompressAI model."""
         return (self.codec.model,)
 
+    @property
+    def stride(self) -> int:
+        """The codec's."""
+        return self.codec.stride
+
 
 def codec_id(codec: Codec) -> bytes:
     """The bytes that name a source codec in a header."""
-    return bytes.fromhex(codec.weights_hash)[:ID_BYTES]
+    return codec_id_of(codec.weights_hash, codec.table_hash)
 
 
 @dataclass(frozen=True)
@@ -118,42 +131,64 @@ def encode(coder: Coder, pixels_HWC: UInt8Array) -> Coded:
     height, width = pixels_HWC.shape[:2]
     with coding_setting(), recorded_symbols(coder.roots) as symbols:
         model: Any = coder.model
-        output = model.compress(pad_to_stride(image_tensor(pixels_HWC), STRIDE))
+        output = model.compress(pad_to_stride(image_tensor(pixels_HWC), coder.stride))
     # The encoder decodes the hyperprior to see what the decoder will: that pass repeats symbols.
     strings = tuple(batch[0] for batch in output["strings"])
     stream = Stream(coder.codec_id, coder.adapter_id, width, height, strings)
     return Coded(stream.pack(), _distinct(symbols))
 
 
-def decode(coder: Coder, data: bytes) -> Decoded:
+def decode(coder: Coder, data: bytes, *, guarded: bool = False) -> Decoded:
     """Decode one container.
+
+    Args:
+        coder: The one that the stream names.
+        data: The stream.
+        guarded: Run the native decoder in a process of its own, for streams from elsewhere: a
+            checksum does not prove who made them.
 
     Raises:
         BitstreamError: it is damaged, or needs another codec or adapter.
     """
     stream = parse_stream(data)
-    if stream.codec_id != coder.codec_id:
-        raise BitstreamError(
-            f"bitstream needs source codec {stream.codec_id.hex()}, this one is "
-            f"{coder.codec_id.hex()}: load the codec it was made with"
-        )
+    check_codec(stream, coder.codec_id)
     if stream.adapter_id != coder.adapter_id:
         raise BitstreamError(
             f"bitstream needs adapter {_id(stream.adapter_id)}, loaded is {_id(coder.adapter_id)}"
         )
-    return decode_unchecked(coder, stream)
+    return decode_checked(coder, stream, guarded=guarded)
 
 
-def decode_unchecked(coder: Coder, stream: Stream) -> Decoded:
+def decode_checked(coder: Coder, stream: Stream, *, guarded: bool = False) -> Decoded:
+    """Decode a stream of this coder, whose strings can hold as many symbols as its size needs.
+
+    Raises:
+        BitstreamError: they are too short for that, or lead to no picture.
+    """
+    return decode_unchecked(coder, stream, whole=True, guarded=guarded)
+
+
+def decode_unchecked(
+    coder: Coder, stream: Stream, *, whole: bool = False, guarded: bool = True
+) -> Decoded:
     """Decode a stream with whatever codec is given: what happens to old bitstreams.
+
+    Args:
+        coder: Any coder.
+        stream: Any stream.
+        whole: Refuse strings too short for the picture's size.
+        guarded: Run the native decoder in a process of its own.
 
     Raises:
         BitstreamError: the symbols lead to no picture at all.
     """
     height, width = stream.height, stream.width
-    shape = torch.Size((-(-height // STRIDE), -(-width // STRIDE)))
+    stride = coder.stride
+    shape = torch.Size((-(-height // stride), -(-width // stride)))
     strings = [[s] for s in stream.strings]
-    with coding_setting(), recorded_symbols(coder.roots) as symbols:
+    limits = refused_if_short(coder.roots) if whole else nullcontext()
+    decoder = rans_guard.open_decoder if guarded else rans.open_decoder
+    with coding_setting(), recorded_symbols(coder.roots, decoder) as symbols, limits:
         model: Any = coder.model
         try:
             x_hat: Tensor = model.decompress(strings, shape)["x_hat"]
@@ -191,7 +226,7 @@ def score_estimated(coder: Coder, sample: Sample) -> ImageScore:
     """Rate from the entropy model, distortion of the rounded latents; nothing is coded."""
     height, width = sample.pixels_HWC.shape[:2]
     with coding_setting():
-        output = coder.model(pad_to_stride(image_tensor(sample.pixels_HWC), STRIDE))
+        output = coder.model(pad_to_stride(image_tensor(sample.pixels_HWC), coder.stride))
         bpp = estimated_bpp(output["likelihoods"].values(), height * width).item()
         pixels = to_pixels(output["x_hat"][0, :, :height, :width])
     return ImageScore(sample.name, sample.group, bpp, pixel_mse(pixels, sample.pixels_HWC))

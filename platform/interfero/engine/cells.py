@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from interfero.config import Config
+from interfero.domains.domain import ImageUnit
 
 KEY_LENGTH = 16
 """Hexadecimal digits of a key: 64 bits."""
@@ -38,6 +39,8 @@ class Hyperparameters(Config):
     """In the method's own unit; 0 where the method has none."""
     learning_rate: float = Field(gt=0)
     """Peak learning rate of Adam."""
+    strength: float = Field(default=0.0, ge=0)
+    """Weight of the method's own term, in its own unit; 0 where the method has none."""
     init_seed: int = Field(default=0, ge=0)
     """Draws initial custom parameters."""
 
@@ -65,6 +68,8 @@ class LoopConfig(Config):
     """Source test images that are coded."""
     max_target_images: int = Field(default=24, gt=0)
     """Target test images that are coded."""
+    attribute: bool = False
+    """Whether forgetting is attributed to the codec's components."""
 
 
 class Identity(Config):
@@ -78,6 +83,8 @@ class Identity(Config):
     """Of its entropy tables alone."""
     domain_hash: str
     """Of the target domain's images and splits."""
+    image_unit: ImageUnit = "images"
+    """What one of them is; a label, and no part of the key."""
     source_domain: str
     """The source domain's name."""
     source_domain_hash: str
@@ -99,7 +106,8 @@ class Cell(Config):
     @property
     def key(self) -> str:
         """Content hash of everything the cell's numbers depend on."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        value = self.model_dump(mode="json", exclude={"identity": {"image_unit"}})
+        text = json.dumps(value, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=KEY_LENGTH // 2).hexdigest()
 
     @property
@@ -108,7 +116,7 @@ class Cell(Config):
 
         Cells of methods that train on the source domain alone share one training for all targets.
         """
-        left_out = {"block": {"domain", "num_images"}, "identity": {"domain_hash"}}
+        left_out = {"block": {"domain", "num_images"}, "identity": {"domain_hash", "image_unit"}}
         value = self.model_dump(mode="json", exclude=left_out)
         text = json.dumps(value, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=KEY_LENGTH // 2).hexdigest()
@@ -119,6 +127,7 @@ class Cell(Config):
         return {
             "codec": self.identity.codec,
             **self.block.model_dump(),
+            "image_unit": self.identity.image_unit,
             **self.hyperparameters.model_dump(),
             "num_steps": self.loop.num_steps,
         }

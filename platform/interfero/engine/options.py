@@ -72,7 +72,9 @@ class AdaptationOptions(SweepOptions):
     methods: tuple[str, ...] = ("finetune", "cawf", "continue_source")
     """Ways to adapt."""
     adapter_sizes: tuple[int, ...] = (1, 2, 4, 8)
-    """Adapter sizes, in each method's unit (channels); methods without one run once."""
+    """Adapter sizes, in each method's unit (channels, rank, kernel side); methods without one run once."""
+    strengths: tuple[float, ...] = (1.0,)
+    """Weights of a method's own term (penalty, teacher, replay), in its own unit, or a sampler's range."""
     num_images: tuple[str, ...] = (ALL_IMAGES,)
     """Target training images: counts, or `all`."""
     lambdas: tuple[float, ...] = (0.013,)
@@ -108,8 +110,8 @@ def _rules(o: AdaptationOptions) -> list[tuple[bool, str]]:
     lists = {
         "--domains": o.domains, "--methods": o.methods, "--lambdas": o.lambdas,
         "--learning-rates": o.learning_rates, "--num-images": o.num_images,
-        "--adapter-sizes": o.adapter_sizes, "--data-seeds": o.data_seeds,
-        "--init-seeds": o.init_seeds,
+        "--adapter-sizes": o.adapter_sizes, "--strengths": o.strengths,
+        "--data-seeds": o.data_seeds, "--init-seeds": o.init_seeds,
     }  # fmt: skip
     positive = {
         "--num-steps": o.num_steps, "--num-samples": o.num_samples, "--batch-size": o.batch_size,
@@ -135,6 +137,7 @@ def _rules(o: AdaptationOptions) -> list[tuple[bool, str]]:
             any(v < 1 for v in o.adapter_sizes),
             f"--adapter-sizes must be 1 or more, got {o.adapter_sizes}",
         ),
+        (any(v <= 0 for v in o.strengths), f"--strengths must be above 0, got {o.strengths}"),
         (any(v < 0 for v in (*o.data_seeds, *o.init_seeds)), "seeds must not be negative"),
         (bool(counts), f"--num-images takes counts of 1 or more, or `all`, got {counts}"),
         (
@@ -156,7 +159,6 @@ def _rules(o: AdaptationOptions) -> list[tuple[bool, str]]:
             f"--workers-per-trial {o.workers_per_trial}: a pack is trained by one process in this "
             "release; use 1, and more --max-concurrent for speed",
         ),
-        (o.attribute, "--attribute is not available in this release: leave it out"),
         (
             "://" in o.storage,
             f"--storage {o.storage!r}: this release keeps results in a folder; give its path",
@@ -171,6 +173,7 @@ def smoke_options(options: AdaptationOptions) -> AdaptationOptions:
             "num_steps": min(options.num_steps, 10),
             "adapter_sizes": options.adapter_sizes[:1],
             "learning_rates": options.learning_rates[:1],
+            "strengths": options.strengths[:1],
             "lambdas": options.lambdas[:1],
             "data_seeds": options.data_seeds[:1],
             "init_seeds": options.init_seeds[:1],

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import torch
 
 from interfero.adaptation import find_method
+from interfero.adaptation.method import Method
 from interfero.codecs.catalogue import load_codec
 from interfero.codecs.codec import Codec
 from interfero.domains.catalogue import load_domain
@@ -57,12 +59,13 @@ class Plan:
 
     def cell(self, block: Block, hyperparameters: Hyperparameters) -> Cell:
         """A cell of this sweep."""
-        codec = self.codecs[block.rd_lambda]
+        codec, domain = self.codecs[block.rd_lambda], self.domains[block.domain]
         identity = Identity(
             codec=codec.name,
             codec_hash=codec.weights_hash,
             table_hash=codec.table_hash,
-            domain_hash=self.domains[block.domain].fingerprint,
+            domain_hash=domain.fingerprint_for(block.num_images, block.data_seed),
+            image_unit=domain.unit,
             source_domain=self.source_domain.name,
             source_domain_hash=self.source_domain.fingerprint,
             loop_hash=self.loop_hash,
@@ -91,7 +94,8 @@ def make_plan(options: AdaptationOptions, loop_hash: str) -> Plan:
     for codec in codecs.values():
         for name in options.methods:
             # Refused here, before training, where an architecture cannot be adapted.
-            find_method(name).build(codec, min(options.adapter_sizes), 0)
+            method = find_method(name)
+            method.build(codec, min(sizes_of(method, options)), 0)
     if options.sampler != "grid":
         return plan
     grid = grid_hyperparameters(options)
@@ -108,7 +112,9 @@ def _load(options: AdaptationOptions) -> tuple[dict[float, Codec], dict[str, Dom
         value: problems.attempt(load_codec, options.source, value) for value in options.lambdas
     }
     rules = ImageRules(halve_jpeg=options.halve_jpeg)
-    targets = [problems.attempt(load_domain, spec, rules) for spec in options.domains]
+    most = max((int(n) for n in options.num_images if n != ALL_IMAGES), default=0)
+    load_target = partial(load_domain, num_images=most, data_seeds=options.data_seeds)
+    targets = [problems.attempt(load_target, spec, rules) for spec in options.domains]
     source_domain = problems.attempt(load_domain, options.source_domain, rules)
     problems.check()
     assert source_domain is not None
@@ -145,17 +151,46 @@ class _Problems:
 
 
 def grid_hyperparameters(options: AdaptationOptions) -> list[Hyperparameters]:
-    """Methods x sizes x learning rates x initial seeds; methods without a size have one, 0."""
+    """Methods x sizes x strengths x learning rates x initial seeds, as far as a method has them."""
     points = []
     for name in options.methods:
-        sizes = options.adapter_sizes if find_method(name).size_unit else (0,)
+        method = find_method(name)
         # A method that draws nothing would only repeat itself, and pass for several seeds.
-        seeds = options.init_seeds if find_method(name).random_init else options.init_seeds[:1]
-        for size, rate, seed in itertools.product(sizes, options.learning_rates, seeds):
+        seeds = options.init_seeds if method.random_init else options.init_seeds[:1]
+        axes = sizes_of(method, options), strengths_of(method, options), options.learning_rates
+        for size, strength, rate, seed in itertools.product(*axes, seeds):
             points.append(
-                Hyperparameters(method=name, adapter_size=size, learning_rate=rate, init_seed=seed)
+                Hyperparameters(
+                    method=name,
+                    adapter_size=size,
+                    strength=strength,
+                    learning_rate=rate,
+                    init_seed=seed,
+                )
             )
     return points
+
+
+def sizes_of(method: Method, options: AdaptationOptions) -> tuple[int, ...]:
+    """The sizes asked for that a method has; 0 alone where it has no size.
+
+    Raises:
+        ConfigError: it has none of them.
+    """
+    if method.size_unit is None:
+        return (0,)
+    sizes = tuple(size for size in options.adapter_sizes if method.accepts(size))
+    if not sizes:
+        raise ConfigError(
+            f"--adapter-sizes {options.adapter_sizes}: {method.name} ({method.size_unit}) has none of "
+            "these sizes; add one that it has, or leave the method out"
+        )
+    return sizes
+
+
+def strengths_of(method: Method, options: AdaptationOptions) -> tuple[float, ...]:
+    """The strengths asked for; 0 alone where a method has no term of its own."""
+    return options.strengths if method.strength_unit else (0.0,)
 
 
 def _blocks(
@@ -191,6 +226,7 @@ def _loop(options: AdaptationOptions) -> LoopConfig:
         threads=max(1, int(options.cpus_per_trial)),
         max_source_images=options.max_source_images,
         max_target_images=options.max_target_images,
+        attribute=options.attribute,
     )
 
 

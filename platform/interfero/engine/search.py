@@ -6,20 +6,19 @@ A sampler never chooses the block: it would pick the easy domain. It sees valida
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import Trial, TrialState
 
 from interfero.adaptation import find_method
 from interfero.engine.cells import Block, Cell, CellRecord, Hyperparameters
 from interfero.engine.options import AdaptationOptions
-from interfero.engine.planning import Plan
+from interfero.engine.planning import Plan, sizes_of, strengths_of
 
 KEY = "interfero.cell"
 FAILED = "interfero.failed"
@@ -44,7 +43,6 @@ class BlockSearch:
         """
         self.plan = plan
         self.block = block
-        self._space = search_space(plan.options)
         many = plan.options.sampler == "nsga2"
         self.objectives = (GAIN, FORGETTING, NUM_PARAMS) if many else (GAIN,)
         directions: list[Literal["maximize", "minimize"]]
@@ -85,18 +83,8 @@ class BlockSearch:
         self.study.sampler = _sampler(self.plan.options, self.block, index)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            trial = self.study.ask(dict(self._space))
-        method = str(trial.params["method"])
-        sized = find_method(method).size_unit is not None
-        cell = self.plan.cell(
-            self.block,
-            Hyperparameters(
-                method=method,
-                adapter_size=int(trial.params["adapter_size"]) if sized else 0,
-                learning_rate=float(f"{trial.params['learning_rate']:.3g}"),
-                init_seed=self.plan.options.init_seeds[0],
-            ),
-        )
+            trial = self.study.ask()
+            cell = self.plan.cell(self.block, choose(trial, self.plan.options))
         trial.set_user_attr(KEY, cell.key)
         self._running.setdefault(cell.key, []).append(trial)
         return cell
@@ -116,14 +104,30 @@ class BlockSearch:
         return [str(t.user_attrs[KEY]) for t in trials]
 
 
-def search_space(options: AdaptationOptions) -> dict[str, BaseDistribution]:
-    """What a sampler chooses: method, adapter size, learning rate between the ends given."""
-    low, high = min(options.learning_rates), max(options.learning_rates)
-    return {
-        "method": CategoricalDistribution(options.methods),
-        "adapter_size": CategoricalDistribution(options.adapter_sizes),
-        "learning_rate": FloatDistribution(low, high, log=True),
-    }
+def choose(trial: Trial, options: AdaptationOptions) -> Hyperparameters:
+    """Let a trial choose a method, then what that method has: size, strength, learning rate.
+
+    Sizes of two methods are two parameters: a rank of 8 says nothing about 8 channels.
+    """
+    method = find_method(str(trial.suggest_categorical("method", options.methods)))
+    sizes, strengths = sizes_of(method, options), strengths_of(method, options)
+    size, strength = sizes[0], strengths[0]
+    if method.size_unit:
+        size = int(trial.suggest_categorical(f"adapter_size {method.name}", sizes))
+    if len(strengths) > 1:
+        strength = _log_float(trial, f"strength {method.name}", strengths)
+    return Hyperparameters(
+        method=method.name,
+        adapter_size=size,
+        strength=strength,
+        learning_rate=_log_float(trial, "learning_rate", options.learning_rates),
+        init_seed=options.init_seeds[0],
+    )
+
+
+def _log_float(trial: Trial, name: str, values: Sequence[float]) -> float:
+    """Between the smallest and the largest of `values`, three digits of it."""
+    return float(f"{trial.suggest_float(name, min(values), max(values), log=True):.3g}")
 
 
 def open_searches(plan: Plan, database: Path, finished: FindRecord) -> list[BlockSearch]:
@@ -149,6 +153,11 @@ def _sampler(options: AdaptationOptions, block: Block, index: int) -> BaseSample
         return RandomSampler(seed=seed)
     if options.sampler == "tpe":
         return TPESampler(
-            seed=seed, multivariate=True, constant_liar=True, n_startup_trials=6, n_ei_candidates=24
+            seed=seed,
+            multivariate=True,
+            group=True,
+            constant_liar=True,
+            n_startup_trials=6,
+            n_ei_candidates=24,
         )
     return NSGAIISampler(seed=seed, population_size=max(4, options.num_samples // 4))

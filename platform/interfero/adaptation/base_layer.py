@@ -1,0 +1,87 @@
+"""The source codec's own pass with every activation kept: what custom channels may read.
+
+x --g_a--> y --Q--> y_hat --g_s--> x_hat
+           |          |
+           h_a, z, h_s (none in a factorized prior)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from compressai.models import (
+    CompressionModel,
+    FactorizedPrior,
+    MeanScaleHyperprior,
+    ScaleHyperprior,
+)
+from torch import Tensor
+
+from interfero.adaptation.method import Strings
+from interfero.adaptation.one_way import Activations, walk
+from interfero.codecs.noise import NoiseKey, explicit_noise
+
+KNOWN = (FactorizedPrior, ScaleHyperprior, MeanScaleHyperprior)
+"""Classes whose pass is spelled out here; subclasses differ in it."""
+
+
+@dataclass(frozen=True)
+class SourcePass:
+    """All that custom channels may read, of one batch."""
+
+    chains: Mapping[str, Activations]
+    """Inputs of every layer of `g_a`, `h_a`, `h_s`, `g_s`, as far as there are."""
+    y_hat: Tensor
+    x_hat: Tensor
+    likelihoods: Mapping[str, Tensor]
+
+
+def source_pass(model: CompressionModel, image_BCHW: Tensor, noise: NoiseKey | None) -> SourcePass:
+    """The source codec's pass without gradient; rounded latents if `noise` is None."""
+    quantised = nullcontext() if noise is None else explicit_noise(model, noise)
+    chains: dict[str, Activations] = {}
+    training = noise is not None
+    with torch.no_grad(), quantised:
+        chains["g_a"], y = walk(model.g_a, image_BCHW)
+        if isinstance(model, FactorizedPrior):
+            y_hat, y_likelihoods = model.entropy_bottleneck(y, training=training)
+            likelihoods = {"y": y_likelihoods}
+        else:
+            chains["h_a"], z = walk(model.h_a, hyper_input(model, y))
+            z_hat, z_likelihoods = model.entropy_bottleneck(z, training=training)
+            chains["h_s"], parameters = walk(model.h_s, z_hat)
+            scales, means = _scales_and_means(model, parameters)
+            y_hat, y_likelihoods = model.gaussian_conditional(
+                y, scales, means=means, training=training
+            )
+            likelihoods = {"y": y_likelihoods, "z": z_likelihoods}
+        chains["g_s"], x_hat = walk(model.g_s, y_hat)
+    return SourcePass(chains, y_hat, x_hat, likelihoods)
+
+
+def decode_latents(
+    model: CompressionModel, strings: Strings, shape: torch.Size
+) -> tuple[Activations, Tensor]:
+    """Activations of `h_s` (none without it) and the latents, exactly as the decoder has them."""
+    if isinstance(model, FactorizedPrior):
+        return (), model.entropy_bottleneck.decompress(strings[0], shape)
+    z_hat = model.entropy_bottleneck.decompress(strings[1], shape)
+    h_s, parameters = walk(model.h_s, z_hat)
+    scales, means = _scales_and_means(model, parameters)
+    indexes = model.gaussian_conditional.build_indexes(scales)
+    return h_s, model.gaussian_conditional.decompress(strings[0], indexes, means=means)
+
+
+def hyper_input(model: CompressionModel, y: Tensor) -> Tensor:
+    """What `h_a` reads: the scale hyperprior looks at magnitudes."""
+    return y if isinstance(model, MeanScaleHyperprior) else torch.abs(y)
+
+
+def _scales_and_means(model: CompressionModel, parameters: Tensor) -> tuple[Tensor, Tensor | None]:
+    if isinstance(model, MeanScaleHyperprior):
+        scales, means = parameters.chunk(2, 1)
+        return scales, means
+    return parameters, None
