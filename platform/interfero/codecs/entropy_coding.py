@@ -1,21 +1,32 @@
-"""What entropy coding runs in and through: one setting, guarded native coders, recorded symbols."""
+"""What entropy coding runs in and through: one setting, guarded native coders, recorded symbols.
+
+Within `recorded_symbols` the entropy models below some modules code through `interfero.codecs.rans`:
+the same bytes as CompressAI's own, bit for bit, from checked tables without their padding.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
-from compressai.entropy_models import EntropyModel
+from compressai.entropy_models import EntropyBottleneck, EntropyModel, GaussianConditional
+from compressai.models import JointAutoregressiveHierarchicalPriors
 from torch import Tensor, nn
 
-from interfero.errors import BitstreamError
-
-MAX_SYMBOL = 1 << 20
-"""CompressAI's coder loops for ever on the integers that NaN and infinity round to."""
-# A rANS decoder that runs past the end reads at most one 32-bit word a symbol; zeros end its escapes.
-_GUARD_BYTES_PER_SYMBOL = 16
+from interfero.codecs import rans
+from interfero.codecs.entropy_models import (
+    build_indexes,
+    compress,
+    compress_bottleneck,
+    compress_pixels,
+    decompress,
+    decompress_bottleneck,
+    decompress_pixels,
+)
+from interfero.codecs.recording import RecordingCoder
 
 
 @contextmanager
@@ -30,56 +41,57 @@ def coding_setting() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-class RecordingCoder:
-    """Stands in for a CompressAI entropy coder: pads what it decodes, and keeps the symbols.
-
-    The native decoder trusts its input. Behind the string it is given zeros, so that a stream met by
-    the wrong tables yields wrong symbols instead of a read past the end.
-    """
-
-    def __init__(self, coder: Any, symbols: list[list[int]]) -> None:
-        """Wrap `coder`; every coded or decoded list of symbols is appended to `symbols`."""
-        self.name = coder.name
-        self._coder = coder
-        self._symbols = symbols
-
-    def encode_with_indexes(self, symbols: list[int], *tables: Any) -> bytes:
-        """As CompressAI's, for symbols it can code.
-
-        Raises:
-            BitstreamError: a symbol is so large that the native coder would never return.
-        """
-        largest = max(map(abs, symbols), default=0)
-        if largest >= MAX_SYMBOL:
-            raise BitstreamError(
-                f"a latent of {largest} cannot be coded (below {MAX_SYMBOL} it can): the codec has "
-                "diverged, lower the learning rate"
-            )
-        self._symbols.append(symbols)
-        data: bytes = self._coder.encode_with_indexes(symbols, *tables)
-        return data
-
-    def decode_with_indexes(self, data: bytes, indexes: list[int], *tables: Any) -> list[int]:
-        """As CompressAI's, never reading past the end."""
-        guarded = data + bytes(_GUARD_BYTES_PER_SYMBOL * (len(indexes) + 16))
-        symbols: list[int] = self._coder.decode_with_indexes(guarded, indexes, *tables)
-        self._symbols.append(symbols)
-        return symbols
-
-
 @contextmanager
-def recorded_symbols(roots: Iterable[nn.Module]) -> Iterator[list[list[int]]]:
-    """Guard every entropy coder below `roots`, and collect symbols in the order they are coded."""
+def recorded_symbols(
+    roots: Iterable[nn.Module], open_decoder: rans.OpenDecoder = rans.open_decoder
+) -> Iterator[list[list[int]]]:
+    """Guard every entropy coder below `roots`, and collect symbols in the order they are coded.
+
+    Args:
+        roots: Modules that hold the entropy models.
+        open_decoder: Where strings are decoded: here, or in a process of their own
+            (`rans_guard.open_decoder`).
+    """
     symbols: list[list[int]] = []
-    patched = [m for root in roots for m in root.modules() if isinstance(m, EntropyModel)]
-    originals = [m.entropy_coder for m in patched]
-    for module, coder in zip(patched, originals, strict=True):
-        module.entropy_coder = RecordingCoder(coder, symbols)
+    coder = RecordingCoder(symbols, open_decoder)
+    replaced: list[tuple[nn.Module, dict[str, Any]]] = []
     try:
+        for module in {m: None for root in roots for m in root.modules()}:
+            ours = _replacements(module, coder)
+            before = {k: v for k, v in vars(module).items() if k in ours}
+            replaced.append((module, dict.fromkeys(ours, None) | before))
+            vars(module).update(ours)
         yield symbols
     finally:
-        for module, coder in zip(patched, originals, strict=True):
-            module.entropy_coder = coder
+        for module, before in reversed(replaced):
+            for name, value in before.items():
+                if value is None:
+                    vars(module).pop(name, None)
+                else:
+                    vars(module)[name] = value
+
+
+def _replacements(module: nn.Module, coder: RecordingCoder) -> dict[str, Any]:
+    """What stands in for the module's own attributes; nothing where a subclass codes otherwise."""
+    kind: Any = type(module)
+    ours: dict[str, Callable[..., Any] | RecordingCoder] = {}
+    if isinstance(module, EntropyModel):
+        ours["entropy_coder"] = coder
+        if kind.compress is EntropyBottleneck.compress:
+            ours["compress"] = partial(compress_bottleneck, module, coder)
+        elif kind.compress is EntropyModel.compress:
+            ours["compress"] = partial(compress, module, coder)
+        if kind.decompress is EntropyBottleneck.decompress:
+            ours["decompress"] = partial(decompress_bottleneck, module, coder)
+        elif kind.decompress is EntropyModel.decompress:
+            ours["decompress"] = partial(decompress, module, coder)
+    if getattr(kind, "build_indexes", None) is GaussianConditional.build_indexes:
+        ours["build_indexes"] = partial(build_indexes, module)
+    base = JointAutoregressiveHierarchicalPriors
+    if getattr(kind, "_compress_ar", None) is base._compress_ar:
+        ours["_compress_ar"] = partial(compress_pixels, module, coder)
+        ours["_decompress_ar"] = partial(decompress_pixels, module, coder)
+    return ours
 
 
 def pad_to_stride(image_CHW: Tensor, stride: int) -> Tensor:
