@@ -13,12 +13,12 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from interfero.adaptation import load_adapter
+from interfero.adaptation.deployment import Candidate, Deployment, StreamMode
+from interfero.codecs.bitstream import MAX_SIDE, parse_stream
 from interfero.codecs.catalogue import available_lambdas, bundled_names, load_codec
-from interfero.codecs.coding import Coder, SourceCoder, decode, encode, pixel_mse
 from interfero.domains.bundled import BUNDLED
 from interfero.domains.catalogue import load_domain
-from interfero.domains.images import ImageRules, SkippedImageError, decode_image
+from interfero.domains.images import ImageRules, SkippedImageError, UInt8Array, decode_image
 from interfero.errors import DomainError, InterferoError, StorageError
 from interfero.metrics.rate_distortion import psnr_db
 from interfero.storage import write_atomic
@@ -62,12 +62,17 @@ def domains(specs: tyro.conf.Positional[tuple[str, ...]] = ()) -> None:
     Console().print(table)
 
 
+Adapters = tyro.conf.UseAppendAction[tuple[Path, ...]]
+"""One `--adapter FILE` each."""
+
+
 def encode_command(
     image: tyro.conf.Positional[Path],
     out: tyro.conf.Positional[Path],
     source: str = "mbt2018-mean",
     rd_lambda: Annotated[float, tyro.conf.arg(name="lambda")] = 0.013,
-    adapter: Path | None = None,
+    adapter: Adapters = (),
+    mode: StreamMode | None = None,
 ) -> None:
     """Code an image to a bitstream.
 
@@ -76,20 +81,23 @@ def encode_command(
         out: The bitstream to write.
         source: Source codec: bundled NAME, file, folder, or compressai:NAME.
         rd_lambda: Lambda of its weights.
-        adapter: Adapter file; the stream then needs it too.
+        adapter: Adapter file; may be given several times. A target-mode stream needs its adapter too.
+        mode: `source` uses the source codec alone, `target` the adapter, `auto` codes the image both
+            ways and keeps the cheaper by bpp + lambda * mse; `target` if there is an adapter, else
+            `source`.
     """
-    coder = _coder(source, rd_lambda, adapter)
-    try:
-        pixels = decode_image(
-            image, str(image), ImageRules(halve_jpeg=False, min_side=1), Counter()
-        )
-    except SkippedImageError as error:
-        raise DomainError(str(error)) from error
-    coded = encode(coder, pixels)
-    write_atomic(out, coded.data)
-    mse = pixel_mse(decode(coder, coded.data).pixels_HWC, pixels)
-    bpp = 8 * len(coded.data) / (pixels.shape[0] * pixels.shape[1])
-    sys.stdout.write(f"{out}: {len(coded.data)} bytes, {bpp:.4f} bpp, {psnr_db(mse):.2f} dB\n")
+    deployment = Deployment.load(source, rd_lambda, adapter)
+    pixels = _read_image(image)
+    candidates = deployment.candidates(pixels, mode or ("target" if adapter else "source"))
+    kept = min(candidates, key=lambda c: c.rd_loss)
+    write_atomic(out, kept.data)
+    for candidate in candidates if len(candidates) > 1 else ():
+        sys.stdout.write(f"  {_way(candidate)}: loss {candidate.rd_loss:.4f}\n")
+    header = len(kept.data) - sum(map(len, parse_stream(kept.data).strings))
+    sys.stdout.write(
+        f"{out}: {len(kept.data)} bytes ({header} of them header), {kept.bpp:.4f} bpp, "
+        f"{psnr_db(kept.mse):.2f} dB, {_way(kept)}\n"
+    )
 
 
 def decode_command(
@@ -97,7 +105,7 @@ def decode_command(
     out: tyro.conf.Positional[Path],
     source: str = "mbt2018-mean",
     rd_lambda: Annotated[float, tyro.conf.arg(name="lambda")] = 0.013,
-    adapter: Path | None = None,
+    adapter: Adapters = (),
 ) -> None:
     """Decode a bitstream to an image; damaged streams and wrong codecs are refused.
 
@@ -106,14 +114,15 @@ def decode_command(
         out: The image to write; PNG keeps every pixel.
         source: The source codec it was made with.
         rd_lambda: Lambda of its weights.
-        adapter: The adapter it was made with, if any.
+        adapter: An adapter it may have been made with; may be given several times. The stream says
+            which one it needs; one in source mode needs none.
     """
-    coder = _coder(source, rd_lambda, adapter)
+    deployment = Deployment.load(source, rd_lambda, adapter)
     try:
         data = stream.read_bytes()
     except OSError as error:
         raise StorageError(f"{stream} cannot be read ({error.strerror})") from error
-    pixels = decode(coder, data).pixels_HWC
+    pixels = deployment.decode(data)
     try:
         Image.fromarray(np.asarray(pixels)).save(out)
     except (OSError, ValueError) as error:
@@ -121,9 +130,19 @@ def decode_command(
     sys.stdout.write(f"{out}: {pixels.shape[1]}x{pixels.shape[0]} pixels\n")
 
 
-def _coder(source: str, rd_lambda: float, adapter: Path | None) -> Coder:
-    codec = load_codec(source, rd_lambda)
-    return SourceCoder(codec) if adapter is None else load_adapter(adapter, codec)[0]
+def _read_image(path: Path) -> UInt8Array:
+    """All of the picture: a domain would crop a large one to its centre, or halve a JPEG."""
+    rules = ImageRules(halve_jpeg=False, min_side=1, max_side=MAX_SIDE + 1)
+    try:
+        return decode_image(path, str(path), rules, Counter())
+    except SkippedImageError as error:
+        raise DomainError(str(error)) from error
+
+
+def _way(candidate: Candidate) -> str:
+    if candidate.adapter_id is None:
+        return "source mode"
+    return f"target mode, adapter {candidate.adapter_id.hex()}"
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from interfero import cli
 from interfero.adaptation import METHODS, save_adapter
+from interfero.codecs.bitstream import parse_stream
 from interfero.codecs.checkpoint import read_codec
 from interfero.codecs.coding import SourceCoder, decode
 
@@ -41,6 +42,14 @@ def test_round_trip_gives_the_codecs_pixels(
     assert (np.asarray(Image.open(out)) == expected.pixels_HWC).all()
 
 
+def adapter_file(codec_file: Path, path: Path, method: str = "cawf", seed: int = 0) -> Path:
+    size = 1 if METHODS[method].size_unit else 0
+    adapted = METHODS[method].build(read_codec(codec_file, "tiny"), size, seed)
+    adapted.refresh_tables()
+    save_adapter(adapted, path, method=method, adapter_size=size, record={})
+    return path
+
+
 def test_adapted_stream_needs_its_adapter(
     tmp_path: Path,
     picture: Path,
@@ -48,16 +57,124 @@ def test_adapted_stream_needs_its_adapter(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    adapted = METHODS["cawf"].build(read_codec(tiny_codec_file, "tiny"), 1, 0)
-    adapted.refresh_tables()
-    adapter, stream = tmp_path / "adapter.safetensors", tmp_path / "a.ifr"
-    save_adapter(adapted, adapter, method="cawf", adapter_size=1, record={})
+    adapter = adapter_file(tiny_codec_file, tmp_path / "adapter.safetensors")
+    stream, out = tmp_path / "a.ifr", tmp_path / "a.png"
     source = ("--source", tiny_codec_file)
     assert call(monkeypatch, "encode", picture, stream, *source, "--adapter", adapter) == 0
-    assert call(monkeypatch, "decode", stream, tmp_path / "a.png", *source) == 2
-    assert "needs adapter" in capsys.readouterr().err
-    with_adapter = (*source, "--adapter", adapter)
-    assert call(monkeypatch, "decode", stream, tmp_path / "a.png", *with_adapter) == 0
+    needed = parse_stream(stream.read_bytes()).adapter_id
+    assert needed is not None
+    assert call(monkeypatch, "decode", stream, out, *source) == 2
+    assert f"needs adapter {needed.hex()}, loaded is none" in capsys.readouterr().err
+    assert call(monkeypatch, "decode", stream, out, *source, "--adapter", adapter) == 0
+
+
+def test_the_header_picks_among_several_adapters(
+    tmp_path: Path, picture: Path, tiny_codec_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [adapter_file(tiny_codec_file, tmp_path / f"{i}.safetensors", seed=i) for i in (0, 1)]
+    stream, out = tmp_path / "a.ifr", tmp_path / "a.png"
+    source = ("--source", tiny_codec_file)
+    assert call(monkeypatch, "encode", picture, stream, *source, "--adapter", files[1]) == 0
+    both = ("--adapter", files[0], "--adapter", files[1])
+    assert call(monkeypatch, "decode", stream, out, *source, *both) == 0
+    assert call(monkeypatch, "decode", stream, out, *source, "--adapter", files[0]) == 2
+
+
+@pytest.mark.parametrize("with_adapter", [True, False])
+def test_a_source_mode_stream_decodes_with_and_without_the_adapter(
+    tmp_path: Path,
+    picture: Path,
+    tiny_codec_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    with_adapter: bool,
+) -> None:
+    adapter = adapter_file(tiny_codec_file, tmp_path / "adapter.safetensors")
+    stream, out = tmp_path / "a.ifr", tmp_path / "a.png"
+    source, adapted = ("--source", tiny_codec_file), ("--adapter", adapter)
+    assert call(monkeypatch, "encode", picture, stream, *source, *adapted, "--mode", "source") == 0
+    assert (
+        call(monkeypatch, "decode", stream, out, *source, *(adapted if with_adapter else ())) == 0
+    )
+    expected = decode(SourceCoder(read_codec(tiny_codec_file, "tiny")), stream.read_bytes())
+    assert (np.asarray(Image.open(out)) == expected.pixels_HWC).all()
+
+
+@pytest.mark.parametrize("method", ["cawf", "finetune"])
+def test_auto_shows_both_losses_and_keeps_the_lower(
+    tmp_path: Path,
+    picture: Path,
+    tiny_codec_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    method: str,
+) -> None:
+    # Untrained, the adapter draws the source codec's picture and costs more bytes: source mode wins.
+    adapter = adapter_file(tiny_codec_file, tmp_path / "adapter.safetensors", method)
+    stream = tmp_path / "a.ifr"
+    source, adapted = ("--source", tiny_codec_file), ("--adapter", adapter)
+    assert call(monkeypatch, "encode", picture, stream, *source, *adapted, "--mode", "auto") == 0
+    lines = capsys.readouterr().out.splitlines()
+    losses = {line.partition(": loss ")[0].strip(): line.rpartition(" ")[2] for line in lines[:2]}
+    assert float(losses.pop("source mode")) < float(*losses.values())
+    assert lines[2].endswith("source mode")
+    assert call(monkeypatch, "decode", stream, tmp_path / "a.png", *source) == 0
+
+
+def test_modes_that_do_not_exist_are_refused(
+    tmp_path: Path,
+    picture: Path,
+    tiny_codec_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    adapter = adapter_file(tiny_codec_file, tmp_path / "second.safetensors", "finetune")
+    encode = ("encode", picture, tmp_path / "a.ifr", "--source", tiny_codec_file)
+    assert call(monkeypatch, *encode, "--adapter", adapter, "--mode", "source") == 2
+    assert "no source mode: leave it out" in capsys.readouterr().err
+    assert call(monkeypatch, *encode, "--mode", "target") == 2
+    assert "target mode needs an adapter" in capsys.readouterr().err
+    assert not (tmp_path / "a.ifr").exists()
+
+
+def test_a_stream_of_another_codec_says_which(
+    tmp_path: Path,
+    picture: Path,
+    tiny_codec_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stream, out = tmp_path / "a.ifr", tmp_path / "a.png"
+    assert call(monkeypatch, "encode", picture, stream, "--lambda", 0.0045) == 0
+    assert call(monkeypatch, "decode", stream, out, "--source", tiny_codec_file) == 2
+    assert "bundled: mbt2018-mean, lambda 0.0045" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_what_is_printed_is_what_was_written(
+    tmp_path: Path,
+    picture: Path,
+    tiny_codec_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stream = tmp_path / "a.ifr"
+    assert call(monkeypatch, "encode", picture, stream, "--source", tiny_codec_file) == 0
+    data = stream.read_bytes()
+    strings = sum(map(len, parse_stream(data).strings))
+    bpp = 8 * len(data) / (100 * 90)
+    said = f"{len(data)} bytes ({len(data) - strings} of them header), {bpp:.4f} bpp"
+    assert said in capsys.readouterr().out
+
+
+def test_a_large_picture_is_coded_whole(
+    tmp_path: Path, tiny_codec_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (1500, 70)).save(tmp_path / "wide.png")
+    stream = tmp_path / "a.ifr"
+    arguments = ("encode", tmp_path / "wide.png", stream, "--source", tiny_codec_file)
+    assert call(monkeypatch, *arguments) == 0
+    parsed = parse_stream(stream.read_bytes())
+    assert (parsed.width, parsed.height) == (1500, 70)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
 """The bitstream container: which codec, which mode, which adapter, how large, and a checksum.
 
-    magic 2 | version and mode 1 | codec id 4 | adapter id 4 (target mode) | width 2 | height 2 |
-    number of strings 1 | their lengths, LEB128 | the strings | CRC-32 of all before 4
+    magic 2 | version, strings, mode 1 | codec id 6 | adapter id 4 (target mode) | width 2 | height 2 |
+    lengths of all strings but the first, LEB128 | the strings | CRC-32 of all before 4
 
-A stream is coded on the CPU, in float32, contiguous, with one thread (`coding_setting`); the version
-says so. Hyper-decoders differ in their last bits between devices and thread counts, which would
-decode other symbols.
+docs/bitstream.md has the table of bytes and the reasons. A stream is coded on the CPU, in float32,
+contiguous, with one thread (`coding_setting`); the version says so. Hyper-decoders differ in their
+last bits between devices and thread counts, which would decode other symbols.
 """
 
 from __future__ import annotations
@@ -17,11 +17,16 @@ from dataclasses import dataclass
 from interfero.errors import BitstreamError
 
 MAGIC = b"if"
-VERSION = 1
-MAX_PIXELS = 1 << 26
+VERSION = 2
+MAX_PIXELS = 1 << 24
+"""16.8 megapixels: a decoder allocates in proportion to this, whatever a header claims."""
 MAX_SIDE = (1 << 16) - 1
-MAX_STRINGS = 8
+MAX_STRINGS = 15
 ID_BYTES = 4
+"""Of an adapter, and of a codec's weights and tables together."""
+TABLE_ID_BYTES = 2
+CODEC_ID_BYTES = ID_BYTES + TABLE_ID_BYTES
+_MIN_BYTES = len(MAGIC) + 1 + CODEC_ID_BYTES + 4 + 4
 
 
 @dataclass(frozen=True)
@@ -29,23 +34,31 @@ class Stream:
     """A parsed container."""
 
     codec_id: bytes
+    """Fingerprint of the source codec's weights and tables, then one of its tables alone."""
     adapter_id: bytes | None
     """None in source mode."""
     width: int
     height: int
     strings: tuple[bytes, ...]
 
+    @property
+    def table_id(self) -> bytes:
+        """Fingerprint of the source codec's entropy tables."""
+        return self.codec_id[ID_BYTES:]
+
     def pack(self) -> bytes:
         """The container's bytes.
 
         Raises:
-            BitstreamError: it would be larger than what `parse_stream` allows.
+            BitstreamError: `parse_stream` would not read it back: too large, or ids of another length.
         """
-        _check_size(self.width, self.height, len(self.strings))
-        target = self.adapter_id is not None
-        head = MAGIC + bytes([VERSION << 1 | target]) + self.codec_id + (self.adapter_id or b"")
-        head += struct.pack("<HHB", self.width, self.height, len(self.strings))
-        body = b"".join(_leb128(len(s)) for s in self.strings) + b"".join(self.strings)
+        check_size(self.width, self.height)
+        _check_count(len(self.strings))
+        _check_ids(self.codec_id, self.adapter_id)
+        kind = VERSION << 5 | len(self.strings) << 1 | (self.adapter_id is not None)
+        head = MAGIC + bytes([kind]) + self.codec_id + (self.adapter_id or b"")
+        head += struct.pack("<HH", self.width, self.height)
+        body = b"".join(_leb128(len(s)) for s in self.strings[1:]) + b"".join(self.strings)
         return head + body + struct.pack("<I", zlib.crc32(head + body))
 
 
@@ -55,11 +68,14 @@ def parse_stream(data: bytes) -> Stream:
     Raises:
         BitstreamError: it is damaged, truncated, of another version, or larger than allowed.
     """
-    if len(data) < 15 or data[:2] != MAGIC:
+    if data[:2] != MAGIC:
         raise BitstreamError("not an interfero bitstream: it does not start with 'if'")
-    if data[2] >> 1 != VERSION:
+    if len(data) < _MIN_BYTES:
+        raise BitstreamError(f"bitstream is cut off: {len(data)} bytes, at least {_MIN_BYTES}")
+    if data[2] >> 5 != VERSION:
         raise BitstreamError(
-            f"bitstream version {data[2] >> 1}, this release reads version {VERSION}"
+            f"bitstream version {data[2] >> 5}, this release reads version {VERSION}: decode it "
+            "with the release that wrote it"
         )
     if zlib.crc32(data[:-4]) != struct.unpack("<I", data[-4:])[0]:
         raise BitstreamError("bitstream is damaged: its checksum does not match; fetch it again")
@@ -70,34 +86,55 @@ def parse_stream(data: bytes) -> Stream:
 
 
 def _parse_checked(data: bytes) -> Stream:
-    position = 3 + ID_BYTES
-    codec_id = data[3:position]
-    adapter_id = None
-    if data[2] & 1:
+    target, count = data[2] & 1, data[2] >> 1 & MAX_STRINGS
+    position = 3 + CODEC_ID_BYTES
+    codec_id, adapter_id = data[3:position], None
+    if target:
         adapter_id = data[position : position + ID_BYTES]
         position += ID_BYTES
-    width, height, count = struct.unpack_from("<HHB", data, position)
-    position += 5
-    _check_size(width, height, count)
+    width, height = struct.unpack_from("<HH", data, position)
+    position += 4
+    check_size(width, height)
+    _check_count(count)
     lengths = []
-    for _ in range(count):
+    for _ in range(count - 1):
         length, position = _read_leb128(data, position)
         lengths.append(length)
-    if position + sum(lengths) != len(data):
-        raise BitstreamError("bitstream is damaged: its strings do not fill it")
+    first = len(data) - position - sum(lengths)
+    if first < 0:
+        raise BitstreamError("bitstream is damaged: its strings are longer than it")
     strings = []
-    for length in lengths:
+    for length in (first, *lengths):
         strings.append(data[position : position + length])
         position += length
     return Stream(codec_id, adapter_id, width, height, tuple(strings))
 
 
-def _check_size(width: int, height: int, count: int) -> None:
+def check_size(width: int, height: int) -> None:
+    """Refuse an image that a container cannot hold.
+
+    Raises:
+        BitstreamError: a side is 0 or does not fit 16 bits, or there are more than `MAX_PIXELS`.
+    """
     sides_fit = 0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE
-    if not sides_fit or width * height > MAX_PIXELS or count > MAX_STRINGS:
+    if not sides_fit or width * height > MAX_PIXELS:
         raise BitstreamError(
-            f"bitstream of {width}x{height} pixels in {count} strings: at most {MAX_PIXELS} "
-            f"pixels, {MAX_SIDE} a side, in {MAX_STRINGS} strings are coded"
+            f"an image of {width}x{height} pixels cannot be coded: 1 to {MAX_SIDE} a side and at "
+            f"most {MAX_PIXELS} in all; cut it into tiles"
+        )
+
+
+def _check_count(count: int) -> None:
+    if not 0 < count <= MAX_STRINGS:
+        raise BitstreamError(f"a bitstream of {count} strings: 1 to {MAX_STRINGS} can be stored")
+
+
+def _check_ids(codec_id: bytes, adapter_id: bytes | None) -> None:
+    adapter_fits = adapter_id is None or len(adapter_id) == ID_BYTES
+    if len(codec_id) != CODEC_ID_BYTES or not adapter_fits:
+        raise BitstreamError(
+            f"ids {codec_id!r} and {adapter_id!r} do not fit a header: a codec's has "
+            f"{CODEC_ID_BYTES} bytes, an adapter's {ID_BYTES}"
         )
 
 

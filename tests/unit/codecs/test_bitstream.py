@@ -7,13 +7,16 @@ import pytest
 
 from interfero.codecs.bitstream import (
     MAX_PIXELS,
+    MAX_STRINGS,
     Stream,
     parse_stream,
 )
 from interfero.errors import BitstreamError
 
-SOURCE = Stream(b"\x01\x02\x03\x04", None, 129, 67, (b"latents", b"", b"h" * 300))
-TARGET = Stream(b"\x01\x02\x03\x04", b"\xff\xfe\xfd\xfc", 1, 1, (b"x",))
+CODEC = b"\x01\x02\x03\x04TT"
+"""Weights and tables, then tables alone."""
+SOURCE = Stream(CODEC, None, 129, 67, (b"latents", b"", b"h" * 300))
+TARGET = Stream(CODEC, b"\xff\xfe\xfd\xfc", 1, 1, (b"x",))
 
 
 def sealed(body: bytes) -> bytes:
@@ -21,25 +24,34 @@ def sealed(body: bytes) -> bytes:
     return body + struct.pack("<I", zlib.crc32(body))
 
 
-def container(width: int = 8, height: int = 8, lengths: bytes = b"\x01", count: int = 1) -> bytes:
-    head = b"if\x02ABCD" + struct.pack("<HHB", width, height, count)
-    return sealed(head + lengths + b"x")
+def kind(strings: int, *, target: bool = False, version: int = 2) -> bytes:
+    return bytes([version << 5 | strings << 1 | target])
 
 
-@pytest.mark.parametrize("stream", [SOURCE, TARGET, Stream(b"abcd", None, 65535, 2, ())])
+def container(width: int = 8, height: int = 8, lengths: bytes = b"\x01", count: int = 2) -> bytes:
+    head = b"if" + kind(count) + b"ABCDTT" + struct.pack("<HH", width, height)
+    return sealed(head + lengths + b"xy")
+
+
+@pytest.mark.parametrize("stream", [SOURCE, TARGET, Stream(b"abcdef", None, 65535, 2, (b"",))])
 def test_round_trip(stream):
     assert parse_stream(stream.pack()) == stream
 
 
 def test_the_layout_is_the_documented_one():
-    expected = b"if" + bytes([1 << 1 | 1]) + b"\x01\x02\x03\x04" + b"\xff\xfe\xfd\xfc"
-    expected += b"\x01\x00\x01\x00" + b"\x01" + b"\x01" + b"x"
+    expected = b"if" + kind(1, target=True) + b"\x01\x02\x03\x04" + b"TT" + b"\xff\xfe\xfd\xfc"
+    expected += b"\x01\x00\x01\x00" + b"x"
     assert TARGET.pack() == sealed(expected)
 
 
-def test_long_strings_have_their_length_in_leb128():
+def test_all_strings_but_the_first_have_their_length_in_leb128():
     # 300 = 0b10_0101100: low seven bits 0x2c with the continuation bit, then 2.
-    assert b"\x07\x00\xac\x02latents" in SOURCE.pack()
+    assert b"\x00\xac\x02latents" in SOURCE.pack()
+
+
+def test_the_header_of_a_hyperprior_stream_has_18_bytes():
+    assert len(Stream(CODEC, None, 240, 160, (b"y" * 700, b"z" * 100)).pack()) == 700 + 100 + 18
+    assert len(Stream(CODEC, bytes(4), 240, 160, (b"y" * 700, b"z" * 100)).pack()) == 800 + 22
 
 
 @pytest.mark.parametrize("stream", [SOURCE, TARGET])
@@ -69,12 +81,16 @@ def test_a_byte_too_many_is_refused():
 def test_the_message_says_what_is_wrong():
     with pytest.raises(BitstreamError, match="does not start with 'if'"):
         parse_stream(b"\x89PNG" + bytes(40))
-    with pytest.raises(BitstreamError, match="version 2, this release reads version 1"):
-        parse_stream(sealed(b"if" + bytes([2 << 1]) + SOURCE.pack()[3:-4]))
+    with pytest.raises(BitstreamError, match="version 3, this release reads version 2"):
+        parse_stream(sealed(b"if" + kind(3, version=3) + SOURCE.pack()[3:-4]))
+    with pytest.raises(BitstreamError, match="cut off: 16 bytes, at least 17"):
+        parse_stream(SOURCE.pack()[:16])
+    with pytest.raises(BitstreamError, match="300x0 pixels"):
+        parse_stream(container(width=300, height=0))
 
 
 def test_the_helper_makes_a_valid_container():
-    assert parse_stream(container()).strings == (b"x",)
+    assert parse_stream(container()).strings == (b"x", b"y")
 
 
 @pytest.mark.parametrize(
@@ -83,14 +99,14 @@ def test_the_helper_makes_a_valid_container():
         container(width=0),
         container(height=0),
         container(width=65535, height=65535),
-        container(width=8192, height=8193),
-        container(lengths=b"\x01" * 9, count=9),
-        container(lengths=b"\x02"),
-        container(lengths=b"\x00"),
+        container(width=4096, height=4097),
+        container(count=0),
+        container(lengths=b"\x03"),
         container(lengths=b"\xff\xff\xff\xff\xff\x7f"),
-        container(lengths=b"\x01" * 3, count=8),
-        sealed(b"if\x03ABCD" + b"\x08\x00\x08"),
-        sealed(b"if\x02ABCD" + struct.pack("<HHB", 8, 8, 2) + b"\x80\x80"),
+        container(lengths=b"\x01" * 7, count=8),
+        container(lengths=b"", count=15),
+        sealed(b"if" + kind(1, target=True) + b"ABCDTT" + b"\x08\x00\x08"),
+        sealed(b"if" + kind(2) + b"ABCDTT" + struct.pack("<HH", 8, 8) + b"\x80\x80"),
     ],
 )
 def test_a_valid_checksum_does_not_excuse_the_content(data):
@@ -99,11 +115,23 @@ def test_a_valid_checksum_does_not_excuse_the_content(data):
 
 
 def test_the_largest_image_passes():
-    assert MAX_PIXELS == 2**26
-    assert parse_stream(container(width=8192, height=8192)).width == 8192
+    assert MAX_PIXELS == 2**24
+    assert parse_stream(container(width=4096, height=4096)).width == 4096
 
 
-@pytest.mark.parametrize(("width", "height"), [(65536, 8), (0, 8), (8192, 8193)])
+@pytest.mark.parametrize(("width", "height"), [(65536, 8), (0, 8), (4096, 4097)])
 def test_what_cannot_be_read_back_is_not_written(width, height):
     with pytest.raises(BitstreamError, match=f"{width}x{height}"):
-        Stream(b"abcd", None, width, height, (b"x",)).pack()
+        Stream(CODEC, None, width, height, (b"x",)).pack()
+
+
+@pytest.mark.parametrize("count", [0, MAX_STRINGS + 1])
+def test_a_number_of_strings_that_four_bits_cannot_hold_is_not_written(count):
+    with pytest.raises(BitstreamError, match=f"of {count} strings"):
+        Stream(CODEC, None, 8, 8, (b"x",) * count).pack()
+
+
+@pytest.mark.parametrize(("codec", "adapter"), [(b"abcd", None), (CODEC, b""), (CODEC, b"12345")])
+def test_ids_of_another_length_are_not_written(codec, adapter):
+    with pytest.raises(BitstreamError, match="do not fit a header"):
+        Stream(codec, adapter, 8, 8, (b"x",)).pack()

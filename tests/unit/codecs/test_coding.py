@@ -92,7 +92,9 @@ def test_the_header_names_codec_and_size(coder, codec):
     stream = parse_stream(encode(coder, picture(67, 129)).data)
     assert (stream.height, stream.width) == (67, 129)
     assert stream.adapter_id is None
-    assert stream.codec_id == codec_id(codec) == bytes.fromhex(codec.weights_hash)[:4]
+    assert stream.codec_id == codec_id(codec)
+    assert stream.codec_id[:4] == bytes.fromhex(codec.weights_hash)[:4]
+    assert stream.codec_id[4:] == stream.table_id == bytes.fromhex(codec.table_hash)[:2]
 
 
 @pytest.mark.parametrize("size", [(64, 64), (192, 256)])
@@ -102,9 +104,9 @@ def test_the_estimated_rate_is_close_to_the_coded_one(size):
     pixels = size[0] * size[1]
     estimated = score_estimated(coder, sample).bpp * pixels
     coded = 8 * len(encode(coder, sample.pixels_HWC).data)
-    # The container takes 20 bytes, and each of two rANS coders ends with 4 to 8 bytes of state.
+    # The container takes 19 bytes, and each of two rANS coders ends with 4 to 8 bytes of state.
     # Scales rounded up to a table of 64 and frequencies of 16 bits cost up to 3 %.
-    assert -0.03 * estimated < coded - estimated < 8 * (20 + 2 * 8) + 0.03 * estimated
+    assert -0.03 * estimated < coded - estimated < 8 * (19 + 2 * 8) + 0.03 * estimated
 
 
 def test_coding_does_not_depend_on_threads(coder):
@@ -188,7 +190,7 @@ def test_streams_of_another_codec_never_crash_the_decoder(coder):
         assert pixels is None or pixels.shape == (67, 129, 3)
 
 
-@pytest.mark.parametrize("count", [0, 1, 3])
+@pytest.mark.parametrize("count", [1, 3])
 def test_a_wrong_number_of_strings_is_refused(coder, count):
     strings = parse_stream(encode(coder, picture(64, 64)).data).strings
     stream = Stream(coder.codec_id, None, 64, 64, (strings * 2)[:count])

@@ -1,0 +1,146 @@
+"""A source codec and its adapters as sender and receiver hold them: images to bytes and back.
+
+The sender picks the mode, by hand or by trying; the receiver reads it in the header. What each side
+needs to hold: the source codec, and for target mode the adapter that the header names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from interfero.adaptation.adapter_file import load_adapter
+from interfero.adaptation.method import AdaptedCodec
+from interfero.codecs.bitstream import check_size, parse_stream
+from interfero.codecs.catalogue import load_codec
+from interfero.codecs.codec import Codec
+from interfero.codecs.coding import Coder, SourceCoder, codec_id, decode_checked, encode, pixel_mse
+from interfero.codecs.identity import check_adapter, check_codec
+from interfero.domains.images import UInt8Array
+from interfero.errors import AdapterError, BitstreamError, ConfigError
+
+StreamMode = Literal["source", "target", "auto"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One image coded in one mode."""
+
+    data: bytes = field(repr=False)
+    adapter_id: bytes | None
+    """None in source mode."""
+    bpp: float
+    """8 x bytes of the container / pixels."""
+    mse: float
+    """On 8-bit pixels, of the decoded bytes."""
+    rd_loss: float
+    """`bpp + lambda * mse`, with the source codec's lambda."""
+
+
+class Deployment:
+    """A source codec and any number of adapters trained on it."""
+
+    def __init__(self, source: Codec, adapters: Sequence[AdaptedCodec] = ()) -> None:
+        """Keep them.
+
+        Args:
+            source: The source codec; it codes source mode itself, adapters are only read from.
+            adapters: What target mode may use.
+
+        Raises:
+            AdapterError: an adapter belongs to another source codec.
+        """
+        self.source = source
+        self.codec_id = codec_id(source)
+        self._adapters: dict[bytes, AdaptedCodec] = {}
+        for adapted in adapters:
+            if adapted.source_hash != source.weights_hash:
+                raise AdapterError(
+                    f"an adapter belongs to source codec {adapted.source_hash}, this is "
+                    f"{source.weights_hash} ({source.name}): load the codec it was trained on"
+                )
+            adapted.mode = "target"
+            identifier = adapted.adapter_id
+            assert identifier is not None
+            self._adapters[identifier] = adapted
+
+    @classmethod
+    def load(cls, source: str, rd_lambda: float, adapters: Sequence[Path] = ()) -> Deployment:
+        """Read a source codec (see `load_codec`) and adapter files.
+
+        Raises:
+            CodecError: unknown source or lambda.
+            AdapterError: a file is damaged, or was trained on another source codec.
+        """
+        codec = load_codec(source, rd_lambda)
+        return cls(codec, [load_adapter(path, codec)[0] for path in adapters])
+
+    def encode(self, image_HWC: UInt8Array, mode: StreamMode = "auto") -> bytes:
+        """Code an image: (height, width, 3) uint8 to the bytes of one container.
+
+        Args:
+            image_HWC: 8-bit RGB of any size up to `MAX_PIXELS`.
+            mode: `source` for the source codec, `target` for the cheapest adapter, `auto` for the
+                cheapest of both by `bpp + lambda * mse` of the real bytes.
+
+        Raises:
+            ConfigError: there is no such mode here.
+            BitstreamError: the image is too large.
+        """
+        return min(self.candidates(image_HWC, mode), key=lambda c: c.rd_loss).data
+
+    def decode(self, data: bytes, *, guarded: bool = True) -> UInt8Array:
+        """Decode a container to (height, width, 3) uint8, in the mode its header names.
+
+        Args:
+            data: Bytes from anywhere.
+            guarded: Run the native decoder in a process of its own: a checksum does not prove who
+                made a stream.
+
+        Raises:
+            BitstreamError: it is damaged, or needs a codec or adapter that is not here; says which.
+        """
+        stream = parse_stream(data)
+        check_codec(stream, self.codec_id)
+        check_adapter(stream, self._adapters.keys())
+        coder = self._coder(stream.adapter_id)
+        return decode_checked(coder, stream, guarded=guarded).pixels_HWC
+
+    def candidates(self, image_HWC: UInt8Array, mode: StreamMode) -> list[Candidate]:
+        """The image in every way that `mode` allows, source mode first: it wins ties."""
+        if image_HWC.dtype != np.uint8 or image_HWC.ndim != 3 or image_HWC.shape[2] != 3:
+            raise BitstreamError(
+                f"an image of {image_HWC.dtype} {image_HWC.shape} cannot be coded: convert it to "
+                "8-bit RGB, (height, width, 3)"
+            )
+        check_size(image_HWC.shape[1], image_HWC.shape[0])
+        return [self._candidate(image_HWC, identifier) for identifier in self._allowed(mode)]
+
+    def _allowed(self, mode: StreamMode) -> list[bytes | None]:
+        if mode == "target" and not self._adapters:
+            raise ConfigError("target mode needs an adapter: give one, or code in source mode")
+        stuck = [i for i, a in self._adapters.items() if a.frozen_source_state() is None]
+        if mode == "source" and stuck:
+            raise ConfigError(
+                f"adapter {stuck[0].hex()} is a second codec and has no source mode: leave it out "
+                "to code with the source codec, or let mode auto keep the cheaper of the two"
+            )
+        ways: dict[StreamMode, list[bytes | None]] = {
+            "source": [None],
+            "target": [*self._adapters],
+            "auto": [None, *self._adapters],
+        }
+        return ways[mode]
+
+    def _coder(self, adapter_id: bytes | None) -> Coder:
+        return SourceCoder(self.source) if adapter_id is None else self._adapters[adapter_id]
+
+    def _candidate(self, image_HWC: UInt8Array, adapter_id: bytes | None) -> Candidate:
+        data = encode(self._coder(adapter_id), image_HWC).data
+        bpp = 8 * len(data) / (image_HWC.shape[0] * image_HWC.shape[1])
+        mse = pixel_mse(self.decode(data, guarded=False), image_HWC)
+        return Candidate(data, adapter_id, bpp, mse, bpp + self.source.rd_lambda * mse)
