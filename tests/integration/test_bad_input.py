@@ -102,6 +102,7 @@ def test_a_folder_that_is_none(refused, tmp_path, kind):
     message = refused(domains=[f"thing={path}"])
     assert path.name in message
     assert "folder" in message
+    assert ("is a link to" in message) == (kind == "link")
 
 
 def test_many_corrupt_images_are_refused(refused, tmp_path):
@@ -144,7 +145,7 @@ def test_too_few_source_images(refused, tmp_path):
 
 def test_more_images_than_the_domain_has(refused):
     message = refused(num_images=["500"])
-    assert re.search(r"has (\d) training images .* asked for 500: ask for 1 to \1", message)
+    assert re.search(r"has (\d) training crops .* asked for 500: ask for 1 to \1", message)
 
 
 def test_a_tracking_server_that_is_not_there(refused, monkeypatch):
@@ -185,6 +186,12 @@ def test_a_name_that_is_taken(refused, tmp_path, capsys):
 def test_one_name_twice(refused, image_folder, other_image_folder):
     message = refused(domains=[f"thing={image_folder}", f"thing={other_image_folder}"])
     assert "names one domain twice" in message
+
+
+def test_more_cpus_than_there_are(refused, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    message = refused(cpus_per_trial=["999"], name=["mine"])
+    assert "--cpus-per-trial must fit this machine: asked for 999" in message
 
 
 def test_a_type_that_does_not_fit(refused):

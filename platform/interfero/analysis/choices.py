@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from interfero.engine.cells import CellRecord
@@ -32,6 +32,14 @@ class Setting:
     num_steps: int
     method: str
     adapter_size: int
+    # Older records lack it: it labels a setting and never tells two apart.
+    image_unit: str = field(default="images", compare=False)
+    """`images`, or `crops` where several are cut from one picture."""
+
+    @property
+    def num_images_text(self) -> str:
+        """`51 images` or `6 crops`."""
+        return f"{self.num_images} {self.image_unit}"
 
     @property
     def case(self) -> Setting:
@@ -40,15 +48,7 @@ class Setting:
 
     def with_method(self, method: str, adapter_size: int) -> Setting:
         """The same with another method."""
-        return Setting(
-            self.domain,
-            self.rd_lambda,
-            self.num_images,
-            self.codec,
-            self.num_steps,
-            method,
-            adapter_size,
-        )
+        return replace(self, method=method, adapter_size=adapter_size)
 
     @property
     def order(self) -> tuple[str, float, int, str, int, tuple[int, str], int]:
@@ -61,7 +61,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class GridPoint:
-    """The cells of a setting at one learning rate: they differ in seeds alone."""
+    """The cells of a setting at one learning rate, over all seeds: what the choice was made from."""
 
     learning_rate: float
     cells: tuple[CellRecord, ...]
@@ -69,41 +69,40 @@ class GridPoint:
     num_left_out: int
     """Failed cells, and cells without a validation result."""
 
-    def mean(self, metric: str) -> float | None:
-        """Mean over seeds; None unless every cell has the metric."""
-        values = self.values(metric)
-        return math.fsum(values) / len(values) if values else None
 
-    def values(self, metric: str) -> tuple[float, ...]:
-        """One value a seed; empty unless every cell has the metric."""
-        if any(metric not in c.metrics for c in self.cells):
-            return ()
-        return tuple(c.metrics[metric] for c in self.cells)
+@dataclass(frozen=True)
+class Pick:
+    """The cell that validation chose among those of one seed."""
+
+    cell: CellRecord
+    edge: Edge | None
+    """Where its learning rate bounds the seed's grid, so that a larger grid could do better."""
 
     @property
-    def num_seeds(self) -> int:
-        """Distinct pairs of data seed and init seed."""
-        return len({(c.params["data_seed"], c.params["init_seed"]) for c in self.cells})
+    def learning_rate(self) -> float:
+        """The cell's."""
+        return _rate(self.cell)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A setting at the learning rate that validation chose, with the whole grid beside it."""
+    """A setting with one cell a seed, each at its own best learning rate, and the whole grid."""
 
     setting: Setting
-    chosen: GridPoint
+    picks: tuple[Pick, ...]
+    """By seed, a pair of data seed and init seed; a seed without a result has none."""
     grid: tuple[GridPoint, ...]
     """Every learning rate that was tried, rising; those of failed cells too."""
 
     @property
-    def learning_rate(self) -> float:
-        """The chosen one."""
-        return self.chosen.learning_rate
+    def learning_rates(self) -> tuple[float, ...]:
+        """The chosen ones, rising, each once."""
+        return tuple(sorted({pick.learning_rate for pick in self.picks}))
 
     @property
     def num_seeds(self) -> int:
-        """Of the chosen learning rate."""
-        return self.chosen.num_seeds
+        """Seeds with a result."""
+        return len(self.picks)
 
     @property
     def num_left_out(self) -> int:
@@ -111,21 +110,20 @@ class Choice:
         return sum(p.num_left_out for p in self.grid)
 
     @property
-    def edge(self) -> Edge | None:
-        """Where the chosen learning rate bounds the grid, so that a larger grid could do better."""
-        if len(self.grid) == 1:
-            return "only"
-        if self.learning_rate == self.grid[0].learning_rate:
-            return "lowest"
-        return "highest" if self.learning_rate == self.grid[-1].learning_rate else None
+    def at_edge(self) -> bool:
+        """Whether a larger grid could do better for some seed."""
+        return any(pick.edge for pick in self.picks)
 
     def mean(self, metric: str) -> float | None:
-        """Mean over seeds at the chosen learning rate; None unless every cell has the metric."""
-        return self.chosen.mean(metric)
+        """Mean over seeds; None unless every chosen cell has the metric."""
+        values = self.values(metric)
+        return math.fsum(values) / len(values) if values else None
 
     def values(self, metric: str) -> tuple[float, ...]:
-        """One value a seed at the chosen learning rate; empty unless every cell has the metric."""
-        return self.chosen.values(metric)
+        """One value a seed; empty unless every chosen cell has the metric."""
+        if any(metric not in pick.cell.metrics for pick in self.picks):
+            return ()
+        return tuple(pick.cell.metrics[metric] for pick in self.picks)
 
 
 @dataclass(frozen=True)
@@ -138,19 +136,19 @@ class Missing:
 
 
 def choose_learning_rates(records: Iterable[CellRecord]) -> list[Choice]:
-    """For each setting, the learning rate with the best mean `val/rd_gain_percent` over seeds.
+    """For each setting and seed, the cell with the best `val/rd_gain_percent`.
 
-    Only learning rates that finished for the most seeds compete: one that survived on a lucky
-    seed is not the best. A tie goes to the smaller. Nothing but validation is read. Settings
-    without a result are in `missing_settings`.
+    A seed is a repetition of everything, the choice included: whoever has its images sees no other
+    seed's. One rate for all seeds would also compare nothing where a sampler gave each seed rates
+    of its own. Whatever else was tried inside a setting, such as a method's strength, is chosen with
+    the rate. A tie goes to the smaller. Nothing but validation is read. Settings without a result
+    are in `missing_settings`.
     """
     choices = []
     for setting, members in _by_setting(records).items():
-        grid = _grid(members)
-        most = max(len(p.cells) for p in grid)
-        if most:
-            rivals = [p for p in grid if len(p.cells) == most]
-            choices.append(Choice(setting, max(rivals, key=_merit), grid))
+        picks = _picks(members)
+        if picks:
+            choices.append(Choice(setting, picks, _grid(members)))
     return sorted(choices, key=lambda c: c.setting.order)
 
 
@@ -159,7 +157,7 @@ def best_sizes(choices: Iterable[Choice]) -> list[Choice]:
     best: dict[Setting, Choice] = {}
     for choice in sorted(choices, key=lambda c: c.setting.order):
         group = choice.setting.with_method(choice.setting.method, 0)
-        if group not in best or _merit(choice.chosen)[0] > _merit(best[group].chosen)[0]:
+        if group not in best or _mean_merit(choice) > _mean_merit(best[group]):
             best[group] = choice
     return list(best.values())
 
@@ -191,6 +189,7 @@ def setting_of(record: CellRecord) -> Setting:
         num_steps=int(p["num_steps"]),
         method=str(p["method"]),
         adapter_size=int(p["adapter_size"]),
+        image_unit=str(p.get("image_unit", "images")),
     )
 
 
@@ -206,10 +205,32 @@ def _by_setting(records: Iterable[CellRecord]) -> dict[Setting, list[CellRecord]
     return groups
 
 
+def _picks(members: Iterable[CellRecord]) -> tuple[Pick, ...]:
+    """The best usable cell of each seed that has one."""
+    seeds: dict[tuple[int, int], list[CellRecord]] = defaultdict(list)
+    for record in members:
+        seeds[_seeds(record)].append(record)
+    picks = []
+    for _, cells in sorted(seeds.items()):
+        usable = [c for c in cells if _usable(c)]
+        if usable:
+            best = max(usable, key=lambda c: (_merit(c), -_rate(c), -_strength(c)))
+            picks.append(Pick(best, _edge(_rate(best), sorted({_rate(c) for c in cells}))))
+    return tuple(picks)
+
+
+def _edge(rate: float, tried: Sequence[float]) -> Edge | None:
+    if len(tried) == 1:
+        return "only"
+    if rate == tried[0]:
+        return "lowest"
+    return "highest" if rate == tried[-1] else None
+
+
 def _grid(members: Sequence[CellRecord]) -> tuple[GridPoint, ...]:
     rates: dict[float, list[CellRecord]] = defaultdict(list)
     for record in members:
-        rates[float(record.params["learning_rate"])].append(record)
+        rates[_rate(record)].append(record)
     points = []
     for rate, cells in sorted(rates.items()):
         usable = sorted((c for c in cells if _usable(c)), key=_seeds)
@@ -225,13 +246,24 @@ def _seeds(record: CellRecord) -> tuple[int, int]:
     return int(record.params["data_seed"]), int(record.params["init_seed"])
 
 
-def _merit(point: GridPoint) -> tuple[float, float]:
-    """Larger is better: validation first, then the smaller learning rate.
+def _rate(record: CellRecord) -> float:
+    return float(record.params["learning_rate"])
+
+
+def _strength(record: CellRecord) -> float:
+    # Older records lack it.
+    return float(record.params.get("strength", 0))
+
+
+def _merit(record: CellRecord) -> float:
+    """Validation, larger is better.
 
     The control never sees the target: its learning rate is the one that harms the source least.
     """
-    is_control = point.cells[0].params["method"] == CONTROL
-    mean = point.mean(CONTROL_VALIDATION if is_control else VALIDATION)
-    if mean is None:
-        return -math.inf, -point.learning_rate
-    return (-mean if is_control else mean), -point.learning_rate
+    if record.params["method"] == CONTROL:
+        return -record.metrics.get(CONTROL_VALIDATION, math.inf)
+    return record.metrics.get(VALIDATION, -math.inf)
+
+
+def _mean_merit(choice: Choice) -> float:
+    return math.fsum(_merit(pick.cell) for pick in choice.picks) / len(choice.picks)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -27,13 +23,12 @@ from interfero.analysis.choices import (
     missing_settings,
     setting_of,
 )
+from interfero.analysis.figure_style import figure_style, method_style, rendered
 from interfero.analysis.report_table import FRACTION, GAIN, ROUTED, UNROUTED, seeds_text
 from interfero.engine.cells import CellRecord
 from interfero.storage import write_atomic
 
 PANEL_INCHES = (3.6, 3.0)
-DOTS_PER_INCH = 200
-FONT_POINTS = 8.5
 TITLE_CHARACTERS = 85
 SPREAD_LIMIT = 30
 """Percent: a forgetting axis that goes beyond is logarithmic beyond one percent."""
@@ -43,51 +38,6 @@ FAINT = 0.28
 """Opacity of grid points that were not chosen."""
 _ZERO_LINE = "#666666"
 _NEUTRAL = "#444444"
-
-_STYLE: dict[Any, Any] = {
-    "font.size": FONT_POINTS,
-    "axes.titlesize": FONT_POINTS,
-    "axes.labelsize": FONT_POINTS,
-    "xtick.labelsize": FONT_POINTS,
-    "ytick.labelsize": FONT_POINTS,
-    "legend.fontsize": FONT_POINTS,
-    "figure.titlesize": FONT_POINTS + 1.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "grid.color": "#e6e6e6",
-    "grid.linewidth": 0.6,
-    "lines.linewidth": 1.4,
-    "lines.markersize": 6,
-    "svg.hashsalt": "interfero",
-}
-
-
-@dataclass(frozen=True)
-class MethodStyle:
-    """How a method looks in every figure."""
-
-    colour: str
-    """Of Okabe and Ito's palette, which colour-blind readers can tell apart."""
-    marker: str
-
-
-STYLES: dict[str, MethodStyle] = {
-    "finetune": MethodStyle("#D55E00", "s"),
-    "cawf": MethodStyle("#0072B2", "o"),
-    CONTROL: MethodStyle("#000000", "D"),
-    "cawf_two_way": MethodStyle("#56B4E9", "P"),
-    "lora": MethodStyle("#009E73", "^"),
-    "replay": MethodStyle("#E69F00", "v"),
-    "ewc": MethodStyle("#CC79A7", "X"),
-}
-_OTHERS = tuple(MethodStyle(colour, ">") for colour in ("#CC79A7", "#009E73", "#E69F00", "#56B4E9"))
-
-
-def method_style(method: str) -> MethodStyle:
-    """A method's colour and marker; one this table does not know gets a triangle."""
-    return STYLES.get(method) or _OTHERS[sum(method.encode()) % len(_OTHERS)]
 
 
 def write_figures(records: Sequence[CellRecord], folder: Path) -> list[Path]:
@@ -101,7 +51,7 @@ def write_figures(records: Sequence[CellRecord], folder: Path) -> list[Path]:
         figure = capacity_figure(records, domain)
         for suffix in ("png", "svg"):
             path = folder / f"capacity_{domain}.{suffix}"
-            write_atomic(path, _rendered(figure, suffix))
+            write_atomic(path, rendered(figure, suffix))
             paths.append(path)
     return paths
 
@@ -111,8 +61,8 @@ def capacity_figure(records: Sequence[CellRecord], domain: str) -> Figure:
 
     Left, target gain against adapter size as a share of the source codec's parameters; right, the
     learning/forgetting plane. One row a lambda and image count. Solid points are the learning rates
-    that validation chose (mean over seeds, bars from minimum to maximum); faint points are the
-    single cells of the grid.
+    that validation chose in each seed (mean over seeds, bars from minimum to maximum); faint points
+    are the single cells of the grid.
 
     Args:
         records: All cells of a sweep; other domains tell which cells are missing here.
@@ -126,7 +76,7 @@ def capacity_figure(records: Sequence[CellRecord], domain: str) -> Figure:
         known = sorted({setting_of(r).domain for r in records})
         raise ValueError(f"no cell of domain {domain!r}; the records have {known}")
     choices = [c for c in choose_learning_rates(records) if c.setting.domain == domain]
-    with _style():
+    with figure_style():
         width, height = PANEL_INCHES
         figure = Figure(figsize=(2 * width, height * len(cases) + 1.3), layout="constrained")
         FigureCanvasAgg(figure)
@@ -148,24 +98,6 @@ def _order(case: Setting) -> tuple[float, int, int, str]:
     return case.rd_lambda, case.num_images, case.num_steps, case.codec
 
 
-@contextmanager
-def _style() -> Iterator[None]:
-    """Matplotlib's defaults and ours, whatever the process has set."""
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
-        yield
-
-
-def _rendered(figure: Figure, suffix: str) -> bytes:
-    buffer = io.BytesIO()
-    # No date: the same records give the same bytes.
-    metadata: dict[str, Any] = {"Date": None} if suffix == "svg" else {}
-    with _style():
-        figure.savefig(buffer, format=suffix, dpi=DOTS_PER_INCH, metadata=metadata)
-    return buffer.getvalue()
-
-
 def _draw_gain(axes: Axes, choices: Sequence[Choice]) -> None:
     """Target gain against live trained parameters over the source codec's."""
     for choice in choices:
@@ -180,7 +112,7 @@ def _draw_gain(axes: Axes, choices: Sequence[Choice]) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g}"))
     axes.set_xlabel("trained parameters, % of the source codec's\n(numbers: adapter size)")
-    axes.set_ylabel("target RD gain (%)")
+    axes.set_ylabel(_gain_label(choices))
     _tame(axes, "y", choices)
 
 
@@ -229,7 +161,7 @@ def _draw_plane(axes: Axes, choices: Sequence[Choice]) -> None:
             axes.plot(*both, color=colour, linewidth=0.8, alpha=0.5, zorder=2)
     axes.axhline(0, color=_ZERO_LINE, linewidth=0.9, zorder=1.5)
     axes.axvline(0, color=_ZERO_LINE, linewidth=0.9, zorder=1.5)
-    axes.set_xlabel("target RD gain (%)")
+    axes.set_xlabel(_gain_label(choices))
     axes.set_ylabel("source forgetting (%)")
     _tame(axes, "x", choices)
     lost = [v for metric in (ROUTED, UNROUTED) for v in _grid_values(choices, metric)]
@@ -259,6 +191,11 @@ def _plane_point(
     )
 
 
+def _gain_label(choices: Sequence[Choice]) -> str:
+    """What is averaged: crops of a few pictures are no independent images."""
+    return f"target RD gain (%)\nmean of test {choices[0].setting.image_unit}"
+
+
 def _point(choice: Choice, x: str, y: str) -> tuple[float, float] | None:
     """Means over seeds of two metrics; None if one is missing."""
     point = choice.mean(x), choice.mean(y)
@@ -283,9 +220,10 @@ def _faint(axes: Axes, choice: Choice, x: str, y: str, *, hollow: bool) -> None:
     cells = [
         c.metrics
         for p in choice.grid
-        if p is not choice.chosen or p.num_seeds > 1
         for c in p.cells
-        if x in c.metrics and y in c.metrics
+        if (choice.num_seeds > 1 or c is not choice.picks[0].cell)
+        and x in c.metrics
+        and y in c.metrics
     ]
     axes.plot(
         [c[x] for c in cells],
@@ -367,7 +305,7 @@ def _title_lines(
 
 
 def _case_text(case: Setting, cases: Sequence[Setting]) -> str:
-    text = f"lambda {case.rd_lambda:g}, {case.num_images} images"
+    text = f"lambda {case.rd_lambda:g}, n = {case.num_images_text}"
     if len({c.num_steps for c in cases}) > 1:
         text += f", {case.num_steps} steps"
     told_apart = len({(c.rd_lambda, c.num_images, c.num_steps) for c in cases}) == len(cases)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from interfero.analysis.choices import choose_learning_rates
-from interfero.analysis.report_table import capacity_rows, summary_lines, table_caption
+from interfero.analysis.report_table import capacity_rows, table_caption
+from interfero.analysis.sentences import summary_lines
 from interfero.engine.cells import CellRecord
 
 MAX_CHARACTERS = 8000

@@ -1,4 +1,4 @@
-"""The end of a sweep on a terminal: a table, sentences whose every number is computed, failures."""
+"""The end of a sweep on a terminal: the table, and the failures."""
 
 from __future__ import annotations
 
@@ -10,16 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from interfero.analysis.choices import (
-    CONTROL,
-    NAIVE,
-    VALIDATION,
     Choice,
     Missing,
     Setting,
     best_sizes,
     choose_learning_rates,
     missing_settings,
-    setting_of,
 )
 from interfero.engine.cells import CellRecord
 
@@ -29,46 +25,43 @@ UNROUTED = "source/forgetting_unrouted_percent"
 OLD_PIXELS = "bitstream/old_pixels_exact"
 OLD_DROP = "bitstream/old_psnr_drop_db"
 FRACTION = "adapter_fraction"
-SOURCE_MODE = ("source_mode/bytes_exact", "source_mode/pixels_exact")
-
-ENOUGH = 0.9
-"""Share of a method's best gain that counts as enough when adapter sizes are compared."""
 NO_VALUE = "-"
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
     """Two decimals; `0` is an exact zero."""
     return "0" if value == 0 else f"{value:+.2f}"
 
 
-def _share(value: float) -> str:
+def share(value: float) -> str:
     """A fraction in percent; `100` only if it is all of them."""
     return f"{100 * value:.0f}" if value in (0, 1) else f"{min(99.9, 100 * value):.1f}"
 
 
-def _percent(value: float) -> str:
+def percent(value: float) -> str:
+    """A fraction in percent, three digits."""
     return f"{100 * value:.3g}"
 
 
 _METRIC_COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
-    ("target\ngain\n%", GAIN, _signed),
-    ("forget\nrouted\n%", ROUTED, _signed),
-    ("forget\nunrouted\n%", UNROUTED, _signed),
-    ("old\nexact\n%", OLD_PIXELS, _share),
-    ("PSNR\ndrop\ndB", OLD_DROP, _signed),
-    ("params\n%", FRACTION, _percent),
+    ("target\ngain\n%", GAIN, signed),
+    ("forget\nrouted\n%", ROUTED, signed),
+    ("forget\nunrouted\n%", UNROUTED, signed),
+    ("old\nexact\n%", OLD_PIXELS, share),
+    ("PSNR\ndrop\ndB", OLD_DROP, signed),
+    ("params\n%", FRACTION, percent),
 )
 _WITH_SPREAD = (GAIN, ROUTED, UNROUTED)
-_SETTING_COLUMNS: tuple[tuple[str, Callable[[Setting], str]], ...] = (
+SETTING_COLUMNS: tuple[tuple[str, Callable[[Setting], str]], ...] = (
     ("lambda", lambda s: f"{s.rd_lambda:g}"),
-    ("images", lambda s: str(s.num_images)),
+    ("images", lambda s: str(s.num_images) if s.image_unit == "images" else s.num_images_text),
     ("steps", lambda s: str(s.num_steps)),
     ("codec", lambda s: s.codec),
 )
 
 
 def capacity_table(records: Sequence[CellRecord]) -> Table:
-    """Domain x method x adapter size, each at the learning rate that validation chose."""
+    """Domain x method x adapter size, each at the learning rates that validation chose."""
     choices = choose_learning_rates(records)
     header, rows = capacity_rows(records)
     table = Table(
@@ -108,7 +101,7 @@ def capacity_rows(
     if best_size_only:
         choices = best_sizes(choices)
     settings = [c.setting for c in choices] + [m.setting for m in missing]
-    varying = [(n, of) for n, of in _SETTING_COLUMNS if len({of(s) for s in settings}) > 1]
+    varying = [(n, of) for n, of in SETTING_COLUMNS if len({of(s) for s in settings}) > 1]
     seeds = [("n", "")] if max((c.num_seeds for c in choices), default=0) > 1 else []
     header = ["domain", *(n for n, _ in varying), "method", "size", "learn\nrate"]
     header += [n for n, _ in seeds] + [title for title, _, _ in _METRIC_COLUMNS]
@@ -124,7 +117,9 @@ def capacity_rows(
 
 
 def _result(choice: Choice, *, seeds: bool) -> list[str]:
-    rate = f"{choice.learning_rate:g}" + ("*" if choice.edge else "")
+    # Seeds that chose differently have the two ends of their learning rates on two lines.
+    ends = dict.fromkeys(f"{v:g}" for v in (choice.learning_rates[0], choice.learning_rates[-1]))
+    rate = "\n".join(ends) + ("*" if choice.at_edge else "")
     count = [str(choice.num_seeds)] if seeds else []
     return [rate, *count, *(_cell(choice, m, form) for _, m, form in _METRIC_COLUMNS)]
 
@@ -145,6 +140,11 @@ def _cell(choice: Choice, metric: str, form: Callable[[float], str]) -> str:
     return f"{form(mean)}\n±{f'{spread:.2f}' if spread else '0'}"
 
 
+def unit_text(settings: Iterable[Setting]) -> str:
+    """What the images of several settings are: `images`, `crops`, or both."""
+    return " or ".join(sorted({s.image_unit for s in settings}, reverse=True)) or "images"
+
+
 def seeds_text(choices: Iterable[Choice]) -> str:
     """How many seeds stand behind the numbers; with one, that they are an illustration."""
     counts = sorted({c.num_seeds for c in choices})
@@ -152,7 +152,7 @@ def seeds_text(choices: Iterable[Choice]) -> str:
         return "no cell finished"
     if counts[-1] == 1:
         return "illustration, n = 1 seed"
-    return f"n = {_range([float(n) for n in counts], '{:.0f}'.format)} seeds"
+    return f"n = {value_range([float(n) for n in counts], '{:.0f}'.format)} seeds"
 
 
 def table_caption(choices: Sequence[Choice]) -> str:
@@ -160,8 +160,10 @@ def table_caption(choices: Sequence[Choice]) -> str:
     lines = [seeds_text(choices)]
     if any(c.num_seeds > 1 for c in choices):
         lines[0] += "; mean ±standard deviation over seeds"
-    lines.append("learning rate chosen on validation; all else on test images")
-    if any(c.edge for c in choices):
+    each = " per seed" if any(c.num_seeds > 1 for c in choices) else ""
+    unit = unit_text(c.setting for c in choices)
+    lines.append(f"learning rate chosen on validation{each}; all else on test {unit}")
+    if any(c.at_edge for c in choices):
         lines.append("* at the edge of the learning-rate grid: a larger grid may do better")
     left_out = sum(c.num_left_out for c in choices)
     if left_out:
@@ -181,209 +183,7 @@ def failed_lines(records: Iterable[CellRecord]) -> list[str]:
     )
 
 
-def summary_lines(records: Sequence[CellRecord]) -> list[str]:
-    """The answer in sentences; every number is computed from the records."""
-    choices = choose_learning_rates(records)
-    cases = {setting_of(r).case for r in records}
-    lines = []
-    for method in dict.fromkeys(c.setting.method for c in choices):
-        if method != CONTROL:
-            lines += _method_lines(method, choices, cases)
-            lines += _source_mode_lines(method, records)
-    lines += [*_control_lines(choices), *_edge_lines(choices), *_gap_lines(records)]
-    if _unit(cases) == "cases":
-        lines.append("A case is a domain at one lambda and image count.")
-    if not choices:
-        return [*lines, "No cell finished: nothing can be said about gain or forgetting."]
-    seeds = seeds_text(choices)
-    one_seed = all(c.num_seeds == 1 for c in choices)
-    return [*lines, f"This is an {seeds}." if one_seed else f"Numbers are means, {seeds}."]
-
-
-def _method_lines(method: str, choices: Sequence[Choice], cases: set[Setting]) -> list[str]:
-    """Gain, forgetting, old bitstreams and capacity of one method."""
-    best = [c for c in best_sizes(choices) if c.setting.method == method]
-    sized = len({c.setting.adapter_size for c in choices if c.setting.method == method}) > 1
-    who = f"{method} (best size by validation)" if sized else method
-    lines = []
-    gains = _known(best, GAIN)
-    if gains:
-        won = sum(v > 0 for _, v in gains)
-        reach = _range([v for _, v in gains], _signed)
-        lines.append(
-            f"{who} gains on {_count(won, gains, cases)}: {reach} % of the target loss on test "
-            f"images{_against_naive(gains, choices)}."
-        )
-    lines += _forgetting_lines(method, best, choices, cases)
-    lines += _old_bitstream_lines(method, best)
-    return lines + (_capacity_lines(method, choices) if sized else [])
-
-
-def _against_naive(gains: Sequence[tuple[Choice, float]], choices: Sequence[Choice]) -> str:
-    """What share of the naive method's gain this is, where the naive method gains."""
-    naive = {c.setting.case: v for c, v in _known(choices, GAIN) if c.setting.method == NAIVE}
-    shares = [
-        100 * v / naive[c.setting.case]
-        for c, v in gains
-        if c.setting.method != NAIVE and naive.get(c.setting.case, 0) > 0
-    ]
-    return f", {_range(shares, '{:.0f}'.format)} % of {NAIVE}'s gain" if shares else ""
-
-
-def _forgetting_lines(
-    method: str, best: Sequence[Choice], choices: Sequence[Choice], cases: set[Setting]
-) -> list[str]:
-    control = {c.setting.case: c for c in choices if c.setting.method == CONTROL}
-    routed, unrouted = _known(best, ROUTED), _known(best, UNROUTED)
-    ways = [("", ROUTED, routed)]
-    if [v for _, v in routed] != [v for _, v in unrouted]:
-        ways = [(" routed", ROUTED, routed), (" unrouted", UNROUTED, unrouted)]
-    parts = []
-    for way, metric, values in ways:
-        if values:
-            lost = sum(v > _control_change(control.get(c.setting.case), metric) for c, v in values)
-            reach = _range([v for _, v in values], _signed)
-            parts.append(f"{_count(lost, values, cases)}{way} ({reach} % of the source loss)")
-    if not parts:
-        return []
-    covered = sum(c.setting.case in control for c in best)
-    bar = "by more than the control's own change"
-    if covered < len(best):
-        bar += ", or than 0 where no control finished" if covered else " (0: no control finished)"
-    return [f"{method} forgets, {bar}, on {' and on '.join(parts)}."]
-
-
-def _control_change(control: Choice | None, metric: str) -> float:
-    """How much the control forgot, 0 if it improved; percent of the source loss."""
-    mean = None if control is None else control.mean(metric)
-    return 0.0 if mean is None else max(0.0, mean)
-
-
-def _old_bitstream_lines(method: str, best: Sequence[Choice]) -> list[str]:
-    exact, drops = _known(best, OLD_PIXELS), _known(best, OLD_DROP)
-    if not exact or not drops:
-        return []
-    shares, losses = [v for _, v in exact], [v for _, v in drops]
-    return [
-        f"Old bitstreams decoded after {method}: {_range(shares, _share)} % pixel-exact, PSNR drop "
-        f"{_range(losses, _signed)} dB."
-    ]
-
-
-def _source_mode_lines(method: str, records: Iterable[CellRecord]) -> list[str]:
-    """Over all finished cells, not the chosen ones alone: exactness knows no exception."""
-    checked = [
-        all(r.metrics[name] == 1 for name in SOURCE_MODE)
-        for r in records
-        if r.params["method"] == method
-        and r.status == "finished"
-        and all(name in r.metrics for name in SOURCE_MODE)
-    ]
-    if not checked:
-        return []
-    where = f"all of {len(checked)}" if all(checked) else f"ONLY {sum(checked)} of {len(checked)}"
-    return [f"Source mode of {method} gave the source codec's bytes and pixels in {where} cells."]
-
-
-def _capacity_lines(method: str, choices: Sequence[Choice]) -> list[str]:
-    """The smallest size that is enough, by validation, and the cases for which it is."""
-    cases: dict[Setting, list[Choice]] = {}
-    for choice in choices:
-        if choice.setting.method == method:
-            cases.setdefault(choice.setting.case, []).append(choice)
-    found: dict[str, list[str]] = {}
-    for case, members in cases.items():
-        found.setdefault(_enough(members), []).append(_place(case, choices))
-    answer = "; ".join(f"{size} on {', '.join(places)}" for size, places in found.items())
-    return [
-        f"Smallest size with {100 * ENOUGH:.0f} % of {method}'s best validation gain: {answer}."
-    ]
-
-
-def _enough(members: Sequence[Choice]) -> str:
-    """The smallest size, of those by rising size, that comes close to the best."""
-    scores = [c.mean(VALIDATION) or 0.0 for c in members]
-    if max(scores) <= 0:
-        return "none (no gain)"
-    enough = next(c for c, v in zip(members, scores, strict=True) if v >= ENOUGH * max(scores))
-    fraction = enough.mean(FRACTION)
-    notes = [] if fraction is None else [f"{_percent(fraction)} % of the parameters"]
-    notes += ["the largest tried"] if enough is members[-1] else []
-    return f"{enough.setting.adapter_size}" + (f" ({', '.join(notes)})" if notes else "")
-
-
-def _control_lines(choices: Sequence[Choice]) -> list[str]:
-    control = [c for c in choices if c.setting.method == CONTROL]
-    gains, moved = _known(control, GAIN), _known(control, UNROUTED)
-    if not gains or not moved:
-        return []
-    return [
-        f"The control ({CONTROL}) moved the target by {_range([v for _, v in gains], _signed)} % "
-        f"and the source loss by {_range([v for _, v in moved], _signed)} %."
-    ]
-
-
-def _edge_lines(choices: Sequence[Choice]) -> list[str]:
-    at_edge = [c for c in choices if c.edge in ("lowest", "highest")]
-    alone = sum(c.edge == "only" for c in choices)
-    lines = []
-    if at_edge:
-        high = sum(c.edge == "highest" for c in at_edge)
-        lines.append(
-            f"{len(at_edge)} of {len(choices)} chosen learning rates lie at the edge of their grid "
-            f"({high} at the highest, {len(at_edge) - high} at the lowest): a larger grid may do "
-            "better."
-        )
-    if alone:
-        lines.append(f"{alone} of {len(choices)} settings have one learning rate: nothing chosen.")
-    return lines
-
-
-def _gap_lines(records: Sequence[CellRecord]) -> list[str]:
-    lines = []
-    empty: dict[str, list[str]] = {}
-    for missing in missing_settings(records):
-        empty.setdefault(missing.setting.domain, []).append(_label(missing.setting))
-    if empty:
-        places = (f"{', '.join(dict.fromkeys(w))} on {domain}" for domain, w in empty.items())
-        lines.append(f"No result for {'; '.join(places)}.")
-    failed = sum(r.status == "failed" for r in records)
-    if failed:
-        lines.append(f"{failed} of {len(records)} cells failed and are left out.")
-    return lines
-
-
-def _known(choices: Iterable[Choice], metric: str) -> list[tuple[Choice, float]]:
-    """Choices that have the metric, with its mean over seeds."""
-    pairs = [(c, c.mean(metric)) for c in choices]
-    return [(c, mean) for c, mean in pairs if mean is not None]
-
-
-def _count(number: int, known: Sequence[tuple[Choice, float]], cases: set[Setting]) -> str:
-    """`5 of 6 domains (1 without result)`."""
-    without = len(cases) - len(known)
-    note = f" ({without} without result)" if without else ""
-    return f"{number} of {len(known)} {_unit(cases)}{note}"
-
-
-def _unit(cases: set[Setting]) -> str:
-    return "domains" if len(cases) == len({c.domain for c in cases}) else "cases"
-
-
-def _place(case: Setting, choices: Sequence[Choice]) -> str:
-    """The domain, and whatever else tells the cases apart."""
-    cases = [c.setting for c in choices]
-    varying = [
-        f"{name} {of(case)}" for name, of in _SETTING_COLUMNS if len({of(s) for s in cases}) > 1
-    ]
-    return f"{case.domain} ({', '.join(varying)})" if varying else case.domain
-
-
-def _label(setting: Setting) -> str:
-    return f"{setting.method} {setting.adapter_size}" if setting.adapter_size else setting.method
-
-
-def _range(values: Sequence[float], form: Callable[[float], str]) -> str:
+def value_range(values: Sequence[float], form: Callable[[float], str]) -> str:
     """`low to high`, or the one value."""
     low, high = form(min(values)), form(max(values))
     return low if low == high else f"{low} to {high}"

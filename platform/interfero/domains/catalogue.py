@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from interfero.domains.bundled import BUNDLED
@@ -18,7 +19,13 @@ DATA_VARIABLE = "INTERFERO_DATA"
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
-def load_domain(spec: str, rules: ImageRules | None = None) -> Domain:
+def load_domain(
+    spec: str,
+    rules: ImageRules | None = None,
+    *,
+    num_images: int = 0,
+    data_seeds: Sequence[int] = (0,),
+) -> Domain:
     """The domain that a user names.
 
     `NAME` is a bundled domain, or a folder of that name in $INTERFERO_DATA; a bundled name always
@@ -28,6 +35,8 @@ def load_domain(spec: str, rules: ImageRules | None = None) -> Domain:
     Args:
         spec: `NAME` or `NAME=PATH`.
         rules: How files become images; bundled domains have their own.
+        num_images: The largest training subset that is wanted; rendered domains draw as many.
+        data_seeds: The seeds it is wanted for.
 
     Raises:
         DomainError: no such name or path, a malformed name, or nothing usable there.
@@ -41,7 +50,7 @@ def load_domain(spec: str, rules: ImageRules | None = None) -> Domain:
     if given:
         return _load_path(name, path, rules)
     if name in BUNDLED:
-        return BUNDLED[name].load()
+        return BUNDLED[name].load_for(num_images, data_seeds)
     folders = _data_folders()
     if name not in folders:
         raise DomainError(
@@ -82,6 +91,11 @@ def _load_path(name: str, given: str, rules: ImageRules | None) -> Domain:
                 "folder that holds the images"
             )
         return load_parquet(name, path, rules)
+    if path.is_symlink():
+        raise DomainError(
+            f"domain {name!r}: {path} is a link to {path.readlink()}, which is not there; mend the "
+            "link, or give the folder of images or the .parquet file itself"
+        )
     return load_parquet(name, _matches(name, path), rules)
 
 

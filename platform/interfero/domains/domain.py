@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 from interfero.domains.images import Sample
 from interfero.errors import DomainError
 from interfero.randomness import Role, seed_for
+
+ImageUnit = Literal["images", "crops"]
+"""What one image of a domain is: `crops` where several are cut from one picture."""
 
 VALIDATION_SHARE = 0.15
 MIN_VALIDATION = 3
@@ -32,21 +36,27 @@ class Domain:
     name: str
     train: tuple[Sample, ...] = field(repr=False)
     test: tuple[Sample, ...] = field(repr=False)
-    unit: str = "images"
+    unit: ImageUnit = "images"
     """What one image is: `images`, or `crops` where several are cut from one picture."""
     notes: tuple[str, ...] = ()
     """Conversions and skips, a line each, with their counts."""
+    reserve: Mapping[int, tuple[Sample, ...]] = field(default_factory=dict, repr=False)
+    """By data seed, training images that subsets take in order once `train` is used up.
+
+    They are never validation images and no part of `all`, so that a reserve changes nothing else.
+    """
 
     def __post_init__(self) -> None:
         """Refuse a domain whose test images could have been trained on."""
-        copies = {s.digest: s.name for s in self.train}
+        spare = [s for samples in self.reserve.values() for s in samples]
+        copies = {s.digest: s.name for s in (*self.train, *spare)}
         for sample in self.test:
             if sample.digest in copies:
                 raise DomainError(
                     f"domain {self.name!r}: test image {sample.name!r} is the train image "
                     f"{copies[sample.digest]!r}; remove one of them"
                 )
-        shared = {s.group for s in self.train} & {s.group for s in self.test}
+        shared = {s.group for s in (*self.train, *spare)} & {s.group for s in self.test}
         if shared:
             raise DomainError(
                 f"domain {self.name!r}: {sorted(shared)[0]!r} is in train and in test; "
@@ -60,17 +70,32 @@ class Domain:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Content hash of every image and of the splits; the name is no part of it."""
+        """Content hash of every image and of the splits; name, unit and reserve are no part."""
         digest = hashlib.blake2b(digest_size=16)
         for split, samples in (("train", self.train), ("test", self.test)):
             rows = sorted(f"{split} {s.group} {s.name} {s.digest}" for s in samples)
             digest.update("\n".join(rows).encode())
         return digest.hexdigest()
 
+    def fingerprint_for(self, num_images: int, data_seed: int) -> str:
+        """The fingerprint, and the images of the reserve if a subset takes any."""
+        num_spare = num_images - self.num_outside_validation(data_seed)
+        if num_spare <= 0:
+            return self.fingerprint
+        digest = hashlib.blake2b(self.fingerprint.encode(), digest_size=16)
+        for sample in self.reserve.get(data_seed, ())[:num_spare]:
+            digest.update(sample.digest.encode())
+        return digest.hexdigest()
+
     @property
     def max_images(self) -> int:
-        """The largest training subset: all training images outside validation."""
-        return len(self.split("all", data_seed=0).training)
+        """Images of the subset `all`: all training images outside validation."""
+        return self.num_outside_validation(data_seed=0)
+
+    def num_outside_validation(self, data_seed: int) -> int:
+        """Training images that are left when validation has taken its own; no reserve."""
+        validation_groups = self._validation_groups(data_seed)
+        return sum(s.group not in validation_groups for s in self.train)
 
     def split(self, num_images: int | str, data_seed: int) -> Split:
         """A nested training subset and the validation images that go with every subset.
@@ -79,7 +104,7 @@ class Domain:
         drawn by source image, lie outside every subset, and are the same for all counts.
 
         Args:
-            num_images: Training images, or `all`.
+            num_images: Training images, or `all` of `train` outside validation.
             data_seed: Draws the order.
 
         Raises:
@@ -90,6 +115,8 @@ class Domain:
         pool = [s for s in self.train if s.group not in validation_groups]
         pool = _shuffled(pool, data_seed, Role.SUBSET)
         count = len(pool) if num_images == "all" else int(num_images)
+        if count > len(pool):
+            pool += self.reserve.get(data_seed, ())
         if not 1 <= count <= len(pool):
             raise DomainError(
                 f"domain {self.name!r} has {len(pool)} training {self.unit} beside "

@@ -11,10 +11,11 @@ from PIL import Image
 
 from interfero.domains.domain import Domain
 from interfero.domains.images import UInt8Array
+from interfero.domains.ingest import UNIT_KEY
 
 
 def write_parquet(domain: Domain, path: Path) -> None:
-    """Write the columns `image` (PNG), `name`, `group` and `split`; `load_parquet` reads them.
+    """Write the columns `image` (PNG), `name`, `group`, `split` and the unit; `load_parquet` reads them.
 
     PNG is never halved, so any rules that admit the sizes give back the same pixels.
     """
@@ -28,6 +29,7 @@ def write_parquet(domain: Domain, path: Path) -> None:
             "split": [split for split, _ in rows],
         }
     )
+    table = table.replace_schema_metadata({UNIT_KEY: domain.unit.encode()})
     pyarrow.parquet.write_table(table, path)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ class Sample:
     pixels_HWC: UInt8Array = field(repr=False)
     """(height, width, 3), 0-255."""
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Content hash of the pixels and their shape."""
         shape = str(self.pixels_HWC.shape).encode()

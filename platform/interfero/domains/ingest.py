@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 
-from interfero.domains.domain import Domain
+from interfero.domains.domain import Domain, ImageUnit
 from interfero.domains.images import (
     IMAGE_SUFFIXES,
     ImageRules,
@@ -23,6 +23,8 @@ from interfero.randomness import Role, seed_for
 
 MAX_SKIPPED_SHARE = 0.1
 TEST_SHARE = 0.25
+UNIT_KEY = b"interfero.unit"
+"""Parquet metadata: what one image is, where its groups cannot tell (regions of one picture)."""
 _CROP_NAME = re.compile(r"^(.*\d)_\d{1,2}$")
 
 Encoded = tuple[str, str | None, bytes | Path]
@@ -48,7 +50,7 @@ def load_folder(name: str, path: Path, rules: ImageRules | None = None) -> Domai
         test = _decode(name, _files(name, path, ("test",)), rules, counts)
     else:
         train, test = split_by_group(name, _decode(name, _files(name, path, ("",)), rules, counts))
-    return Domain(name, tuple(train), tuple(test), notes=_lines(counts))
+    return Domain(name, tuple(train), tuple(test), unit_of([*train, *test]), _lines(counts))
 
 
 def load_parquet(name: str, path: Path | Sequence[Path], rules: ImageRules | None = None) -> Domain:
@@ -70,7 +72,9 @@ def load_parquet(name: str, path: Path | Sequence[Path], rules: ImageRules | Non
     else:
         samples = _decode(name, [e[:3] for e in encoded], rules, counts)
         train, test = split_by_group(name, samples)
-    return Domain(name, tuple(train), tuple(test), notes=_lines(counts))
+    metadata = table.schema.metadata or {}
+    unit = "crops" if metadata.get(UNIT_KEY) == b"crops" else unit_of([*train, *test])
+    return Domain(name, tuple(train), tuple(test), unit, _lines(counts))
 
 
 def split_by_group(name: str, samples: list[Sample]) -> tuple[list[Sample], list[Sample]]:
@@ -84,6 +88,11 @@ def split_by_group(name: str, samples: list[Sample]) -> tuple[list[Sample], list
     test_groups = set(groups[: max(1, round(TEST_SHARE * len(groups)))])
     train = [s for s in samples if s.group not in test_groups]
     return train, [s for s in samples if s.group in test_groups]
+
+
+def unit_of(samples: Sequence[Sample]) -> ImageUnit:
+    """`crops` where at least one source image gave several."""
+    return "crops" if len({s.group for s in samples}) < len(samples) else "images"
 
 
 def group_of(stem: str) -> str:
@@ -134,7 +143,9 @@ def _files(name: str, path: Path, folders: Iterable[str]) -> list[Encoded]:
             root = root / "images" if (root / "images").is_dir() else root
             for file in sorted(root.rglob("*")):
                 hidden = any(part.startswith(".") for part in file.relative_to(root).parts)
-                if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file() and not hidden:
+                # A link that points nowhere is an image that cannot be read, not none at all.
+                there = file.is_file() or (file.is_symlink() and not file.exists())
+                if file.suffix.lower() in IMAGE_SUFFIXES and there and not hidden:
                     yield str(file.relative_to(path)), None, file
 
     try:

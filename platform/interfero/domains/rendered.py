@@ -1,12 +1,14 @@
 """Screen content as domains: text pages, charts and program windows, drawn rather than collected.
 
 Screen content is rendered content, so these are what they claim to be, and there are as many
-independent images as anybody asks for.
+independent images as anybody asks for. An image is a function of (name, split, index), and beyond
+the training images that every seed shares, of the data seed too: seeds share no more than those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -22,7 +24,10 @@ from interfero.randomness import Role, numpy_generator
 SIDE = 256
 """Width and height of every image in pixels."""
 NUM_TRAIN = 60
+"""Training images that are always drawn; validation and `all` are taken from them."""
 NUM_TEST = 16
+MAX_TRAIN = 4096
+"""Training images at most: 0.8 GB, held by the driver and by every worker."""
 
 Renderer = Callable[[np.random.Generator, int], Image.Image]
 """From a generator and a side in pixels to a square RGB image."""
@@ -59,11 +64,32 @@ def render_domain(name: str, draw: Renderer, note: str, *, num_train: int, num_t
         )
     train = tuple(render_sample(name, draw, "train", i) for i in range(num_train))
     test = tuple(render_sample(name, draw, "test", i) for i in range(num_test))
-    return Domain(name, train, test, notes=(note,))
+    return Domain(name, train, test, notes=(note, "further ones for --num-images beyond these"))
 
 
-def render_sample(name: str, draw: Renderer, split: str, index: int) -> Sample:
-    """Image `index` of a split: a function of (name, split, index) alone."""
-    random = numpy_generator(0, 0, Role.RENDER, index, f"{name}/{split}")
-    label = f"{name}-{split}-{index:04d}"
+def extend(domain: Domain, draw: Renderer, num_images: int, data_seeds: Iterable[int]) -> Domain:
+    """The same domain with enough images in reserve for subsets of `num_images`.
+
+    Raises:
+        DomainError: more images than fit in memory.
+    """
+    if num_images > MAX_TRAIN:
+        raise DomainError(
+            f"domain {domain.name!r} draws at most {MAX_TRAIN} training images, asked for "
+            f"{num_images}: ask for fewer"
+        )
+    reserve = {
+        seed: tuple(
+            render_sample(domain.name, draw, "train", len(domain.train) + i, seed)
+            for i in range(num_images - domain.num_outside_validation(seed))
+        )
+        for seed in data_seeds
+    }
+    return replace(domain, reserve=reserve)
+
+
+def render_sample(name: str, draw: Renderer, split: str, index: int, seed: int = 0) -> Sample:
+    """Image `index` of a split: a function of (name, split, index, seed) alone."""
+    random = numpy_generator(seed, 0, Role.RENDER, index, f"{name}/{split}")
+    label = f"{name}-{split}-{index:04d}" + (f"-s{seed}" if seed else "")
     return Sample(label, label, np.asarray(draw(random, SIDE), dtype=np.uint8))

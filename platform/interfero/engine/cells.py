@@ -68,6 +68,8 @@ class LoopConfig(Config):
     """Source test images that are coded."""
     max_target_images: int = Field(default=24, gt=0)
     """Target test images that are coded."""
+    delta_rank: int = Field(default=0, ge=0)
+    """Rank of what a fine-tuned codec keeps of each kernel's difference from the source; 0 is all."""
     attribute: bool = False
     """Whether forgetting is attributed to the codec's components."""
 

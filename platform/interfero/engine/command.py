@@ -36,6 +36,7 @@ from interfero.engine.options import (
 )
 from interfero.engine.plan_text import print_cells, print_plan
 from interfero.engine.planning import Plan, make_plan
+from interfero.engine.resources import check_machine
 from interfero.engine.search import BlockSearch, open_searches
 from interfero.engine.store import SweepStore
 from interfero.engine.sweep_run import SweepRun
@@ -116,6 +117,7 @@ def run_sweep(sweep: Sweep, arguments: Sequence[str] | None, console: Console) -
     if not options.dry_run:
         # Before minutes of loading: names taken and names that are not there answer at once.
         store.check_name(resume=options.resume)
+        check_machine(options)
     code = loop_hash(sweep)
     if options.resume and options.accept_code_change:
         # A key names the code that the sweep was started with: finished cells stay known.

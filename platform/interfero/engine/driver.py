@@ -35,6 +35,7 @@ from ray.tune.search import Searcher
 
 from interfero.engine.cells import CellRecord, Pack
 from interfero.engine.options import SweepOptions
+from interfero.engine.resources import packs_at_once
 from interfero.engine.search import BlockSearch
 from interfero.engine.store import SweepStore
 from interfero.engine.worker import Metrics, PackRunner, Worker
@@ -323,19 +324,7 @@ def _start_ray(options: SweepOptions) -> None:
 
 
 def _packs_at_once(options: SweepOptions) -> int:
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    asked = {"CPU": options.cpus_per_trial, "GPU": options.gpus_per_trial}
-    room = {name: resources.get(name, 0.0) / share for name, share in asked.items() if share > 0}
-    scarce = min(room, key=lambda name: room[name])
-    # A cluster may still grow; one machine does not, and Tune would wait for ever.
-    if room[scarce] < 1 and options.address is None:
-        raise ConfigError(
-            f"--{scarce.lower()}s-per-trial must fit this machine: asked for {asked[scarce]:g}, it "
-            f"has {resources.get(scarce, 0.0):g} {scarce}s; ask for less, or give a cluster's "
-            "--address"
-        )
-    fitting = max(1, int(room[scarce]))
-    return min(fitting, options.max_concurrent) if options.max_concurrent else fitting
+    return packs_at_once(options, ray.cluster_resources())  # type: ignore[no-untyped-call]
 
 
 def _trial_name(trial: Any) -> str:

@@ -14,7 +14,8 @@ from rich.console import Console
 from interfero.analysis.figures import write_figures
 from interfero.analysis.note import sweep_note
 from interfero.analysis.records import write_tables
-from interfero.analysis.report_table import capacity_table, failed_lines, summary_lines
+from interfero.analysis.report_table import capacity_table, failed_lines
+from interfero.analysis.sentences import summary_lines
 from interfero.engine.options import AdaptationOptions
 from interfero.engine.search import BlockSearch
 from interfero.engine.store import SweepStore

@@ -45,7 +45,7 @@ def print_cells(console: Console, plan: Plan, known: frozenset[str]) -> None:
     if options.sampler != "grid":
         for block in plan.blocks:
             console.print(
-                f"  {_describe_block(block)}: {options.num_samples} cells chosen by "
+                f"  {_describe_block(block, plan)}: {options.num_samples} cells chosen by "
                 f"{options.sampler}",
                 highlight=False,
             )
@@ -75,14 +75,20 @@ def _print_domain(console: Console, role: str, domain: Domain) -> None:
         f"{len(domain.test)} test {domain.unit}",
         highlight=False,
     )
+    num_drawn = max((len(samples) for samples in domain.reserve.values()), default=0)
+    if num_drawn:
+        console.print(
+            f"    {num_drawn} more train images drawn for each data seed", highlight=False
+        )
     if domain.name not in BUNDLED:
         for note in domain.notes:
             console.print(f"    {note}", highlight=False, markup=False)
 
 
-def _describe_block(block: Block) -> str:
+def _describe_block(block: Block, plan: Plan) -> str:
+    unit = plan.domains[block.domain].unit
     return (
-        f"{block.domain}, lambda {block.rd_lambda:g}, {block.num_images} images, "
+        f"{block.domain}, lambda {block.rd_lambda:g}, {block.num_images} {unit}, "
         f"seed {block.data_seed}"
     )
 

@@ -227,6 +227,7 @@ def _loop(options: AdaptationOptions) -> LoopConfig:
         max_source_images=options.max_source_images,
         max_target_images=options.max_target_images,
         attribute=options.attribute,
+        delta_rank=options.delta_rank,
     )
 
 

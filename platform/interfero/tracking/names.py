@@ -20,6 +20,8 @@ RESUMED_TAG = "interfero.resumed_with"
 """JSON: parameters and tags that were different when the sweep was last resumed."""
 PARENT_TAG = "mlflow.parentRunId"
 NOTE_TAG = "mlflow.note.content"
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""Which of its views the MLflow UI opens: runs and their metrics, not GenAI traces (3.17)."""
 
 
 def run_name(params: Mapping[str, str | int | float]) -> str:

@@ -18,6 +18,7 @@ from interfero.tracking.address import is_database
 from interfero.tracking.names import (
     CELL_TAG,
     CURVE_TAG,
+    EXPERIMENT_TAGS,
     KIND_TAG,
     PARENT_TAG,
     RESUMED_TAG,
@@ -143,10 +144,16 @@ class Runs:
         experiment = self._client.get_experiment_by_name(name)
         if experiment is None:
             folder = _artifact_folder(self._uri, name)
-            return self._client.create_experiment(name, artifact_location=folder)
+            return self._client.create_experiment(
+                name, artifact_location=folder, tags=dict(EXPERIMENT_TAGS)
+            )
         if experiment.lifecycle_stage == "deleted":
             logger.warning("experiment %r was deleted: restored", name)
             self._client.restore_experiment(experiment.experiment_id)
+        for tag, value in EXPERIMENT_TAGS.items():
+            # A view that somebody chose in the UI stays.
+            if tag not in experiment.tags:
+                self._client.set_experiment_tag(experiment.experiment_id, tag, value)
         return str(experiment.experiment_id)
 
     def _create_parent(self, tags: Mapping[str, str], time_ms: int) -> Run:

@@ -123,6 +123,36 @@ def fail(record):
     return CellRecord(key=record.key, params=record.params, status="failed", error=error)
 
 
+OLD = {"bitstream/old_pixels_exact": 0.9999, "bitstream/old_psnr_drop_db": 6.25}
+EXACT = {"source_mode/bytes_exact": 1.0, "source_mode/pixels_exact": 1.0}
+
+
+def make_metrics(gain, routed, unrouted=None, val=None, **more):
+    return {
+        "val/rd_gain_percent": gain if val is None else val,
+        "target/rd_gain_percent": gain,
+        "source/forgetting_percent": routed,
+        "source/forgetting_unrouted_percent": routed if unrouted is None else unrouted,
+        **more,
+    }
+
+
+def make_small_sweep():
+    """Two domains by hand; fine-tuning forgets on one of them, measured against the control."""
+    records = []
+    for domain, tuned, control in (("charts", 30.0, -0.5), ("text", 0.4, 0.5)):
+        place = {"domain": domain}
+        kept = make_metrics(4.0, 0.0, 50.0, adapter_fraction=0.03, **EXACT)
+        records += [
+            make_record(metrics=make_metrics(8.0, tuned, adapter_fraction=1.0, **OLD), **place),
+            make_record(metrics=make_metrics(-1.0, 0.1), learning_rate=1e-4, **place),
+            make_record("cawf", 4, metrics=kept, **place),
+            make_record("cawf", 8, metrics={**kept, "val/rd_gain_percent": 4.2}, **place),
+            make_record("continue_source", metrics=make_metrics(0.1, control), **place),
+        ]
+    return records
+
+
 @pytest.fixture(name="record")
 def record_builder():
     return make_record
@@ -136,3 +166,13 @@ def sweep_builder():
 @pytest.fixture(name="fail")
 def fail_builder():
     return fail
+
+
+@pytest.fixture
+def measured():
+    return make_metrics
+
+
+@pytest.fixture
+def small_sweep():
+    return make_small_sweep()

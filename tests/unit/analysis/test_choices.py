@@ -23,16 +23,31 @@ def only(choices):
     return choice
 
 
-def test_the_best_mean_over_seeds_is_chosen(record):
-    # Means 2.0, 2.5, 2.25: the middle one, though the others have the best single cells.
+def rate_of(choices):
+    (rate,) = only(choices).learning_rates
+    return rate
+
+
+def test_each_seed_has_the_learning_rate_that_is_best_in_it(record):
+    # The best rate over both seeds would be 3e-4, with a mean of 2.5.
     first = cells(record, {1e-4: 4.0, 3e-4: 2.0, 1e-3: 0.0}, data_seed=0)
     second = cells(record, {1e-4: 0.0, 3e-4: 3.0, 1e-3: 4.5}, data_seed=1)
     choice = only(choose_learning_rates([*first, *second]))
-    assert choice.learning_rate == 3e-4
-    assert choice.mean(VALIDATION) == 2.5
-    assert choice.values(VALIDATION) == (2.0, 3.0)
+    assert [p.learning_rate for p in choice.picks] == [1e-4, 1e-3]
+    assert [p.edge for p in choice.picks] == ["lowest", "highest"]
+    assert choice.learning_rates == (1e-4, 1e-3)
+    assert choice.values(VALIDATION) == (4.0, 4.5)
+    assert choice.mean(VALIDATION) == 4.25
     assert choice.num_seeds == 2
-    assert choice.edge is None
+
+
+def test_a_sampler_that_tried_other_rates_in_each_seed_still_has_all_seeds(record):
+    first = cells(record, {1.1e-4: 1.0, 5.2e-4: 3.0}, data_seed=0)
+    second = cells(record, {2.3e-4: 2.0, 9.1e-4: 8.0}, data_seed=1)
+    third = cells(record, {3.7e-4: 1.0, 4.4e-4: 0.0}, data_seed=2)
+    choice = only(choose_learning_rates([*first, *second, *third]))
+    assert choice.num_seeds == 3
+    assert choice.values(VALIDATION) == (3.0, 8.0, 1.0)
 
 
 def test_init_seeds_count_as_seeds(record):
@@ -44,12 +59,12 @@ def test_the_whole_grid_stays_available(record):
     records = cells(record, {1e-3: 1.0, 1e-4: 3.0, 3e-4: None})
     choice = only(choose_learning_rates(records))
     assert [p.learning_rate for p in choice.grid] == [1e-4, 3e-4, 1e-3]
-    assert [p.mean(VALIDATION) for p in choice.grid] == [3.0, None, 1.0]
-    assert choice.chosen is choice.grid[0]
+    assert [[c.metrics[VALIDATION] for c in p.cells] for p in choice.grid] == [[3.0], [], [1.0]]
+    assert choice.picks[0].cell is choice.grid[0].cells[0]
 
 
 def test_a_tie_goes_to_the_smaller(record):
-    assert only(choose_learning_rates(cells(record, {1e-3: 1.0, 1e-4: 1.0}))).learning_rate == 1e-4
+    assert rate_of(choose_learning_rates(cells(record, {1e-3: 1.0, 1e-4: 1.0}))) == 1e-4
 
 
 @pytest.mark.parametrize(
@@ -64,23 +79,26 @@ def test_a_tie_goes_to_the_smaller(record):
     ],
 )
 def test_the_edge_of_the_grid_is_told(record, gains, edge):
-    assert only(choose_learning_rates(cells(record, gains))).edge == edge
+    (pick,) = only(choose_learning_rates(cells(record, gains))).picks
+    assert pick.edge == edge
 
 
 def test_failed_cells_are_left_out_and_counted(record):
     records = cells(record, {1e-4: 1.0, 3e-4: None, 1e-3: None})
     unmeasured = record(learning_rate=3e-4, data_seed=1, metrics={"target/rd_gain_percent": 9.0})
     choice = only(choose_learning_rates([*records, unmeasured]))
-    assert choice.learning_rate == 1e-4
+    assert choice.learning_rates == (1e-4,)
     assert choice.num_left_out == 3
 
 
-def test_a_learning_rate_that_survived_on_one_seed_is_not_the_best(record):
-    lucky = cells(record, {3e-4: 2.0, 1e-3: 9.0}, data_seed=0)
-    unlucky = cells(record, {3e-4: 2.0, 1e-3: None}, data_seed=1)
-    choice = only(choose_learning_rates([*lucky, *unlucky]))
-    assert choice.learning_rate == 3e-4
-    assert choice.num_left_out == 1
+def test_a_seed_takes_what_finished_in_it_and_one_without_is_left_out(record):
+    first = cells(record, {3e-4: 2.0, 1e-3: 9.0}, data_seed=0)
+    second = cells(record, {3e-4: 2.0, 1e-3: None}, data_seed=1)
+    third = cells(record, {3e-4: None, 1e-3: None}, data_seed=2)
+    choice = only(choose_learning_rates([*first, *second, *third]))
+    assert choice.values(VALIDATION) == (9.0, 2.0)
+    assert choice.num_seeds == 2
+    assert choice.num_left_out == 3
 
 
 def test_every_setting_has_a_choice_of_its_own(record):
@@ -101,7 +119,7 @@ def test_every_setting_has_a_choice_of_its_own(record):
     ]
     choices = choose_learning_rates(records)
     assert len(choices) == len(places)
-    assert sorted(c.learning_rate for c in choices) == [1e-4] * 4 + [1e-3] * 4
+    assert sorted(r for c in choices for r in c.learning_rates) == [1e-4] * 4 + [1e-3] * 4
 
 
 def test_the_order_of_records_decides_nothing(sweep):
@@ -128,7 +146,7 @@ def test_test_metrics_never_influence_a_choice(sweep, seed):
         return record.model_copy(update={"metrics": searched})
 
     def picks(choices):
-        return [(c.setting, c.learning_rate, c.edge) for c in choices]
+        return [(c.setting, [(p.learning_rate, p.edge) for p in c.picks]) for c in choices]
 
     plain = choose_learning_rates(records)
     moved = choose_learning_rates([perturbed(r) for r in records])
@@ -183,4 +201,12 @@ def test_the_control_is_chosen_by_the_source_it_trains_on(record):
         record("continue_source", 0, rate, metrics={VALIDATION: gain, forgets: lost})
         for rate, (gain, lost) in values.items()
     ]
-    assert only(choose_learning_rates(records)).learning_rate == 3e-4
+    assert rate_of(choose_learning_rates(records)) == 3e-4
+
+
+def test_records_without_a_unit_load_and_join_those_with_one(record):
+    older = record(learning_rate=1e-4, metrics={VALIDATION: 1.0})
+    newer = record(learning_rate=1e-3, metrics={VALIDATION: 2.0}, image_unit="crops")
+    assert only(choose_learning_rates([older])).setting.num_images_text == "20 images"
+    assert only(choose_learning_rates([newer])).setting.num_images_text == "20 crops"
+    assert len(only(choose_learning_rates([older, newer])).grid) == 2

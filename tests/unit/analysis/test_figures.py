@@ -10,14 +10,8 @@ import pytest
 from PIL import Image
 
 from interfero.analysis.choices import choose_learning_rates
-from interfero.analysis.figures import (
-    DOTS_PER_INCH,
-    FAINT,
-    STYLES,
-    capacity_figure,
-    method_style,
-    write_figures,
-)
+from interfero.analysis.figure_style import DOTS_PER_INCH, STYLES, method_style
+from interfero.analysis.figures import FAINT, capacity_figure, write_figures
 
 GAIN, ROUTED = "target/rd_gain_percent", "source/forgetting_percent"
 UNROUTED = "source/forgetting_unrouted_percent"
@@ -72,7 +66,7 @@ def test_the_left_panel_has_the_chosen_gains_over_the_parameters(sweep):
 def test_the_rest_of_the_grid_is_there_faintly(sweep):
     records = sweep()
     left, right = capacity_figure(records, "text").axes
-    chosen = {c.key for choice in of(records, "cawf") for c in choice.chosen.cells}
+    chosen = {p.cell.key for choice in of(records, "cawf") for p in choice.picks}
     rest = [
         r.metrics
         for r in records
@@ -139,10 +133,23 @@ def test_an_outlier_does_not_flatten_the_chosen_gains(sweep):
 def test_the_title_names_domain_lambda_images_and_seeds(sweep):
     one = words(capacity_figure(sweep(), "text"))
     assert "text" in one
-    assert "lambda 0.0067, 20 images; illustration, n = 1 seed" in one
+    assert "lambda 0.0067, n = 20 images; illustration, n = 1 seed" in one
     several = words(capacity_figure(sweep(seeds=(0, 1, 2)), "text"))
     assert "n = 3 seeds" in several
     assert "illustration" not in several
+
+
+def test_crops_are_called_crops(sweep):
+    records = [
+        r.model_copy(update={"params": {**r.params, "image_unit": "crops"}}) for r in sweep()
+    ]
+    figure = capacity_figure(records, "text")
+    left, right = figure.axes
+    assert "lambda 0.0067, n = 20 crops; illustration" in words(figure)
+    assert "mean of test crops" in left.get_ylabel()
+    assert "mean of test crops" in right.get_xlabel()
+    assert "images" not in words(figure)
+    assert "crops" not in words(capacity_figure(sweep(), "text"))
 
 
 def test_several_seeds_have_bars_from_minimum_to_maximum(sweep):
@@ -158,7 +165,7 @@ def test_several_seeds_have_bars_from_minimum_to_maximum(sweep):
 def test_a_row_of_panels_a_lambda(sweep):
     figure = capacity_figure(sweep(lambdas=(0.0067, 0.025)), "text")
     titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert titles == ["lambda 0.0067, 20 images", "", "lambda 0.025, 20 images", ""]
+    assert titles == ["lambda 0.0067, n = 20 images", "", "lambda 0.025, n = 20 images", ""]
 
 
 def test_failed_and_missing_cells_are_mentioned_and_not_drawn(sweep, fail):
@@ -211,9 +218,16 @@ def test_files_are_whole_legible_and_repeatable(sweep, tmp_path):
     assert [p.read_bytes() for p in paths] == [p.read_bytes() for p in again]
 
 
+@pytest.mark.parametrize("outlier", [None, -2500.0])
 @pytest.mark.parametrize("lambdas", [(0.0067,), (0.0067, 0.025)])
-def test_no_text_is_small_and_nothing_is_cut_off(sweep, lambdas):
-    figure = capacity_figure(sweep(lambdas=lambdas), "text")
+def test_no_text_is_small_and_nothing_is_cut_off(sweep, lambdas, outlier):
+    records = sweep(lambdas=lambdas)
+    if outlier is not None:
+        worst = {**records[0].metrics, GAIN: outlier, "val/rd_gain_percent": outlier}
+        params = {**records[0].params, "domain": "text"}
+        records.append(records[0].model_copy(update={"metrics": worst, "params": params}))
+    figure = capacity_figure(records, "text")
+    assert ("log beyond" in figure.axes[1].get_xlabel()) == (outlier is not None)
     texts = figure.findobj(matplotlib.text.Text)
     assert min(t.get_fontsize() for t in texts if t.get_text()) >= 8
     box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()

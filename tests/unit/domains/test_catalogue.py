@@ -113,6 +113,32 @@ def test_a_missing_path_is_named(tmp_path, missing):
         load_domain(f"thing={tmp_path / missing}")
 
 
+@pytest.mark.parametrize("name", ["link", "link.parquet"])
+def test_a_link_that_points_nowhere_says_so(tmp_path, name):
+    (tmp_path / name).symlink_to(tmp_path / "nowhere")
+    with pytest.raises(
+        DomainError, match=r"link.* is a link to .*nowhere, which is not there"
+    ) as e:
+        load_domain(f"thing={tmp_path / name}")
+    assert "pattern" not in str(e.value)
+
+
+@pytest.mark.parametrize("name", ["text", "windows"])
+def test_rendered_domains_have_as_many_images_as_are_wanted(name):
+    domain = load_domain(name, num_images=56, data_seeds=(3,))
+    subset = domain.split(56, 3).training
+    assert len({s.digest for s in subset}) == 56
+    assert len(domain.train) == rendered.NUM_TRAIN
+    assert load_domain(name, num_images=domain.max_images).reserve == {}
+
+
+def test_other_domains_have_what_they_have():
+    domain = load_domain("histology", num_images=500)
+    assert domain.reserve == {}
+    with pytest.raises(DomainError, match=r"training crops beside .* asked for 500"):
+        domain.split(500, 0)
+
+
 def test_a_file_that_is_no_parquet_is_refused(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"x")
     with pytest.raises(DomainError, match=r"a\.zip is neither a folder nor a \.parquet"):
@@ -140,6 +166,7 @@ def test_export_reads_back_to_the_same_fingerprint(tmp_path, load):
     again = load_parquet("other", tmp_path / "d.parquet")
     assert again.fingerprint == domain.fingerprint
     assert [s.group for s in again.test] == [s.group for s in domain.test]
+    assert again.unit == domain.unit == "crops"
 
 
 def test_a_changed_pixel_changes_the_fingerprint(tmp_path):

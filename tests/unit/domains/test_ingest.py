@@ -3,6 +3,7 @@
 import io
 import itertools
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,29 @@ def test_train_and_test_folders_are_used_and_val_joins_train(tmp_path):
         *(f"train/{i}.png" for i in range(4)), "val/0.png", "val/1.png",
     ]  # fmt: skip
     assert names(domain.test) == [f"test/{i}.png" for i in range(3)]
+
+
+def test_several_images_of_one_source_image_are_crops(tmp_path, folder):
+    crops = fill(tmp_path / "crops", [f"s{i:04d}_{j}.png" for i in range(6) for j in range(2)])
+    assert load_folder("d", crops).unit == "crops"
+    assert load_folder("d", folder).unit == "images"
+    lone = fill(tmp_path / "lone", [f"s{i:04d}_0.png" for i in range(6)])
+    assert load_folder("d", lone).unit == "images"
+
+
+def test_the_unit_is_no_part_of_the_fingerprint(folder):
+    domain = load_folder("d", folder)
+    assert replace(domain, unit="crops").fingerprint == domain.fingerprint
+
+
+def test_links_that_point_nowhere_are_skipped_and_counted(folder):
+    (folder / "gone.png").symlink_to(folder / "nowhere.png")
+    domain = load_folder("d", folder)
+    assert any("1 x skipped, the first: gone.png: cannot be read" in n for n in domain.notes)
+    for i in range(6):
+        (folder / f"gone{i}.png").symlink_to(folder / "nowhere.png")
+    with pytest.raises(DomainError, match="7 of 31 images cannot be used"):
+        load_folder("d", folder)
 
 
 def test_a_flat_folder_is_split_by_group_about_a_quarter_for_test(folder):

@@ -1,5 +1,6 @@
 """Rendered domains: pure functions of (name, split, index), whatever the process did before."""
 
+import pickle
 import platform
 import random
 from importlib.metadata import version
@@ -154,6 +155,74 @@ def test_a_missing_font_names_the_package(monkeypatch, tmp_path):
     monkeypatch.setattr(matplotlib, "get_data_path", lambda: str(tmp_path))
     with pytest.raises(DomainError, match=r"DejaVuSans\.ttf .*pip install"):
         font.__wrapped__("sans", 12)
+
+
+def few(name="text"):
+    return LOAD[name](num_train=8, num_test=2)
+
+
+def extended(num_images, seeds=(0, 1), domain=None):
+    return rendered.extend(domain or few(), draw_page, num_images, seeds)
+
+
+def names(samples):
+    return [s.name for s in samples]
+
+
+def test_a_reserve_changes_nothing_that_was_there_before():
+    base, more = few(), extended(20)
+    assert more.fingerprint == base.fingerprint
+    assert more.max_images == base.max_images == 6
+    assert [s.digest for s in more.train] == [s.digest for s in base.train]
+    for seed in (0, 1):
+        for count in (1, 3, 6, "all"):
+            before, after = base.split(count, seed), more.split(count, seed)
+            assert names(after.training) == names(before.training)
+            assert names(after.validation) == names(before.validation)
+        assert more.fingerprint_for(6, seed) == base.fingerprint
+        assert names(more.split(20, seed).validation) == names(base.split(1, seed).validation)
+
+
+def test_larger_subsets_hold_the_smaller_ones_however_many_were_drawn():
+    few_more, many_more = extended(10), extended(13)
+    small, large = few_more.split(9, 0).training, many_more.split(13, 0).training
+    assert [s.digest for s in small] == [s.digest for s in large[:9]]
+    assert set(names(many_more.split("all", 0).training)) < set(names(large))
+    assert len({s.digest for s in large}) == 13
+    assert few_more.fingerprint_for(9, 0) == many_more.fingerprint_for(9, 0)
+    assert many_more.fingerprint_for(9, 0) != many_more.fingerprint_for(10, 0)
+
+
+def test_what_is_drawn_belongs_to_a_seed():
+    domain = extended(9)
+    first, second = (domain.split(9, seed).training[6:] for seed in (0, 1))
+    assert not {s.digest for s in first} & {s.digest for s in second}
+    assert not {s.group for s in first} & {s.group for s in second}
+    assert domain.fingerprint_for(9, 0) != domain.fingerprint_for(9, 1)
+    alone = extended(9, seeds=(1,)).split(9, 1).training
+    assert [s.digest for s in alone] == [s.digest for s in domain.split(9, 1).training]
+
+
+def test_seed_0_draws_what_a_longer_train_split_has():
+    longer = LOAD["text"](num_train=10, num_test=1)
+    assert [s.digest for s in longer.train[8:]] == [s.digest for s in extended(8).reserve[0]]
+
+
+def test_a_reserve_travels_to_workers():
+    domain = extended(9)
+    copy = pickle.loads(pickle.dumps(domain))
+    assert copy.fingerprint_for(9, 1) == domain.fingerprint_for(9, 1)
+    assert names(copy.split(9, 1).training) == names(domain.split(9, 1).training)
+
+
+def test_seeds_without_a_reserve_say_what_they_have():
+    with pytest.raises(DomainError, match="ask for 1 to 6"):
+        extended(9).split(7, 2)
+
+
+def test_more_than_fits_in_memory_is_refused():
+    with pytest.raises(DomainError, match="at most 4096 training images, asked for 5000"):
+        extended(5000)
 
 
 @pytest.mark.parametrize("counts", [(1, 1), (2, 0)])

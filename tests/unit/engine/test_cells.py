@@ -16,7 +16,7 @@ CHANGES = {
 
 def test_every_field_has_a_change_below(cell):
     parts = cell().model_dump().values()
-    assert {name for part in parts for name in part} == set(CHANGES)
+    assert {name for part in parts for name in part} == {*CHANGES, "image_unit"}
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -52,8 +52,15 @@ def test_training_on_the_source_depends_on_all_else(cell, name):
 def test_params_are_those_that_the_design_lists(cell):
     assert set(cell().params) == {
         "codec", "rd_lambda", "domain", "num_images", "method", "adapter_size", "learning_rate",
-        "data_seed", "init_seed", "num_steps",
+        "data_seed", "init_seed", "num_steps", "image_unit",
     }  # fmt: skip
+
+
+def test_the_unit_is_shown_and_changes_no_key(cell):
+    images, crops = cell(), cell(image_unit="crops")
+    assert (images.params["image_unit"], crops.params["image_unit"]) == ("images", "crops")
+    assert images.key == crops.key
+    assert images.source_training_key == crops.source_training_key
 
 
 def test_packs_hold_cells_of_one_block_and_method_in_order(cell):

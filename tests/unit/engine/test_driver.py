@@ -9,6 +9,7 @@ from interfero.engine import driver
 from interfero.engine.cells import Pack
 from interfero.engine.driver import train_guarded, uninterrupted
 from interfero.engine.options import AdaptationOptions
+from interfero.engine.resources import check_machine
 from interfero.engine.worker import LocalWorker
 from interfero.errors import ConfigError, DomainError
 
@@ -64,6 +65,17 @@ def test_what_would_never_start_is_refused(monkeypatch, asked, message):
     monkeypatch.setattr(driver.ray, "cluster_resources", lambda: {"CPU": 4.0})
     with pytest.raises(ConfigError, match=message):
         driver._packs_at_once(AdaptationOptions(**asked))
+
+
+def test_what_this_machine_lacks_is_refused_before_ray_starts(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    check_machine(AdaptationOptions())
+    many = AdaptationOptions(cpus_per_trial=9999.0)
+    with pytest.raises(ConfigError, match="--cpus-per-trial must fit this machine: asked for 9999"):
+        check_machine(many)
+    check_machine(many.model_copy(update={"address": "ray://head:10001"}))
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    check_machine(many)
 
 
 def test_a_second_ctrl_c_does_not_disturb_the_closing():

@@ -30,8 +30,25 @@ def test_counts_are_nested_and_share_validation(plan):
     assert not names[2] & validation[0]
 
 
+def test_rendered_domains_are_drawn_until_there_are_enough(plan):
+    small = plan(domains=("text",), num_images=("2", "all"))
+    large = plan(domains=("text",), num_images=("2", "all", "70"), data_seeds=(0, 1))
+    assert [b.num_images for b in large.blocks if b.data_seed == 1] == [2, 51, 70]
+    assert {c.key for c in small.cells} < {c.key for c in large.cells}
+    hashes = {(c.block.num_images, c.block.data_seed): c.identity.domain_hash for c in large.cells}
+    assert hashes[2, 0] == hashes[51, 1] == large.domains["text"].fingerprint
+    assert len({hashes[2, 0], hashes[70, 0], hashes[70, 1]}) == 3
+
+
+def test_cells_say_whether_their_images_are_crops(plan):
+    # Two crops of each source image, and rendered pages.
+    made = plan(domains=("text", *plan().options.domains))
+    units = {c.block.domain: c.params["image_unit"] for c in made.cells}
+    assert units == {"text": "images", "thing": "crops"}
+
+
 def test_more_images_than_there_are_is_refused(options):
-    with pytest.raises(DomainError, match=r"has \d training images .* asked for 11"):
+    with pytest.raises(DomainError, match=r"has \d training crops .* asked for 11"):
         make_plan(options(num_images=("11",)), "loop")
 
 

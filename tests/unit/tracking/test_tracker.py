@@ -248,6 +248,26 @@ def test_a_deleted_experiment_is_restored(place, caplog):
     assert place.parent.info.status == "RUNNING"
 
 
+KIND_OF_VIEW = "mlflow.experimentKind"
+
+
+def test_the_ui_opens_the_view_of_runs_unless_somebody_chose_another(place):
+    place.open().close("FINISHED")
+    experiment = place.client.get_experiment_by_name(place.experiment)
+    assert experiment.tags[KIND_OF_VIEW] == "custom_model_development"
+    place.client.set_experiment_tag(experiment.experiment_id, KIND_OF_VIEW, "genai_development")
+    place.open().close("FINISHED")
+    tags = place.client.get_experiment_by_name(place.experiment).tags
+    assert tags[KIND_OF_VIEW] == "genai_development"
+
+
+def test_an_experiment_made_without_a_view_gets_one(place):
+    place.client.create_experiment(place.experiment)
+    place.open().close("FINISHED")
+    tags = place.client.get_experiment_by_name(place.experiment).tags
+    assert tags[KIND_OF_VIEW] == "custom_model_development"
+
+
 def test_nothing_global_is_active(place):
     tracker = place.open()
     tracker.cell_started("a", PARAMS, {})

@@ -1,0 +1,113 @@
+"""The sentences: every number comes from the records."""
+
+from interfero.analysis.report_table import failed_lines
+from interfero.analysis.sentences import summary_lines
+
+ONE_SEED = "illustration, n = 1 seed"
+
+
+def test_sentences_by_hand(small_sweep):
+    lines = summary_lines(small_sweep)
+    assert (
+        lines[0] == "finetune gains on 2 of 2 domains: +8.00 % of the target loss on test images."
+    )
+    assert lines[1] == (
+        "finetune forgets, by more than the control's own change, on 1 of 2 domains (+0.40 to "
+        "+30.00 % of the source loss)."
+    )
+    assert lines[2] == (
+        "Old bitstreams decoded after finetune: 99.9 % pixel-exact, PSNR drop +6.25 dB."
+    )
+    assert lines[3].endswith("+4.00 % of the target loss on test images, 50 % of finetune's gain.")
+    assert "on 0 of 2 domains routed (0 % of" in lines[4]
+    assert "on 2 of 2 domains unrouted (+50.00 % of" in lines[4]
+    assert lines[5] == (
+        "Smallest size with 90 % of cawf's best validation gain: 4 (3 % of the parameters) on "
+        "charts, text."
+    )
+    assert "cawf gave the source codec's bytes and pixels in all of 4 cells" in lines[6]
+    assert lines[-1] == f"This is an {ONE_SEED}."
+
+
+def test_one_inexact_cell_is_not_hidden(record, small_sweep, measured):
+    records = small_sweep
+    broken = measured(
+        1.0, 0.0, 9.0, **{"source_mode/bytes_exact": 0.99, "source_mode/pixels_exact": 1.0}
+    )
+    records.append(record("cawf", 4, 1e-4, metrics=broken))
+    assert any("in ONLY 4 of 5 cells" in line for line in summary_lines(records))
+
+
+def test_without_a_control_the_bar_is_zero_and_said_so(small_sweep):
+    records = [r for r in small_sweep if r.params["method"] != "continue_source"]
+    lines = summary_lines(records)
+    assert "(0: no control finished), on 2 of 2 domains" in lines[1]
+    assert not any("continue_source" in line for line in lines)
+
+
+def test_one_method_alone_makes_no_sentence_about_others(record, measured):
+    lines = summary_lines([record("cawf", 4, metrics=measured(1.0, 0.0, 3.0))])
+    assert not any("finetune" in line for line in lines)
+    assert any(line.startswith("cawf gains on 1 of 1 domains") for line in lines)
+    assert any("1 of 1 settings have one learning rate" in line for line in lines)
+
+
+def test_missing_metrics_make_no_sentence(record):
+    lines = summary_lines([record(metrics={"val/rd_gain_percent": 1.0})])
+    assert not any("forgets" in line or "gains" in line for line in lines)
+
+
+def test_several_lambdas_are_cases(sweep):
+    lines = summary_lines(sweep(lambdas=(0.0067, 0.025), seeds=(0, 1)))
+    assert lines[0].startswith("finetune gains on 8 of 8 cases:")
+    assert "A case is a domain at one lambda and image count." in lines
+    assert lines[-1] == "Numbers are means, n = 2 seeds."
+
+
+def test_failures_are_counted_and_listed(sweep, fail):
+    records = sweep(domains=("text",))
+    records = [fail(r) if r.params["adapter_size"] == 16 else r for r in records]
+    lines = summary_lines(records)
+    assert "No result for cawf 16 on text." in lines
+    assert "3 of 18 cells failed and are left out." in lines
+    failed = failed_lines(records)
+    assert len(failed) == 3
+    assert all("domain=text" in f and "adapter_size=16" in f and "step 17" in f for f in failed)
+    assert failed_lines(sweep()) == []
+
+
+def test_nothing_finished_is_said(sweep, fail):
+    records = [fail(r) for r in sweep()]
+    assert summary_lines(records)[-1].startswith("No cell finished")
+
+
+def crops_of(records, domain):
+    """The same records, one domain's images being crops."""
+    return [
+        r.model_copy(update={"params": {**r.params, "image_unit": "crops"}})
+        if r.params["domain"] == domain
+        else r
+        for r in records
+    ]
+
+
+def test_crops_are_told_from_images(small_sweep):
+    lines = summary_lines(crops_of(small_sweep, "text"))
+    assert "on test images or crops." in lines[0]
+    assert "Crops, several of one picture, are not independent: text n = 20 crops." in lines
+    both = summary_lines(crops_of(crops_of(small_sweep, "text"), "charts"))
+    assert "on test crops." in both[0]
+    assert not any("rops" in line for line in summary_lines(small_sweep))
+
+
+def test_learning_rates_at_the_edge_are_counted_by_seed(record, measured):
+    gains = {0: (1.0, 2.0), 1: (2.0, 1.0)}
+    records = [
+        record(learning_rate=rate, data_seed=seed, metrics=measured(gain, 0.0))
+        for seed, pair in gains.items()
+        for rate, gain in zip((1e-4, 1e-3), pair, strict=True)
+    ]
+    assert any(
+        line.startswith("2 of 2 chosen learning rates lie at the edge of their grid (1 at the h")
+        for line in summary_lines(records)
+    )
