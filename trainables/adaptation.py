@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from interfero.adaptation import find_method, load_adapter, save_adapter
+from interfero.adaptation.copied import CopiedCodec
 from interfero.adaptation.method import AdaptedCodec, Batch, Method
 from interfero.adaptation.method import Role as DomainRole
 from interfero.codecs.codec import (
@@ -87,6 +88,8 @@ def _member(cell: Cell, bench: Workbench, device: torch.device) -> Member:
     wanted = cell.hyperparameters
     method = find_method(wanted.method)
     adapted = method.build(bench.training_codec(device), wanted.adapter_size, wanted.init_seed)
+    if isinstance(adapted, CopiedCodec):
+        adapted.delta_rank = cell.loop.delta_rank
     adapted.to(device).to(memory_format=torch.channels_last)
     adapted.train_parameters()
     adapted.train()
@@ -293,8 +296,14 @@ def _save(member: Member, path: Path) -> None:
         "curve": member.curve,
         "train_seconds": member.seconds,
     }
-    size = member.cell.hyperparameters.adapter_size
-    save_adapter(member.adapted, path, method=member.method.name, adapter_size=size, record=record)
+    save_adapter(
+        member.adapted,
+        path,
+        method=member.method.name,
+        adapter_size=member.cell.hyperparameters.adapter_size,
+        record=record,
+        domain=member.cell.block.domain,
+    )
 
 
 def _shared_file(member: Member, worker: Worker) -> Path:

@@ -16,8 +16,9 @@ FORMAT = "interfero-adapter-1"
 
 
 def save_adapter(
-    adapted: AdaptedCodec, path: Path, *, method: str, adapter_size: int, record: Mapping[str, Any]
-) -> None:
+    adapted: AdaptedCodec, path: Path, *, method: str, adapter_size: int, record: Mapping[str, Any],
+    domain: str = "",
+) -> None:  # fmt: skip
     """Write an adapter file.
 
     Args:
@@ -25,14 +26,18 @@ def save_adapter(
         path: Where to write.
         method: Its method's name.
         adapter_size: In the method's unit.
-        record: How it was trained (domain, lambda, steps, ...); kept as metadata.
+        record: How it was trained (steps, images, learning rate, ...); kept as metadata.
+        domain: The target domain's name.
     """
     state = adapted.adapter_state()
     metadata = {
         "format": FORMAT,
         "method": method,
         "adapter_size": adapter_size,
+        "domain": domain,
+        "rd_lambda": adapted.rd_lambda,
         "source_hash": adapted.source_hash,
+        "source_table_hash": adapted.source_table_hash,
         "adapter_hash": state_hash(state.items()),
         "record": dict(record),
     }

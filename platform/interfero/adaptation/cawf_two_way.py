@@ -49,7 +49,7 @@ class TwoWayChain(nn.Module):
         self.custom = OneWayChain(
             before, num_custom=num_custom, custom_in=0, custom_out=num_custom, to_the_end=True
         )
-        first, *rest = writes
+        _, *rest = writes
         self.back = nn.ModuleDict(
             {str(i): _zero(like(writes[i], num_custom, writes[i].out_channels)) for i in rest}
         )

@@ -89,6 +89,8 @@ class AdaptedCodec(nn.Module, ABC):
         super().__init__()
         self.codec_id = codec_id(source)
         self.source_hash = source.weights_hash
+        self.source_table_hash = source.table_hash
+        self.rd_lambda = source.rd_lambda
         self.stride = source.stride
         self.mode: Mode = "target"
         # Not a submodule: its parameters are no parameters of the adapter.

@@ -83,6 +83,8 @@ class AdaptationOptions(SweepOptions):
     """Grid of peak learning rates, or the ends of a sampler's range."""
     attribute: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Also measure which part of the codec the forgetting comes from."""
+    delta_rank: int = 0
+    """Rank of what fine-tuned codecs keep of each kernel's difference from the source; 0 is all."""
     batch_size: int = 8
     """Crops a step."""
     crop_size: int = 128
@@ -119,7 +121,8 @@ def _rules(o: AdaptationOptions) -> list[tuple[bool, str]]:
         "--max-source-images": o.max_source_images, "--max-target-images": o.max_target_images,
     }  # fmt: skip
     not_negative = {
-        "--max-failed": o.max_failed, "--max-concurrent": o.max_concurrent,
+        "--max-failed": o.max_failed, "--delta-rank": o.delta_rank,
+        "--max-concurrent": o.max_concurrent,
         "--gpus-per-trial": o.gpus_per_trial,
     }  # fmt: skip
     counts = [n for n in o.num_images if n != ALL_IMAGES and not (n.isdigit() and int(n) > 0)]
