@@ -44,7 +44,7 @@ types: install ## mypy --strict
 
 lock: $(UV) ## resolve requirements.lock anew (ARGS=--upgrade for newer versions)
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --custom-compile-command "make lock" --group dev \
+	  --no-emit-index-url --custom-compile-command "make lock" --group dev --extra classical \
 	  pyproject.toml -o requirements.lock $(ARGS) > /dev/null
 
 ui: install ## open the MLflow UI on the results
