@@ -11,6 +11,7 @@ CHANGES = {
     "max_source_images": 3, "max_target_images": 3, "codec": "x", "codec_hash": "x",
     "table_hash": "x", "domain_hash": "x", "source_domain": "x", "source_domain_hash": "x",
     "device": "cuda", "threads": 2, "loop_hash": "x", "versions": {"torch": "3"},
+    "strength": 2.0, "delta_rank": 3, "attribute": True,
 }  # fmt: skip
 
 
@@ -33,7 +34,7 @@ def test_the_key_is_stable_under_serialisation(cell):
 
 def test_the_key_is_what_it_was(cell):
     """A changed way to hash would make every stored cell unknown: change it knowingly."""
-    assert cell().key == "08d0f036d0c11fdd"
+    assert cell().key == "1dc177cf930da6e4"
     assert len(cell().key) == 16
 
 
@@ -52,7 +53,7 @@ def test_training_on_the_source_depends_on_all_else(cell, name):
 def test_params_are_those_that_the_design_lists(cell):
     assert set(cell().params) == {
         "codec", "rd_lambda", "domain", "num_images", "method", "adapter_size", "learning_rate",
-        "data_seed", "init_seed", "num_steps", "image_unit",
+        "data_seed", "init_seed", "num_steps", "image_unit", "strength",
     }  # fmt: skip
 
 
