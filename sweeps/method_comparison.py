@@ -1,0 +1,27 @@
+"""What does each way to adapt a codec gain, and what does it forget?"""
+
+from interfero.adaptation import METHODS
+from interfero.engine.command import Sweep, main
+from interfero.engine.options import AdaptationOptions
+from trainables.adaptation_runner import ADAPTATION_CODE, AdaptationRunner
+
+SWEEP = Sweep(
+    kind="method-comparison",
+    question="What does each way to adapt a codec gain, and what does it forget?",
+    options=AdaptationOptions(
+        domains=("histology", "textures", "text"),
+        methods=tuple(METHODS),
+        adapter_sizes=(1, 4),
+        learning_rates=(3e-4, 1e-3, 3e-3),
+        lambdas=(0.013,),
+        data_seeds=(0, 1, 2),
+        num_steps=60,
+        max_target_images=12,
+        max_source_images=12,
+    ),
+    make_runner=AdaptationRunner.from_plan,
+    code=ADAPTATION_CODE,
+)
+
+if __name__ == "__main__":
+    main(SWEEP)

@@ -1,0 +1,98 @@
+"""Methods compared: by hand-made records, so that every number can be worked out."""
+
+import pytest
+
+from interfero.analysis.comparison import comparison_text, write_comparison
+from interfero.engine.cells import CellRecord
+
+
+@pytest.fixture
+def cell():
+    def make(method, rate, gain, forgetting, *, size=0, seed=0, domain="text", fraction=1.0):
+        params = {
+            "codec": "c", "domain": domain, "rd_lambda": 0.013, "num_images": 5, "data_seed": seed,
+            "method": method, "adapter_size": size, "learning_rate": rate, "init_seed": 0,
+            "num_steps": 60,
+        }  # fmt: skip
+        metrics = {
+            "val/rd_gain_percent": gain,
+            "val/forgetting_unrouted_percent": forgetting,
+            "target/rd_gain_percent": gain - 1,
+            "source/forgetting_percent": 0.0 if size else forgetting,
+            "source/forgetting_unrouted_percent": forgetting + 2,
+            "adapter_fraction": fraction,
+            "adapter/file_bytes": 2048.0,
+            "bitstream/old_pixels_exact": float(bool(size)),
+            "bitstream/old_psnr_drop_db": 0.0,
+            "train/steps_per_second": 4.0,
+        }
+        key = f"{method}-{rate}-{size}-{seed}-{domain}"
+        return CellRecord(key=key, params=params, status="finished", metrics=metrics)
+
+    return make
+
+
+@pytest.fixture
+def records(cell):
+    return [
+        cell("finetune", 1e-4, 6.0, 5.0),
+        cell("finetune", 1e-3, 10.0, 40.0),
+        cell("cawf", 1e-4, 4.0, 3.0, size=2, fraction=0.01),
+        cell("cawf", 1e-3, 5.5, 9.0, size=2, fraction=0.01),
+        cell("cawf", 1e-3, 7.0, 20.0, size=8, fraction=0.08),
+        cell("lora", 1e-3, 2.0, 1.0, size=1, fraction=0.03),
+        cell("continue_source", 1e-3, -1.0, 0.5),
+    ]
+
+
+def rows(text, table):
+    """A table's rows by method (and size), each a list of its cells."""
+    parts = [p for p in text.split("\n\n") if p.startswith("|")]
+    lines = [line.strip("| ").split(" | ") for line in parts[table].splitlines()[2:]]
+    return lines
+
+
+def test_the_chosen_cell_is_validations_and_the_shown_number_the_tests(records):
+    shown = rows(comparison_text(records), 0)
+    assert [r[:2] for r in shown] == [
+        ["`finetune`", ""], ["`cawf`", "2"], ["`cawf`", "8"], ["`lora`", "1"],
+        ["`continue_source`", ""],
+    ]  # fmt: skip
+    assert shown[0][2:] == ["100.00", "2", "+9.00", "+40.00", "+42.00", "0", "+0.00", "0.250"]
+    assert shown[1][4:7] == ["+4.50", "+0.00", "+11.00"]
+
+
+def test_matched_gain_takes_the_cell_that_forgets_least_of_those_that_gain_enough(records):
+    """Half of fine-tuning's 10 % is 5 %: its own slow cell reaches it, lora does not."""
+    matched = {r[0]: r[1:] for r in rows(comparison_text(records), 1)}
+    assert matched == {
+        "`finetune`": ["1 of 1", "+5.00", "+5.00", "+7.00"],
+        "`cawf`": ["1 of 1", "+4.50", "+0.00", "+11.00"],
+        "`lora`": ["0 of 1", "-", "-", "-"],
+    }
+
+
+def test_matched_size_takes_the_best_within_each_budget(records):
+    budgets = {r[0]: r[1:] for r in rows(comparison_text(records), 2)}
+    assert budgets == {
+        "`finetune`": ["-", "-", "-", "+9.00"],
+        "`cawf`": ["+4.50", "+4.50", "+6.00", "+6.00"],
+        "`lora`": ["-", "+1.00", "+1.00", "+1.00"],
+    }
+
+
+def test_seeds_and_domains_are_averaged_and_the_spread_is_over_seeds(cell):
+    records = [
+        cell("finetune", 1e-3, gain, 0.0, seed=seed, domain=domain)
+        for domain, gains in (("text", (2.0, 4.0)), ("charts", (11.0, 15.0)))
+        for seed, gain in enumerate(gains)
+    ]
+    (row,) = rows(comparison_text(records), 0)
+    # Tests are one below: 1, 3, 10, 14. Standard deviations 1.414 and 2.828.
+    assert row[4] == "+7.00 ± 2.12"
+
+
+def test_one_method_alone_is_no_comparison(records, tmp_path):
+    assert write_comparison(records[:2], tmp_path) == []
+    (path,) = write_comparison(records, tmp_path)
+    assert path.read_text() == comparison_text(records)
