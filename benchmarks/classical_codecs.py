@@ -31,6 +31,8 @@ from interfero.codecs.classical import (
     Avif,
     ClassicalCodec,
     Heif,
+    Jpeg,
+    Jpeg2000,
     JpegXl,
     WebP,
     find_classical,
@@ -46,9 +48,12 @@ from interfero.metrics.bd_rate import Curve, bd_rate_percent
 TARGET = Target("<=", -10.0)
 ANCHOR = "jpeg"
 ALTERNATIVES: tuple[ClassicalCodec, ...] = (
+    Jpeg(subsampling="4:4:4"),
+    Jpeg2000(colour_transform=False),
+    Jpeg2000(irreversible=False),
     WebP(method=4),
-    Avif(subsampling="4:4:4"),
-    Avif(speed=6),
+    Avif(subsampling="4:2:0"),
+    Avif(subsampling="4:2:0", speed=6),
     Heif(subsampling="4:4:4"),
     Heif(preset="medium"),
     JpegXl(effort=7),

@@ -76,12 +76,17 @@ class Jpeg2000(_BuiltIn):
     qualities = range(5, 801)
     default_qualities = (20, 30, 45, 65, 90, 125, 170, 230)
 
+    irreversible: bool = True
+    """The 9/7 wavelet; the reversible 5/3 one is for lossless files."""
+    colour_transform: bool = True
+    """To luma and chroma before the wavelet."""
+
     def _encode(self, pixels_HWC: UInt8Array, quality: int) -> bytes:
         return self._save(
             pixels_HWC,
             no_jp2=True,  # The JP2 boxes around the codestream are 85 bytes that decode nothing.
-            irreversible=True,
-            mct=1,
+            irreversible=self.irreversible,
+            mct=int(self.colour_transform),
             quality_mode="rates",
             quality_layers=[BITS_PER_PIXEL / (quality / 100)],
         )
@@ -114,7 +119,7 @@ class Avif(_BuiltIn):
     qualities = range(0, 100)
     default_qualities = (10, 20, 30, 40, 50, 60, 70, 80)
 
-    subsampling: Subsampling = "4:2:0"
+    subsampling: Subsampling = "4:4:4"
     speed: int = 4
     """10 is fast, 0 is the slowest."""
 
