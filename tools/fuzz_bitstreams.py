@@ -2,7 +2,7 @@
 
     python tools/fuzz_bitstreams.py --count 20000
 
-Streams of an untrained and of a bundled codec, in source and in target mode, are damaged at random and
+Streams of untrained codecs and of a bundled one, in source and in target mode, are damaged at random and
 with intent: flipped, cut and extended; with lengths, sizes and strings forged under a valid checksum;
 of another codec, under its own name and under a false one. Each codec is fuzzed in a child process,
 which a crash ends, a watchdog ends after `--patience` seconds on one stream, and whose memory may grow
@@ -41,7 +41,9 @@ from interfero.codecs.codec import Codec, Shape, build_model
 from interfero.domains.images import UInt8Array
 from interfero.errors import BitstreamError
 
-CODECS = ("tiny", "bundled")
+UNTRAINED = {"tiny": "mbt2018-mean", "factorized": "bmshj2018-factorized", "context": "mbt2018"}
+"""One, two and pixel-by-pixel strings: name here to architecture."""
+CODECS = (*UNTRAINED, "bundled")
 PICTURE = "picture"
 
 
@@ -138,17 +140,23 @@ def huge_size(random: np.random.Generator, corpus: Corpus) -> bytes:
 
 
 def forged_strings(random: np.random.Generator, corpus: Corpus) -> bytes:
-    """Strings flipped, cut, extended, emptied or made up, sealed: what the rANS decoder must bear."""
+    """One string flipped, cut, extended, emptied or made up, sealed: what rANS decoders must bear."""
     stream = parse_stream(_pick(random, corpus.own))
-    strings = [_forged(random, s) for s in stream.strings]
+    strings = list(stream.strings)
+    chosen = int(random.integers(len(strings)))
+    strings[chosen] = _forged(random, strings[chosen])
     return replace(stream, strings=tuple(strings)).pack()
 
 
 def _forged(random: np.random.Generator, string: bytes) -> bytes:
     length = int(random.integers(len(string) + 1))
+    # A rANS decoder reads its state from the first 8 bytes, then words of 4: these get past that.
+    state, words = string[:8], len(string[8:]) // 4
     ways = (
-        lambda: string,
-        lambda: _flipped(random, string) if string else b"",
+        lambda: state + random.bytes(4 * words),
+        lambda: state + b"\xff" * (4 * words),
+        lambda: string[: 8 + 4 * int(random.integers(words + 1))],
+        lambda: _flipped(random, string),
         lambda: string[:length],
         lambda: string + random.bytes(64),
         lambda: random.bytes(len(string)),
@@ -241,24 +249,26 @@ def pictures(sides: tuple[int, ...]) -> list[UInt8Array]:
     return images
 
 
-def untrained(seed: int) -> Codec:
+def untrained(architecture: str, seed: int) -> Codec:
     """A few thousand random weights whose latents do not all round to zero."""
-    shape = Shape("mbt2018-mean", 8, 12)
+    shape = Shape(architecture, 8, 12)
     torch.manual_seed(seed)
     model = build_model(shape)
     with torch.no_grad():
         model.g_a[-1].weight.mul_(300)
-        model.h_a[-1].weight.mul_(3)
+        if hasattr(model, "h_a"):
+            model.h_a[-1].weight.mul_(3)
     return freeze_codec(model, shape, 0.013, f"tiny-{seed}", {})
 
 
 def prepare(codec: str) -> tuple[Deployment, Corpus]:
     """A deployment with one adapter, and the streams to mutate."""
-    if codec == "tiny":
-        source, other = untrained(0), untrained(1)
+    if codec in UNTRAINED:
+        source, other = (untrained(UNTRAINED[codec], seed) for seed in (0, 1))
     else:
         source, other = (load_codec("mbt2018-mean", value) for value in (0.013, 0.0045))
-    adapted = METHODS["cawf"].build(source, 2, init_seed=0)
+    # cawf adds strings of its own; it does not adapt a codec with a context model.
+    adapted = METHODS["lora" if codec == "context" else "cawf"].build(source, 2, init_seed=0)
     with torch.no_grad():
         for parameter in adapted.parameters():
             parameter.add_(0.01 * torch.randn(parameter.shape))
