@@ -12,7 +12,7 @@ from interfero.codecs.codec import state_hash
 
 PARAMS = {
     "codec", "rd_lambda", "domain", "num_images", "method", "adapter_size", "learning_rate",
-    "data_seed", "init_seed", "num_steps", "image_unit",
+    "data_seed", "init_seed", "num_steps", "image_unit", "strength",
 }  # fmt: skip
 METRICS = {
     "target/bpp", "target/psnr_db", "target/rd_loss", "target/rd_gain", "target/rd_gain_percent",

@@ -15,6 +15,7 @@ import torch
 from compressai.models import (
     CompressionModel,
     FactorizedPrior,
+    FactorizedPriorReLU,
     MeanScaleHyperprior,
     ScaleHyperprior,
 )
@@ -24,7 +25,7 @@ from interfero.adaptation.method import Strings
 from interfero.adaptation.one_way import Activations, walk
 from interfero.codecs.noise import NoiseKey, explicit_noise
 
-KNOWN = (FactorizedPrior, ScaleHyperprior, MeanScaleHyperprior)
+KNOWN = (FactorizedPrior, FactorizedPriorReLU, ScaleHyperprior, MeanScaleHyperprior)
 """Classes whose pass is spelled out here; subclasses differ in it."""
 
 

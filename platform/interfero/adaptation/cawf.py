@@ -49,8 +49,8 @@ class CawfCodec(AdaptedCodec):
         if type(model) not in KNOWN:
             raise CodecError(
                 f"cawf does not adapt {source.shape.architecture!r}: it knows codecs that are chains of "
-                "convolutions, GDN and ReLU without a context model (bmshj2018-factorized, "
-                "bmshj2018-hyperprior, mbt2018-mean); cawf_two_way or lora adapt more of them"
+                "convolutions, GDN and ReLU without a context model (bmshj2018-*, mbt2018-mean); "
+                "cawf_two_way or lora adapt more of them"
             )
         k = num_custom
         self.g_a = OneWayChain(model.g_a, num_custom=k, custom_in=0, custom_out=k, zero_head=True)

@@ -32,6 +32,8 @@ class Setting:
     num_steps: int
     method: str
     adapter_size: int
+    strength: float = 0.0
+    """Weight of the method's own term; 0 where it has none."""
     # Older records lack it: it labels a setting and never tells two apart.
     image_unit: str = field(default="images", compare=False)
     """`images`, or `crops` where several are cut from one picture."""
@@ -46,17 +48,17 @@ class Setting:
         """The same without the method: what methods are compared within."""
         return self.with_method("", 0)
 
-    def with_method(self, method: str, adapter_size: int) -> Setting:
+    def with_method(self, method: str, adapter_size: int, strength: float = 0.0) -> Setting:
         """The same with another method."""
-        return replace(self, method=method, adapter_size=adapter_size)
+        return replace(self, method=method, adapter_size=adapter_size, strength=strength)
 
     @property
-    def order(self) -> tuple[str, float, int, str, int, tuple[int, str], int]:
+    def order(self) -> tuple[str, float, int, str, int, tuple[int, str], int, float]:
         """Sorts by domain, lambda, images; the naive method first, the control last."""
         rank = {NAIVE: 0, CONTROL: 2}.get(self.method, 1)
         method = (rank, self.method)
         case = (self.domain, self.rd_lambda, self.num_images, self.codec, self.num_steps)
-        return (*case, method, self.adapter_size)
+        return (*case, method, self.adapter_size, self.strength)
 
 
 @dataclass(frozen=True)
@@ -140,8 +142,7 @@ def choose_learning_rates(records: Iterable[CellRecord]) -> list[Choice]:
 
     A seed is a repetition of everything, the choice included: whoever has its images sees no other
     seed's. One rate for all seeds would also compare nothing where a sampler gave each seed rates
-    of its own. Whatever else was tried inside a setting, such as a method's strength, is chosen with
-    the rate. A tie goes to the smaller. Nothing but validation is read. Settings without a result
+    of its own. A tie goes to the smaller. Nothing but validation is read. Settings without a result
     are in `missing_settings`.
     """
     choices = []
@@ -167,7 +168,7 @@ def missing_settings(records: Iterable[CellRecord]) -> list[Missing]:
     groups = _by_setting(records)
     planned = defaultdict(set)
     for setting in groups:
-        planned[_plan(setting)].add((setting.method, setting.adapter_size))
+        planned[_plan(setting)].add((setting.method, setting.adapter_size, setting.strength))
     expected = {
         case.with_method(*pair)
         for case in {setting.case for setting in groups}
@@ -189,6 +190,8 @@ def setting_of(record: CellRecord) -> Setting:
         num_steps=int(p["num_steps"]),
         method=str(p["method"]),
         adapter_size=int(p["adapter_size"]),
+        # Older records lack it.
+        strength=float(p.get("strength", 0)),
         image_unit=str(p.get("image_unit", "images")),
     )
 
@@ -214,7 +217,7 @@ def _picks(members: Iterable[CellRecord]) -> tuple[Pick, ...]:
     for _, cells in sorted(seeds.items()):
         usable = [c for c in cells if _usable(c)]
         if usable:
-            best = max(usable, key=lambda c: (_merit(c), -_rate(c), -_strength(c)))
+            best = max(usable, key=lambda c: (_merit(c), -_rate(c)))
             picks.append(Pick(best, _edge(_rate(best), sorted({_rate(c) for c in cells}))))
     return tuple(picks)
 
@@ -248,11 +251,6 @@ def _seeds(record: CellRecord) -> tuple[int, int]:
 
 def _rate(record: CellRecord) -> float:
     return float(record.params["learning_rate"])
-
-
-def _strength(record: CellRecord) -> float:
-    # Older records lack it.
-    return float(record.params.get("strength", 0))
 
 
 def _merit(record: CellRecord) -> float:

@@ -85,8 +85,8 @@ def comparison_text(finished: Sequence[CellRecord]) -> str:
         f"{len(finished)} cells: {len(domains)} target domains ({', '.join(domains)}), "
         f"{len(seeds)} seeds, learning rates {', '.join(f'{v:g}' for v in rates)}, "
         f"{', '.join(map(str, steps))} steps. Means over domains and seeds; ± is the standard deviation over "
-        "seeds, averaged over domains. Learning rate and strength are chosen on validation for each "
-        "domain, size and seed; numbers are from test images."
+        "seeds, averaged over domains. The learning rate is chosen on validation for each "
+        "domain, size, strength and seed; numbers are from test images."
     )
     matched = (
         f"Forgetting at matched gain: among all of a method's cells of a domain and seed that reach "
@@ -103,16 +103,17 @@ def comparison_text(finished: Sequence[CellRecord]) -> str:
 
 def _chosen_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[str]]]:
     """One row a method and size."""
-    groups: dict[tuple[str, int], list[CellRecord]] = defaultdict(list)
+    groups: dict[tuple[str, int, float], list[CellRecord]] = defaultdict(list)
     for choice in choose_learning_rates(finished):
-        key = choice.setting.method, choice.setting.adapter_size
+        key = choice.setting.method, choice.setting.adapter_size, choice.setting.strength
         groups[key] += [pick.cell for pick in choice.picks]
     rows = []
-    for method, size in sorted(groups, key=lambda key: (_rank(key[0]), key)):
-        cells = groups[method, size]
+    for method, size, strength in sorted(groups, key=lambda key: (_rank(key[0]), key)):
+        cells = groups[method, size, strength]
         shown = [_mean(cells, c) for c in COLUMNS]
-        rows.append([f"`{method}`", str(size) if size else "", *shown])
-    return ["method", "size", *(c.title for c in COLUMNS)], rows
+        own = [f"{value:g}" if value else "" for value in (size, strength)]
+        rows.append([f"`{method}`", *own, *shown])
+    return ["method", "size", "strength", *(c.title for c in COLUMNS)], rows
 
 
 def _mean(cells: Sequence[CellRecord], column: Column) -> str:

@@ -61,7 +61,7 @@ METRICS: tuple[str, ...] = (
 )
 """MLflow's names in the order of the columns; further metrics follow by name."""
 
-CURVE_METRICS: tuple[str, ...] = ("train/bpp", "train/mse_255", "train/rd_loss")
+CURVE_METRICS: tuple[str, ...] = ("train/bpp", "train/mse_255", "train/rd_loss", "train/loss")
 
 _OUTCOME: dict[str, pa.DataType] = {
     "adapter_file": pa.string(),

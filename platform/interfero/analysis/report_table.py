@@ -57,6 +57,7 @@ SETTING_COLUMNS: tuple[tuple[str, Callable[[Setting], str]], ...] = (
     ("images", lambda s: str(s.num_images) if s.image_unit == "images" else s.num_images_text),
     ("steps", lambda s: str(s.num_steps)),
     ("codec", lambda s: s.codec),
+    ("strength", lambda s: f"{s.strength:g}" if s.strength else NO_VALUE),
 )
 
 

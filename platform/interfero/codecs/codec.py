@@ -15,6 +15,7 @@ from compressai.models import (
     Cheng2020Attention,
     CompressionModel,
     FactorizedPrior,
+    FactorizedPriorReLU,
     JointAutoregressiveHierarchicalPriors,
     MeanScaleHyperprior,
     ScaleHyperprior,
@@ -39,6 +40,7 @@ def _one_width(architecture: Architecture) -> Architecture:
 
 ARCHITECTURES: dict[str, Architecture] = {
     "bmshj2018-factorized": FactorizedPrior,
+    "bmshj2018-factorized-relu": FactorizedPriorReLU,
     "bmshj2018-hyperprior": ScaleHyperprior,
     "mbt2018-mean": MeanScaleHyperprior,
     "mbt2018": JointAutoregressiveHierarchicalPriors,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -56,9 +57,13 @@ class SourceCoder:
 
     codec: Codec
 
-    @property
+    @cached_property
     def codec_id(self) -> bytes:
-        """The first bytes of the hash of weights and tables."""
+        """The first bytes of the hash of weights and tables, as they were when it was first asked for.
+
+        Hashing takes as long as a sixth of coding an image: a codec that is still changing needs a
+        new coder after each change.
+        """
         return codec_id(self.codec)
 
     @property

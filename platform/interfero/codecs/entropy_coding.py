@@ -26,12 +26,14 @@ from interfero.codecs.entropy_models import (
     decompress_bottleneck,
     decompress_pixels,
 )
+from interfero.codecs.memory import keep_freed_memory
 from interfero.codecs.recording import RecordingCoder
 
 
 @contextmanager
 def coding_setting() -> Iterator[None]:
     """The one setting in which symbols are decided: one thread, float32, no autocast, no gradient."""
+    keep_freed_memory()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from interfero.analysis.comparison import write_comparison
 from interfero.analysis.figures import write_figures
 from interfero.analysis.note import sweep_note
 from interfero.analysis.records import write_tables
@@ -74,7 +75,11 @@ def resume_command(command: str) -> str:
 def _log_report(question: str, options: AdaptationOptions, run: SweepRun, command: str) -> None:
     records = list(run.records.values())
     folder = run.store.folder / "report"
-    files = [*write_tables(records, folder), *write_figures(records, folder)]
+    files = [
+        *write_tables(records, folder),
+        *write_figures(records, folder),
+        *write_comparison(records, folder),
+    ]
     seeds = {"data": options.data_seeds, "init": options.init_seeds}
     note = sweep_note(records, command, question=question, seeds=seeds, versions=provenance_tags())
     run.tracker.note(note)

@@ -81,10 +81,8 @@ class BlockSearch:
         # Seeded by the trial's number: a resumed search would repeat its first draws otherwise.
         index = len(self.study.get_trials(deepcopy=False))
         self.study.sampler = _sampler(self.plan.options, self.block, index)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            trial = self.study.ask()
-            cell = self.plan.cell(self.block, choose(trial, self.plan.options))
+        trial = self.study.ask()
+        cell = self.plan.cell(self.block, choose(trial, self.plan.options))
         trial.set_user_attr(KEY, cell.key)
         self._running.setdefault(cell.key, []).append(trial)
         return cell
@@ -152,12 +150,15 @@ def _sampler(options: AdaptationOptions, block: Block, index: int) -> BaseSample
     if options.sampler == "random":
         return RandomSampler(seed=seed)
     if options.sampler == "tpe":
-        return TPESampler(
-            seed=seed,
-            multivariate=True,
-            group=True,
-            constant_liar=True,
-            n_startup_trials=6,
-            n_ei_candidates=24,
-        )
+        with warnings.catch_warnings():
+            # Multivariate groups: methods have parameters of their own.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return TPESampler(
+                seed=seed,
+                multivariate=True,
+                group=True,
+                constant_liar=True,
+                n_startup_trials=6,
+                n_ei_candidates=24,
+            )
     return NSGAIISampler(seed=seed, population_size=max(4, options.num_samples // 4))

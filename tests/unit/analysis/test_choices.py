@@ -210,3 +210,15 @@ def test_records_without_a_unit_load_and_join_those_with_one(record):
     assert only(choose_learning_rates([older])).setting.num_images_text == "20 images"
     assert only(choose_learning_rates([newer])).setting.num_images_text == "20 crops"
     assert len(only(choose_learning_rates([older, newer])).grid) == 2
+
+
+def test_strengths_are_settings_and_no_choice_favours_the_weakest(record):
+    """By target gain alone the weakest penalty would always win."""
+    records = [
+        record("ewc", 0, rate, metrics={"val/rd_gain_percent": gain}, strength=strength)
+        for strength, rate, gain in ((0.1, 1e-3, 9.0), (10.0, 1e-4, 1.0), (10.0, 1e-3, 2.0))
+    ]
+    choices = choose_learning_rates(records)
+    assert [(c.setting.strength, c.learning_rates) for c in choices] == [
+        (0.1, (1e-3,)), (10.0, (1e-3,)),
+    ]  # fmt: skip

@@ -54,12 +54,12 @@ def rows(text, table):
 
 def test_the_chosen_cell_is_validations_and_the_shown_number_the_tests(records):
     shown = rows(comparison_text(records), 0)
-    assert [r[:2] for r in shown] == [
-        ["`finetune`", ""], ["`cawf`", "2"], ["`cawf`", "8"], ["`lora`", "1"],
-        ["`continue_source`", ""],
+    assert [r[:3] for r in shown] == [
+        ["`finetune`", "", ""], ["`cawf`", "2", ""], ["`cawf`", "8", ""], ["`lora`", "1", ""],
+        ["`continue_source`", "", ""],
     ]  # fmt: skip
-    assert shown[0][2:] == ["100.00", "2", "+9.00", "+40.00", "+42.00", "0", "+0.00", "0.250"]
-    assert shown[1][4:7] == ["+4.50", "+0.00", "+11.00"]
+    assert shown[0][3:] == ["100.00", "2", "+9.00", "+40.00", "+42.00", "0", "+0.00", "0.250"]
+    assert shown[1][5:8] == ["+4.50", "+0.00", "+11.00"]
 
 
 def test_matched_gain_takes_the_cell_that_forgets_least_of_those_that_gain_enough(records):
@@ -89,7 +89,7 @@ def test_seeds_and_domains_are_averaged_and_the_spread_is_over_seeds(cell):
     ]
     (row,) = rows(comparison_text(records), 0)
     # Tests are one below: 1, 3, 10, 14. Standard deviations 1.414 and 2.828.
-    assert row[4] == "+7.00 ± 2.12"
+    assert row[5] == "+7.00 ± 2.12"
 
 
 def test_one_method_alone_is_no_comparison(records, tmp_path):
