@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from pydantic import Field
-from pytorch_msssim import ms_ssim
 from torch import Tensor
 
 from interfero.codecs.classical.codec import ClassicalPoint
@@ -44,6 +43,7 @@ from interfero.domains.domain import Domain, spread
 from interfero.domains.images import Sample, UInt8Array
 from interfero.errors import ConfigError
 from interfero.metrics import lpips
+from interfero.metrics.ms_ssim import ms_ssim
 from interfero.metrics.rate_distortion import PEAK, psnr_db
 
 MS_SSIM_MIN_SIDE = 161
@@ -303,11 +303,11 @@ def estimate_tiles(coder: Coder, pixels_HWC: UInt8Array, max_tile: int) -> float
 
 
 def ms_ssim_of(a_HWC: UInt8Array, b_HWC: UInt8Array) -> float | None:
-    """MS-SSIM of two 8-bit images (Wang et al., 2003; pytorch-msssim); None if they are too small."""
+    """MS-SSIM of two 8-bit images (Wang et al., 2003); None if they are too small."""
     if min(a_HWC.shape[:2]) < MS_SSIM_MIN_SIDE:
         return None
     with torch.inference_mode():
-        return float(ms_ssim(_batch(a_HWC), _batch(b_HWC), data_range=PEAK))
+        return float(ms_ssim(_batch(a_HWC), _batch(b_HWC), PEAK))
 
 
 def _batch(pixels_HWC: UInt8Array) -> Tensor:

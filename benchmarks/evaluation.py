@@ -1,0 +1,313 @@
+"""Evaluating a codec with real bitstreams, against CompressAI's own `eval_model`, on the same images.
+
+`python benchmarks/evaluation.py PATH`: PATH is a folder of images (its `test/` if it has one). Without
+PATH it is `natural` below INTERFERO_DATA, or else the bundled photographs. Both sides code, decode and
+measure rate, PSNR and MS-SSIM of every image, one thread each, in two processes that take turns image
+by image; the ratio is the median over repeats.
+
+How much there is to win depends on the codec: where the transforms take most of the time, little. So
+each architecture is coded too, untrained, with both entropy coders in one process.
+
+Images are cut to multiples of the codec's stride: CompressAI pads with black on all sides and interfero
+repeats edges on two, so other sizes would compare paddings. CompressAI's rate has no container header,
+so the rate compared is that of the strings; the header's share is printed.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import statistics
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+from pydantic import Field
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from benchmarks._report import Target, finish, run
+from benchmarks.source_codec import load_images
+from interfero.codecs.bitstream import parse_stream
+from interfero.codecs.catalogue import available_lambdas, load_codec
+from interfero.codecs.codec import ARCHITECTURES, Shape, build_model
+from interfero.codecs.coding import Coder, SourceCoder, decode, encode, pixel_mse
+from interfero.codecs.entropy_coding import coding_setting, pad_to_stride, recorded_symbols
+from interfero.codecs.evaluation import MS_SSIM_MIN_SIDE, ms_ssim_of
+from interfero.config import Config
+from interfero.domains.batches import image_tensor
+from interfero.domains.domain import spread
+from interfero.domains.images import UInt8Array
+from interfero.errors import BitstreamError, DomainError
+from interfero.metrics.rate_distortion import psnr_db
+
+TARGET = Target(">=", 2.0)
+MAX_PSNR_DIFFERENCE_DB = 1e-4
+MAX_RATE_DIFFERENCE_PERCENT = 0.1
+NUM_CHANNELS = 64
+
+
+class EvaluationBenchmark(Config):
+    """What to evaluate, and how often."""
+
+    path: Annotated[Path | None, tyro.conf.Positional] = None
+    """Folder of images, or Parquet file."""
+    source: str = "mbt2018-mean"
+    """Source codec: a bundled name, a codec file, or a folder of them."""
+    rd_lambda: float | None = None
+    """Lambda of the source codec; by default its second smallest."""
+    max_images: int = Field(default=12, gt=0)
+    """Images at most; each source image once before any twice."""
+    repeats: int = Field(default=5, gt=0)
+    """Times that all images are evaluated; the first pass, uncounted, warms up."""
+    json_path: Annotated[Path | None, tyro.conf.arg(name="json")] = None
+    """File for every figure, with the machine's description."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One image, evaluated by one side."""
+
+    bpp: float
+    """Of the strings alone."""
+    psnr_db: float
+    ms_ssim: float
+    strings: tuple[bytes, ...]
+    seconds: float
+    """All of the evaluation."""
+    coding_seconds: float
+    """Of it, the bitstream there and back."""
+
+
+def evaluate_ours(coder: Coder, pixels_HWC: UInt8Array) -> Measured:
+    """As `interfero.codecs.evaluation` measures an image."""
+    start = time.perf_counter()
+    coded = encode(coder, pixels_HWC)
+    decoded = decode(coder, coded.data).pixels_HWC
+    coding_seconds = time.perf_counter() - start
+    psnr = psnr_db(pixel_mse(decoded, pixels_HWC))
+    similarity = ms_ssim_of(decoded, pixels_HWC)
+    assert similarity is not None
+    seconds = time.perf_counter() - start
+    strings = parse_stream(coded.data).strings
+    bpp = 8 * sum(map(len, strings)) / pixels_HWC[..., 0].size
+    return Measured(bpp, psnr, similarity, strings, seconds, coding_seconds)
+
+
+def serve_peer(pipe: Connection, source: str, rd_lambda: float) -> None:
+    """CompressAI's side, in a process of its own: nothing that interfero sets up helps or harms it."""
+    # Importing it sets one thread, as it always runs.
+    import torch
+    from compressai.utils.eval_model.__main__ import inference
+
+    model: Any = load_codec(source, rd_lambda).model
+    pipe.send(torch.get_num_threads())
+    while (pixels_HWC := pipe.recv()) is not None:
+        image = torch.from_numpy(pixels_HWC).permute(2, 0, 1).contiguous().float().div(255)
+        start = time.perf_counter()
+        result = inference(model, image)
+        seconds = time.perf_counter() - start
+        with torch.inference_mode():
+            strings = model.compress(image[None])["strings"]
+        pipe.send(
+            Measured(
+                result["bpp"],
+                result["psnr-rgb"],
+                result["ms-ssim-rgb"],
+                tuple(batch[0] for batch in strings),
+                seconds,
+                result["encoding_time"] + result["decoding_time"],
+            )
+        )
+
+
+def whole_strides(images: Sequence[UInt8Array], stride: int) -> list[UInt8Array]:
+    """Images cut to multiples of `stride`; those too small for MS-SSIM are left out."""
+    cut = []
+    for pixels_HWC in images:
+        height, width = (side // stride * stride for side in pixels_HWC.shape[:2])
+        if min(height, width) >= MS_SSIM_MIN_SIDE:
+            cut.append(np.ascontiguousarray(pixels_HWC[:height, :width]))
+    if not cut:
+        raise DomainError(
+            f"none of {len(images)} images has {MS_SSIM_MIN_SIDE} pixels a side when cut to "
+            f"multiples of {stride}: name a folder of larger ones"
+        )
+    return cut
+
+
+Round = list[tuple[Measured, Measured]]
+"""Ours and theirs, by image."""
+
+
+def compare(
+    images: Sequence[UInt8Array], coder: Coder, peer: Connection, repeats: int, console: Console
+) -> list[Round]:
+    """Evaluate every image on both sides, one after the other, in changing order."""
+
+    def theirs(pixels_HWC: UInt8Array) -> Measured:
+        peer.send(pixels_HWC)
+        measured: Measured = peer.recv()
+        return measured
+
+    rounds = []
+    for number in track(range(repeats + 1), "evaluating", console=console, transient=True):
+        pairs: Round = []
+        for index, pixels_HWC in enumerate(images):
+            if (number + index) % 2:
+                first = theirs(pixels_HWC)
+                pairs.append((evaluate_ours(coder, pixels_HWC), first))
+            else:
+                pairs.append((evaluate_ours(coder, pixels_HWC), theirs(pixels_HWC)))
+        rounds.append(pairs)
+    return rounds[1:]
+
+
+def differences(pairs: Round) -> dict[str, float]:
+    """The largest over images."""
+    return {
+        "rate_percent": max(100 * abs(a.bpp / b.bpp - 1) for a, b in pairs),
+        "psnr_db": max(abs(a.psnr_db - b.psnr_db) for a, b in pairs),
+        "ms_ssim": max(abs(a.ms_ssim - b.ms_ssim) for a, b in pairs),
+        "images_of_other_strings": sum(a.strings != b.strings for a, b in pairs),
+    }
+
+
+def speeds(rounds: Sequence[Round]) -> dict[str, object]:
+    """Images a second on both sides and their ratio: medians over rounds."""
+    figures: dict[str, object] = {}
+    for what in ("seconds", "coding_seconds"):
+        totals = [[sum(getattr(p[side], what) for p in r) for side in (0, 1)] for r in rounds]
+        ratios = [theirs / ours for ours, theirs in totals]
+        count = len(rounds[0])
+        figures[what] = {
+            "ours_images_per_second": count / statistics.median(t[0] for t in totals),
+            "compressai_images_per_second": count / statistics.median(t[1] for t in totals),
+            "ratio": statistics.median(ratios),
+            "ratios": ratios,
+        }
+    return figures
+
+
+def architecture_speeds(pixels_HWC: UInt8Array, repeats: int) -> dict[str, dict[str, float]]:
+    """Seconds to code one image there and back by each architecture, CompressAI's way and ours.
+
+    The codecs are untrained, with `NUM_CHANNELS` throughout: what is coded is short, the time is not.
+    """
+    figures = {}
+    for architecture in ARCHITECTURES:
+        model: Any = build_model(Shape(architecture, NUM_CHANNELS, NUM_CHANNELS)).eval()
+        model.update(force=True)
+        image = pad_to_stride(image_tensor(pixels_HWC), int(model.downsampling_factor))
+        seconds: dict[str, list[float]] = {"ours": [], "compressai": []}
+        strings = {}
+        for _ in range(repeats + 1):
+            with coding_setting():
+                for side in seconds:
+                    with recorded_symbols([model] if side == "ours" else []):
+                        start = time.perf_counter()
+                        output = model.compress(image)
+                        model.decompress(output["strings"], output["shape"])
+                    seconds[side].append(time.perf_counter() - start)
+                    strings[side] = output["strings"]
+        if strings["ours"] != strings["compressai"]:
+            raise BitstreamError(f"{architecture}: strings differ from CompressAI's")
+        medians = {side: statistics.median(values[1:]) for side, values in seconds.items()}
+        figures[architecture] = medians | {"ratio": medians["compressai"] / medians["ours"]}
+    return figures
+
+
+def architecture_table(speeds_by_name: dict[str, dict[str, float]]) -> Table:
+    """A row an architecture."""
+    table = Table(caption=f"compress and decompress, N = M = {NUM_CHANNELS}, untrained")
+    for heading in ("architecture", "CompressAI s", "interfero s", "ratio"):
+        table.add_column(heading, justify="left" if heading == "architecture" else "right")
+    for name, row in speeds_by_name.items():
+        table.add_row(name, f"{row['compressai']:.3f}", f"{row['ours']:.3f}", f"{row['ratio']:.2f}")
+    return table
+
+
+def main() -> None:
+    """Command line."""
+    command = tyro.cli(EvaluationBenchmark, description=__doc__)
+    console = Console()
+    lambdas = available_lambdas(command.source)
+    rd_lambda = command.rd_lambda or lambdas[min(1, len(lambdas) - 1)]
+    codec = load_codec(command.source, rd_lambda)
+    name, found, _ = load_images(command.path)
+    images = whole_strides([s.pixels_HWC for s in spread(found, command.max_images)], codec.stride)
+    console.print(
+        f"{len(images)} images of {name}, cut to multiples of {codec.stride} pixels; "
+        f"{command.source}, lambda {rd_lambda:g}"
+    )
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(
+        target=serve_peer, args=(there, command.source, rd_lambda), daemon=True
+    )
+    process.start()
+    with closing(here):
+        threads = here.recv()
+        rounds = compare(images, SourceCoder(codec), here, command.repeats, console)
+        here.send(None)
+    process.join()
+    by_architecture = architecture_speeds(images[0][:256, :256], command.repeats)
+    console.print(architecture_table(by_architecture))
+    header = 8 * statistics.mean(
+        _header_bytes(SourceCoder(codec), i) / i[..., 0].size for i in images
+    )
+    extra = {"header_bpp": header, "compressai_threads": threads, "architectures": by_architecture}
+    report(rounds, extra, command.json_path, console)
+
+
+def _header_bytes(coder: Coder, pixels_HWC: UInt8Array) -> int:
+    data = encode(coder, pixels_HWC).data
+    return len(data) - sum(map(len, parse_stream(data).strings))
+
+
+def report(
+    rounds: Sequence[Round], extra: dict[str, Any], json_path: Path | None, console: Console
+) -> None:
+    """Differences, speeds, and the last line."""
+    different, speed = differences(rounds[-1]), speeds(rounds)
+    console.print(
+        f"largest difference of an image: rate of the strings {different['rate_percent']:.2g} %, "
+        f"PSNR {different['psnr_db']:.2g} dB, MS-SSIM {different['ms_ssim']:.2g}; other strings in "
+        f"{different['images_of_other_strings']:.0f} of {len(rounds[-1])} images"
+    )
+    console.print(
+        f"the container adds {extra['header_bpp']:.4f} bpp, which CompressAI does not count"
+    )
+    for what, label in (("coding_seconds", "coding alone"), ("seconds", "coding and measuring")):
+        row: Any = speed[what]
+        console.print(
+            f"{label}: {row['ours_images_per_second']:.2f} images a second, CompressAI "
+            f"{row['compressai_images_per_second']:.2f}; {row['ratio']:.2f} times as many "
+            f"({min(row['ratios']):.2f} to {max(row['ratios']):.2f})"
+        )
+    same = (
+        different["rate_percent"] <= MAX_RATE_DIFFERENCE_PERCENT
+        and different["psnr_db"] <= MAX_PSNR_DIFFERENCE_DB
+    )
+    whole: Any = speed["seconds"]
+    figures = {
+        "differences": different,
+        "speeds": speed,
+        "images": [
+            [{k: v for k, v in asdict(m).items() if k != "strings"} for m in pair]
+            for pair in rounds[-1]
+        ],
+    } | extra
+    reason = "" if same else "the numbers differ"
+    ok = same and TARGET.met(whole["ratio"])
+    finish("evaluation_speed", whole["ratio"], "x", TARGET, ok, figures, json_path, reason=reason)
+
+
+if __name__ == "__main__":
+    run(main)
