@@ -21,6 +21,10 @@ Decode = Callable[[Int32Array], Int32Array]
 OpenDecoder = Callable[[bytes, int, Tables], AbstractContextManager[Decode]]
 """A string, how many symbols will be asked for, and tables, to what decodes it."""
 
+MIN_SYMBOLS = 4
+"""The native encoder's buffer has a 32-bit word a symbol, and it writes two words behind half a word a
+symbol: with fewer symbols it writes in front of its buffer. Seen: one latent of a 64x64 picture ended the
+process with "double free or corruption"."""
 STATE_BYTES = 8
 MIN_STATE = 1 << 31
 """Between symbols the coder's state is in [2^31, 2^63), from the first word to the last."""
@@ -40,11 +44,24 @@ def encode(symbols: Int32Array, indexes: Int32Array, tables: Tables) -> bytes:
                 f"a latent of {largest} cannot be coded (below {MAX_SYMBOL} it can): the codec has "
                 "diverged, lower the learning rate"
             )
+    missing = MIN_SYMBOLS - symbols.size
+    if missing > 0:
+        symbols, indexes = _filled_up(symbols, indexes, tables, missing)
     chosen = tables.select(indexes)
     string: bytes = RansEncoder().encode_with_indexes(
         symbols.tolist(), chosen.indexes.tolist(), chosen.rows, chosen.sizes, chosen.offsets
     )
     return string
+
+
+def _filled_up(
+    symbols: Int32Array, indexes: Int32Array, tables: Tables, missing: int
+) -> tuple[Int32Array, Int32Array]:
+    """As many symbols as the native coder has to be given; nobody decodes the last `missing` ones."""
+    number = int(indexes[-1]) if indexes.size else 0
+    likeliest = int(np.argmax(np.diff(tables.row(number))[:-1])) + int(tables.offsets[number])
+    more = np.full(missing, likeliest, np.int32), np.full(missing, number, np.int32)
+    return np.concatenate([symbols, more[0]]), np.concatenate([indexes, more[1]])
 
 
 @contextmanager

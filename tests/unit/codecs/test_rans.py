@@ -1,5 +1,9 @@
 """The native coder's fence: what it is given can neither run past the end nor for ever."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -128,3 +132,34 @@ def test_an_escape_can_read_ten_times_the_string():
     string = b"\xff" * 7 + b"\x7f" + b"\xff" * 400
     taken, _ = read_in_python(string, [1], TABLES)
     assert 10 * len(string) < taken <= len(string) + rans.padding(len(string), 1)
+
+
+FEW = """
+import os
+import subprocess
+import sys
+
+import numpy as np
+from interfero.codecs import rans
+from interfero.codecs.entropy_tables import tables_from_lists
+tables = tables_from_lists([[0, 1, 2, 65535, 65536]], [5], [-1])
+for count in range(5):
+    for symbol in (-1, 0, 1, 900):
+        for _ in range(200):
+            symbols = np.full(count, symbol, np.int32)
+            string = rans.encode(symbols, np.zeros(count, np.int32), tables)
+            with rans.open_decoder(string, count, tables) as decode:
+                assert decode(np.zeros(count, np.int32)).tolist() == symbols.tolist()
+        print(count, symbol, len(string))
+"""
+
+
+def test_few_symbols_do_not_write_past_the_native_buffer():
+    """In a process of its own, whose allocator aborts on a heap that was written to."""
+    environment = os.environ | {"MALLOC_CHECK_": "3", "MALLOC_PERTURB_": "165"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FEW], capture_output=True, text=True,
+        env=environment, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len(done.stdout.splitlines()) == 20
