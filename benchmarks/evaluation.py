@@ -136,7 +136,7 @@ def whole_strides(images: Sequence[UInt8Array], stride: int) -> list[UInt8Array]
             cut.append(np.ascontiguousarray(pixels_HWC[:height, :width]))
     if not cut:
         raise DomainError(
-            f"none of {len(images)} images has {MS_SSIM_MIN_SIDE} pixels a side when cut to "
+            f"no image has {MS_SSIM_MIN_SIDE} pixels a side when cut to "
             f"multiples of {stride}: name a folder of larger ones"
         )
     return cut
@@ -241,7 +241,13 @@ def main() -> None:
     rd_lambda = command.rd_lambda or lambdas[min(1, len(lambdas) - 1)]
     codec = load_codec(command.source, rd_lambda)
     name, found, _ = load_images(command.path)
-    images = whole_strides([s.pixels_HWC for s in spread(found, command.max_images)], codec.stride)
+    usable = [
+        s
+        for s in found
+        if min(s.pixels_HWC.shape[:2]) // codec.stride * codec.stride >= MS_SSIM_MIN_SIDE
+    ]
+    chosen = spread(usable, command.max_images)
+    images = whole_strides([s.pixels_HWC for s in chosen], codec.stride)
     console.print(
         f"{len(images)} images of {name}, cut to multiples of {codec.stride} pixels; "
         f"{command.source}, lambda {rd_lambda:g}"
