@@ -11,8 +11,9 @@ SWEEP = Sweep(
     options=AdaptationOptions(
         domains=("histology", "textures", "text"),
         methods=tuple(METHODS),
-        adapter_sizes=(1, 4),
-        learning_rates=(3e-4, 1e-3, 3e-3),
+        # Every method with a size has this one: channels, rank, kernel side.
+        adapter_sizes=(3,),
+        learning_rates=(2e-4, 1e-3, 5e-3),
         lambdas=(0.013,),
         data_seeds=(0, 1, 2),
         num_steps=60,
