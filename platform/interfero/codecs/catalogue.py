@@ -12,7 +12,7 @@ from compressai.zoo import image as zoo
 from compressai.zoo.pretrained import load_pretrained
 
 from interfero.codecs.checkpoint import read_codec, save_codec
-from interfero.codecs.codec import ARCHITECTURES, Codec, Shape, build_model
+from interfero.codecs.codec import ARCHITECTURES, Codec, Shape, build_model, mask_context
 from interfero.errors import CodecError, nearest
 from interfero.storage import load_tensors
 
@@ -34,8 +34,7 @@ def available_lambdas(source: str) -> tuple[float, ...]:
         CodecError: unknown source.
     """
     if source.startswith(ZOO_PREFIX):
-        _zoo_architecture(source)
-        return ZOO_LAMBDAS
+        return ZOO_LAMBDAS[: len(zoo.model_urls[_zoo_architecture(source)]["mse"])]
     return tuple(sorted(_files(source)))
 
 
@@ -90,8 +89,9 @@ def _lambda_of(path: Path) -> float:
 
 def _zoo_architecture(source: str) -> str:
     name = source.removeprefix(ZOO_PREFIX)
-    if name not in ARCHITECTURES:
-        raise CodecError(f"unknown zoo codec {source!r}: {nearest(name, ARCHITECTURES)}")
+    known = [n for n in ARCHITECTURES if n in zoo.model_urls]
+    if name not in known:
+        raise CodecError(f"unknown zoo codec {source!r}: {nearest(name, known)}")
     return name
 
 
@@ -113,11 +113,14 @@ def _load_zoo(source: str, quality: int) -> Codec:
             f"{source} could not be downloaded from {url} ({error}): check the network, or use a "
             f"bundled codec ({', '.join(bundled_names())}) or a file"
         ) from error
-    shape = Shape(name, *zoo.cfgs[name][quality])
+    widths = zoo.cfgs[name][quality]
+    shape = Shape(name, widths[0], widths[-1])
     model = build_model(shape)
     model.load_state_dict(load_pretrained(state))
+    mask_context(model)
     model.update(force=True)
+    model.eval().requires_grad_(False)
     # Zoo weights stay in single precision: rounding them would make another codec.
-    codec = Codec(shape, ZOO_LAMBDAS[quality - 1], source, model.eval(), {"origin": url})
+    codec = Codec(shape, ZOO_LAMBDAS[quality - 1], source, model, {"origin": url})
     save_codec(codec, path, half_precision=False)
     return codec
