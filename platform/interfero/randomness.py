@@ -25,6 +25,7 @@ class Role(StrEnum):
     CUSTOM_NOISE = "custom-noise"
     REPLAY_NOISE = "replay-noise"
     IMPORTANCE = "importance"
+    GRADIENT = "gradient"
     INIT = "init"
     RENDER = "render"
     SPLIT = "split"
