@@ -11,9 +11,8 @@ SWEEP = Sweep(
     options=AdaptationOptions(
         domains=("histology", "textures", "text"),
         methods=tuple(METHODS),
-        # Every method with a size has this one: channels, rank, kernel side.
-        adapter_sizes=(3,),
-        learning_rates=(2e-4, 1e-3, 5e-3),
+        adapter_sizes=(1, 4),
+        learning_rates=(5e-4, 3e-3),
         lambdas=(0.013,),
         data_seeds=(0, 1, 2),
         num_steps=60,

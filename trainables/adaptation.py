@@ -61,6 +61,8 @@ class Member:
     window: list[Tensor] = field(default_factory=list)
     seconds: float = 0.0
     failure: str | None = None
+    taken_over: bool = False
+    """Whether another block's training was read from its file, tables included."""
 
 
 def run_pack(cells: Sequence[Cell], bench: Workbench, worker: Worker) -> Iterator[CellRecord]:
@@ -176,6 +178,9 @@ def _step_all(
             _step(member, batch)
         except CellFailure as error:
             member.failure = str(error)
+        except (InterferoError, RuntimeError) as error:
+            # Out of memory, say: what the others need is theirs.
+            member.failure = f"{type(error).__name__} at step {noise.step}: {error}"
         # Each member pays its part of the pass that all of them used.
         users = sum(m.method.name == name for m in alive)
         member.seconds += time.perf_counter() - started + cost / users
@@ -253,7 +258,8 @@ def _finish(member: Member, bench: Workbench, worker: Worker, started_at: float)
         path = worker.folder / "adapters" / f"{cell.key}.safetensors"
         _check_frozen(member, bench)
         member.adapted.to("cpu").to(memory_format=torch.contiguous_format)
-        member.adapted.refresh_tables()
+        if not member.taken_over:
+            member.adapted.refresh_tables()
         _save(member, path)
         if member.method.trains_on == "source":
             _save(member, _shared_file(member, worker))
@@ -323,6 +329,7 @@ def _trained_before(member: Member, worker: Worker) -> bool:
         record = metadata["record"]
         member.curve = [(int(step), values) for step, values in record["curve"]]
         member.seconds = float(record["train_seconds"])
+        member.taken_over = True
     except (InterferoError, KeyError):
         return False  # Damaged: it is trained and written again.
     return True

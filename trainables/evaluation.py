@@ -42,7 +42,7 @@ from interfero.codecs.evaluation_store import (
 from interfero.domains.domain import Domain, spread
 from interfero.domains.images import Sample, UInt8Array
 from interfero.engine.cells import Cell, ImageRow
-from interfero.errors import BitstreamError
+from interfero.errors import BitstreamError, DecoderLostError
 from interfero.metrics.forgetting import (
     exact_fraction,
     forgetting,
@@ -327,6 +327,9 @@ def _old_bitstreams(
 def _decode_old(adapted: AdaptedCodec, data: bytes) -> Decoded | None:
     try:
         return decode_unchecked(adapted, parse_stream(data))
+    except DecoderLostError:
+        # A slow machine is no result: the cell fails, and is tried again.
+        raise
     except BitstreamError:
         return None
 

@@ -26,6 +26,10 @@ class BitstreamError(InterferoError):
     """A coded image that is damaged, or that needs another codec or adapter."""
 
 
+class DecoderLostError(BitstreamError):
+    """A decoder that did not answer in time or was killed from outside: it says nothing of its stream."""
+
+
 class AdapterError(InterferoError):
     """An adapter file that is damaged or belongs to another source codec."""
 

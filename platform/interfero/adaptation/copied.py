@@ -90,7 +90,10 @@ class CopiedCodec(AdaptedCodec):
         own = {n: p for n, p in self.codec.named_parameters() if self._learns(n)}
         kept = {n: v for n, v in state.items() if n not in tables}
         try:
-            values = {n: given[n].detach() + _restored(n, p, kept) for n, p in own.items()}
+            # Training leaves the source codec on its device, and this one may have moved since.
+            values = {
+                n: given[n].detach().to(p.device) + _restored(n, p, kept) for n, p in own.items()
+            }
         except (KeyError, RuntimeError) as error:
             raise AdapterError(f"adapter does not fit this codec ({error})") from error
         spare = set(kept) - {f"{kind}{n}" for n in own for kind in (DELTA, LEFT, RIGHT)}
@@ -169,7 +172,7 @@ def _restored(name: str, parameter: Tensor, kept: Mapping[str, Tensor]) -> Tenso
     if f"{DELTA}{name}" in kept:
         difference = kept[f"{DELTA}{name}"].float()
     else:
-        # In double precision and one way, so that every machine adds the same difference.
+        # In double precision: what machines may disagree on is lost in the rounding to single.
         difference = kept[f"{LEFT}{name}"].double() @ kept[f"{RIGHT}{name}"].double()
         difference = difference.float()
     return difference.reshape(parameter.shape).to(parameter.device)

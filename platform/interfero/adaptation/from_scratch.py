@@ -6,6 +6,7 @@ other methods owe to their start.
 
 from __future__ import annotations
 
+import copy
 from typing import ClassVar
 
 import torch
@@ -29,6 +30,9 @@ class FromScratch(Method):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for(init_seed, 0, Role.INIT, label=self.name))
             fresh = build_model(source.shape)
-        # Gaussian tables are a fixed grid of scales; the bottleneck's are made after training.
         fresh.update(force=True)
+        if hasattr(source.model, "gaussian_conditional"):
+            # A fixed grid of scales: the source's frozen tables, not this machine's. The bottleneck's
+            # are made after training.
+            fresh.gaussian_conditional = copy.deepcopy(source.model.gaussian_conditional)
         return CopiedCodec(source, start=fresh)

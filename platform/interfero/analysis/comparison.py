@@ -88,17 +88,31 @@ def comparison_text(finished: Sequence[CellRecord]) -> str:
         "seeds, averaged over domains. The learning rate is chosen on validation for each "
         "domain, size, strength and seed; numbers are from test images."
     )
+    intro += _remarks(finished)
     matched = (
         f"Forgetting at matched gain: among all of a method's cells of a domain and seed that reach "
         f"{MATCHED_SHARE:.0%} of fine-tuning's gain on validation, the one that forgets least there. "
         "`reached` says in how many domains and seeds there was one; the means are over those."
     )
     matched_size = (
-        "Gain (%) at matched live parameters: the best cell on validation among those with at most so many "
-        "live parameters, of the source codec's; `-` where a method has none."
+        "Gain (%) within a budget of live parameters, of the source codec's: the best cell on validation, "
+        "and in parentheses the live parameters it has; `-` where a method has none in every domain and seed."
     )
     parts = [intro, _table(*_chosen_rows(finished)), matched, _table(*_matched_rows(finished))]
     return "\n\n".join([*parts, matched_size, _table(*_budget_rows(finished))]) + "\n"
+
+
+def _remarks(finished: Sequence[CellRecord]) -> str:
+    """How the control was chosen, how many choices a larger grid could change, and what was not searched."""
+    picks = [pick for c in choose_learning_rates(finished) for pick in c.picks]
+    edges = sum(pick.edge is not None for pick in picks)
+    text = f" {edges} of {len(picks)} choices lie at an edge of the grid."
+    if any(r.params["method"] == CONTROL for r in finished):
+        text += " The control's rate is the one that harms the source least."
+    strengths = {float(r.params.get("strength", 0)) for r in finished} - {0.0}
+    if len(strengths) == 1:
+        text += f" Methods with a strength ran at {strengths.pop():g} alone: it was not searched."
+    return text
 
 
 def _chosen_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[str]]]:
@@ -161,7 +175,11 @@ def _budget_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[s
                 for methods in cases.values()
                 if (within := [r for r in methods[method] if r.metrics[FRACTION] <= budget])
             ]
-            row.append(_plain(best, GAIN))
+            if len(best) < len(cases):
+                row.append("-")
+            else:
+                used = math.fsum(r.metrics[FRACTION] for r in best) / len(best)
+                row.append(f"{_plain(best, GAIN)} ({used:.2%})")
         rows.append(row)
     titles = [f"at most {b:.0%}" if b < math.inf else "any" for b in BUDGETS]
     return ["method", *titles], rows

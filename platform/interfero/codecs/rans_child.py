@@ -101,7 +101,7 @@ def load_ans(path: str) -> Any:
 
 
 def limit() -> None:
-    """No large allocation, no core file, no interrupt from the terminal, no endless request."""
+    """No more than 8 GiB of memory, no core file, no interrupt from the terminal, no endless request."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

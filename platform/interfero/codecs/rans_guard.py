@@ -23,7 +23,7 @@ from compressai import ans
 
 from interfero.codecs import rans, rans_child
 from interfero.codecs.entropy_tables import Int32Array, Tables
-from interfero.errors import BitstreamError
+from interfero.errors import BitstreamError, DecoderLostError
 
 SECONDS = 20.0
 """What one request may take. Decoding its symbols takes less than one; a machine may be busy."""
@@ -56,7 +56,8 @@ class Child:
         """Send the parts of one request, and wait for its answer.
 
         Raises:
-            BitstreamError: the child died, refused, or took too long.
+            DecoderLostError: the child took too long, or was killed: the machine may be at fault.
+            BitstreamError: the child died of the request, or refused it.
         """
         deadline = time.monotonic() + SECONDS
         try:
@@ -65,7 +66,9 @@ class Child:
             answer = self._read(size, deadline)
         except (OSError, EOFError) as error:
             self.end()
-            raise BitstreamError(
+            lost = isinstance(error, TimeoutError) or self.process.returncode == -signal.SIGKILL
+            kind = DecoderLostError if lost else BitstreamError
+            raise kind(
                 f"the bitstream brought its decoder down ({str(error) or self._fate()}): it is damaged, "
                 "or was made with other tables"
             ) from error

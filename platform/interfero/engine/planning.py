@@ -95,6 +95,11 @@ def make_plan(options: AdaptationOptions, loop_hash: str) -> Plan:
         for name in options.methods:
             # Refused here, before training, where an architecture cannot be adapted.
             method = find_method(name)
+            if method.trains_on == "both" and options.batch_size < 2:
+                raise ConfigError(
+                    f"--batch-size must be 2 or more for {name}, half of whose crops come from the "
+                    f"source domain; got {options.batch_size}"
+                )
             method.build(codec, min(sizes_of(method, options)), 0)
     if options.sampler != "grid":
         return plan

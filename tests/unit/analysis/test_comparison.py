@@ -75,9 +75,9 @@ def test_matched_gain_takes_the_cell_that_forgets_least_of_those_that_gain_enoug
 def test_matched_size_takes_the_best_within_each_budget(records):
     budgets = {r[0]: r[1:] for r in rows(comparison_text(records), 2)}
     assert budgets == {
-        "`finetune`": ["-", "-", "-", "+9.00"],
-        "`cawf`": ["+4.50", "+4.50", "+6.00", "+6.00"],
-        "`lora`": ["-", "+1.00", "+1.00", "+1.00"],
+        "`finetune`": ["-", "-", "-", "+9.00 (100.00%)"],
+        "`cawf`": ["+4.50 (1.00%)", "+4.50 (1.00%)", "+6.00 (8.00%)", "+6.00 (8.00%)"],
+        "`lora`": ["-", "+1.00 (3.00%)", "+1.00 (3.00%)", "+1.00 (3.00%)"],
     }
 
 
@@ -96,3 +96,13 @@ def test_one_method_alone_is_no_comparison(records, tmp_path):
     assert write_comparison(records[:2], tmp_path) == []
     (path,) = write_comparison(records, tmp_path)
     assert path.read_text() == comparison_text(records)
+
+
+def test_what_a_reader_must_know_stands_above_the_table(records, cell):
+    text = comparison_text([*records, cell("ewc", 1e-3, 1.0, 1.0)])
+    assert "6 of 6 choices lie at an edge of the grid" in text
+    assert "The control's rate is the one that harms the source least." in text
+    assert "not searched" not in text
+    weighed = cell("ewc", 1e-3, 1.0, 1.0)
+    weighed = weighed.model_copy(update={"params": weighed.params | {"strength": 1.0}})
+    assert "Methods with a strength ran at 1 alone" in comparison_text([*records, weighed])
