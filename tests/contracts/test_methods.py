@@ -333,6 +333,11 @@ def test_training_on_the_source_is_done_once_for_all_targets(
     same = {k: v for k, v in fresh.metrics.items() if k not in told}
     assert {k: taken.metrics[k] for k in same} == same
     assert taken.curve == fresh.curve
+    files = [
+        tmp_path / place / "adapters" / f"{second.key}.safetensors" for place in ("fresh", "shared")
+    ]
+    first_hash, second_hash = (load_adapter(f, bench.codec)[1]["adapter_hash"] for f in files)
+    assert first_hash == second_hash
 
 
 class TestOneWay:

@@ -16,7 +16,7 @@ import pytest
 
 from interfero.codecs import rans, rans_child, rans_guard
 from interfero.codecs.entropy_tables import tables_from_lists
-from interfero.errors import BitstreamError
+from interfero.errors import BitstreamError, DecoderLostError
 
 TABLES = tables_from_lists([[0, 20000, 40000, 65000, 65536]], [5], [-1])
 OTHER = tables_from_lists([[0, 3, 65535, 65536], [0, 1, 65536]], [4, 3], [-1, 50])
@@ -124,7 +124,7 @@ def test_a_child_that_hangs_is_ended(monkeypatch):
     hung = rans_guard.child_pid()
     monkeypatch.setattr(rans_guard, "SECONDS", 0.2)
     os.kill(hung, signal.SIGSTOP)
-    with pytest.raises(BitstreamError, match="no answer in time"):
+    with pytest.raises(DecoderLostError, match="no answer in time"):
         decode(string)
     assert not psutil.pid_exists(hung)
     monkeypatch.undo()

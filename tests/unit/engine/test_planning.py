@@ -116,3 +116,27 @@ def test_one_name_for_two_domains_is_refused(options, image_folder, other_image_
 def test_precision_is_resolved_before_the_key():
     assert resolve_precision("float32") == "float32"
     assert resolve_precision("auto") in ("float32", "bfloat16")
+
+
+@pytest.mark.parametrize("method", ["replay", "gated_adapters"])
+def test_half_a_batch_of_one_is_refused(options, method):
+    with pytest.raises(ConfigError, match=f"--batch-size must be 2 or more for {method}"):
+        make_plan(options(methods=(method,), batch_size=1), "loop")
+
+
+def test_each_method_takes_the_sizes_and_strengths_it_has(options):
+    methods = ("finetune", "residual_adapter", "cawf", "ewc", "gated_adapters")
+    asked = options(methods=methods, adapter_sizes=(1, 2, 3), strengths=(0.1, 10.0))
+    points = [(p.method, p.adapter_size, p.strength) for p in grid_hyperparameters(asked)]
+    assert list(dict.fromkeys(points)) == [
+        ("finetune", 0, 0.0),
+        ("residual_adapter", 1, 0.0), ("residual_adapter", 3, 0.0),
+        ("cawf", 1, 0.0), ("cawf", 2, 0.0), ("cawf", 3, 0.0),
+        ("ewc", 0, 0.1), ("ewc", 0, 10.0),
+        *(("gated_adapters", size, s) for size in (1, 2, 3) for s in (0.1, 10.0)),
+    ]  # fmt: skip
+
+
+def test_a_method_with_none_of_the_sizes_is_refused(options):
+    with pytest.raises(ConfigError, match=r"residual_adapter \(kernel side\) has none of"):
+        make_plan(options(methods=("residual_adapter",), adapter_sizes=(2, 4)), "loop")
