@@ -11,7 +11,7 @@ import numpy as np
 import tyro
 from PIL import Image
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from interfero.adaptation.deployment import Candidate, Deployment, StreamMode
 from interfero.codecs.bitstream import MAX_SIDE, parse_stream
@@ -26,7 +26,8 @@ from interfero.storage import write_atomic
 
 def codecs() -> None:
     """List the source codecs that come with the project."""
-    table = Table("codec", "lambda", "N", "M", "parameters", "weights", "tables")
+    name_column = Column("codec", overflow="fold")
+    table = Table(name_column, "lambda", "N", "M", "parameters", "weights", "tables")
     for name in bundled_names():
         for value in available_lambdas(name):
             codec = load_codec(name, value)
