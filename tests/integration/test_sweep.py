@@ -80,6 +80,7 @@ def test_metrics_that_the_design_does_not_list_are_known_ones(cells):
         "target/rd_gain_switched_percent", "source/rd_loss_before",
         "val/forgetting_unrouted_percent", "source_mode/bytes_exact", "source_mode/pixels_exact",
         "train/bpp", "train/mse_255", "train/rd_loss", "train/loss",
+        "adapter/file_bytes",
     }  # fmt: skip
 
 
