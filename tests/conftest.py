@@ -4,6 +4,9 @@ import os
 import signal
 from pathlib import Path
 
+# Before torch: tiny tensors are slower on many threads, and far slower where another process has a core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 import torch
