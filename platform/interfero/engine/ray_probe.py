@@ -1,0 +1,99 @@
+"""What one process sees of Ray: `python -m interfero.engine.ray_probe FOLDER [ADDRESS]`.
+
+The last line it prints is a JSON object; `error` in it says why Ray does not work. `interfero doctor`
+starts it, because Ray prints, waits and aborts as it likes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from ray.util.state import list_nodes
+
+from interfero.engine.fingerprint import NUMBER_LIBRARIES, library_versions
+
+NODE_S = 60
+"""A node's first worker process takes seconds to start; a busy machine longer."""
+STATE_S = 10
+
+
+def _look(names: tuple[str, ...], path: str) -> dict[str, Any]:
+    """Runs on a node; needs nothing installed there but the standard library."""
+    import importlib.metadata
+    import os
+
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "missing"
+    return {"versions": versions, "sees_storage": os.path.exists(path)}  # noqa: PTH110
+
+
+def probe(folder: Path, address: str | None) -> dict[str, Any]:
+    """Ray's version, resources and nodes, what each node has, and whether the State API answers."""
+    ray.init(
+        address=address,
+        include_dashboard=False if address is None else None,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor.") as file:
+            nodes = _nodes(file.name)
+        return {
+            "ray": ray.__version__,
+            "resources": ray.cluster_resources(),  # type: ignore[no-untyped-call]
+            "versions": library_versions(),
+            "nodes": nodes,
+            "state_api": None if address is None else _state_api_trouble(),
+        }
+    finally:
+        ray.shutdown()
+
+
+def _nodes(path: str) -> dict[str, Any]:
+    look = ray.remote(num_cpus=0, max_retries=0)(_look)
+    asked = {}
+    for node in ray.nodes():  # type: ignore[no-untyped-call]
+        if node["Alive"]:
+            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            name = f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})"
+            asked[name] = look.options(scheduling_strategy=there).remote(NUMBER_LIBRARIES, path)
+    answers = ray.get(list(asked.values()), timeout=NODE_S)
+    return dict(zip(asked, answers, strict=True))
+
+
+def _state_api_trouble() -> str | None:
+    try:
+        list_nodes(timeout=STATE_S)
+    except Exception as error:
+        return _first_line(error)
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
+
+
+def main() -> None:
+    """Print what `probe` finds."""
+    folder, *address = sys.argv[1:]
+    try:
+        seen = probe(Path(folder), address[0] if address else None)
+    except Exception as error:
+        seen = {"error": _first_line(error)}
+    sys.stdout.write(f"\n{json.dumps(seen)}\n")
+
+
+if __name__ == "__main__":
+    main()

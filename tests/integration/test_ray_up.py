@@ -1,0 +1,178 @@
+"""`ray up clusters/on_premises.yaml` for real: four hosts in namespaces, the file as it is shipped."""
+
+import json
+import re
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.integration.ssh_hosts import SHARED, ssh_hosts, what_is_missing
+
+ROOT = Path(__file__).resolve().parents[2]
+FILE = ROOT / "clusters/on_premises.yaml"
+# As in the file.
+HEAD, WORKERS = "192.0.2.10", ("192.0.2.11", "192.0.2.12")
+UP_S, SUBMIT_S, SHORT_S = 300, 300, 120
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.timeout(1200),
+    pytest.mark.skipif(bool(what_is_missing()), reason=what_is_missing()),
+]
+
+COUNT_NODES = """
+import ray
+ray.init(address="auto", log_to_driver=False)
+print("NODES", sum(node["Alive"] for node in ray.nodes()))
+"""
+
+READ_KEYS = """
+import sys
+from ray._raylet import GcsClient
+print("KEYS", len(GcsClient(address=sys.argv[1]).internal_kv_keys(b"", None, timeout=5)))
+"""
+
+
+class Cluster:
+    """What is typed on the launching machine."""
+
+    def __init__(self, hosts, shared, file):
+        self.hosts, self.shared, self.file = hosts, shared, file
+        self.launcher, self.head = hosts["launcher"], hosts["head"]
+        self.workers = [hosts["worker1"], hosts["worker2"]]
+
+    def ray(self, command, timeout, *, check=True):
+        done = self.launcher.run(f"ray {command}", timeout=timeout)
+        if check:
+            assert done.returncode == 0, f"ray {command}\n{done.stdout[-6000:]}"
+        return done.stdout
+
+    def python(self, host, script, *arguments, **variables):
+        name = f"script{time.monotonic_ns()}.py"
+        (self.shared / name).write_text(script)
+        command = f"python {SHARED}/{name} {' '.join(arguments)}"
+        return host.run(command, timeout=SHORT_S, **variables)
+
+    def on_head(self, command):
+        return self.head.run(f". /root/.bashrc; {command}", timeout=SHORT_S)
+
+    def wait_for_nodes(self, count):
+        """`ray up` returns before workers join."""
+        deadline = time.monotonic() + SHORT_S
+        while True:
+            said = self.python(self.head, COUNT_NODES, RAY_AUTH_MODE="token").stdout
+            if f"NODES {count}" in said:
+                return
+            assert time.monotonic() < deadline, said
+            time.sleep(1)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hosts")
+    workers = zip(("worker1", "worker2"), WORKERS, strict=True)
+    with ssh_hosts(folder, [("launcher", "192.0.2.9"), ("head", HEAD), *workers]) as (
+        hosts,
+        shared,
+    ):
+        # The hosts' one account is root; everything else is as shipped.
+        file = shared / "on_premises.yaml"
+        file.write_text(FILE.read_text().replace("ssh_user: ubuntu", "ssh_user: root"))
+        cluster = Cluster(hosts, shared, f"{SHARED}/on_premises.yaml")
+        cluster.ray("get-auth-token --generate", SHORT_S)
+        cluster.ray(f"up -y {cluster.file}", UP_S)
+        cluster.wait_for_nodes(3)
+        yield cluster
+
+
+def test_the_lock_is_installed_and_the_doctor_is_content(cluster):
+    done = cluster.on_head(f"interfero doctor --address auto --storage {SHARED} --json")
+    findings = {f["name"]: f for f in json.loads(done.stdout)["checks"]}
+    for name in ("ray", "ray state api", "ray libraries", "shared storage", "tracking"):
+        assert findings[name]["ok"], findings[name]
+    assert "3 nodes" in findings["ray"]["found"]
+    assert "http://127.0.0.1:5000" in findings["tracking"]["found"]
+
+
+def test_pages_listen_on_the_head_alone(cluster):
+    for port in (5000, 8265):
+        there = f"(: < /dev/tcp/127.0.0.1/{port})"
+        assert cluster.head.run(there, timeout=10).returncode == 0
+        away = f"(: < /dev/tcp/{HEAD}/{port})"
+        assert cluster.launcher.run(away, timeout=10).returncode != 0
+
+
+def test_mlflow_refuses_hosts_that_are_not_allowed(cluster):
+    request = (
+        "import sys, urllib.request as r; r.urlopen(r.Request("
+        "'http://127.0.0.1:5000/api/2.0/mlflow/experiments/search?max_results=1', "
+        "headers={'Host': sys.argv[1]})).read()"
+    )
+    own = cluster.head.run(f'python -c "{request}" localhost:5000', timeout=SHORT_S)
+    assert own.returncode == 0, own.stdout
+    strange = cluster.head.run(f'python -c "{request}" evil.example', timeout=SHORT_S)
+    assert "403" in strange.stdout
+
+
+def test_without_the_token_ray_answers_nothing(cluster):
+    address = f"{HEAD}:6379"
+    known = cluster.python(cluster.launcher, READ_KEYS, address, RAY_AUTH_MODE="token")
+    assert re.search(r"^KEYS \d+$", known.stdout, re.M)
+    for stranger in (
+        {"RAY_AUTH_MODE": "disabled"},
+        {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "x" * 64},
+    ):
+        refused = cluster.python(cluster.launcher, READ_KEYS, address, **stranger)
+        assert refused.returncode != 0
+        assert "AuthenticationError" in refused.stdout
+
+
+def test_the_token_is_its_owners_alone(cluster):
+    for host in (cluster.head, *cluster.workers):
+        assert (host.root / "root/.ray/auth_token").stat().st_mode & 0o077 == 0
+
+
+def test_a_sweep_runs_with_the_drivers_code_and_is_tracked(
+    cluster, tiny_codec_file, image_folder, other_image_folder
+):
+    shutil.copy(tiny_codec_file, cluster.shared / "tiny.safetensors")
+    shutil.copytree(image_folder, cluster.shared / "thing")
+    shutil.copytree(other_image_folder, cluster.shared / "other")
+    for worker in cluster.workers:
+        # What an older checkout on a worker would be: the driver's must win.
+        stale = worker.root / "root/interfero/trainables/adaptation.py"
+        stale.write_text("raise RuntimeError('stale code')\n")
+    said = cluster.ray(
+        f"submit {cluster.file} sweeps/adapter_capacity.py -- --address auto --storage {SHARED} "
+        f"--name study --source {SHARED}/tiny.safetensors --domains thing={SHARED}/thing "
+        f"--source-domain other={SHARED}/other --methods finetune cawf --adapter-sizes 1 "
+        "--learning-rates 1e-3 --num-steps 3 --crop-size 64 --batch-size 2 "
+        "--max-source-images 2 --max-target-images 2",
+        SUBMIT_S,
+    )
+    assert "2/2 cells" in said
+    records = [json.loads(p.read_text()) for p in (cluster.shared / "study/cells").glob("*.json")]
+    assert [record["status"] for record in records] == ["finished"] * 2
+    script = (
+        "import mlflow\n"
+        "client = mlflow.MlflowClient('http://127.0.0.1:5000')\n"
+        "known = client.get_experiment_by_name('adapter-capacity')\n"
+        "runs = client.search_runs([known.experiment_id])\n"
+        "print('RUNS', sorted(r.data.tags.get('interfero.cell', 'sweep') for r in runs))\n"
+    )
+    tracked = cluster.python(cluster.head, script).stdout
+    assert f"RUNS {sorted([*(record['key'] for record in records), 'sweep'])}" in tracked
+    stored = {path.name for path in (cluster.shared / "mlflow-artifacts").rglob("*")}
+    assert {f"{record['key']}.safetensors" for record in records} <= stored
+    assert "cells.parquet" in stored
+
+
+def test_down_ends_ray_on_the_head(cluster):
+    assert cluster.head.processes("gcs_server")
+    cluster.ray(f"down -y {cluster.file}", SHORT_S)
+    deadline = time.monotonic() + 30
+    while cluster.head.processes("gcs_server"):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
