@@ -6,10 +6,12 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from interfero.analysis.choices import CONTROL
 
@@ -79,3 +81,21 @@ def rendered(figure: Figure, suffix: str) -> bytes:
     with figure_style():
         figure.savefig(buffer, format=suffix, dpi=DOTS_PER_INCH, metadata=metadata)
     return buffer.getvalue()
+
+
+def symlog(axes: Axes, which: Literal["x", "y"], linear_until: float) -> None:
+    """Linear up to a value in both directions, logarithmic beyond; the axis says so."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    set_scale = axes.set_xscale if which == "x" else axes.set_yscale
+    set_scale("symlog", linthresh=linear_until, linscale=1.0)
+    # Margins are a share of the scale: those set while it was linear hide points or half the axis.
+    axes.autoscale_view(scalex=which == "x", scaley=which == "y")
+    low, high = axis.get_view_interval()
+    steps = [linear_until * f for f in (0.5, 1, 3, 10, 30, 100, 300, 1000, 1e4, 1e5)]
+    if linear_until == 1:
+        steps.remove(0.5)
+    ticks = sorted({0.0, *steps, *(-s for s in steps)})
+    axis.set_major_locator(FixedLocator([t for t in ticks if low <= t <= high]))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    axis.set_label_text(f"{axis.get_label_text()}, log beyond {linear_until:g}")

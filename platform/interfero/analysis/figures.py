@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from interfero.analysis.choices import (
     CONTROL,
@@ -23,7 +23,7 @@ from interfero.analysis.choices import (
     missing_settings,
     setting_of,
 )
-from interfero.analysis.figure_style import figure_style, method_style, rendered
+from interfero.analysis.figure_style import figure_style, method_style, rendered, symlog
 from interfero.analysis.report_table import FRACTION, GAIN, ROUTED, UNROUTED, seeds_text
 from interfero.engine.cells import CellRecord
 from interfero.storage import write_atomic
@@ -166,7 +166,7 @@ def _draw_plane(axes: Axes, choices: Sequence[Choice]) -> None:
     _tame(axes, "x", choices)
     lost = [v for metric in (ROUTED, UNROUTED) for v in _grid_values(choices, metric)]
     if lost and max(map(abs, lost)) > SPREAD_LIMIT:
-        _symlog(axes, "y", 1)
+        symlog(axes, "y", 1)
 
 
 def _plane_point(
@@ -249,25 +249,7 @@ def _tame(axes: Axes, which: Literal["x", "y"], choices: Sequence[Choice]) -> No
     chosen = max((abs(v) for c in choices for v in c.values(GAIN)), default=0.0)
     every = max(map(abs, _grid_values(choices, GAIN)), default=0.0)
     if chosen > 0 and every > OUTLIER_FACTOR * chosen:
-        _symlog(axes, which, _round_up(chosen))
-
-
-def _symlog(axes: Axes, which: Literal["x", "y"], linear_until: float) -> None:
-    """Linear up to a value in both directions, logarithmic beyond; the axis says so."""
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    set_scale = axes.set_xscale if which == "x" else axes.set_yscale
-    set_scale("symlog", linthresh=linear_until, linscale=1.0)
-    # Margins are a share of the scale: those set while it was linear hide points or half the axis.
-    axes.autoscale_view(scalex=which == "x", scaley=which == "y")
-    low, high = axis.get_view_interval()
-    steps = [linear_until * f for f in (0.5, 1, 3, 10, 30, 100, 300, 1000, 1e4, 1e5)]
-    if linear_until == 1:
-        steps.remove(0.5)
-    ticks = sorted({0.0, *steps, *(-s for s in steps)})
-    axis.set_major_locator(FixedLocator([t for t in ticks if low <= t <= high]))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-    axis.set_label_text(f"{axis.get_label_text()}, log beyond {linear_until:g}")
+        symlog(axes, which, _round_up(chosen))
 
 
 def _round_up(value: float) -> float:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from interfero.engine.cells import CellRecord, ImageRow
+from interfero.engine.timing import Timing
 from interfero.errors import StorageError
 from interfero.storage import write_atomic
 
@@ -70,18 +71,36 @@ _OUTCOME: dict[str, pa.DataType] = {
     "started_at": pa.float64(),
     "error": pa.string(),
     "reused_from": pa.string(),
+    "stopped_at": pa.int64(),
+    "resumed_step": pa.int64(),
 }
+_TIMING = "timing"
+"""Column of JSON: `CellRecord.timing` as it is."""
+PROVENANCE: tuple[str, ...] = (
+    "codec_hash",
+    "table_hash",
+    "domain_hash",
+    "source_domain",
+    "source_domain_hash",
+    "loop_hash",
+    "versions",
+    "loop",
+)
+"""Names of `Cell.provenance`; `loop` is JSON."""
+
 _IMAGE: dict[str, pa.DataType] = {
     name: pa.string() if name in ("role", "name", "group") else pa.float64()
     for name in ImageRow.model_fields
 }
+_IMAGES = pa.list_(pa.struct(list(_IMAGE.items())))
 
 
 def cells_table(records: Sequence[CellRecord]) -> pa.Table:
-    """One row a cell: key, status, params, metrics by MLflow name, files, times, error.
+    """One row a cell: key, status, params, metrics by MLflow name, outcome, provenance, images.
 
     What a cell does not have is null. The columns of `PARAMS` and `METRICS` are always there, in
-    that order and of those types.
+    that order and of those types. The last column, `images`, holds the rows of `images_table` as a
+    list, so that this one file is all that a later analysis needs.
     """
     params = _param_types(records)
     metrics = _names(METRICS, (r.metrics for r in records))
@@ -91,6 +110,9 @@ def cells_table(records: Sequence[CellRecord]) -> pa.Table:
         **params,
         **dict.fromkeys(metrics, pa.float64()),
         **_OUTCOME,
+        _TIMING: pa.string(),
+        **dict.fromkeys(PROVENANCE, pa.string()),
+        "images": _IMAGES,
     }
     rows = [
         {
@@ -99,6 +121,9 @@ def cells_table(records: Sequence[CellRecord]) -> pa.Table:
             **r.params,
             **r.metrics,
             **{name: getattr(r, name) for name in _OUTCOME},
+            _TIMING: r.timing.model_dump_json() if r.timing else None,
+            **{name: r.provenance.get(name) for name in PROVENANCE},
+            "images": [image.model_dump() for image in r.images],
         }
         for r in records
     ]
@@ -169,6 +194,76 @@ def read_cells(path: Path) -> pa.Table:
             "sweep wrote"
         )
     return table
+
+
+def read_records(path: Path) -> list[CellRecord]:
+    """The records of a `cells.parquet`, whole but for their training curves.
+
+    Args:
+        path: The file, or the folder that holds it. A file of an earlier version has no per-image
+            rows: they are taken from the `images.parquet` beside it, if there is one.
+
+    Raises:
+        StorageError: the file is missing, damaged, no table of cells, or holds impossible values.
+    """
+    path = path / CELLS_FILE if path.is_dir() else path
+    table = read_cells(path)
+    try:
+        for name, kind in {"key": pa.string(), "status": pa.string(), **PARAMS}.items():
+            index = table.column_names.index(name)
+            table = table.set_column(index, name, table[name].cast(kind))
+    except pa.ArrowException as error:
+        raise StorageError(f"{path}: column {name!r} is no {kind} ({error})") from error
+    images = None if "images" in table.column_names else _images_beside(path)
+    records = [_record(row, images, path) for row in table.to_pylist()]
+    keys = {r.key for r in records}
+    if len(keys) < len(records):
+        raise StorageError(
+            f"{path} holds {len(records) - len(keys)} cells twice: tables of several sweeps must "
+            "be joined without repeating a key"
+        )
+    return records
+
+
+def _record(
+    row: Mapping[str, Any], images: Mapping[str, list[dict[str, Any]]] | None, path: Path
+) -> CellRecord:
+    """A row without what is null in it."""
+    known = {name: value for name, value in row.items() if value is not None}
+    others = {"key", "status", "images", _TIMING, *_OUTCOME, *PROVENANCE}
+    metrics = {name for name in known if name in METRICS or "/" in name}
+    rows: Any = known.get("images", ()) if images is None else images.get(row["key"], ())
+    try:
+        return CellRecord(
+            key=known["key"],
+            status=known["status"],
+            params={name: known[name] for name in known.keys() - others - metrics},
+            metrics={name: known[name] for name in known if name in metrics},
+            provenance={name: known[name] for name in PROVENANCE if name in known},
+            images=rows,
+            timing=Timing.model_validate_json(known[_TIMING]) if _TIMING in known else None,
+            **{name: known[name] for name in _OUTCOME if name in known},
+        )
+    except (KeyError, ValueError) as error:
+        raise StorageError(
+            f"{path}: cell {row['key']!r} holds what no sweep writes: {error}"
+        ) from error
+
+
+def _images_beside(path: Path) -> dict[str, list[dict[str, Any]]] | None:
+    """Rows by cell of the `images.parquet` of the same export; None if there is no such file."""
+    beside = path.with_name(IMAGES_FILE)
+    if not beside.is_file():
+        return None
+    rows: dict[str, list[dict[str, Any]]] = {}
+    try:
+        for row in pq.read_table(beside, partitioning=None).to_pylist():
+            rows.setdefault(row["key"], []).append({name: row[name] for name in _IMAGE})
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise StorageError(
+            f"{beside} is no whole table of images ({error}): export it again, or move it away"
+        ) from error
+    return rows
 
 
 def _names(known: Sequence[str], found: Iterable[Mapping[str, object]]) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ all their bytes count, and no tile sees its neighbours. Classical codecs code ev
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ from interfero.codecs.coding import (
     pixel_mse,
     score_estimated,
 )
+from interfero.codecs.evaluation_pool import measuring
 from interfero.codecs.evaluation_store import (
     Entry,
     EvaluationKey,
@@ -176,6 +178,7 @@ def evaluate(
     domain: Domain | Sequence[Sample],
     options: EvaluationOptions | None = None,
     store: EvaluationStore | None = None,
+    processes: int = 1,
 ) -> Evaluation:
     """Code, decode and measure a domain's test images, or the given ones.
 
@@ -184,10 +187,11 @@ def evaluate(
         domain: A domain, of which the test images count, or images.
         options: What is measured.
         store: Where results are kept; an image that it holds is not coded again.
+        processes: How many measure images at once, one thread each (see `evaluation_pool`).
 
     Raises:
         CodecError, BitstreamError: an image cannot be coded.
-        ConfigError: there are no images, or the LPIPS weights cannot be read.
+        ConfigError: there are no images, `processes` is not 1 or more, or the LPIPS weights cannot be read.
     """
     chosen = options or EvaluationOptions()
     samples = domain.test if isinstance(domain, Domain) else tuple(domain)
@@ -195,15 +199,28 @@ def evaluate(
         samples = spread(samples, chosen.max_images)
     if not samples:
         raise ConfigError("an evaluation needs at least one image, got none")
-    measurement = _Measurement.of(codec, chosen)
-    images = []
-    for sample in samples:
-        key = EvaluationKey(measurement.identity, sample.digest, measurement.settings)
-        entry = (
-            store.fetch(key, partial(measurement.run, sample)) if store else measurement.run(sample)
-        )
-        images.append(_image_evaluation(sample, entry))
-    return Evaluation(measurement.identity, tuple(images))
+    if processes < 1:
+        raise ConfigError(f"an evaluation takes 1 process or more, got {processes}")
+    with open_evaluation(codec, chosen, store, min(processes, len(samples))) as measure:
+        return measure(samples)
+
+
+@contextmanager
+def open_evaluation(
+    codec: Evaluated,
+    options: EvaluationOptions | None = None,
+    store: EvaluationStore | None = None,
+    processes: int = 1,
+) -> Iterator[Callable[[Sequence[Sample]], Evaluation]]:
+    """`evaluate` for several sets of images, whose processes are started once."""
+    measurement = _Measurement.of(codec, options or EvaluationOptions(), store)
+    with measuring(measurement.entry, processes) as measure:
+
+        def evaluate_samples(samples: Sequence[Sample]) -> Evaluation:
+            images = map(_image_evaluation, samples, measure(samples))
+            return Evaluation(measurement.identity, tuple(images))
+
+        yield evaluate_samples
 
 
 @dataclass(frozen=True)
@@ -215,9 +232,12 @@ class _Measurement:
     options: EvaluationOptions
     settings: dict[str, Setting]
     perceptual: lpips.Lpips | None
+    store: EvaluationStore | None
 
     @classmethod
-    def of(cls, codec: Evaluated, options: EvaluationOptions) -> _Measurement:
+    def of(
+        cls, codec: Evaluated, options: EvaluationOptions, store: EvaluationStore | None
+    ) -> _Measurement:
         """The measurement of a codec; weights are read once."""
         weights = options.lpips_weights
         perceptual = None if weights is None else lpips.load_lpips(weights)
@@ -228,7 +248,14 @@ class _Measurement:
         if not isinstance(codec, ClassicalPoint):
             settings |= {"max_tile": options.max_tile, "estimate": options.estimate}
         coder = SourceCoder(codec) if isinstance(codec, Codec) else codec
-        return cls(coder, codec_identity(codec), options, settings, perceptual)
+        return cls(coder, codec_identity(codec), options, settings, perceptual, store)
+
+    def entry(self, sample: Sample) -> Entry:
+        """What is kept of an image, or else measured."""
+        if self.store is None:
+            return self.run(sample)
+        key = EvaluationKey(self.identity, sample.digest, self.settings)
+        return self.store.fetch(key, partial(self.run, sample))
 
     def run(self, sample: Sample) -> Entry:
         """Code, decode and measure one image."""

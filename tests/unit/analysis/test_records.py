@@ -7,15 +7,21 @@ import pytest
 from interfero.analysis.records import (
     METRICS,
     PARAMS,
+    PROVENANCE,
     cells_table,
     curves_table,
     images_table,
     read_cells,
+    read_records,
     write_tables,
 )
+from interfero.engine.cells import CellRecord
+from interfero.engine.timing import Setting, Timing
 from interfero.errors import StorageError
 
-ENDING = ["adapter_file", "sample_file", "seconds", "started_at", "error", "reused_from"]
+OUTCOME = ["adapter_file", "sample_file", "seconds", "started_at", "error", "reused_from"]
+OUTCOME += ["stopped_at", "resumed_step"]
+ENDING = [*OUTCOME, "timing", *PROVENANCE, "images"]
 
 
 def test_columns_are_the_same_with_and_without_records(sweep, record, fail):
@@ -33,8 +39,9 @@ def test_a_cell_is_a_row_with_all_it_has(sweep):
     for row, record in zip(cells_table(records).to_pylist(), records, strict=True):
         assert {name: row[name] for name in record.params} == record.params
         assert {name: row[name] for name in METRICS if row[name] is not None} == record.metrics
-        for name in ("key", "status", *ENDING):
+        for name in ("key", "status", *OUTCOME):
             assert row[name] == getattr(record, name)
+        assert row["images"] == [image.model_dump() for image in record.images]
 
 
 def test_what_a_failed_cell_lacks_is_null_and_never_zero(record, fail):
@@ -109,3 +116,69 @@ def test_a_missing_file_and_another_table_are_named(sweep, tmp_path):
     images = write_tables(sweep(domains=("text",)), tmp_path)[1]
     with pytest.raises(StorageError, match=r"holds no cells: it has no column 'status'"):
         read_cells(images)
+
+
+def with_all_there_is(records):
+    """Every field that a record may have besides a training curve: a new one has to come back, too."""
+    setting = Setting(
+        machine="m", codec="c", device="cpu", precision="float32", threads=1, batch_size=8,
+        crop_size=128,
+    )  # fmt: skip
+    timing = Timing(
+        setting=setting, method="finetune", adapter_size=0, num_steps=9, step_seconds=0.5,
+        pack_step_seconds=0.25,
+    )  # fmt: skip
+    given = {
+        "adapter_file": "a", "sample_file": "s", "error": "e", "reused_from": "old", "seconds": 3.0,
+        "started_at": 7.0, "stopped_at": 5, "resumed_step": 4, "timing": timing,
+        "provenance": {name: f"{name} of the cell" for name in PROVENANCE},
+    }  # fmt: skip
+    known = {"key", "params", "status", "metrics", "images", "curve", *given}
+    assert known == set(CellRecord.model_fields)
+    return [r.model_copy(update=given) for r in records]
+
+
+def test_records_come_back_whole_but_for_the_training_curves(sweep, fail, tmp_path):
+    records = with_all_there_is(sweep(domains=("text",)))
+    records[0] = fail(records[0])
+    path = write_tables(records, tmp_path)[0]
+    path.with_name("images.parquet").unlink()
+    expected = [r.model_copy(update={"curve": ()}) for r in records]
+    assert read_records(path) == expected
+    assert read_records(tmp_path) == expected
+
+
+def test_an_older_export_takes_its_images_from_the_table_beside(sweep, tmp_path):
+    records = sweep(domains=("text",), rates=(1e-3,))
+    path = write_tables(records, tmp_path)[0]
+    pq.write_table(pq.read_table(path).drop_columns(["images", *PROVENANCE]), path)
+    assert read_records(path) == [r.model_copy(update={"curve": ()}) for r in records]
+    path.with_name("images.parquet").write_bytes(b"PAR1")
+    with pytest.raises(StorageError, match=r"images\.parquet is no whole table of images"):
+        read_records(path)
+    path.with_name("images.parquet").unlink()
+    assert [r.images for r in read_records(path)] == [()] * len(records)
+
+
+def test_what_no_sweep_writes_is_refused_with_the_cell(sweep, tmp_path):
+    path = write_tables(sweep(domains=("text",), rates=(1e-3,)), tmp_path)[0]
+    table = pq.read_table(path)
+    first = table["key"][0].as_py()
+
+    def spoil(name, value):
+        values = [value, *table[name].to_pylist()[1:]]
+        index = table.column_names.index(name)
+        pq.write_table(table.set_column(index, name, pa.array(values)), path)
+
+    spoil("status", "perhaps")
+    with pytest.raises(StorageError, match=f"cell '{first}' holds what no sweep writes"):
+        read_records(path)
+    spoil("target/bpp", float("nan"))
+    with pytest.raises(StorageError, match=r"'target/bpp' of cell .* is not finite"):
+        read_records(path)
+    spoil("key", table["key"][1].as_py())
+    with pytest.raises(StorageError, match="holds 1 cells twice"):
+        read_records(path)
+    pq.write_table(table.set_column(2, "codec", pa.array([b"\xff"] * table.num_rows)), path)
+    with pytest.raises(StorageError, match="column 'codec' is no string"):
+        read_records(path)

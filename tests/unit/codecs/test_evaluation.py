@@ -18,6 +18,7 @@ from interfero.codecs.evaluation import (
     ms_ssim_of,
     tile_boxes,
 )
+from interfero.codecs.evaluation_store import EvaluationStore
 from interfero.domains.domain import Domain
 from interfero.domains.images import Sample
 from interfero.errors import ConfigError
@@ -195,3 +196,20 @@ def test_results_are_frozen(codec):
     result = evaluate(codec, [sample()])
     with pytest.raises(dataclasses.FrozenInstanceError):
         result.images[0].bpp = 0
+
+
+def test_two_processes_measure_what_one_does(codec, tmp_path):
+    images = [sample("a", height=70, width=90), sample("bb"), sample("ccc")]
+    alone = evaluate(codec, images)
+    store = EvaluationStore(tmp_path)
+    together = evaluate(codec, images, store=store, processes=2)
+    assert together == alone
+    kept = sorted(tmp_path.rglob("*.safetensors"))
+    assert len(kept) == 3
+    assert evaluate(codec, images, store=store) == alone
+    assert sorted(tmp_path.rglob("*.safetensors")) == kept
+
+
+def test_no_process_is_too_few(codec):
+    with pytest.raises(ConfigError, match="1 process or more, got 0"):
+        evaluate(codec, [sample()], processes=0)

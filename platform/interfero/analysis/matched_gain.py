@@ -1,0 +1,164 @@
+"""Methods at matched gain: what each forgets where it gains as much on the target as another.
+
+Methods lie along a learning-forgetting curve (arXiv:2405.09673), so forgetting is compared at one gain. A
+method's cells of one domain, lambda, image count and seed, over learning rates, sizes and strengths, have
+a front: for a gain, the least forgetting. Front and gain are those on validation; between two cells of
+the front, test results are interpolated with the weights that validation gave. Outside of its front a
+method has no value: nothing says that it would go there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from interfero.analysis.choices import CONTROL, NAIVE
+from interfero.analysis.report_table import GAIN, ROUTED, UNROUTED
+from interfero.engine.cells import CellRecord
+
+VALIDATION_GAIN = "val/rd_gain_percent"
+VALIDATION_UNROUTED = "val/forgetting_unrouted_percent"
+SHARES = (0.25, 0.5, 0.75)
+"""Of fine-tuning's best validation gain in the same case: where methods are compared."""
+
+Case = tuple[str, float, int, int, str, int]
+"""Domain, lambda, image count, steps, codec, data seed."""
+
+
+@dataclass(frozen=True)
+class FrontCell:
+    """A cell of a front."""
+
+    gain: float
+    """On validation, percent."""
+    forgetting: float
+    """On validation, unrouted, percent."""
+    record: CellRecord
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A method at one gain in one case; test results in percent."""
+
+    target_gain: float
+    forgetting: float
+    """Routed."""
+    forgetting_unrouted: float
+
+
+@dataclass(frozen=True)
+class NotReached:
+    """Why a method has no value at a gain."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class MatchedRow:
+    """A method at one share of fine-tuning's gain, over all cases."""
+
+    method: str
+    share: float
+    found: tuple[tuple[Case, Matched], ...]
+    refused: tuple[tuple[Case, NotReached], ...]
+
+    def mean(self, name: str) -> float | None:
+        """Of a field of `Matched` over the cases where it was reached; None if there is none."""
+        values = [getattr(matched, name) for _, matched in self.found]
+        return math.fsum(values) / len(values) if values else None
+
+
+def front(cells: Iterable[CellRecord]) -> tuple[FrontCell, ...]:
+    """Cells that no other beats in gain and forgetting on validation, by rising gain."""
+    points = [
+        FrontCell(r.metrics[VALIDATION_GAIN], r.metrics[VALIDATION_UNROUTED], r)
+        for r in cells
+        if r.status == "finished" and {VALIDATION_GAIN, VALIDATION_UNROUTED} <= r.metrics.keys()
+    ]
+    kept: list[FrontCell] = []
+    # From the highest gain down: what forgets no less than a cell that gains more is beaten.
+    for point in sorted(points, key=lambda p: (-p.gain, p.forgetting)):
+        if not kept or point.forgetting < kept[-1].forgetting:
+            kept.append(point)
+    return tuple(reversed(kept))
+
+
+def at_gain(cells: Sequence[FrontCell], gain: float) -> Matched | NotReached:
+    """Test results of a front at a validation gain; refused outside of it.
+
+    Args:
+        cells: A front, by rising gain.
+        gain: Percent, on validation.
+    """
+    if not cells:
+        return NotReached("no finished cell")
+    low, high = cells[0].gain, cells[-1].gain
+    if not low <= gain <= high:
+        return NotReached(f"gains {low:.2f} to {high:.2f} % on validation, asked for {gain:.2f} %")
+    for left, right in pairwise(cells):
+        if left.gain <= gain <= right.gain:
+            return _between(left, right, (gain - left.gain) / (right.gain - left.gain))
+    return _between(cells[0], cells[0], 0.0)
+
+
+def matched_rows(
+    records: Iterable[CellRecord], shares: Sequence[float] = SHARES
+) -> list[MatchedRow]:
+    """Every method at shares of fine-tuning's best validation gain in the same case.
+
+    Cases without a fine-tuned cell that gains are left out: there is nothing to match.
+    """
+    cases: dict[Case, dict[str, list[CellRecord]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        method = str(record.params["method"])
+        if method != CONTROL:
+            cases[_case(record)][method].append(record)
+    fronts = {
+        case: {method: front(cells) for method, cells in methods.items()}
+        for case, methods in cases.items()
+    }
+    wanted = {
+        case: methods[NAIVE][-1].gain
+        for case, methods in fronts.items()
+        if methods.get(NAIVE) and methods[NAIVE][-1].gain > 0
+    }
+    methods = sorted({m for found in fronts.values() for m in found}, key=lambda m: (m != NAIVE, m))
+    return [_row(m, share, fronts, wanted) for share in shares for m in methods]
+
+
+def _row(
+    method: str,
+    share: float,
+    fronts: dict[Case, dict[str, tuple[FrontCell, ...]]],
+    wanted: dict[Case, float],
+) -> MatchedRow:
+    found, refused = [], []
+    for case, best in sorted(wanted.items()):
+        result = at_gain(fronts[case].get(method, ()), share * best)
+        if isinstance(result, Matched):
+            found.append((case, result))
+        else:
+            refused.append((case, result))
+    return MatchedRow(method, share, tuple(found), tuple(refused))
+
+
+def _between(left: FrontCell, right: FrontCell, weight: float) -> Matched | NotReached:
+    values = []
+    for name in (GAIN, ROUTED, UNROUTED):
+        ends = [cell.record.metrics.get(name) for cell in (left, right)]
+        if ends[0] is None or ends[1] is None:
+            return NotReached(f"a cell of the front has no {name}")
+        values.append((1 - weight) * ends[0] + weight * ends[1])
+    return Matched(*values)
+
+
+def _case(record: CellRecord) -> Case:
+    # Methods that draw nothing run with the first init seed alone: data seeds pair the cases.
+    p = record.params
+    return (
+        str(p["domain"]), float(p["rd_lambda"]), int(p["num_images"]), int(p["num_steps"]),
+        str(p["codec"]), int(p["data_seed"]),
+    )  # fmt: skip

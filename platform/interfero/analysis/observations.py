@@ -1,0 +1,223 @@
+"""What a law is fitted to: one value a setting and seed, with the images behind it for the bootstrap."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from interfero.analysis.axes import AXES, DISTANCES, LAW_AXES, level
+from interfero.analysis.choices import CONTROL, Choice, choose_learning_rates
+from interfero.engine.cells import CellRecord, ImageRow
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Response:
+    """A quantity that a law is about, in percent of the loss before adapting."""
+
+    name: str
+    title: str
+    metric: str
+    role: Literal["target", "source", "source_unrouted"]
+    sign: int
+    """1 where a higher loss after adapting counts up."""
+
+
+_ALL = (
+    Response("gain", "target gain (%)", "target/rd_gain_percent", "target", -1),
+    Response(
+        "forgetting_unrouted",
+        "forgetting, unrouted (%)",
+        "source/forgetting_unrouted_percent",
+        "source_unrouted",
+        1,
+    ),
+    Response("forgetting", "forgetting, routed (%)", "source/forgetting_percent", "source", 1),
+)
+RESPONSES: dict[str, Response] = {response.name: response for response in _ALL}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Whose law it is."""
+
+    method: str
+    codec: str
+    strength: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """`ewc (strength 1)`."""
+        return f"{self.method} (strength {self.strength:g})" if self.strength else self.method
+
+
+@dataclass(frozen=True)
+class ImageSums:
+    """Losses summed by source image: drawing images again is drawing columns again."""
+
+    before: FloatArray
+    """(points, seeds, groups); 0 where a cell has no image of that group."""
+    after: FloatArray
+    strata: npt.NDArray[np.int64]
+    """(groups,): the domain a source image belongs to; images are drawn within it."""
+
+    @property
+    def smallest_stratum(self) -> int:
+        """Source images of the domain that has fewest."""
+        return int(np.bincount(self.strata).min())
+
+
+@dataclass(frozen=True)
+class Observations:
+    """All settings of one method and codec, each at the learning rates that validation chose."""
+
+    subject: Subject
+    response: Response
+    axes: tuple[str, ...]
+    """Columns of `x`: first those of `LAW_AXES` that vary, then the distances."""
+    x: FloatArray
+    """(points, axes), positive."""
+    domains: tuple[str, ...]
+    """Of each point."""
+    seeds: tuple[int, ...]
+    """Data seeds; init seeds of one data seed are averaged, for they share its images."""
+    values: FloatArray
+    """(points, seeds) in percent; NaN where a seed has no result."""
+    images: ImageSums | None
+    """None unless every cell has its images."""
+
+    @property
+    def domain_names(self) -> tuple[str, ...]:
+        """Each once, sorted."""
+        return tuple(sorted(set(self.domains)))
+
+    @property
+    def own_axes(self) -> tuple[str, ...]:
+        """Without the distances."""
+        return tuple(name for name in self.axes if name not in DISTANCES)
+
+    @property
+    def distances(self) -> tuple[str, ...]:
+        """Measures of domain distance that every point has."""
+        return tuple(name for name in self.axes if name in DISTANCES)
+
+    def column(self, name: str) -> FloatArray:
+        """(points,): values of one axis."""
+        return self.x[:, self.axes.index(name)]
+
+    def levels(self, name: str) -> tuple[float, ...]:
+        """Values of an axis, rising, each once."""
+        return tuple(sorted({level(float(v)) for v in self.column(name)}))
+
+    def only(self, keep: npt.NDArray[np.bool_]) -> Observations:
+        """Some of the points; the images stay behind, for a fit on part needs no interval."""
+        domains = tuple(d for d, kept in zip(self.domains, keep, strict=True) if kept)
+        return Observations(
+            self.subject, self.response, self.axes, self.x[keep], domains, self.seeds,
+            self.values[keep], None,
+        )  # fmt: skip
+
+    def resampled_values(self, group_weights: FloatArray) -> FloatArray:
+        """(points, seeds): the values if each source image counted so many times.
+
+        Args:
+            group_weights: (groups,), how often each was drawn.
+        """
+        assert self.images is not None
+        before = self.images.before @ group_weights
+        after = self.images.after @ group_weights
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = 100 * self.response.sign * (after - before) / before
+        return np.where(np.isnan(self.values), np.nan, values)
+
+
+def observations(records: Iterable[CellRecord], response: Response) -> dict[Subject, Observations]:
+    """One set a method, codec and strength; the control has none, for it never sees the target.
+
+    Only finished cells with a validation result count, at the learning rate validation chose.
+    """
+    groups: dict[Subject, list[Choice]] = defaultdict(list)
+    for choice in choose_learning_rates(records):
+        s = choice.setting
+        if s.method != CONTROL and all(response.metric in p.cell.metrics for p in choice.picks):
+            groups[Subject(s.method, s.codec, s.strength)].append(choice)
+    return {subject: _observed(subject, members, response) for subject, members in groups.items()}
+
+
+def _observed(subject: Subject, choices: Sequence[Choice], response: Response) -> Observations:
+    by_seed = [_by_data_seed(choice) for choice in choices]
+    seeds = tuple(sorted({seed for cells in by_seed for seed in cells}))
+    axes = _axes(choices)
+    values = np.full((len(choices), len(seeds)), np.nan)
+    for row, cells in zip(values, by_seed, strict=True):
+        for column, seed in enumerate(seeds):
+            if seed in cells:
+                row[column] = np.mean([c.metrics[response.metric] for c in cells[seed]])
+    return Observations(
+        subject=subject,
+        response=response,
+        axes=axes,
+        x=np.array([[_coordinate(choice, name) for name in axes] for choice in choices]),
+        domains=tuple(choice.setting.domain for choice in choices),
+        seeds=seeds,
+        values=values,
+        images=_image_sums(choices, by_seed, seeds, response),
+    )
+
+
+def _by_data_seed(choice: Choice) -> Mapping[int, list[CellRecord]]:
+    cells: dict[int, list[CellRecord]] = defaultdict(list)
+    for pick in choice.picks:
+        cells[int(pick.cell.params["data_seed"])].append(pick.cell)
+    return cells
+
+
+def _axes(choices: Sequence[Choice]) -> tuple[str, ...]:
+    """Those that vary, of which every setting has a positive value."""
+    found = []
+    for name in (*LAW_AXES, *DISTANCES):
+        values = [_coordinate(choice, name) for choice in choices]
+        if all(v > 0 for v in values) and len({level(v) for v in values}) > 1:
+            found.append(name)
+    if len({c.setting.domain for c in choices}) == 1:
+        # One domain has one distance: what varies in it is the lambda it was measured at.
+        found = [name for name in found if name not in DISTANCES]
+    return tuple(found)
+
+
+def _coordinate(choice: Choice, name: str) -> float:
+    """Mean over seeds; NaN, which is not positive, where a cell does not have it."""
+    values = [AXES[name].value(pick.cell) for pick in choice.picks]
+    return float(np.mean([np.nan if v is None else v for v in values]))
+
+
+def _image_sums(
+    choices: Sequence[Choice],
+    by_seed: Sequence[Mapping[int, list[CellRecord]]],
+    seeds: Sequence[int],
+    response: Response,
+) -> ImageSums | None:
+    names: dict[tuple[str, str], int] = {}
+    entries: list[tuple[int, int, int, ImageRow]] = []
+    for point, (choice, cells) in enumerate(zip(choices, by_seed, strict=True)):
+        # Every target shares the source domain's images; targets have their own.
+        stratum = choice.setting.domain if response.role == "target" else ""
+        for seed, members in cells.items():
+            for cell in members:
+                rows = [image for image in cell.images if image.role == response.role]
+                if not rows:
+                    return None
+                for row in rows:
+                    group = names.setdefault((stratum, row.group), len(names))
+                    entries.append((point, seeds.index(seed), group, row))
+    sums = np.zeros((2, len(choices), len(seeds), len(names)))
+    for point, column, group, row in entries:
+        sums[:, point, column, group] += row.rd_loss_before, row.rd_loss
+    strata = sorted({stratum for stratum, _ in names})
+    return ImageSums(sums[0], sums[1], np.array([strata.index(s) for s, _ in names]))

@@ -1,0 +1,147 @@
+"""What cannot be had together: cells that no other cell of their block beats in everything.
+
+Validation decides what is on a front; the test numbers of its cells are reported beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import optuna
+import pyarrow as pa
+import pyarrow.parquet as pq
+from optuna.trial import create_trial
+
+from interfero.analysis.records import cells_table
+from interfero.engine.cells import CellRecord
+from interfero.storage import write_atomic
+
+FRONT_FILE = "pareto_front.parquet"
+VALIDATION_GAIN = "val/rd_gain_percent"
+VALIDATION_FORGETTING = "val/forgetting_unrouted_percent"
+NUM_PARAMS = "adapter/num_params"
+OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {
+    VALIDATION_GAIN: "maximize",
+    # Unrouted: routed forgetting is zero wherever the adapter detaches, and says nothing there.
+    VALIDATION_FORGETTING: "minimize",
+    NUM_PARAMS: "minimize",
+}
+CONSTRAINED = "val/forgetting_percent"
+"""What a limit on forgetting limits: what a deployment, which routes, would see of it."""
+
+Block = tuple[str, float, int, int, str, int]
+"""Domain, lambda, image count, data seed, codec, steps."""
+
+
+@dataclass(frozen=True)
+class Front:
+    """The finished cells of one block, and those of them on its Pareto front."""
+
+    cells: tuple[CellRecord, ...]
+    """All that finished, rising in validation gain."""
+    members: tuple[CellRecord, ...]
+    """Feasible and not dominated, rising in validation gain."""
+    max_forgetting: float | None = None
+    """Percent of `CONSTRAINED` that a feasible cell has at most; None lets all be feasible."""
+
+    @property
+    def domain(self) -> str:
+        """The block's target domain."""
+        return str(self.cells[0].params["domain"])
+
+    @property
+    def outline(self) -> tuple[CellRecord, ...]:
+        """Members that no other beats in gain and forgetting, whatever their parameters."""
+        outline: list[CellRecord] = []
+        least = math.inf
+        for cell in sorted(self.members, key=_gain_then_forgetting, reverse=True):
+            if cell.metrics[VALIDATION_FORGETTING] < least:
+                least = cell.metrics[VALIDATION_FORGETTING]
+                outline.append(cell)
+        return tuple(reversed(outline))
+
+
+def pareto_fronts(
+    records: Sequence[CellRecord], max_forgetting: float | None = None
+) -> list[Front]:
+    """The front of each block by validation gain, unrouted forgetting and live trained parameters.
+
+    Cells that failed or were stopped early are left out.
+
+    Args:
+        records: All cells of a sweep.
+        max_forgetting: Percent; cells above it in `CONSTRAINED` are not feasible.
+    """
+    blocks: dict[Block, list[CellRecord]] = defaultdict(list)
+    for record in records:
+        if record.status == "finished" and all(name in record.metrics for name in OBJECTIVES):
+            blocks[_block(record)].append(record)
+    fronts = []
+    for _, cells in sorted(blocks.items()):
+        ordered = sorted(cells, key=_gain_then_forgetting)
+        members = tuple(_front(ordered, max_forgetting))
+        fronts.append(Front(tuple(ordered), members, max_forgetting))
+    return fronts
+
+
+def front_table(fronts: Sequence[Front]) -> pa.Table:
+    """One row a member: the columns of `cells.parquet`, block by block."""
+    return cells_table([member for front in fronts for member in front.members])
+
+
+def front_keys(folder: Path) -> set[str]:
+    """Keys in the table that was written to a folder; none if there is none."""
+    path = folder / FRONT_FILE
+    if not path.exists():
+        return set()
+    try:
+        return set(pq.read_table(path, columns=["key"], partitioning=None)["key"].to_pylist())
+    except (OSError, pa.ArrowException):
+        return set()  # Damaged: it is written anew.
+
+
+def write_fronts(fronts: Sequence[Front], folder: Path) -> list[Path]:
+    """Write `pareto_front.parquet`, whole or not at all.
+
+    Raises:
+        StorageError: the folder is not writable.
+    """
+    sink = pa.BufferOutputStream()
+    pq.write_table(front_table(fronts), sink)
+    write_atomic(folder / FRONT_FILE, sink.getvalue().to_pybytes())
+    return [folder / FRONT_FILE]
+
+
+def _front(cells: Sequence[CellRecord], max_forgetting: float | None) -> list[CellRecord]:
+    """Optuna's sort: feasible cells that no other is at least as good as in all, and better in one."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        storage=optuna.storages.InMemoryStorage(), directions=list(OBJECTIVES.values())
+    )
+    for cell in cells:
+        excess = None if max_forgetting is None else cell.metrics[CONSTRAINED] - max_forgetting
+        study.add_trial(
+            create_trial(
+                values=[cell.metrics[name] for name in OBJECTIVES],
+                constraints=None if excess is None else {CONSTRAINED: excess},
+            )
+        )
+    return [cells[trial.number] for trial in study.best_trials]
+
+
+def _block(record: CellRecord) -> Block:
+    p = record.params
+    return (
+        str(p["domain"]), float(p["rd_lambda"]), int(p["num_images"]), int(p["data_seed"]),
+        str(p["codec"]), int(p["num_steps"]),
+    )  # fmt: skip
+
+
+def _gain_then_forgetting(record: CellRecord) -> tuple[float, float, str]:
+    metrics = record.metrics
+    return metrics[VALIDATION_GAIN], -metrics[VALIDATION_FORGETTING], record.key

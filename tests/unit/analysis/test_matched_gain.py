@@ -1,0 +1,69 @@
+"""Forgetting at matched gain: fronts on validation, interpolation by hand, refusal outside."""
+
+import pytest
+
+from interfero.analysis.matched_gain import Matched, NotReached, at_gain, front, matched_rows
+
+
+@pytest.fixture
+def cell(record):
+    def build(val_gain, val_lost, test=None, method="finetune", **params):
+        gain, routed, unrouted = test or (val_gain, val_lost, val_lost)
+        metrics = {
+            "val/rd_gain_percent": val_gain,
+            "val/forgetting_unrouted_percent": val_lost,
+            "target/rd_gain_percent": gain,
+            "source/forgetting_percent": routed,
+            "source/forgetting_unrouted_percent": unrouted,
+        }
+        rate = params.pop("learning_rate", 1e-4 * (1 + val_gain))
+        return record(method, learning_rate=rate, metrics=metrics, **params)
+
+    return build
+
+
+def gains(cells):
+    return [c.gain for c in cells]
+
+
+def test_a_front_keeps_what_no_cell_beats(cell, fail):
+    cells = [cell(2, 5), cell(4, 20), cell(3, 30), cell(1, 5), cell(3.5, 8), fail(cell(9, 1))]
+    assert gains(front(cells)) == [2, 3.5, 4]
+    # The same gain: the one that forgets less.
+    assert [c.forgetting for c in front([cell(2, 5), cell(2, 3, learning_rate=7)])] == [3]
+
+
+def test_between_two_cells_test_results_are_interpolated_by_validation(cell):
+    cells = front([cell(2, 4, test=(1, 0, 10)), cell(6, 8, test=(3, 4, 30))])
+    assert at_gain(cells, 3.0) == Matched(1.5, 1.0, 15.0)
+    assert at_gain(cells, 6.0) == Matched(3, 4, 30)
+
+
+def test_outside_of_a_front_there_is_no_value(cell):
+    cells = front([cell(2, 4), cell(6, 8)])
+    for gain in (1.9, 6.1):
+        found = at_gain(cells, gain)
+        assert found == NotReached(f"gains 2.00 to 6.00 % on validation, asked for {gain:.2f} %")
+    assert at_gain((), 1.0) == NotReached("no finished cell")
+    assert at_gain(cells[:1], 2.0) == Matched(2, 4, 4)
+
+
+def test_methods_are_compared_at_shares_of_fine_tunings_gain(cell):
+    records = [
+        cell(2, 4), cell(8, 20), cell(2, 4, data_seed=1), cell(4, 20, data_seed=1),
+        cell(1, 1, method="lora"), cell(5, 3, method="lora"), cell(1, 1, method="lora", data_seed=1),
+        cell(9, 9, method="continue_source"), cell(-3, 1, domain="text"),
+    ]  # fmt: skip
+    rows = {row.method: row for row in matched_rows(records, shares=(0.5,))}
+    assert list(rows) == ["finetune", "lora"]
+    # Seed 0 at 4 %, seed 1 at 2 %; `text`, where fine-tuning does not gain, has nothing to match.
+    assert rows["finetune"].mean("target_gain") == pytest.approx(3)
+    assert rows["finetune"].mean("forgetting") == pytest.approx((4 + 16 * 2 / 6 + 4) / 2)
+    assert len(rows["lora"].found) == 1
+    assert rows["lora"].mean("forgetting_unrouted") == pytest.approx(1 + 2 * 3 / 4)
+    ((case, refusal),) = rows["lora"].refused
+    assert case[-1] == 1
+    assert "gains 1.00 to 1.00 %" in refusal.reason
+    assert matched_rows([cell(1, 1, method="lora")]) == [
+        type(rows["lora"])("lora", share, (), ()) for share in (0.25, 0.5, 0.75)
+    ]

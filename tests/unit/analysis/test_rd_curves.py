@@ -1,0 +1,147 @@
+"""BD-rates of adapted against source codecs: matched along the curve, and missing with a reason."""
+
+import itertools
+
+import pytest
+
+from interfero.analysis.rd_curves import (
+    NoDelta,
+    chosen_curves,
+    curves_text,
+    rd_curves,
+    write_curves,
+)
+from interfero.engine.cells import ImageRow
+from interfero.metrics.bd_rate import BjontegaardDelta
+
+LAMBDAS = (0.0016, 0.0045, 0.013, 0.025)
+RATES = (0.2, 0.4, 0.8, 1.2)
+PSNR = (27.0, 30.0, 33.5, 35.5)
+SAVED = {"target": 0.9, "source": 1.0, "source_unrouted": 1.25}
+"""Rate after adapting over rate before, at equal PSNR."""
+
+
+def rows(place, factors=SAVED, images=2):
+    """Test images of one lambda whose rate is multiplied; their means are `RATES` and `PSNR`."""
+    found = []
+    for role, factor in factors.items():
+        for i in range(images):
+            off = i - (images - 1) / 2
+            before, psnr = RATES[place] * (1 + 0.1 * off), PSNR[place] + off
+            found.append(
+                ImageRow(
+                    role=role, name=f"s{i}", group=f"s{i}", rd_loss_before=1, rd_loss=1,
+                    bpp_before=before, psnr_db_before=psnr, bpp=before * factor, psnr_db=psnr,
+                )
+            )  # fmt: skip
+    return tuple(found)
+
+
+@pytest.fixture
+def curve(record):
+    def build(lambdas=LAMBDAS, factors=SAVED, val=1.0, **params):
+        return [
+            record(rd_lambda=value, metrics={"val/rd_gain_percent": val}, **params).model_copy(
+                update={"images": rows(LAMBDAS.index(value), factors)}
+            )
+            for value in lambdas
+        ]
+
+    return build
+
+
+def by_side(records):
+    return {c.side: c for c in rd_curves(records)}
+
+
+def test_ten_percent_less_rate_is_minus_ten_percent(curve):
+    found = by_side(curve())
+    for side, factor in SAVED.items():
+        assert found[side].bd_rate.value == pytest.approx(100 * (factor - 1), abs=1e-6)
+        assert found[side].bd_rate.overlap == pytest.approx(1)
+    assert found["target"].bd_psnr.value > 0.3
+    assert found["source"].bd_psnr.value == pytest.approx(0, abs=1e-9)
+    assert found["source_unrouted"].bd_psnr.value < -0.3
+
+
+def test_learning_rates_and_seeds_are_never_mixed_along_a_curve(curve):
+    """Four lambdas, but two of them at another learning rate: neither half is a curve."""
+    records = curve(LAMBDAS[:2], learning_rate=1e-3) + curve(LAMBDAS[2:], learning_rate=1e-4)
+    records += curve(LAMBDAS[:2], data_seed=1) + curve(LAMBDAS[2:], data_seed=2)
+    found = rd_curves(records)
+    assert {len(c.points) for c in found} == {2}
+    assert all(isinstance(c.bd_rate, NoDelta) for c in found)
+    assert "has 2 of the 4 points it needs" in found[0].bd_rate.reason
+
+
+def test_the_learning_rate_of_a_curve_is_the_best_on_validation(curve):
+    records = curve(learning_rate=1e-3, val=2.0, factors={"target": 0.95})
+    records += curve(learning_rate=1e-4, val=3.0, factors={"target": 0.97})
+    records += curve(LAMBDAS[:3], learning_rate=1e-5, val=9.0, factors={"target": 0.5})
+    (chosen,) = [c for c in chosen_curves(rd_curves(records)) if c.side == "target"]
+    assert chosen.key.learning_rate == 1e-4
+    assert chosen.bd_rate.value == pytest.approx(-3, abs=1e-6)
+
+
+def test_too_little_overlap_is_missing_and_says_how_much(curve):
+    records = [
+        r.model_copy(
+            update={
+                "images": tuple(i.model_copy(update={"psnr_db": i.psnr_db + 7}) for i in r.images)
+            }
+        )
+        for r in curve()
+    ]
+    found = by_side(records)["target"].bd_rate
+    assert isinstance(found, NoDelta)
+    assert "covers 18% of the tested curve's PSNR range" in found.reason
+
+
+def test_other_test_images_along_a_curve_are_refused(curve):
+    records = curve()
+    records[1] = records[1].model_copy(update={"images": rows(1, images=3)})
+    records[2] = records[2].model_copy(update={"images": ()})
+    assert by_side(records[:2])["target"].bd_rate.reason == (
+        "its points were measured on different test images"
+    )
+    assert by_side(records)["source"].bd_rate == NoDelta(
+        "1 of 4 cells have no images of the source"
+    )
+
+
+def test_the_table_shows_what_is_missing_as_missing(curve):
+    records = list(itertools.chain(*(curve(data_seed=s) for s in (0, 1))))
+    records += curve(LAMBDAS[:3], method="cawf", adapter_size=4)
+    text = curves_text(records)
+    tuned, cawf = (
+        next(line for line in text.splitlines() if f"| {m} |" in line) for m in ("finetune", "cawf")
+    )
+    assert "| -10.00 ± 0.00 [100%] |" in tuned
+    assert cawf.count("missing (1)") == 6
+    assert "1. the anchor curve has 3 of the 4 points it needs: add lambdas" in text
+    assert "0.00 [" not in cawf
+
+
+def test_some_seeds_without_a_value_are_counted(curve):
+    text = curves_text(curve() + curve(LAMBDAS[:3], data_seed=1))
+    assert "-10.00 [100%], 1 missing (1)" in text
+
+
+def test_a_record_without_images_still_has_its_target_curve(curve):
+    records = []
+    for place, r in enumerate(curve()):
+        metrics = {
+            "target/bpp_before": RATES[place], "target/psnr_db_before": PSNR[place],
+            "target/bpp": 0.8 * RATES[place], "target/psnr_db": PSNR[place],
+        }  # fmt: skip
+        records.append(r.model_copy(update={"images": (), "metrics": r.metrics | metrics}))
+    found = by_side(records)
+    assert isinstance(found["target"].bd_rate, BjontegaardDelta)
+    assert found["target"].bd_rate.value == pytest.approx(-20, abs=1e-6)
+    assert isinstance(found["source"].bd_rate, NoDelta)
+
+
+def test_the_table_is_written_where_lambdas_differ(curve, tmp_path):
+    assert write_curves(curve(LAMBDAS[:1]), tmp_path) == []
+    (path,) = write_curves(curve(), tmp_path)
+    assert path.read_text() == curves_text(curve())

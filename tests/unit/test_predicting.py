@@ -1,0 +1,137 @@
+"""`interfero predict` as a user types it, on simulated maps and drawn images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from interfero import cli
+from interfero.analysis.planted import PlantedSweep, Scatter
+from interfero.analysis.records import write_tables
+from interfero.domains.catalogue import load_domain
+
+
+def growing(place: Mapping[str, float]) -> float:
+    return 4 * place["num_images"] ** 0.3
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr("sys.argv", ["interfero", "predict", *map(str, arguments)])
+    try:
+        cli.main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+@pytest.fixture(scope="module")
+def map_folder(
+    tmp_path_factory: pytest.TempPathFactory, tiny_codec_file: Path, other_image_folder: Path
+) -> Path:
+    """A map whose domain `text` is `other_image_folder`, and whose codec is nowhere to be found."""
+    sweep = PlantedSweep(growing, scatter=Scatter(seed=0.02))
+    known = load_domain(f"text={other_image_folder}").fingerprint
+    records = [
+        r.model_copy(
+            update={
+                "provenance": {
+                    "domain_hash": known if r.params["domain"] == "text" else "another",
+                    "source_domain": f"clouds={other_image_folder}",
+                }
+            }
+        )
+        for r in sweep.records(np.random.default_rng(0))
+    ]
+    return write_tables(records, tmp_path_factory.mktemp("map"))[0].parent
+
+
+def test_a_known_domain_is_answered_from_its_own_cells(
+    map_folder: Path,
+    other_image_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = ("--domain", other_image_folder, "--num-images", 10, "--method", "finetune")
+    assert call(monkeypatch, *asked, "--cells", map_folder) == 0
+    out = capsys.readouterr().out
+    assert "in the map; 10 images, lambda 0.013, 300 steps" in out
+    assert "power law" in out
+    assert "extrapolates" not in out
+    assert f"{map_folder}, 36 cells, 3 data seeds, 3 domains (charts, fundus, text)" in out
+
+
+def test_beyond_the_map_it_says_that_it_extrapolates(
+    map_folder: Path,
+    other_image_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = ("--domain", f"mine={other_image_folder}", "--num-images", 500, "--method", "finetune")
+    assert call(monkeypatch, *asked, "--cells", map_folder / "cells.parquet") == 0
+    out = capsys.readouterr().out
+    assert "extrapolates: training images 500 lies outside 1 to 80" in out
+
+
+def test_a_new_domain_is_measured_with_the_source_codec(
+    map_folder: Path,
+    image_folder: Path,
+    tiny_codec_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = ("--domain", image_folder, "--num-images", 5, "--method", "finetune")
+    asked += ("--cells", map_folder)
+    assert call(monkeypatch, *asked, "--source", tiny_codec_file) == 0
+    out = capsys.readouterr().out
+    assert "new to the map" in out
+    assert "feature distance (source s.d.)" in out
+    assert call(monkeypatch, *asked) == 0
+    assert "distance from the source domain is unknown" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"--method": "finetun"}, "did you mean 'finetune'"),
+        ({"--num-images": 0}, "--num-images must be 1 or more"),
+        ({"--domain": "no/such/folder"}, "there is no no/such/folder"),
+        ({"--cells": "no/such/cells.parquet"}, "no/such/cells.parquet"),
+        ({"--adapter-size": 4}, "--adapter-size 4 is not in the map: 0"),
+        ({"--lambda": -1}, "must be positive"),
+    ],
+)
+def test_bad_input_exits_with_2_and_one_screen(
+    map_folder: Path,
+    other_image_folder: Path,
+    changed: dict[str, object],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked: dict[str, object] = {
+        "--domain": other_image_folder,
+        "--num-images": 5,
+        "--method": "finetune",
+        "--cells": map_folder,
+    }
+    flat = [item for pair in (asked | changed).items() for item in pair]
+    assert call(monkeypatch, *flat) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) < 20
+
+
+def test_a_map_that_answers_nothing_says_why(
+    tmp_path: Path,
+    other_image_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    records = PlantedSweep(growing, seeds=(0,)).records(np.random.default_rng(0))
+    write_tables(records, tmp_path)
+    asked = ("--domain", other_image_folder, "--num-images", 5, "--method", "finetune")
+    assert call(monkeypatch, *asked, "--cells", tmp_path) == 2
+    assert "1 data seeds, 3 are needed: add --data-seeds" in capsys.readouterr().err
