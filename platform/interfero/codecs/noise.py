@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from compressai.entropy_models import EntropyBottleneck, EntropyModel
 from torch import Tensor, nn
 
@@ -28,9 +29,28 @@ class NoiseKey:
     role: Role = Role.BASE_NOISE
     first_index: int = 0
     """Index of the first sample in the global batch."""
+    skip: int = 0
+    """Samples of the global batch between the first half of this batch and the second: those of other
+    workers, where a method trains its halves on two domains."""
+
+    def with_role(self, role: Role) -> NoiseKey:
+        """Other noise for the same samples."""
+        return replace(self, role=role)
+
+    def second_half(self) -> NoiseKey:
+        """The key of this batch's second half, the larger one of an odd batch."""
+        middle = self.batch_size // 2
+        first = self.first_index + middle + self.skip
+        return replace(self, batch_size=self.batch_size - middle, first_index=first, skip=0)
 
     def draw(self, shape_BCHW: tuple[int, ...], label: str) -> Tensor:
         """(batch, channels, height, width) noise in [-0.5, 0.5)."""
+        if self.skip:
+            middle = self.batch_size // 2
+            first = replace(self, batch_size=middle, skip=0)
+            rest = (shape_BCHW[0] - middle, *shape_BCHW[1:])
+            drawn = first.draw((middle, *shape_BCHW[1:]), label)
+            return torch.cat([drawn, self.second_half().draw(rest, label)])
         return uniform_noise(
             shape_BCHW,
             seed=self.seed,

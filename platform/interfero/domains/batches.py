@@ -35,15 +35,19 @@ def draw_batch(
     Returns:
         (batch_size, 3, crop_size, crop_size) float32 in [0, 1].
     """
-    crops = []
+    # NumPy and one pass: a tensor a crop took five times as long, and torch's threads, which have
+    # nothing to share in a crop, wait for each other where the cores are busy.
+    batch_BCHW = np.empty((batch_size, 3, crop_size, crop_size), dtype=np.float32)
     for i in range(batch_size):
         random = numpy_generator(seed, step, Role.CROP, first_index + i, label)
         pixels = samples[int(random.integers(len(samples)))].pixels_HWC
-        crops.append(_crop(pixels, crop_size, random))
-    return torch.stack([image_tensor(c) for c in crops])
+        batch_BCHW[i] = _crop(pixels, crop_size, random).transpose(2, 0, 1)
+    np.divide(batch_BCHW, np.float32(255), out=batch_BCHW)
+    return torch.from_numpy(batch_BCHW)
 
 
 def _crop(pixels: UInt8Array, size: int, random: np.random.Generator) -> UInt8Array:
+    """A view of the image where it is large enough."""
     missing = [max(0, size - side) for side in pixels.shape[:2]]
     if any(missing):
         pixels = np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
@@ -52,4 +56,4 @@ def _crop(pixels: UInt8Array, size: int, random: np.random.Generator) -> UInt8Ar
     crop = pixels[top : top + size, left : left + size]
     flip_v, flip_h, transpose = random.integers(2, size=3)
     crop = crop[:: 1 - 2 * flip_v, :: 1 - 2 * flip_h]
-    return np.ascontiguousarray(crop.transpose(1, 0, 2) if transpose else crop)
+    return crop.transpose(1, 0, 2) if transpose else crop

@@ -12,6 +12,7 @@ from interfero.domains.bundled import BUNDLED
 from interfero.domains.domain import Domain
 from interfero.domains.images import ImageRules
 from interfero.domains.ingest import load_folder, load_parquet
+from interfero.domains.memory import MemoryBudget
 from interfero.errors import DomainError, nearest
 
 DATA_VARIABLE = "INTERFERO_DATA"
@@ -25,6 +26,7 @@ def load_domain(
     *,
     num_images: int = 0,
     data_seeds: Sequence[int] = (0,),
+    budget: MemoryBudget | None = None,
 ) -> Domain:
     """The domain that a user names.
 
@@ -37,6 +39,8 @@ def load_domain(
         rules: How files become images; bundled domains have their own.
         num_images: The largest training subset that is wanted; rendered domains draw as many.
         data_seeds: The seeds it is wanted for.
+        budget: Memory for decoded images; folders and Parquet that do not fit are mapped from
+            files. By default what one domain may take of this machine.
 
     Raises:
         DomainError: no such name or path, a malformed name, or nothing usable there.
@@ -48,7 +52,7 @@ def load_domain(
             f"{name!r}; write NAME or NAME=PATH"
         )
     if given:
-        return _load_path(name, path, rules)
+        return _load_path(name, path, rules, budget)
     if name in BUNDLED:
         return BUNDLED[name].load_for(num_images, data_seeds)
     folders = _data_folders()
@@ -57,7 +61,7 @@ def load_domain(
             f"no domain is called {name!r}: {nearest(name, known_domains())}; or give a folder or "
             f"a Parquet file as {name}=PATH"
         )
-    return _load_path(name, str(folders[name]), rules)
+    return _load_path(name, str(folders[name]), rules, budget)
 
 
 def known_domains() -> tuple[str, ...]:
@@ -77,26 +81,30 @@ def _data_folders() -> dict[str, Path]:
     return {p.name: p for p in sorted(Path(root).iterdir()) if p.is_dir() and p.name[0] != "."}
 
 
-def _load_path(name: str, given: str, rules: ImageRules | None) -> Domain:
+def _load_path(
+    name: str, given: str, rules: ImageRules | None, budget: MemoryBudget | None
+) -> Domain:
     if not given:
         raise DomainError(f"domain {name!r}: the path is empty; write {name}=PATH")
     path = Path(given).expanduser()
     if path.is_dir():
         shards = _shards(path)
-        return load_parquet(name, shards, rules) if shards else load_folder(name, path, rules)
+        if shards:
+            return load_parquet(name, shards, rules, budget)
+        return load_folder(name, path, rules, budget)
     if path.is_file():
         if path.suffix.lower() != ".parquet":
             raise DomainError(
                 f"domain {name!r}: {path} is neither a folder nor a .parquet file; give the "
                 "folder that holds the images"
             )
-        return load_parquet(name, path, rules)
+        return load_parquet(name, path, rules, budget)
     if path.is_symlink():
         raise DomainError(
             f"domain {name!r}: {path} is a link to {path.readlink()}, which is not there; mend the "
             "link, or give the folder of images or the .parquet file itself"
         )
-    return load_parquet(name, _matches(name, path), rules)
+    return load_parquet(name, _matches(name, path), rules, budget)
 
 
 def _shards(folder: Path) -> list[Path]:

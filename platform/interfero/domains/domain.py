@@ -94,8 +94,7 @@ class Domain:
 
     def num_outside_validation(self, data_seed: int) -> int:
         """Training images that are left when validation has taken its own; no reserve."""
-        validation_groups = self._validation_groups(data_seed)
-        return sum(s.group not in validation_groups for s in self.train)
+        return len(self._parted(data_seed)[0])
 
     def split(self, num_images: int | str, data_seed: int) -> Split:
         """A nested training subset and the validation images that go with every subset.
@@ -110,21 +109,34 @@ class Domain:
         Raises:
             DomainError: more images asked for than there are.
         """
-        validation_groups = self._validation_groups(data_seed)
-        validation = [s for s in self.train if s.group in validation_groups]
-        pool = [s for s in self.train if s.group not in validation_groups]
-        pool = _shuffled(pool, data_seed, Role.SUBSET)
+        pool, validation = self._parted(data_seed)
         count = len(pool) if num_images == "all" else int(num_images)
         if count > len(pool):
-            pool += self.reserve.get(data_seed, ())
+            pool = (*pool, *self.reserve.get(data_seed, ()))
         if not 1 <= count <= len(pool):
             raise DomainError(
                 f"domain {self.name!r} has {len(pool)} training {self.unit} beside "
                 f"{len(validation)} for validation, asked for {count}: ask for 1 to {len(pool)}, "
                 "or `all`"
             )
-        validation = _shuffled(validation, data_seed, Role.VALIDATION)[:MAX_VALIDATION]
-        return Split(tuple(pool[:count]), tuple(validation))
+        return Split(pool[:count], validation[:MAX_VALIDATION])
+
+    def _parted(self, data_seed: int) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+        """The training images outside validation and those inside, each in the order of a seed."""
+        if data_seed not in self._parts:
+            groups = self._validation_groups(data_seed)
+            inside = [s for s in self.train if s.group in groups]
+            outside = [s for s in self.train if s.group not in groups]
+            self._parts[data_seed] = (
+                tuple(_shuffled(outside, data_seed, Role.SUBSET)),
+                tuple(_shuffled(inside, data_seed, Role.VALIDATION)),
+            )
+        return self._parts[data_seed]
+
+    @cached_property
+    def _parts(self) -> dict[int, tuple[tuple[Sample, ...], tuple[Sample, ...]]]:
+        # Every cell asks for its split, and hashing 100,000 names takes half a second.
+        return {}
 
     def _validation_groups(self, data_seed: int) -> frozenset[str]:
         groups = sorted({s.group for s in self.train})

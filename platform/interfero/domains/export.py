@@ -11,7 +11,7 @@ from PIL import Image
 
 from interfero.domains.domain import Domain
 from interfero.domains.images import UInt8Array
-from interfero.domains.ingest import UNIT_KEY
+from interfero.domains.sources import UNIT_KEY
 
 
 def write_parquet(domain: Domain, path: Path) -> None:

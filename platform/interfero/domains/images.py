@@ -64,9 +64,14 @@ class Sample:
     @cached_property
     def digest(self) -> str:
         """Content hash of the pixels and their shape."""
-        shape = str(self.pixels_HWC.shape).encode()
-        data = np.ascontiguousarray(self.pixels_HWC).data
-        return hashlib.blake2b(shape + bytes(data), digest_size=16).hexdigest()
+        return digest_of(self.pixels_HWC)
+
+
+def digest_of(pixels_HWC: UInt8Array) -> str:
+    """Content hash of pixels and their shape."""
+    digest = hashlib.blake2b(str(pixels_HWC.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(pixels_HWC).reshape(-1).data)
+    return digest.hexdigest()
 
 
 def decode_image(
@@ -101,6 +106,22 @@ def decode_image(
     return np.asarray(_limit(rgb, rules, counts), dtype=np.uint8)
 
 
+def decoded_bytes(data: bytes | Path, rules: ImageRules) -> int:
+    """Bytes that `decode_image` would give, from the image's header; 0 where it cannot be read."""
+    source: Any = io.BytesIO(data) if isinstance(data, bytes) else data
+    try:
+        with Image.open(source) as image:
+            is_halved = _is_halved(image.format == "JPEG", image.size, rules)
+            sides = [side // 2 if is_halved else side for side in image.size]
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return 0
+    return 3 * min(sides[0], rules.max_side) * min(sides[1], rules.max_side)
+
+
+def _is_halved(is_jpeg: bool, size: tuple[int, int], rules: ImageRules) -> bool:
+    return is_jpeg and rules.halve_jpeg and min(size) // 2 >= rules.min_side
+
+
 def _refuse(image: Image.Image, label: str) -> None:
     tiff_bits = getattr(image, "tag_v2", {}).get(258, (8,))
     is_deep = image.mode in _SIXTEEN_BIT or max(np.atleast_1d(tiff_bits)) > 8
@@ -133,7 +154,7 @@ def _to_rgb(image: Image.Image, rules: ImageRules, counts: Counter[str]) -> Imag
         white = Image.new("RGBA", upright.size, (255, 255, 255, 255))
         upright = Image.alpha_composite(white, upright)
     rgb = upright.convert("RGB")
-    if is_jpeg and rules.halve_jpeg and min(rgb.size) // 2 >= rules.min_side:
+    if _is_halved(is_jpeg, rgb.size, rules):
         counts["JPEG halved"] += 1
         rgb = rgb.resize((rgb.width // 2, rgb.height // 2), Image.Resampling.BOX)
     return rgb

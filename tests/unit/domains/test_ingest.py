@@ -12,8 +12,9 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
+from interfero.domains.decoding import group_of
 from interfero.domains.domain import MAX_VALIDATION
-from interfero.domains.ingest import group_of, load_folder, load_parquet
+from interfero.domains.ingest import load_folder, load_parquet
 from interfero.errors import DomainError
 
 

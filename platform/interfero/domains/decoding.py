@@ -1,0 +1,98 @@
+"""Encoded rows to samples: in threads, in order, a few chunks at a time."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from PIL import Image
+
+from interfero.domains.images import ImageRules, Sample, SkippedImageError, decode_image
+from interfero.domains.sources import Portion, Row
+
+T = TypeVar("T")
+_CROP_NAME = re.compile(r"^(.*\d)_\d{1,2}$")
+
+
+@dataclass
+class Decoded:
+    """What became of some rows."""
+
+    samples: list[tuple[Portion, Sample]] = field(default_factory=list)
+    skipped: list[tuple[Portion, str]] = field(default_factory=list)
+    """Images that cannot be used, and why."""
+    counts: Counter[str] = field(default_factory=Counter)
+    """Conversions."""
+
+
+def decode_rows(rows: Sequence[Row], rules: ImageRules) -> Decoded:
+    """Decode all rows into memory, digests included.
+
+    Raises:
+        DomainError: an image that refuses its whole domain, see `decode_image`.
+    """
+    decoded = Decoded()
+    for portion, sample in each_sample(rows, rules, decoded):
+        # Here, because this thread has company: hashing costs as much as decoding an easy image.
+        _ = sample.digest
+        decoded.samples.append((portion, sample))
+    return decoded
+
+
+def each_sample(
+    rows: Iterable[Row], rules: ImageRules, result: Decoded
+) -> Iterator[tuple[Portion, Sample]]:
+    """Decode one row after the other; skips and conversions are added to `result`."""
+    for row in rows:
+        try:
+            pixels = decode_image(row.data, row.label, rules, result.counts)
+        except SkippedImageError as error:
+            result.skipped.append((row.portion, str(error)))
+            continue
+        stem = Path(row.label).with_suffix("").as_posix()
+        folder, _, base = stem.rpartition("/")
+        group = row.group or f"{folder}/{group_of(base)}".lstrip("/")
+        yield row.portion, Sample(row.label, group, pixels)
+
+
+def group_of(stem: str) -> str:
+    """The source image that a file name stands for: `photo012_3` is a crop of `photo012`."""
+    match = _CROP_NAME.match(stem)
+    return match.group(1) if match else stem
+
+
+def in_threads(tasks: Iterable[Callable[[], T]]) -> Iterator[T]:
+    """Results of tasks in their order; a few are taken ahead, as many run as there are cores.
+
+    Threads, not processes: Pillow, hashing and files leave Python's lock while they work, and the
+    main module of a user's script is not imported again.
+    """
+    # Pillow loads its plugins at first use, and a second thread that comes meanwhile is told that
+    # its file is no image.
+    Image.init()
+    num_threads = usable_cores()
+    waiting: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(num_threads, thread_name_prefix="decode") as pool:
+        try:
+            for task in tasks:
+                waiting.append(pool.submit(task))
+                if len(waiting) > num_threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def usable_cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

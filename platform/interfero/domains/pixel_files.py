@@ -1,0 +1,341 @@
+"""Decoded images in files that are mapped, not read: for domains larger than memory.
+
+Decoding is done once a node and kept: a file of raw pixels a chunk of images, and a description beside
+it. A chunk is named by what its images were (names, sizes, times of change), so an interrupted
+ingestion goes on where it was, and of a folder that changed only the changed chunks are decoded again.
+The kernel shares mapped pages between processes and drops them when memory is short.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import mmap
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import __version__ as pillow_version
+from PIL import features
+
+from interfero.domains import images
+from interfero.domains.decoding import Decoded, each_sample, in_threads
+from interfero.domains.images import ImageRules, Sample, UInt8Array, digest_of
+from interfero.domains.sources import Portion, Row, Source
+from interfero.errors import DomainError, StorageError
+
+CACHE_VARIABLE = "INTERFERO_CACHE"
+"""Environment variable: the folder for decoded images, on a disk of this machine."""
+_PIXELS, _DESCRIPTION, _LOCK = ".u8", ".json", "lock"
+MAX_MAPS = 256
+"""Files a process maps at once: each holds one of the 1,024 files it may usually open."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image in a file of pixels."""
+
+    portion: Portion
+    name: str
+    group: str
+    digest: str
+    offset: int
+    """In bytes."""
+    shape: tuple[int, int, int]
+    """(height, width, 3)."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the pixels."""
+        return self.shape[0] * self.shape[1] * self.shape[2]
+
+
+@dataclass(frozen=True)
+class PixelFile:
+    """What a chunk of images became."""
+
+    stem: str
+    """File name without suffix: the chunk's identity."""
+    entries: tuple[Entry, ...]
+    skipped: tuple[tuple[Portion, str], ...]
+    counts: dict[str, int]
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of all pixels."""
+        return sum(entry.num_bytes for entry in self.entries)
+
+    @cached_property
+    def content(self) -> str:
+        """Hash of everything but the identity."""
+        parts = asdict(self) | {"stem": ""}
+        text = json.dumps(parts, sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class PixelFiles:
+    """All files of a source: where they are on this node, and how to make them on another."""
+
+    source: Source
+    rules: ImageRules
+    folder: Path
+    stems: tuple[str, ...]
+    contents: tuple[str, ...]
+    """`PixelFile.content`, by file."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Without `_here`, which holds for one node."""
+        return PixelFiles, (self.source, self.rules, self.folder, self.stems, self.contents)
+
+    def pixels(self, file: int, offset: int, shape: tuple[int, int, int]) -> UInt8Array:
+        """A read-only view of one image, (height, width, 3) uint8.
+
+        Raises:
+            DomainError: this node has neither these files nor the same source.
+        """
+        path = self._here[file]
+        try:
+            mapped = _mapped(path)
+        except OSError as error:
+            raise DomainError(
+                f"the decoded images {path} cannot be read ({error.strerror}): start again, and "
+                "they are made again"
+            ) from error
+        count = shape[0] * shape[1] * shape[2]
+        return np.frombuffer(mapped, np.uint8, count, offset).reshape(shape)
+
+    @cached_property
+    def _here(self) -> tuple[Path, ...]:
+        """The files on this node; one that has none decodes the source for all its processes."""
+        paths = tuple(self.folder / (stem + _PIXELS) for stem in self.stems)
+        if all(path.exists() for path in paths):
+            return paths
+        folder, made = make_pixel_files(self.source, self.rules)
+        if tuple(file.content for file in made) != self.contents:
+            raise DomainError(
+                f"the images at {self.source.place} are not those that the domain was made of: put "
+                "them back, the same on every node, or start again with another --name"
+            )
+        return tuple(folder / (file.stem + _PIXELS) for file in made)
+
+
+class MappedSample(Sample):
+    """A sample whose pixels lie in a mapped file; it pickles as a place, not as pixels."""
+
+    def __init__(
+        self, name: str, group: str, digest: str, files: PixelFiles, place: tuple[int, int],
+        shape: tuple[int, int, int],
+    ) -> None:  # fmt: skip
+        """Refer to an image; nothing is opened.
+
+        Args:
+            name: See `Sample`.
+            group: See `Sample`.
+            digest: See `Sample`.
+            files: The files.
+            place: Index of the file, and offset in it in bytes.
+            shape: (height, width, 3).
+        """
+        # Not through the frozen dataclass: `pixels_HWC` and `digest` are made otherwise here.
+        vars(self).update(
+            name=name, group=group, digest=digest, _files=files, _place=place, _shape=shape
+        )
+
+    @property
+    def pixels_HWC(self) -> UInt8Array:
+        """(height, width, 3), 0-255: a view of the file, read-only."""
+        files: PixelFiles = vars(self)["_files"]
+        file, offset = vars(self)["_place"]
+        return files.pixels(file, offset, vars(self)["_shape"])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Everything but the pixels."""
+        keys = ("name", "group", "digest", "_files", "_place", "_shape")
+        return MappedSample, tuple(vars(self)[key] for key in keys)
+
+
+def decode_to_files(source: Source, rules: ImageRules) -> Decoded:
+    """Decode what is not decoded yet on this node, and map all of it.
+
+    Raises:
+        DomainError: an image that refuses its whole domain, or a source that cannot be read.
+        StorageError: the disk of the cache is full or not writable; what is decoded is kept.
+    """
+    folder, made = make_pixel_files(source, rules)
+    stems, contents = tuple(f.stem for f in made), tuple(f.content for f in made)
+    files = PixelFiles(source, rules, folder, stems, contents)
+    result = Decoded()
+    for index, file in enumerate(made):
+        result.skipped += file.skipped
+        result.counts += Counter(file.counts)
+        for e in file.entries:
+            sample = MappedSample(e.name, e.group, e.digest, files, (index, e.offset), e.shape)
+            result.samples.append((e.portion, sample))
+    return result
+
+
+def make_pixel_files(source: Source, rules: ImageRules) -> tuple[Path, list[PixelFile]]:
+    """Decode what is not decoded yet on this node; returns the folder and its files, in order.
+
+    Files of chunks that the source no longer has are removed.
+
+    Raises:
+        DomainError, StorageError: see `decode_to_files`.
+    """
+    folder = cache_folder() / _key(source.place, repr(rules), *_decoder())
+    with _disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder):
+        made = list(in_threads(_tasks(source, rules, folder)))
+        _remove_others(folder, {file.stem for file in made})
+    return folder, made
+
+
+def cache_folder() -> Path:
+    """Where this node keeps decoded images: it may be removed when nothing runs."""
+    given = os.environ.get(CACHE_VARIABLE, "")
+    if given:
+        return Path(given).expanduser().resolve() / "domains"
+    base = os.environ.get("XDG_CACHE_HOME", "") or "~/.cache"
+    return Path(base).expanduser().resolve() / "interfero" / "domains"
+
+
+def _tasks(source: Source, rules: ImageRules, folder: Path) -> Iterator[Callable[[], PixelFile]]:
+    for chunk in source.chunks():
+        stem = chunk.identify()
+        kept = _kept(folder, stem)
+        if kept is not None:
+            yield partial(_same, kept)
+        else:
+            yield partial(_decode, chunk.read(), rules, folder, stem)
+
+
+def _same(file: PixelFile) -> PixelFile:
+    return file
+
+
+def _decode(rows: list[Row], rules: ImageRules, folder: Path, stem: str) -> PixelFile:
+    """One chunk to its file, an image at a time; the description comes last and makes it valid."""
+    decoded = Decoded()
+    entries: list[Entry] = []
+    offset = 0
+    path = folder / (stem + _PIXELS)
+    with _disk_errors(folder):
+        with (folder / f".{stem}").open("wb") as out:
+            for portion, sample in each_sample(rows, rules, decoded):
+                pixels = np.ascontiguousarray(sample.pixels_HWC)
+                out.write(pixels.reshape(-1).data)
+                height, width, _ = pixels.shape
+                entry = Entry(
+                    portion, sample.name, sample.group, sample.digest, offset, (height, width, 3)
+                )
+                entries.append(entry)
+                offset += entry.num_bytes
+            out.flush()
+            os.fsync(out.fileno())
+        (folder / f".{stem}").replace(path)
+        file = PixelFile(stem, tuple(entries), tuple(decoded.skipped), dict(decoded.counts))
+        _describe(folder, file)
+    return file
+
+
+def _describe(folder: Path, file: PixelFile) -> None:
+    status = (folder / (file.stem + _PIXELS)).stat()
+    parts = asdict(file) | {"content": file.content, "mtime_ns": status.st_mtime_ns}
+    text = json.dumps(parts)
+    with (folder / f".{file.stem}").open("w") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    (folder / f".{file.stem}").replace(folder / (file.stem + _DESCRIPTION))
+
+
+def _kept(folder: Path, stem: str) -> PixelFile | None:
+    """A chunk that is decoded already, if it is whole.
+
+    Its description must hash to what it says and the pixels must have their size. Pixels that were
+    touched since they were written must still have their digests.
+    """
+    try:
+        parts = json.loads((folder / (stem + _DESCRIPTION)).read_text())
+        status = (folder / (stem + _PIXELS)).stat()
+        content, mtime_ns = parts.pop("content"), parts.pop("mtime_ns")
+        entries = tuple(Entry(**e | {"shape": tuple(e["shape"])}) for e in parts["entries"])
+        skipped = tuple((portion, text) for portion, text in parts["skipped"])
+        file = PixelFile(parts["stem"], entries, skipped, parts["counts"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if (file.stem, file.content, file.num_bytes) != (stem, content, status.st_size):
+        return None
+    if status.st_mtime_ns != mtime_ns:
+        if not _has_digests(folder, file):
+            return None
+        with _disk_errors(folder):
+            _describe(folder, file)
+    return file
+
+
+def _has_digests(folder: Path, file: PixelFile) -> bool:
+    if not file.entries:
+        return True
+    mapped = _map_file(folder / (file.stem + _PIXELS))
+    for e in file.entries:
+        pixels = np.frombuffer(mapped, np.uint8, e.num_bytes, e.offset).reshape(e.shape)
+        if digest_of(pixels) != e.digest:
+            return False
+    return True
+
+
+@lru_cache(MAX_MAPS)
+def _mapped(path: Path) -> mmap.mmap:
+    return _map_file(path)
+
+
+def _map_file(path: Path) -> mmap.mmap:
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _remove_others(folder: Path, stems: set[str]) -> None:
+    for path in folder.iterdir():
+        if path.name != _LOCK and path.stem not in stems:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process decodes into a folder; others wait and find it done."""
+    with (folder / _LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"decoded images cannot be kept in {folder} ({error.strerror}): free the disk, set "
+            f"{CACHE_VARIABLE} to a folder with room, or raise --max-domain-memory; what is "
+            "decoded is kept"
+        ) from error
+
+
+def _decoder() -> tuple[str, ...]:
+    """What decides pixels besides the files and the rules."""
+    code = Path(str(images.__file__)).read_text()
+    codecs = ("libjpeg_turbo", "zlib", "webp", "libtiff", "avif")
+    return (code, pillow_version, *(str(features.version(c)) for c in codecs))
+
+
+def _key(*parts: str) -> str:
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
