@@ -5,11 +5,13 @@ VENV ?= .venv
 PYTHON ?=
 ARGS ?=
 
-# What needs no Ray comes first, because it says soonest what is broken. The others start Ray anew: in one
-# process one module's driver would be the next one's past.
-TESTS := "tests --ignore=tests/integration/test_search.py --ignore=tests/integration/test_sweep.py \
-  --ignore=tests/integration/test_resume.py" \
-  tests/integration/test_search.py tests/integration/test_sweep.py tests/integration/test_resume.py
+# What needs no Ray comes first, on several cores, because it says soonest what is broken. The others start
+# Ray anew: in one process one module's driver would be the next one's past.
+TESTS := "tests -n logical --maxprocesses 4 --dist loadfile --ignore=tests/integration/test_search.py \
+  --ignore=tests/integration/test_sweep.py --ignore=tests/integration/test_resume.py \
+  --ignore=tests/integration/test_workers.py" \
+  tests/integration/test_search.py tests/integration/test_sweep.py tests/integration/test_resume.py \
+  tests/integration/test_workers.py
 
 BIN := $(VENV)/bin
 UV := $(BIN)/uv

@@ -3,7 +3,8 @@
 `python benchmarks/evaluation.py PATH`: PATH is a folder of images (its `test/` if it has one). Without
 PATH it is `natural` below INTERFERO_DATA, or else the bundled photographs. Both sides code, decode and
 measure rate, PSNR and MS-SSIM of every image, one thread each, in two processes that take turns image
-by image; the ratio is the median over repeats.
+by image. Then interfero's `evaluate` measures all of them by as many processes as there are cores, which
+`eval_model` cannot do; both ratios, medians over repeats, are printed, and the target is for the second.
 
 How much there is to win depends on the codec: where the transforms take most of the time, little. So
 each architecture is coded too, untrained, with both entropy coders in one process.
@@ -16,9 +17,10 @@ so the rate compared is that of the strings; the header's share is printed.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
@@ -39,11 +41,17 @@ from interfero.codecs.catalogue import available_lambdas, load_codec
 from interfero.codecs.codec import ARCHITECTURES, Shape, build_model
 from interfero.codecs.coding import Coder, SourceCoder, decode, encode, pixel_mse
 from interfero.codecs.entropy_coding import coding_setting, pad_to_stride, recorded_symbols
-from interfero.codecs.evaluation import MS_SSIM_MIN_SIDE, ms_ssim_of
+from interfero.codecs.evaluation import (
+    MS_SSIM_MIN_SIDE,
+    Evaluation,
+    EvaluationOptions,
+    ms_ssim_of,
+    open_evaluation,
+)
 from interfero.config import Config
 from interfero.domains.batches import image_tensor
 from interfero.domains.domain import spread
-from interfero.domains.images import UInt8Array
+from interfero.domains.images import Sample, UInt8Array
 from interfero.errors import BitstreamError, DomainError
 from interfero.metrics.rate_distortion import psnr_db
 
@@ -66,6 +74,8 @@ class EvaluationBenchmark(Config):
     """Images at most; each source image once before any twice."""
     repeats: int = Field(default=5, gt=0)
     """Times that all images are evaluated; the first pass, uncounted, warms up."""
+    processes: int = Field(default=os.cpu_count() or 1, gt=0)
+    """Processes of `evaluate`, one thread each."""
     json_path: Annotated[Path | None, tyro.conf.arg(name="json")] = None
     """File for every figure, with the machine's description."""
 
@@ -142,14 +152,25 @@ def whole_strides(images: Sequence[UInt8Array], stride: int) -> list[UInt8Array]
     return cut
 
 
-Round = list[tuple[Measured, Measured]]
-"""Ours and theirs, by image."""
+@dataclass(frozen=True)
+class Round:
+    """All images once."""
+
+    pairs: list[tuple[Measured, Measured]]
+    """Ours and theirs, by image."""
+    together_seconds: float
+    """All of them by `evaluate` and its processes."""
+
+
+EvaluateAll = Callable[[Sequence[Sample]], Evaluation]
 
 
 def compare(
-    images: Sequence[UInt8Array], coder: Coder, peer: Connection, repeats: int, console: Console
-) -> list[Round]:
-    """Evaluate every image on both sides, one after the other, in changing order."""
+    images: Sequence[UInt8Array], coder: Coder, peer: Connection, evaluate_all: EvaluateAll,
+    repeats: int, console: Console,
+) -> list[Round]:  # fmt: skip
+    """Evaluate every image on both sides, one after the other, in changing order, then together."""
+    samples = [Sample(f"image {i}", f"image {i}", pixels) for i, pixels in enumerate(images)]
 
     def theirs(pixels_HWC: UInt8Array) -> Measured:
         peer.send(pixels_HWC)
@@ -158,18 +179,32 @@ def compare(
 
     rounds = []
     for number in track(range(repeats + 1), "evaluating", console=console, transient=True):
-        pairs: Round = []
+        pairs: list[tuple[Measured, Measured]] = []
         for index, pixels_HWC in enumerate(images):
             if (number + index) % 2:
                 first = theirs(pixels_HWC)
                 pairs.append((evaluate_ours(coder, pixels_HWC), first))
             else:
                 pairs.append((evaluate_ours(coder, pixels_HWC), theirs(pixels_HWC)))
-        rounds.append(pairs)
+        start = time.perf_counter()
+        together = evaluate_all(samples)
+        rounds.append(Round(pairs, time.perf_counter() - start))
+        check_same(together, [ours for ours, _ in pairs])
     return rounds[1:]
 
 
-def differences(pairs: Round) -> dict[str, float]:
+def check_same(together: Evaluation, alone: Sequence[Measured]) -> None:
+    """Several processes must give the numbers of one.
+
+    Raises:
+        BitstreamError: they do not.
+    """
+    for image, measured in zip(together.images, alone, strict=True):
+        if (image.psnr_db, image.ms_ssim) != (measured.psnr_db, measured.ms_ssim):
+            raise BitstreamError(f"{image.name} differs from what one process measured")
+
+
+def differences(pairs: Sequence[tuple[Measured, Measured]]) -> dict[str, float]:
     """The largest over images."""
     return {
         "rate_percent": max(100 * abs(a.bpp / b.bpp - 1) for a, b in pairs),
@@ -183,16 +218,22 @@ def speeds(rounds: Sequence[Round]) -> dict[str, object]:
     """Images a second on both sides and their ratio: medians over rounds."""
     figures: dict[str, object] = {}
     for what in ("seconds", "coding_seconds"):
-        totals = [[sum(getattr(p[side], what) for p in r) for side in (0, 1)] for r in rounds]
-        ratios = [theirs / ours for ours, theirs in totals]
-        count = len(rounds[0])
-        figures[what] = {
-            "ours_images_per_second": count / statistics.median(t[0] for t in totals),
-            "compressai_images_per_second": count / statistics.median(t[1] for t in totals),
-            "ratio": statistics.median(ratios),
-            "ratios": ratios,
-        }
+        totals = [[sum(getattr(p[s], what) for p in r.pairs) for s in (0, 1)] for r in rounds]
+        figures[what] = _speed([t[0] for t in totals], [t[1] for t in totals], len(rounds[0].pairs))
+    theirs = [sum(their.seconds for _, their in r.pairs) for r in rounds]
+    together = [r.together_seconds for r in rounds]
+    figures["together_seconds"] = _speed(together, theirs, len(rounds[0].pairs))
     return figures
+
+
+def _speed(ours: Sequence[float], theirs: Sequence[float], num_images: int) -> dict[str, object]:
+    ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
+    return {
+        "ours_images_per_second": num_images / statistics.median(ours),
+        "compressai_images_per_second": num_images / statistics.median(theirs),
+        "ratio": statistics.median(ratios),
+        "ratios": ratios,
+    }
 
 
 def architecture_speeds(pixels_HWC: UInt8Array, repeats: int) -> dict[str, dict[str, float]]:
@@ -258,9 +299,13 @@ def main() -> None:
         target=serve_peer, args=(there, command.source, rd_lambda), daemon=True
     )
     process.start()
-    with closing(here):
+    options = EvaluationOptions(
+        max_tile=max(s for i in images for s in i.shape[:2]), estimate=False
+    )
+    with closing(here), open_evaluation(codec, options, None, command.processes) as evaluate_all:
         threads = here.recv()
-        rounds = compare(images, SourceCoder(codec), here, command.repeats, console)
+        coder = SourceCoder(codec)
+        rounds = compare(images, coder, here, evaluate_all, command.repeats, console)
         here.send(None)
     process.join()
     by_architecture = architecture_speeds(images[0][:256, :256], command.repeats)
@@ -268,7 +313,12 @@ def main() -> None:
     header = 8 * statistics.mean(
         _header_bytes(SourceCoder(codec), i) / i[..., 0].size for i in images
     )
-    extra = {"header_bpp": header, "compressai_threads": threads, "architectures": by_architecture}
+    extra = {
+        "header_bpp": header,
+        "compressai_threads": threads,
+        "processes": command.processes,
+        "architectures": by_architecture,
+    }
     report(rounds, extra, command.json_path, console)
 
 
@@ -281,16 +331,20 @@ def report(
     rounds: Sequence[Round], extra: dict[str, Any], json_path: Path | None, console: Console
 ) -> None:
     """Differences, speeds, and the last line."""
-    different, speed = differences(rounds[-1]), speeds(rounds)
+    different, speed = differences(rounds[-1].pairs), speeds(rounds)
     console.print(
         f"largest difference of an image: rate of the strings {different['rate_percent']:.2g} %, "
         f"PSNR {different['psnr_db']:.2g} dB, MS-SSIM {different['ms_ssim']:.2g}; other strings in "
-        f"{different['images_of_other_strings']:.0f} of {len(rounds[-1])} images"
+        f"{different['images_of_other_strings']:.0f} of {len(rounds[-1].pairs)} images"
     )
     console.print(
         f"the container adds {extra['header_bpp']:.4f} bpp, which CompressAI does not count"
     )
-    for what, label in (("coding_seconds", "coding alone"), ("seconds", "coding and measuring")):
+    for what, label in (
+        ("coding_seconds", "coding alone"),
+        ("seconds", "coding and measuring"),
+        ("together_seconds", f"coding and measuring, {extra['processes']} processes"),
+    ):
         row: Any = speed[what]
         console.print(
             f"{label}: {row['ours_images_per_second']:.2f} images a second, CompressAI "
@@ -301,13 +355,13 @@ def report(
         different["rate_percent"] <= MAX_RATE_DIFFERENCE_PERCENT
         and different["psnr_db"] <= MAX_PSNR_DIFFERENCE_DB
     )
-    whole: Any = speed["seconds"]
+    whole: Any = speed["together_seconds"]
     figures = {
         "differences": different,
         "speeds": speed,
         "images": [
             [{k: v for k, v in asdict(m).items() if k != "strings"} for m in pair]
-            for pair in rounds[-1]
+            for pair in rounds[-1].pairs
         ],
     } | extra
     reason = "" if same else "the numbers differ"

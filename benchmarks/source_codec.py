@@ -34,6 +34,7 @@ from interfero.codecs.coding import (
 )
 from interfero.codecs.jpeg import JpegPoint, JpegScores, curve_of_scores, score_jpeg_grid
 from interfero.config import Config
+from interfero.domains.decoding import group_of
 from interfero.domains.domain import spread
 from interfero.domains.images import (
     IMAGE_SUFFIXES,
@@ -42,7 +43,7 @@ from interfero.domains.images import (
     SkippedImageError,
     decode_image,
 )
-from interfero.domains.ingest import group_of, load_parquet
+from interfero.domains.ingest import load_parquet
 from interfero.errors import DomainError
 from interfero.metrics.bd_rate import MIN_POINTS, Curve, bd_rate_percent, psnr_at_rate
 from interfero.storage import write_json

@@ -14,9 +14,11 @@ SWEEP = Sweep(
         adapter_sizes=(1, 2, 4, 8),
         learning_rates=(3e-4, 3e-3),
         lambdas=(0.013,),
-        # Sized so that the whole answer takes about ten minutes on two cores.
-        num_steps=80,
-        max_target_images=12,
+        # Sized so that the whole answer takes about ten minutes on two cores without bfloat16.
+        num_steps=50,
+        batch_size=4,
+        max_target_images=8,
+        max_source_images=8,
     ),
     make_runner=AdaptationRunner.from_plan,
     code=ADAPTATION_CODE,

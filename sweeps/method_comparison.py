@@ -16,6 +16,7 @@ SWEEP = Sweep(
         lambdas=(0.013,),
         data_seeds=(0, 1, 2),
         num_steps=60,
+        batch_size=4,
         max_target_images=8,
         max_source_images=8,
     ),

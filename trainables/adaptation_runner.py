@@ -13,16 +13,19 @@ from interfero.codecs.codec import Codec
 from interfero.codecs.evaluation_store import EvaluationStore
 from interfero.domains.domain import Domain
 from interfero.engine.cells import CellRecord, Pack
+from interfero.engine.timing import Timing
 from interfero.engine.worker import Worker
 from interfero.errors import CodecError
-from trainables import adaptation, attribution, evaluation
-from trainables.adaptation import run_pack
+from trainables import adaptation, attribution, evaluation, resuming
+from trainables.adaptation import run_pack, time_steps
 from trainables.evaluation import Workbench
+from trainables.resuming import CHECKPOINT_SECONDS
 
 if TYPE_CHECKING:
     from interfero.engine.planning import Plan
 
-ADAPTATION_CODE = tuple(Path(str(m.__file__)) for m in (adaptation, attribution, evaluation))
+_MODULES = (adaptation, attribution, evaluation, resuming)
+ADAPTATION_CODE = tuple(Path(str(m.__file__)) for m in _MODULES)
 """Files whose code decides an adaptation cell's numbers."""
 
 MAX_BENCHES = 8
@@ -42,6 +45,8 @@ class AdaptationRunner:
     source: str
     domains: dict[str, Domain]
     source_domain: Domain
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    """Seconds of training between checkpoints."""
 
     @classmethod
     def from_plan(cls, plan: Plan) -> AdaptationRunner:
@@ -53,11 +58,16 @@ class AdaptationRunner:
             if source.exists() and plan.options.source not in bundled_names()
             else plan.options.source
         )
-        return cls(name, plan.domains, plan.source_domain)
+        return cls(name, plan.domains, plan.source_domain, plan.options.checkpoint_seconds)
 
     def __call__(self, pack: Pack, worker: Worker) -> Iterator[CellRecord]:
         """One record a cell, in order."""
-        return run_pack(pack.cells, self._bench(pack, worker), worker)
+        bench = self._bench(pack, worker)
+        return run_pack(pack.cells, bench, worker, self.checkpoint_seconds)
+
+    def time_steps(self, pack: Pack, worker: Worker) -> list[Timing]:
+        """What a step of each cell takes; nothing is kept or evaluated."""
+        return time_steps(pack.cells, self._bench(pack, worker), worker)
 
     def _bench(self, pack: Pack, worker: Worker) -> Workbench:
         identity, value = pack.cells[0].identity, pack.block.rd_lambda

@@ -7,7 +7,8 @@ so that what is reported is what another machine would get.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,7 @@ from interfero.codecs.coding import (
     pixel_mse,
     score_estimated,
 )
+from interfero.codecs.domain_distance import DomainDistance, domain_distance
 from interfero.codecs.evaluation_store import (
     Entry,
     EvaluationKey,
@@ -42,6 +44,7 @@ from interfero.codecs.evaluation_store import (
 from interfero.domains.domain import Domain, spread
 from interfero.domains.images import Sample, UInt8Array
 from interfero.engine.cells import Cell, ImageRow
+from interfero.engine.timing import megapixels
 from interfero.errors import BitstreamError, DecoderLostError
 from interfero.metrics.forgetting import (
     exact_fraction,
@@ -51,6 +54,7 @@ from interfero.metrics.forgetting import (
     rd_gain,
 )
 from interfero.metrics.rate_distortion import psnr_db
+from trainables.timing import EvaluationTime
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class Result:
 
     metrics: dict[str, float]
     images: tuple[ImageRow, ...]
+    time: EvaluationTime
 
 
 class Workbench:
@@ -96,10 +101,22 @@ class Workbench:
         self.reload_codec = reload_codec
         self.target = target
         self.source = source
+        self.source_seconds = 0.0
+        """Spent on the source codec's results, those that were kept left out."""
+        self.source_megapixels = 0.0
+        """What they were computed on."""
         self._store = store
         self._training_codec: Codec | None = None
         self._references: dict[tuple[str, int], tuple[Reference, ...]] = {}
         self._estimates: dict[tuple[str, int], list[ImageScore]] = {}
+        self._distance: DomainDistance | None = None
+
+    @property
+    def distance(self) -> DomainDistance:
+        """Of the target from the source domain, as the source codec sees it."""
+        if self._distance is None:
+            self._distance = domain_distance(self.codec, self.target, self.source)
+        return self._distance
 
     def training_codec(self, device: torch.device) -> Codec:
         """A replica on a device, in the memory format that trains fastest; never codes."""
@@ -116,7 +133,7 @@ class Workbench:
             identity, coder = codec_identity(self.codec), SourceCoder(self.codec)
             samples = spread(domain.test, limit)
             self._references[key] = tuple(
-                _reference(s, self._kept(identity, "reference", s, partial(_coded_entry, coder, s)))
+                _reference(s, self._kept(identity, "reference", s, partial(_coded_entry, coder)))
                 for s in samples
             )
         return self._references[key]
@@ -132,23 +149,29 @@ class Workbench:
             identity, coder = codec_identity(self.codec), SourceCoder(self.codec)
             samples = self.validation(domain, data_seed)
             self._estimates[key] = [
-                _estimate(
-                    s, self._kept(identity, "estimate", s, partial(_estimated_entry, coder, s))
-                )
+                _estimate(s, self._kept(identity, "estimate", s, partial(_estimated_entry, coder)))
                 for s in samples
             ]
         return self._estimates[key]
 
     def _kept(
-        self, identity: str, kind: str, sample: Sample, compute: Callable[[], Entry]
+        self, identity: str, kind: str, sample: Sample, compute: Callable[[Sample], Entry]
     ) -> Entry:
+        def timed() -> Entry:
+            started = time.perf_counter()
+            entry = compute(sample)
+            self.source_seconds += time.perf_counter() - started
+            self.source_megapixels += megapixels([sample])
+            return entry
+
         if self._store is None:
-            return compute()
-        return self._store.fetch(EvaluationKey(identity, sample.digest, {"kind": kind}), compute)
+            return timed()
+        return self._store.fetch(EvaluationKey(identity, sample.digest, {"kind": kind}), timed)
 
 
 def evaluate(cell: Cell, bench: Workbench, adapter_path: Path, sample_path: Path) -> Result:
     """Measure a saved adapter on target and source, routed and unrouted, and on old bitstreams."""
+    source_seconds, source_megapixels = bench.source_seconds, bench.source_megapixels
     adapted, _ = load_adapter(adapter_path, bench.reload_codec())
     target = bench.references(bench.target, cell.loop.max_target_images)
     source = bench.references(bench.source, cell.loop.max_source_images)
@@ -160,12 +183,17 @@ def evaluate(cell: Cell, bench: Workbench, adapter_path: Path, sample_path: Path
     routed = unrouted
     if detaches:
         routed, exact = through_source_mode(adapted, source)
+    before = _before_validation(cell, bench)
+    started = time.perf_counter()
+    validated = _validation_metrics(cell, bench, adapted, before, detaches=detaches)
+    validation_seconds = time.perf_counter() - started
     metrics = {
         **_target_metrics([r.score for r in target], on_target, rd_lambda, switches=detaches),
         **_source_metrics([r.score for r in source], routed, unrouted, rd_lambda),
-        **_validation_metrics(cell, bench, adapted, detaches=detaches),
+        **validated,
         **_old_bitstreams(adapted, source, "source" if detaches else "target"),
     }
+    metrics |= bench.distance.metrics
     metrics["bitstream/rate_error_percent"] = _rate_error(adapted, target, on_target)
     rows = [
         *_rows("target", target, on_target, rd_lambda),
@@ -173,7 +201,17 @@ def evaluate(cell: Cell, bench: Workbench, adapter_path: Path, sample_path: Path
         *_rows("source_unrouted", source, unrouted, rd_lambda),
     ]
     _save_sample(sample_path, target, pictures, rd_lambda)
-    return Result(metrics | exact, tuple(rows))
+    seed = cell.block.data_seed
+    time_spent = EvaluationTime(
+        validation_seconds=validation_seconds,
+        reference_seconds=bench.source_seconds - source_seconds,
+        coded_megapixels=megapixels([r.sample for r in (*target, *source)]),
+        validated_megapixels=sum(
+            megapixels(bench.validation(domain, seed)) for domain in (bench.target, bench.source)
+        ),
+        reference_megapixels=bench.source_megapixels - source_megapixels,
+    )
+    return Result(metrics | exact, tuple(rows), time_spent)
 
 
 def through_source_mode(
@@ -282,21 +320,40 @@ def _source_metrics(
     return metrics
 
 
-def _validation_metrics(
-    cell: Cell, bench: Workbench, adapted: AdaptedCodec, *, detaches: bool
-) -> dict[str, float]:
-    """Estimated, not coded: a choice needs a ranking."""
+def _before_validation(cell: Cell, bench: Workbench) -> dict[str, float]:
+    """The source codec's loss on validation images, by role."""
     seed, rd_lambda = cell.block.data_seed, cell.block.rd_lambda
-    losses = {}
-    for role, domain in (("target", bench.target), ("source", bench.source)):
-        before = mean_score(bench.estimates(domain, seed), rd_lambda)["rd_loss"]
-        scores = [score_estimated(adapted, s) for s in bench.validation(domain, seed)]
-        losses[role] = (before, mean_score(scores, rd_lambda)["rd_loss"])
-    before, after = losses["source"]
+    domains = (("target", bench.target), ("source", bench.source))
+    return {r: mean_score(bench.estimates(d, seed), rd_lambda)["rd_loss"] for r, d in domains}
+
+
+def validation_gain(cell: Cell, bench: Workbench, adapted: AdaptedCodec) -> float:
+    """Target gain on validation images, percent of before. Estimated: a choice needs a ranking."""
+    before = _before_validation(cell, bench)["target"]
+    return percent(rd_gain(before, _validation_loss(cell, bench, adapted, bench.target)), before)
+
+
+def _validation_loss(cell: Cell, bench: Workbench, adapted: AdaptedCodec, domain: Domain) -> float:
+    samples = bench.validation(domain, cell.block.data_seed)
+    scores = [score_estimated(adapted, s) for s in samples]
+    return mean_score(scores, cell.block.rd_lambda)["rd_loss"]
+
+
+def _validation_metrics(
+    cell: Cell,
+    bench: Workbench,
+    adapted: AdaptedCodec,
+    losses_before: Mapping[str, float],
+    *,
+    detaches: bool,
+) -> dict[str, float]:
+    gained = rd_gain(losses_before["target"], _validation_loss(cell, bench, adapted, bench.target))
+    gain = percent(gained, losses_before["target"])
+    before = losses_before["source"]
+    after = _validation_loss(cell, bench, adapted, bench.source)
     unrouted = percent(forgetting(before, after), before)
-    gain = rd_gain(*losses["target"])
     return {
-        "val/rd_gain_percent": percent(gain, losses["target"][0]),
+        "val/rd_gain_percent": gain,
         "val/forgetting_percent": 0.0 if detaches else unrouted,
         "val/forgetting_unrouted_percent": unrouted,
     }

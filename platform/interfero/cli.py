@@ -16,11 +16,13 @@ from rich.table import Column, Table
 from interfero.adaptation.deployment import Candidate, Deployment, StreamMode
 from interfero.codecs.bitstream import MAX_SIDE, parse_stream
 from interfero.codecs.catalogue import available_lambdas, bundled_names, load_codec
+from interfero.doctor.command import doctor
 from interfero.domains.bundled import BUNDLED
 from interfero.domains.catalogue import load_domain
 from interfero.domains.images import ImageRules, SkippedImageError, UInt8Array, decode_image
 from interfero.errors import DomainError, InterferoError, StorageError
 from interfero.metrics.rate_distortion import psnr_db
+from interfero.predicting import Question, answer
 from interfero.storage import write_atomic
 
 
@@ -131,6 +133,35 @@ def decode_command(
     sys.stdout.write(f"{out}: {pixels.shape[1]}x{pixels.shape[0]} pixels\n")
 
 
+def predict_command(
+    domain: str,
+    num_images: int,
+    method: str,
+    cells: Path | None = None,
+    rd_lambda: Annotated[float | None, tyro.conf.arg(name="lambda")] = None,
+    adapter_size: int | None = None,
+    num_steps: int | None = None,
+    source: str | None = None,
+) -> None:
+    """Predict gain and forgetting before adapting, from the laws of earlier sweeps.
+
+    Args:
+        domain: The target domain: a folder of images, a Parquet file, NAME=PATH, or a bundled NAME.
+        num_images: Training images that it would be adapted with.
+        method: How; one of the methods in the map.
+        cells: The map: `cells.parquet` of a sweep, or the folder that holds it; the one that comes
+            with the project if left out.
+        rd_lambda: Bits per pixel per unit of MSE; a middle one of the map if left out.
+        adapter_size: In the method's own unit, one of the map's; a middle one if left out.
+        num_steps: Optimiser steps; a middle number of the map's if left out.
+        source: The source codec, needed where the map has several, or where the map's is a file.
+    """
+    question = Question(
+        domain, num_images, method, cells, rd_lambda, adapter_size, num_steps, source
+    )
+    sys.stdout.write(answer(question))
+
+
 def _read_image(path: Path) -> UInt8Array:
     """All of the picture: a domain would crop a large one to its centre, or halve a JPEG."""
     rules = ImageRules(halve_jpeg=False, min_side=1, max_side=MAX_SIDE + 1)
@@ -147,17 +178,19 @@ def _way(candidate: Candidate) -> str:
 
 
 def main() -> None:
-    """Command line; exits with 2 on a user's error."""
+    """Command line; exits with 2 on a user's error, and `doctor` with 1 where something is missing."""
     try:
         tyro.extras.subcommand_cli_from_dict(
             {
+                "doctor": doctor,
                 "codecs": codecs,
                 "domains": domains,
                 "encode": encode_command,
                 "decode": decode_command,
+                "predict": predict_command,
             },
             prog="interfero",
-            description="Neural image codecs, adapted: codecs, domains, bitstreams.",
+            description="Neural image codecs, adapted: this machine, codecs, bitstreams, predictions.",
         )
     except InterferoError as error:
         sys.stderr.write(f"error: {error}\n")

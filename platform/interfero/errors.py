@@ -38,6 +38,10 @@ class StorageError(InterferoError):
     """A place that results cannot be written to or read from."""
 
 
+class GroupError(InterferoError):
+    """One of several processes that train together could not do its part; all of them are told."""
+
+
 class TrackingError(InterferoError):
     """A tracking server that does not answer."""
 

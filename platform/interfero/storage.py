@@ -51,6 +51,22 @@ def _umask() -> int:
     return mask
 
 
+def inside(folder: Path, name: str) -> Path:
+    """The file that a record names below a folder; a record may come from anywhere.
+
+    Raises:
+        StorageError: the name is absolute, or leads out of the folder (links are followed).
+    """
+    path, parts = folder / name, Path(name).parts
+    whole = parts and ".." not in parts and not Path(name).is_absolute()
+    if not whole or not path.resolve().is_relative_to(folder.resolve()):
+        raise StorageError(
+            f"{name!r} must be the path of a file below {folder}: the record that names it was "
+            "damaged or is not this project's; delete the record and continue with --resume"
+        )
+    return path
+
+
 def write_json(path: Path, value: object) -> None:
     """Write JSON atomically; NaN is refused, because readers differ on it."""
     text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False)

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+import trainables.adaptation
 from interfero.adaptation import METHODS, load_adapter, save_adapter
-from interfero.adaptation.method import AdaptedCodec
+from interfero.adaptation.method import AdaptedCodec, Batch, Method
 from interfero.codecs.bitstream import parse_stream
 from interfero.codecs.checkpoint import read_codec
 from interfero.codecs.codec import Codec, rd_parameters, state_hash
 from interfero.codecs.coding import SourceCoder, decode, encode
 from interfero.codecs.noise import NoiseKey, explicit_noise
+from interfero.domains.batches import draw_batch
 from interfero.domains.domain import Domain
 from interfero.domains.ingest import load_folder
 from interfero.engine.cells import Block, Cell, CellRecord, Hyperparameters, Identity, LoopConfig
+from interfero.engine.memory import _tensors_in
 from interfero.engine.worker import LocalWorker
 from interfero.errors import AdapterError
-from trainables.adaptation import Member, _check_frozen, _member, run_pack
+from trainables.adaptation import Member, _check_frozen, _member, _train, run_pack
 from trainables.evaluation import Workbench, evaluate, through_source_mode
 
 ALL = tuple(METHODS)
@@ -175,6 +179,35 @@ class TestEveryMethod:
             hashes.append(load_adapter(path, bench.codec)[1]["adapter_hash"])
         assert hashes[0] == hashes[1]
 
+    def test_training_goes_on_from_its_state(
+        self, name: str, bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """All that training changes is kept, or comes again from the start: the same bits."""
+        cell = make_cell(bench, name)
+
+        def trained(folder: Path) -> dict[str, torch.Tensor]:
+            member = _member(cell, bench, torch.device("cpu"))
+            _train([member], bench, LocalWorker(folder), 0.0)
+            assert member.failure is None
+            assert member.start == (0 if folder.name == "whole" else 2)
+            return member.adapted.state_dict()
+
+        whole = trained(tmp_path / "whole")
+
+        def die(samples: object, *, step: int, label: str = "", **given: Any) -> torch.Tensor:
+            if step == 2 and not label:
+                raise KeyboardInterrupt
+            return draw_batch(samples, step=step, label=label, **given)  # type: ignore[arg-type]
+
+        stopped = _member(cell, bench, torch.device("cpu"))
+        with monkeypatch.context() as patched:
+            patched.setattr("trainables.adaptation.draw_batch", die)
+            with pytest.raises(KeyboardInterrupt):
+                _train([stopped], bench, LocalWorker(tmp_path), 0.0)
+        resumed = trained(tmp_path)
+        for part, value in whole.items():
+            assert torch.equal(value, resumed[part]), part
+
     def test_nan_is_a_record_and_spares_the_others(
         self, name: str, bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -194,6 +227,60 @@ class TestEveryMethod:
         assert poisoned
         assert [r.status for r in records] == ["failed", "finished"]
         assert "step 0" in str(records[0].error)
+
+
+@pytest.mark.parametrize("name", ["cawf", "lora", "ewc", "replay", "distill"])
+def test_a_member_that_turns_nan_on_the_way_changes_nothing_for_the_others(
+    name: str, bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a pack of three, on either side of the one that fails: numbers and file as alone."""
+    first, bad, last = (make_cell(bench, name, rate=r) for r in (1e-3, 2e-3, 3e-3))
+    alone = {c.key: train(bench, tmp_path / c.key, c)[c.key] for c in (first, last)}
+    step = trainables.adaptation._step
+
+    def poison(member: Member, batch: Batch) -> None:
+        if member.cell.key == bad.key and batch.noise.step == 2:
+            learning = [p for p in rd_parameters(member.adapted) if p.requires_grad]
+            learning[0].data.fill_(float("nan"))
+        step(member, batch)
+
+    monkeypatch.setattr("trainables.adaptation._step", poison)
+    records = list(run_pack((first, bad, last), bench, LocalWorker(tmp_path / "pack")))
+    assert [r.status for r in records] == ["finished", "failed", "finished"]
+    assert "at step 2; last finite loss" in str(records[1].error)
+    for record in (records[0], records[2]):
+        expected = alone[record.key]
+        told = ("train/steps_per_second", "adapter/file_bytes")
+        assert {k: v for k, v in record.metrics.items() if k not in told} == {
+            k: v for k, v in expected.metrics.items() if k not in told
+        }
+        assert (record.curve, record.images) == (expected.curve, expected.images)
+        hashes = {
+            load_adapter(folder / "adapters" / f"{record.key}.safetensors", bench.codec)[1][
+                "adapter_hash"
+            ]
+            for folder in (tmp_path / "pack", tmp_path / record.key)
+        }
+        assert len(hashes) == 1
+
+
+@pytest.mark.parametrize("name", ["cawf", "distill"])
+def test_the_frozen_source_runs_once_for_all_members(
+    name: str, bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = [make_cell(bench, name, rate=r, steps=3) for r in (1e-3, 2e-3, 3e-3)]
+    method, asked = type(METHODS[name]), []
+    shared_pass = method.shared_pass
+
+    def counted(self: Method, source: Codec, image: torch.Tensor, noise: NoiseKey) -> object:
+        asked.append(noise.step)
+        given = shared_pass(self, source, image, noise)
+        assert not any(t.requires_grad for t in _tensors_in(given))
+        return given
+
+    monkeypatch.setattr(method, "shared_pass", counted)
+    train(bench, tmp_path, *cells)
+    assert asked == [0, 1, 2]
 
 
 @pytest.mark.parametrize("name", DETACHING)

@@ -7,9 +7,17 @@ import psutil
 import pytest
 from rich.console import Console
 
+from interfero.adaptation import load_adapter
+from interfero.codecs.checkpoint import read_codec
+from interfero.domains.catalogue import load_domain
+from interfero.engine.cells import Cell
 from interfero.engine.command import run_sweep
-from interfero.errors import ConfigError
+from interfero.engine.worker import LocalWorker
+from interfero.errors import ConfigError, StorageError
+from interfero.storage import load_tensors
 from sweeps.adapter_capacity import SWEEP
+from trainables.adaptation import run_pack
+from trainables.evaluation import Workbench
 
 KILLED = [
     "--name", "killed", "--methods", "finetune", "cawf", "--adapter-sizes", "1",
@@ -229,3 +237,57 @@ def test_accepted_code_changes_keep_what_is_finished(interrupted, monkeypatch):
         in_process(place, *LARGER, "--resume")
     assert in_process(place, *LARGER, "--resume", "--accept-code-change") == 0
     assert contents(place, "larger") == before
+
+
+LONG = [
+    "--name", "long", "--methods", "lora", "--adapter-sizes", "1", "--learning-rates", "1e-3",
+    "--num-steps", "200", "--checkpoint-seconds", "0",
+]  # fmt: skip
+"""One cell, whose state is kept after every step."""
+
+
+def kept_step(place):
+    """The step that the newest state of the long sweep's cell was written after; 0 without one."""
+    states = (place.sweep("long") / "checkpoints").glob("*.safetensors")
+    newest = [path for path in states if not path.name.endswith(".before.safetensors")]
+    try:
+        return load_tensors(newest[0])[1]["info"]["step"] if newest else 0
+    except StorageError:
+        return 0  # The next one takes its name just now.
+
+
+def uninterrupted(place, cell, codec_file, folder):
+    """What the same cell comes to in this process, from its first step to its last."""
+
+    def read():
+        return read_codec(codec_file, "tiny")
+
+    target, source = (place.tiny[place.tiny.index(n) + 1] for n in ("--domains", "--source-domain"))
+    bench = Workbench(read(), read, load_domain(target), load_domain(source))
+    (record,) = run_pack([cell], bench, LocalWorker(folder))
+    return record
+
+
+def test_a_cell_killed_in_the_middle_goes_on_as_if_it_never_was(
+    make_workplace, tiny_codec_file, tmp_path
+):
+    place = make_workplace("long")
+    process = place.start(*LONG)
+    place.wait_until(lambda: kept_step(place) >= 20, process)
+    place.kill_while_running(process)
+    step = kept_step(place)
+    assert 20 <= step < 200
+    assert place.record_files("long") == []
+    done = place.run(*LONG, "--resume")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (record,) = place.records("long").values()
+    assert record["resumed_step"] == step, "steps before the checkpoint were repeated"
+    assert list((place.sweep("long") / "checkpoints").iterdir()) == []
+    file = place.sweep("long") / record["adapter_file"]
+    metadata = load_adapter(file, read_codec(tiny_codec_file, "tiny"))[1]
+    cell = Cell.model_validate(metadata["record"]["cell"])
+    assert cell.key == record["key"]
+    whole = uninterrupted(place, cell, tiny_codec_file, tmp_path)
+    again = load_adapter(tmp_path / str(whole.adapter_file), read_codec(tiny_codec_file, "tiny"))[1]
+    assert metadata["adapter_hash"] == again["adapter_hash"]
+    assert record["curve"] == [[step, values] for step, values in whole.curve]

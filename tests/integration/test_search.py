@@ -1,6 +1,9 @@
 """Samplers over real cells: the study is stored, told exactly, and goes on after a kill."""
 
+import io
+
 import optuna
+import pyarrow.parquet
 import pytest
 import ray
 from optuna.trial import TrialState
@@ -60,6 +63,9 @@ def test_as_many_cells_as_asked_are_trained_and_told(place, sweep, sampler):
     for trial in told:
         metrics = records[trial.user_attrs["interfero.cell"]]["metrics"]
         assert trial.values == [metrics["val/rd_gain_percent"]]
+    started = {records[key]["started_at"] for key in records}
+    # A random search fills a pack; TPE, of three samples, asks for one at a time.
+    assert len(started) == (1 if sampler == "random" else 3)
     parent, cells = place.runs(sampler)
     assert set(cells) == set(records)
     assert parent.data.params["sampler"] == sampler
@@ -80,6 +86,57 @@ def test_a_search_may_be_enlarged(place, sweep):
     assert len(place.runs("random")[1]) == len(place.records("random")) == 4
 
 
+@pytest.fixture(scope="module")
+def halved(place, ray_here):
+    """Six cells, one after another, that may be stopped after one and three of four steps."""
+    with pytest.MonkeyPatch.context() as patch, io.StringIO() as shown:
+        patch.chdir(place.folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        arguments = [*place.tiny, *SEARCH, "--name", "halved", "--num-samples", "6"]
+        arguments += ["--sampler", "random", "--early-stopping", "asha"]
+        done = run_sweep(SWEEP, arguments, Console(file=shown, width=200))
+        return arguments, done, shown.getvalue()
+
+
+def test_cells_stop_early_and_say_so(place, halved):
+    _, done, shown = halved
+    assert done == 0
+    records = place.records("halved")
+    ends = {"finished": (TrialState.COMPLETE, "FINISHED"), "stopped": (TrialState.PRUNED, "KILLED")}
+    told = {t.user_attrs["interfero.cell"]: t.state for t in trials(place, "halved")}
+    parent, runs = place.runs("halved")
+    assert set(told) == set(runs) == set(records)
+    assert len(records) == 6
+    stopped = {key for key, r in records.items() if r["status"] == "stopped"}
+    assert 1 <= len(stopped) < 6
+    for key, record in records.items():
+        assert (told[key], runs[key].info.status) == ends[record["status"]]
+    for key in stopped:
+        assert records[key]["stopped_at"] in (1, 3)
+        assert set(records[key]["metrics"]) == {"val/rd_gain_percent"}
+        assert len(records[key]["curve"]) == records[key]["stopped_at"]
+        assert runs[key].data.tags["interfero.stopped_at"] == str(records[key]["stopped_at"])
+        assert not any(name.startswith("target/") for name in runs[key].data.metrics)
+    assert parent.data.metrics["cells/finished"] == 6 - len(stopped)
+    assert parent.data.metrics["cells/stopped"] == len(stopped)
+    assert f"{len(stopped)} of 6 cells were stopped early by asha" in shown
+    assert f"{len(stopped)} stopped early" in shown
+    table = pyarrow.parquet.read_table(place.sweep("halved") / "report" / "cells.parquet")
+    assert set(table["key"].to_pylist()) == set(records) - stopped
+    assert not (place.sweep("halved") / "stop").exists()
+
+
+def test_a_stopped_cell_stays_stopped_on_resume(place, halved):
+    before = {p: p.stat().st_mtime_ns for p in place.record_files("halved")}
+    statuses = {key: run.info.status for key, run in place.runs("halved")[1].items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place.folder)
+        assert run_sweep(SWEEP, [*halved[0], "--resume"], Console(quiet=True)) == 0
+    assert {p: p.stat().st_mtime_ns for p in place.record_files("halved")} == before
+    assert len(trials(place, "halved")) == 6
+    assert {key: run.info.status for key, run in place.runs("halved")[1].items()} == statuses
+
+
 def test_a_killed_search_goes_on_with_its_study(place, sweep):
     arguments = ["--name", "front", "--sampler", "nsga2"]
     process = place.start(*SEARCH, *arguments)
@@ -98,9 +155,22 @@ def test_a_killed_search_goes_on_with_its_study(place, sweep):
     assert {k: records[k] for k in killed} == killed
     parent, cells = place.runs("front")
     assert parent.info.status == "FINISHED"
-    finished = {key for key, run in cells.items() if run.info.status == "FINISHED"}
-    assert finished == set(records)
-    assert {r.info.status for r in cells.values()} <= {"FINISHED", "KILLED"}
+    assert set(cells) == set(records), "a cell in training when the driver died is trained first"
+    assert {r.info.status for r in cells.values()} == {"FINISHED"}
+
+
+def test_the_front_of_a_search_is_logged(place):
+    parent, cells = place.runs("front")
+    names = {"pareto_front.parquet", "pareto_thing.png", "pareto_thing.svg"}
+    assert names <= set(place.artifacts(parent))
+    table = pyarrow.parquet.read_table(place.sweep("front") / "report" / "pareto_front.parquet")
+    keys = set(table["key"].to_pylist())
+    tagged = {k for k, r in cells.items() if r.data.tags.get("interfero.pareto") == "true"}
+    assert keys == tagged
+    storage = f"sqlite:///{place.sweep('front')}/search.db"
+    (name,) = optuna.get_all_study_names(storage)
+    best = optuna.load_study(study_name=name, storage=storage).best_trials
+    assert {t.user_attrs["interfero.cell"] for t in best} == keys
 
 
 def test_a_full_disk_stops_the_sweep_and_says_how_to_go_on(place, sweep, monkeypatch):

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from interfero.adaptation import load_adapter
+from interfero.analysis.records import PROVENANCE, read_records
 from interfero.codecs.catalogue import load_codec
 from interfero.codecs.codec import state_hash
 
@@ -80,7 +81,8 @@ def test_metrics_that_the_design_does_not_list_are_known_ones(cells):
         "target/rd_gain_switched_percent", "source/rd_loss_before",
         "val/forgetting_unrouted_percent", "source_mode/bytes_exact", "source_mode/pixels_exact",
         "train/bpp", "train/mse_255", "train/rd_loss", "train/loss",
-        "adapter/file_bytes",
+        "adapter/file_bytes", "distance/rd_excess_percent", "distance/latent_bits",
+        "distance/feature_sd",
     }  # fmt: skip
 
 
@@ -90,6 +92,15 @@ def test_records_and_runs_agree(place, cells):
         assert {name: logged[name] for name in record["metrics"]} == pytest.approx(
             record["metrics"]
         )
+
+
+def test_an_export_is_all_that_a_later_analysis_needs(place):
+    path = place.sweep("first") / "report" / "cells.parquet"
+    exported = {r.key: r.model_dump(mode="json") for r in read_records(path)}
+    assert exported == {key: r | {"curve": []} for key, r in place.records("first").items()}
+    for record in exported.values():
+        assert set(record["provenance"]) == set(PROVENANCE)
+        assert {row["role"] for row in record["images"]} == {"target", "source", "source_unrouted"}
 
 
 def test_source_mode_of_cawf_is_the_source_codec(cells):
@@ -144,7 +155,8 @@ def test_sample_pictures_are_three_images_wide(place):
 def test_the_parent_holds_tables_figures_and_a_note(place, parent):
     assert parent.info.status == "FINISHED"
     names = place.artifacts(parent)
-    assert {"cells.parquet", "curves.parquet", "capacity_thing.png"} <= set(names)
+    tables = {"cells.parquet", "curves.parquet", "scaling_fits.json"}
+    assert {*tables, "capacity_thing.png"} <= set(names)
     assert "finetune" in parent.data.tags["mlflow.note.content"]
     assert parent.data.metrics["cells/finished"] == 4
     assert parent.data.metrics["cells/failed"] == 0

@@ -114,3 +114,69 @@ def test_a_swallowing_handler_is_seen():
     assert swallowing_handlers("try:\n    f()\nexcept Exception as e:\n    log(e)") == []
     assert swallowing_handlers("try:\n    f()\nexcept Exception:\n    raise") == []
     assert swallowing_handlers("try:\n    f()\nexcept OSError:\n    pass") == []
+
+
+PICKLE_MODULES = {
+    "pickle",
+    "cPickle",
+    "_pickle",
+    "dill",
+    "cloudpickle",
+    "joblib",
+    "shelve",
+    "marshal",
+}
+
+
+def pickle_loads(source: str) -> list[int]:
+    """Lines that could load a pickle: such modules, torch.load, numpy.load and pandas' readers.
+
+    torch's loaders pass with `weights_only=True`.
+    """
+    lines = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            modules = {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            modules = {(node.module or "").partition(".")[0]}
+            if node.module in {"torch", "numpy"} and "load" in {a.name for a in node.names}:
+                lines.append(node.lineno)
+        else:
+            modules = set()
+        if modules & PICKLE_MODULES or (isinstance(node, ast.Call) and unpickles(node)):
+            lines.append(node.lineno)
+    return lines
+
+
+def unpickles(call: ast.Call) -> bool:
+    name = ast.unparse(call.func)
+    options = {k.arg: ast.unparse(k.value) for k in call.keywords}
+    if name == "torch.load" or name.endswith("load_state_dict_from_url"):
+        return options.get("weights_only") != "True"
+    if name in {"np.load", "numpy.load"}:
+        return options.get("allow_pickle", "False") != "False"
+    return name.endswith((".read_pickle", "jit.load", "package.PackageImporter"))
+
+
+@pytest.mark.parametrize("path", python_files(*CODE), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_pickle_is_loaded(path):
+    """What lies in a storage may come from anywhere, and loading a pickle runs what it says."""
+    assert pickle_loads(path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle", "from pickle import loads", "import cloudpickle as c", "import joblib",
+        "torch.load(path)", "torch.load(path, weights_only=False)", "from torch import load",
+        "torch.hub.load_state_dict_from_url(url)", "np.load(path, allow_pickle=True)",
+        "pandas.read_pickle(path)", "torch.jit.load(path)",
+    ],
+)  # fmt: skip
+def test_loading_a_pickle_is_seen(source):
+    assert pickle_loads(f"def f():\n    {source}") == [2]
+
+
+def test_what_loads_no_pickle_passes():
+    for source in ("torch.load(path, weights_only=True)", "np.load(path)", "json.load(file)"):
+        assert pickle_loads(source) == []

@@ -9,7 +9,14 @@ import pytest
 import torch
 
 from interfero.errors import StorageError
-from interfero.storage import load_tensors, read_json, save_tensors, write_atomic, write_json
+from interfero.storage import (
+    inside,
+    load_tensors,
+    read_json,
+    save_tensors,
+    write_atomic,
+    write_json,
+)
 
 
 @pytest.fixture
@@ -158,3 +165,18 @@ def test_a_file_of_another_program_is_refused(tmp_path):
     save_file({"a": torch.ones(1)}, tmp_path / "odd.safetensors", {"interfero": "{"})
     with pytest.raises(StorageError, match="interfero"):
         load_tensors(tmp_path / "odd.safetensors")
+
+
+def test_a_name_below_the_folder_is_joined(tmp_path):
+    assert inside(tmp_path, "adapters/a..b.safetensors") == tmp_path / "adapters/a..b.safetensors"
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "../../x", "adapters/../../x", "adapters/..", "/etc/passwd", "link/x"]
+)
+def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path, name):
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    (folder / "link").symlink_to(tmp_path)
+    with pytest.raises(StorageError, match=f"must be the path of a file below {folder}"):
+        inside(folder, name)

@@ -85,10 +85,7 @@ class CawfCodec(AdaptedCodec):
     def forward_noisy(self, image_BCHW: Tensor, noise: NoiseKey, shared: Any = None) -> Output:
         """Noisy custom latents beside the source pass, which is computed if it is not given."""
         base = shared if shared is not None else source_pass(self.source, image_BCHW, noise)
-        custom_noise = NoiseKey(
-            noise.seed, noise.step, noise.batch_size, Role.CUSTOM_NOISE, noise.first_index
-        )
-        with explicit_noise(self, custom_noise):
+        with explicit_noise(self, noise.with_role(Role.CUSTOM_NOISE)):
             return self._custom_pass(base, training=True)
 
     def _custom_pass(self, base: SourcePass, *, training: bool) -> Output:

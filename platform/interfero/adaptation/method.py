@@ -53,7 +53,8 @@ class Batch:
     """What one training step is given."""
 
     images: Mapping[Role, Tensor]
-    """By domain: (batch, 3, height, width) in [0, 1]."""
+    """By domain: (batch, 3, height, width) in [0, 1]. A method that trains on both domains takes the first
+    half of the target's and the second half of the source's."""
     noise: NoiseKey
     rd_lambda: float
     strength: float = 1.0
@@ -220,7 +221,11 @@ class Method(ABC):
         """
 
     def prepare(self, adapted: AdaptedCodec, source_batch: Callable[[int], Batch]) -> None:
-        """What the method has to know before the first step, from batches of the source domain."""
+        """What the method has to know before the first step, from batches of the source domain.
+
+        A cell that goes on from a checkpoint prepares again, from its untrained start: the result is to
+        depend on the start and on `source_batch` alone.
+        """
         return
 
     def shared_pass(self, source: Codec, image_BCHW: Tensor, noise: NoiseKey) -> Any:

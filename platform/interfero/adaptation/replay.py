@@ -22,7 +22,6 @@ from interfero.adaptation.method import (
     rd_step,
 )
 from interfero.adaptation.rehearsal import decode_old, old_latents
-from interfero.codecs.noise import NoiseKey
 from interfero.randomness import Role
 
 
@@ -42,13 +41,7 @@ class Replay(Finetune):
         both = adapted.forward_noisy(torch.cat([target, source]), batch.noise)
         new = rd_step(_part(both, slice(0, middle)), target, batch.rd_lambda)
         again = rd_step(_part(both, slice(middle, None)), source, batch.rd_lambda)
-        noise = NoiseKey(
-            batch.noise.seed,
-            batch.noise.step,
-            len(source),
-            Role.REPLAY_NOISE,
-            batch.noise.first_index + middle,
-        )
+        noise = batch.noise.second_half().with_role(Role.REPLAY_NOISE)
         latents = old_latents(adapted.source, source)
         old = rd_step(decode_old(adapted, source, latents, noise), source, batch.rd_lambda)
         rehearsed = (again.total + old.total) / 2

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from interfero.config import Config
 from interfero.domains.domain import ImageUnit
+from interfero.engine.timing import Timing
 
 KEY_LENGTH = 16
 """Hexadecimal digits of a key: 64 bits."""
@@ -63,7 +64,9 @@ class LoopConfig(Config):
     device: Literal["cpu", "cuda"] = "cpu"
     """Where it trains; evaluation is always on the CPU."""
     threads: int = Field(default=1, gt=0)
-    """CPU threads of training: float sums change in their last bits with them."""
+    """CPU threads of a training process: float sums change in their last bits with them."""
+    workers: int = Field(default=1, gt=0)
+    """Processes that share a batch: float sums change in their last bits with them, too."""
     max_source_images: int = Field(default=24, gt=0)
     """Source test images that are coded."""
     max_target_images: int = Field(default=24, gt=0)
@@ -108,9 +111,7 @@ class Cell(Config):
     @property
     def key(self) -> str:
         """Content hash of everything the cell's numbers depend on."""
-        value = self.model_dump(mode="json", exclude={"identity": {"image_unit"}})
-        text = json.dumps(value, sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=KEY_LENGTH // 2).hexdigest()
+        return self._hash({"identity": {"image_unit"}})
 
     @property
     def source_training_key(self) -> str:
@@ -118,8 +119,15 @@ class Cell(Config):
 
         Cells of methods that train on the source domain alone share one training for all targets.
         """
-        left_out = {"block": {"domain", "num_images"}, "identity": {"domain_hash", "image_unit"}}
+        return self._hash(
+            {"block": {"domain", "num_images"}, "identity": {"domain_hash", "image_unit"}}
+        )
+
+    def _hash(self, left_out: dict[str, set[str]]) -> str:
         value = self.model_dump(mode="json", exclude=left_out)
+        if self.loop.workers == 1:
+            # Cells that one process trained were named before there could be more of them.
+            del value["loop"]["workers"]
         text = json.dumps(value, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=KEY_LENGTH // 2).hexdigest()
 
@@ -133,6 +141,14 @@ class Cell(Config):
             **self.hyperparameters.model_dump(),
             "num_steps": self.loop.num_steps,
         }
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """What params leave out: hashes, the source domain, library versions and loop settings."""
+        identity = self.identity.model_dump(exclude={"codec", "image_unit", "versions"})
+        versions = (f"{name} {v}" for name, v in sorted(self.identity.versions.items()))
+        loop = json.dumps(self.loop.model_dump(mode="json"), sort_keys=True)
+        return {**identity, "versions": ", ".join(versions), "loop": loop}
 
 
 class ImageRow(Config):
@@ -157,7 +173,8 @@ class CellRecord(Config):
     key: str
     params: dict[str, str | int | float]
     """`Cell.params`."""
-    status: Literal["finished", "failed"]
+    status: Literal["finished", "failed", "stopped"]
+    """`stopped`: a search stopped it early; it has a validation result of that step and no other."""
     metrics: dict[str, float] = Field(default_factory=dict)
     """By MLflow name; never NaN or infinite."""
     images: tuple[ImageRow, ...] = ()
@@ -167,14 +184,22 @@ class CellRecord(Config):
     """Relative to the sweep's folder."""
     sample_file: str | None = None
     """Reconstructions of one test image, relative to the sweep's folder."""
+    stopped_at: int | None = None
+    """Steps it had trained when a search stopped it."""
     error: str | None = None
     """Why it failed, with the step and the last finite loss."""
     seconds: float = 0.0
     """Training and evaluation, without waiting."""
+    timing: Timing | None = None
+    """The same in parts, for estimates of what other cells will take."""
     started_at: float = 0.0
     """Unix time in seconds."""
+    resumed_step: int = 0
+    """Step its training went on from, after it had been interrupted; 0 if it began at the first step."""
     reused_from: str | None = None
     """Name of the earlier sweep that computed it."""
+    provenance: dict[str, str] = Field(default_factory=dict)
+    """`Cell.provenance`; earlier records lack it."""
 
     def model_post_init(self, context: Any, /) -> None:
         """Refuse metrics that no table can hold."""
@@ -194,16 +219,12 @@ class Pack(Config):
         return self.cells[0].block
 
 
-def make_packs(cells: Sequence[Cell], max_members: int) -> list[Pack]:
-    """Group cells of one block and method, at most `max_members` together, in order."""
+def group_cells(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Cells that may train together: of one block, method and setting, in order."""
     groups: dict[str, list[Cell]] = {}
     for cell in cells:
         shared = (cell.block, cell.loop, cell.identity)
         text = json.dumps([part.model_dump(mode="json") for part in shared])
         text += cell.hyperparameters.method
         groups.setdefault(text, []).append(cell)
-    packs = []
-    for members in groups.values():
-        for start in range(0, len(members), max_members):
-            packs.append(Pack(cells=tuple(members[start : start + max_members])))
-    return packs
+    return list(groups.values())

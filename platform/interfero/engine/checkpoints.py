@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +13,67 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from interfero.codecs.codec import state_hash
 from interfero.errors import StorageError
 from interfero.storage import load_tensors, save_tensors
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "checkpoints"
+"""Folder of a sweep that holds the states of cells in training."""
+
+
+class Checkpoints:
+    """States of trainings under way, by key: the newest of each, and the one before it."""
+
+    def __init__(self, sweep_folder: Path) -> None:
+        """Name the folder; it is made with the first state."""
+        self.folder = sweep_folder / FOLDER
+
+    def write(
+        self,
+        key: str,
+        parameters: Mapping[str, Tensor],
+        optimizers: Iterable[Optimizer],
+        info: Mapping[str, Any],
+    ) -> None:
+        """Write a state (see `save_state`); the newest so far becomes the one before.
+
+        Raises:
+            StorageError: the disk is full, say; the states that were there are still there.
+        """
+        newest, before = self._files(key)
+        try:
+            if newest.exists():
+                newest.replace(before)
+        except OSError as error:
+            raise StorageError(f"{newest} cannot be renamed ({error.strerror})") from error
+        save_state(newest, parameters, optimizers, {**info, "key": key})
+
+    def newest(self, key: str) -> Path | None:
+        """The newest whole state of a key; damaged ones are removed, with a warning."""
+        for path in self._files(key):
+            if not path.exists():
+                continue
+            try:
+                info = _read_whole(path)[1]["info"]
+                if info.get("key") != key:
+                    raise StorageError(f"{path} is the state of {info.get('key')}")
+            except StorageError as error:
+                logger.warning("a checkpoint is left out: %s", error)
+                path.unlink(missing_ok=True)
+            else:
+                return path
+        return None
+
+    def delete(self, key: str) -> None:
+        """Remove what is kept of a training that has ended."""
+        # Dotted: what a process had not finished writing when it was killed.
+        for path in (*self._files(key), *self.folder.glob(f".{key}.*")):
+            path.unlink(missing_ok=True)
+
+    def _files(self, key: str) -> tuple[Path, Path]:
+        return self.folder / f"{key}.safetensors", self.folder / f"{key}.before.safetensors"
 
 
 def save_state(
@@ -33,7 +95,8 @@ def save_state(
             for index, s in state["state"].items()
         }
         described.append({"param_groups": groups, "state": moments})
-    save_tensors(path, tensors, {"info": dict(info), "optimizers": described})
+    content: dict[str, Any] = {"info": dict(info), "optimizers": described}
+    save_tensors(path, tensors, {**content, "content_hash": _content_hash(tensors, content)})
 
 
 def load_state(
@@ -42,18 +105,23 @@ def load_state(
     """Restore in place what `save_state` wrote; returns its info.
 
     Raises:
-        StorageError: the file is damaged or belongs to another set of parameters.
+        StorageError: the file is damaged or belongs to another set of parameters; nothing has been
+            restored then.
     """
-    tensors, metadata = load_tensors(path)
-    names = {n.removeprefix("parameter.") for n in tensors if n.startswith("parameter.")}
-    if names != set(parameters):
+    tensors, metadata = _read_whole(path)
+    mark = "parameter."
+    kept = {n.removeprefix(mark): t for n, t in tensors.items() if n.startswith(mark)}
+    wrong = kept.keys() ^ parameters.keys() or {
+        n for n, value in parameters.items() if value.shape != kept[n].shape
+    }
+    if wrong:
         raise StorageError(
-            f"{path} belongs to other parameters (for example "
-            f"{sorted(names ^ set(parameters))[0]!r}): delete it to start again"
+            f"{path} belongs to other parameters (for example {min(wrong)!r}): delete it to start "
+            "again"
         )
     with torch.no_grad():
         for name, value in parameters.items():
-            value.copy_(tensors[f"parameter.{name}"])
+            value.copy_(kept[name])
     for optimizer, described in zip(optimizers, metadata["optimizers"], strict=False):
         present = optimizer.state_dict()["param_groups"]
         groups = [{**p, **g} for p, g in zip(present, described["param_groups"], strict=True)]
@@ -64,6 +132,25 @@ def load_state(
         optimizer.load_state_dict({"state": moments, "param_groups": groups})
     info: dict[str, Any] = metadata["info"]
     return info
+
+
+def _read_whole(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A state's tensors and metadata.
+
+    Raises:
+        StorageError: a byte of it has changed; the format itself would not notice.
+    """
+    tensors, metadata = load_tensors(path)
+    told = metadata.pop("content_hash", None)
+    # States of source trainings may be older than the hash.
+    if told is not None and told != _content_hash(tensors, metadata):
+        raise StorageError(f"{path} is damaged: its content does not have the hash it names")
+    return tensors, metadata
+
+
+def _content_hash(tensors: Mapping[str, Tensor], content: Mapping[str, Any]) -> str:
+    text = state_hash(tensors.items()) + json.dumps(content, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _is_plain(value: object) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,11 @@ from rich.text import Text
 
 from interfero import adaptation, codecs, metrics, randomness
 from interfero.domains import batches, domain
-from interfero.engine.cells import Pack
+from interfero.engine import distributed
+from interfero.engine.calibration import StepTimer, calibrate, step_seconds
+from interfero.engine.cells import Cell
 from interfero.engine.console import SweepProgress
+from interfero.engine.cost import CostModel
 from interfero.engine.ending import (
     FAILED_EXIT,
     INTERRUPTED_EXIT,
@@ -27,21 +32,37 @@ from interfero.engine.ending import (
     report,
     resume_command,
 )
+from interfero.engine.estimating import estimate_plan, expected_packs
 from interfero.engine.fingerprint import code_hash, library_versions, python_files
+from interfero.engine.measurements import (
+    Measurements,
+    keep_start,
+    keep_timings,
+    read_measurements,
+)
 from interfero.engine.options import (
     AdaptationOptions,
     check_options,
     smoke_options,
     storage_folder,
 )
-from interfero.engine.plan_text import print_cells, print_plan
-from interfero.engine.planning import Plan, make_plan
+from interfero.engine.plan_text import print_cells, print_cost, print_plan
+from interfero.engine.planning import MAX_PACK_MEMBERS, Plan, make_plan
+from interfero.engine.precision import (
+    PrecisionChoice,
+    choose_precision,
+    has_bfloat16,
+    keep_choice,
+    stored_choice,
+)
 from interfero.engine.resources import check_machine
-from interfero.engine.search import BlockSearch, open_searches
+from interfero.engine.search import BlockSearch, cells_at_once, open_searches
 from interfero.engine.store import SweepStore
 from interfero.engine.sweep_run import SweepRun
+from interfero.engine.timing import machine_name
 from interfero.engine.worker import PackRunner
 from interfero.errors import ConfigError, InterferoError
+from interfero.redaction import masked_inside, without_secrets
 from interfero.tracking.provenance import provenance_tags
 from interfero.tracking.tracker import Tracker
 
@@ -53,7 +74,8 @@ ERROR_LINES = 18
 FREE_OPTIONS = frozenset(
     {
         "name", "storage", "resume", "reuse", "packs", "max_failed", "dry_run",
-        "accept_code_change", "max_concurrent", "address", "num_samples",
+        "accept_code_change", "max_concurrent", "address", "num_samples", "max_domain_memory",
+        "checkpoint_seconds", "list_cells", "calibrate",
     }
 )  # fmt: skip
 
@@ -123,16 +145,19 @@ def run_sweep(sweep: Sweep, arguments: Sequence[str] | None, console: Console) -
         # A key names the code that the sweep was started with: finished cells stay known.
         code = store.settings().get("loop_hash", code)
     with console.status("loading codecs and domains"):
-        plan = make_plan(options, code)
+        plan = make_plan(options, code, partial(_choose_precision, sweep, store))
     print_plan(console, sweep.kind, sweep.question, plan)
+    if not options.dry_run:
+        plan.check_memory()
+    if options.calibrate:
+        with console.status("timing a few steps of each method"):
+            keep_timings(store.storage, calibrate(plan, sweep.make_runner(plan)))
     if options.dry_run:
-        wanted = {cell.key for cell in plan.cells}
-        known = store.reusable(wanted) if options.reuse else frozenset()
-        print_cells(console, plan, known)
+        _show(plan, store, console)
         return 0
     given = sys.argv[1:] if arguments is None else arguments
     script = sys.argv[0] if arguments is None else f"sweeps/{sweep.kind.replace('-', '_')}.py"
-    command = command_line(script, given, name, named=options.name is not None)
+    command = without_secrets(command_line(script, given, name, named=options.name is not None))
     with store.lease():
         store.check(_settings(sweep, plan, command), resume=options.resume)
         tracker = Tracker.open(
@@ -148,9 +173,47 @@ def run_sweep(sweep: Sweep, arguments: Sequence[str] | None, console: Console) -
         return _drive(sweep, plan, store, tracker, console, command)
 
 
+def _show(plan: Plan, store: SweepStore, console: Console) -> None:
+    """What a sweep would do, for `--dry-run`; nothing is written."""
+    options = plan.options
+    measurements = _measurements(plan, store)
+    wanted = {cell.key for cell in plan.cells}
+    known = store.reusable(wanted) if options.reuse else frozenset()
+    left = [cell for cell in plan.cells if cell.key not in known]
+    packs = plan.packs(left, model=CostModel(measurements.timings, plan.setting))
+    print_cells(console, plan, packs, known, every=options.list_cells)
+    expected = packs if options.sampler == "grid" else expected_packs(plan)
+    print_cost(console, estimate_plan(plan, expected, measurements))
+
+
+def _measurements(plan: Plan, store: SweepStore) -> Measurements:
+    return read_measurements(store.storage, machine_name(plan.loop.device))
+
+
+def _choose_precision(sweep: Sweep, store: SweepStore, plan: Plan) -> PrecisionChoice:
+    """What this storage was decided to use on such a machine, measured if nothing was."""
+    options, device = plan.options, plan.loop.device
+    if options.precision != "auto":
+        return choose_precision(options.precision, device)
+    if options.resume and store.exists:
+        begun = store.settings().get("content", {}).get("precision in training")
+        if begun in ("bfloat16", "float32"):
+            return PrecisionChoice(begun, "as this sweep was started")
+    machine = machine_name(device)
+    kept = stored_choice(store.storage, machine)
+    if kept is not None:
+        return kept
+    runner = sweep.make_runner(plan)
+    timer = partial(step_seconds, plan, runner) if isinstance(runner, StepTimer) else None
+    choice = choose_precision("auto", device, timer)
+    if options.dry_run or timer is None or not has_bfloat16(device):
+        return choice
+    return keep_choice(store.storage, machine, choice)
+
+
 def _print_error(console: Console, title: str, text: str) -> None:
     """A panel of one screen: of a longer text, its start and its end, where the remedy stands."""
-    lines = list(Text(text).wrap(console, console.width - 4))
+    lines = list(Text(without_secrets(text)).wrap(console, console.width - 4))
     if len(lines) > ERROR_LINES:
         left_out = Text(f"... {len(lines) - ERROR_LINES} lines left out ...")
         half = ERROR_LINES // 2
@@ -161,7 +224,7 @@ def _print_error(console: Console, title: str, text: str) -> None:
 def loop_hash(sweep: Sweep) -> str:
     """Hash of all code that decides a cell's numbers."""
     packages = [Path(str(p.__file__)).parent for p in (adaptation, codecs, metrics)]
-    modules = [Path(str(m.__file__)) for m in (batches, domain, randomness)]
+    modules = [Path(str(m.__file__)) for m in (batches, distributed, domain, randomness)]
     return code_hash([*python_files(*packages, *modules), *sweep.code])
 
 
@@ -170,7 +233,7 @@ def _settings(sweep: Sweep, plan: Plan, command: str) -> dict[str, Any]:
     return {
         "kind": sweep.kind,
         "loop_hash": plan.loop_hash,
-        "options": plan.options.model_dump(mode="json", exclude=set(FREE_OPTIONS)),
+        "options": masked_inside(plan.options.model_dump(mode="json", exclude=set(FREE_OPTIONS))),
         "content": {
             **{f"codec for lambda {v:g}": c.weights_hash for v, c in plan.codecs.items()},
             **{f"domain {n}": d.fingerprint for n, d in plan.domains.items()},
@@ -193,16 +256,28 @@ def _drive(
     try:
         searches: list[BlockSearch] = []
         if options.sampler != "grid":
-            searches = open_searches(plan, store.folder / "search.db", store.finished)
+            searches = open_searches(plan, store.folder / "search.db", store.ended)
         progress = SweepProgress(console)
         run = SweepRun(store, tracker, progress)
         with progress:
             left = _recall(run, plan, console)
-            feeder = Feeder(left, searches, options.num_samples, store.finished, run)
+            known = _measurements(plan, store)
+            model = CostModel(known.timings, plan.setting)
+            packs = plan.packs(left, model=model)
+            if model.num_timings:
+                print_cost(console, estimate_plan(plan, packs or expected_packs(plan), known))
+            feeder = Feeder(packs, searches, options.num_samples, store.ended, run)
             progress.expect(len(run.records) + feeder.num_cells_left)
             if feeder.num_left:
+                started = time.time()
                 with ray_session(options) as concurrent:
+                    feeder.cells_at_once = cells_at_once(
+                        options, len(plan.blocks), concurrent, MAX_PACK_MEMBERS
+                    )
+                    if concurrent != plan.at_once:
+                        feeder.set_packs(plan.packs(left, concurrent, model))
                     run_packs(options, store, sweep.make_runner(plan), feeder, run, concurrent)
+                _keep_start(run, plan, started)
         return report(console, sweep.question, options, run, searches, command)
     except KeyboardInterrupt:
         with uninterrupted():
@@ -219,8 +294,15 @@ def _drive(
         raise
 
 
-def _recall(run: SweepRun, plan: Plan, console: Console) -> list[Pack]:
-    """Hear of every cell that needs no training; returns the packs of those that do."""
+def _keep_start(run: SweepRun, plan: Plan, started: float) -> None:
+    """Remember how long Ray and the first actor took, for the next estimate."""
+    first = [r.started_at for r in run.records.values() if r.started_at > started]
+    if first:
+        keep_start(run.store.storage, machine_name(plan.loop.device), min(first) - started)
+
+
+def _recall(run: SweepRun, plan: Plan, console: Console) -> list[Cell]:
+    """Hear of every cell of the grid that needs no training; returns those that do."""
     options, store = plan.options, run.store
     wanted = {cell.key for cell in plan.cells}
     kept = store.records()
@@ -236,4 +318,4 @@ def _recall(run: SweepRun, plan: Plan, console: Console) -> list[Pack]:
                 console.print(f"{len(taken)} cells taken over from earlier sweeps")
     for record in earlier:
         run.on_record(record)
-    return plan.packs([cell for cell in plan.cells if cell.key not in run.records])
+    return [cell for cell in plan.cells if cell.key not in run.records]

@@ -21,7 +21,7 @@ class SweepProgress:
         self.console = console
         self.total = 0
         self._before = 0
-        self.done = self.failed = self.running = 0
+        self.done = self.failed = self.stopped = self.running = 0
         self.best: dict[str, CellRecord] = {}
         self._started = time.monotonic()
         self._logged = self._started
@@ -65,7 +65,8 @@ class SweepProgress:
         """One more cell ended; `known` is its failed record that this one replaces."""
         self.done += known is None
         self.failed += (record.status == "failed") - (known is not None)
-        gain = record.metrics.get("val/rd_gain_percent")
+        self.stopped += record.status == "stopped"
+        gain = record.metrics.get("val/rd_gain_percent") if record.status == "finished" else None
         domain = str(record.params["domain"])
         best = self.best.get(domain)
         if gain is not None and (best is None or gain > best.metrics["val/rd_gain_percent"]):
@@ -77,6 +78,8 @@ class SweepProgress:
         parts = [f"{self.done}/{self.total} cells", f"{self.running} running"]
         if self.failed:
             parts.append(f"{self.failed} failed")
+        if self.stopped:
+            parts.append(f"{self.stopped} stopped early")
         trained = self.done - self._before
         if trained:
             left = (time.monotonic() - self._started) / trained * (self.total - self.done)

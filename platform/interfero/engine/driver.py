@@ -14,10 +14,10 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 # Read by Ray at import: nothing of Tune's own files or handlers is wanted.
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
@@ -33,13 +33,21 @@ from ray import tune
 from ray.tune import Callback, FailureConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.search import Searcher
 
-from interfero.engine.cells import CellRecord, Pack
+from interfero.analysis.pareto import VALIDATION_GAIN
+from interfero.engine.cells import Cell, CellRecord, Pack
+from interfero.engine.checkpoints import Checkpoints
+from interfero.engine.code_version import CodeVersion, on_cluster, shipped_code
 from interfero.engine.options import SweepOptions
 from interfero.engine.resources import packs_at_once
-from interfero.engine.search import BlockSearch
+from interfero.engine.search import BlockSearch, rung_steps
 from interfero.engine.store import SweepStore
-from interfero.engine.worker import Metrics, PackRunner, Worker
+from interfero.engine.worker import Metrics, PackRunner, TrialWorker, Worker
 from interfero.errors import ConfigError
+from interfero.redaction import without_secrets
+from interfero.storage import write_atomic
+
+if TYPE_CHECKING:
+    from interfero.engine.group_trial import GroupSize
 
 logger = logging.getLogger(__name__)
 # A pack that dies is a failed record and a line of ours; Tune would add pages of its own frames.
@@ -47,6 +55,7 @@ logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 
 PACK = "pack"
 RECORD = "record"
+RUNG = "rung"
 RETRIES = 2
 """Times a pack starts again after its actor died; cells it had finished are not repeated."""
 
@@ -65,20 +74,25 @@ class SweepListener(Protocol):
 
 
 @dataclass
-class TuneWorker:
+class TuneWorker(TrialWorker):
     """The worker of a pack that trains inside a Tune actor."""
 
-    folder: Path
-    device: torch.device
-    rank: int = 0
-    world_size: int = 1
+    rungs: Sequence[int] = ()
+    stop_file: Path | None = None
+    """The driver's answer to a report: it is there if the cell is to stop."""
 
     def report(self, name: str, step: int, metrics: Metrics) -> None:
-        """Curves travel with the record."""
+        """Tell the driver of a rung; it has answered when this returns. Curves travel with the record.
+
+        Tune asks for the next result once the driver's callbacks have seen this one, and only that
+        lets `tune.report` return (`synchronous_result_reporting`, Ray 2.60).
+        """
+        # Tune wants the searcher's metric in every report.
+        tune.report({RECORD: None, RUNG: {"key": name, "step": step, "metrics": dict(metrics)}})
 
     def should_stop(self) -> bool:
-        """Packs are never stopped early."""
-        return False
+        """Whether the search stops the cell at the rung it has reported."""
+        return self.stop_file is not None and self.stop_file.exists()
 
 
 class _PastTune(BaseException):
@@ -118,11 +132,13 @@ class Feeder(DriverOnly, Searcher):
             packs: Packs of a grid.
             searches: Searches of a sampler.
             num_samples: Cells a block that a sampler may ask for, earlier ones included.
-            recall: Looks up the record of a cell that is finished already.
+            recall: Looks up the record of a cell that has ended already.
             listener: Is told what starts, and of repeated cells.
         """
         super().__init__(metric=RECORD, mode="max")
         self.recall = recall
+        self.cells_at_once = 1
+        """Cells that a search is asked for together; they are one pack."""
         self._packs = deque(packs)
         self._searches = {search: max(0, num_samples - search.num_told) for search in searches}
         self._listener = listener
@@ -138,6 +154,10 @@ class Feeder(DriverOnly, Searcher):
         """Cells still to be handed out, at most."""
         return sum(len(pack.cells) for pack in self._packs) + sum(self._searches.values())
 
+    def set_packs(self, packs: Sequence[Pack]) -> None:
+        """Hand out these packs of the grid instead, before the first."""
+        self._packs = deque(packs)
+
     def suggest(self, trial_id: str) -> Any:
         """The next pack, as a Tune configuration."""
         with _past_tune():
@@ -148,20 +168,35 @@ class Feeder(DriverOnly, Searcher):
         return {PACK: pack.model_dump(mode="json")}
 
     def _search(self) -> Pack | None:
-        """Ask the block with most cells left; a cell asked for before is not trained again."""
+        """A pack of new cells of the block with most cells left."""
         while any(self._searches.values()):
             search = max(self._searches, key=lambda s: self._searches[s])
-            self._searches[search] -= 1
-            cell = search.ask()
-            known = self.recall(cell.key)
-            if known is not None:
-                search.tell(known)
-            elif cell.key not in self._owner:
-                self._owner[cell.key] = search
-                return Pack(cells=(cell,))
-            # One in training now is told to every trial that waits for it.
-            self._listener.on_repeated()
+            cells: list[Cell] = []
+            while self._searches[search] and len(cells) < self.cells_at_once:
+                self._searches[search] -= 1
+                cell = self._ask(search)
+                cells += [cell] if cell else []
+            if cells:
+                return Pack(cells=tuple(cells))
         return None
+
+    def _ask(self, search: BlockSearch) -> Cell | None:
+        """A new cell; None if it was asked for before: it is a sample, and not trained again."""
+        cell = search.ask()
+        known = self.recall(cell.key)
+        if known is None and cell.key not in self._owner:
+            self._owner[cell.key] = search
+            return cell
+        # One in training now is told to every trial that waits for it.
+        if known is not None:
+            search.tell(known)
+        self._listener.on_repeated()
+        return None
+
+    def should_stop(self, key: str, step: int, metrics: Metrics) -> bool:
+        """What the search that asked for a cell says of it at a rung."""
+        search = self._owner.get(key)
+        return search is not None and search.should_stop(key, step, metrics[VALIDATION_GAIN])
 
     def tell(self, record: CellRecord) -> None:
         """Give a cell's record to the search that asked for it, once."""
@@ -183,19 +218,22 @@ class Feeder(DriverOnly, Searcher):
 
 @dataclass
 class RecordCallback(DriverOnly, Callback):
-    """Takes records out of Tune's results."""
+    """Takes records out of Tune's results, and answers cells that have reached a rung."""
 
     feeder: Feeder
     listener: SweepListener
+    store: SweepStore
     seen: set[str] = field(default_factory=set)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """One cell ended."""
-        if RECORD in result:
-            with _past_tune():
+        """One cell ended, or reached a rung."""
+        with _past_tune():
+            if result.get(RECORD) is not None:
                 self._pass_on(CellRecord.model_validate_json(result[RECORD]))
+            elif RUNG in result and self.feeder.should_stop(**result[RUNG]):
+                write_atomic(self.store.stop_file(result[RUNG]["key"]), b"")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A pack's actor died too often: its unfinished cells are failed."""
@@ -207,7 +245,8 @@ class RecordCallback(DriverOnly, Callback):
                         key=cell.key, params=cell.params, status="failed", error=text
                     )
                     # Its worker may have died between keeping the record and reporting it.
-                    self._pass_on(self.feeder.recall(cell.key) or failed)
+                    kept = self.feeder.recall(cell.key)
+                    self._pass_on(kept if kept and kept.status != "failed" else failed)
 
     def _pass_on(self, record: CellRecord) -> None:
         if record.key not in self.seen:
@@ -224,25 +263,60 @@ def _last_error(trial: Any) -> str:
 
 
 def run_pack_trial(
-    config: dict[str, Any], *, runner: PackRunner, storage: Path, name: str, threads: int
-) -> None:
-    """What a Tune actor does with a pack: train what is not finished, report each record."""
+    config: dict[str, Any], *, runner: PackRunner, storage: Path, name: str, threads: int,
+    stops_early: bool = False, code: CodeVersion | None = None,
+) -> None:  # fmt: skip
+    """What a Tune actor does with a pack: train what is not finished, report each record.
+
+    Raises:
+        ConfigError: this worker runs other code than `code`.
+    """
+    if code is not None:
+        code.require()
     torch.set_num_threads(threads)
     store = SweepStore(storage, name)
-    pack = Pack.model_validate(config[PACK])
-    left = []
-    for cell in pack.cells:
-        record = store.finished(cell.key)
-        if record is None:
-            left.append(cell)
-        else:
-            tune.report({RECORD: record.model_dump_json()})
+    left = _report_finished(Pack.model_validate(config[PACK]), store)
     device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
     if left:
-        worker = TuneWorker(store.folder, device)
-        for record in train_guarded(runner, Pack(cells=tuple(left)), worker):
+        worker, checkpoints = TuneWorker(store.folder, device), Checkpoints(store.folder)
+        if stops_early:
+            (cell,) = left.cells
+            worker.rungs = rung_steps(cell.loop.num_steps)
+            worker.stop_file = store.stop_file(cell.key)
+        for record in train_guarded(runner, left, worker):
             store.write_record(record)
+            checkpoints.delete(record.key)
             tune.report({RECORD: record.model_dump_json()})
+
+
+def run_group_trial(
+    config: dict[str, Any], *, runner: list[ray.ObjectRef[PackRunner]], storage: Path, name: str,
+    size: GroupSize, code: CodeVersion | None = None,
+) -> None:  # fmt: skip
+    """The same for a pack that several processes train: start them, report what they keep."""
+    from interfero.engine.group_trial import train_in_group
+
+    if code is not None:
+        code.require()
+    store = SweepStore(storage, name)
+    left = _report_finished(Pack.model_validate(config[PACK]), store)
+    if left:
+        for record in train_in_group(runner[0], left, store, size, RETRIES):
+            tune.report({RECORD: record.model_dump_json()})
+
+
+def _report_finished(pack: Pack, store: SweepStore) -> Pack | None:
+    """Report cells that were finished before; returns those that are left, if any."""
+    left = []
+    for cell in pack.cells:
+        record = store.ended(cell.key)
+        if record is None or record.status == "failed":
+            left.append(cell)
+        else:
+            # Its worker may have died between keeping the record and deleting these.
+            Checkpoints(store.folder).delete(cell.key)
+            tune.report({RECORD: record.model_dump_json()})
+    return Pack(cells=tuple(left)) if left else None
 
 
 def train_guarded(runner: PackRunner, pack: Pack, worker: Worker) -> Iterator[CellRecord]:
@@ -259,7 +333,8 @@ def train_guarded(runner: PackRunner, pack: Pack, worker: Worker) -> Iterator[Ce
     except Exception as error:
         logger.exception("pack failed in %s", pack.block)
         place = traceback.extract_tb(error.__traceback__)[-1]
-        text = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
+        said = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
+        text = without_secrets(said)
         for cell in pack.cells:
             if cell.key not in done:
                 yield CellRecord(key=cell.key, params=cell.params, status="failed", error=text)
@@ -308,18 +383,24 @@ def _signals(wanted: Mapping[signal.Signals, Any]) -> Iterator[None]:
 
 def _start_ray(options: SweepOptions) -> None:
     try:
-        ray.init(
-            address=options.address,
-            include_dashboard=False if options.address is None else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _skip_env_hook=True,
-        )
+        with shipped_code() if on_cluster(options) else nullcontext() as runtime_env:
+            ray.init(
+                address=options.address,
+                include_dashboard=None if on_cluster(options) else False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env=runtime_env,
+                _skip_env_hook=True,
+            )
     except (ConnectionError, ValueError, RuntimeError) as error:
-        where = "on this machine" if options.address is None else f"at {options.address}"
+        where = (
+            "on this machine"
+            if options.address is None
+            else f"at {without_secrets(options.address)}"
+        )
         raise ConfigError(
             f"--address must name a Ray cluster that answers, or be left out; Ray {where} does "
-            f"not start: {str(error).splitlines()[0][:300]}"
+            f"not start: {without_secrets(str(error).splitlines()[0][:300])}"
         ) from error
 
 
@@ -332,6 +413,26 @@ def _trial_name(trial: Any) -> str:
     return f"pack-{trial.trial_id}"
 
 
+def _trainable(options: SweepOptions, store: SweepStore, runner: PackRunner) -> Any:
+    """What Tune runs for each pack, with what a trial takes."""
+    cpus, gpus = options.cpus_per_trial, options.gpus_per_trial
+    code = CodeVersion.current() if on_cluster(options) else None
+    place = {"storage": store.storage, "name": store.name, "code": code}
+    if options.workers_per_trial == 1:
+        stops = options.early_stopping != "none"
+        trainable = tune.with_parameters(
+            run_pack_trial, runner=runner, threads=max(1, int(cpus)), stops_early=stops, **place
+        )
+        return tune.with_resources(trainable, {"cpu": cpus, "gpu": gpus})
+    # Ray Train takes a second to import, which sweeps of one worker are spared.
+    from interfero.engine.group_trial import TRIAL_RESOURCES, GroupSize
+
+    size = GroupSize(options.workers_per_trial, cpus, gpus)
+    # In a list it stays a reference: the trial hands it on without loading the domains.
+    trainable = tune.with_parameters(run_group_trial, runner=[ray.put(runner)], size=size, **place)
+    return tune.with_resources(trainable, TRIAL_RESOURCES)
+
+
 def run_packs(
     options: SweepOptions, store: SweepStore, runner: PackRunner, feeder: Feeder,
     listener: SweepListener, concurrent: int,
@@ -339,16 +440,10 @@ def run_packs(
     """Run every pack the feeder gives, in warm actors, and pass on the records."""
     if feeder.num_left == 0:
         return
-    trainable = tune.with_parameters(
-        run_pack_trial,
-        runner=runner,
-        storage=store.storage,
-        name=store.name,
-        threads=max(1, int(options.cpus_per_trial)),
-    )
-    resources = {"cpu": options.cpus_per_trial, "gpu": options.gpus_per_trial}
+    # Of a driver that died: what it answered is no answer of this one.
+    shutil.rmtree(store.folder / "stop", ignore_errors=True)
     tuner = Tuner(
-        tune.with_resources(trainable, resources),
+        _trainable(options, store, runner),
         tune_config=TuneConfig(
             search_alg=feeder,
             num_samples=feeder.num_left,
@@ -360,7 +455,7 @@ def run_packs(
         run_config=RunConfig(
             name=f"attempt-{os.getpid()}",
             storage_path=str(store.folder / "tune"),
-            callbacks=[RecordCallback(feeder, listener)],
+            callbacks=[RecordCallback(feeder, listener, store)],
             failure_config=FailureConfig(max_failures=RETRIES),
             verbose=0,
         ),
@@ -374,3 +469,4 @@ def run_packs(
     finally:
         # A sweep goes on from its own records: Tune's state is of no use to anybody.
         shutil.rmtree(store.folder / "tune", ignore_errors=True)
+        shutil.rmtree(store.folder / "stop", ignore_errors=True)

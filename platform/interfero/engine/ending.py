@@ -13,7 +13,16 @@ from rich.console import Console
 
 from interfero.analysis.comparison import write_comparison
 from interfero.analysis.figures import write_figures
+from interfero.analysis.fits_file import write_scaling_fits
 from interfero.analysis.note import sweep_note
+from interfero.analysis.pareto import (
+    CONSTRAINED,
+    Front,
+    front_keys,
+    pareto_fronts,
+    write_fronts,
+)
+from interfero.analysis.pareto_figure import write_front_figures
 from interfero.analysis.records import write_tables
 from interfero.analysis.report_table import capacity_table, failed_lines
 from interfero.analysis.sentences import summary_lines
@@ -21,6 +30,7 @@ from interfero.engine.options import AdaptationOptions
 from interfero.engine.search import BlockSearch
 from interfero.engine.store import SweepStore
 from interfero.engine.sweep_run import SweepRun
+from interfero.tracking.names import PARETO_TAG
 from interfero.tracking.provenance import provenance_tags
 from interfero.tracking.tracker import Tracker
 
@@ -38,7 +48,7 @@ def report(
     too_many = run.num_failed > options.max_failed
     _log_report(question, options, run, command)
     run.tracker.close("FAILED" if too_many else "FINISHED")
-    _print_report(console, run, searches)
+    _print_report(console, options, run, searches)
     if too_many:
         console.print(
             f"{run.num_failed} cells failed, --max-failed is {options.max_failed}; "
@@ -73,26 +83,59 @@ def resume_command(command: str) -> str:
 
 
 def _log_report(question: str, options: AdaptationOptions, run: SweepRun, command: str) -> None:
-    records = list(run.records.values())
+    records = run.reported
     folder = run.store.folder / "report"
+    fronts = pareto_fronts(records, options.max_forgetting)
+    front_before = front_keys(folder)
     files = [
         *write_tables(records, folder),
         *write_figures(records, folder),
         *write_comparison(records, folder),
+        *write_fronts(fronts, folder),
+        *write_front_figures(fronts, folder),
+        *write_scaling_fits(records, folder),
     ]
     seeds = {"data": options.data_seeds, "init": options.init_seeds}
     note = sweep_note(records, command, question=question, seeds=seeds, versions=provenance_tags())
     run.tracker.note(note)
     run.tracker.parent_artifacts(files)
-    finished = len(records) - run.num_failed
-    run.tracker.parent_metrics({"cells/finished": finished, "cells/failed": run.num_failed})
+    run.tracker.cell_tags(_front_tags(fronts, front_before))
+    counts = {"cells/finished": len(records) - run.num_failed, "cells/failed": run.num_failed}
+    if options.early_stopping != "none":
+        counts["cells/stopped"] = run.num_stopped
+    run.tracker.parent_metrics(counts)
 
 
-def _print_report(console: Console, run: SweepRun, searches: Sequence[BlockSearch]) -> None:
-    records = list(run.records.values())
+def _front_tags(fronts: Sequence[Front], before: set[str]) -> dict[str, dict[str, str]]:
+    """Which cells are on a front, and which no longer are."""
+    members = {member.key for front in fronts for member in front.members}
+    return {key: {PARETO_TAG: str(key in members).lower()} for key in sorted(members | before)}
+
+
+def search_lines(
+    options: AdaptationOptions, run: SweepRun, searches: Sequence[BlockSearch]
+) -> list[str]:
+    """What came of the searches: the best cells of each block, and how many were stopped early."""
+    lines = []
+    limit = options.max_forgetting
+    bound = "" if limit is None else f" that forget {limit:g} % at most ({CONSTRAINED}, routed)"
     for search in searches:
-        front = ", ".join(search.best_keys()) or "none"
-        console.print(f"best cells of {search.study.study_name}: {front}", highlight=False)
+        best = ", ".join(search.best_keys()) or "none"
+        lines.append(f"best cells of {search.study.study_name}{bound}: {best}")
+    if run.num_stopped:
+        lines.append(
+            f"{run.num_stopped} of {len(run.records)} cells were stopped early by "
+            f"{options.early_stopping}: they are in no table and no figure"
+        )
+    return lines
+
+
+def _print_report(
+    console: Console, options: AdaptationOptions, run: SweepRun, searches: Sequence[BlockSearch]
+) -> None:
+    records = run.reported
+    for line in search_lines(options, run, searches):
+        console.print(line, highlight=False, markup=False)
     console.print(capacity_table(records))
     for line in [*summary_lines(records), *failed_lines(records)]:
         console.print(line, highlight=False, markup=False)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+from interfero.adaptation import METHODS
 from interfero.config import Config
 from interfero.errors import ConfigError
 
 Sampler = Literal["grid", "random", "tpe", "nsga2"]
+EarlyStopping = Literal["none", "asha"]
 ALL_IMAGES = "all"
 
 
@@ -34,6 +37,9 @@ class SweepOptions(Config):
     """How hyperparameters are chosen inside each block."""
     num_samples: int = 16
     """Cells a block, for samplers other than grid."""
+    early_stopping: EarlyStopping = "none"
+    """Which cells a search by random or tpe ends early: asha stops those whose gain on validation,
+    after a ninth and a third of the steps, is not in the best third so far. Its packs have one cell."""
     name: str | None = None
     """Name of this sweep; by default made of its kind, the date and the time."""
     storage: str = "interfero-storage"
@@ -47,21 +53,30 @@ class SweepOptions(Config):
     max_failed: int = 0
     """Failed cells that still let the command exit with 0."""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print the cells and a cost estimate; train nothing."""
+    """Print blocks, packs, cells and a cost estimate; train nothing."""
+    list_cells: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """With --dry-run, a line for every cell and its key, however many there are."""
+    calibrate: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Time a few steps of each method first and keep the times: a cost estimate needs them."""
     smoke: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """The smallest honest run: at most 10 steps, 3 coded images, and the first value of every axis."""
     accept_code_change: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Let --resume go on although the training code has changed."""
     workers_per_trial: int = 1
-    """Processes that train one pack."""
+    """Processes that train one pack, each on its part of every batch (torch's DistributedDataParallel)."""
     cpus_per_trial: float = 1.0
-    """CPUs a pack takes; a pack uses as many threads."""
+    """CPUs each process of a pack takes; it uses as many threads."""
     gpus_per_trial: float = 0.0
-    """GPUs a pack takes; fractions share one."""
+    """GPUs each process of a pack takes; fractions share one."""
+    checkpoint_seconds: float = 60.0
+    """Seconds of training between checkpoints, from which an interrupted cell goes on."""
     max_concurrent: int = 0
-    """Packs at once; 0 is as many as the cluster has room for."""
+    """Packs at once; 0 is as many as there is room for now. A cluster that grows is asked for so many."""
     address: str | None = None
     """Address of a Ray cluster; by default this machine alone."""
+    max_domain_memory: float | None = None
+    """GiB of decoded images that all domains together hold in memory; what does not fit is decoded to
+    files once a node and mapped. By default an eighth of the machine's memory."""
     halve_jpeg: bool = True
     """Halve JPEG files in size, so that their artefacts do not pass for detail."""
 
@@ -90,7 +105,11 @@ class AdaptationOptions(SweepOptions):
     crop_size: int = 128
     """Side of a training crop in pixels, a multiple of 64."""
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
-    """Of training; auto is bfloat16 where the processor has it. Evaluation is always float32."""
+    """Of training; auto is bfloat16 where the hardware has it and is faster with it, measured once a
+    storage. Evaluation is always float32."""
+    max_forgetting: float | None = None
+    """Percent of the source's validation loss that a search lets a cell lose and still calls feasible:
+    `val/forgetting_percent`, routed, so that a method whose adapter detaches always is."""
     max_source_images: int = 24
     """Source test images that are coded, at most."""
     max_target_images: int = 24
@@ -122,7 +141,7 @@ def _rules(o: AdaptationOptions) -> list[tuple[bool, str]]:
     }  # fmt: skip
     not_negative = {
         "--max-failed": o.max_failed, "--delta-rank": o.delta_rank,
-        "--max-concurrent": o.max_concurrent,
+        "--max-concurrent": o.max_concurrent, "--checkpoint-seconds": o.checkpoint_seconds,
         "--gpus-per-trial": o.gpus_per_trial,
     }  # fmt: skip
     counts = [n for n in o.num_images if n != ALL_IMAGES and not (n.isdigit() and int(n) > 0)]
@@ -142,6 +161,11 @@ def _rules(o: AdaptationOptions) -> list[tuple[bool, str]]:
         ),
         (any(v <= 0 for v in o.strengths), f"--strengths must be above 0, got {o.strengths}"),
         (any(v < 0 for v in (*o.data_seeds, *o.init_seeds)), "seeds must not be negative"),
+        (
+            o.max_domain_memory is not None and o.max_domain_memory < 0,
+            f"--max-domain-memory must not be negative, got {o.max_domain_memory}; 0 maps every "
+            "folder and Parquet file",
+        ),
         (bool(counts), f"--num-images takes counts of 1 or more, or `all`, got {counts}"),
         (
             o.crop_size < 64 or o.crop_size % 64 != 0,
@@ -156,15 +180,68 @@ def _rules(o: AdaptationOptions) -> list[tuple[bool, str]]:
             f"--sampler {o.sampler} takes one of --init-seeds, got {o.init_seeds}: it would take "
             "luck for skill; search first, then repeat the best with --sampler grid",
         ),
+        *_search_rules(o),
         (o.resume and o.name is None, "--resume needs --name: say which sweep goes on"),
-        (
-            o.workers_per_trial > 1,
-            f"--workers-per-trial {o.workers_per_trial}: a pack is trained by one process in this "
-            "release; use 1, and more --max-concurrent for speed",
-        ),
+        *_worker_rules(o),
         (
             "://" in o.storage,
             f"--storage {o.storage!r}: this release keeps results in a folder; give its path",
+        ),
+    ]
+
+
+def _search_rules(o: AdaptationOptions) -> list[tuple[bool, str]]:
+    stops, limit = o.early_stopping != "none", o.max_forgetting
+    asked = f"--early-stopping {o.early_stopping} with"
+    return [
+        (
+            stops and o.sampler == "grid",
+            f"{asked} --sampler grid: cells that feed scaling fits are never stopped early; leave it "
+            "out, or search with --sampler random or tpe",
+        ),
+        (
+            stops and o.sampler == "nsga2",
+            f"{asked} --sampler nsga2: it compares cells by one objective, and nsga2 has three; leave "
+            "it out, or search with --sampler random or tpe",
+        ),
+        (
+            stops and o.workers_per_trial > 1,
+            f"{asked} --workers-per-trial {o.workers_per_trial}: only a cell that one process trains "
+            "can be stopped; use 1, or leave it out",
+        ),
+        (
+            limit is not None and o.sampler == "grid",
+            f"--max-forgetting {limit} with --sampler grid: it guides a search, and a grid trains "
+            "every cell; leave it out, or search with --sampler random, tpe or nsga2",
+        ),
+        (
+            limit is not None and not 0 <= limit < math.inf,
+            f"--max-forgetting must be 0 or more, got {limit}",
+        ),
+    ]
+
+
+def _worker_rules(o: AdaptationOptions) -> list[tuple[bool, str]]:
+    """Every process takes equally many crops of a batch."""
+    workers, crops = o.workers_per_trial, o.batch_size
+    if workers < 2:
+        return []
+    halving = [n for n in o.methods if n in METHODS and METHODS[n].trains_on == "both"]
+    parted = f"--batch-size {crops} cannot be parted equally among --workers-per-trial {workers}"
+    return [
+        (
+            crops % workers != 0,
+            f"{parted}: choose a multiple of {workers}",
+        ),
+        (
+            crops % workers == 0 and crops % (2 * workers) != 0 and bool(halving),
+            f"{parted} for {', '.join(halving)}, half of whose crops come from the source domain: "
+            f"choose a multiple of {2 * workers}",
+        ),
+        (
+            o.gpus_per_trial > 1,
+            f"--gpus-per-trial {o.gpus_per_trial:g}: each of several processes trains on one GPU at "
+            "most; use 1 or less, and more --workers-per-trial",
         ),
     ]
 

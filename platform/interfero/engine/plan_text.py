@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+
 from rich.console import Console
 
+from interfero.adaptation import find_method
+from interfero.adaptation.method import Method
 from interfero.domains.bundled import BUNDLED
 from interfero.domains.domain import Domain
-from interfero.engine.cells import Block
+from interfero.engine.cells import Block, Cell, Pack
+from interfero.engine.cost import Estimate, Span
+from interfero.engine.memory import mebibytes
 from interfero.engine.planning import Plan
+
+LISTED_CELLS = 60
+"""A longer plan names its cells by their axes: every key on a line of its own is for --list-cells."""
+
+AXES = {
+    "domain": "", "rd_lambda": "lambda", "num_images": "images", "data_seed": "data seed",
+    "method": "", "adapter_size": "size", "strength": "strength", "learning_rate": "lr",
+    "init_seed": "init seed",
+}  # fmt: skip
+"""What a plan calls the fields of blocks and hyperparameters."""
 
 
 def print_plan(console: Console, title: str, question: str, plan: Plan) -> None:
@@ -33,39 +49,185 @@ def print_plan(console: Console, title: str, question: str, plan: Plan) -> None:
     )
 
 
-def print_cells(console: Console, plan: Plan, known: frozenset[str]) -> None:
-    """Every pack and cell, or the space that a sampler will draw from; for `--dry-run`.
+def print_cells(
+    console: Console, plan: Plan, packs: Sequence[Pack], known: frozenset[str], *, every: bool
+) -> None:
+    """Blocks, their packs and their cells, or the space that a sampler will draw from.
 
     Args:
         console: Where to print.
         plan: The sweep.
+        packs: What is to be trained.
         known: Keys of cells that are finished already, here or in another sweep.
+        every: A line a cell, however many there are.
     """
-    options = plan.options
-    if options.sampler != "grid":
+    _say(console, f"  {plan.loop.precision}: {plan.precision.reason}")
+    if plan.options.sampler != "grid":
+        _print_space(console, plan)
+    elif every or plan.num_cells <= LISTED_CELLS:
         for block in plan.blocks:
-            console.print(
-                f"  {_describe_block(block, plan)}: {options.num_samples} cells chosen by "
-                f"{options.sampler}",
-                highlight=False,
-            )
-        rates = options.learning_rates
-        console.print(
-            f"  methods {', '.join(options.methods)}; adapter sizes "
-            f"{', '.join(map(str, options.adapter_sizes))}; learning rate {min(rates):g} to "
-            f"{max(rates):g}",
-            highlight=False,
-        )
-    for pack in plan.packs(plan.cells):
-        console.print(f"  pack of {len(pack.cells)} in {pack.block.domain}", highlight=False)
-        for cell in pack.cells:
-            mark = " (reused)" if cell.key in known else ""
-            console.print(
-                f"    {cell.key} {_describe(cell.params)}{mark}", highlight=False, soft_wrap=True
-            )
+            _print_block(console, plan, block, packs, known)
+    else:
+        _print_alike(console, plan, packs, known)
     if known:
-        console.print(f"  {len(known)} of {plan.num_cells} cells are reused", highlight=False)
-    console.print("  cost: uncalibrated (no step of this plan has been timed)")
+        _say(console, f"  {len(known)} of {plan.num_cells} cells are reused")
+    _print_memory(console, plan, packs)
+
+
+def print_cost(console: Console, cost: Estimate) -> None:
+    """What the cells to train will take, or that nobody knows."""
+    hint = "--calibrate times a few"
+    if cost.num_cells == 0:
+        _say(console, "  cost: nothing is left to train")
+    elif cost.num_known == 0:
+        _say(console, f"  cost: uncalibrated (no step of this plan has been timed here; {hint})")
+    else:
+        cells = f"{cost.num_known} cells to train"
+        _say(
+            console,
+            f"  cost, an estimate from {cost.num_timings} timed cells: {cells}, "
+            f"{_spread(cost.cpu_seconds, 3600, 'CPU-hours')}",
+        )
+        packs = "1 pack" if cost.at_once == 1 else f"{cost.at_once} packs"
+        _say(
+            console,
+            f"    {_spread(cost.wall_seconds, 60, 'minutes')} with {packs} at once, "
+            f"{cost.start_up_seconds:.0f} s of start-up included",
+        )
+        if cost.unknown:
+            names = ", ".join(f"{name} ({n} cells)" for name, n in cost.unknown.items())
+            _say(console, f"    uncalibrated, in no sum: {names}; {hint}")
+
+
+def _spread(value: Span, unit_seconds: float, unit: str) -> str:
+    low, middle, high = (f"{v / unit_seconds:.3g}" for v in value)
+    return f"{middle} {unit} ({low} to {high})" if low != high else f"{middle} {unit}"
+
+
+def _print_space(console: Console, plan: Plan) -> None:
+    options = plan.options
+    for block in plan.blocks:
+        _say(
+            console,
+            f"  {_describe_block(block, plan)}: {options.num_samples} cells chosen by "
+            f"{options.sampler}",
+        )
+    rates = options.learning_rates
+    _say(
+        console,
+        f"  methods {', '.join(options.methods)}; adapter sizes "
+        f"{', '.join(map(str, options.adapter_sizes))}; learning rate {min(rates):g} to "
+        f"{max(rates):g}",
+    )
+
+
+def _print_block(
+    console: Console, plan: Plan, block: Block, packs: Sequence[Pack], known: frozenset[str]
+) -> None:
+    mine = [pack for pack in packs if pack.block == block]
+    reused = [c for c in plan.cells if c.block == block and c.key in known]
+    _say(console, f"  block {_describe_block(block, plan)}")
+    for pack in mine:
+        _say(console, f"    {_describe_pack(pack, plan)}")
+        for cell in pack.cells:
+            _say(console, f"      {cell.key} {_describe(cell)}")
+    for cell in reused:
+        _say(console, f"    {cell.key} {_describe(cell)} (reused)")
+
+
+def _print_alike(
+    console: Console, plan: Plan, packs: Sequence[Pack], known: frozenset[str]
+) -> None:
+    """Blocks with the same packs together, cells by their axes."""
+    alike: dict[tuple[str, ...], list[Block]] = {}
+    for block in plan.blocks:
+        lines = [
+            f"{_describe_pack(pack, plan)}: {_compressed(c.hyperparameters for c in pack.cells)}"
+            for pack in packs
+            if pack.block == block
+        ]
+        reused = [c for c in plan.cells if c.block == block and c.key in known]
+        if reused:
+            points = _compressed(c.hyperparameters for c in reused)
+            lines.append(f"{len(reused)} cells reused: {points}")
+        alike.setdefault(tuple(lines), []).append(block)
+    for texts, blocks in alike.items():
+        each = "1 block" if len(blocks) == 1 else f"each of {len(blocks)} blocks"
+        _say(console, f"  {each}: {_compressed(blocks)}")
+        for line in texts:
+            _say(console, f"    {line}")
+    _say(console, "  --list-cells prints every cell with its key")
+
+
+def _describe_pack(pack: Pack, plan: Plan) -> str:
+    method = pack.cells[0].hyperparameters.method
+    text = f"pack of {len(pack.cells)} {method}"
+    if len(pack.cells) > 1:
+        frozen = type(find_method(method)).shared_pass is not Method.shared_pass
+        text += ", one source pass for all" if frozen else ", batches drawn once"
+    needed = plan.footprints.get(method)
+    if needed is not None:
+        text += f", about {mebibytes(needed.of_pack(len(pack.cells), fused=plan.fuses))}"
+    return text
+
+
+def _print_memory(console: Console, plan: Plan, packs: Sequence[Pack]) -> None:
+    if plan.options.sampler == "grid":
+        sizes = {len(pack.cells) for pack in packs}
+        most = f", of {max(sizes)} cells at most" if sizes else ""
+        _say(console, f"  {len(packs)} packs{most}")
+    if plan.at_once is None:
+        _say(console, "  packs at once and their memory: the cluster decides")
+        return
+    room = "cannot be read" if plan.room is None else mebibytes(max(0, plan.room))
+    kind = "GPU memory" if plan.loop.device == "cuda" else "memory"
+    _say(console, f"  {plan.at_once} packs at once on this machine, free {kind} for each: {room}")
+
+
+def _compressed(points: Iterable[Block] | Iterable[object]) -> str:
+    """Points as the axes of their grid, and how many there are where they are no grid."""
+    rows = [_fields(point) for point in points]
+    axes = {name: _values(row[name] for row in rows) for name in rows[0]}
+    size, texts = 1, []
+    for name, values in axes.items():
+        if name in ("adapter_size", "strength") and values == [0]:
+            continue  # The method has no such axis.
+        text = " ".join([AXES[name], *map(_number, values)]).strip()
+        if len(values) > 1 and _follows_domain(rows, name):
+            text += " (by domain)"
+        else:
+            size *= len(values)
+        texts.append(text)
+    whole = "" if size == len(rows) else f" ({len(rows)} of these {size})"
+    return " x ".join(texts) + whole
+
+
+def _follows_domain(rows: Sequence[Mapping[str, str | int | float]], name: str) -> bool:
+    """Whether the domain decides a value: `all` images are another number in each."""
+    if name == "domain" or "domain" not in rows[0]:
+        return False
+    pairs = {(row["domain"], row[name]) for row in rows}
+    return len(pairs) == len({domain for domain, _ in pairs}) > 1
+
+
+def _values(values: Iterable[str | int | float]) -> list[str | int | float]:
+    """Each once: names in the order in which they were given, numbers in their own."""
+    once = list(dict.fromkeys(values))
+    return once if any(isinstance(v, str) for v in once) else sorted(once)
+
+
+def _fields(point: object) -> Mapping[str, str | int | float]:
+    assert hasattr(point, "model_dump")
+    fields: dict[str, str | int | float] = point.model_dump()
+    return fields
+
+
+def _number(value: str | int | float) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_domain(console: Console, role: str, domain: Domain) -> None:
@@ -93,5 +255,7 @@ def _describe_block(block: Block, plan: Plan) -> str:
     )
 
 
-def _describe(params: dict[str, str | int | float]) -> str:
-    return " ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in params.items())
+def _describe(cell: Cell) -> str:
+    """What tells a cell from the others of its block."""
+    fields = _fields(cell.hyperparameters)
+    return " ".join(f"{name}={_number(value)}" for name, value in fields.items())

@@ -1,22 +1,21 @@
-"""From options to a plan: what is loaded, which blocks there are, which cells each has."""
+"""From options to a plan: what is loaded, which blocks and cells there are, which train together."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal, TypeVar
-
-import torch
+from typing import Any, TypeVar
 
 from interfero.adaptation import find_method
 from interfero.adaptation.method import Method
 from interfero.codecs.catalogue import load_codec
 from interfero.codecs.codec import Codec
 from interfero.domains.catalogue import load_domain
-from interfero.domains.domain import Domain
+from interfero.domains.domain import Domain, spread
 from interfero.domains.images import ImageRules
+from interfero.domains.memory import GIB, MemoryBudget
 from interfero.engine.cells import (
     Block,
     Cell,
@@ -24,16 +23,28 @@ from interfero.engine.cells import (
     Identity,
     LoopConfig,
     Pack,
-    make_packs,
 )
+from interfero.engine.cost import CostModel, Work, pack_cost
 from interfero.engine.fingerprint import library_versions
+from interfero.engine.memory import Footprint, footprint, mebibytes, room_for_pack
 from interfero.engine.options import ALL_IMAGES, AdaptationOptions, check_options
+from interfero.engine.packing import make_packs
+from interfero.engine.precision import PrecisionChoice, choose_precision
+from interfero.engine.resources import packs_at_once_here
+from interfero.engine.timing import Setting, megapixels, setting_of
 from interfero.errors import ConfigError, InterferoError
 
 T = TypeVar("T")
 
 MAX_PACK_MEMBERS = 8
 """More members share more of the frozen source pass, but leave fewer packs to spread over workers."""
+SHARED_STEPS = 1.0
+"""The frozen source pass, in steps of a member that uses it, where neither has been timed.
+
+Four sizes of a branch on shared activations took 1.6 times less than one after the other.
+"""
+DRAWN_STEPS = 0.02
+"""Drawing a batch, in steps of a member, where neither has been timed."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,15 @@ class Plan:
     loop_hash: str
     cells: tuple[Cell, ...]
     """The whole grid; empty where a sampler chooses."""
+    precision: PrecisionChoice
+    """That of `loop`, and why."""
+    footprints: Mapping[str, Footprint] = field(default_factory=dict)
+    """What a member of each method needs in memory, at the largest of its sizes."""
+    at_once: int | None = None
+    """Packs at once on this machine; None where a cluster decides."""
+    room: int | None = None
+    """Bytes of memory for each of the packs at once; None where it cannot be known."""
+    _identities: dict[Block, Identity] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def num_cells(self) -> int:
@@ -59,8 +79,19 @@ class Plan:
 
     def cell(self, block: Block, hyperparameters: Hyperparameters) -> Cell:
         """A cell of this sweep."""
+        if block not in self._identities:
+            # Hashing a codec's weights takes longer than all else of a cell.
+            self._identities[block] = self._identity(block)
+        return Cell(
+            block=block,
+            hyperparameters=hyperparameters,
+            loop=self.loop,
+            identity=self._identities[block],
+        )
+
+    def _identity(self, block: Block) -> Identity:
         codec, domain = self.codecs[block.rd_lambda], self.domains[block.domain]
-        identity = Identity(
+        return Identity(
             codec=codec.name,
             codec_hash=codec.weights_hash,
             table_hash=codec.table_hash,
@@ -71,16 +102,95 @@ class Plan:
             loop_hash=self.loop_hash,
             versions=library_versions(),
         )
-        return Cell(block=block, hyperparameters=hyperparameters, loop=self.loop, identity=identity)
 
-    def packs(self, cells: Sequence[Cell]) -> list[Pack]:
-        """Cells grouped for training, the largest packs first: they would be waited for last."""
-        packs = make_packs(cells, MAX_PACK_MEMBERS if self.options.packs else 1)
-        return sorted(packs, key=lambda pack: -len(pack.cells))
+    @property
+    def setting(self) -> Setting:
+        """What the time of its steps depends on."""
+        shape = next(iter(self.codecs.values())).shape
+        return setting_of(shape, self.loop, self.loop.device, self.options.workers_per_trial)
+
+    def max_members(self, method: str) -> int:
+        """Members of a pack, bounded by memory; at least one."""
+        if not self.options.packs:
+            return 1
+        needed = self.footprints.get(method)
+        if self.room is None or needed is None:
+            return MAX_PACK_MEMBERS
+        return max(1, min(MAX_PACK_MEMBERS, needed.members_in(self.room, fused=self.fuses)))
+
+    @property
+    def fuses(self) -> bool:
+        """Whether members may step at the same time, and so need memory for all their steps."""
+        return self.loop.device == "cuda"
+
+    def check_memory(self) -> None:
+        """Refuse what cannot fit this machine even alone.
+
+        Raises:
+            ConfigError: names the method, what it needs and what there is.
+        """
+        if self.room is None:
+            return
+        for method, needed in self.footprints.items():
+            if needed.of_pack(1) > self.room:
+                raise ConfigError(
+                    f"one cell of {method} needs about {mebibytes(needed.of_pack(1))} (--batch-size "
+                    f"{self.loop.batch_size}, --crop-size {self.loop.crop_size}), and each of "
+                    f"{self.at_once or 1} packs at once has {mebibytes(max(0, self.room))} of this "
+                    "machine's free memory: lower --max-concurrent, --batch-size or --crop-size"
+                )
+
+    def packs(
+        self, cells: Sequence[Cell], at_once: int | None = None, model: CostModel | None = None
+    ) -> list[Pack]:
+        """Cells grouped for training, the longest packs first: they would be waited for last.
+
+        Args:
+            cells: What is to be trained.
+            at_once: Packs at once; as many as this machine has room for by default.
+            model: What is known of their time; else members count alike.
+        """
+        methods = {cell.hyperparameters.method for cell in cells}
+        limits = {name: self.max_members(name) for name in methods}
+        return make_packs(cells, limits, at_once or self.at_once, partial(self._seconds, model))
+
+    def _seconds(self, model: CostModel | None, pack: Pack) -> float:
+        """What a pack takes; in steps of a member where it was never timed."""
+        cost = pack_cost(pack, model, self.work, frozenset()) if model else None
+        if cost is not None:
+            return cost.total.middle
+        shares = type(find_method(pack.cells[0].hyperparameters.method)).shared_pass
+        once = DRAWN_STEPS if shares is Method.shared_pass else SHARED_STEPS
+        return once + len(pack.cells)
+
+    def work(self, cell: Cell) -> Work:
+        """What a cell's evaluation looks at."""
+        target, seed = self.domains[cell.block.domain], cell.block.data_seed
+        limits = (
+            (target, self.loop.max_target_images),
+            (self.source_domain, self.loop.max_source_images),
+        )
+        coded = sum(megapixels(spread(domain.test, limit)) for domain, limit in limits)
+        both = (target, self.source_domain)
+        return Work(coded, sum(megapixels(d.split(1, seed).validation) for d in both))
 
 
-def make_plan(options: AdaptationOptions, loop_hash: str) -> Plan:
+def native_precision(plan: Plan) -> PrecisionChoice:
+    """bfloat16 for `auto` wherever the machine has it, timed or not."""
+    return choose_precision(plan.options.precision, plan.loop.device)
+
+
+def make_plan(
+    options: AdaptationOptions,
+    loop_hash: str,
+    choose: Callable[[Plan], PrecisionChoice] = native_precision,
+) -> Plan:
     """Check everything that can be checked before training, and list the cells.
+
+    Args:
+        options: What was asked for.
+        loop_hash: Of all code that decides a cell's numbers.
+        choose: Decides the precision, of a plan that has no cells yet.
 
     Raises:
         ConfigError, DomainError, CodecError: names the value, the rule and the remedy.
@@ -88,9 +198,8 @@ def make_plan(options: AdaptationOptions, loop_hash: str) -> Plan:
     check_options(options)
     codecs, domains, source_domain = _load(options)
     blocks = tuple(_blocks(options, domains, source_domain))
-    plan = Plan(
-        options, blocks, codecs, domains, source_domain, _loop(options), loop_hash, cells=()
-    )
+    loop, precision = _loop(options), PrecisionChoice("float32", "not chosen yet")
+    plan = Plan(options, blocks, codecs, domains, source_domain, loop, loop_hash, (), precision)
     for codec in codecs.values():
         for name in options.methods:
             # Refused here, before training, where an architecture cannot be adapted.
@@ -101,11 +210,31 @@ def make_plan(options: AdaptationOptions, loop_hash: str) -> Plan:
                     f"source domain; got {options.batch_size}"
                 )
             method.build(codec, min(sizes_of(method, options)), 0)
+    precision = choose(plan)
+    loop = loop.model_copy(update={"precision": precision.precision})
+    plan = replace(plan, loop=loop, precision=precision)
+    plan = replace(plan, **_bounds(plan))
     if options.sampler != "grid":
         return plan
     grid = grid_hyperparameters(options)
     cells = tuple(plan.cell(block, point) for block in blocks for point in grid)
-    return Plan(**{**plan.__dict__, "cells": cells})
+    return replace(plan, cells=cells)
+
+
+def _bounds(plan: Plan) -> dict[str, Any]:
+    """What bounds packs: how many train at once, and the memory each has and needs."""
+    options = plan.options
+    at_once = packs_at_once_here(options)
+    codec = next(iter(plan.codecs.values()))
+    methods = [find_method(name) for name in options.methods]
+    return {
+        "at_once": at_once,
+        # The nodes of a cluster are not known before it is joined.
+        "room": at_once and room_for_pack(at_once, plan.loop.device, options.gpus_per_trial),
+        "footprints": {
+            m.name: footprint(m, codec, max(sizes_of(m, options)), plan.loop) for m in methods
+        },
+    }
 
 
 def _load(options: AdaptationOptions) -> tuple[dict[float, Codec], dict[str, Domain], Domain]:
@@ -118,9 +247,11 @@ def _load(options: AdaptationOptions) -> tuple[dict[float, Codec], dict[str, Dom
     }
     rules = ImageRules(halve_jpeg=options.halve_jpeg)
     most = max((int(n) for n in options.num_images if n != ALL_IMAGES), default=0)
-    load_target = partial(load_domain, num_images=most, data_seeds=options.data_seeds)
+    given = options.max_domain_memory
+    load = partial(load_domain, budget=MemoryBudget(None if given is None else int(given * GIB)))
+    load_target = partial(load, num_images=most, data_seeds=options.data_seeds)
     targets = [problems.attempt(load_target, spec, rules) for spec in options.domains]
-    source_domain = problems.attempt(load_domain, options.source_domain, rules)
+    source_domain = problems.attempt(load, options.source_domain, rules)
     problems.check()
     assert source_domain is not None
     domains = {domain.name: domain for domain in targets if domain is not None}
@@ -226,22 +357,11 @@ def _loop(options: AdaptationOptions) -> LoopConfig:
         num_steps=options.num_steps,
         batch_size=options.batch_size,
         crop_size=options.crop_size,
-        precision=resolve_precision(options.precision),
         device="cuda" if options.gpus_per_trial else "cpu",
         threads=max(1, int(options.cpus_per_trial)),
+        workers=options.workers_per_trial,
         max_source_images=options.max_source_images,
         max_target_images=options.max_target_images,
         attribute=options.attribute,
         delta_rank=options.delta_rank,
     )
-
-
-def resolve_precision(
-    asked: Literal["auto", "bfloat16", "float32"],
-) -> Literal["bfloat16", "float32"]:
-    """What `auto` means on this machine: bfloat16 only where the processor computes it natively."""
-    if asked != "auto":
-        return asked
-    if torch.cuda.is_available():
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    return "bfloat16" if torch.cpu.get_capabilities().get("avx512_bf16", False) else "float32"

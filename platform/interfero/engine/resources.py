@@ -21,16 +21,22 @@ def packs_at_once(options: SweepOptions, resources: Mapping[str, float]) -> int:
     Raises:
         ConfigError: not one fits, and this is no cluster, which may still grow.
     """
-    asked = {"CPU": options.cpus_per_trial, "GPU": options.gpus_per_trial}
+    workers = options.workers_per_trial
+    each = {"CPU": options.cpus_per_trial, "GPU": options.gpus_per_trial}
+    asked = {name: workers * share for name, share in each.items()}
     room = {name: resources.get(name, 0.0) / share for name, share in asked.items() if share > 0}
     scarce = min(room, key=lambda name: room[name])
     # A cluster may still grow; one machine does not, and Tune would wait for ever.
     if room[scarce] < 1 and options.address is None:
+        times = f"{workers} workers of " if workers > 1 else ""
         raise ConfigError(
-            f"--{scarce.lower()}s-per-trial must fit this machine: asked for {asked[scarce]:g}, it "
-            f"has {resources.get(scarce, 0.0):g} {scarce}s; ask for less, or give a cluster's "
+            f"--{scarce.lower()}s-per-trial must fit this machine: asked for {times}{each[scarce]:g}, "
+            f"it has {resources.get(scarce, 0.0):g} {scarce}s; ask for less, or give a cluster's "
             "--address"
         )
+    # A cluster that grows on demand shows little room until more is asked of it.
+    if options.address is not None and options.max_concurrent:
+        return options.max_concurrent
     fitting = max(1, int(room[scarce]))
     return min(fitting, options.max_concurrent) if options.max_concurrent else fitting
 
@@ -43,7 +49,25 @@ def check_machine(options: SweepOptions) -> None:
     Raises:
         ConfigError: as `packs_at_once`.
     """
+    if not _on_a_cluster(options):
+        packs_at_once(options, _this_machine())
+
+
+def packs_at_once_here(options: SweepOptions) -> int | None:
+    """Packs at once if the sweep runs on this machine; None for a cluster, which is not joined yet."""
+    if _on_a_cluster(options):
+        return None
+    try:
+        return packs_at_once(options, _this_machine())
+    except ConfigError:
+        # A plan can be read here that will run elsewhere; `check_machine` refuses to train it.
+        return 1
+
+
+def _on_a_cluster(options: SweepOptions) -> bool:
     # RAY_ADDRESS sends Ray to a cluster as --address does.
-    if options.address is None and "RAY_ADDRESS" not in os.environ:
-        have = {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
-        packs_at_once(options, have)
+    return options.address is not None or "RAY_ADDRESS" in os.environ
+
+
+def _this_machine() -> dict[str, float]:
+    return {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}

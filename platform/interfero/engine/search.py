@@ -5,26 +5,34 @@ A sampler never chooses the block: it would pick the easy domain. It sees valida
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import optuna
+from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.trial import Trial, TrialState
+from optuna.samplers.nsgaii import UniformCrossover
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from interfero.adaptation import find_method
+from interfero.analysis.pareto import CONSTRAINED, OBJECTIVES, VALIDATION_GAIN
 from interfero.engine.cells import Block, Cell, CellRecord, Hyperparameters
 from interfero.engine.options import AdaptationOptions
 from interfero.engine.planning import Plan, sizes_of, strengths_of
 
 KEY = "interfero.cell"
 FAILED = "interfero.failed"
-GAIN = "val/rd_gain_percent"
-FORGETTING = "val/forgetting_unrouted_percent"
-NUM_PARAMS = "adapter/num_params"
+STOPPED = "interfero.stopped"
+SINGLE = {VALIDATION_GAIN: OBJECTIVES[VALIDATION_GAIN]}
+"""The objective of samplers that take one, and its direction."""
+
+ROUNDS = 4
+"""A quarter of a block's samples train at once, at most: the sampler has learned from the rest."""
+REDUCTION = 3
+"""Of the cells that reached a rung, one in so many goes on (asynchronous successive halving)."""
 
 FindRecord = Callable[[str], CellRecord | None]
 
@@ -32,49 +40,47 @@ FindRecord = Callable[[str], CellRecord | None]
 class BlockSearch:
     """Chooses the cells of one block."""
 
-    def __init__(self, plan: Plan, block: Block, database: Path, finished: FindRecord) -> None:
+    def __init__(self, plan: Plan, block: Block, database: Path, ended: FindRecord) -> None:
         """Open the block's study, or make it.
 
         Args:
             plan: The sweep.
             block: The block to search in.
             database: SQLite file of the sweep's studies.
-            finished: Looks up the record of a finished cell.
+            ended: Looks up the record of a cell that ended in this sweep.
         """
         self.plan = plan
         self.block = block
-        many = plan.options.sampler == "nsga2"
-        self.objectives = (GAIN, FORGETTING, NUM_PARAMS) if many else (GAIN,)
-        directions: list[Literal["maximize", "minimize"]]
-        directions = ["maximize", "minimize", "minimize"] if many else ["maximize"]
+        self.objectives = OBJECTIVES if plan.options.sampler == "nsga2" else SINGLE
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.study = optuna.create_study(
             storage=f"sqlite:///{database}",
             study_name=_study_name(block),
             sampler=_sampler(plan.options, block, index=0),
-            directions=directions,
+            pruner=_pruner(plan.options),
+            directions=list(self.objectives.values()),
             load_if_exists=True,
         )
         self._running: dict[str, list[Trial]] = {}
-        self._settle_running(finished)
+        self._settle_running(ended)
 
-    def _settle_running(self, finished: FindRecord) -> None:
-        """Trials of a driver that died: told what their cell gave, or failed and not counted."""
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            record = finished(str(trial.user_attrs.get(KEY)))
-            if record is None:
-                self.study.tell(trial.number, state=TrialState.FAIL)
-            else:
-                self.study.tell(trial.number, self._values(record))
-
-    def _values(self, record: CellRecord) -> list[float]:
-        return [record.metrics[name] for name in self.objectives]
+    def _settle_running(self, ended: FindRecord) -> None:
+        """Trials of a driver that died: told what their cell gave, or failed and asked again first."""
+        for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            key = str(frozen.user_attrs.get(KEY))
+            record = ended(key)
+            if record is not None:
+                self._running[key] = [Trial(self.study, frozen._trial_id)]
+                self.tell(record)
+                continue
+            self.study.tell(frozen.number, state=TrialState.FAIL)
+            if KEY in frozen.user_attrs:
+                self.study.enqueue_trial(frozen.params)
 
     @property
     def num_told(self) -> int:
-        """Trials that ended with a value, and those whose cell failed; not those of a dead driver."""
-        trials = self.study.get_trials(deepcopy=False)
-        return sum(t.state == TrialState.COMPLETE or FAILED in t.user_attrs for t in trials)
+        """Trials that ended with a value, early, or with a failed cell; not those of a dead driver."""
+        return sum(map(_is_told, self.study.get_trials(deepcopy=False)))
 
     def ask(self) -> Cell:
         """The next cell; the same cell twice is possible, and told the stored value."""
@@ -91,15 +97,47 @@ class BlockSearch:
         """Give the study what a cell's validation said; a failed cell is a failed trial."""
         for trial in self._running.pop(record.key, []):
             if record.status == "finished":
-                self.study.tell(trial, self._values(record))
+                self._constrain(trial, record)
+                self.study.tell(trial, [record.metrics[name] for name in self.objectives])
+            elif record.status == "stopped":
+                self.study.tell(trial, state=TrialState.PRUNED)
             else:
                 trial.set_user_attr(FAILED, record.error or "")
                 self.study.tell(trial, state=TrialState.FAIL)
 
+    def _constrain(self, trial: Trial, record: CellRecord) -> None:
+        limit = self.plan.options.max_forgetting
+        if limit is not None:
+            # Feasible is zero or less, as Optuna has it.
+            trial.set_constraint(CONSTRAINED, record.metrics[CONSTRAINED] - limit)
+
+    def should_stop(self, key: str, step: int, gain: float) -> bool:
+        """Whether a cell that has reached a rung is to stop there.
+
+        The first answer for a step stays: a cell whose worker died reaches its rungs again.
+
+        Args:
+            key: The cell's key; it is in training.
+            step: Steps it has trained.
+            gain: On validation, percent of before.
+        """
+        trial = self._running[key][0]
+        if STOPPED in trial.user_attrs:
+            return True
+        if step in self._reported(trial):
+            return False
+        trial.report(gain, step)
+        stops = trial.should_prune()
+        if stops:
+            trial.set_user_attr(STOPPED, step)
+        return stops
+
+    def _reported(self, trial: Trial) -> dict[int, float]:
+        return self.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+
     def best_keys(self) -> list[str]:
-        """Cells on the Pareto front, or the best one."""
-        trials = self.study.best_trials
-        return [str(t.user_attrs[KEY]) for t in trials]
+        """Feasible cells on the Pareto front, or the best one."""
+        return list(dict.fromkeys(str(t.user_attrs[KEY]) for t in self.study.best_trials))
 
 
 def choose(trial: Trial, options: AdaptationOptions) -> Hyperparameters:
@@ -128,13 +166,67 @@ def _log_float(trial: Trial, name: str, values: Sequence[float]) -> float:
     return float(f"{trial.suggest_float(name, min(values), max(values), log=True):.3g}")
 
 
-def open_searches(plan: Plan, database: Path, finished: FindRecord) -> list[BlockSearch]:
+def open_searches(plan: Plan, database: Path, ended: FindRecord) -> list[BlockSearch]:
     """One search a block."""
-    return [BlockSearch(plan, block, database, finished) for block in plan.blocks]
+    return [BlockSearch(plan, block, database, ended) for block in plan.blocks]
+
+
+def cells_at_once(
+    options: AdaptationOptions, num_blocks: int, packs_at_once: int, most: int
+) -> int:
+    """Cells to ask a block for at once; they train as one pack.
+
+    Cells that train side by side were chosen without knowing of each other's results, whether in one
+    pack or in several. Of a block's samples, a quarter is in training at most: that is NSGA-II's
+    generation, whose members know of the generation before alone, and leaves TPE three quarters to
+    choose by what it has seen. A random search learns nothing and fills its packs, as long as there
+    is one for everybody.
+
+    Args:
+        options: Name of the sampler, samples a block, and whether there are packs.
+        num_blocks: Blocks that take turns.
+        packs_at_once: Packs that train side by side.
+        most: The largest pack.
+    """
+    if not options.packs or options.early_stopping != "none":
+        return 1
+    packs_a_block = math.ceil(packs_at_once / num_blocks)
+    if options.sampler == "random":
+        share = math.ceil(options.num_samples / packs_a_block)
+    else:
+        share = options.num_samples // (ROUNDS * packs_a_block)
+    return max(1, min(most, share))
+
+
+def rung_steps(num_steps: int) -> tuple[int, ...]:
+    """Steps after which a cell may be stopped: a ninth and a third of all, as successive halving has it.
+
+    A rung is at the same share of every cell's learning-rate schedule: like is compared with like.
+    """
+    first = max(1, num_steps // REDUCTION**2)
+    return tuple(step for step in (first, REDUCTION * first) if step < num_steps)
+
+
+def _is_told(trial: FrozenTrial) -> bool:
+    ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+    return ended or FAILED in trial.user_attrs
 
 
 def _study_name(block: Block) -> str:
     return f"{block.domain} lambda {block.rd_lambda:g} n {block.num_images} seed {block.data_seed}"
+
+
+def _pruner(options: AdaptationOptions) -> BasePruner:
+    if options.early_stopping == "none":
+        return NopPruner()
+    first = rung_steps(options.num_steps)[:1] or (1,)
+    # ASHA (Li et al., arXiv:1810.05934): a cell is compared with those that reached its rung before it.
+    return SuccessiveHalvingPruner(
+        min_resource=first[0],
+        reduction_factor=REDUCTION,
+        min_early_stopping_rate=0,
+        bootstrap_count=0,
+    )
 
 
 def _sampler(options: AdaptationOptions, block: Block, index: int) -> BaseSampler:
@@ -157,8 +249,16 @@ def _sampler(options: AdaptationOptions, block: Block, index: int) -> BaseSample
                 seed=seed,
                 multivariate=True,
                 group=True,
+                # Cells in training count as bad ones: those of one pack keep away from each other.
                 constant_liar=True,
                 n_startup_trials=6,
                 n_ei_candidates=24,
             )
-    return NSGAIISampler(seed=seed, population_size=max(4, options.num_samples // 4))
+    return NSGAIISampler(
+        seed=seed,
+        population_size=max(4, options.num_samples // ROUNDS),
+        mutation=None,
+        mutation_prob=None,
+        crossover=UniformCrossover(swapping_prob=0.5),
+        crossover_prob=0.9,
+    )

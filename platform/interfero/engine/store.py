@@ -3,7 +3,9 @@
 STORAGE/NAME/sweep.json        settings, kind and the hash of the training code
 STORAGE/NAME/cells/KEY.json    one record a cell, written whole when it is finished
 STORAGE/NAME/adapters/KEY.safetensors, samples/KEY.png
+STORAGE/NAME/checkpoints/      states of cells in training, gone when they end
 STORAGE/NAME/search.db         the Optuna study of a sampler
+STORAGE/NAME/stop/KEY          asks the worker that trains a cell to stop it early
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from pydantic import ValidationError
 
 from interfero.engine.cells import CellRecord
 from interfero.errors import ConfigError, StorageError
-from interfero.storage import read_json, write_atomic, write_json
+from interfero.storage import inside, read_json, write_atomic, write_json
 
 MIN_FREE_BYTES = 200 * 1024**2
 
@@ -148,8 +150,9 @@ class SweepStore:
             ) from error
 
     def keep(self, record: CellRecord) -> None:
-        """Write a record unless the cell's finished one is there already, from its worker."""
-        if self.finished(record.key) is None:
+        """Write a record unless the cell's own is there already, from its worker; not if that failed."""
+        known = self.ended(record.key)
+        if known is None or known.status == "failed":
             self.write_record(record)
 
     def write_record(self, record: CellRecord) -> None:
@@ -162,9 +165,17 @@ class SweepStore:
 
     def finished(self, key: str) -> CellRecord | None:
         """The record of a cell that finished, if there is one."""
-        path = self.folder / "cells" / f"{key}.json"
-        record = _read_record(path) if path.exists() else None
+        record = self.ended(key)
         return record if record and record.status == "finished" else None
+
+    def ended(self, key: str) -> CellRecord | None:
+        """The record of a cell that ended in this sweep, whatever it came to."""
+        path = self.folder / "cells" / f"{key}.json"
+        return _read_record(path) if path.exists() else None
+
+    def stop_file(self, key: str) -> Path:
+        """Asks a cell's worker to stop by being there."""
+        return self.folder / "stop" / key
 
     def take_over(self, keys: set[str]) -> list[CellRecord]:
         """Copy cells that other sweeps in this storage have finished.
@@ -177,8 +188,8 @@ class SweepStore:
                 continue
             try:
                 self._link(sweep, record)
-            except OSError:
-                continue  # A file of it is gone: the cell is trained again.
+            except (OSError, StorageError):
+                continue  # A file of it is gone, or not of that sweep: the cell is trained again.
             origin = record.reused_from or sweep.name
             taken[record.key] = record.model_copy(update={"reused_from": origin})
             self.write_record(taken[record.key])
@@ -203,13 +214,13 @@ class SweepStore:
         for relative in (record.adapter_file, record.sample_file):
             if relative is None:
                 continue
-            target = self.folder / relative
+            source, target = inside(sweep, relative), inside(self.folder, relative)
             target.parent.mkdir(parents=True, exist_ok=True)
             if not target.exists():
                 try:
-                    os.link(sweep / relative, target)
+                    os.link(source, target)
                 except OSError:
-                    shutil.copyfile(sweep / relative, target)
+                    shutil.copyfile(source, target)
 
     @staticmethod
     def _record_files(folder: Path) -> list[Path]:
@@ -222,6 +233,8 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, An
 
 def _read_record(path: Path) -> CellRecord | None:
     try:
-        return CellRecord.model_validate(read_json(path))
+        record = CellRecord.model_validate(read_json(path))
     except (StorageError, ValidationError):
         return None
+    # Files are named by key: a key that is not its file's could name one anywhere.
+    return record if record.key == path.stem else None

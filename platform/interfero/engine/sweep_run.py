@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from interfero.engine.cells import CellRecord, Pack
 from interfero.engine.console import SweepProgress
 from interfero.engine.store import SweepStore
+from interfero.storage import inside
 from interfero.tracking.tracker import Tracker
 
 
@@ -25,7 +26,20 @@ class SweepRun:
     @property
     def num_failed(self) -> int:
         """Cells that failed."""
-        return sum(record.status == "failed" for record in self.records.values())
+        return self._count("failed")
+
+    @property
+    def num_stopped(self) -> int:
+        """Cells that a search stopped early."""
+        return self._count("stopped")
+
+    def _count(self, status: str) -> int:
+        return sum(record.status == status for record in self.records.values())
+
+    @property
+    def reported(self) -> list[CellRecord]:
+        """What tables, figures and fits may read: cells that were stopped early are no results."""
+        return [record for record in self.records.values() if record.status != "stopped"]
 
     def on_started(self, pack: Pack) -> None:
         """Open the cells' MLflow runs."""
@@ -53,7 +67,7 @@ class SweepRun:
         self.tracker.cell_started(record.key, record.params, {})
         self.tracker.cell_curve(record.key, record.curve)
         files = [
-            (self.store.folder / name, kind)
+            (inside(self.store.folder, name), kind)
             for name, kind in ((record.adapter_file, "adapter"), (record.sample_file, "samples"))
             if name is not None
         ]

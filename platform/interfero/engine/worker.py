@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -33,6 +33,10 @@ class Worker(Protocol):
     def folder(self) -> Path:
         """Where this run keeps its checkpoint and what it makes; survives the process."""
 
+    @property
+    def rungs(self) -> Sequence[int]:
+        """Steps after which the loop reports validation and asks whether it should stop."""
+
     def report(self, name: str, step: int, metrics: Metrics) -> None:
         """Publish one point of the learning curve called `name`."""
 
@@ -48,6 +52,7 @@ class LocalWorker:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     rank: int = 0
     world_size: int = 1
+    rungs: Sequence[int] = ()
     on_report: Callable[[str, int, Metrics], None] | None = None
     stop_after: int | None = None
     """Ask the loop to stop after this many reports; None never does."""
@@ -62,6 +67,24 @@ class LocalWorker:
     def should_stop(self) -> bool:
         """True once `stop_after` points were reported."""
         return self.stop_after is not None and len(self.curve) >= self.stop_after
+
+
+@dataclass
+class TrialWorker:
+    """The worker of a pack that trains inside one of Ray's processes."""
+
+    folder: Path
+    device: torch.device
+    rank: int = 0
+    world_size: int = 1
+    rungs: Sequence[int] = ()
+
+    def report(self, name: str, step: int, metrics: Metrics) -> None:
+        """Curves travel with the record."""
+
+    def should_stop(self) -> bool:
+        """Packs are never stopped early."""
+        return False
 
 
 class PackRunner(Protocol):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from mlflow.tracking.client import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from interfero.errors import TrackingError
+from interfero.redaction import masked
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 DEFAULT_URI = "sqlite:///mlflow.db"
@@ -24,30 +24,12 @@ CHECK_S = 4
 """A server that says nothing for so many seconds is not there."""
 
 _PATIENCE_LOCK = threading.RLock()
-_USER_INFO = re.compile(r"(?<=://)[^/\s]*@")
-_SECRET_QUERY = re.compile(r"([?&;][^=&\s]*(?:pass|pwd|token|secret|key)[^=&\s]*=)[^&\s]+", re.I)
 _TALKATIVE = ("alembic", "mlflow.store.db.utils")
 
 
 def tracking_uri(uri: str | None = None) -> str:
     """The given address, else MLFLOW_TRACKING_URI, else a database in the working folder."""
     return uri or os.environ.get(URI_VARIABLE) or DEFAULT_URI
-
-
-def masked(text: str, uri: str = "") -> str:
-    """A text without the user, password and tokens of the addresses in it.
-
-    Args:
-        text: An address, or a message that may quote one.
-        uri: The address whose credentials must not show, whatever characters they contain.
-    """
-    scheme, _, rest = uri.partition("://")
-    credentials, at, _ = rest.rpartition("@")
-    if at and not scheme.startswith("sqlite"):
-        text = text.replace(credentials + at, "***@")
-        password = credentials.partition(":")[2]
-        text = text.replace(password, "***") if password else text
-    return _SECRET_QUERY.sub(r"\1***", _USER_INFO.sub("***@", text))
 
 
 @contextmanager

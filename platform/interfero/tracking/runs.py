@@ -22,6 +22,7 @@ from interfero.tracking.names import (
     KIND_TAG,
     PARENT_TAG,
     RESUMED_TAG,
+    STOPPED_TAG,
     SWEEP_TAG,
 )
 from interfero.tracking.operations import EnsureRun, LogBatch, LogFile, Operation, SetStatus
@@ -47,6 +48,8 @@ class CellRun:
     start_ms: int
     curve_step: int
     """Last step of the learning curve; -1 where there is none."""
+    was_stopped: bool = False
+    """Whether a search stopped the cell early."""
 
 
 class Runs:
@@ -224,7 +227,8 @@ class Runs:
             return self.cells[key].run_id == str(run.info.run_id)
         curve_step = int(run.data.tags.get(CURVE_TAG, -1))
         info = run.info
-        self.cells[key] = CellRun(info.run_id, info.status, info.start_time, curve_step)
+        stopped = STOPPED_TAG in run.data.tags
+        self.cells[key] = CellRun(info.run_id, info.status, info.start_time, curve_step, stopped)
         return True
 
     def _search(self, query: str) -> list[Run]:

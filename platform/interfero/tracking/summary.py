@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from interfero.engine.cells import CellRecord
-from interfero.tracking.names import CURVE_TAG, ERROR_TAG, REUSED_TAG
-from interfero.tracking.operations import LogBatch, LogFile, MetricPoint
+from interfero.tracking.names import CURVE_TAG, ERROR_TAG, REUSED_TAG, STOPPED_TAG
+from interfero.tracking.operations import LogBatch, LogFile, MetricPoint, Status
 
 BATCH = 990
 """Metrics in a request: MLflow takes 1,000 metrics, parameters and tags together."""
@@ -16,8 +16,20 @@ TEXT_LIMIT = 5000
 """Characters in a tag, on every server that MLflow supports."""
 
 
-def is_settled(run_status: str, record_status: str) -> bool:
-    """Whether a run already says what a record says; a failed cell may be tried again."""
+END_STATUS: dict[str, Status] = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
+"""How a run ends, by its record's status."""
+
+
+def is_settled(run_status: str, record_status: str, *, was_stopped: bool) -> bool:
+    """Whether a run already says what a record says; a failed cell may be tried again.
+
+    Args:
+        run_status: The run's.
+        record_status: The record's.
+        was_stopped: Whether a search stopped the cell: an interrupted sweep's run is KILLED as well.
+    """
+    if run_status == "KILLED":
+        return was_stopped and record_status == "stopped"
     return run_status == "FINISHED" or (run_status == "FAILED" and record_status == "failed")
 
 
@@ -32,7 +44,7 @@ def record_metrics(record: CellRecord, logged_step: int) -> list[MetricPoint]:
         for step, metrics in record.curve
         if step > logged_step
     ]
-    final = int(record.params.get("num_steps", last))
+    final = record.stopped_at or int(record.params.get("num_steps", last))
     ends = [(name, value, end_ms, final) for name, value in record.metrics.items()]
     return train_metrics(curve) + ends
 
@@ -44,6 +56,8 @@ def record_tags(record: CellRecord) -> dict[str, str]:
         tags[CURVE_TAG] = str(max(step for step, _ in record.curve))
     if record.reused_from is not None:
         tags[REUSED_TAG] = record.reused_from
+    if record.stopped_at is not None:
+        tags[STOPPED_TAG] = str(record.stopped_at)
     if record.status == "failed":
         tags[ERROR_TAG] = cut(record.error or "failed without a message")
     return tags

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from interfero.engine.cells import CellRecord
-from interfero.tracking.address import check_reachable, masked, patience, quiet, unreachable
+from interfero.redaction import masked
+from interfero.tracking.address import check_reachable, patience, quiet, unreachable
 from interfero.tracking.address import tracking_uri as resolve_uri
 from interfero.tracking.names import (
     CELL_TAG,
@@ -18,6 +19,7 @@ from interfero.tracking.names import (
     ERROR_TAG,
     KIND_TAG,
     NOTE_TAG,
+    STOPPED_TAG,
     run_name,
 )
 from interfero.tracking.operations import (
@@ -30,6 +32,7 @@ from interfero.tracking.operations import (
 from interfero.tracking.outbox import Outbox
 from interfero.tracking.runs import SERVER_ERRORS, RefusedError, Runs
 from interfero.tracking.summary import (
+    END_STATUS,
     batches,
     cut,
     end_time_ms,
@@ -63,6 +66,7 @@ class _CellState:
     status: str
     start_ms: int
     curve_step: int
+    was_stopped: bool = False
 
 
 class Tracker:
@@ -87,7 +91,7 @@ class Tracker:
         self._failures = 0
         self._retry_at = 0.0
         self._cells = {
-            key: _CellState(run.status, run.start_ms, run.curve_step)
+            key: _CellState(run.status, run.start_ms, run.curve_step, run.was_stopped)
             for key, run in runs.cells.items()
         }
         for operation in outbox:
@@ -148,7 +152,7 @@ class Tracker:
         *,
         started_at: float | None = None,
     ) -> None:
-        """Give a cell its run, or let the one it has run again; nothing if that is finished.
+        """Give a cell its run, or let the one it has run again; nothing if that is finished or stopped.
 
         Args:
             key: The cell's key.
@@ -157,7 +161,7 @@ class Tracker:
             started_at: Unix time in seconds; None is now.
         """
         state = self._cells.get(key)
-        if state is not None and state.status in {"RUNNING", "FINISHED"}:
+        if state is not None and (state.was_stopped or state.status in {"RUNNING", "FINISHED"}):
             return
         name = run_name(params)
         every = {**tags, KIND_TAG: "cell", CELL_TAG: key}
@@ -190,7 +194,9 @@ class Tracker:
             files: Artifacts, each with its folder below the run's.
         """
         state = self._cells.get(record.key)
-        if state is not None and is_settled(state.status, record.status):
+        if state is not None and is_settled(
+            state.status, record.status, was_stopped=state.was_stopped
+        ):
             return
         if state is None or state.status != "RUNNING":
             self.cell_started(record.key, record.params, {}, started_at=record.started_at or None)
@@ -201,11 +207,19 @@ class Tracker:
             *(file_copy(record.key, path, folder) for path, folder in files),
             SetStatus(
                 key=record.key,
-                status="FINISHED" if record.status == "finished" else "FAILED",
+                status=END_STATUS[record.status],
                 time_ms=end_ms,
             ),
         ]
         self._write(operations)
+
+    def cell_tags(self, tags: Mapping[str, Mapping[str, str]]) -> None:
+        """Tag cells' runs, finished ones too.
+
+        Args:
+            tags: By the cell's key; `cell_started` knows it.
+        """
+        self._write([LogBatch(key=key, tags=dict(given)) for key, given in tags.items()])
 
     def parent_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Log metrics of the whole sweep, computed now."""
@@ -274,8 +288,9 @@ class Tracker:
                 state.status = "RUNNING"
             case SetStatus() if state is not None:
                 state.status = operation.status
-            case LogBatch() if state is not None and CURVE_TAG in operation.tags:
-                state.curve_step = int(operation.tags[CURVE_TAG])
+            case LogBatch() if state is not None:
+                state.curve_step = int(operation.tags.get(CURVE_TAG, state.curve_step))
+                state.was_stopped = state.was_stopped or STOPPED_TAG in operation.tags
 
     def _drain(self, deadline: float, request_s: float) -> None:
         """Deliver in order until nothing waits, the time is up, or the server is away."""
@@ -296,11 +311,21 @@ class Tracker:
             self.trouble = None
 
     def _deliver(self, operation: Operation, request_s: float) -> None:
+        if isinstance(operation, LogFile):
+            self._check_place(operation)
         with patience(request_s):
             if self._failures:  # a silent server costs a short wait, even before a file
                 self._runs.probe()
             with patience(FILE_REQUEST_S if isinstance(operation, LogFile) else request_s):
                 self._runs.deliver(operation)
+
+    def _check_place(self, operation: LogFile) -> None:
+        """Refuse files outside the storage: the outbox is a file that may come from anywhere."""
+        storage = self._outbox.path.absolute().parent.parent.resolve()
+        if not Path(operation.path).resolve().is_relative_to(storage):
+            raise RefusedError(
+                f"{operation.path} is not in {storage}: only a sweep's own files are"
+            )
 
     def _set_aside(self, error: Exception) -> None:
         reason = masked(str(error), self._secret_uri)

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from interfero.engine.cells import Cell, CellRecord, make_packs
+from interfero.analysis.records import PROVENANCE
+from interfero.engine.cells import Cell, CellRecord
 
 CHANGES = {
     "domain": "else", "rd_lambda": 0.025, "num_images": 4, "data_seed": 1, "method": "cawf",
@@ -10,7 +11,7 @@ CHANGES = {
     "crop_size": 64, "warmup_share": 0.1, "clip_norm": 2.0, "precision": "bfloat16",
     "max_source_images": 3, "max_target_images": 3, "codec": "x", "codec_hash": "x",
     "table_hash": "x", "domain_hash": "x", "source_domain": "x", "source_domain_hash": "x",
-    "device": "cuda", "threads": 2, "loop_hash": "x", "versions": {"torch": "3"},
+    "device": "cuda", "threads": 2, "workers": 2, "loop_hash": "x", "versions": {"torch": "3"},
     "strength": 2.0, "delta_rank": 3, "attribute": True,
 }  # fmt: skip
 
@@ -57,32 +58,19 @@ def test_params_are_those_that_the_design_lists(cell):
     }  # fmt: skip
 
 
+def test_provenance_names_what_params_leave_out(cell):
+    found = cell(num_steps=77, codec_hash="abc").provenance
+    assert tuple(found) == PROVENANCE
+    assert found["codec_hash"] == "abc"
+    assert found["versions"] == "torch 2"
+    assert json.loads(found["loop"])["num_steps"] == 77
+
+
 def test_the_unit_is_shown_and_changes_no_key(cell):
     images, crops = cell(), cell(image_unit="crops")
     assert (images.params["image_unit"], crops.params["image_unit"]) == ("images", "crops")
     assert images.key == crops.key
     assert images.source_training_key == crops.source_training_key
-
-
-def test_packs_hold_cells_of_one_block_and_method_in_order(cell):
-    cells = [
-        cell(method=method, num_images=n, learning_rate=rate)
-        for method in ("finetune", "cawf")
-        for rate in (1e-4, 1e-3, 1e-2)
-        for n in (4, 8)
-    ]
-    packs = make_packs(cells, max_members=2)
-    assert sorted(len(p.cells) for p in packs) == 4 * [1] + 4 * [2]
-    assert sorted(c.key for p in packs for c in p.cells) == sorted(c.key for c in cells)
-    for pack in packs:
-        assert len({(c.block, c.hyperparameters.method) for c in pack.cells}) == 1
-        rates = [c.hyperparameters.learning_rate for c in pack.cells]
-        assert rates == sorted(rates)
-
-
-def test_packs_never_mix_loops_or_codecs(cell):
-    cells = [cell(), cell(num_steps=11), cell(codec_hash="x"), cell(learning_rate=1e-2)]
-    assert sorted(len(p.cells) for p in make_packs(cells, 8)) == [1, 1, 2]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -3,7 +3,7 @@ import torch
 from pytorch_optimizer.optimizer.soap import SOAP
 from torch import nn
 
-from interfero.engine.checkpoints import load_state, save_state
+from interfero.engine.checkpoints import Checkpoints, load_state, save_state
 from interfero.errors import StorageError
 
 OPTIMIZERS = {
@@ -86,3 +86,68 @@ def test_a_damaged_state_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(StorageError, match="not a whole"):
         load_state(path, dict(model.named_parameters()), [])
+
+
+@pytest.mark.parametrize("place", [0.3, 0.6, 0.99])
+def test_one_changed_bit_is_noticed(tmp_path, place):
+    """The format alone has no checksum: a changed weight would pass for a weight."""
+    model = make_model()
+    path = tmp_path / "s"
+    save_state(path, dict(model.named_parameters()), [], {"curve": [[1, {"loss": 0.1}]]})
+    data = bytearray(path.read_bytes())
+    data[int(place * len(data))] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(StorageError, match=r"damaged|not a whole"):
+        load_state(path, dict(model.named_parameters()), [])
+
+
+def test_other_shapes_are_refused_before_anything_changes(tmp_path):
+    model = make_model()
+    save_state(tmp_path / "s", dict(model.named_parameters()), [], {})
+    other = make_model()
+    other[4] = nn.Linear(2 * 4 * 4, 6)
+    with torch.no_grad():
+        other[0].weight.zero_()
+    with pytest.raises(StorageError, match=r"'4\.bias'"):
+        load_state(tmp_path / "s", dict(other.named_parameters()), [])
+    assert not other[0].weight.any()
+
+
+def write(checkpoints, key, step):
+    checkpoints.write(key, {"w": torch.full((2,), float(step))}, [], {"step": step})
+
+
+def test_the_newest_state_and_the_one_before_are_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.newest("a") is None
+    for step in (1, 2, 3):
+        write(checkpoints, "a", step)
+    write(checkpoints, "b", 9)
+    found = []
+    while path := checkpoints.newest("a"):
+        found.append(load_state(path, {"w": torch.zeros(2)}, [])["step"])
+        path.write_bytes(path.read_bytes()[:-1])
+    assert found == [3, 2]
+    assert load_state(checkpoints.newest("b"), {"w": torch.zeros(2)}, [])["step"] == 9
+
+
+def test_a_damaged_state_never_pushes_out_a_whole_one(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    write(checkpoints, "a", 1)
+    write(checkpoints, "a", 2)
+    path = checkpoints.newest("a")
+    path.write_bytes(b"")
+    assert checkpoints.newest("a") != path
+    write(checkpoints, "a", 3)
+    checkpoints.newest("a").unlink()
+    assert load_state(checkpoints.newest("a"), {"w": torch.zeros(2)}, [])["step"] == 1
+
+
+def test_deleting_leaves_nothing_of_a_key_and_all_of_others(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    for key in ("a", "a", "b"):
+        write(checkpoints, key, 1)
+    (checkpoints.folder / ".a.safetensors.killed").write_bytes(b"half")
+    checkpoints.delete("a")
+    checkpoints.delete("never written")
+    assert [p.name for p in checkpoints.folder.iterdir()] == ["b.safetensors"]

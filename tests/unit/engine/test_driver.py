@@ -2,14 +2,17 @@
 
 import logging
 import signal
+from types import SimpleNamespace
 
 import pytest
 
 from interfero.engine import driver
-from interfero.engine.cells import Pack
-from interfero.engine.driver import train_guarded, uninterrupted
+from interfero.engine.cells import Cell, Pack
+from interfero.engine.driver import Feeder, RecordCallback, train_guarded, uninterrupted
 from interfero.engine.options import AdaptationOptions
 from interfero.engine.resources import check_machine
+from interfero.engine.search import BlockSearch
+from interfero.engine.store import SweepStore
 from interfero.engine.worker import LocalWorker
 from interfero.errors import ConfigError, DomainError
 
@@ -47,6 +50,9 @@ def test_a_runner_that_is_interrupted_is_not_a_failed_cell(cell, tmp_path):
         ({"max_concurrent": 9}, {"CPU": 4.0}, 4),
         ({"gpus_per_trial": 0.25}, {"CPU": 16.0, "GPU": 1.0}, 4),
         ({"cpus_per_trial": 8.0, "address": "auto"}, {"CPU": 4.0}, 1),
+        ({"workers_per_trial": 2}, {"CPU": 5.0}, 2),
+        ({"workers_per_trial": 2, "gpus_per_trial": 0.5}, {"CPU": 16.0, "GPU": 2.0}, 2),
+        ({"gpus_per_trial": 1.0, "address": "auto", "max_concurrent": 6}, {"CPU": 4.0}, 6),
     ],
 )
 def test_packs_at_once_follow_the_scarcest_resource(monkeypatch, asked, have, packs):
@@ -59,6 +65,10 @@ def test_packs_at_once_follow_the_scarcest_resource(monkeypatch, asked, have, pa
     [
         ({"cpus_per_trial": 8.0}, "--cpus-per-trial must fit this machine: asked for 8, it has 4"),
         ({"gpus_per_trial": 1.0}, "--gpus-per-trial must fit this machine: asked for 1, it has 0"),
+        (
+            {"cpus_per_trial": 3.0, "workers_per_trial": 2},
+            "--cpus-per-trial must fit this machine: asked for 2 workers of 3, it has 4",
+        ),
     ],
 )
 def test_what_would_never_start_is_refused(monkeypatch, asked, message):
@@ -76,6 +86,67 @@ def test_what_this_machine_lacks_is_refused_before_ray_starts(monkeypatch):
     check_machine(many.model_copy(update={"address": "ray://head:10001"}))
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
     check_machine(many)
+
+
+class Heard:
+    def __init__(self):
+        self.records = []
+
+    def on_started(self, pack):
+        pass
+
+    def on_repeated(self):
+        pass
+
+    def on_record(self, record):
+        self.records.append(record)
+
+
+@pytest.fixture
+def answering(plan, tmp_path):
+    """What the driver has of a search that stops cells early, and keys of two cells in training."""
+    made = plan(sampler="random", early_stopping="asha", num_steps=90, learning_rates=(1e-5, 0.1))
+    search = BlockSearch(made, made.blocks[0], tmp_path / "search.db", {}.get)
+    feeder = Feeder([], [search], 2, {}.get, Heard())
+    keys = [Cell(**feeder.suggest("x")["pack"]["cells"][0]).key for _ in range(2)]
+    store = SweepStore(tmp_path, "one")
+    return RecordCallback(feeder, feeder._listener, store), store, keys
+
+
+def at_rung(callback, key, step, gain):
+    rung = {"key": key, "step": step, "metrics": {"val/rd_gain_percent": gain}}
+    callback.on_trial_result(0, [], None, {"record": None, "rung": rung})
+
+
+def test_a_rung_is_answered_by_a_file(answering, tmp_path):
+    callback, store, (good, bad) = answering
+    workers = {
+        key: driver.TuneWorker(tmp_path, "cpu", stop_file=store.stop_file(key))
+        for key in (good, bad)
+    }
+    at_rung(callback, good, 10, 5.0)
+    at_rung(callback, bad, 10, 1.0)
+    assert not workers[good].should_stop()
+    assert workers[bad].should_stop()
+    assert callback.listener.records == []
+
+
+def test_a_worker_without_rungs_is_never_stopped(tmp_path):
+    worker = driver.TuneWorker(tmp_path, "cpu")
+    assert not worker.rungs
+    assert not worker.should_stop()
+
+
+def test_an_actor_that_died_too_often_leaves_what_its_cell_came_to(answering, record, cell):
+    callback, _, _ = answering
+    kept = record(cell(), status="stopped", stopped_at=10, metrics={"val/rd_gain_percent": 1.0})
+    lost = record(cell(learning_rate=2e-3), status="failed", metrics={}, error="an earlier attempt")
+    callback.feeder.recall = {r.key: r for r in (kept, lost)}.get
+
+    pack = Pack(cells=(cell(), cell(learning_rate=2e-3))).model_dump(mode="json")
+    callback.on_trial_error(0, [], SimpleNamespace(config={"pack": pack}, error_file=None))
+    assert [r.status for r in callback.listener.records] == ["stopped", "failed"]
+    assert callback.listener.records[1].error.startswith("its process died 3 times")
 
 
 def test_a_second_ctrl_c_does_not_disturb_the_closing():

@@ -24,6 +24,7 @@ BAD = {
     "name": ("a/b", "--name may hold letters"),
     "resume": (True, "--resume needs --name"),
     "max_source_images": (0, "--max-source-images must be above 0"),
+    "checkpoint_seconds": (-1.0, "--checkpoint-seconds must not be negative, got -1"),
 }
 
 
@@ -54,6 +55,66 @@ def test_a_sampler_takes_one_initial_seed(sampler):
     with pytest.raises(ConfigError, match="takes one of --init-seeds"):
         check_options(GOOD.model_copy(update=several))
     check_options(GOOD.model_copy(update={"init_seeds": (0, 1)}))
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_one_objective_can_be_stopped_early(sampler):
+    check_options(GOOD.model_copy(update={"sampler": sampler, "early_stopping": "asha"}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"early_stopping": "asha"}, "cells that feed scaling fits are never stopped early"),
+        ({"early_stopping": "asha", "sampler": "nsga2"}, "compares cells by one objective"),
+        (
+            {"early_stopping": "asha", "sampler": "tpe", "workers_per_trial": 2, "batch_size": 8},
+            "only a cell that one process trains can be stopped",
+        ),
+        ({"max_forgetting": 1.0}, "--max-forgetting 1.0 with --sampler grid: it guides a search"),
+        ({"max_forgetting": -1.0, "sampler": "tpe"}, "must be 0 or more, got -1.0"),
+        ({"max_forgetting": float("nan"), "sampler": "tpe"}, "must be 0 or more, got nan"),
+    ],
+)
+def test_what_a_search_alone_can_do_is_refused_elsewhere(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        check_options(GOOD.model_copy(update=changes))
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
+def test_a_search_may_be_constrained(sampler):
+    check_options(GOOD.model_copy(update={"sampler": sampler, "max_forgetting": 0.0}))
+
+
+@pytest.mark.parametrize(
+    ("workers", "batch_size", "methods", "problem"),
+    [
+        (3, 8, ("finetune",), "--batch-size 8 cannot be parted equally among --workers-per-trial 3"),
+        (2, 6, ("lora", "replay"), "for replay, half of whose crops come from the source domain: "
+         "choose a multiple of 4"),
+        (2, 6, ("lora",), None),
+        (2, 8, ("replay", "gated_adapters"), None),
+        (1, 7, ("replay",), None),
+    ],
+)  # fmt: skip
+def test_workers_part_batches_equally(workers, batch_size, methods, problem):
+    options = GOOD.model_copy(
+        update={"workers_per_trial": workers, "batch_size": batch_size, "methods": methods}
+    )
+    if problem is None:
+        check_options(options)
+        return
+    with pytest.raises(ConfigError) as caught:
+        check_options(options)
+    assert problem in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1, "one mistake, one line"
+
+
+def test_several_workers_take_one_gpu_each_at_most():
+    check_options(GOOD.model_copy(update={"gpus_per_trial": 2.0}))
+    both = {"gpus_per_trial": 2.0, "workers_per_trial": 2}
+    with pytest.raises(ConfigError, match="--gpus-per-trial 2: each of several processes"):
+        check_options(GOOD.model_copy(update=both))
 
 
 def test_smoke_is_never_larger_than_what_was_asked():

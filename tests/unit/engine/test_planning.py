@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from interfero.engine.cells import Cell
-from interfero.engine.planning import grid_hyperparameters, make_plan, resolve_precision
+from interfero.engine.planning import grid_hyperparameters, make_plan
+from interfero.engine.precision import PrecisionChoice
 from interfero.errors import CodecError, ConfigError, DomainError
 
 
@@ -71,12 +74,46 @@ def test_the_key_follows_the_images_and_not_their_folder(plan, options, tmp_path
 
 
 def test_packs_hold_every_cell_once_the_largest_first(plan):
-    made = plan(adapter_sizes=(1, 2, 4, 8, 16))
+    made = plan(adapter_sizes=(1, 2, 4, 8, 16), max_concurrent=1)
     packs = made.packs(made.cells)
-    assert [len(p.cells) for p in packs] == [8, 2, 2]
+    assert [len(p.cells) for p in packs] == [5, 5, 2]
     assert sorted(c.key for p in packs for c in p.cells) == sorted(c.key for c in made.cells)
     alone = plan(adapter_sizes=(1, 2, 4, 8, 16), packs=False)
     assert [len(p.cells) for p in alone.packs(alone.cells)] == 12 * [1]
+
+
+def test_memory_bounds_packs(plan):
+    made = plan(adapter_sizes=(1, 2, 4, 8), max_concurrent=1)
+    needed = made.footprints["cawf"]
+    tight = replace(made, room=needed.of_pack(3))
+    assert [len(p.cells) for p in tight.packs(tight.cells) if _is(p, "cawf")] == [3, 3, 2]
+    unknown = replace(made, room=None)
+    assert [len(p.cells) for p in unknown.packs(unknown.cells) if _is(p, "cawf")] == [8]
+
+
+def _is(pack, method):
+    return pack.cells[0].hyperparameters.method == method
+
+
+def test_what_does_not_fit_even_alone_is_refused_with_its_figure(plan):
+    made = plan()
+    made.check_memory()
+    replace(made, room=None).check_memory()
+    largest = max(f.of_pack(1) for f in made.footprints.values())
+    replace(made, room=largest).check_memory()
+    with pytest.raises(
+        ConfigError, match=r"one cell of \w+ needs about \d+ MiB .* lower --max-conc"
+    ):
+        replace(made, room=largest - 1).check_memory()
+    # A plan for another machine can still be read.
+    assert [len(p.cells) for p in replace(made, room=0).packs(made.cells)] == 6 * [1]
+
+
+def test_a_cluster_decides_how_many_packs_train_at_once(plan):
+    made = plan(address="ray://head:10001", adapter_sizes=(1, 2, 4, 8))
+    assert (made.at_once, made.room) == (None, None)
+    assert len(made.packs(made.cells)) == 2
+    assert len(made.packs(made.cells, at_once=10)) == 10
 
 
 def test_packs_change_no_key(plan):
@@ -113,9 +150,14 @@ def test_one_name_for_two_domains_is_refused(options, image_folder, other_image_
         make_plan(options(domains=twice), "loop")
 
 
-def test_precision_is_resolved_before_the_key():
-    assert resolve_precision("float32") == "float32"
-    assert resolve_precision("auto") in ("float32", "bfloat16")
+def test_the_chosen_precision_is_in_the_key(options):
+    def choose(precision):
+        return lambda plan: PrecisionChoice(precision, "because")
+
+    plans = [make_plan(options(), "loop", choose(p)) for p in ("float32", "bfloat16")]
+    assert [plan.loop.precision for plan in plans] == ["float32", "bfloat16"]
+    assert plans[0].precision.reason == "because"
+    assert not {c.key for c in plans[0].cells} & {c.key for c in plans[1].cells}
 
 
 @pytest.mark.parametrize("method", ["replay", "gated_adapters"])

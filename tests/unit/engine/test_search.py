@@ -1,11 +1,15 @@
 """Searches with simulated records: nothing is trained, no Ray."""
 
+from dataclasses import dataclass, field
+
 import optuna
 import pytest
 from optuna.trial import TrialState
 
+from interfero.engine.cells import Cell
 from interfero.engine.driver import Feeder
-from interfero.engine.search import BlockSearch, open_searches
+from interfero.engine.options import AdaptationOptions
+from interfero.engine.search import BlockSearch, cells_at_once, open_searches, rung_steps
 
 
 @pytest.fixture
@@ -103,9 +107,21 @@ def test_trials_of_a_dead_driver_are_settled(search, record, kept):
     assert finished.key != lost.key
     kept[finished.key] = record(finished)
     resumed = search()
-    assert states(resumed) == [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL]
-    assert resumed.num_told == 1, "a lost trial is asked for again"
+    told = [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL]
+    assert states(resumed) == [*told, TrialState.WAITING]
+    assert resumed.num_told == 1
     assert resumed.best_keys() == [finished.key]
+    assert resumed.ask().key == lost.key, "its checkpoint and its run are used"
+    assert resumed.ask().key != lost.key
+
+
+def test_a_cell_that_failed_under_a_dead_driver_is_not_asked_again(search, record, kept):
+    opened = search()
+    cell = opened.ask()
+    kept[cell.key] = record(cell, status="failed", metrics={}, error="loss nan at step 2")
+    resumed = search()
+    assert states(resumed) == [TrialState.FAIL]
+    assert resumed.num_told == 1
 
 
 def one_cell(**changes):
@@ -139,6 +155,215 @@ def test_a_cell_in_training_is_not_trained_beside_itself(search, record, kept):
     cell = opened.ask()
     feeder.tell(record(cell))
     assert states(opened) == 4 * [TrialState.COMPLETE], "all who waited are told"
+
+
+WIDE = {"learning_rates": (1e-5, 1e-1)}
+
+
+def asked_packs(feeder):
+    """Keys of the cells of each pack that is left."""
+    packs = []
+    while (suggestion := feeder.suggest("x")) != "FINISHED":
+        packs.append([Cell(**cell).key for cell in suggestion["pack"]["cells"]])
+    return packs
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
+def test_several_cells_are_asked_together_and_told_one_by_one(search, record, kept, sampler):
+    opened, listener = search(sampler, **WIDE), Listener()
+    feeder = Feeder([], [opened], 5, kept.get, listener)
+    feeder.cells_at_once = 3
+    packs = asked_packs(feeder)
+    assert [len(pack) for pack in packs] == [3, 2]
+    assert listener.started == [*packs[0], *packs[1]]
+    assert len(set(listener.started)) == 5
+    assert states(opened) == 5 * [TrialState.RUNNING]
+    for trial in opened.study.get_trials():
+        # What is asked is stored at once, for a driver that comes after this one.
+        assert trial.user_attrs["interfero.cell"] in listener.started
+    for key in packs[1]:
+        feeder.tell(record(FakeCell(key)))
+    assert states(opened) == [*3 * [TrialState.RUNNING], *2 * [TrialState.COMPLETE]]
+
+
+def test_what_was_asked_before_makes_room_in_the_pack_for_another(search, record, kept):
+    two = {"methods": ("cawf",), "adapter_sizes": (1, 2), "learning_rates": (1e-3,)}
+    opened, listener = search("random", **two), Listener()
+    feeder = Feeder([], [opened], 12, kept.get, listener)
+    feeder.cells_at_once = 2
+    (pack,) = asked_packs(feeder)
+    assert len(set(pack)) == 2
+    assert listener.repeated == 10
+    for key in pack:
+        feeder.tell(record(FakeCell(key)))
+    assert states(opened) == 12 * [TrialState.COMPLETE]
+
+
+def test_a_finished_cell_is_told_within_the_ask(search, record, kept):
+    opened, listener = search("random", **WIDE), Listener()
+    first = opened.ask()
+    opened.tell(record(first))
+    kept[first.key] = record(first)
+    opened.study.enqueue_trial(opened.study.get_trials()[0].params)
+    feeder = Feeder([], [opened], 4, kept.get, listener)
+    feeder.cells_at_once = 2
+    # One sample of four was told before, one is the first cell again.
+    (pack,) = asked_packs(feeder)
+    assert len(pack) == 2
+    assert first.key not in pack
+    assert listener.repeated == 1
+    assert states(opened).count(TrialState.COMPLETE) == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "num_blocks", "packs_at_once", "cells"),
+    [
+        ({"sampler": "tpe", "num_samples": 16}, 1, 1, 4),
+        ({"sampler": "tpe", "num_samples": 16}, 1, 2, 2),
+        ({"sampler": "nsga2", "num_samples": 64}, 1, 2, 8),
+        ({"sampler": "nsga2", "num_samples": 64}, 4, 2, 8),
+        ({"sampler": "tpe", "num_samples": 16}, 2, 4, 2),
+        ({"sampler": "tpe", "num_samples": 3}, 1, 1, 1),
+        ({"sampler": "random", "num_samples": 16}, 1, 3, 6),
+        ({"sampler": "random", "num_samples": 64}, 1, 2, 8),
+        ({"sampler": "random", "num_samples": 64, "packs": False}, 1, 2, 1),
+        ({"sampler": "random", "num_samples": 64, "early_stopping": "asha"}, 1, 2, 1),
+    ],
+)
+def test_a_quarter_of_the_samples_trains_at_once(asked, num_blocks, packs_at_once, cells):
+    options = AdaptationOptions(**asked)
+    assert cells_at_once(options, num_blocks, packs_at_once, most=8) == cells
+
+
+def forgets(record, cell, percent, gain=1.0):
+    metrics = record(cell).metrics | {
+        "val/forgetting_percent": percent,
+        "val/forgetting_unrouted_percent": percent,
+        "val/rd_gain_percent": gain,
+    }
+    return record(cell, metrics=metrics)
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
+def test_the_best_cell_is_a_feasible_one(search, record, sampler):
+    opened = search(sampler, max_forgetting=1.0, **WIDE)
+    cells = [opened.ask() for _ in range(3)]
+    for cell, percent, gain in zip(cells, (5.0, 1.0, 0.5), (9.0, 2.0, 1.0), strict=True):
+        opened.tell(forgets(record, cell, percent, gain))
+    feasible = {cells[1].key, cells[2].key}
+    assert set(opened.best_keys()) == (feasible if sampler == "nsga2" else {cells[1].key})
+    assert [t.constraints for t in opened.study.get_trials()] == [
+        {"val/forgetting_percent": excess} for excess in (4.0, 0.0, -0.5)
+    ]
+    # The next ones can be asked for with constrained trials in the study.
+    for _ in range(9):
+        opened.tell(forgets(record, opened.ask(), 0.2))
+
+
+def test_no_feasible_cell_is_no_best_cell(search, record):
+    opened = search("nsga2", max_forgetting=1.0)
+    for _ in range(3):
+        opened.tell(forgets(record, opened.ask(), 1.01))
+    assert opened.best_keys() == []
+
+
+def test_routed_forgetting_is_what_the_limit_limits(search, record):
+    opened = search("tpe", max_forgetting=0.0)
+    cell = opened.ask()
+    metrics = {"val/forgetting_percent": 0.0, "val/forgetting_unrouted_percent": 70.0}
+    opened.tell(record(cell, metrics=record(cell).metrics | metrics))
+    assert opened.best_keys() == [cell.key]
+
+
+def test_cells_of_a_dead_driver_are_constrained_too(search, record, kept):
+    opened = search("tpe", max_forgetting=1.0)
+    cell = opened.ask()
+    kept[cell.key] = forgets(record, cell, 3.0)
+    resumed = search("tpe", max_forgetting=1.0)
+    assert states(resumed) == [TrialState.COMPLETE]
+    assert resumed.best_keys() == []
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "steps"),
+    [(1, ()), (2, (1,)), (4, (1, 3)), (9, (1, 3)), (90, (10, 30)), (500, (55, 165))],
+)
+def test_rungs_are_a_ninth_and_a_third_of_the_steps(num_steps, steps):
+    assert rung_steps(num_steps) == steps
+
+
+@pytest.fixture
+def halving(search):
+    """A search that stops cells early at 10 and 30 of 90 steps, and so many cells of it."""
+
+    def build(count, sampler="random"):
+        opened = search(sampler, early_stopping="asha", num_steps=90, **WIDE)
+        return opened, [opened.ask().key for _ in range(count)]
+
+    return build
+
+
+def test_a_third_of_the_cells_passes_a_rung(halving):
+    opened, keys = halving(9)
+    gains = (5.0, 1.0, 2.0, 6.0, 3.0, 7.0, 6.5, 4.0, 8.0)
+    stopped = [opened.should_stop(k, 10, g) for k, g in zip(keys, gains, strict=True)]
+    # Fewer than three reached the rung: the best one passes. Then the best third so far.
+    assert stopped == [False, True, True, False, True, False, False, True, False]
+    assert opened.should_stop(keys[0], 30, 5.0) is False
+    assert opened.should_stop(keys[3], 30, 4.0) is True
+
+
+def test_the_first_answer_for_a_rung_stays(halving):
+    opened, keys = halving(3)
+    assert [opened.should_stop(k, 10, g) for k, g in zip(keys, (5.0, 1.0, 9.0), strict=True)] == [
+        False, True, False,
+    ]  # fmt: skip
+    # Their worker died: they reach the rung again.
+    assert [opened.should_stop(k, 10, g) for k, g in zip(keys, (5.0, 1.0, 9.0), strict=True)] == [
+        False, True, False,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_a_stopped_cell_is_a_pruned_trial_and_a_sample(halving, record, sampler):
+    opened, (good, bad) = halving(2, sampler)
+    assert not opened.should_stop(good, 10, 2.0)
+    assert opened.should_stop(bad, 10, 1.0)
+    opened.tell(stopped_record(record, bad))
+    opened.tell(record(FakeCell(good)))
+    assert states(opened) == [TrialState.COMPLETE, TrialState.PRUNED]
+    assert opened.num_told == 2
+    assert opened.best_keys() == [good]
+    for _ in range(9):
+        opened.tell(record(opened.ask()))
+
+
+def test_a_stopped_cell_is_not_trained_again(search, record, kept):
+    opened, listener = search(early_stopping="asha", **one_cell()), Listener()
+    feeder = Feeder([], [opened], 3, kept.get, listener)
+    assert feeder.suggest("a") is not None
+    (key,) = listener.started
+    assert not feeder.should_stop(key, 1, {"val/rd_gain_percent": 2.0})
+    kept[key] = stopped_record(record, key)
+    feeder.tell(kept[key])
+    assert feeder.suggest("b") == "FINISHED"
+    assert listener.started == [key]
+    resumed = search(early_stopping="asha", **one_cell())
+    assert resumed.num_told == 3
+    assert set(states(resumed)) == {TrialState.PRUNED}
+
+
+def stopped_record(record, key):
+    metrics = {"val/rd_gain_percent": 1.0}
+    return record(FakeCell(key), status="stopped", stopped_at=10, metrics=metrics)
+
+
+@dataclass
+class FakeCell:
+    """All of a cell that a record takes."""
+
+    key: str
+    params: dict = field(default_factory=dict)
 
 
 def test_a_feeder_asks_blocks_in_turn_up_to_the_number_of_samples(plan, record, tmp_path):

@@ -180,9 +180,50 @@ def test_failed_cells_and_cells_without_files_are_not_taken_over(tmp_path, start
     assert SweepStore(tmp_path, "two").take_over({failed.key, bare.key}) == []
 
 
+def test_a_stopped_cell_has_ended_and_is_no_result_for_anybody(tmp_path, started, cell, record):
+    stopped = record(cell(), status="stopped", stopped_at=3, metrics={"val/rd_gain_percent": 1.0})
+    started.write_record(stopped)
+    assert started.ended(stopped.key) == stopped
+    assert started.finished(stopped.key) is None
+    assert started.reusable({stopped.key}) == frozenset()
+    other = SweepStore(tmp_path, "two")
+    assert other.take_over({stopped.key}) == []
+    assert other.ended(stopped.key) is None
+
+
 def test_reusable_looks_and_writes_nothing(tmp_path, started, cell, record):
     started.write_record(with_files(started, record(cell())))
     other = SweepStore(tmp_path, "two")
     assert other.reusable({cell().key, "else"}) == {cell().key}
     assert not other.folder.exists()
     assert SweepStore(tmp_path / "nowhere", "two").reusable({"else"}) == frozenset()
+
+
+@pytest.mark.parametrize("field", ["adapter_file", "sample_file"])
+@pytest.mark.parametrize(
+    "name", ["../../stolen", "adapters/../../../stolen", "{outside}", "link/x"]
+)
+def test_a_record_that_names_files_outside_its_sweep_is_not_taken_over(
+    tmp_path, started, cell, record, field, name
+):
+    outside = tmp_path / "stolen"
+    outside.write_text("secret")
+    other = SweepStore(started.storage, "two")
+    written = with_files(started, record(cell()))
+    (started.folder / "link").symlink_to(tmp_path)
+    (tmp_path / "x").write_text("secret")
+    bad = written.model_copy(update={field: name.format(outside=outside)})
+    started.write_record(bad)
+    assert other.take_over({bad.key}) == []
+    files = [p for p in other.folder.rglob("*") if p.is_file()]
+    assert all(p.read_text() != "secret" for p in files)
+    assert outside.read_text() == "secret"
+
+
+def test_a_record_whose_key_is_a_path_counts_as_not_computed(started, cell, record):
+    written = record(cell())
+    path = started.folder / "cells" / f"{written.key}.json"
+    started.write_record(written)
+    path.write_text(path.read_text().replace(written.key, "../../outside"))
+    assert started.finished(written.key) is None
+    assert started.records() == {}

@@ -6,7 +6,8 @@ import time
 import pytest
 
 from interfero.errors import TrackingError
-from interfero.tracking.address import check_reachable, masked, patience, tracking_uri
+from interfero.redaction import masked
+from interfero.tracking.address import check_reachable, patience, tracking_uri
 
 
 @pytest.fixture

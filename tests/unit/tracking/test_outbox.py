@@ -114,3 +114,24 @@ def test_refused_operations_are_kept_with_the_reason(path):
     outbox.refused('a "reason"')
     assert list(Outbox(path)) == OPERATIONS[1:]
     assert '"a \\"reason\\""' in outbox.refused_path.read_text()
+
+
+def test_an_outbox_that_names_a_file_outside_the_storage_gives_nothing_away(place, tmp_path):
+    """The file may come from anywhere: only what lies in the storage is sent to the server."""
+    secret = tmp_path.parent / f"{tmp_path.name}-secret.txt"
+    secret.write_text("secret")
+    inside = tmp_path / "note.txt"
+    inside.write_text("fine")
+    around = place.outbox.parent / ".." / ".." / secret.name
+    operations = [LogFile(key=None, path=str(path)) for path in (secret, around, inside)]
+    outbox = Outbox(place.outbox)
+    outbox.append(operations)
+    outbox.close()
+    tracker = place.open()
+    tracker.close("FINISHED")
+    names = {a.path for a in place.client.list_artifacts(place.parent.info.run_id)}
+    assert names == {"note.txt"}
+    assert tracker.num_refused == 2
+    refused = place.outbox.with_name("outbox.jsonl.refused").read_text()
+    assert str(secret) in refused
+    assert f"is not in {tmp_path}" in refused

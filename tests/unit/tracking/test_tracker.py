@@ -139,6 +139,60 @@ def test_a_failed_cell_may_be_tried_again(place):
     assert place.cells["a"].data.tags["interfero.error"] == ""
 
 
+def stopped_cell():
+    return make_record(
+        "a", status="stopped", stopped_at=30, metrics={"val/rd_gain_percent": 1.5}, seconds=9.0
+    )
+
+
+def test_a_cell_that_was_stopped_early_says_where(place):
+    tracker = place.open()
+    tracker.cell_started("a", PARAMS, {})
+    tracker.cell_finished(stopped_cell())
+    run = place.cells["a"]
+    assert run.info.status == "KILLED"
+    assert run.data.tags["interfero.stopped_at"] == "30"
+    assert "interfero.error" not in run.data.tags
+    # At the step that it is a result of, not at the last one of the plan.
+    assert place.history(run, "val/rd_gain_percent") == [(30, 1.5, START_MS + 9_000)]
+
+
+def test_a_stopped_run_is_not_written_again(place, away):
+    tracker = place.open()
+    tracker.cell_finished(stopped_cell())
+    tracker.close("FINISHED")
+    tracker = place.open()
+    away["calls"].clear()
+    tracker.cell_started("a", PARAMS, {})
+    tracker.cell_finished(stopped_cell())
+    assert away["calls"] == []
+    assert place.cells["a"].info.status == "KILLED"
+
+
+def test_a_cell_that_stopped_while_the_sweep_was_interrupted_is_written(place):
+    tracker = place.open()
+    tracker.cell_started("a", PARAMS, {})
+    tracker.close("KILLED")
+    assert place.cells["a"].info.status == "KILLED"
+    tracker = place.open()
+    tracker.cell_started("a", PARAMS, {})
+    tracker.cell_finished(stopped_cell())
+    run = place.cells["a"]
+    assert run.info.status == "KILLED"
+    assert run.data.tags["interfero.stopped_at"] == "30"
+    assert run.data.metrics["val/rd_gain_percent"] == 1.5
+
+
+def test_finished_cells_can_be_tagged(place):
+    tracker = place.open()
+    tracker.cell_finished(make_record("a"))
+    tracker.cell_tags({"a": {"interfero.pareto": "true"}})
+    tracker.cell_tags({})
+    run = place.cells["a"]
+    assert run.data.tags["interfero.pareto"] == "true"
+    assert run.info.status == "FINISHED"
+
+
 def test_a_finished_run_is_not_written_again(place, away):
     tracker = place.open()
     tracker.cell_started("a", PARAMS, {})

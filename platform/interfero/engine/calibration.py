@@ -1,0 +1,103 @@
+"""A few real steps and a small evaluation of each method of a plan, timed in this process.
+
+The sweep's own runner does the work, in a folder that is removed: what it trains is thrown away.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import torch
+
+from interfero.adaptation import find_method
+from interfero.engine.cells import Cell, LoopConfig, Pack
+from interfero.engine.planning import Plan, grid_hyperparameters
+from interfero.engine.precision import Precision
+from interfero.engine.timing import Timing
+from interfero.engine.worker import LocalWorker, PackRunner, Worker
+from interfero.errors import ConfigError
+
+STEPS = 6
+"""Timed steps a cell; the first, which also allocates, is left out of the mean."""
+IMAGES = 4
+"""Test images of each domain that are coded, at most."""
+
+
+@runtime_checkable
+class StepTimer(Protocol):
+    """A runner that can time training without evaluating."""
+
+    def time_steps(self, pack: Pack, worker: Worker) -> list[Timing]:
+        """Train the pack's cells, keep nothing, and say what a step took."""
+
+
+def calibrate(plan: Plan, runner: PackRunner) -> list[Timing]:
+    """Time the smallest and the largest cell of each method of a plan, packed where it packs.
+
+    Raises:
+        ConfigError: a cell failed.
+    """
+    timings = []
+    for name in plan.options.methods:
+        pack = Pack(cells=tuple(_extremes(plan, name)))
+        with _worker(plan.loop) as worker:
+            for record in runner(pack, worker):
+                if record.timing is None:
+                    raise ConfigError(
+                        f"--calibrate: {name} was not timed: {record.error or 'no time was kept'}; "
+                        "leave --calibrate out, or mend it first"
+                    )
+                timings.append(record.timing)
+    return timings
+
+
+def _extremes(plan: Plan, method: str) -> list[Cell]:
+    """Two cells of the plan's first block, shortened."""
+    points = [p for p in grid_hyperparameters(plan.options) if p.method == method]
+    points.sort(key=lambda p: (p.adapter_size, p.learning_rate))
+    loop = _short(plan.loop)
+    ends = points[:1] if len(points) == 1 else [points[0], points[-1]]
+    return [plan.cell(plan.blocks[0], p).model_copy(update={"loop": loop}) for p in ends]
+
+
+def _short(loop: LoopConfig) -> LoopConfig:
+    return loop.model_copy(
+        update={
+            "num_steps": min(loop.num_steps, STEPS),
+            "max_source_images": min(loop.max_source_images, IMAGES),
+            "max_target_images": min(loop.max_target_images, IMAGES),
+        }
+    )
+
+
+def step_seconds(plan: Plan, timer: StepTimer, precision: Precision) -> float:
+    """What a step of fine-tuning all of the codec takes in a precision."""
+    method = find_method("finetune")
+    point = grid_hyperparameters(plan.options)[0].model_copy(
+        update={"method": method.name, "adapter_size": 0, "strength": 0.0}
+    )
+    loop = _short(plan.loop).model_copy(update={"precision": precision, "num_steps": STEPS})
+    cell = plan.cell(plan.blocks[0], point).model_copy(update={"loop": loop})
+    with _worker(loop) as worker:
+        return _mean(timer.time_steps(Pack(cells=(cell,)), worker))
+
+
+def _mean(timings: Sequence[Timing]) -> float:
+    return sum(t.step_seconds + t.pack_step_seconds for t in timings) / len(timings)
+
+
+@contextmanager
+def _worker(loop: LoopConfig) -> Iterator[LocalWorker]:
+    """A worker as the sweep's actors are, whose results go nowhere."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(loop.threads)
+    try:
+        with tempfile.TemporaryDirectory(prefix="interfero-calibration-") as folder:
+            # One level down: what a runner keeps beside the sweeps is thrown away with it.
+            yield LocalWorker(Path(folder) / "sweep", torch.device(loop.device))
+    finally:
+        torch.set_num_threads(threads)

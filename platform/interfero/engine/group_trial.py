@@ -1,0 +1,153 @@
+"""A pack that several processes train: Ray Train starts them, and starts them again if one dies.
+
+Its Tune trial takes no CPU: it starts a `TorchTrainer` and passes on the records that the first process
+keeps. What all processes do is the loop that one process runs; it sees a worker with a rank.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Read by Ray Train where its controller starts: how soon it sees that processes have ended.
+os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+
+import ray
+import ray.train
+import torch
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer, get_device
+
+from interfero.engine.cells import CellRecord, Pack
+from interfero.engine.checkpoints import Checkpoints
+from interfero.engine.distributed import Group
+from interfero.engine.store import SweepStore
+from interfero.engine.worker import PackRunner, TrialWorker
+
+POLL_SECONDS = 0.5
+"""Between looks for new records while a group trains."""
+
+TRIAL_RESOURCES = {"cpu": 0.0, "memory": 1024.0}
+"""Of the trial that starts a group. Tune takes no trial without any; bytes of memory are nobody's lack."""
+
+
+@dataclass(frozen=True)
+class GroupSize:
+    """How many processes train a pack, and what each of them takes."""
+
+    num_workers: int
+    cpus: float
+    gpus: float
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of one process."""
+        return max(1, int(self.cpus))
+
+    @property
+    def backend(self) -> str:
+        """Of torch's process group: nccl refuses two processes on one GPU, gloo does not."""
+        return "nccl" if self.gpus >= 1 else "gloo"
+
+
+def train_in_group(
+    runner: ray.ObjectRef[PackRunner], pack: Pack, store: SweepStore, size: GroupSize, retries: int
+) -> Iterator[CellRecord]:
+    """Train a pack by `size.num_workers` processes; one record a cell, as they are kept.
+
+    A process that dies takes the group with it; it starts again `retries` times at most, goes on from
+    the cells' checkpoints and repeats no finished cell. After that, the cells that are left are failed.
+    """
+    before = {cell.key: store.ended(cell.key) for cell in pack.cells}
+    left = {cell.key: cell for cell in pack.cells}
+    trainer = _trainer(runner, pack, store, size, retries)
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        running = thread.submit(trainer.fit)
+        ended = False
+        while not ended:
+            wait([running], timeout=POLL_SECONDS)
+            # Asked before looking: what is kept until a group ends is seen.
+            ended = running.done()
+            for key in list(left):
+                record = store.ended(key)
+                if record is not None and record != before[key]:
+                    del left[key]
+                    yield record
+    error = running.exception()
+    text = "its processes ended without a record"
+    if error is not None:
+        text = f"its {size.num_workers} processes failed {retries + 1} times; {_reason(error)}"
+    for cell in left.values():
+        record = CellRecord(key=cell.key, params=cell.params, status="failed", error=text)
+        store.write_record(record)
+        yield record
+
+
+def _trainer(
+    runner: ray.ObjectRef[PackRunner], pack: Pack, store: SweepStore, size: GroupSize, retries: int
+) -> TorchTrainer:
+    keys = " ".join(cell.key for cell in pack.cells)
+    config = {
+        "runner": runner,
+        "pack": pack.model_dump(mode="json"),
+        "storage": store.storage,
+        "name": store.name,
+        "size": size,
+    }
+    return TorchTrainer(
+        train_rank,
+        train_loop_config=config,
+        torch_config=TorchConfig(backend=size.backend),
+        scaling_config=ScalingConfig(
+            num_workers=size.num_workers,
+            use_gpu=size.gpus > 0,
+            resources_per_worker={"CPU": size.cpus, "GPU": size.gpus},
+        ),
+        run_config=RunConfig(
+            # By content: a pack that starts again finds itself.
+            name=f"group-{hashlib.blake2b(keys.encode(), digest_size=8).hexdigest()}",
+            storage_path=str(store.folder / "tune" / "groups"),
+            failure_config=FailureConfig(max_failures=retries),
+        ),
+    )
+
+
+def train_rank(config: dict[str, Any]) -> None:
+    """What each process of a group does; the first one keeps the records."""
+    size: GroupSize = config["size"]
+    torch.set_num_threads(size.threads)
+    storage: Path = config["storage"]
+    store = SweepStore(storage, config["name"])
+    context = ray.train.get_context()
+    worker = TrialWorker(
+        store.folder,
+        get_device() if size.gpus else torch.device("cpu"),
+        rank=context.get_world_rank(),
+        world_size=context.get_world_size(),
+    )
+    pack = Pack.model_validate(config["pack"])
+    # The first one looks: files may reach another machine later.
+    finished = Group(worker).from_first(
+        lambda: {c.key for c in pack.cells if store.finished(c.key)}
+    )
+    left = tuple(cell for cell in pack.cells if cell.key not in finished)
+    if not left:
+        return
+    runner: PackRunner = ray.get(config["runner"])
+    checkpoints = Checkpoints(store.folder)
+    for record in runner(Pack(cells=left), worker):
+        store.write_record(record)
+        checkpoints.delete(record.key)
+
+
+def _reason(error: BaseException) -> str:
+    """What a process said last, without Ray's frames."""
+    failures = getattr(error, "worker_failures", {})
+    first: BaseException = next(iter(failures.values()), error)
+    lines = [line.strip() for line in str(first).splitlines() if line.strip()]
+    return f"the last error: {lines[-1] if lines else type(first).__name__}"

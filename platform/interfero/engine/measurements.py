@@ -1,0 +1,135 @@
+"""What a storage knows about the time that cells take: its records, and what was timed on purpose.
+
+STORAGE/timings.json    steps timed by --calibrate, and what sweeps took to start, by machine
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from pydantic import ValidationError
+
+from interfero.engine.cost import START_UP_S
+from interfero.engine.timing import Timing
+from interfero.errors import StorageError
+from interfero.storage import read_json, write_json
+
+FILE = "timings.json"
+MAX_RECORDS = 1000
+"""The newest records that are read: more say nothing new, and take seconds."""
+MAX_KEPT = 500
+MAX_STARTS = 20
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Times of cells, of any sweep of a storage."""
+
+    timings: tuple[Timing, ...] = ()
+    evaluated: frozenset[tuple[str, float, str]] = frozenset()
+    """(codec, lambda, domain) whose source codec results are kept already."""
+    start_up_seconds: float = START_UP_S
+    """Until the first pack trains."""
+
+
+def read_measurements(storage: Path, machine: str) -> Measurements:
+    """All that a storage knows; nothing where it does not exist. Damaged files count as not there."""
+    timings: dict[str, Timing] = {}
+    evaluated = set()
+    files = storage.glob("*/cells/*.json") if storage.is_dir() else ()
+    newest = sorted(files, key=_modified, reverse=True)[:MAX_RECORDS]
+    for path in newest:
+        record = _read(path)
+        params, timing = record.get("params", {}), _timing(record.get("timing"))
+        if timing is None or record.get("status") != "finished":
+            continue
+        # A cell that was taken over has a record in each of the sweeps.
+        timings[path.stem] = timing
+        evaluated.add((params["codec"], params["rd_lambda"], params["domain"]))
+    kept = _read(storage / FILE)
+    timed = [t for t in map(_timing, kept.get("timings", ())) if t is not None]
+    starts = kept.get("starts", {}).get(machine, ())
+    return Measurements(
+        timings=(*timings.values(), *timed),
+        evaluated=frozenset(evaluated),
+        start_up_seconds=median(starts) if starts else START_UP_S,
+    )
+
+
+def keep_timings(storage: Path, timings: Sequence[Timing]) -> None:
+    """Add timings to those that the storage keeps.
+
+    Raises:
+        StorageError: the storage cannot be written.
+    """
+    with _changed(storage) as kept:
+        every = [*kept.get("timings", ()), *(t.model_dump(mode="json") for t in timings)]
+        kept["timings"] = every[-MAX_KEPT:]
+
+
+def keep_start(storage: Path, machine: str, seconds: float) -> None:
+    """Add what a sweep took to start.
+
+    Raises:
+        StorageError: the storage cannot be written.
+    """
+    with _changed(storage) as kept:
+        starts = kept.setdefault("starts", {})
+        starts[machine] = [*starts.get(machine, ()), round(seconds, 2)][-MAX_STARTS:]
+
+
+@contextmanager
+def _changed(storage: Path) -> Iterator[dict[str, Any]]:
+    """The file's content, written back whole; one process at a time."""
+    with locked(storage / f".{FILE}.lock"):
+        kept = _read(storage / FILE)
+        yield kept
+        write_json(storage / FILE, kept)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a file's lock; the system releases it if this process dies.
+
+    Raises:
+        StorageError: the file cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be made ({error.strerror}): choose a --storage below a folder that you "
+            "may write to"
+        ) from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = read_json(path)
+    except StorageError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _timing(value: Any) -> Timing | None:
+    try:
+        return Timing.model_validate(value)
+    except ValidationError:
+        return None
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0  # Gone meanwhile.

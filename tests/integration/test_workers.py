@@ -1,0 +1,81 @@
+"""A sweep whose packs two processes train, through Ray for real, one of which is killed on the way."""
+
+import os
+
+import psutil
+import pytest
+
+SETTINGS = [
+    "--methods", "lora", "--adapter-sizes", "1", "--learning-rates", "1e-3", "3e-3",
+    "--num-steps", "60", "--cpus-per-trial", "1",
+]  # fmt: skip
+TOLERANCE = 0.01
+"""Of a metric against its size before adaptation: sums in another order flip a few symbols."""
+COMPARED = ("target/bpp", "target/psnr_db", "target/rd_loss", "source/forgetting_unrouted")
+
+pytestmark = pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two CPUs")
+
+
+def processes_that_train(process):
+    found = psutil.Process(process.pid).children(recursive=True)
+    return [p for p in found if "RayTrainWorker" in " ".join(p.cmdline())]
+
+
+@pytest.fixture(scope="module")
+def sweeps(make_workplace):
+    """The same cells by one worker, and by two, of which one was killed in mid-cell."""
+    place = make_workplace("workers")
+    done = place.run("--name", "one", *SETTINGS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    process = place.start(
+        "--name", "two", *SETTINGS, "--workers-per-trial", "2", "--checkpoint-seconds", "0"
+    )
+    folder = place.sweep("two") / "checkpoints"
+    # A state that has one before it: training is some steps old.
+    place.wait_until(lambda: list(folder.glob("*.before.safetensors")), process)
+    training = processes_that_train(process)
+    training[-1].kill()
+    done = place.finish(process)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return place, training
+
+
+def by_rate(place, name):
+    return {r["params"]["learning_rate"]: r for r in place.records(name).values()}
+
+
+def test_two_processes_train_a_pack(sweeps):
+    assert len(sweeps[1]) == 2
+
+
+def test_a_process_that_is_killed_costs_no_cell_and_few_steps(sweeps):
+    place, _ = sweeps
+    records = by_rate(place, "two")
+    assert len(records) == 2
+    for record in records.values():
+        assert (record["status"], record["error"]) == ("finished", None)
+        assert record["resumed_step"] > 0
+    assert list((place.sweep("two") / "checkpoints").iterdir()) == []
+
+
+def test_two_workers_measure_what_one_does(sweeps):
+    place, _ = sweeps
+    one, two = by_rate(place, "one"), by_rate(place, "two")
+    assert one.keys() == two.keys()
+    assert {r["key"] for r in one.values()}.isdisjoint(r["key"] for r in two.values())
+    for rate, record in one.items():
+        for name in COMPARED:
+            first, second = record["metrics"][name], two[rate]["metrics"][name]
+            size = max(abs(first), record["metrics"]["target/rd_loss"])
+            assert abs(first - second) < TOLERANCE * size, (rate, name)
+        for name in ("bitstream/old_symbols_exact", "adapter/num_params", "source/forgetting"):
+            assert record["metrics"][name] == two[rate]["metrics"][name], name
+        steps = [step for step, _ in record["curve"]]
+        assert [step for step, _ in two[rate]["curve"]] == steps
+
+
+def test_each_cell_has_one_run(sweeps):
+    place, _ = sweeps
+    _, cells = place.runs("two")
+    assert {r.info.status for r in cells.values()} == {"FINISHED"}
+    assert set(cells) == set(place.records("two"))

@@ -1,0 +1,145 @@
+"""What `--dry-run` prints."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from interfero.engine.cost import Estimate, Span
+from interfero.engine.estimating import expected_packs
+from interfero.engine.plan_text import LISTED_CELLS, print_cells, print_cost
+
+
+def shown(write):
+    text = io.StringIO()
+    write(Console(file=text, width=100))
+    return text.getvalue()
+
+
+def cells_text(plan, known=frozenset(), *, every=False):
+    packs = plan.packs([c for c in plan.cells if c.key not in known])
+    return shown(lambda console: print_cells(console, plan, packs, known, every=every))
+
+
+def cost(**changes):
+    given = {
+        "num_cells": 6, "unknown": {}, "num_timings": 9,
+        "cpu_seconds": Span(3500.0, 3600.0, 3700.0), "wall_seconds": Span(1800.0, 1860.0, 1920.0),
+        "start_up_seconds": 12.0, "at_once": 2,
+    }  # fmt: skip
+    return shown(lambda console: print_cost(console, Estimate(**given | changes)))
+
+
+def test_every_cell_stands_under_its_pack_and_block(plan):
+    made = plan(max_concurrent=1, num_images=("2", "4"))
+    lines = cells_text(made).splitlines()
+    blocks = [i for i, line in enumerate(lines) if line.startswith("  block ")]
+    assert len(blocks) == 2
+    assert "thing, lambda 0.013, 2 crops, seed 0" in lines[blocks[0]]
+    first = lines[blocks[0] + 1 : blocks[1]]
+    assert first[0].startswith("    pack of 4 cawf, one source pass for all, about ")
+    assert first[5].startswith("    pack of 2 finetune, batches drawn once, about ")
+    mine = [c.key for c in made.cells if c.block == made.blocks[0]]
+    assert sorted(line.split()[0] for line in (*first[1:5], *first[6:])) == sorted(mine)
+    assert "6 cells" not in first[0]
+
+
+def test_reused_cells_are_in_no_pack(plan):
+    made = plan(max_concurrent=1)
+    known = frozenset(c.key for c in made.cells if c.hyperparameters.method == "cawf")
+    text = cells_text(made, known)
+    assert text.count("(reused)") == len(known) == 4
+    assert "4 of 6 cells are reused" in text
+    assert "pack of 4 cawf" not in text
+
+
+def test_a_long_plan_names_cells_by_their_axes_unless_asked(plan):
+    rates = tuple(i * 1e-4 for i in range(1, 6))
+    made = plan(
+        max_concurrent=1, num_images=("2", "3", "4"), data_seeds=(0, 1), learning_rates=rates
+    )
+    assert made.num_cells > LISTED_CELLS
+    text = cells_text(made)
+    assert not any(cell.key in text for cell in made.cells)
+    assert len(text.splitlines()) < 15
+    assert "each of 6 blocks: thing x lambda 0.013 x images 2 3 4 x data seed 0 1" in text
+    assert "cawf x size 1 x lr 0.0001 0.0002 0.0003 0.0004 0.0005 x init seed 0" in text
+    assert "--list-cells" in text
+    every = cells_text(made, every=True)
+    assert all(cell.key in every for cell in made.cells)
+
+
+def test_blocks_that_differ_are_told_apart(plan):
+    rates = tuple(i * 1e-4 for i in range(1, 6))
+    made = plan(
+        max_concurrent=1, num_images=("2", "3", "4"), data_seeds=(0, 1), learning_rates=rates
+    )
+    one = made.cells[0]
+    text = cells_text(made, frozenset({one.key}))
+    assert "1 block: thing x lambda 0.013 x images 2 x data seed 0" in text
+    assert "1 cells reused: finetune x lr 0.0001 x init seed 0" in text
+    assert (
+        "each of 5 blocks: thing x lambda 0.013 x images 2 3 4 x data seed 0 1 (5 of these 6)"
+        in text
+    )
+
+
+def test_the_precision_says_why(plan):
+    assert "float32: as asked for" in cells_text(plan())
+
+
+def test_a_sampler_shows_its_space(plan):
+    text = cells_text(plan(sampler="tpe", num_samples=5))
+    assert "5 cells chosen by tpe" in text
+    assert "learning rate 0.001 to 0.01" in text
+
+
+def test_a_sampler_is_expected_to_ask_for_each_method_and_size(plan):
+    packs = expected_packs(plan(sampler="random", num_samples=6, num_images=("2", "4")))
+    points = [p.cells[0].hyperparameters for p in packs]
+    assert len(points) == 12
+    assert {(p.method, p.adapter_size) for p in points} == {
+        ("finetune", 0),
+        ("cawf", 1),
+        ("cawf", 2),
+    }
+
+
+def test_a_cost_says_how_sure_it_is():
+    text = cost()
+    assert "an estimate from 9 timed cells: 6 cells to train, 1 CPU-hours (0.972 to 1.03)" in text
+    assert "31 minutes (30 to 32) with 2 packs at once, 12 s of start-up included" in text
+    assert "uncalibrated" not in text
+
+
+def test_one_measurement_has_no_spread():
+    assert "1 CPU-hours\n" in cost(cpu_seconds=Span(3600.0, 3600.0, 3600.0))
+
+
+def test_what_is_not_known_is_in_no_sum():
+    text = cost(unknown={"ewc": 2})
+    assert "4 cells to train" in text
+    assert "uncalibrated, in no sum: ewc (2 cells); --calibrate times a few" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"unknown": {"ewc": 6}}, "cost: uncalibrated (no step of this plan has been timed here"),
+        ({"num_cells": 0}, "cost: nothing is left to train"),
+    ],
+)
+def test_nothing_known_or_nothing_left_is_said(changes, said):
+    text = cost(**changes)
+    assert said in text
+    assert "CPU-hours" not in text
+
+
+def test_all_images_are_another_number_in_each_domain(plan):
+    rates = tuple(i * 1e-4 for i in range(1, 12))
+    here = plan().options.domains
+    made = plan(max_concurrent=1, domains=(*here, "text"), learning_rates=rates)
+    numbers = sorted(block.num_images for block in made.blocks)
+    text = cells_text(made)
+    joined = " ".join(map(str, numbers))
+    assert f"each of 2 blocks: thing text x lambda 0.013 x images {joined} (by domain)" in text

@@ -1,0 +1,190 @@
+"""Cells that are stopped in the middle go on from their last whole checkpoint, and end the same."""
+
+import logging
+
+import pytest
+import torch
+
+from interfero.adaptation import load_adapter
+from interfero.domains.batches import draw_batch
+from interfero.engine.worker import LocalWorker
+from trainables.adaptation import run_pack
+
+KINDS = ("finetune", "lora", "cawf", "ewc")
+"""A copy, a branch, a chain beside the source, and one that prepares."""
+
+
+class Draws:
+    """The steps whose batches are drawn; the process dies before one of them, as if it lost power."""
+
+    def __init__(self, dies_at=None):
+        self.dies_at = dies_at
+        self.steps = []
+
+    def __call__(self, samples, *, step, label="", **given):
+        if not label:
+            if step == self.dies_at:
+                raise KeyboardInterrupt
+            self.steps.append(step)
+        return draw_batch(samples, step=step, label=label, **given)
+
+
+@pytest.fixture
+def attempt(monkeypatch, bench, tiny_codec_file):
+    """Run a pack until it ends or dies: its records by key, and the steps that it trained."""
+    # Several steps a point: the window of an unfinished point has to go on, too.
+    monkeypatch.setattr("trainables.adaptation.CURVE_POINTS", 2)
+
+    def run(folder, *cells, dies_at=None, seconds=0.0):
+        draws = Draws(dies_at)
+        monkeypatch.setattr("trainables.adaptation.draw_batch", draws)
+        torch.manual_seed(len(str(folder)))
+        records = {}
+        try:
+            for record in run_pack(cells, bench, LocalWorker(folder), seconds):
+                records[record.key] = record
+        except KeyboardInterrupt:
+            assert dies_at is not None
+        return records, sorted(set(draws.steps))
+
+    return run
+
+
+@pytest.fixture
+def same(bench):
+    """Assert that two runs of cells made the same adapters and told the same of them."""
+
+    def check(cells, folders, records):
+        for cell in cells:
+            first, second = (given[cell.key] for given in records)
+            told = ("train/steps_per_second", "adapter/file_bytes")
+            assert first.error is None
+            assert {k: v for k, v in first.metrics.items() if k not in told} == {
+                k: v for k, v in second.metrics.items() if k not in told
+            }
+            assert first.curve == second.curve
+            files = [folder / "adapters" / f"{cell.key}.safetensors" for folder in folders]
+            hashes = {load_adapter(f, bench.codec)[1]["adapter_hash"] for f in files}
+            assert len(hashes) == 1, cell.hyperparameters.method
+
+    return check
+
+
+def states(folder):
+    return {p.name for p in (folder / "checkpoints").glob("*")}
+
+
+def damage(path):
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def test_a_pack_that_died_goes_on_as_if_it_never_had(tmp_path, cell, attempt, same):
+    cells = [cell(method) for method in KINDS]
+    whole, steps = attempt(tmp_path / "whole", *cells)
+    assert steps == [0, 1, 2, 3, 4, 5]
+    died, steps = attempt(tmp_path / "parts", *cells, dies_at=4)
+    assert (died, steps) == ({}, [0, 1, 2, 3])
+    resumed, steps = attempt(tmp_path / "parts", *cells)
+    assert steps == [4, 5], "steps before the checkpoint were repeated"
+    same(cells, (tmp_path / "whole", tmp_path / "parts"), (whole, resumed))
+    assert {r.resumed_step for r in whole.values()} == {0}
+    assert {r.resumed_step for r in resumed.values()} == {4}
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, cell, attempt, same, caplog):
+    one = cell("finetune")
+    whole, _ = attempt(tmp_path / "whole", one)
+    attempt(tmp_path / "parts", one, dies_at=4)
+    damage(tmp_path / "parts" / "checkpoints" / f"{one.key}.safetensors")
+    resumed, steps = attempt(tmp_path / "parts", one)
+    assert steps == [3, 4, 5]
+    assert "is damaged" in caplog.text
+    same([one], (tmp_path / "whole", tmp_path / "parts"), (whole, resumed))
+
+
+def test_without_a_whole_checkpoint_it_starts_again(tmp_path, cell, attempt, same):
+    one, other = cell("lora"), cell("finetune")
+    whole, _ = attempt(tmp_path / "whole", one)
+    attempt(tmp_path / "parts", one, other, dies_at=4)
+    folder = tmp_path / "parts" / "checkpoints"
+    damage(folder / f"{one.key}.safetensors")
+    # Whole, but of another cell.
+    (folder / f"{other.key}.safetensors").replace(folder / f"{one.key}.before.safetensors")
+    resumed, steps = attempt(tmp_path / "parts", one)
+    assert steps == [0, 1, 2, 3, 4, 5]
+    same([one], (tmp_path / "whole", tmp_path / "parts"), (whole, resumed))
+
+
+def test_members_of_a_new_pack_go_on_each_from_its_own_step(tmp_path, cell, attempt, same):
+    first, second, new = cell("finetune"), cell("finetune", rate=1e-3), cell("lora")
+    cells = [first, second, new]
+    whole, _ = attempt(tmp_path / "whole", *cells)
+    attempt(tmp_path / "parts", first, dies_at=5)
+    attempt(tmp_path / "parts", second, dies_at=2)
+    resumed, steps = attempt(tmp_path / "parts", second, first)
+    assert steps == [2, 3, 4, 5]
+    assert [resumed[c.key].resumed_step for c in (first, second)] == [5, 2]
+    resumed |= attempt(tmp_path / "parts", new)[0]
+    same(cells, (tmp_path / "whole", tmp_path / "parts"), (whole, resumed))
+
+
+def test_a_member_that_had_failed_stays_failed(tmp_path, cell, attempt):
+    good, bad = cell("finetune"), cell("finetune", rate=0.9)
+    whole, _ = attempt(tmp_path / "whole", bad, good)
+    assert [r.status for r in whole.values()] == ["failed", "finished"]
+    attempt(tmp_path / "parts", bad, good, dies_at=5)
+    resumed, steps = attempt(tmp_path / "parts", bad, good)
+    assert steps == [5]
+    assert resumed[bad.key].status == "failed"
+    assert resumed[bad.key].error == whole[bad.key].error
+    assert resumed[bad.key].curve == whole[bad.key].curve
+    alone, steps = attempt(tmp_path / "parts", bad)
+    assert (alone[bad.key].error, steps) == (whole[bad.key].error, [])
+
+
+def test_an_evaluation_that_died_repeats_no_training(tmp_path, cell, attempt, same, monkeypatch):
+    one = cell("lora")
+    whole, _ = attempt(tmp_path / "whole", one)
+    with monkeypatch.context() as patched:
+
+        def die(*given):
+            raise KeyboardInterrupt
+
+        patched.setattr("trainables.adaptation.evaluate", die)
+        attempt(tmp_path / "parts", one, dies_at=-1)
+    resumed, steps = attempt(tmp_path / "parts", one)
+    assert steps == []
+    same([one], (tmp_path / "whole", tmp_path / "parts"), (whole, resumed))
+
+
+def test_a_disk_that_takes_no_checkpoint_costs_no_cell(tmp_path, cell, attempt, caplog):
+    one = cell("finetune")
+    (tmp_path / "checkpoints").write_text("a file where the folder should be")
+    with caplog.at_level(logging.WARNING):
+        records, _ = attempt(tmp_path, one)
+    assert records[one.key].status == "finished"
+    assert f"cell {one.key} trains on without a checkpoint" in caplog.text
+    assert "free the disk" in caplog.text
+
+
+def test_short_cells_write_no_checkpoint(tmp_path, cell, attempt):
+    one = cell("finetune")
+    assert attempt(tmp_path, one, seconds=60.0)[0][one.key].status == "finished"
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_shared_training_may_be_stopped_as_well(tmp_path, cell, attempt, same):
+    """Another target takes over what was trained on the source alone, in two parts."""
+    one = cell("continue_source")
+    block = one.block.model_copy(update={"domain": "another"})
+    identity = one.identity.model_copy(update={"domain_hash": "1"})
+    other = one.model_copy(update={"block": block, "identity": identity})
+    whole, _ = attempt(tmp_path / "whole", other)
+    attempt(tmp_path / "parts", one, dies_at=4)
+    assert attempt(tmp_path / "parts", one)[1] == [4, 5]
+    taken, steps = attempt(tmp_path / "parts", other)
+    assert steps == []
+    same([other], (tmp_path / "whole", tmp_path / "parts"), (whole, taken))
+    assert {f"{one.key}.safetensors", f"{one.key}.before.safetensors"} == states(tmp_path / "parts")

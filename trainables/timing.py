@@ -1,0 +1,65 @@
+"""What a member of a pack took, put into the parts that a cost estimate needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from interfero.codecs.codec import Codec
+from interfero.engine.cells import Cell
+from interfero.engine.timing import StepClock, Timing, setting_of
+from interfero.engine.worker import Worker
+
+
+@dataclass(frozen=True)
+class EvaluationTime:
+    """An evaluation's seconds and megapixels, by what they went to."""
+
+    validation_seconds: float
+    reference_seconds: float
+    """The source codec's own results, where they were not kept yet."""
+    coded_megapixels: float
+    validated_megapixels: float
+    reference_megapixels: float
+
+
+@dataclass
+class MemberClock:
+    """A member's training time, in parts."""
+
+    steps: StepClock = field(default_factory=StepClock)
+    """What it does alone."""
+    shared_steps: StepClock = field(default_factory=StepClock)
+    """What its pack does once for all members: the batch and the frozen source pass."""
+    prepare_seconds: float = 0.0
+
+    def timing(
+        self,
+        cell: Cell,
+        codec: Codec,
+        worker: Worker,
+        *,
+        evaluation: EvaluationTime | None = None,
+        evaluation_seconds: float = 0.0,
+    ) -> Timing:
+        """What the cell took; `evaluation_seconds` is all that followed its last step."""
+        spent = {}
+        if evaluation is not None:
+            apart = evaluation.validation_seconds + evaluation.reference_seconds
+            spent = {
+                "coding_seconds": max(0.0, evaluation_seconds - apart),
+                "coded_megapixels": evaluation.coded_megapixels,
+                "validation_seconds": evaluation.validation_seconds,
+                "validated_megapixels": evaluation.validated_megapixels,
+                "reference_seconds": evaluation.reference_seconds,
+                "reference_megapixels": evaluation.reference_megapixels,
+            }
+        return Timing(
+            setting=setting_of(codec.shape, cell.loop, worker.device, worker.world_size),
+            method=cell.hyperparameters.method,
+            adapter_size=cell.hyperparameters.adapter_size,
+            num_steps=self.steps.count,
+            step_seconds=self.steps.mean,
+            pack_step_seconds=self.shared_steps.mean,
+            prepare_seconds=self.prepare_seconds,
+            **spent,
+        )
