@@ -12,13 +12,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
 import torch
-from PIL import Image
 
 from interfero.adaptation import load_adapter
 from interfero.adaptation.method import AdaptedCodec, Mode
+from interfero.analysis.reconstructions import (
+    Reconstruction,
+    ranked,
+    save_reconstructions,
+)
 from interfero.codecs.bitstream import parse_stream
 from interfero.codecs.codec import Codec
 from interfero.codecs.coding import (
@@ -178,7 +182,7 @@ def evaluate(cell: Cell, bench: Workbench, adapter_path: Path, sample_path: Path
     rd_lambda = cell.block.rd_lambda
     detaches = adapted.frozen_source_state() is not None
     on_target, pictures = _through_target_mode(adapted, target)
-    unrouted, _ = _through_target_mode(adapted, source)
+    unrouted, source_pictures = _through_target_mode(adapted, source)
     exact: dict[str, float] = {}
     routed = unrouted
     if detaches:
@@ -195,12 +199,12 @@ def evaluate(cell: Cell, bench: Workbench, adapter_path: Path, sample_path: Path
     }
     metrics |= bench.distance.metrics
     metrics["bitstream/rate_error_percent"] = _rate_error(adapted, target, on_target)
-    rows = [
-        *_rows("target", target, on_target, rd_lambda),
-        *_rows("source", source, routed, rd_lambda),
-        *_rows("source_unrouted", source, unrouted, rd_lambda),
-    ]
-    _save_sample(sample_path, target, pictures, rd_lambda)
+    target_rows = _rows("target", target, on_target, rd_lambda)
+    unrouted_rows = _rows("source_unrouted", source, unrouted, rd_lambda)
+    rows = [*target_rows, *_rows("source", source, routed, rd_lambda), *unrouted_rows]
+    shown = _shown("target", target_rows, target, pictures)
+    shown += _shown("source_unrouted", unrouted_rows, source, source_pictures)
+    save_reconstructions(sample_path, shown)
     seed = cell.block.data_seed
     time_spent = EvaluationTime(
         validation_seconds=validation_seconds,
@@ -418,15 +422,16 @@ def _rows(
     ]
 
 
-def _save_sample(
-    path: Path, references: Sequence[Reference], pictures: Sequence[UInt8Array], rd_lambda: float
-) -> None:
-    """Original, source codec, adapted, side by side: the image of median difficulty."""
-    order = sorted(range(len(references)), key=lambda i: references[i].score.rd_loss(rd_lambda))
-    middle = order[len(order) // 2]
-    reference = references[middle]
-    strip = np.concatenate(
-        [reference.sample.pixels_HWC, reference.decoded.pixels_HWC, pictures[middle]], axis=1
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(strip).save(path)
+def _shown(
+    role: Literal["target", "source_unrouted"],
+    rows: Sequence[ImageRow],
+    references: Sequence[Reference],
+    pictures: Sequence[UInt8Array],
+) -> list[Reconstruction]:
+    """Worst and median image of a role, as they come out of the source codec and the adapted one."""
+    found = []
+    for rank, index in ranked(rows):
+        sample, decoded = references[index].sample, references[index].decoded
+        three = (sample.pixels_HWC, decoded.pixels_HWC, pictures[index])
+        found.append(Reconstruction(role, rank, rows[index].name, three))
+    return found

@@ -4,12 +4,13 @@ import json
 
 import pyarrow.parquet
 import pytest
-from PIL import Image
 
 from interfero.adaptation import load_adapter
+from interfero.analysis.reconstructions import read_reconstructions
 from interfero.analysis.records import PROVENANCE, read_records
 from interfero.codecs.catalogue import load_codec
 from interfero.codecs.codec import state_hash
+from interfero.metrics.rate_distortion import psnr_db
 
 PARAMS = {
     "codec", "rd_lambda", "domain", "num_images", "method", "adapter_size", "learning_rate",
@@ -146,10 +147,19 @@ def test_adapter_files_load_on_the_source_codec(place, tiny_codec_file):
     assert len(states) == 4, "two cells have the same adapter"
 
 
-def test_sample_pictures_are_three_images_wide(place):
+def test_pictures_are_of_the_worst_and_median_images(place):
     for record in place.records("first").values():
-        with Image.open(place.sweep("first") / record["sample_file"]) as image:
-            assert image.size == (3 * 160, 144)
+        shown = read_reconstructions(place.sweep("first") / record["sample_file"])
+        for role in ("target", "source_unrouted"):
+            rows = {r["name"]: r for r in record["images"] if r["role"] == role}
+            ratio = {name: r["rd_loss"] / r["rd_loss_before"] for name, r in rows.items()}
+            worst = next(s for s in shown if (s.role, s.rank) == (role, "worst"))
+            assert ratio[worst.name] == max(ratio.values())
+            original, before, after = worst.pictures_HWC
+            assert original.shape == before.shape == after.shape == (144, 160, 3)
+            for picture, name in ((before, "psnr_db_before"), (after, "psnr_db")):
+                mse = ((picture.astype(float) - original.astype(float)) ** 2).mean()
+                assert psnr_db(mse) == pytest.approx(rows[worst.name][name])
 
 
 def test_the_parent_holds_tables_figures_and_a_note(place, parent):

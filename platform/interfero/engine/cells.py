@@ -183,7 +183,7 @@ class CellRecord(Config):
     adapter_file: str | None = None
     """Relative to the sweep's folder."""
     sample_file: str | None = None
-    """Reconstructions of one test image, relative to the sweep's folder."""
+    """Reconstructions of its worst and median test images, relative to the sweep's folder."""
     stopped_at: int | None = None
     """Steps it had trained when a search stopped it."""
     error: str | None = None
