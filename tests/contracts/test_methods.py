@@ -20,6 +20,7 @@ from interfero.domains.batches import draw_batch
 from interfero.domains.domain import Domain
 from interfero.domains.ingest import load_folder
 from interfero.engine.cells import Block, Cell, CellRecord, Hyperparameters, Identity, LoopConfig
+from interfero.engine.distributed import Group
 from interfero.engine.memory import _tensors_in
 from interfero.engine.worker import LocalWorker
 from interfero.errors import AdapterError
@@ -238,11 +239,11 @@ def test_a_member_that_turns_nan_on_the_way_changes_nothing_for_the_others(
     alone = {c.key: train(bench, tmp_path / c.key, c)[c.key] for c in (first, last)}
     step = trainables.adaptation._step
 
-    def poison(member: Member, batch: Batch) -> None:
+    def poison(member: Member, batch: Batch, group: Group) -> None:
         if member.cell.key == bad.key and batch.noise.step == 2:
             learning = [p for p in rd_parameters(member.adapted) if p.requires_grad]
             learning[0].data.fill_(float("nan"))
-        step(member, batch)
+        step(member, batch, group)
 
     monkeypatch.setattr("trainables.adaptation._step", poison)
     records = list(run_pack((first, bad, last), bench, LocalWorker(tmp_path / "pack")))

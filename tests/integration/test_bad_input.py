@@ -180,7 +180,7 @@ def test_a_name_that_is_taken(refused, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         main(SWEEP, ["--name", "mine"])
     assert ended.value.code == 2
-    assert "add --resume" in " ".join(capsys.readouterr().err.split())
+    assert "add --resume" in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
 def test_one_name_twice(refused, image_folder, other_image_folder):

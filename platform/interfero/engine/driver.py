@@ -31,6 +31,7 @@ import ray
 import torch
 from ray import tune
 from ray.tune import Callback, FailureConfig, RunConfig, TuneConfig, Tuner
+from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 from ray.tune.search import Searcher
 
 from interfero.analysis.pareto import VALIDATION_GAIN
@@ -52,6 +53,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 # A pack that dies is a failed record and a line of ours; Tune would add pages of its own frames.
 logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+# Tune sends AWS's keys to its actors in a runtime environment, and Ray's agent writes that into its log
+# (Ray 2.60). Results lie in a folder, which needs no keys; machines of a cluster have their own.
+ENV_VARS_TO_PROPAGATE -= {name for name in ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
 
 PACK = "pack"
 RECORD = "record"
