@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interfero.codecs.catalogue import bundled_names, load_codec
+from interfero.codecs.checkpoint import codec_bytes
 from interfero.codecs.codec import Codec
 from interfero.codecs.evaluation_store import EvaluationStore
+from interfero.content import ContentStore
 from interfero.domains.domain import Domain
+from interfero.domains.shipped import domain_blocks, read_domain_file
 from interfero.engine.cells import CellRecord, Pack
 from interfero.engine.timing import Timing
 from interfero.engine.worker import Worker
@@ -40,11 +43,13 @@ _BENCHES: OrderedDict[tuple[str, str, str, Path], Workbench] = OrderedDict()
 
 @dataclass(frozen=True)
 class AdaptationRunner:
-    """Trains packs of adaptation cells; travels to workers with its domains."""
+    """Trains packs of adaptation cells; travels to workers of this machine with its domains."""
 
     source: str
     domains: dict[str, Domain]
     source_domain: Domain
+    lambdas: tuple[float, ...] = ()
+    """Of the codecs that the plan needs."""
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     """Seconds of training between checkpoints."""
 
@@ -58,7 +63,20 @@ class AdaptationRunner:
             if source.exists() and plan.options.source not in bundled_names()
             else plan.options.source
         )
-        return cls(name, plan.domains, plan.source_domain, plan.options.checkpoint_seconds)
+        seconds = plan.options.checkpoint_seconds
+        return cls(name, plan.domains, plan.source_domain, tuple(plan.codecs), seconds)
+
+    def shipped(self, storage: Path) -> ShippedRunner:
+        """The same for the nodes of a cluster, which need neither this machine's images nor its codecs.
+
+        Raises:
+            StorageError: the storage cannot be written.
+        """
+        content = ContentStore(storage)
+        codecs = {v: content.add([codec_bytes(load_codec(self.source, v))]) for v in self.lambdas}
+        domains = {name: content.add(domain_blocks(d)) for name, d in self.domains.items()}
+        source_domain = content.add(domain_blocks(self.source_domain))
+        return ShippedRunner(content, codecs, domains, source_domain, self.checkpoint_seconds)
 
     def __call__(self, pack: Pack, worker: Worker) -> Iterator[CellRecord]:
         """One record a cell, in order."""
@@ -97,3 +115,35 @@ class AdaptationRunner:
                 _BENCHES.popitem(last=False)
         _BENCHES.move_to_end(key)
         return _BENCHES[key]
+
+
+@dataclass(frozen=True)
+class ShippedRunner:
+    """Trains packs of adaptation cells with images and codecs that its node fetches by content."""
+
+    content: ContentStore
+    codecs: dict[float, str]
+    """Addresses, by lambda."""
+    domains: dict[str, str]
+    """Addresses, by name."""
+    source_domain: str
+    checkpoint_seconds: float
+
+    def __call__(self, pack: Pack, worker: Worker) -> Iterator[CellRecord]:
+        """One record a cell, in order.
+
+        Raises:
+            StorageError: the storage does not hold what the driver has put there, whole.
+        """
+        value, domain = pack.block.rd_lambda, pack.block.domain
+        runner = AdaptationRunner(
+            str(self.content.fetch(self.codecs[value], "codec.safetensors")),
+            {domain: self._domain(self.domains[domain])},
+            self._domain(self.source_domain),
+            (value,),
+            self.checkpoint_seconds,
+        )
+        return runner(pack, worker)
+
+    def _domain(self, address: str) -> Domain:
+        return read_domain_file(self.content.fetch(address, "images.u8"))

@@ -87,9 +87,14 @@ def read_json(path: Path) -> Any:
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """Write a safetensors file whose metadata is one JSON object, atomically."""
+    write_atomic(path, tensor_bytes(tensors, metadata))
+
+
+def tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> bytes:
+    """The content of such a file."""
     whole = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     text = {_METADATA: json.dumps(dict(metadata), sort_keys=True, allow_nan=False)}
-    write_atomic(path, safetensors.torch.save(whole, text))
+    return safetensors.torch.save(whole, text)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -134,27 +134,38 @@ def test_the_token_is_its_owners_alone(cluster):
         assert (host.root / "root/.ray/auth_token").stat().st_mode & 0o077 == 0
 
 
-def test_a_sweep_runs_with_the_drivers_code_and_is_tracked(
+def test_a_sweep_runs_with_the_drivers_code_and_data_and_is_tracked(
     cluster, tiny_codec_file, image_folder, other_image_folder
 ):
-    shutil.copy(tiny_codec_file, cluster.shared / "tiny.safetensors")
-    shutil.copytree(image_folder, cluster.shared / "thing")
-    shutil.copytree(other_image_folder, cluster.shared / "other")
+    # On the head alone: no worker sees these folders.
+    home = cluster.head.root / "root"
+    shutil.copy(tiny_codec_file, home / "tiny.safetensors")
+    shutil.copytree(image_folder, home / "thing")
+    shutil.copytree(other_image_folder, home / "other")
     for worker in cluster.workers:
         # What an older checkout on a worker would be: the driver's must win.
         stale = worker.root / "root/interfero/trainables/adaptation.py"
         stale.write_text("raise RuntimeError('stale code')\n")
     said = cluster.ray(
         f"submit {cluster.file} sweeps/adapter_capacity.py -- --address auto --storage {SHARED} "
-        f"--name study --source {SHARED}/tiny.safetensors --domains thing={SHARED}/thing "
-        f"--source-domain other={SHARED}/other --methods finetune cawf --adapter-sizes 1 "
+        "--name study --source /root/tiny.safetensors --domains thing=/root/thing "
+        "--source-domain other=/root/other --methods finetune cawf --adapter-sizes 1 "
         "--learning-rates 1e-3 --num-steps 3 --crop-size 64 --batch-size 2 "
         "--max-source-images 2 --max-target-images 2",
         SUBMIT_S,
     )
     assert "2/2 cells" in said
     records = [json.loads(p.read_text()) for p in (cluster.shared / "study/cells").glob("*.json")]
-    assert [record["status"] for record in records] == ["finished"] * 2
+    assert [record["status"] for record in records] == ["finished"] * 2, records
+    stored = {path.name for path in (cluster.shared / "content").iterdir()}
+    fetched = [
+        {path.name for path in (w.root / "root/.cache/interfero/content").glob("*")}
+        for w in cluster.workers
+    ]
+    # Codec, target and source images; a worker that got no pack needs none.
+    assert len(stored) == 3
+    assert stored in fetched
+    assert all(names in (stored, set()) for names in fetched)
     script = (
         "import mlflow\n"
         "client = mlflow.MlflowClient('http://127.0.0.1:5000')\n"
@@ -164,9 +175,9 @@ def test_a_sweep_runs_with_the_drivers_code_and_is_tracked(
     )
     tracked = cluster.python(cluster.head, script).stdout
     assert f"RUNS {sorted([*(record['key'] for record in records), 'sweep'])}" in tracked
-    stored = {path.name for path in (cluster.shared / "mlflow-artifacts").rglob("*")}
-    assert {f"{record['key']}.safetensors" for record in records} <= stored
-    assert "cells.parquet" in stored
+    artifacts = {path.name for path in (cluster.shared / "mlflow-artifacts").rglob("*")}
+    assert {f"{record['key']}.safetensors" for record in records} <= artifacts
+    assert "cells.parquet" in artifacts
 
 
 def test_down_ends_ray_on_the_head(cluster):

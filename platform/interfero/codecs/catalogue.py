@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import urllib.error
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from compressai.zoo.pretrained import load_pretrained
 
 from interfero.codecs.checkpoint import read_codec, save_codec
 from interfero.codecs.codec import ARCHITECTURES, Codec, Shape, build_model, mask_context
+from interfero.content import cache_root
 from interfero.errors import CodecError, nearest
 from interfero.storage import load_tensors
 
@@ -98,8 +98,7 @@ def _zoo_architecture(source: str) -> str:
 def _load_zoo(source: str, quality: int) -> Codec:
     """Download, verify and freeze once; later calls read the frozen file."""
     name = _zoo_architecture(source)
-    cache = Path(os.environ.get("INTERFERO_CACHE", Path.home() / ".cache" / "interfero"))
-    path = cache / "compressai" / f"{name}-{quality}.safetensors"
+    path = cache_root() / "compressai" / f"{name}-{quality}.safetensors"
     if path.exists():
         return read_codec(path, source)
     url = zoo.model_urls[name]["mse"][quality]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from interfero.codecs.codec import Codec, Shape, build_model, mask_context
 from interfero.errors import CodecError, StorageError
-from interfero.storage import load_tensors, save_tensors
+from interfero.storage import load_tensors, save_tensors, tensor_bytes
 
 FORMAT = "interfero-codec-1"
 _CDF = "._quantized_cdf"
@@ -78,6 +78,16 @@ def save_codec(codec: Codec, path: Path, *, half_precision: bool = True) -> None
 
     `half_precision=False` keeps weights that were not rounded by `freeze_codec` as they are.
     """
+    save_tensors(path, *_described(codec, half_precision=half_precision))
+
+
+def codec_bytes(codec: Codec) -> bytes:
+    """A codec file with every bit of the weights, whatever they were rounded to."""
+    return tensor_bytes(*_described(codec, half_precision=False))
+
+
+def _described(codec: Codec, *, half_precision: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and metadata of a codec file."""
     parameters = {n for n, _ in codec.model.named_parameters()} if half_precision else set()
     state = codec.model.state_dict()
     tensors = {k: v.half() if k in parameters else v for k, v in state.items()}
@@ -92,7 +102,7 @@ def save_codec(codec: Codec, path: Path, *, half_precision: bool = True) -> None
         "table_hash": codec.table_hash,
         "card": codec.card,
     }
-    save_tensors(path, tensors, metadata)
+    return tensors, metadata
 
 
 def _lengths_of(key: str) -> str:

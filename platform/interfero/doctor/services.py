@@ -46,7 +46,7 @@ def check_ray(address: str | None, storage: Path) -> list[Finding]:
         address: As a sweep's `--address`; None is RAY_ADDRESS, else this machine alone.
         storage: Folder that every node of a cluster must see.
     """
-    address = address or os.environ.get("RAY_ADDRESS")
+    address = address or os.environ.get("RAY_ADDRESS") or None
     remedy = _START_REMEDY if address is None else _ADDRESS_REMEDY
     silent = _silent_host(address)
     if silent is not None:

@@ -19,20 +19,19 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import __version__ as pillow_version
 from PIL import features
 
+from interfero.content import CACHE_VARIABLE, cache_root
 from interfero.domains import images
 from interfero.domains.decoding import Decoded, each_sample, in_threads
 from interfero.domains.images import ImageRules, Sample, UInt8Array, digest_of
 from interfero.domains.sources import Portion, Row, Source
 from interfero.errors import DomainError, StorageError
 
-CACHE_VARIABLE = "INTERFERO_CACHE"
-"""Environment variable: the folder for decoded images, on a disk of this machine."""
 _PIXELS, _DESCRIPTION, _LOCK = ".u8", ".json", "lock"
 MAX_MAPS = 256
 """Files a process maps at once: each holds one of the 1,024 files it may usually open."""
@@ -102,15 +101,7 @@ class PixelFiles:
             DomainError: this node has neither these files nor the same source.
         """
         path = self._here[file]
-        try:
-            mapped = _mapped(path)
-        except OSError as error:
-            raise DomainError(
-                f"the decoded images {path} cannot be read ({error.strerror}): start again, and "
-                "they are made again"
-            ) from error
-        count = shape[0] * shape[1] * shape[2]
-        return np.frombuffer(mapped, np.uint8, count, offset).reshape(shape)
+        return mapped_pixels(path, offset, shape)
 
     @cached_property
     def _here(self) -> tuple[Path, ...]:
@@ -127,11 +118,18 @@ class PixelFiles:
         return tuple(folder / (file.stem + _PIXELS) for file in made)
 
 
+class PixelPlace(Protocol):
+    """Where decoded images lie; small to pickle."""
+
+    def pixels(self, file: int, offset: int, shape: tuple[int, int, int]) -> UInt8Array:
+        """A read-only view of one image, (height, width, 3) uint8."""
+
+
 class MappedSample(Sample):
     """A sample whose pixels lie in a mapped file; it pickles as a place, not as pixels."""
 
     def __init__(
-        self, name: str, group: str, digest: str, files: PixelFiles, place: tuple[int, int],
+        self, name: str, group: str, digest: str, files: PixelPlace, place: tuple[int, int],
         shape: tuple[int, int, int],
     ) -> None:  # fmt: skip
         """Refer to an image; nothing is opened.
@@ -140,7 +138,7 @@ class MappedSample(Sample):
             name: See `Sample`.
             group: See `Sample`.
             digest: See `Sample`.
-            files: The files.
+            files: Where its pixels are.
             place: Index of the file, and offset in it in bytes.
             shape: (height, width, 3).
         """
@@ -152,7 +150,7 @@ class MappedSample(Sample):
     @property
     def pixels_HWC(self) -> UInt8Array:
         """(height, width, 3), 0-255: a view of the file, read-only."""
-        files: PixelFiles = vars(self)["_files"]
+        files: PixelPlace = vars(self)["_files"]
         file, offset = vars(self)["_place"]
         return files.pixels(file, offset, vars(self)["_shape"])
 
@@ -201,11 +199,7 @@ def make_pixel_files(source: Source, rules: ImageRules) -> tuple[Path, list[Pixe
 
 def cache_folder() -> Path:
     """Where this node keeps decoded images: it may be removed when nothing runs."""
-    given = os.environ.get(CACHE_VARIABLE, "")
-    if given:
-        return Path(given).expanduser().resolve() / "domains"
-    base = os.environ.get("XDG_CACHE_HOME", "") or "~/.cache"
-    return Path(base).expanduser().resolve() / "interfero" / "domains"
+    return cache_root() / "domains"
 
 
 def _tasks(source: Source, rules: ImageRules, folder: Path) -> Iterator[Callable[[], PixelFile]]:
@@ -292,6 +286,23 @@ def _has_digests(folder: Path, file: PixelFile) -> bool:
         if digest_of(pixels) != e.digest:
             return False
     return True
+
+
+def mapped_pixels(path: Path, offset: int, shape: tuple[int, int, int]) -> UInt8Array:
+    """A read-only view of one image in a file of pixels.
+
+    Raises:
+        DomainError: the file is gone.
+    """
+    try:
+        mapped = _mapped(path)
+    except OSError as error:
+        raise DomainError(
+            f"the decoded images {path} cannot be read ({error.strerror}): start again, and "
+            "they are made again"
+        ) from error
+    count = shape[0] * shape[1] * shape[2]
+    return np.frombuffer(mapped, np.uint8, count, offset).reshape(shape)
 
 
 @lru_cache(MAX_MAPS)

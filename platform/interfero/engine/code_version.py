@@ -32,7 +32,7 @@ _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 
 def on_cluster(options: SweepOptions) -> bool:
     """Whether packs train elsewhere than on this machine alone."""
-    return options.address is not None or "RAY_ADDRESS" in os.environ
+    return options.address is not None or bool(os.environ.get("RAY_ADDRESS"))
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ from interfero.engine.options import SweepOptions
 from interfero.engine.resources import packs_at_once
 from interfero.engine.search import BlockSearch, rung_steps
 from interfero.engine.store import SweepStore
-from interfero.engine.worker import Metrics, PackRunner, TrialWorker, Worker
+from interfero.engine.worker import Metrics, PackRunner, Shippable, TrialWorker, Worker
 from interfero.errors import ConfigError
 from interfero.redaction import without_secrets
 from interfero.storage import write_atomic
@@ -389,7 +389,8 @@ def _start_ray(options: SweepOptions) -> None:
     try:
         with shipped_code() if on_cluster(options) else nullcontext() as runtime_env:
             ray.init(
-                address=options.address,
+                # Left out, Ray would join whatever cluster was last started on this machine.
+                address=options.address if on_cluster(options) else "local",
                 include_dashboard=None if on_cluster(options) else False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
@@ -421,6 +422,8 @@ def _trainable(options: SweepOptions, store: SweepStore, runner: PackRunner) -> 
     """What Tune runs for each pack, with what a trial takes."""
     cpus, gpus = options.cpus_per_trial, options.gpus_per_trial
     code = CodeVersion.current() if on_cluster(options) else None
+    if on_cluster(options) and isinstance(runner, Shippable):
+        runner = runner.shipped(store.storage)
     place = {"storage": store.storage, "name": store.name, "code": code}
     if options.workers_per_trial == 1:
         stops = options.early_stopping != "none"

@@ -41,7 +41,8 @@ def _look(names: tuple[str, ...], path: str) -> dict[str, Any]:
 def probe(folder: Path, address: str | None) -> dict[str, Any]:
     """Ray's version, resources and nodes, what each node has, and whether the State API answers."""
     ray.init(
-        address=address,
+        # Left out, Ray would join whatever cluster was last started on this machine.
+        address=address or "local",
         include_dashboard=False if address is None else None,
         log_to_driver=False,
         logging_level=logging.ERROR,

@@ -66,7 +66,7 @@ def packs_at_once_here(options: SweepOptions) -> int | None:
 
 def _on_a_cluster(options: SweepOptions) -> bool:
     # RAY_ADDRESS sends Ray to a cluster as --address does.
-    return options.address is not None or "RAY_ADDRESS" in os.environ
+    return options.address is not None or bool(os.environ.get("RAY_ADDRESS"))
 
 
 def _this_machine() -> dict[str, float]:

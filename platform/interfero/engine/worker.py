@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -92,3 +92,11 @@ class PackRunner(Protocol):
 
     def __call__(self, pack: Pack, worker: Worker) -> Iterator[CellRecord]:
         """Records in the order of the pack's cells."""
+
+
+@runtime_checkable
+class Shippable(Protocol):
+    """A `PackRunner` that would take its data along, and can leave them in the storage instead."""
+
+    def shipped(self, storage: Path) -> PackRunner:
+        """The same runner for a cluster: each node fetches what it needs from the storage, once."""

@@ -1,0 +1,151 @@
+"""Files named by the hash of their bytes: how images and codecs reach the nodes of a cluster.
+
+The driver puts a file into the storage once. Each node copies it to a disk of its own once, checks that
+it is what its name says, and all of the node's processes read that copy.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from interfero.errors import StorageError
+
+CACHE_VARIABLE = "INTERFERO_CACHE"
+"""Environment variable: the folder for what can be made or fetched again, on a disk of this machine."""
+FOLDER = "content"
+"""Folder of a storage, and of a node's cache."""
+_ADDRESS = re.compile(r"[0-9a-f]{32}")
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_BLOCK_BYTES = 2**20
+
+
+def cache_root() -> Path:
+    """Where this node keeps what it can make or fetch again; it may be removed when nothing runs."""
+    given = os.environ.get(CACHE_VARIABLE, "")
+    if given:
+        return Path(given).expanduser().resolve()
+    base = os.environ.get("XDG_CACHE_HOME", "") or "~/.cache"
+    return Path(base).expanduser().resolve() / "interfero"
+
+
+@dataclass(frozen=True)
+class ContentStore:
+    """The files that a storage holds by content."""
+
+    storage: Path
+
+    def add(self, blocks: Iterable[bytes | memoryview]) -> str:
+        """Keep a file, given block by block; returns its address, the hash of its bytes.
+
+        A file that is there already is replaced by the same: one that was damaged is whole again.
+
+        Raises:
+            StorageError: the disk is full or the place is not writable.
+        """
+        folder, digest = self.storage / FOLDER, hashlib.blake2b(digest_size=16)
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with _temporary(folder) as file:
+                for block in blocks:
+                    digest.update(block)
+                    file.write(block)
+                _settle(file, folder / digest.hexdigest())
+        return digest.hexdigest()
+
+    def fetch(self, address: str, name: str) -> Path:
+        """This node's copy of a file, under the name that its readers want; made if there is none.
+
+        Raises:
+            StorageError: the address or name is none, the file is not in the storage or damaged there,
+                or this node's disk is full.
+        """
+        if not _ADDRESS.fullmatch(address) or not _NAME.fullmatch(name):
+            raise StorageError(
+                f"content is fetched by 32 hexadecimal digits and a plain file name, got {address!r} "
+                f"and {name!r}: whatever names them was damaged; start the sweep again with --resume"
+            )
+        source, copy = self.storage / FOLDER / address, cache_root() / FOLDER / address / name
+        size = _size(source)
+        with _writing(copy.parent, f"set {CACHE_VARIABLE} to a folder with room"):
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            with (copy.parent / ".lock").open("w") as lock:
+                # One process of a node copies, the others wait and find it done.
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not copy.exists() or copy.stat().st_size != size:
+                    _copy_verified(source, copy, address)
+        return copy
+
+
+def _copy_verified(source: Path, copy: Path, address: str) -> None:
+    digest = hashlib.blake2b(digest_size=16)
+    with _temporary(copy.parent) as file:
+        for block in _read(source):
+            digest.update(block)
+            file.write(block)
+        if digest.hexdigest() != address:
+            raise StorageError(
+                f"{source} is damaged: its bytes hash to {digest.hexdigest()}; start the sweep again "
+                "with --resume, which writes it anew"
+            )
+        _settle(file, copy)
+
+
+def _read(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                yield block
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"{path} cannot be read ({error.strerror}): --storage must be one folder that every node sees "
+        "at the same path (`interfero doctor --address auto` checks it)"
+    )
+
+
+@contextmanager
+def _temporary(folder: Path) -> Iterator[IO[bytes]]:
+    """A file that is gone in the end, unless `_settle` has given it its name."""
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".new.", delete=False) as file:
+        try:
+            yield file
+        finally:
+            Path(file.name).unlink(missing_ok=True)
+
+
+def _settle(file: IO[bytes], path: Path) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+    # Made private; all users of a node share it, and nobody has a reason to change it.
+    os.fchmod(file.fileno(), 0o444)
+    Path(file.name).replace(path)
+
+
+@contextmanager
+def _writing(folder: Path, remedy: str = "choose another --storage") -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{folder} cannot be written ({error.strerror}): free the disk or {remedy}, then "
+            "continue with --resume"
+        ) from error

@@ -1,0 +1,111 @@
+"""A domain as one file, for nodes that lack its images: decoded pixels behind a line of JSON.
+
+The file is read by mapping it: all processes of a node share its pages.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from interfero.domains.domain import Domain
+from interfero.domains.images import Sample, UInt8Array
+from interfero.domains.pixel_files import MappedSample, mapped_pixels
+from interfero.errors import DomainError
+
+FORMAT = "interfero-domain-1"
+RESERVE = "reserve"
+
+
+@dataclass(frozen=True)
+class DomainFile:
+    """The pixels of a whole domain in one file of this node."""
+
+    path: Path
+
+    def pixels(self, file: int, offset: int, shape: tuple[int, int, int]) -> UInt8Array:
+        """A read-only view of one image, (height, width, 3) uint8; there is one file."""
+        return mapped_pixels(self.path, offset, shape)
+
+
+def domain_blocks(domain: Domain) -> Iterator[bytes | memoryview]:
+    """The bytes of a domain's file, an image at a time; the same for the same content."""
+    placed = list(_placed(domain))
+    header = {
+        "format": FORMAT,
+        "name": domain.name,
+        "unit": domain.unit,
+        "notes": list(domain.notes),
+        "images": [
+            {
+                "split": split,
+                "name": sample.name,
+                "group": sample.group,
+                "digest": sample.digest,
+                "shape": sample.pixels_HWC.shape,
+            }
+            for split, sample in placed
+        ],
+    }
+    yield json.dumps(header, sort_keys=True).encode() + b"\n"
+    for _, sample in placed:
+        yield np.ascontiguousarray(sample.pixels_HWC).reshape(-1).data
+
+
+# A warm worker asks for the same few domains again and again.
+@lru_cache(maxsize=32)
+def read_domain_file(path: Path) -> Domain:
+    """The domain in a file; no pixel is read before it is asked for.
+
+    Raises:
+        DomainError: it is no such file.
+    """
+    with path.open("rb") as file:
+        line = file.readline()
+    try:
+        header = json.loads(line)
+        if header["format"] != FORMAT:
+            raise ValueError(header["format"])
+        parts = _samples(header["images"], DomainFile(path), len(line))
+        return Domain(
+            header["name"],
+            tuple(parts.pop("train", ())),
+            tuple(parts.pop("test", ())),
+            header["unit"],
+            tuple(header["notes"]),
+            {int(key.removeprefix(RESERVE)): tuple(spare) for key, spare in parts.items()},
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise DomainError(
+            f"{path} holds no domain ({error!r}): remove it and start again"
+        ) from error
+
+
+def _placed(domain: Domain) -> Iterator[tuple[str, Sample]]:
+    """Every image behind the part that it belongs to."""
+    yield from (("train", sample) for sample in domain.train)
+    yield from (("test", sample) for sample in domain.test)
+    for data_seed, samples in sorted(domain.reserve.items()):
+        yield from ((f"{RESERVE}{data_seed}", sample) for sample in samples)
+
+
+def _samples(
+    images: list[dict[str, Any]], place: DomainFile, offset: int
+) -> dict[str, list[MappedSample]]:
+    parts: dict[str, list[MappedSample]] = {}
+    for image in images:
+        height, width, channels = map(int, image["shape"])
+        shape = (height, width, channels)
+        sample = MappedSample(
+            image["name"], image["group"], image["digest"], place, (0, offset), shape
+        )
+        parts.setdefault(image["split"], []).append(sample)
+        offset += prod(shape)
+    return parts
