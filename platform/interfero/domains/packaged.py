@@ -70,7 +70,10 @@ class Regions:
     unused: frozenset[Cell] = frozenset()
 
 
-def _skimage(name: str, size: tuple[int, int], licence: str, *, halve: bool = False) -> Picture:
+def skimage_picture(
+    name: str, size: tuple[int, int], licence: str, *, halve: bool = False
+) -> Picture:
+    """A picture of scikit-image."""
     return Picture("skimage", "scikit-image", f"data/{name}", size, licence, halve)
 
 
@@ -85,17 +88,17 @@ _CC0 = "CC0"
 # the other PNGs were already reduced from larger photographs by their authors.
 PHOTOS_TRAIN: tuple[tuple[Picture, Grid], ...] = (
     # Only the left picture of the stereo pair: the right one shows the same scene.
-    (_skimage("motorcycle_left.png", (741, 500), "Middlebury 2014 stereo benchmark, none stated"),
+    (skimage_picture("motorcycle_left.png", (741, 500), "Middlebury 2014 stereo benchmark, none stated"),
      Grid(3, 2, 246, 250)),
-    (_skimage("coffee.png", (600, 400), f"{_CC0}, Rachel Michetti"), Grid(3, 2, 200, 200)),
-    (_skimage("astronaut.png", (512, 512), f"{_PUBLIC}, NASA", halve=True), Grid(2, 2, 128, 128)),
+    (skimage_picture("coffee.png", (600, 400), f"{_CC0}, Rachel Michetti"), Grid(3, 2, 200, 200)),
+    (skimage_picture("astronaut.png", (512, 512), f"{_PUBLIC}, NASA", halve=True), Grid(2, 2, 128, 128)),
     (_sklearn("china.jpg", "CC BY 2.0, danielbuechele"), Grid(2, 1, 160, 213)),
     (_sklearn("flower.jpg", "CC BY 2.0, danielbuechele (photostream of vultilion)"),
      Grid(2, 1, 160, 213)),
 )  # fmt: skip
 PHOTOS_TEST: tuple[tuple[Picture, Grid], ...] = (
-    (_skimage("chelsea.png", (451, 300), f"{_CC0}, Stefan van der Walt"), Grid(3, 2, 150, 150)),
-    (_skimage("rocket.jpg", (640, 427), f"{_PUBLIC}, SpaceX", halve=True), Grid(2, 1, 160, 213)),
+    (skimage_picture("chelsea.png", (451, 300), f"{_CC0}, Stefan van der Walt"), Grid(3, 2, 150, 150)),
+    (skimage_picture("rocket.jpg", (640, 427), f"{_PUBLIC}, SpaceX", halve=True), Grid(2, 1, 160, 213)),
     (Picture("matplotlib", "matplotlib", "mpl-data/sample_data/grace_hopper.jpg", (512, 600),
              "none stated by the package", True), Grid(2, 2, 128, 150)),
 )  # fmt: skip
@@ -107,14 +110,14 @@ _COLUMNS = Grid(3, 4, 160, 128)
 
 HISTOLOGY = (
     Regions(
-        _skimage("ihc.png", (512, 512), "no known copyright restrictions, CMMI"),
+        skimage_picture("ihc.png", (512, 512), "no known copyright restrictions, CMMI"),
         _COLUMNS,
         _MIDDLE_COLUMN,
     ),
 )
 FUNDUS = (
     Regions(
-        _skimage("retina.jpg", (1411, 1411), f"{_CC0}, Mikael Häggström", halve=True),
+        skimage_picture("retina.jpg", (1411, 1411), f"{_CC0}, Mikael Häggström", halve=True),
         # 705 pixels: 5 blocks of 128 with 16 between them.
         Grid(5, 5, 128, 128),
         frozenset({(1, 0), (3, 1), (1, 2), (2, 3), (4, 3), (1, 4)}),
@@ -125,13 +128,13 @@ FUNDUS = (
 ASTRONOMY = (
     Regions(
         # As stored: at 4.8 bits a pixel the JPEG keeps even the sensor's noise.
-        _skimage("hubble_deep_field.jpg", (1000, 872), f"{_PUBLIC}, NASA"),
+        skimage_picture("hubble_deep_field.jpg", (1000, 872), f"{_PUBLIC}, NASA"),
         Grid(5, 4, 192, 192),
         frozenset({(0, 0), (2, 1), (4, 2), (1, 3), (3, 3)}),
     ),
 )
 TEXTURES = tuple(
-    Regions(_skimage(f"{name}.png", (512, 512), _CC0), _COLUMNS, _MIDDLE_COLUMN)
+    Regions(skimage_picture(f"{name}.png", (512, 512), _CC0), _COLUMNS, _MIDDLE_COLUMN)
     for name in ("brick", "grass", "gravel")
 )
 
@@ -144,7 +147,7 @@ def photos() -> Domain:
     def crops(pictures: Iterable[tuple[Picture, Grid]]) -> Iterator[Sample]:
         for picture, grid in pictures:
             pixels = read_picture("photos", picture, counts)
-            notes.append(_note(picture))
+            notes.append(picture_note(picture))
             for cell, crop in _cut(pixels, grid):
                 yield Sample(_label(picture, cell), picture.name, crop)
 
@@ -179,7 +182,7 @@ def _by_region(name: str, regions: Iterable[Regions]) -> Domain:
     notes: list[str] = []
     for region in regions:
         picture = region.picture
-        notes.append(_note(picture))
+        notes.append(picture_note(picture))
         for cell, crop in _cut(read_picture(name, picture, counts), region.grid):
             if cell in region.unused:
                 continue
@@ -244,7 +247,8 @@ def _label(picture: Picture, cell: Cell) -> str:
     return f"{picture.name}.c{cell[0]}r{cell[1]}"
 
 
-def _note(picture: Picture) -> str:
+def picture_note(picture: Picture) -> str:
+    """Where a picture comes from, and its licence."""
     halved = ", halved" if picture.halve else ""
     return f"{picture.project}: {picture.file}{halved} ({picture.licence})"
 

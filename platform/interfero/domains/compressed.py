@@ -1,0 +1,117 @@
+"""Compressed copies of a domain, by any codec at an asked rate, each image really coded."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from interfero.codecs.lossy import LossyCodec, Setting
+from interfero.domains.copies import CopiedImage, Copies
+from interfero.domains.domain import Domain, spread
+from interfero.domains.images import Sample
+from interfero.errors import StorageError
+from interfero.storage import read_json, write_json
+
+MATCHED_IMAGES = 32
+"""Training images that a rate is matched on, at most."""
+
+
+@dataclass(frozen=True)
+class Compression:
+    """A codec at an asked rate, matched on training images: what all copies of a domain share."""
+
+    codec: LossyCodec
+    rate_bpp: float
+    training: tuple[Sample, ...]
+    """The rate is matched on these, `MATCHED_IMAGES` of them at most, and on no test image."""
+    folder: Path
+    """Keeps the setting that was found."""
+
+    def setting(self) -> Setting:
+        """The codec's setting; searched once a folder, whoever asks first.
+
+        Raises:
+            CodecError: the codec comes no nearer to the rate.
+            StorageError: the folder cannot be written.
+        """
+        path = self.folder / f"{self._key}.json"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with (self.folder / ".lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if path.exists():
+                    return Setting(**read_json(path))
+                found = self.codec.setting_for(spread(self.training, MATCHED_IMAGES), self.rate_bpp)
+                write_json(path, asdict(found))
+                return found
+        except OSError as error:
+            raise StorageError(f"{self.folder} cannot be written ({error.strerror})") from error
+
+    def make(
+        self,
+        copies: Copies,
+        shards: Sequence[int] | None = None,
+        poll: Callable[[], None] | None = None,
+    ) -> None:
+        """Make what is missing of a copy; see `Copies.make`."""
+        setting = self.setting()
+
+        def transform(samples: Sequence[Sample]) -> list[CopiedImage]:
+            coded = (self.codec.transcode(sample.pixels_HWC, setting) for sample in samples)
+            return [CopiedImage(one.pixels_HWC, one.num_bytes) for one in coded]
+
+        copies.make(transform, self.lineage(setting), shards, poll)
+
+    def lineage(self, setting: Setting) -> dict[str, Any]:
+        """Codec, setting, rate asked for and found."""
+        return {"step": "compress", "codec": self.codec.name, "identity": self.codec.identity,
+                **asdict(setting)}  # fmt: skip
+
+    @property
+    def _key(self) -> str:
+        digests = [sample.digest for sample in self.training]
+        text = json.dumps([self.codec.identity, self.rate_bpp, digests])
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def compressed(domain: Domain, codec: LossyCodec, rate_bpp: float, folder: Path) -> Domain:
+    """A domain as it looks after compression; what is in `folder` already is not coded again.
+
+    Args:
+        domain: The originals.
+        codec: Any codec.
+        rate_bpp: Asked mean rate over training images; the notes say which was reached.
+        folder: For copies of this and other domains: they lie in subfolders named by content.
+
+    Raises:
+        CodecError: the codec comes no nearer to the rate.
+        StorageError: the folder cannot be written.
+    """
+    compression = Compression(codec, rate_bpp, domain.train, folder)
+    parts: dict[str, tuple[Sample, ...]] = {}
+    reached: dict[str, float] = {}
+    for split, samples in (("train", domain.train), ("test", domain.test)):
+        text = json.dumps([compression._key, split, [sample.digest for sample in samples]])
+        key = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        copies = Copies(folder / key, samples, split)
+        compression.make(copies)
+        parts[split] = tuple(
+            Sample(sample.name, sample.group, copy.pixels_HWC)
+            for sample, copy in zip(samples, copies.images, strict=True)
+        )
+        reached[split] = copies.mean_bpp
+    rates = ", ".join(f"{split} {bpp:.3f}" for split, bpp in reached.items())
+    note = f"compressed by {codec.name}, asked for {rate_bpp:g} bpp, reached {rates}"
+    return replace(
+        domain,
+        name=f"{domain.name}-{codec.name}-{rate_bpp:g}",
+        train=parts["train"],
+        test=parts["test"],
+        notes=(*domain.notes, note),
+        reserve={},
+    )

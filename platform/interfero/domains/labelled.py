@@ -1,0 +1,119 @@
+"""A labelled domain: images with a class for every pixel, in three portions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from interfero.domains.domain import ImageUnit
+from interfero.domains.images import Sample, UInt8Array
+from interfero.errors import DomainError
+
+Portion = Literal["train", "restoration", "test"]
+"""What images are for: segmentation trains on `train`; `restoration` teaches a restorer, and no more."""
+PORTIONS: tuple[Portion, ...] = ("train", "restoration", "test")
+
+VOID = 255
+"""Label of pixels that count neither in a loss nor in a score; files may call it otherwise."""
+MAX_CLASSES = 254
+
+
+@dataclass(frozen=True)
+class LabelledSample(Sample):
+    """One image and its label map."""
+
+    labels_HW: UInt8Array = field(repr=False)
+    """(height, width), class of every pixel or `VOID`."""
+
+    @cached_property
+    def labels_digest(self) -> str:
+        """Content hash of the label map and its shape."""
+        digest = hashlib.blake2b(str(self.labels_HW.shape).encode(), digest_size=16)
+        digest.update(np.ascontiguousarray(self.labels_HW).reshape(-1).data)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class LabelledDomain:
+    """Labelled images, split so that nothing is in two portions."""
+
+    name: str
+    classes: tuple[str, ...]
+    """Name of each class, in the order of their numbers."""
+    train: tuple[LabelledSample, ...] = field(repr=False)
+    restoration: tuple[LabelledSample, ...] = field(repr=False)
+    """Images that only a restorer trains on; their labels are never read."""
+    test: tuple[LabelledSample, ...] = field(repr=False)
+    unit: ImageUnit = "images"
+    notes: tuple[str, ...] = ()
+    """Where the images come from, conversions and skips, a line each."""
+
+    def __post_init__(self) -> None:
+        """Refuse portions that share an image, are empty, or lack a class that is asked for."""
+        empty = [portion for portion in PORTIONS if not self.portion(portion)]
+        if empty:
+            raise DomainError(
+                f"domain {self.name!r} has no image in {', '.join(empty)}: each of "
+                f"{', '.join(PORTIONS)} needs one at least"
+            )
+        if not 2 <= len(self.classes) <= MAX_CLASSES:
+            raise DomainError(
+                f"domain {self.name!r} must have 2 to {MAX_CLASSES} classes, got {len(self.classes)}"
+            )
+        self._check_disjoint()
+        self._check_classes()
+
+    def _check_disjoint(self) -> None:
+        homes: dict[str, tuple[Portion, str]] = {}
+        for portion in PORTIONS:
+            for sample in self.portion(portion):
+                for mark in (sample.digest, f"group {sample.group}"):
+                    home, name = homes.setdefault(mark, (portion, sample.name))
+                    if home != portion:
+                        raise DomainError(
+                            f"domain {self.name!r}: {name!r} in {home} and {sample.name!r} in "
+                            f"{portion} are one image, or cut from one; keep it in one of them"
+                        )
+
+    def _check_classes(self) -> None:
+        missing = np.flatnonzero(self.class_pixels == 0)
+        if missing.size:
+            names = ", ".join(f"{self.classes[i]!r} ({i})" for i in missing)
+            place = self.train[0].name
+            raise DomainError(
+                f"domain {self.name!r}: no label map in train ({place} and {len(self.train) - 1} "
+                f"more) has a pixel of {names}: nothing could be learned of it; leave the class out, "
+                "or label some"
+            )
+
+    def portion(self, portion: Portion) -> tuple[LabelledSample, ...]:
+        """The images of a portion."""
+        found: tuple[LabelledSample, ...] = getattr(self, portion)
+        return found
+
+    @cached_property
+    def class_pixels(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """(classes,) pixels of each class in `train`."""
+        total = np.zeros(256, dtype=np.int64)
+        for sample in self.train:
+            total += np.bincount(sample.labels_HW.reshape(-1), minlength=256)
+        return total[: len(self.classes)]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Content hash of every image and label map, of the portions and the classes."""
+        return fingerprint({p: self.portion(p) for p in PORTIONS}, self.classes)
+
+
+def fingerprint(portions: Mapping[str, Sequence[LabelledSample]], classes: Sequence[str]) -> str:
+    """Content hash of labelled images by portion."""
+    digest = hashlib.blake2b("\n".join(classes).encode(), digest_size=16)
+    for portion, samples in portions.items():
+        rows = sorted(f"{portion} {s.group} {s.name} {s.digest} {s.labels_digest}" for s in samples)
+        digest.update("\n".join(rows).encode())
+    return digest.hexdigest()

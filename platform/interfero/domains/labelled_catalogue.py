@@ -1,0 +1,153 @@
+"""From what a user types to a labelled domain: `mosaics`, `streets=FOLDER`."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from interfero.domains.catalogue import DATA_VARIABLE
+from interfero.domains.domain import spread
+from interfero.domains.images import MAX_SIDE, SkippedImageError
+from interfero.domains.ingest import TEST_SHARE
+from interfero.domains.label_layouts import Layout, Pair, find_layout, is_labelled
+from interfero.domains.label_maps import crop_alike, read_image, read_label_map
+from interfero.domains.labelled import LabelledDomain, LabelledSample
+from interfero.domains.memory import MemoryBudget
+from interfero.domains.mosaics import NAME as MOSAICS
+from interfero.domains.mosaics import mosaics
+from interfero.errors import DomainError, nearest
+from interfero.randomness import Role, seed_for
+
+LABELLED: dict[str, Callable[[], LabelledDomain]] = {MOSAICS: mosaics}
+"""Labelled domains that come with the project."""
+RESTORATION_SHARE = 0.4
+"""Of the training images, by source image, where no `val` is there for the restorer."""
+
+
+def load_labelled(
+    spec: str, *, max_images: int = 0, max_side: int = MAX_SIDE, budget: MemoryBudget | None = None
+) -> LabelledDomain:
+    """The labelled domain that a user names.
+
+    `NAME` is bundled, or a folder of that name in $INTERFERO_DATA that has label maps; `NAME=PATH` is a
+    folder in one of the layouts of `label_layouts`. A layout's `val` images are the restoration portion;
+    without them it takes a seeded part of the training images. Layouts without a test portion (VOC's,
+    Cityscapes', whose test labels nobody has) test on `val`, and the seed parts their training images.
+
+    Args:
+        spec: `NAME` or `NAME=PATH`.
+        max_images: Images of each portion at most, each source image once before any twice; 0 is all.
+        max_side: Longer images are cut to their centre, label maps with them, in pixels.
+        budget: Memory for decoded images and labels.
+
+    Raises:
+        DomainError: names the domain or the file, the rule and the remedy.
+    """
+    name, given, path = spec.partition("=")
+    if not given and name in LABELLED:
+        return _limited(LABELLED[name](), max_images)
+    root = Path(path).expanduser() if given else _data_folder(name)
+    if not root.is_dir():
+        raise DomainError(f"domain {name!r}: there is no folder {root}")
+    layout = find_layout(name, root)
+    parts = _portions(name, layout)
+    counts: Counter[str] = Counter()
+    room = budget or MemoryBudget()
+    read = [_read(name, layout, spread_pairs(p, max_images), max_side, counts, room) for p in parts]
+    notes = [f"{layout.kind} layout: {root}", *(f"{n} x {w}" for w, n in sorted(counts.items()))]
+    train, restoration, test = read
+    return LabelledDomain(name, layout.classes, train, restoration, test, notes=tuple(notes))
+
+
+def spread_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:
+    """At most `count` pairs by a seeded order, taking each source image once before any twice."""
+    if not count or len(pairs) <= count:
+        return list(pairs)
+    seen: Counter[str] = Counter()
+    ranked: list[tuple[int, int, Pair]] = []
+    for pair in sorted(pairs, key=lambda p: seed_for(0, 0, Role.SPLIT, label=p.name)):
+        ranked.append((seen[pair.group], len(ranked), pair))
+        seen[pair.group] += 1
+    return [pair for _, _, pair in sorted(ranked, key=lambda r: r[:2])[:count]]
+
+
+def _limited(domain: LabelledDomain, max_images: int) -> LabelledDomain:
+    if not max_images:
+        return domain
+
+    def some(samples: tuple[LabelledSample, ...]) -> tuple[LabelledSample, ...]:
+        return spread(samples, max_images)  # type: ignore[return-value]
+
+    parts = some(domain.train), some(domain.restoration), some(domain.test)
+    return LabelledDomain(domain.name, domain.classes, *parts, domain.unit, domain.notes)
+
+
+def _data_folder(name: str) -> Path:
+    root = os.environ.get(DATA_VARIABLE, "")
+    folders = {p.name: p for p in Path(root).iterdir() if is_labelled(p)} if root else {}
+    if name not in folders:
+        raise DomainError(
+            f"no labelled domain is called {name!r}: {nearest(name, (*LABELLED, *folders))}; or give a "
+            f"folder of images and label maps as {name}=PATH"
+        )
+    return folders[name]
+
+
+def _portions(name: str, layout: Layout) -> tuple[list[Pair], list[Pair], list[Pair]]:
+    """Pairs for training, restoration and test."""
+    train, val, test, rest = (
+        [pair for pair in layout.pairs if pair.part == part]
+        for part in ("train", "val", "test", "any")
+    )
+    if rest:
+        test, train = _parted(name, rest, TEST_SHARE, "test")
+    if not test:
+        val, test = [], val
+    if not val:
+        val, train = _parted(name, train, RESTORATION_SHARE, "restoration")
+    return train, val, test
+
+
+def _parted(
+    name: str, pairs: Sequence[Pair], share: float, what: str
+) -> tuple[list[Pair], list[Pair]]:
+    """A share of the source images, and the others."""
+    groups = sorted({p.group for p in pairs}, key=lambda g: seed_for(0, 0, Role.SPLIT, label=g))
+    if len(groups) < 2:
+        raise DomainError(
+            f"domain {name!r} has {len(groups)} source images to part into train and {what}: add some, "
+            "or make folders train/, val/ and test/"
+        )
+    chosen = set(groups[: max(1, round(share * len(groups)))])
+    inside = [pair for pair in pairs if pair.group in chosen]
+    return inside, [pair for pair in pairs if pair.group not in chosen]
+
+
+def _read(
+    name: str, layout: Layout, pairs: Sequence[Pair], max_side: int, counts: Counter[str],
+    budget: MemoryBudget,
+) -> tuple[LabelledSample, ...]:  # fmt: skip
+    """Decoded pairs.
+
+    Raises:
+        DomainError: an image or a label map cannot be used, or they do not fit the memory.
+    """
+    samples = []
+    for pair in pairs:
+        try:
+            pixels, size = read_image(pair.image, max_side, counts)
+        except SkippedImageError as error:
+            # Of a labelled pair nothing is skipped: its label map would say that all is well.
+            raise DomainError(f"domain {name!r}: {error}; mend or remove the pair") from error
+        labels = crop_alike(pixels, read_label_map(pair.labels, size, layout.rules))
+        num_bytes = pixels.nbytes + labels.nbytes
+        if not budget.has(num_bytes):
+            raise DomainError(
+                f"domain {name!r}: {len(pairs)} images of about {num_bytes / 2**20:.1f} MiB do not fit "
+                "the memory for domains: use --max-images, --max-side, or more --max-domain-memory"
+            )
+        budget.take(num_bytes)
+        samples.append(LabelledSample(pair.name, pair.group, pixels, labels))
+    return tuple(samples)

@@ -1,0 +1,63 @@
+"""Codecs of both kinds through one interface: real bytes, matched rates."""
+
+import numpy as np
+import pytest
+
+from interfero.codecs.lossy import find_lossy
+from interfero.domains.images import Sample
+from interfero.errors import CodecError
+
+
+@pytest.fixture
+def images():
+    ramp = np.linspace(0, 255, 64)[None, :, None] + np.zeros((64, 1, 3))
+    noise = np.random.default_rng(0).normal(0, 20, (4, 64, 64, 3))
+    return tuple(
+        Sample(f"s{i}", f"s{i}", (ramp + noise[i]).clip(0, 255).astype(np.uint8)) for i in range(4)
+    )
+
+
+def rate(codec, setting, images):
+    sizes = [codec.transcode(s.pixels_HWC, setting).num_bytes for s in images]
+    return 8 * sum(sizes) / (64 * 64 * len(sizes))
+
+
+def test_a_classical_codec_spends_the_asked_rate(images):
+    codec = find_lossy("jpeg")
+    setting = codec.setting_for(images, 2.0)
+    assert setting.bpp == pytest.approx(2.0, rel=0.1)
+    assert rate(codec, setting, images) == pytest.approx(setting.bpp)
+    lossy = codec.transcode(images[0].pixels_HWC, setting)
+    assert lossy.pixels_HWC.shape == (64, 64, 3)
+    assert not np.array_equal(lossy.pixels_HWC, images[0].pixels_HWC)
+
+
+def test_a_learned_codec_takes_its_nearest_lambda_and_says_what_it_spends(images, tiny_codec_file):
+    codec = find_lossy(str(tiny_codec_file))
+    reached = codec.setting_for(images, 0.2)
+    assert (codec.name, reached.value) == ("tiny", 0.013)
+    assert reached.bpp == pytest.approx(rate(codec, reached, images))
+
+
+def test_of_several_lambdas_the_nearest_rate_wins(images, monkeypatch):
+    rates = {0.0016: 0.2, 0.0045: 0.4, 0.013: 0.8, 0.025: 1.6}
+    codec = find_lossy("mbt2018-mean")
+    monkeypatch.setattr(type(codec), "_mean_rate", lambda self, images, value: rates[value])
+    chosen = {
+        asked: codec.setting_for(images, asked).value
+        for asked in (0.1, 0.27, 0.3, 0.5, 0.6, 1.2, 3)
+    }
+    assert chosen == {0.1: 0.0016, 0.27: 0.0016, 0.3: 0.0045, 0.5: 0.0045, 0.6: 0.013,
+                      1.2: 0.025, 3: 0.025}  # fmt: skip
+    with pytest.raises(CodecError, match=r"no nearer to 9 bpp than 1.600 bpp \(lambda 0.025\)"):
+        codec.setting_for(images, 9.0)
+
+
+def test_an_unknown_codec_gets_the_nearest_name():
+    with pytest.raises(CodecError, match="did you mean 'jpeg'"):
+        find_lossy("jpg")
+
+
+def test_identity_changes_with_the_codec(tiny_codec_file):
+    names = ("jpeg", "webp", str(tiny_codec_file), "mbt2018-mean")
+    assert len({find_lossy(name).identity for name in names}) == len(names)

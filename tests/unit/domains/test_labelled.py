@@ -1,0 +1,207 @@
+"""Labelled folders: four layouts read, and every wrong file named."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from interfero.domains.labelled import VOID, LabelledDomain, LabelledSample
+from interfero.domains.labelled_catalogue import load_labelled
+from interfero.errors import DomainError
+
+SIZE = (80, 64)
+
+
+def save_pair(image, labels, index, *, classes=3, void=VOID):
+    """An image and a label map of vertical stripes, a stripe a class, the last columns void."""
+    image.parent.mkdir(parents=True, exist_ok=True)
+    labels.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(index)
+    Image.fromarray(rng.integers(0, 256, (64, 80, 3), dtype=np.uint8)).save(image)
+    stripes = np.repeat(np.arange(80) * classes // 72, 1).clip(max=classes - 1)
+    stripes[-6:] = void
+    Image.fromarray(np.tile(stripes.astype(np.uint8), (64, 1))).save(labels)
+
+
+def camvid(root, counts=(("train", 4), ("val", 2), ("test", 2)), **options):
+    index = 0
+    for part, count in counts:
+        for _ in range(count):
+            name = f"frame{index:03d}"
+            save_pair(root / part / "images" / f"{name}.png", root / part / "labels" / f"{name}.png",
+                      index, **options)  # fmt: skip
+            index += 1
+    return root
+
+
+def load(root, **options):
+    return load_labelled(f"thing={root}", **options)
+
+
+def test_camvid_layout(tmp_path):
+    domain = load(camvid(tmp_path, classes=11, void=11))
+    assert (len(domain.train), len(domain.restoration), len(domain.test)) == (4, 2, 2)
+    assert domain.classes[:2] == ("sky", "building")
+    labels = domain.train[0].labels_HW
+    assert set(np.unique(labels)) == {*range(11), VOID}
+    assert (labels[:, -6:] == VOID).all()
+
+
+def test_segnet_folders(tmp_path):
+    for part, count in (("train", 3), ("val", 1), ("test", 1)):
+        for i in range(count):
+            name = f"{part}{i}.png"
+            save_pair(tmp_path / part / name, tmp_path / f"{part}annot" / name, len(part) + i)
+    domain = load(tmp_path)
+    assert (len(domain.train), len(domain.restoration), len(domain.test)) == (3, 1, 1)
+    assert domain.classes == ("class 0", "class 1", "class 2")
+
+
+def test_a_plain_folder_is_parted_by_source_image(tmp_path):
+    for i in range(12):
+        name = f"photo{i // 2:03d}_{i % 2}"
+        save_pair(tmp_path / "images" / f"{name}.png", tmp_path / "labels" / f"{name}.png", i)
+    (tmp_path / "classes.txt").write_text("left\nmiddle\nright\n")
+    domain = load(tmp_path)
+    parts = [{s.group for s in domain.portion(p)} for p in ("train", "restoration", "test")]
+    assert all(parts)
+    assert sum(map(len, parts)) == 6
+    assert domain.classes == ("left", "middle", "right")
+    assert len(load(tmp_path, max_images=1).train) == 1
+
+
+def test_cityscapes_layout_renumbers_and_voids_the_rest(tmp_path):
+    numbers = np.full((64, 80), 3, dtype=np.uint8)
+    classes = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+    numbers[:, : len(classes)] = classes
+    for part, count in (("train", 3), ("val", 2)):
+        for i in range(count):
+            stem = f"city_{part}_{i:06d}"
+            image = tmp_path / "leftImg8bit" / part / "city" / f"{stem}_leftImg8bit.png"
+            labels = tmp_path / "gtFine" / part / "city" / f"{stem}_gtFine_labelIds.png"
+            save_pair(image, labels, len(part) * 10 + i)
+            Image.fromarray(numbers).save(labels)
+    domain = load(tmp_path)
+    assert len(domain.classes) == 19
+    assert domain.train[0].labels_HW[0, :20].tolist() == [*range(19), VOID]
+    # Nobody has the test labels: `val` is the test, and the restorer takes a part of train.
+    assert (len(domain.train), len(domain.restoration), len(domain.test)) == (2, 1, 2)
+
+
+def test_voc_layout(tmp_path):
+    listing = tmp_path / "ImageSets" / "Segmentation"
+    listing.mkdir(parents=True)
+    (listing / "train.txt").write_text("a\nb\nc\n")
+    (listing / "val.txt").write_text("d\n")
+    for i, stem in enumerate("abcd"):
+        save_pair(tmp_path / "JPEGImages" / f"{stem}.jpg",
+                  tmp_path / "SegmentationClass" / f"{stem}.png", i, classes=21)  # fmt: skip
+    domain = load(tmp_path)
+    assert domain.classes[15] == "person"
+    assert domain.train[0].pixels_HWC.shape == (64, 80, 3)  # a JPEG, and not halved
+    assert [s.name for s in domain.test] == ["d"]
+
+
+def test_larger_images_are_cut_with_their_labels(tmp_path):
+    domain = load(camvid(tmp_path), max_side=72)
+    sample = domain.train[0]
+    assert sample.pixels_HWC.shape[:2] == sample.labels_HW.shape == (64, 72)
+    assert (sample.labels_HW[0, -2:] == VOID).all()
+    assert sample.labels_HW[0, -3] == 2
+
+
+def refusal(root):
+    with pytest.raises(DomainError) as caught:
+        load(root)
+    return str(caught.value)
+
+
+def relabel(path, value, mode=None):
+    labels = np.array(Image.open(path))
+    labels[3, 4] = value
+    image = Image.fromarray(labels)
+    (image.convert(mode) if mode else image).save(path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda p: relabel(p, 7), "has the label 7 at 1 pixels: classes are 0 to 2, void 255"),
+        (lambda p: Image.new("L", (79, 64)).save(p), "has 79x64 pixels, its image 80x64"),
+        (lambda p: Image.new("I;16", SIZE).save(p), "more than 8 bits a pixel"),
+        (lambda p: Image.new("RGB", SIZE).save(p), "is RGB: a label map has one channel"),
+        (lambda p: p.write_bytes(b"no image"), "cannot be read as a label map"),
+        (lambda p: p.unlink(), "has no partner frame001.* in"),
+        (lambda p: p.rename(p.with_stem("frame999")), "has no partner"),
+    ],
+    ids=["range", "size", "16 bit", "colour", "damaged", "missing", "renamed"],
+)
+def test_a_wrong_label_map_is_named(tmp_path, spoil, said):
+    camvid(tmp_path)
+    (tmp_path / "classes.txt").write_text("a\nb\nc\n")
+    path = tmp_path / "train" / "labels" / "frame001.png"
+    spoil(path)
+    message = refusal(tmp_path)
+    assert said in message
+    assert "frame001" in message
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (Image.new("I;16", SIZE), "more than 8 bits a channel"),
+        (Image.new("RGB", (40, 40)), "40x40 is under 64 pixels a side"),
+    ],
+    ids=["16 bit", "small"],
+)
+def test_a_wrong_image_is_named(tmp_path, image, said):
+    camvid(tmp_path)
+    image.save(tmp_path / "test" / "images" / "frame006.png")
+    message = refusal(tmp_path)
+    assert said in message
+    assert "frame006.png" in message
+
+
+def test_a_class_that_never_occurs_is_named(tmp_path):
+    camvid(tmp_path)
+    (tmp_path / "classes.txt").write_text("a\nb\nc\nnever\n")
+    assert "has a pixel of 'never' (3)" in refusal(tmp_path)
+
+
+def test_no_layout_at_all(tmp_path):
+    assert "has none of the layouts of labelled images" in refusal(tmp_path)
+
+
+def test_unknown_names_get_the_nearest(monkeypatch):
+    monkeypatch.delenv("INTERFERO_DATA", raising=False)
+    with pytest.raises(DomainError, match="did you mean 'mosaics'"):
+        load_labelled("mosaic")
+
+
+def sample(name, seed, label=0):
+    pixels = np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    labels = np.full((64, 64), label, dtype=np.uint8)
+    labels[0] = 1
+    return LabelledSample(name, name, pixels, labels)
+
+
+def test_no_image_may_be_in_two_portions():
+    with pytest.raises(DomainError, match="'a' in train and 'b' in test are one image"):
+        LabelledDomain("d", ("x", "y"), (sample("a", 1),), (sample("c", 2),), (sample("b", 1),))
+
+
+def test_labels_count_in_the_fingerprint():
+    def domain(label):
+        parts = (sample("a", 1, label),), (sample("b", 2),), (sample("c", 3),)
+        return LabelledDomain("d", ("x", "y"), *parts)
+
+    assert domain(0).fingerprint == domain(0).fingerprint
+    one = domain(0)
+    other = LabelledDomain("d", ("x", "y"), one.train, one.restoration, (sample("c", 3, 1),))
+    assert other.fingerprint != one.fingerprint
+
+
+@pytest.mark.data
+def test_camvid_for_real(interfero_data):
+    domain = load_labelled(f"driving={interfero_data / 'driving'}", max_images=6)
+    assert domain.classes[0] == "sky"
+    assert (len(domain.train), len(domain.restoration), len(domain.test)) == (6, 6, 6)
