@@ -200,6 +200,12 @@ def _pairs(points: Sequence[JpegPoint] | Sequence[LambdaResult]) -> Curve:
     return [(p.bpp, p.psnr_db) for p in points]
 
 
+def _least(jpeg: Sequence[JpegPoint]) -> str:
+    """What JPEG's smallest files reach, where it cannot spend as little as the codec."""
+    smallest = min(jpeg, key=lambda point: point.bpp)
+    return f"{smallest.psnr_db:.3f} at {smallest.bpp:.4f}"
+
+
 def lambda_table(results: Sequence[LambdaResult], jpeg: Sequence[JpegPoint]) -> Table:
     """A row a lambda."""
     table = Table(caption="PSNR in dB, mean over images; JPEG at the codec's mean rate")
@@ -212,7 +218,7 @@ def lambda_table(results: Sequence[LambdaResult], jpeg: Sequence[JpegPoint]) -> 
             f"{result.rd_lambda:g}",
             f"{result.bpp:.4f}",
             f"{result.psnr_db:.3f}",
-            "no such rate" if there is None else f"{there:.3f}",
+            _least(jpeg) if there is None else f"{there:.3f}",
             "" if there is None else f"{result.psnr_db - there:+.3f}",
             f"{result.rate_error_percent:+.2f} %",
         )

@@ -15,7 +15,7 @@ from interfero.domains.ingest import load_folder
 from interfero.metrics.bd_rate import psnr_at_rate
 
 MAX_BYTES = 4_000_000
-MIN_LAMBDAS = 4
+MIN_LAMBDAS = 5
 
 
 @pytest.mark.parametrize("name", bundled_names())
@@ -68,6 +68,8 @@ def test_every_lambda_beats_jpeg_at_its_rate(name: str, interfero_data: Path) ->
     for value in available_lambdas(name):
         coder = SourceCoder(load_codec(name, value))
         score = mean_score([score_coded(coder, s) for s in samples], value)
-        reached = psnr_at_rate(jpeg, score["bpp"])
+        smallest = min(jpeg)
+        # Headers alone keep JPEG above the lowest rate: its smallest files must then be worse.
+        reached = smallest[1] if score["bpp"] < smallest[0] else psnr_at_rate(jpeg, score["bpp"])
         assert reached is not None
         assert score["psnr_db"] > reached

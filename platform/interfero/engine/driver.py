@@ -407,6 +407,15 @@ def _start_ray(options: SweepOptions) -> None:
             f"--address must name a Ray cluster that answers, or be left out; Ray {where} does "
             f"not start: {without_secrets(str(error).splitlines()[0][:300])}"
         ) from error
+    except Exception as error:
+        # A bare Exception is what Ray raises where its processes need more than its 30 seconds (2.60).
+        if type(error) is not Exception:
+            raise
+        said = without_secrets(str(error).splitlines()[0][:300])
+        raise ConfigError(
+            f"Ray's own processes must start within 30 seconds, and did not: {said} This machine may be "
+            "too busy: end other programs and run the sweep again, with --resume if it had begun"
+        ) from error
 
 
 def _packs_at_once(options: SweepOptions) -> int:
