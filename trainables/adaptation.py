@@ -38,10 +38,10 @@ from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.distributed import Group, Share
 from interfero.engine.timing import Timing
 from interfero.engine.worker import Worker
-from interfero.errors import InterferoError
+from interfero.errors import InterferoError, StorageError
 from interfero.metrics.rate_distortion import rd_loss
 from interfero.randomness import Role
-from interfero.storage import load_tensors
+from interfero.storage import load_tensors, patience
 from trainables.attribution import MAX_IMAGES, attribution
 from trainables.evaluation import Workbench, evaluate, validation_gain
 from trainables.resuming import CHECKPOINT_SECONDS, StateKeeper
@@ -51,7 +51,7 @@ QUANTILE_LEARNING_RATE = 1e-3
 CURVE_POINTS = 100
 
 
-class CellFailure(Exception):
+class CellFailure(InterferoError):
     """One member cannot go on; the others can."""
 
 
@@ -113,7 +113,10 @@ def run_pack(
     if worker.rank > 0:
         return
     for member in members:
-        yield _finish(member, bench, worker, started_at)
+        # What is trained is not lost to a disk that is full for a while.
+        with patience():
+            record = _finish(member, bench, worker, started_at)
+        yield record
 
 
 def time_steps(cells: Sequence[Cell], bench: Workbench, worker: Worker) -> list[Timing]:
@@ -428,6 +431,9 @@ def _finish(member: Member, bench: Workbench, worker: Worker, started_at: float)
             seconds=member.seconds + evaluation_seconds,
             timing=timing,
         )
+    except StorageError:
+        # No failure of the cell: whoever starts its pack again finds its checkpoint.
+        raise
     except (CellFailure, InterferoError, RuntimeError, ValueError) as error:
         return CellRecord(**common, status="failed", error=f"{type(error).__name__}: {error}")
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors
 import safetensors.torch
@@ -16,33 +20,77 @@ from torch import Tensor
 from interfero.errors import StorageError
 
 _METADATA = "interfero"
+T = TypeVar("T")
+
+PATIENCE_S = 60.0
+"""How long results wait for a disk that is full or away: somebody may be mending it."""
+_RETRY_S = (0.5, 5.0)
+"""Pause after a first failure, and the longest; each is twice the one before."""
+_patience: ContextVar[float] = ContextVar("patience", default=0.0)
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def patience(seconds: float = PATIENCE_S) -> Iterator[None]:
+    """Inside, what cannot be written is tried again for so many seconds before it is an error.
+
+    For results, which cost hours: checkpoints do without, because training goes on without them.
+    """
+    before = _patience.set(seconds)
+    try:
+        yield
+    finally:
+        _patience.reset(before)
+
+
+def patiently(attempt: Callable[[], T], place: Path) -> T:
+    """What an attempt to write comes to, tried again inside `patience`.
+
+    Raises:
+        OSError: the last attempt's.
+    """
+    give_up, (pause, longest) = time.monotonic() + _patience.get(), _RETRY_S
+    while True:
+        try:
+            return attempt()
+        except OSError as error:
+            if time.monotonic() + pause > give_up:
+                raise
+            logger.warning("%s cannot be written (%s): tried again", place, error.strerror)
+        time.sleep(pause)
+        pause = min(longest, 2 * pause)
 
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a file that a reader sees whole or not at all, whatever dies in between.
 
     Raises:
-        StorageError: the disk is full or the place is not writable.
+        StorageError: the disk is full or the place is not writable, and stays so as long as `patience`.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            # mkstemp makes private files; results are shared like any other file.
-            Path(temporary).chmod(0o666 & ~_umask())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        patiently(lambda: _write_once(path, data), path)
     except OSError as error:
         raise StorageError(
             f"{path} cannot be written ({error.strerror}): free the disk or choose another "
             "--storage, then continue with --resume"
         ) from error
+
+
+def _write_once(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes private files; results are shared like any other file.
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 def _umask() -> int:

@@ -8,11 +8,12 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from interfero.config import Config
 from interfero.domains.domain import ImageUnit
 from interfero.engine.timing import Timing
+from interfero.redaction import without_secrets
 
 KEY_LENGTH = 16
 """Hexadecimal digits of a key: 64 bits."""
@@ -187,7 +188,7 @@ class CellRecord(Config):
     stopped_at: int | None = None
     """Steps it had trained when a search stopped it."""
     error: str | None = None
-    """Why it failed, with the step and the last finite loss."""
+    """Why it failed, with the step and the last finite loss; credentials are left out of it."""
     seconds: float = 0.0
     """Training and evaluation, without waiting."""
     timing: Timing | None = None
@@ -206,6 +207,12 @@ class CellRecord(Config):
         bad = [name for name, value in self.metrics.items() if not math.isfinite(value)]
         if bad:
             raise ValueError(f"metric {bad[0]!r} of cell {self.key} is not finite")
+
+    @field_validator("error")
+    @classmethod
+    def _without_secrets(cls, error: str | None) -> str | None:
+        """An exception may quote an address; records, tags, tables and reports all take it from here."""
+        return None if error is None else without_secrets(error)
 
 
 class Pack(Config):

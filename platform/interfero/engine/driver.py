@@ -43,7 +43,7 @@ from interfero.engine.resources import packs_at_once
 from interfero.engine.search import BlockSearch, rung_steps
 from interfero.engine.store import SweepStore
 from interfero.engine.worker import Metrics, PackRunner, Shippable, TrialWorker, Worker
-from interfero.errors import ConfigError
+from interfero.errors import ConfigError, StorageError
 from interfero.redaction import without_secrets
 from interfero.storage import write_atomic
 
@@ -327,13 +327,16 @@ def train_guarded(runner: PackRunner, pack: Pack, worker: Worker) -> Iterator[Ce
     """What the runner gives; if it fails as a whole, a failed record of every cell that is left.
 
     An exception would kill the warm actor, and trying again would fail again. An actor that dies
-    is another matter: its pack starts again.
+    is another matter, and so is a storage that cannot be written: the pack starts again.
     """
     done = set()
     try:
         for record in runner(pack, worker):
             done.add(record.key)
             yield record
+    except StorageError:
+        # Not the cells' failure: the pack starts again, and goes on where the disk let it.
+        raise
     except Exception as error:
         logger.exception("pack failed in %s", pack.block)
         place = traceback.extract_tb(error.__traceback__)[-1]

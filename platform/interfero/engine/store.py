@@ -14,7 +14,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from interfero.engine.cells import CellRecord
 from interfero.errors import ConfigError, StorageError
-from interfero.storage import inside, read_json, write_atomic, write_json
+from interfero.storage import inside, patience, read_json, write_atomic, write_json
 
 MIN_FREE_BYTES = 200 * 1024**2
 
@@ -134,9 +134,10 @@ class SweepStore:
                 raise ConfigError(
                     f"sweep {self.name!r} is running (process {holder}): wait for it or stop it"
                 ) from error
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+            # On a full disk the lease holds without this note; what cannot be written is found next.
+            with suppress(OSError):
+                os.ftruncate(file.fileno(), 0)
+                os.pwrite(file.fileno(), str(os.getpid()).encode(), 0)
             yield
 
     def _open_lease(self) -> IO[str]:
@@ -156,8 +157,13 @@ class SweepStore:
             self.write_record(record)
 
     def write_record(self, record: CellRecord) -> None:
-        """Keep a cell's record, whole or not at all."""
-        write_json(self.folder / "cells" / f"{record.key}.json", record.model_dump(mode="json"))
+        """Keep a cell's record, whole or not at all; a disk that is full for a while is waited for.
+
+        Raises:
+            StorageError: it cannot be written, for as long as `PATIENCE_S`.
+        """
+        with patience():
+            write_json(self.folder / "cells" / f"{record.key}.json", record.model_dump(mode="json"))
 
     def records(self) -> dict[str, CellRecord]:
         """Records by key; a damaged one counts as not computed."""

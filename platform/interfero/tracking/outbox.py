@@ -12,6 +12,7 @@ from typing import BinaryIO
 from pydantic import ValidationError
 
 from interfero.errors import StorageError
+from interfero.storage import patience, patiently
 from interfero.tracking.operations import OPERATION, Operation
 
 
@@ -103,14 +104,21 @@ class Outbox:
             ) from error
 
     def _write(self, data: bytes) -> None:
+        try:
+            with patience():
+                patiently(lambda: self._write_once(data), self.path)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _write_once(self, data: bytes) -> None:
         size = os.fstat(self._file.fileno()).st_size
         try:
             written = self._file.write(data)
             if written != len(data):
                 raise OSError(0, f"{written} of {len(data)} bytes written: the disk is full")
-        except OSError as error:
+        except OSError:
             self._file.truncate(size)
-            raise self._unwritable(error) from error
+            raise
 
     def _unwritable(self, error: OSError) -> StorageError:
         return StorageError(

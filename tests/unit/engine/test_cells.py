@@ -77,3 +77,10 @@ def test_the_unit_is_shown_and_changes_no_key(cell):
 def test_a_record_refuses_metrics_that_are_not_finite(value):
     with pytest.raises(ValueError, match="target/bpp"):
         CellRecord(key="k", params={}, status="finished", metrics={"target/bpp": value})
+
+
+def test_no_secret_of_an_exception_gets_into_a_record(monkeypatch):
+    monkeypatch.setenv("SOME_TOKEN", "hunter2-4711")
+    said = "CodecError: s3://ann:pass4712@bucket/x asked with hunter2-4711"
+    record = CellRecord(key="0", params={}, status="failed", error=said)
+    assert record.error == "CodecError: s3://***@bucket/x asked with ***"

@@ -1,0 +1,190 @@
+"""Sweeps whose processes, servers, disks and files are really taken away, and what they must come to."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet
+import pytest
+from ray.cluster_utils import Cluster
+
+from interfero.adaptation import load_adapter
+from interfero.codecs.checkpoint import read_codec
+from interfero.domains.catalogue import load_domain
+from interfero.engine.cells import Cell
+from interfero.engine.worker import LocalWorker
+from interfero.storage import load_tensors
+from tests.integration.conftest import make_workplace
+from trainables.adaptation import run_pack
+from trainables.evaluation import Workbench
+
+__all__ = ["make_workplace"]
+
+TRAINING = ("ImplicitFunc.train", "RayTrainWorker")
+"""What Ray titles the processes that train."""
+
+
+class RayCluster:
+    """Several nodes on this machine, a head that trains nothing among them, with the State API."""
+
+    def __init__(self, num_nodes):
+        # Short, because Ray's sockets lie in it; its own, because Ray notes there which cluster is newest.
+        self.folder = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))
+        self._num_nodes = num_nodes
+        self._environment = {
+            "RAY_TMPDIR": str(self.folder),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            # A head that is gone is given up sooner than after Ray's minute; a busy machine starts late.
+            "RAY_gcs_rpc_server_reconnect_timeout_s": "15",
+            "RAY_raylet_start_wait_time_s": "150",
+            "RAY_worker_niceness": "0",
+        }
+        os.environ.update(self._environment)
+        self.start()
+
+    def start(self):
+        head = {"num_cpus": 0, "include_dashboard": True}
+        self.cluster = Cluster(initialize_head=True, head_node_args=head)
+        self.nodes = [self.add_node() for _ in range(self._num_nodes)]
+
+    @property
+    def address(self):
+        return self.cluster.address
+
+    def add_node(self):
+        return self.cluster.add_node(num_cpus=1)
+
+    def lose_node(self):
+        """Every process of a node that trains is killed at once; a new node takes its place."""
+        node = next(node for node in self.nodes if training_below(raylet_of(node)))
+        killed = kill_all(raylet_of(node))
+        self.cluster.remove_node(node, allow_graceful=False)
+        self.nodes.remove(node)
+        self.nodes.append(self.add_node())
+        return killed
+
+    def training(self):
+        return [p for node in self.nodes for p in training_below(raylet_of(node))]
+
+    def lose_head(self):
+        """The head's processes are killed; nodes that have lost their head end by themselves."""
+        nodes = [raylet_of(node) for node in self.nodes]
+        self.cluster.head_node.kill_all_processes(
+            check_alive=False, allow_graceful=False, wait=True
+        )
+        _, alive = psutil.wait_procs(nodes, timeout=60)
+        assert alive == []
+
+    def stop(self):
+        self.cluster.shutdown()
+        for name in self._environment:
+            os.environ.pop(name)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def raylet_of(node):
+    (info,) = node.all_processes["raylet"]
+    return psutil.Process(info.process.pid)
+
+
+def training_below(process):
+    found = process.children(recursive=True) if process.is_running() else []
+    return [p for p in found if is_training(p)]
+
+
+def is_training(process):
+    try:
+        return any(title in " ".join(process.cmdline()) for title in TRAINING)
+    except psutil.Error:
+        return False
+
+
+def kill_all(process):
+    family = [*process.children(recursive=True), process]
+    for member in family:
+        member.suspend()
+    for member in family:
+        member.kill()
+    return family
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    cluster = RayCluster(num_nodes=2)
+    yield cluster
+    cluster.stop()
+
+
+class Outcome:
+    """What a sweep must have come to in the end, whatever happened on the way."""
+
+    def __init__(self, place, name, codec_file):
+        self.place, self.name, self.codec_file = place, name, codec_file
+
+    def files(self):
+        """Content and time of every record."""
+        return {
+            p.stem: (p.read_bytes(), p.stat().st_mtime_ns)
+            for p in self.place.record_files(self.name)
+        }
+
+    def check(self, count):
+        """Every cell finished, one MLflow run each, all of them in the table, nothing left over."""
+        records = self.place.records(self.name)
+        assert {r["status"] for r in records.values()} == {"finished"}, records
+        assert len(records) == count
+        parent, runs = self.place.runs(self.name)
+        assert parent.info.status == "FINISHED"
+        assert {run.info.status for run in runs.values()} == {"FINISHED"}
+        assert runs.keys() == records.keys()
+        for key, run in runs.items():
+            assert run.data.metrics["target/rd_loss"] == records[key]["metrics"]["target/rd_loss"]
+        table = pyarrow.parquet.read_table(self.place.sweep(self.name) / "report/cells.parquet")
+        assert sorted(table["key"].to_pylist()) == sorted(records)
+        for left in ("tune", "stop"):
+            assert not (self.place.sweep(self.name) / left).exists()
+        checkpoints = self.place.sweep(self.name) / "checkpoints"
+        assert not checkpoints.exists() or list(checkpoints.iterdir()) == []
+
+    def check_numbers(self, folder):
+        """Bit for bit those of the same cells in this process, where nothing is killed."""
+        records = self.place.records(self.name)
+        kept = {key: self._adapter(self.place.sweep(self.name), r) for key, r in records.items()}
+        cells = [Cell.model_validate(metadata["record"]["cell"]) for metadata in kept.values()]
+        for record in run_pack(cells, self._bench(), LocalWorker(folder)):
+            whole = self._adapter(folder, record.model_dump())
+            assert kept[record.key]["adapter_hash"] == whole["adapter_hash"]
+            curve = [list(point) for point in record.curve]
+            assert records[record.key]["curve"] == curve
+            assert (
+                records[record.key]["metrics"]["target/rd_loss"] == record.metrics["target/rd_loss"]
+            )
+
+    def _bench(self):
+        target, source = (
+            self.place.tiny[self.place.tiny.index(option) + 1]
+            for option in ("--domains", "--source-domain")
+        )
+        return Workbench(self._codec(), self._codec, load_domain(target), load_domain(source))
+
+    def _codec(self):
+        return read_codec(self.codec_file, "tiny")
+
+    def _adapter(self, folder, record):
+        return load_adapter(folder / record["adapter_file"], self._codec())[1]
+
+
+@pytest.fixture
+def outcome(tiny_codec_file):
+    return lambda place, name: Outcome(place, name, tiny_codec_file)
+
+
+def kept_states(place, name):
+    """The states of cells in training that have one before them: those cells are some steps old."""
+    return sorted((place.sweep(name) / "checkpoints").glob("*.before.safetensors"))
+
+
+def step_of(state):
+    return load_tensors(state)[1]["info"]["step"]

@@ -1,0 +1,135 @@
+"""A disk that is full for a while, and for longer; a domain's file that was cut short."""
+
+import os
+import subprocess
+import time
+
+import psutil
+import pytest
+from rich.console import Console
+
+from interfero.domains.catalogue import load_domain
+from interfero.domains.export import write_parquet
+from interfero.engine.command import run_sweep
+from interfero.errors import DomainError, StorageError
+from sweeps.adapter_capacity import SWEEP as CAPACITY
+
+from .conftest import training_below
+
+SWEEP = [
+    "--name", "full", "--methods", "lora", "--adapter-sizes", "1",
+    "--learning-rates", "3e-4", "1e-3", "3e-3", "--no-packs", "--max-concurrent", "1",
+]  # fmt: skip
+NUM_CELLS = 3
+DISK_MIB = 260
+
+
+@pytest.fixture(scope="module")
+def place(make_workplace):
+    """A workplace whose storage is a small disk of its own."""
+    place = make_workplace("full")
+    disk = place.folder / "interfero-storage"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(disk)]
+    if os.getuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("needs root and mount")
+    yield place
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def fill(disk):
+    """To the last byte; returns the file to remove."""
+    path = disk / "filling"
+    with path.open("wb", buffering=0) as file:
+        try:
+            while file.write(bytes(2**20)):
+                pass
+        except OSError:
+            pass
+    assert os.statvfs(disk).f_bavail == 0
+    return path
+
+
+def sleeps(process):
+    """Whether a process computes nothing for a while: what trains takes all of a core it can get."""
+    before = sum(process.cpu_times()[:2])
+    time.sleep(2)
+    return sum(process.cpu_times()[:2]) - before < 0.1
+
+
+@pytest.fixture(scope="module")
+def swept(place):
+    """The disk is full from the first record on, until a worker waits for it."""
+    process = place.start(*SWEEP)
+    place.wait_for_records("full", 1, process)
+    filling = fill(place.folder / "interfero-storage")
+    full_since, before = time.time(), place.record_files("full")
+    (worker,) = training_below(psutil.Process(process.pid))
+    place.wait_until(lambda: sleeps(worker), process)
+    waited, free_since = place.record_files("full"), time.time()
+    filling.unlink()
+    done = place.finish(process)
+    return place, before, waited, free_since - full_since, worker, done
+
+
+def test_a_disk_that_is_full_for_a_while_costs_the_waiting(swept, outcome):
+    place, before, waited, seconds, _, done = swept
+    assert len(waited) == len(before) < NUM_CELLS
+    assert seconds > 2
+    assert done.returncode == 0, done.stdout + done.stderr
+    outcome(place, "full").check(NUM_CELLS)
+
+
+def test_nothing_was_trained_twice(swept):
+    place = swept[0]
+    assert [r["resumed_step"] for r in place.records("full").values()] == NUM_CELLS * [0]
+
+
+def test_the_numbers_are_those_of_a_sweep_that_nothing_happened_to(swept, outcome, tmp_path):
+    outcome(swept[0], "full").check_numbers(tmp_path)
+
+
+def test_a_sweep_does_not_start_on_a_full_disk_and_takes_no_name(place, monkeypatch):
+    monkeypatch.chdir(place.folder)
+    disk = place.folder / "interfero-storage"
+    filling = fill(disk)
+    with pytest.raises(StorageError, match="free the disk or choose another --storage"):
+        run_sweep(CAPACITY, [*place.tiny, *SWEEP, "--name", "next"], Console(quiet=True))
+    filling.unlink()
+    assert not (disk / "next/sweep.json").exists()
+
+
+@pytest.fixture
+def parquet(image_folder, tmp_path):
+    path = tmp_path / "thing.parquet"
+    write_parquet(load_domain(f"thing={image_folder}"), path)
+    return path
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
+def test_a_parquet_file_that_was_cut_short_is_refused_by_its_name(make_workplace, parquet, share):
+    content = parquet.read_bytes()
+    parquet.write_bytes(content[: int(share * len(content))])
+    place = make_workplace("cut")
+    with pytest.raises(DomainError, match=f"{parquet} cannot be read as Parquet .* write it again"):
+        run_sweep(
+            CAPACITY,
+            [
+                *place.tiny,
+                "--domains",
+                f"thing={parquet}",
+                "--storage",
+                str(place.folder / "storage"),
+            ],
+            Console(quiet=True),
+        )
+    assert not list(place.folder.rglob("sweep.json")), "a sweep that cannot start takes no name"
+
+
+def test_a_parquet_file_with_a_damaged_page_is_refused_by_its_name(parquet):
+    content = bytearray(parquet.read_bytes())
+    # The footer is whole: only reading the images finds it.
+    content[8 : len(content) // 2] = bytes(len(content) // 2 - 8)
+    parquet.write_bytes(content)
+    with pytest.raises(DomainError, match=f"{parquet}"):
+        load_domain(f"thing={parquet}")
