@@ -29,6 +29,7 @@ from interfero.codecs.codec import (
     rd_parameters,
     state_hash,
 )
+from interfero.codecs.memory import keep_freed_memory
 from interfero.codecs.noise import NoiseKey
 from interfero.domains.batches import draw_batch
 from interfero.domains.domain import spread
@@ -151,9 +152,11 @@ def _member(cell: Cell, bench: Workbench, device: torch.device) -> Member:
     adapted.to(device).to(memory_format=torch.channels_last)
     adapted.train_parameters()
     adapted.train()
-    main = torch.optim.Adam(_learning(rd_parameters(adapted)), lr=wanted.learning_rate)
+    main = torch.optim.Adam(_learning(rd_parameters(adapted)), lr=wanted.learning_rate, fused=True)
     quantiles = _learning(quantile_parameters(adapted))
-    auxiliary = torch.optim.Adam(quantiles, lr=QUANTILE_LEARNING_RATE) if quantiles else None
+    auxiliary = (
+        torch.optim.Adam(quantiles, lr=QUANTILE_LEARNING_RATE, fused=True) if quantiles else None
+    )
     return Member(cell, method, adapted, main, auxiliary, _Loss(method, adapted))
 
 
@@ -170,6 +173,8 @@ def _train(
     """All steps of all members, in lockstep; each takes part from its own start on."""
     if not members:
         return
+    # A step's activations are fetched anew, page by page, else: a sixth of a fine-tuning step.
+    keep_freed_memory()
     group = Group(worker)
     keeper = StateKeeper(Checkpoints(worker.folder), group, checkpoint_seconds)
     block, loop = members[0].cell.block, members[0].cell.loop

@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
+from compressai.layers import GDN
 from compressai.models import (
     CompressionModel,
     FactorizedPrior,
@@ -19,10 +20,13 @@ from compressai.models import (
     MeanScaleHyperprior,
     ScaleHyperprior,
 )
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
+from interfero.adaptation import one_way
 from interfero.adaptation.method import Strings
-from interfero.adaptation.one_way import Activations, walk
+from interfero.adaptation.one_way import Activations
+from interfero.adaptation.subpixel import transposed
 from interfero.codecs.noise import NoiseKey, explicit_noise
 
 KNOWN = (FactorizedPrior, FactorizedPriorReLU, ScaleHyperprior, MeanScaleHyperprior)
@@ -41,11 +45,15 @@ class SourcePass:
 
 
 def source_pass(model: CompressionModel, image_BCHW: Tensor, noise: NoiseKey | None) -> SourcePass:
-    """The source codec's pass without gradient; rounded latents if `noise` is None."""
+    """The source codec's pass without gradient; rounded latents if `noise` is None.
+
+    With noise it is for training, and its last bits are not those of `model(image)`: see `_swift`.
+    """
     quantised = nullcontext() if noise is None else explicit_noise(model, noise)
     chains: dict[str, Activations] = {}
     training = noise is not None
     with torch.no_grad(), quantised:
+        walk = walk_swiftly if training else one_way.walk
         chains["g_a"], y = walk(model.g_a, image_BCHW)
         if isinstance(model, FactorizedPrior):
             y_hat, y_likelihoods = model.entropy_bottleneck(y, training=training)
@@ -63,6 +71,27 @@ def source_pass(model: CompressionModel, image_BCHW: Tensor, noise: NoiseKey | N
     return SourcePass(chains, y_hat, x_hat, likelihoods)
 
 
+def walk_swiftly(chain: nn.Sequential, x_BCHW: Tensor) -> tuple[Activations, Tensor]:
+    """`walk` up to the order of float sums, in four fifths of its time; without gradient."""
+    inputs = []
+    for layer in chain:
+        inputs.append(x_BCHW)
+        x_BCHW = _swift(layer, x_BCHW)
+    return tuple(inputs), x_BCHW
+
+
+def _swift(layer: nn.Module, x_BCHW: Tensor) -> Tensor:
+    if type(layer) is nn.ConvTranspose2d:
+        return transposed(layer, x_BCHW, layer.weight, layer.bias)
+    if not isinstance(layer, GDN) or type(layer) is not GDN:
+        other: Tensor = layer(x_BCHW)
+        return other
+    gamma: Tensor = layer.gamma_reparam(layer.gamma)[:, :, None, None]
+    # A 1x1 kernel has nothing to dilate, but torch hands dilated ones to oneDNN: twice as fast.
+    norm = functional.conv2d(x_BCHW.square(), gamma, layer.beta_reparam(layer.beta), dilation=2)
+    return x_BCHW * (norm.sqrt_() if layer.inverse else norm.rsqrt_())
+
+
 def decode_latents(
     model: CompressionModel, strings: Strings, shape: torch.Size
 ) -> tuple[Activations, Tensor]:
@@ -70,7 +99,7 @@ def decode_latents(
     if isinstance(model, FactorizedPrior):
         return (), model.entropy_bottleneck.decompress(strings[0], shape)
     z_hat = model.entropy_bottleneck.decompress(strings[1], shape)
-    h_s, parameters = walk(model.h_s, z_hat)
+    h_s, parameters = one_way.walk(model.h_s, z_hat)
     scales, means = _scales_and_means(model, parameters)
     indexes = model.gaussian_conditional.build_indexes(scales)
     return h_s, model.gaussian_conditional.decompress(strings[0], indexes, means=means)

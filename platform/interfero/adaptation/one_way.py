@@ -14,6 +14,7 @@ from compressai.layers import GDN
 from compressai.ops.parametrizers import NonNegativeParametrizer
 from torch import Tensor, nn
 
+from interfero.adaptation.subpixel import transposed
 from interfero.errors import CodecError
 
 Activations = tuple[Tensor, ...]
@@ -48,9 +49,10 @@ class OneWayGDN(nn.Module):
 
     def forward(self, source_BCHW: Tensor, custom_BCHW: Tensor) -> Tensor:
         """(batch, custom, H, W), normalised."""
-        both = torch.cat([source_BCHW, custom_BCHW], dim=1)
         gamma = self.gamma_reparam(self.gamma)[:, :, None, None]
-        norm = nn.functional.conv2d(both.square(), gamma, self.beta_reparam(self.beta))
+        of_source, of_custom = gamma.split([source_BCHW.shape[1], custom_BCHW.shape[1]], dim=1)
+        norm = nn.functional.conv2d(custom_BCHW.square(), of_custom, self.beta_reparam(self.beta))
+        norm = norm + nn.functional.conv2d(source_BCHW.square(), of_source)
         return custom_BCHW * (torch.sqrt(norm) if self.inverse else torch.rsqrt(norm))
 
 
@@ -135,12 +137,10 @@ class OneWayChain(nn.Module):
         """
         layer = self.layers[index]
         if _is_convolution(layer):
-            both = [source_BCHW] if custom_BCHW is None else [source_BCHW, custom_BCHW]
-            custom: Tensor = layer(torch.cat(both, dim=1))
-            return custom
+            return _both_convolved(layer, source_BCHW, custom_BCHW)
         assert custom_BCHW is not None
         pair = (source_BCHW, custom_BCHW) if isinstance(layer, OneWayGDN) else (custom_BCHW,)
-        custom = layer(*pair)
+        custom: Tensor = layer(*pair)
         return custom
 
 
@@ -154,6 +154,31 @@ def _no_form(index: int, layer: nn.Module) -> str:
         f"layer {index} ({type(layer).__name__}) has no custom channels beside it: cawf adapts chains "
         "of convolutions, transposed convolutions, GDN and ReLU"
     )
+
+
+def _both_convolved(layer: nn.Module, source_BCHW: Tensor, custom_BCHW: Tensor | None) -> Tensor:
+    """`layer` of source and custom channels, without joining them.
+
+    Source activations need no gradient: of joined channels, most of the gradient that is computed for
+    the layer's input would be thrown away.
+    """
+    assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+    if custom_BCHW is None:
+        return convolved(layer, source_BCHW, layer.weight, layer.bias)
+    sizes = [source_BCHW.shape[1], custom_BCHW.shape[1]]
+    dim = 0 if isinstance(layer, nn.ConvTranspose2d) else 1
+    of_source, of_custom = layer.weight.split(sizes, dim=dim)
+    custom = convolved(layer, custom_BCHW, of_custom, layer.bias)
+    return custom + convolved(layer, source_BCHW, of_source, None)
+
+
+def convolved(
+    layer: nn.Conv2d | nn.ConvTranspose2d, x_BCHW: Tensor, weight: Tensor, bias: Tensor | None
+) -> Tensor:
+    """What `layer` does, with another kernel in its layout."""
+    if isinstance(layer, nn.ConvTranspose2d):
+        return transposed(layer, x_BCHW, weight, bias)
+    return nn.functional.conv2d(x_BCHW, weight, bias, layer.stride, layer.padding)
 
 
 def _is_convolution(layer: nn.Module) -> bool:
