@@ -90,7 +90,7 @@ def answer(question: Question) -> str:
             *lines,
             *(f"  {note}" for note in notes),
             f"  in parentheses: {LEVEL:.0%} interval for what one new cell will measure",
-            f"  map: {path}, {_extent(cells)}",
+            f"  map: {_map_text(path)}, {_extent(cells)}",
             "",
         ]
     )
@@ -102,6 +102,10 @@ def _map_path(given: Path | None) -> Path:
     if not MAP_FILE.is_file():
         raise ConfigError("this installation has no map of its own: give --cells FILE of a sweep")
     return MAP_FILE
+
+
+def _map_text(path: Path) -> str:
+    return "the one that comes with interfero" if path == MAP_FILE else str(path)
 
 
 def _cells_of(records: Sequence[CellRecord], question: Question) -> list[CellRecord]:
@@ -192,7 +196,10 @@ def _distances(
         codec = load_codec(question.source or str(first.params["codec"]), value)
         source = load_domain(first.provenance.get("source_domain", ""))
     except InterferoError as error:
-        return {}, f"its distance from the source domain is unknown: {error}"
+        return {}, (
+            "its distance from the source domain is unknown, and so is whether the map has any as far: "
+            f"{error}"
+        )
     found = domain_distance(codec, domain, source)
     probe = CellRecord(key="new", params={}, status="finished", metrics=found.metrics)
     values = {name: AXES[name].value(probe) for name in DISTANCES}

@@ -12,24 +12,26 @@ from interfero.analysis.scaling import (
     Candidate,
     Refusal,
     Scaling,
-    fit_scaling,
     reference,
 )
-from interfero.engine.cells import CellRecord
 from interfero.storage import write_json
 
 FITS_FILE = "scaling_fits.json"
 FORMAT = 1
 
 
-def write_scaling_fits(records: Sequence[CellRecord], folder: Path) -> list[Path]:
-    """Fit all there is to fit, and write `scaling_fits.json`; a sweep's end calls this.
+def write_scaling_fits(results: Sequence[Scaling | Refusal], folder: Path) -> list[Path]:
+    """Write `scaling_fits.json`; a sweep's end calls this.
+
+    Args:
+        results: Of `fit_scaling`.
+        folder: Where to.
 
     Raises:
         StorageError: the folder is not writable.
     """
     path = folder / FITS_FILE
-    write_json(path, fits_value(fit_scaling(records)))
+    write_json(path, fits_value(results))
     return [path]
 
 

@@ -16,6 +16,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from interfero.analysis.axes import AXES, GROWTH_AXES
 from interfero.analysis.figure_style import figure_style, method_style
+from interfero.analysis.law_view import law_text
 from interfero.analysis.laws import Design
 from interfero.analysis.map_figures import MAP_INCHES, save_figures
 from interfero.analysis.rd_curves import RdCurve, chosen_curves, rd_curves
@@ -79,7 +80,7 @@ def law_figure(scaling: Scaling) -> Figure:
         _draw_law(left, scaling)
         _draw_left_out(right, scaling)
         title = f"{scaling.subject.text}: {scaling.response.title}"
-        figure.suptitle("\n".join([title, *textwrap.wrap(_law_text(scaling), 95)]))
+        figure.suptitle("\n".join([title, *textwrap.wrap(law_text(scaling), 95)]))
         figure.legend(
             handles=_domain_legend(scaling), loc="outside lower center", ncols=4, frameon=False
         )
@@ -220,22 +221,6 @@ def _log_scale(axes: Axes, which: str) -> None:
     axis.set_major_locator(FixedLocator([t for t in ticks if not wide or f"{t:e}"[0] == "1"]))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-
-
-def _law_text(scaling: Scaling) -> str:
-    data = scaling.data
-    basis = f"{len(data.domains)} settings, n = {len(data.seeds)} seeds"
-    if not scaling.beats_null:
-        return f"no law beats a constant for each domain ({basis})"
-    shapes = scaling.parameters()[: len(scaling.chosen.law.shape_names)]
-    parts = [f"{_plain(p.name)} {p.value:.2f} ({p.low:.2f} to {p.high:.2f})" for p in shapes]
-    name = scaling.chosen.law.name.replace("_", " ")
-    return f"{name} law, 95 % intervals: {', '.join(parts)}; {basis}"
-
-
-def _plain(name: str) -> str:
-    kind, _, axis = name.partition(":")
-    return f"{kind} of {AXES[axis].word}" if axis else kind.replace("_", " ")
 
 
 def _look(index: int) -> tuple[str, str]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from interfero.analysis.choices import choose_learning_rates
 from interfero.analysis.report_table import capacity_rows, table_caption
-from interfero.analysis.sentences import summary_lines
 from interfero.engine.cells import CellRecord
 
 MAX_CHARACTERS = 8000
@@ -19,6 +18,7 @@ def sweep_note(
     question: str,
     seeds: Mapping[str, Sequence[int]],
     versions: Mapping[str, str],
+    findings: Sequence[str],
 ) -> str:
     """Markdown for `mlflow.note.content`, short enough that MLflow keeps all of it.
 
@@ -31,8 +31,9 @@ def sweep_note(
         question: What the sweep asks, one sentence.
         seeds: Kind (`data`, `init`) to the seeds that were asked for.
         versions: Library to version.
+        findings: The answer in sentences.
     """
-    head = [f"**{question}**", "", *(f"- {line}" for line in summary_lines(records)), ""]
+    head = [f"**{question}**", "", *(f"- {line}" for line in findings), ""]
     tail = [
         "",
         *table_caption(choose_learning_rates(records)).replace("*", r"\*").splitlines(),

@@ -18,6 +18,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from interfero import adaptation, codecs, metrics, randomness
+from interfero.analysis.answers import CAPACITY, Answer
 from interfero.domains import batches, domain
 from interfero.engine import distributed
 from interfero.engine.calibration import StepTimer, calibrate, step_seconds
@@ -94,6 +95,8 @@ class Sweep:
     """Builds the trainable's `PackRunner`."""
     code: tuple[Path, ...]
     """Files of the trainable; with the library's they make the loop hash."""
+    answer: Answer = CAPACITY
+    """Which figures and sentences the question is answered with."""
 
 
 class StoppedError(Exception):
@@ -278,7 +281,7 @@ def _drive(
                         feeder.set_packs(plan.packs(left, concurrent, model))
                     run_packs(options, store, sweep.make_runner(plan), feeder, run, concurrent)
                 _keep_start(run, plan, started)
-        return report(console, sweep.question, options, run, searches, command)
+        return report(console, sweep.question, sweep.answer, options, run, searches, command)
     except KeyboardInterrupt:
         with uninterrupted():
             return interrupted(console, tracker, store, command)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from interfero.analysis.answers import Answer, Findings
 from interfero.analysis.comparison import write_comparison
-from interfero.analysis.figures import write_figures
 from interfero.analysis.fits_file import write_scaling_fits
 from interfero.analysis.note import sweep_note
 from interfero.analysis.pareto import (
@@ -41,14 +41,16 @@ INTERRUPTED_WAIT_S = 3.0
 
 
 def report(
-    console: Console, question: str, options: AdaptationOptions, run: SweepRun,
+    console: Console, question: str, answer: Answer, options: AdaptationOptions, run: SweepRun,
     searches: Sequence[BlockSearch], command: str,
 ) -> int:  # fmt: skip
     """Print and log what came out; returns the exit code."""
     too_many = run.num_failed > options.max_failed
-    _log_report(question, options, run, command)
+    found = Findings(run.reported)
+    sentences = [*answer.sentences(found), *summary_lines(found.records)]
+    _log_report(question, answer, found, sentences, options, run, command)
     run.tracker.close("FAILED" if too_many else "FINISHED")
-    _print_report(console, options, run, searches)
+    _print_report(console, sentences, options, run, searches)
     if too_many:
         console.print(
             f"{run.num_failed} cells failed, --max-failed is {options.max_failed}; "
@@ -82,21 +84,27 @@ def resume_command(command: str) -> str:
     return command if "--resume" in shlex.split(command) else f"{command} --resume"
 
 
-def _log_report(question: str, options: AdaptationOptions, run: SweepRun, command: str) -> None:
-    records = run.reported
+def _log_report(
+    question: str, answer: Answer, found: Findings, sentences: Sequence[str],
+    options: AdaptationOptions, run: SweepRun, command: str,
+) -> None:  # fmt: skip
+    records = found.records
     folder = run.store.folder / "report"
     fronts = pareto_fronts(records, options.max_forgetting)
     front_before = front_keys(folder)
     files = [
         *write_tables(records, folder),
-        *write_figures(records, folder),
+        *answer.write_figures(found, folder),
         *write_comparison(records, folder),
         *write_fronts(fronts, folder),
         *write_front_figures(fronts, folder),
-        *write_scaling_fits(records, folder),
+        *write_scaling_fits(found.laws, folder),
     ]
     seeds = {"data": options.data_seeds, "init": options.init_seeds}
-    note = sweep_note(records, command, question=question, seeds=seeds, versions=provenance_tags())
+    note = sweep_note(
+        records, command, question=question, seeds=seeds, versions=provenance_tags(),
+        findings=sentences,
+    )  # fmt: skip
     run.tracker.note(note)
     run.tracker.parent_artifacts(files)
     run.tracker.cell_tags(_front_tags(fronts, front_before))
@@ -131,13 +139,14 @@ def search_lines(
 
 
 def _print_report(
-    console: Console, options: AdaptationOptions, run: SweepRun, searches: Sequence[BlockSearch]
-) -> None:
+    console: Console, sentences: Sequence[str], options: AdaptationOptions, run: SweepRun,
+    searches: Sequence[BlockSearch],
+) -> None:  # fmt: skip
     records = run.reported
     for line in search_lines(options, run, searches):
         console.print(line, highlight=False, markup=False)
     console.print(capacity_table(records))
-    for line in [*summary_lines(records), *failed_lines(records)]:
+    for line in [*sentences, *failed_lines(records)]:
         console.print(line, highlight=False, markup=False)
     if run.tracker.trouble:
         console.print(

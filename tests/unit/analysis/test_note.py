@@ -14,6 +14,7 @@ def note(records, **given):
         "question": QUESTION,
         "seeds": {"data": (0,), "init": (0,)},
         "versions": {"torch": "2.15.0", "compressai": "1.2.8"},
+        "findings": summary_lines(records),
     }
     return sweep_note(records, **{**arguments, **given})
 

@@ -210,7 +210,7 @@ def test_the_same_fits_from_an_export_days_later(tmp_path):
 
 def test_the_file_says_what_was_tried_and_why_not(tmp_path, sweep):
     records = PlantedSweep(growing).records(np.random.default_rng(0))
-    (path,) = write_scaling_fits([*records, *sweep(domains=("text",))], tmp_path)
+    (path,) = write_scaling_fits(fit_scaling([*records, *sweep(domains=("text",))]), tmp_path)
     assert path.name == FITS_FILE == "scaling_fits.json"
     value = read_json(path)
     (fit,) = [f for f in value["fits"] if f["codec"] == "simulated" and f["num_seeds"] == 3]

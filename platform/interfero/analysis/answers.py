@@ -1,0 +1,134 @@
+"""What each kind of question is answered with: which figures a sweep draws, which sentences come first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from interfero.analysis.figures import write_figures
+from interfero.analysis.law_figures import write_curve_figures, write_law_figures
+from interfero.analysis.law_sentences import curve_lines, law_lines, matched_lines
+from interfero.analysis.map_figures import write_map_figures
+from interfero.analysis.matched_gain import MatchedRow, matched_rows
+from interfero.analysis.rd_curves import RdCurve, chosen_curves, rd_curves, write_curves
+from interfero.analysis.scaling import Refusal, Scaling, fit_scaling
+from interfero.analysis.trend_figures import write_domain_figures, write_trend_figures
+from interfero.analysis.trend_sentences import domain_lines, enough_lines, trend_lines
+from interfero.analysis.trends import DomainShift, Trend, domain_shifts, trends
+from interfero.engine.cells import CellRecord
+
+
+class Findings:
+    """What is computed from a sweep's cells, each once: laws take seconds."""
+
+    def __init__(self, records: Sequence[CellRecord]) -> None:
+        """Keep them.
+
+        Args:
+            records: All cells of a sweep, failed ones too.
+        """
+        self.records = tuple(records)
+
+    @cached_property
+    def laws(self) -> list[Scaling | Refusal]:
+        """Of every method and response."""
+        return fit_scaling(self.records)
+
+    @cached_property
+    def curves(self) -> list[RdCurve]:
+        """At the learning rates that validation chose."""
+        return chosen_curves(rd_curves(self.records))
+
+    @cached_property
+    def matched(self) -> list[MatchedRow]:
+        """Methods at shares of fine-tuning's gain."""
+        return matched_rows(self.records)
+
+    @cached_property
+    def by_images(self) -> list[Trend]:
+        """Along image counts."""
+        return trends(self.records, "num_images")
+
+    @cached_property
+    def by_lambda(self) -> list[Trend]:
+        """Along lambdas."""
+        return trends(self.records, "rd_lambda")
+
+    @cached_property
+    def by_domain(self) -> list[DomainShift]:
+        """Over domains."""
+        return domain_shifts(self.records)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How one kind of question is answered."""
+
+    write_figures: Callable[[Findings, Path], list[Path]]
+    """Draws into a folder and returns the files."""
+    sentences: Callable[[Findings], list[str]]
+    """Come before those that every sweep prints; every number in them is computed from the cells."""
+
+
+def _capacity_figures(found: Findings, folder: Path) -> list[Path]:
+    return write_figures(found.records, folder)
+
+
+def _domain_figures(found: Findings, folder: Path) -> list[Path]:
+    return write_domain_figures(found.by_domain, folder)
+
+
+def _image_figures(found: Findings, folder: Path) -> list[Path]:
+    return write_trend_figures(found.by_images, folder, "image_count")
+
+
+def _bitrate_figures(found: Findings, folder: Path) -> list[Path]:
+    return [
+        *write_trend_figures(found.by_lambda, folder, "bitrate"),
+        *write_curve_figures(found.records, folder),
+        *write_curves(found.records, folder),
+    ]
+
+
+def _map_figures(found: Findings, folder: Path) -> list[Path]:
+    return [
+        *write_map_figures(found.records, folder),
+        *write_law_figures(found.laws, folder),
+        *write_domain_figures(found.by_domain, folder),
+        *write_trend_figures(found.by_images, folder, "image_count"),
+        *write_trend_figures(found.by_lambda, folder, "bitrate"),
+        *write_curve_figures(found.records, folder),
+        *write_curves(found.records, folder),
+    ]
+
+
+def _domain_sentences(found: Findings) -> list[str]:
+    return domain_lines(found.by_domain)
+
+
+def _image_sentences(found: Findings) -> list[str]:
+    return [*trend_lines(found.by_images), *enough_lines(found.by_images)]
+
+
+def _bitrate_sentences(found: Findings) -> list[str]:
+    return [*trend_lines(found.by_lambda), *curve_lines(found.curves)]
+
+
+def _map_sentences(found: Findings) -> list[str]:
+    return [
+        *law_lines(found.laws),
+        *matched_lines(found.matched),
+        *trend_lines(found.by_images),
+        *trend_lines(found.by_lambda),
+        *(curve_lines(found.curves) if found.by_lambda else []),
+    ]
+
+
+CAPACITY = Answer(_capacity_figures, lambda found: [])
+"""Gain against adapter size: the sentences of every sweep answer it."""
+DOMAIN_SHIFT = Answer(_domain_figures, _domain_sentences)
+IMAGE_COUNT = Answer(_image_figures, _image_sentences)
+BITRATE = Answer(_bitrate_figures, _bitrate_sentences)
+INTERFERENCE_MAP = Answer(_map_figures, _map_sentences)

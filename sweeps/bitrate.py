@@ -1,0 +1,31 @@
+"""Is forgetting worse at low or at high rate, and what does adapting save along the whole curve?"""
+
+from interfero.analysis.answers import BITRATE
+from interfero.engine.command import Sweep, main
+from interfero.engine.options import AdaptationOptions
+from trainables.adaptation_runner import ADAPTATION_CODE, AdaptationRunner
+
+SWEEP = Sweep(
+    kind="bitrate",
+    question="Is forgetting worse at low or at high rate, and what does adapting save along the "
+    "whole curve?",
+    options=AdaptationOptions(
+        domains=("histology", "text"),
+        methods=("finetune", "cawf", "continue_source"),
+        adapter_sizes=(4,),
+        learning_rates=(1e-4, 1e-3),
+        # Four: a BD-rate is refused below.
+        lambdas=(0.0016, 0.0045, 0.013, 0.025),
+        data_seeds=(0, 1, 2),
+        num_steps=50,
+        batch_size=4,
+        max_target_images=6,
+        max_source_images=6,
+    ),
+    make_runner=AdaptationRunner.from_plan,
+    code=ADAPTATION_CODE,
+    answer=BITRATE,
+)
+
+if __name__ == "__main__":
+    main(SWEEP)

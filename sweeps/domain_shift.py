@@ -1,0 +1,32 @@
+"""Does a codec forget more the further a domain is from its own, and can that be told beforehand?"""
+
+from interfero.analysis.answers import DOMAIN_SHIFT
+from interfero.engine.command import Sweep, main
+from interfero.engine.options import AdaptationOptions
+from trainables.adaptation_runner import ADAPTATION_CODE, AdaptationRunner
+
+SWEEP = Sweep(
+    kind="domain-shift",
+    question="Does a codec forget more the further a domain is from its own, and can that be told "
+    "beforehand?",
+    options=AdaptationOptions(
+        domains=("histology", "fundus", "astronomy", "textures", "text", "charts", "windows"),
+        methods=("finetune", "lora", "continue_source"),
+        adapter_sizes=(4,),
+        learning_rates=(1e-4, 1e-3),
+        lambdas=(0.013,),
+        # All domains have as many: else it would be counts that differ.
+        num_images=("5",),
+        data_seeds=(0, 1, 2),
+        num_steps=50,
+        batch_size=4,
+        max_target_images=6,
+        max_source_images=6,
+    ),
+    make_runner=AdaptationRunner.from_plan,
+    code=ADAPTATION_CODE,
+    answer=DOMAIN_SHIFT,
+)
+
+if __name__ == "__main__":
+    main(SWEEP)

@@ -1,0 +1,32 @@
+"""How do gain and forgetting grow with images and bitrate, and which law, if any, holds?"""
+
+from interfero.analysis.answers import INTERFERENCE_MAP
+from interfero.engine.command import Sweep, main
+from interfero.engine.options import AdaptationOptions
+from trainables.adaptation_runner import ADAPTATION_CODE, AdaptationRunner
+
+SWEEP = Sweep(
+    kind="interference-map",
+    question="How do gain and forgetting grow with images and bitrate, and which law, if any, "
+    "holds?",
+    options=AdaptationOptions(
+        # One: what is left of ten minutes goes into levels and seeds, without which there is no law.
+        domains=("text",),
+        methods=("finetune", "lora", "continue_source"),
+        adapter_sizes=(4,),
+        learning_rates=(1e-4, 1e-3),
+        lambdas=(0.0045, 0.013),
+        num_images=("1", "5", "20", "all"),
+        data_seeds=(0, 1, 2),
+        num_steps=40,
+        batch_size=4,
+        max_target_images=6,
+        max_source_images=6,
+    ),
+    make_runner=AdaptationRunner.from_plan,
+    code=ADAPTATION_CODE,
+    answer=INTERFERENCE_MAP,
+)
+
+if __name__ == "__main__":
+    main(SWEEP)

@@ -1,0 +1,61 @@
+"""How a sweep ends: its question decides the figures and the first sentences, in the UI as well."""
+
+import mlflow
+import pytest
+from rich.console import Console
+
+from interfero.analysis.answers import CAPACITY, INTERFERENCE_MAP
+from interfero.engine.console import SweepProgress
+from interfero.engine.ending import report
+from interfero.engine.options import AdaptationOptions
+from interfero.engine.store import SweepStore
+from interfero.engine.sweep_run import SweepRun
+from interfero.tracking.tracker import Tracker
+
+
+@pytest.fixture
+def end(tmp_path, sweep):
+    """A simulated sweep of one domain, ended with an answer."""
+
+    def run(answer, **axes):
+        uri = f"sqlite:///{tmp_path}/mlflow.db"
+        store = SweepStore(tmp_path / "storage", "simulated")
+        outbox = store.folder / "outbox.jsonl"
+        tracker = Tracker.open(uri, "simulated", "simulated", tags={}, params={}, outbox=outbox)
+        console = Console(width=100, record=True, file=(tmp_path / "said").open("w"))
+        records = [
+            r.model_copy(update={"metrics": {**r.metrics, "adapter/file_bytes": 1024.0}})
+            for r in sweep(("text",), rates=(1e-3,), **axes)
+        ]
+        swept = SweepRun(store, tracker, SweepProgress(console), {r.key: r for r in records})
+        code = report(console, "Which law?", answer, AdaptationOptions(), swept, (), "python s.py")
+        client = mlflow.MlflowClient(uri)
+        experiment = client.get_experiment_by_name("simulated")
+        (parent,) = client.search_runs([experiment.experiment_id])
+        names = {p.name for p in (store.folder / "report").iterdir()}
+        logged = {a.path for a in client.list_artifacts(parent.info.run_id)}
+        said = " ".join(console.export_text().split())
+        return code, names, logged, said, parent.data.tags["mlflow.note.content"]
+
+    return run
+
+
+def test_a_map_ends_with_laws_maps_and_trends(end):
+    code, names, logged, said, note = end(
+        INTERFERENCE_MAP, seeds=(0, 1, 2), lambdas=(0.0045, 0.0067)
+    )
+    assert code == 0
+    drawn = {"map_cawf.png", "matched_gain.png", "bitrate.svg", "rd_text.png", "rd_curves.md"}
+    assert drawn | {"law_cawf_forgetting_unrouted.png", "scaling_fits.json"} <= names & logged
+    assert "capacity_text.png" not in names
+    sentence = "cawf, forgetting, unrouted (%): power law, 95 % intervals: exponent of parameters"
+    for text in (said, note):
+        assert sentence in text
+        assert text.index(sentence) < text.index("finetune gains on")
+
+
+def test_capacity_ends_with_its_own_figures_alone(end):
+    _, names, logged, said, _ = end(CAPACITY)
+    assert "capacity_text.png" in names & logged
+    assert not {"map_cawf.png", "bitrate.png"} & names
+    assert "power law" not in said

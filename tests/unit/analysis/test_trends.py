@@ -1,0 +1,190 @@
+"""Lines along an axis and over domains: what is joined, what is chosen, and what is said."""
+
+import re
+
+import matplotlib
+import pytest
+from PIL import Image
+
+from interfero.analysis.answers import BITRATE, DOMAIN_SHIFT, IMAGE_COUNT, Findings
+from interfero.analysis.trend_figures import domain_figure, trend_figure
+from interfero.analysis.trend_sentences import (
+    domain_lines,
+    enough_lines,
+    rank_correlation,
+    trend_lines,
+)
+from interfero.analysis.trends import domain_shifts, trends
+
+GAINS = {1: 1.0, 5: 3.8, 20: 4.0}
+
+
+@pytest.fixture
+def cell(record, measured):
+    def build(gain, lost, method="finetune", size=0, distance=None, **params):
+        more = {} if distance is None else {
+            "distance/feature_sd": distance,
+            "distance/latent_bits": 1 / distance,
+            "distance/rd_excess_percent": 10.0,
+        }  # fmt: skip
+        return record(method, size, metrics=measured(gain, lost, **more), **params)
+
+    return build
+
+
+@pytest.fixture
+def counted(cell):
+    """Two domains, three image counts, two seeds; on the second, forgetting falls in one seed."""
+    return [
+        cell(gain + seed, (10.0 if domain == "text" or seed else -10.0) * count,
+             domain=domain, num_images=count, data_seed=seed)
+        for domain in ("text", "charts")
+        for count, gain in GAINS.items()
+        for seed in (0, 1)
+    ]  # fmt: skip
+
+
+def words(figure):
+    return "\n".join(t.get_text() for t in figure.findobj(matplotlib.text.Text))
+
+
+def test_a_line_joins_means_over_seeds_and_nothing_that_differs_otherwise(counted, cell):
+    lone = cell(9.0, 9.0, domain="text", num_images=1, rd_lambda=0.1)
+    found = trends([*counted, lone], "num_images")
+    assert [(t.setting.domain, [p.x for p in t.points]) for t in found] == [
+        ("charts", [1, 5, 20]),
+        ("text", [1, 5, 20]),
+    ]
+    assert [p.gain for p in found[1].points] == [1.5, 4.3, 4.5]
+    assert [p.forgetting for p in found[0].points] == [0, 0, 0]
+    assert found[0].points[2].losses == (-200, 200)
+
+
+def test_of_several_sizes_the_best_on_validation_is_drawn(cell):
+    records = [
+        cell(gain, 1.0, "lora", size, num_images=count)
+        for size, gain in ((2, 1.0), (4, 3.0), (8, 2.0))
+        for count in (1, 5)
+    ]
+    (found,) = trends(records, "num_images")
+    assert found.setting.adapter_size == 4
+
+
+def test_an_axis_that_is_no_param_is_refused():
+    with pytest.raises(ValueError, match="num_images, rd_lambda, num_steps, got 'domain'"):
+        trends([], "domain")
+
+
+def test_sentences_give_both_ends_and_how_many_seeds_agree(counted):
+    found = trends(counted, "num_images")
+    (line,) = trend_lines(found)
+    assert line == (
+        "finetune, training images 1 against 20: the target gain goes from [+1.50] to [+4.50] %, up on "
+        "2 of 2 lines, with one sign in every seed on 2; forgetting, unrouted, from [0 to +10.00] to "
+        "[0 to +200.00] %, up on 1 of 2 lines, with one sign in every seed on 1."
+    )
+    (line,) = enough_lines(found)
+    assert line.endswith("best validation gain: 5 on charts, text.")
+
+
+def test_enough_images_says_where_nothing_was_gained_and_where_the_most_were_needed(cell):
+    records = [cell(-1.0, 0.0, num_images=n) for n in (1, 5)]
+    records += [cell(float(n), 0.0, num_images=n, domain="text") for n in (1, 5)]
+    (line,) = enough_lines(trends(records, "num_images"))
+    assert line.endswith("none (no gain) on histology; 5 (the most tried) on text.")
+
+
+def test_the_control_has_no_sentence_but_a_line(counted, cell):
+    control = [cell(0.0, 0.1, "continue_source", domain="text", num_images=n) for n in (1, 5)]
+    found = trends([*counted, *control], "num_images")
+    assert "continue_source" not in "".join([*trend_lines(found), *enough_lines(found)])
+    assert "continue_source" in words(trend_figure(found))
+
+
+def test_rank_correlation_and_chance_by_hand():
+    assert rank_correlation([1, 2, 3, 4], [10, 20, 30, 40]) == (1.0, 2 / 24)
+    # Of the six orders of three, two have rho 1 or -1 and four have 0.5 or -0.5.
+    assert rank_correlation([1, 2, 3], [1, 3, 2]) == (pytest.approx(0.5), 1.0)
+    rho, chance = rank_correlation(range(12), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 10])
+    assert rho == pytest.approx(1 - 6 * 2 / (12 * 143))
+    assert chance < 1e-6
+
+
+@pytest.fixture
+def shifted(cell):
+    """Five domains: what is further is forgotten more; one has fewer images as well."""
+    names = ("maps", "scans", "text", "charts", "skies")
+    cells = [cell(5.0 - i, 10.0**i, domain=d, distance=i + 1.0) for i, d in enumerate(names)]
+    return [*cells, cell(0.5, 0.1, domain="text", num_images=5, distance=3.0)]
+
+
+def test_each_domain_stands_at_its_largest_count(shifted):
+    (found,) = domain_shifts(shifted)
+    assert {p.domain: p.num_images_text for p in found.points}["text"] == "20 images"
+    assert found.distances == ("feature_sd", "latent_bits", "rd_ratio")
+
+
+def test_domain_sentences_name_the_ends_and_what_chance_would_do(shifted):
+    first, second = domain_lines(domain_shifts(shifted))
+    assert "forgets most, unrouted, on skies (+10000.00 % of the source loss)" in first
+    assert "gains most on maps (+5.00 %) and least on skies (+1.00 %)" in first
+    # 2 of 120 orders; the third measure is the same everywhere and ranks nothing.
+    assert "over 5 domains" in second
+    assert "feature distance +1.00 (2%), latent divergence -1.00 (2%)." in second
+
+
+def test_three_domains_rank_nothing(shifted):
+    few = [r for r in shifted if r.params["domain"] in ("maps", "scans", "text")]
+    assert "cannot be said from 3 domains" in domain_lines(domain_shifts(few))[1]
+
+
+def test_domains_are_named_and_distances_have_units(shifted):
+    figure = domain_figure(domain_shifts(shifted))
+    text = words(figure)
+    for said in (
+        "skies 5",
+        "by feature distance (source\ns.d.)",
+        "forgetting, unrouted (%)",
+        "n = 1 seed",
+    ):
+        assert said in text
+    # 10,000 % and 1 % share an axis.
+    assert "log beyond 1" in text
+
+
+def test_every_line_of_a_figure_is_drawn_with_its_seeds(counted):
+    figure = trend_figure(trends(counted, "num_images"))
+    text = words(figure)
+    assert re.search("n = 2 seeds", text)
+    lines = [c for c in figure.axes[0].containers if len(c.lines[0].get_xdata()) == 3]
+    assert [list(line.lines[0].get_ydata()) for line in lines] == [[1.5, 4.3, 4.5]]
+
+
+def test_an_answer_draws_files_and_says_sentences(counted, shifted, sweep, tmp_path):
+    asked = (
+        (IMAGE_COUNT, counted, {"image_count.png", "image_count.svg"}),
+        (DOMAIN_SHIFT, shifted, {"domain_shift.png", "domain_shift.svg"}),
+        (
+            BITRATE,
+            sweep(domains=("text",), lambdas=(0.0045, 0.0067)),
+            {"bitrate.png", "rd_text.svg"},
+        ),
+    )
+    for number, (answer, records, names) in enumerate(asked):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        found = Findings(records)
+        paths = answer.write_figures(found, folder)
+        assert names <= {p.name for p in paths}
+        for path in paths:
+            if path.suffix == ".png":
+                with Image.open(path) as picture:
+                    assert picture.width >= 1200
+        assert answer.sentences(found)
+
+
+def test_answers_hold_where_nothing_finished(counted, fail, tmp_path):
+    found = Findings([fail(r) for r in counted])
+    for answer in (IMAGE_COUNT, DOMAIN_SHIFT, BITRATE):
+        assert answer.write_figures(found, tmp_path) == []
+        assert answer.sentences(found) == []
