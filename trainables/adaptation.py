@@ -184,7 +184,8 @@ def _train(
     }
     for member in members:
         _prepare(member, data["source"], worker.device, group, keeper)
-    first = min((m.start for m in members if not m.failure), default=loop.num_steps)
+    going_on = [m for m in members if not m.failure and not m.stopped]
+    first = min((m.start for m in going_on), default=loop.num_steps)
     for step in range(first, loop.num_steps):
         alive = [m for m in members if m.start <= step and not m.failure and not m.stopped]
         wanted = {(_share(m, group), role) for m in alive for role in _roles(m.method)}

@@ -1,11 +1,11 @@
 """What is kept of a cell in training, so that another process goes on where this one was stopped.
 
 A state holds all that training changes: parameters that learn, buffers, both optimisers, the curve so
-far, the seconds and the failure. Batches and noise are functions of the step, and what a method prepares
-is a function of its start: both are computed again. On a CPU, with the same threads and workers, the
-adapter file of a cell that went on has the same hash as that of one that never stopped. On a GPU it goes
-on from the same bits, but convolutions sum gradients in any order: it differs from an uninterrupted cell
-as much as two uninterrupted ones differ from each other.
+far, the seconds, the failure and the early stop. Batches and noise are functions of the step, and what a
+method prepares is a function of its start: both are computed again. On a CPU, with the same threads and
+workers, the adapter file of a cell that went on has the same hash as that of one that never stopped. On a
+GPU it goes on from the same bits, but convolutions sum gradients in any order: it differs from an
+uninterrupted cell as much as two uninterrupted ones differ from each other.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ class StateKeeper:
         member.curve = [(int(step), dict(values)) for step, values in info["curve"]]
         member.window = [torch.tensor(values) for values in info["window"]]
         member.failure = info["failure"]
+        stopped = info.get("stopped")  # Earlier states lack it.
+        member.stopped = None if stopped is None else (int(stopped[0]), float(stopped[1]))
         self._begun = True
         if member.failure:
             self._settled.add(member.cell.key)
@@ -95,6 +97,7 @@ class StateKeeper:
             "curve": member.curve,
             "window": [values.tolist() for values in member.window],
             "failure": member.failure,
+            "stopped": member.stopped,
         }
         key = member.cell.key
         self._checkpoints.write(key, _state(member), _optimizers(member), info)

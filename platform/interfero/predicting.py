@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import statistics
 from collections.abc import Sequence
@@ -15,7 +16,8 @@ from interfero.analysis.prediction import NoPrediction, Prediction, predict
 from interfero.analysis.records import read_records
 from interfero.analysis.resampling import LEVEL
 from interfero.analysis.scaling import Refusal, Scaling, fit_observations
-from interfero.codecs.catalogue import load_codec
+from interfero.codecs.catalogue import bundled_names, load_codec
+from interfero.codecs.codec import Codec
 from interfero.codecs.domain_distance import domain_distance
 from interfero.domains.catalogue import known_domains, load_domain
 from interfero.domains.domain import Domain
@@ -119,6 +121,8 @@ def _cells_of(records: Sequence[CellRecord], question: Question) -> list[CellRec
     cells = [r for r in finished if r.params["method"] == question.method]
     codecs = sorted({str(r.params["codec"]) for r in cells})
     wanted = question.source
+    if len(codecs) == 1 and wanted in set(bundled_names()) - set(codecs):
+        raise ConfigError(f"--source {wanted}: the map is of {codecs[0]!r}; leave --source out")
     if len(codecs) > 1 and wanted not in codecs:
         raise ConfigError(f"the map has several source codecs: add --source {'|'.join(codecs)}")
     if len(codecs) > 1:
@@ -131,9 +135,12 @@ def _cells_of(records: Sequence[CellRecord], question: Question) -> list[CellRec
 
 
 def _setting(cells: Sequence[CellRecord], question: Question) -> _Setting:
-    rd_lambda = question.rd_lambda or _middle(cells, "rd_lambda")
-    steps = question.num_steps or int(_middle(cells, "num_steps"))
-    if rd_lambda <= 0 or steps < 1:
+    rd_lambda, steps = question.rd_lambda, question.num_steps
+    if rd_lambda is None:
+        rd_lambda = _middle(cells, "rd_lambda")
+    if steps is None:
+        steps = int(_middle(cells, "num_steps"))
+    if not 0 < rd_lambda < math.inf or steps < 1:
         raise ConfigError(f"--lambda and --num-steps must be positive, got {rd_lambda:g}, {steps}")
     sizes = sorted({int(c.params["adapter_size"]) for c in cells})
     size = question.adapter_size
@@ -196,14 +203,34 @@ def _distances(
         codec = load_codec(question.source or str(first.params["codec"]), value)
         source = load_domain(first.provenance.get("source_domain", ""))
     except InterferoError as error:
-        return {}, (
-            "its distance from the source domain is unknown, and so is whether the map has any as far: "
-            f"{error}"
-        )
+        return {}, _unknown(str(error))
+    of_lambda = next(c for c in cells if float(c.params["rd_lambda"]) == value)
+    problem = _another(of_lambda, codec, source)
+    if problem:
+        return {}, _unknown(problem)
     found = domain_distance(codec, domain, source)
     probe = CellRecord(key="new", params={}, status="finished", metrics=found.metrics)
     values = {name: AXES[name].value(probe) for name in DISTANCES}
     return {name: v for name, v in values.items() if v is not None and v > 0}, ""
+
+
+def _unknown(reason: str) -> str:
+    return (
+        "its distance from the source domain is unknown, and so is whether the map has any as far: "
+        f"{reason}"
+    )
+
+
+def _another(cell: CellRecord, codec: Codec, source: Domain) -> str:
+    """What is not what the map was made with, though it has its name; empty if nothing is."""
+    told = cell.provenance
+    for name, wanted, found in (
+        (f"codec {codec.name}", told.get("codec_hash"), codec.weights_hash),
+        (f"source domain {source.name}", told.get("source_domain_hash"), source.fingerprint),
+    ):
+        if wanted is not None and wanted != found:
+            return f"{name} here is not the one that the map was made with"
+    return ""
 
 
 def _line(

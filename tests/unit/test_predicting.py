@@ -10,7 +10,7 @@ import pytest
 
 from interfero import cli
 from interfero.analysis.planted import PlantedSweep, Scatter
-from interfero.analysis.records import write_tables
+from interfero.analysis.records import read_records, write_tables
 from interfero.domains.catalogue import load_domain
 
 
@@ -101,6 +101,9 @@ def test_a_new_domain_is_measured_with_the_source_codec(
         ({"--cells": "no/such/cells.parquet"}, "no/such/cells.parquet"),
         ({"--adapter-size": 4}, "--adapter-size 4 is not in the map: 0"),
         ({"--lambda": -1}, "must be positive"),
+        ({"--lambda": 0}, "must be positive"),
+        ({"--num-steps": 0}, "must be positive"),
+        ({"--source": "bmshj2018-factorized"}, "the map is of 'simulated'"),
     ],
 )
 def test_bad_input_exits_with_2_and_one_screen(
@@ -135,3 +138,30 @@ def test_a_map_that_answers_nothing_says_why(
     asked = ("--domain", other_image_folder, "--num-images", 5, "--method", "finetune")
     assert call(monkeypatch, *asked, "--cells", tmp_path) == 2
     assert "1 data seeds, 3 are needed: add --data-seeds" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("codec_hash", "codec tiny here is not"), ("source_domain_hash", "source domain clouds here")],
+)
+def test_another_codec_or_source_domain_of_the_same_name_measures_no_distance(
+    tmp_path: Path,
+    map_folder: Path,
+    image_folder: Path,
+    other_image_folder: Path,
+    tiny_codec_file: Path,
+    name: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    records = [
+        r.model_copy(update={"provenance": {**r.provenance, name: "another"}})
+        for r in read_records(map_folder)
+    ]
+    write_tables(records, tmp_path)
+    asked = ("--domain", image_folder, "--num-images", 5, "--method", "finetune")
+    assert call(monkeypatch, *asked, "--cells", tmp_path, "--source", tiny_codec_file) == 0
+    out = capsys.readouterr().out
+    assert said in out
+    assert "feature distance" not in out

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from interfero.analysis.choices import VALIDATION
+from interfero.analysis.choices import CONTROL, CONTROL_VALIDATION, VALIDATION
 from interfero.engine.cells import CellRecord
 from interfero.metrics.bd_rate import BjontegaardDelta, bd_psnr_db, bd_rate_percent
 from interfero.storage import write_atomic
@@ -88,7 +88,8 @@ class RdCurve:
     points: tuple[CurvePoint, ...]
     """By lambda."""
     validation: float | None
-    """Mean validation gain in percent over the lambdas: what a learning rate is chosen by."""
+    """Mean over the lambdas of what a learning rate is chosen by, higher is better: validation gain in
+    percent; for the control, which never sees the target, the forgetting that it avoids."""
     bd_rate: Delta
     """Percent of rate at equal PSNR; negative is better."""
     bd_psnr: Delta
@@ -203,8 +204,8 @@ def _key(record: CellRecord) -> CurveKey:
 def _curve(key: CurveKey, side: Side, cells: Sequence[CellRecord]) -> RdCurve:
     points = [_point(cell, side) for cell in cells]
     there = tuple(p for p in points if p is not None)
-    gains = [cell.metrics.get(VALIDATION) for cell in cells]
-    known = [g for g in gains if g is not None]
+    name, sign = (CONTROL_VALIDATION, -1) if key.method == CONTROL else (VALIDATION, 1)
+    known = [sign * cell.metrics[name] for cell in cells if name in cell.metrics]
     validation = math.fsum(known) / len(known) if len(known) == len(cells) else None
     problem = _problem(cells, side, len(there))
     if problem is not None:

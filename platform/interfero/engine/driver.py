@@ -227,7 +227,8 @@ class RecordCallback(DriverOnly, Callback):
     feeder: Feeder
     listener: SweepListener
     store: SweepStore
-    seen: set[str] = field(default_factory=set)
+    seen: dict[str, str] = field(default_factory=dict)
+    """Status that was passed on last, by key."""
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -253,8 +254,10 @@ class RecordCallback(DriverOnly, Callback):
                     self._pass_on(kept if kept and kept.status != "failed" else failed)
 
     def _pass_on(self, record: CellRecord) -> None:
-        if record.key not in self.seen:
-            self.seen.add(record.key)
+        # A pack that starts again tries its failed cells again.
+        known = self.seen.get(record.key)
+        if known is None or (known == "failed" and record.status != "failed"):
+            self.seen[record.key] = record.status
             self.feeder.tell(record)
             self.listener.on_record(record)
 
@@ -305,7 +308,7 @@ def run_group_trial(
     store = SweepStore(storage, name)
     left = _report_finished(Pack.model_validate(config[PACK]), store)
     if left:
-        for record in train_in_group(runner[0], left, store, size, RETRIES):
+        for record in train_in_group(runner[0], left, store, size, RETRIES, code):
             tune.report({RECORD: record.model_dump_json()})
 
 

@@ -24,8 +24,17 @@ def code_hash(files: Iterable[Path]) -> str:
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 node.body = [n for n in node.body if not _is_text(n)] or [ast.Pass()]
+        for node in ast.walk(tree):
+            _leave_out_what_is_empty(node)
         digest.update(f"{path.parent.name}/{path.name}\n{ast.dump(tree)}".encode())
     return digest.hexdigest()
+
+
+def _leave_out_what_is_empty(node: ast.AST) -> None:
+    """Versions of Python differ in which fields a node has: `type_params` came with 3.12."""
+    for name, value in list(ast.iter_fields(node)):
+        if value == [] or (value is None and not isinstance(node, ast.Constant)):
+            delattr(node, name)
 
 
 def python_files(*roots: Path) -> list[Path]:

@@ -25,6 +25,7 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
 from interfero.engine.cells import CellRecord, Pack
 from interfero.engine.checkpoints import Checkpoints
+from interfero.engine.code_version import CodeVersion
 from interfero.engine.distributed import Group
 from interfero.engine.store import SweepStore
 from interfero.engine.worker import PackRunner, TrialWorker
@@ -56,8 +57,9 @@ class GroupSize:
 
 
 def train_in_group(
-    runner: ray.ObjectRef[PackRunner], pack: Pack, store: SweepStore, size: GroupSize, retries: int
-) -> Iterator[CellRecord]:
+    runner: ray.ObjectRef[PackRunner], pack: Pack, store: SweepStore, size: GroupSize, retries: int,
+    code: CodeVersion | None = None,
+) -> Iterator[CellRecord]:  # fmt: skip
     """Train a pack by `size.num_workers` processes; one record a cell, as they are kept.
 
     A process that dies takes the group with it; it starts again `retries` times at most, goes on from
@@ -65,7 +67,7 @@ def train_in_group(
     """
     before = {cell.key: store.ended(cell.key) for cell in pack.cells}
     left = {cell.key: cell for cell in pack.cells}
-    trainer = _trainer(runner, pack, store, size, retries)
+    trainer = _trainer(runner, pack, store, size, retries, code)
     with ThreadPoolExecutor(max_workers=1) as thread:
         running = thread.submit(trainer.fit)
         ended = False
@@ -89,8 +91,9 @@ def train_in_group(
 
 
 def _trainer(
-    runner: ray.ObjectRef[PackRunner], pack: Pack, store: SweepStore, size: GroupSize, retries: int
-) -> TorchTrainer:
+    runner: ray.ObjectRef[PackRunner], pack: Pack, store: SweepStore, size: GroupSize, retries: int,
+    code: CodeVersion | None,
+) -> TorchTrainer:  # fmt: skip
     keys = " ".join(cell.key for cell in pack.cells)
     config = {
         "runner": runner,
@@ -98,6 +101,7 @@ def _trainer(
         "storage": store.storage,
         "name": store.name,
         "size": size,
+        "code": code,
     }
     return TorchTrainer(
         train_rank,
@@ -118,7 +122,15 @@ def _trainer(
 
 
 def train_rank(config: dict[str, Any]) -> None:
-    """What each process of a group does; the first one keeps the records."""
+    """What each process of a group does; the first one keeps the records.
+
+    Raises:
+        ConfigError: this process runs other code than the driver.
+    """
+    code: CodeVersion | None = config["code"]
+    if code is not None:
+        # The trial that starts a group may stand on another machine than the processes.
+        code.require()
     size: GroupSize = config["size"]
     torch.set_num_threads(size.threads)
     storage: Path = config["storage"]

@@ -51,7 +51,8 @@ def read_measurements(storage: Path, machine: str) -> Measurements:
             continue
         # A cell that was taken over has a record in each of the sweeps.
         timings[path.stem] = timing
-        evaluated.add((params["codec"], params["rd_lambda"], params["domain"]))
+        if {"codec", "rd_lambda", "domain"} <= params.keys():
+            evaluated.add((params["codec"], params["rd_lambda"], params["domain"]))
     kept = _read(storage / FILE)
     timed = [t for t in map(_timing, kept.get("timings", ())) if t is not None]
     starts = kept.get("starts", {}).get(machine, ())

@@ -16,6 +16,8 @@ from interfero.errors import ConfigError
 Sampler = Literal["grid", "random", "tpe", "nsga2"]
 EarlyStopping = Literal["none", "asha"]
 ALL_IMAGES = "all"
+MAX_SEED = 2**63 - 1
+"""What a hash, a table and MLflow hold."""
 
 
 class SweepOptions(Config):
@@ -144,12 +146,27 @@ def _rules(o: AdaptationOptions) -> list[tuple[bool, str]]:
         "--max-concurrent": o.max_concurrent, "--checkpoint-seconds": o.checkpoint_seconds,
         "--gpus-per-trial": o.gpus_per_trial,
     }  # fmt: skip
+    numbers = {
+        "--lambdas": o.lambdas, "--learning-rates": o.learning_rates, "--strengths": o.strengths,
+        "--cpus-per-trial": (o.cpus_per_trial,), "--gpus-per-trial": (o.gpus_per_trial,),
+        "--checkpoint-seconds": (o.checkpoint_seconds,),
+        "--max-domain-memory": (o.max_domain_memory or 0,),
+    }  # fmt: skip
+    seeds = {"--data-seeds": o.data_seeds, "--init-seeds": o.init_seeds}
     counts = [n for n in o.num_images if n != ALL_IMAGES and not (n.isdigit() and int(n) > 0)]
     return [
         *((not v, f"{k} is empty: name at least one") for k, v in lists.items()),
         *((len(set(v)) < len(v), f"{k} names one value twice: {v}") for k, v in lists.items()),
         *((v <= 0, f"{k} must be above 0, got {v}") for k, v in positive.items()),
         *((v < 0, f"{k} must not be negative, got {v}") for k, v in not_negative.items()),
+        *(
+            (not all(map(math.isfinite, v)), f"{k} takes finite numbers, got {v}")
+            for k, v in numbers.items()
+        ),
+        *(
+            (max(v, default=0) > MAX_SEED, f"{k} must be below 2^63, got {v}")
+            for k, v in seeds.items()
+        ),
         (any(v <= 0 for v in o.lambdas), f"--lambdas must be above 0, got {o.lambdas}"),
         (
             any(not 0 < v < 1 for v in o.learning_rates),
@@ -229,6 +246,11 @@ def _worker_rules(o: AdaptationOptions) -> list[tuple[bool, str]]:
     halving = [n for n in o.methods if n in METHODS and METHODS[n].trains_on == "both"]
     parted = f"--batch-size {crops} cannot be parted equally among --workers-per-trial {workers}"
     return [
+        (
+            o.calibrate,
+            f"--calibrate with --workers-per-trial {workers}: it times one process, and a group's steps "
+            "take another time; leave it out: a sweep's own cells are times as well",
+        ),
         (
             crops % workers != 0,
             f"{parted}: choose a multiple of {workers}",

@@ -26,8 +26,9 @@ def packs_at_once(options: SweepOptions, resources: Mapping[str, float]) -> int:
     asked = {name: workers * share for name, share in each.items()}
     room = {name: resources.get(name, 0.0) / share for name, share in asked.items() if share > 0}
     scarce = min(room, key=lambda name: room[name])
+    elsewhere = _on_a_cluster(options)
     # A cluster may still grow; one machine does not, and Tune would wait for ever.
-    if room[scarce] < 1 and options.address is None:
+    if room[scarce] < 1 and not elsewhere:
         times = f"{workers} workers of " if workers > 1 else ""
         raise ConfigError(
             f"--{scarce.lower()}s-per-trial must fit this machine: asked for {times}{each[scarce]:g}, "
@@ -35,7 +36,7 @@ def packs_at_once(options: SweepOptions, resources: Mapping[str, float]) -> int:
             "--address"
         )
     # A cluster that grows on demand shows little room until more is asked of it.
-    if options.address is not None and options.max_concurrent:
+    if elsewhere and options.max_concurrent:
         return options.max_concurrent
     fitting = max(1, int(room[scarce]))
     return min(fitting, options.max_concurrent) if options.max_concurrent else fitting

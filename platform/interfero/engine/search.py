@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -62,20 +63,28 @@ class BlockSearch:
             load_if_exists=True,
         )
         self._running: dict[str, list[Trial]] = {}
+        self._left_over: deque[Cell] = deque()
         self._settle_running(ended)
 
     def _settle_running(self, ended: FindRecord) -> None:
-        """Trials of a driver that died: told what their cell gave, or failed and asked again first."""
+        """Trials of a driver that died: told what their cell gave, or gone on with before any other.
+
+        They go on as the same trials: others were compared with what they had reached at a rung.
+        """
         for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             key = str(frozen.user_attrs.get(KEY))
             record = ended(key)
-            if record is not None:
-                self._running[key] = [Trial(self.study, frozen._trial_id)]
-                self.tell(record)
+            if record is None and (KEY not in frozen.user_attrs or key in self._running):
+                # It died before naming the cell, or the cell has a trial already.
+                self.study.tell(frozen.number, state=TrialState.FAIL)
                 continue
-            self.study.tell(frozen.number, state=TrialState.FAIL)
-            if KEY in frozen.user_attrs:
-                self.study.enqueue_trial(frozen.params)
+            trial = Trial(self.study, frozen._trial_id)
+            self._running[key] = [trial]
+            if record is not None:
+                self.tell(record)
+            else:
+                cell = self.plan.cell(self.block, choose(trial, self.plan.options))
+                self._left_over.append(cell)
 
     @property
     def num_told(self) -> int:
@@ -84,6 +93,8 @@ class BlockSearch:
 
     def ask(self) -> Cell:
         """The next cell; the same cell twice is possible, and told the stored value."""
+        if self._left_over:
+            return self._left_over.popleft()
         # Seeded by the trial's number: a resumed search would repeat its first draws otherwise.
         index = len(self.study.get_trials(deepcopy=False))
         self.study.sampler = _sampler(self.plan.options, self.block, index)

@@ -222,11 +222,16 @@ class SweepStore:
                 continue
             source, target = inside(sweep, relative), inside(self.folder, relative)
             target.parent.mkdir(parents=True, exist_ok=True)
-            if not target.exists():
-                try:
-                    os.link(source, target)
-                except OSError:
-                    shutil.copyfile(source, target)
+            # An attempt of this sweep that never came to a record may have left other files there.
+            whole = target.with_name(f".{target.name}.taken")
+            whole.unlink(missing_ok=True)
+            try:
+                os.link(source, whole)
+            except OSError:
+                shutil.copyfile(source, whole)
+            # Two names of one file stay two names when the one is to become the other.
+            whole.replace(target)
+            whole.unlink(missing_ok=True)
 
     @staticmethod
     def _record_files(folder: Path) -> list[Path]:

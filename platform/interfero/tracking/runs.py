@@ -23,6 +23,7 @@ from interfero.tracking.names import (
     PARENT_TAG,
     RESUMED_TAG,
     STOPPED_TAG,
+    SWEEP_ID_TAG,
     SWEEP_TAG,
 )
 from interfero.tracking.operations import EnsureRun, LogBatch, LogFile, Operation, SetStatus
@@ -65,14 +66,21 @@ class Runs:
         self.cells: dict[str, CellRun] = {}
         """By key."""
 
-    def open_parent(self, tags: Mapping[str, str], params: Mapping[str, str], time_ms: int) -> str:
+    def open_parent(
+        self, tags: Mapping[str, str], params: Mapping[str, str], time_ms: int, sweep_id: str
+    ) -> str:
         """Find or create the parent run, load its cells, and return the parent's status.
 
+        A run of this name with another mark is of a sweep in another storage: it is left alone.
         MLflow keeps the first value of a parameter, and the tags say where a sweep began: what is
         different on a resume is written beside them.
         """
         query = f"tags.`{KIND_TAG}` = 'sweep'"
-        found = [run for run in self._search(query) if run.data.tags.get(SWEEP_TAG) == self._sweep]
+        named = [run for run in self._search(query) if run.data.tags.get(SWEEP_TAG) == self._sweep]
+        # Runs of before there were marks have none.
+        found = [r for r in named if r.data.tags.get(SWEEP_ID_TAG) == sweep_id]
+        found += [r for r in named if SWEEP_ID_TAG not in r.data.tags]
+        tags = {**tags, SWEEP_ID_TAG: sweep_id}
         parent = found[0] if found else self._create_parent(tags, time_ms)
         self._parent_id = parent.info.run_id
         held = {**parent.data.tags, **parent.data.params}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Literal
 
 from interfero.engine.cells import CellRecord
 from interfero.redaction import masked
+from interfero.storage import write_atomic
 from interfero.tracking.address import check_reachable, patience, quiet, unreachable
 from interfero.tracking.address import tracking_uri as resolve_uri
 from interfero.tracking.names import (
@@ -53,6 +56,8 @@ CLOSE_REQUEST_S = 30.0
 """How long one request may take: training waits for a write, nothing waits for the end."""
 FILE_REQUEST_S = 30.0
 """How long a server that answers may take over a file."""
+SWEEP_ID_FILE = "sweep_id"
+"""Beside the outbox: what tells this sweep from one of the same name in another storage."""
 DRAIN_S = 3.0
 """Training waits no longer than this for writes that had piled up."""
 RETRY_S = (1.0, 30.0)
@@ -124,11 +129,13 @@ class Tracker:
         """
         uri = resolve_uri(uri)
         check_reachable(uri)
+        sweep_id = _sweep_id(outbox.with_name(SWEEP_ID_FILE))
         queue = Outbox(outbox)
         try:
             with quiet(), patience(OPEN_REQUEST_S):
                 runs = Runs(uri, experiment, sweep)
-                status = runs.open_parent(tags, {k: str(v) for k, v in params.items()}, now_ms())
+                texts = {k: str(v) for k, v in params.items()}
+                status = runs.open_parent(tags, texts, now_ms(), sweep_id)
         except SERVER_ERRORS as error:
             queue.close()
             # From None: the original message may show a password in a traceback.
@@ -348,3 +355,16 @@ class Tracker:
                 self._runs.heal()
         except SERVER_ERRORS as error:
             logger.warning("not checked for doubled runs: %s", masked(str(error), self._secret_uri))
+
+
+def _sweep_id(path: Path) -> str:
+    """The mark of a sweep's folder, made once, before its parent run.
+
+    Raises:
+        StorageError: the folder is not writable.
+    """
+    found = path.read_text(errors="replace") if path.exists() else ""
+    if not re.fullmatch(r"[0-9a-f]{32}", found):
+        found = uuid.uuid4().hex
+        write_atomic(path, found.encode())
+    return found

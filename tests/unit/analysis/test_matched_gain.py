@@ -67,3 +67,14 @@ def test_methods_are_compared_at_shares_of_fine_tunings_gain(cell):
     assert matched_rows([cell(1, 1, method="lora")]) == [
         type(rows["lora"])("lora", share, (), ()) for share in (0.25, 0.5, 0.75)
     ]
+
+
+def test_more_initial_seeds_are_no_more_tries(cell):
+    tuned = [cell(2, 4), cell(8, 20)]
+    lucky, unlucky = (cell(4, lost, method="lora", init_seed=i) for i, lost in enumerate((2, 10)))
+    (row,) = (r for r in matched_rows([*tuned, lucky, unlucky], (0.5,)) if r.method == "lora")
+    assert row.mean("forgetting") == pytest.approx(6), "the mean over seeds, not the best of them"
+    short = cell(3, 1, method="lora", init_seed=2)
+    rows = matched_rows([*tuned, lucky, unlucky, short], (0.5,))
+    ((_, refusal),) = next(r for r in rows if r.method == "lora").refused
+    assert refusal.reason.startswith("init seed 2: gains 3.00 to 3.00 %")

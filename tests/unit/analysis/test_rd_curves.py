@@ -145,3 +145,13 @@ def test_the_table_is_written_where_lambdas_differ(curve, tmp_path):
     assert write_curves(curve(LAMBDAS[:1]), tmp_path) == []
     (path,) = write_curves(curve(), tmp_path)
     assert path.read_text() == curves_text(curve())
+
+
+def test_the_control_goes_by_what_it_harms_as_in_every_other_table(curve):
+    def control(rate, gain, lost):
+        cells = curve(method="continue_source", learning_rate=rate, val=gain)
+        metrics = {"val/rd_gain_percent": gain, "val/forgetting_percent": lost}
+        return [c.model_copy(update={"metrics": metrics}) for c in cells]
+
+    records = [*control(1e-4, 0.1, 0.2), *control(1e-3, 0.9, 5.0)]
+    assert {c.key.learning_rate for c in chosen_curves(rd_curves(records))} == {1e-4}

@@ -8,6 +8,7 @@ import pytest
 
 from interfero.engine import driver
 from interfero.engine.cells import Cell, Pack
+from interfero.engine.code_version import CodeVersion
 from interfero.engine.driver import Feeder, RecordCallback, train_guarded, uninterrupted
 from interfero.engine.options import AdaptationOptions
 from interfero.engine.resources import check_machine
@@ -157,3 +158,30 @@ def test_a_second_ctrl_c_does_not_disturb_the_closing():
     assert signal.getsignal(signal.SIGINT) is before
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
+
+
+def test_a_cluster_named_by_the_environment_may_grow_too(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    monkeypatch.setattr(driver.ray, "cluster_resources", lambda: {"CPU": 4.0})
+    assert driver._packs_at_once(AdaptationOptions(gpus_per_trial=1.0, max_concurrent=6)) == 6
+    assert driver._packs_at_once(AdaptationOptions(cpus_per_trial=8.0)) == 1
+
+
+def test_a_result_of_a_second_attempt_takes_the_place_of_a_failure(answering, record, cell):
+    callback, _, _ = answering
+    for status in ("failed", "failed", "finished", "failed"):
+        told = record(cell(), status=status)
+        callback.on_trial_result(0, [], None, {"record": told.model_dump_json()})
+    assert [r.status for r in callback.listener.records] == ["failed", "finished"]
+
+
+def test_every_process_of_a_group_checks_its_code(cell, tmp_path):
+    from interfero.engine.group_trial import GroupSize, train_rank
+
+    other = CodeVersion(("interfero",), "another", ())
+    config = {
+        "runner": None, "pack": Pack(cells=(cell(),)).model_dump(mode="json"), "code": other,
+        "storage": tmp_path, "name": "one", "size": GroupSize(2, 1.0, 0.0),
+    }  # fmt: skip
+    with pytest.raises(ConfigError, match="must run the driver's version"):
+        train_rank(config)

@@ -1,3 +1,5 @@
+import ast
+
 import pytest
 
 from interfero.engine.fingerprint import code_hash, library_versions, python_files
@@ -71,3 +73,28 @@ def test_the_name_of_a_file_counts_but_not_its_place(hash_of, tmp_path):
 
 def test_versions_name_the_libraries_that_decide_numbers():
     assert set(library_versions()) >= {"torch", "compressai"}
+
+
+def test_a_field_that_one_version_of_python_has_and_another_lacks_does_not_count(
+    hash_of, monkeypatch
+):
+    here = hash_of(CODE)
+    parse = ast.parse
+
+    def of_python_312(source):
+        tree = parse(source)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                node.type_params = []
+                node._fields = tuple(dict.fromkeys((*type(node)._fields, "type_params")))
+        return tree
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ast, "parse", of_python_312)
+        there = hash_of(CODE)
+    assert there == here
+
+
+def test_nothing_is_not_the_same_as_no_value(hash_of):
+    assert hash_of("x = None") != hash_of("x = []") != hash_of("x = ()")
+    assert hash_of("def f(): return None") != hash_of("def f(): return")

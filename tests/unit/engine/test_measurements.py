@@ -61,3 +61,9 @@ def test_a_damaged_file_counts_as_not_there(tmp_path):
     kept["timings"].append({"method": "of another release"})
     (tmp_path / FILE).write_text(json.dumps(kept))
     assert read_measurements(tmp_path, "EPYC").timings == (timing(),)
+
+
+def test_records_of_other_kinds_of_sweeps_are_no_hindrance(tmp_path, cell, record):
+    other = record(cell(), timing=timing(), params={"codec": "jpeg", "rate_bpp": 0.5})
+    SweepStore(tmp_path, "segmentation").write_record(other)
+    assert read_measurements(tmp_path, "EPYC").evaluated == frozenset()

@@ -123,3 +123,29 @@ def test_smoke_is_never_larger_than_what_was_asked():
     assert (smoke.num_steps, smoke.adapter_sizes, smoke.lambdas) == (3, (4,), (0.1,))
     assert smoke.methods == asked.methods
     check_options(smoke)
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "option"),
+    [
+        ("lambdas", (0.013, NAN), "--lambdas"),
+        ("strengths", (INF,), "--strengths"),
+        ("cpus_per_trial", INF, "--cpus-per-trial"),
+        ("gpus_per_trial", NAN, "--gpus-per-trial"),
+        ("checkpoint_seconds", NAN, "--checkpoint-seconds"),
+        ("max_domain_memory", INF, "--max-domain-memory"),
+        ("data_seeds", (0, 2**63), "--data-seeds"),
+        ("init_seeds", (2**63,), "--init-seeds"),
+    ],
+)
+def test_what_is_no_number_of_this_machine_is_refused(name, value, option):
+    with pytest.raises(ConfigError, match=option):
+        check_options(GOOD.model_copy(update={name: value}))
+
+
+def test_times_of_one_process_are_no_times_of_a_group():
+    with pytest.raises(ConfigError, match="--calibrate with --workers-per-trial 2"):
+        check_options(GOOD.model_copy(update={"calibrate": True, "workers_per_trial": 2}))

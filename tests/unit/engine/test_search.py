@@ -107,12 +107,25 @@ def test_trials_of_a_dead_driver_are_settled(search, record, kept):
     assert finished.key != lost.key
     kept[finished.key] = record(finished)
     resumed = search()
-    told = [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL]
-    assert states(resumed) == [*told, TrialState.WAITING]
+    assert states(resumed) == [TrialState.COMPLETE, TrialState.RUNNING, TrialState.FAIL]
     assert resumed.num_told == 1
     assert resumed.best_keys() == [finished.key]
     assert resumed.ask().key == lost.key, "its checkpoint and its run are used"
     assert resumed.ask().key != lost.key
+    resumed.tell(record(lost))
+    assert resumed.num_told == 2
+
+
+def test_a_cell_that_two_trials_of_a_dead_driver_waited_for_is_asked_once(search, record, kept):
+    opened, listener = search(**one_cell()), Listener()
+    assert opened.ask().key == opened.ask().key
+    resumed = search(**one_cell())
+    feeder = Feeder([], [resumed], 2, kept.get, listener)
+    assert feeder.suggest("a") is not None
+    assert feeder.suggest("b") == "FINISHED"
+    feeder.tell(record(FakeCell(listener.started[0])))
+    assert len(listener.started) == 1
+    assert resumed.num_told == 2
 
 
 def test_a_cell_that_failed_under_a_dead_driver_is_not_asked_again(search, record, kept):
@@ -407,3 +420,15 @@ def test_the_study_is_an_optuna_study_anyone_can_open(search, record, tmp_path):
     count = opened.block.num_images
     assert study.study_name == f"thing lambda 0.013 n {count} seed 0"
     assert len(study.trials) == 1
+
+
+def test_a_cell_of_a_dead_driver_keeps_the_rungs_it_has_passed(search, record, kept):
+    options = {"early_stopping": "asha", "num_steps": 90, **WIDE}
+    opened = search("random", **options)
+    first, second = opened.ask(), opened.ask()
+    assert not opened.should_stop(first.key, 10, 5.0)
+    resumed = search("random", **options)
+    assert {resumed.ask().key, resumed.ask().key} == {first.key, second.key}
+    # From its checkpoint, which lies behind the first rung; later gains are larger.
+    assert not resumed.should_stop(first.key, 30, 9.0)
+    assert not resumed.should_stop(second.key, 10, 6.0), "better at this rung than all before it"

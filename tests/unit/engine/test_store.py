@@ -227,3 +227,38 @@ def test_a_record_whose_key_is_a_path_counts_as_not_computed(started, cell, reco
     path.write_text(path.read_text().replace(written.key, "../../outside"))
     assert started.finished(written.key) is None
     assert started.records() == {}
+
+
+def test_a_cell_taken_over_has_the_files_that_its_record_is_of(tmp_path, started, cell, record):
+    kept = with_files(started, record(cell()))
+    started.write_record(kept)
+    other = SweepStore(tmp_path, "two")
+    # Its worker was killed behind the adapter and before the record; a GPU made other bits.
+    own = other.folder / kept.adapter_file
+    own.parent.mkdir(parents=True)
+    own.write_text("of an attempt without a record")
+    assert len(other.take_over({kept.key})) == 1
+    assert own.read_text() == kept.key
+    assert (started.folder / kept.adapter_file).read_text() == kept.key
+
+
+def test_a_copy_that_was_killed_half_way_is_no_file(tmp_path, started, cell, record, monkeypatch):
+    kept = with_files(started, record(cell()))
+    started.write_record(kept)
+    other = SweepStore(tmp_path, "two")
+
+    def no_links(source, target):
+        raise OSError(1, "no hard links here")
+
+    def half(source, target):
+        target.write_text("half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.link", no_links)
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.copyfile", half)
+        with pytest.raises(KeyboardInterrupt):
+            other.take_over({kept.key})
+    assert not (other.folder / kept.adapter_file).exists()
+    assert len(other.take_over({kept.key})) == 1
+    assert (other.folder / kept.adapter_file).read_text() == kept.key

@@ -490,3 +490,30 @@ def test_an_artifact_store_that_fails_does_not_block_the_rest(place, monkeypatch
     tracker.cell_finished(make_record("a"), [(tmp_path / "f", "")])
     assert tracker.num_refused == 1
     assert place.cells["a"].info.status == "FINISHED"
+
+
+def test_sweeps_of_one_name_in_two_storages_do_not_mix(place, tmp_path):
+    one = place.open()
+    one.cell_started("a", PARAMS, {})
+    place.outbox = tmp_path / "elsewhere" / "outbox.jsonl"
+    two = place.open()
+    two.cell_started("a", PARAMS, {})
+    two.close("FAILED")
+    states = {run.data.tags["mlflow.parentRunId"]: run.info.status for run in place.runs("cell")}
+    parents = {run.info.run_id: run.info.status for run in place.runs("sweep")}
+    assert sorted(parents.values()) == ["FAILED", "RUNNING"]
+    assert states == {run: {"FAILED": "KILLED"}.get(s, s) for run, s in parents.items()}
+    again = place.open()
+    again.cell_finished(make_record("a"))
+    again.close("FINISHED")
+    assert {run.info.status for run in place.runs("sweep")} == {"FINISHED", "RUNNING"}
+    assert len(place.runs("cell")) == 2
+
+
+def test_a_parent_run_of_before_sweeps_had_a_mark_is_gone_on_with(place):
+    place.open().close("FINISHED")
+    first = place.parent
+    place.client.delete_tag(first.info.run_id, "interfero.sweep_id")
+    place.open().close("FINISHED")
+    assert place.parent.info.run_id == first.info.run_id
+    assert "interfero.sweep_id" in place.parent.data.tags

@@ -188,3 +188,22 @@ def test_a_shared_training_may_be_stopped_as_well(tmp_path, cell, attempt, same)
     assert steps == []
     same([other], (tmp_path / "whole", tmp_path / "parts"), (whole, taken))
     assert {f"{one.key}.safetensors", f"{one.key}.before.safetensors"} == states(tmp_path / "parts")
+
+
+def test_a_cell_that_was_stopped_early_stays_stopped(tmp_path, bench, cell, monkeypatch):
+    one = cell("finetune")
+
+    def worker():
+        return LocalWorker(tmp_path, rungs=(2, 4), stop_after=1)
+
+    def die(*given):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        # Killed behind the checkpoint of the step and before the record.
+        patched.setattr("trainables.adaptation._finish", die)
+        with pytest.raises(KeyboardInterrupt):
+            list(run_pack([one], bench, worker(), 0.0))
+    (record,) = run_pack([one], bench, worker(), 0.0)
+    assert (record.status, record.stopped_at) == ("stopped", 2)
+    assert record.metrics.keys() == {"val/rd_gain_percent"}
