@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from interfero.analysis.axes import AXES
+from interfero.analysis.axes import AXES, level
 from interfero.analysis.laws import Design
 from interfero.analysis.resampling import half_width
 from interfero.analysis.robust_fit import Fit, from_space, pooled_seed_sd, predicted, to_space
@@ -100,7 +100,8 @@ def outside(scaling: Scaling, place: Mapping[str, float]) -> tuple[str, ...]:
         if name not in place:
             continue
         axis, levels = AXES[name], scaling.data.levels(name)
-        if not levels[0] * (1 - 1e-6) <= place[name] <= levels[-1] * (1 + 1e-6):
+        # Levels are rounded: so is what is compared with them.
+        if not levels[0] <= level(place[name]) <= levels[-1]:
             found.append(
                 f"{axis.title} {axis.text(place[name])} lies outside "
                 f"{axis.text(levels[0])} to {axis.text(levels[-1])}"

@@ -25,6 +25,8 @@ MIN_SIDE = 64
 """Shortest side in pixels: one 64-pixel stride of a hyperprior."""
 MAX_SIDE = 1024
 """Longer sides are cropped to their centre, so that one photograph cannot fill the memory."""
+_JPEG = ("JPEG", "MPO")
+"""What Pillow calls a JPEG; with a preview behind it, as cameras write it, it is an MPO."""
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 _CONVERTED = {
     "L": "grey",
@@ -111,7 +113,7 @@ def decoded_bytes(data: bytes | Path, rules: ImageRules) -> int:
     source: Any = io.BytesIO(data) if isinstance(data, bytes) else data
     try:
         with Image.open(source) as image:
-            is_halved = _is_halved(image.format == "JPEG", image.size, rules)
+            is_halved = _is_halved(image.format in _JPEG, image.size, rules)
             sides = [side // 2 if is_halved else side for side in image.size]
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return 0
@@ -145,7 +147,7 @@ def _is_narrowed(image: Image.Image) -> bool:
 
 
 def _to_rgb(image: Image.Image, rules: ImageRules, counts: Counter[str]) -> Image.Image:
-    is_jpeg = image.format == "JPEG"
+    is_jpeg = image.format in _JPEG
     upright = ImageOps.exif_transpose(image)
     if kind := _CONVERTED.get(upright.mode):
         counts[f"{kind} converted to RGB"] += 1

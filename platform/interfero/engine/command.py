@@ -48,7 +48,7 @@ from interfero.engine.options import (
     storage_folder,
 )
 from interfero.engine.plan_text import print_cells, print_cost, print_plan
-from interfero.engine.planning import MAX_PACK_MEMBERS, Plan, make_plan
+from interfero.engine.planning import Plan, make_plan
 from interfero.engine.precision import (
     PrecisionChoice,
     choose_precision,
@@ -275,7 +275,7 @@ def _drive(
                 started = time.time()
                 with ray_session(options) as concurrent:
                     feeder.cells_at_once = cells_at_once(
-                        options, len(plan.blocks), concurrent, MAX_PACK_MEMBERS
+                        options, len(plan.blocks), concurrent, plan.max_mixed_members
                     )
                     if concurrent != plan.at_once:
                         feeder.set_packs(plan.packs(left, concurrent, model))

@@ -32,7 +32,7 @@ from interfero.engine.packing import make_packs
 from interfero.engine.precision import PrecisionChoice, choose_precision
 from interfero.engine.resources import packs_at_once_here
 from interfero.engine.timing import Setting, megapixels, setting_of
-from interfero.errors import ConfigError, InterferoError
+from interfero.errors import ConfigError, DomainError, InterferoError
 
 T = TypeVar("T")
 
@@ -117,6 +117,11 @@ class Plan:
         if self.room is None or needed is None:
             return MAX_PACK_MEMBERS
         return max(1, min(MAX_PACK_MEMBERS, needed.members_in(self.room, fused=self.fuses)))
+
+    @property
+    def max_mixed_members(self) -> int:
+        """Members of a pack of any of the methods, as a search makes them; bounded by memory."""
+        return min(map(self.max_members, self.options.methods))
 
     @property
     def fuses(self) -> bool:
@@ -260,8 +265,28 @@ def _load(options: AdaptationOptions) -> tuple[dict[float, Codec], dict[str, Dom
             f"--domains names one domain twice: {', '.join(options.domains)}; a name stands for "
             "one domain"
         )
+    for domain in domains.values():
+        _check_apart(domain, source_domain)
+        _check_apart(source_domain, domain)
     codecs = {value: codec for value, codec in found.items() if codec is not None}
     return codecs, domains, source_domain
+
+
+def _check_apart(trained: Domain, tested: Domain) -> None:
+    """Refuse test images that a method may train on under another domain's name.
+
+    Raises:
+        DomainError: names one of them.
+    """
+    spare = [s for samples in trained.reserve.values() for s in samples]
+    copies = {s.digest: s.name for s in (*trained.train, *spare)}
+    for sample in tested.test:
+        if sample.digest in copies:
+            raise DomainError(
+                f"test image {sample.name!r} of domain {tested.name!r} is the training image "
+                f"{copies[sample.digest]!r} of domain {trained.name!r}: its result would be learned by "
+                "heart; remove one of them, or give both domains one folder with train/ and test/"
+            )
 
 
 class _Problems:

@@ -10,7 +10,7 @@ from interfero.analysis.fits_file import FITS_FILE, fits_value, write_scaling_fi
 from interfero.analysis.laws import Constant, Power
 from interfero.analysis.observations import RESPONSES, observations
 from interfero.analysis.planted import PlantedSweep, Scatter
-from interfero.analysis.prediction import NoPrediction, Prediction, predict
+from interfero.analysis.prediction import NoPrediction, Prediction, outside, predict
 from interfero.analysis.records import read_records, write_tables
 from interfero.analysis.resampling import bootstrap, half_width
 from interfero.analysis.robust_fit import robust_fit
@@ -233,6 +233,16 @@ def test_a_prediction_says_that_it_extrapolates():
         "training images 1000 lies outside 1 to 80",
         "lambda (bpp per MSE) 0.05 lies outside 0.0045 to 0.013",
     )
+
+
+def test_what_was_measured_does_not_lie_outside_for_its_seventh_digit():
+    scaling = fitted(growing)
+    rough = 0.0012 - 4e-9
+    data = replace(scaling.data, x=np.where(scaling.data.x == 0.0045, rough, scaling.data.x))
+    scaling = replace(scaling, data=data)
+    assert scaling.data.levels("rd_lambda")[0] > rough
+    assert outside(scaling, {"rd_lambda": rough}) == ()
+    assert outside(scaling, {"rd_lambda": 0.00119}) != ()
 
 
 def test_a_new_domain_is_less_sure_than_a_known_one():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from interfero.domains.images import ImageRules, SkippedImageError, decode_image
+from interfero.domains.images import ImageRules, SkippedImageError, decode_image, decoded_bytes
 from interfero.errors import DomainError
 
 RULES = ImageRules()
@@ -165,3 +165,13 @@ def test_tiny_images_are_skipped_with_their_size():
     with pytest.raises(SkippedImageError, match="63x200 is under 64 pixels"):
         decode_image(data, "a", RULES, Counter())
     assert decode_image(encoded(Image.new("RGB", (64, 64))), "a", RULES, Counter()).shape
+
+
+def test_a_jpeg_with_a_second_picture_as_cameras_write_it_is_halved_too():
+    picture, preview = (Image.new("RGB", size, (200, 100, 50)) for size in ((200, 140), (80, 56)))
+    data = encoded(picture, "MPO", save_all=True, append_images=[preview])
+    assert Image.open(io.BytesIO(data)).format == "MPO"
+    counts = Counter()
+    assert decode_image(data, "a.jpg", RULES, counts).shape == (70, 100, 3)
+    assert counts["JPEG halved"] == 1
+    assert decoded_bytes(data, RULES) == 70 * 100 * 3

@@ -182,3 +182,31 @@ def test_each_method_takes_the_sizes_and_strengths_it_has(options):
 def test_a_method_with_none_of_the_sizes_is_refused(options):
     with pytest.raises(ConfigError, match=r"residual_adapter \(kernel side\) has none of"):
         make_plan(options(methods=("residual_adapter",), adapter_sizes=(2, 4)), "loop")
+
+
+def test_memory_bounds_the_packs_of_a_search_too(plan):
+    made = plan(sampler="random", adapter_sizes=(1, 2))
+    tight = replace(made, room=max(f.of_pack(2) for f in made.footprints.values()))
+    assert tight.max_mixed_members == min(tight.max_members(m) for m in ("finetune", "cawf"))
+    assert 1 <= tight.max_mixed_members < replace(made, room=None).max_mixed_members == 8
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_no_domain_is_trained_on_what_the_other_is_tested_on(
+    options, image_folder, tmp_path, turned
+):
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    names = sorted(p.name for p in image_folder.iterdir())
+    for folder, portion, chosen in (
+        (whole, "train", names[:8]), (whole, "test", names[8:]),
+        (part, "train", names[6:10]), (part, "test", names[:2]),
+    ):  # fmt: skip
+        (folder / portion).mkdir(parents=True)
+        for name in chosen:
+            (folder / portion / name).write_bytes((image_folder / name).read_bytes())
+    target, source = (part, whole) if turned else (whole, part)
+    leaking = options(domains=(f"thing={target}",), source_domain=f"other={source}")
+    with pytest.raises(DomainError, match=r"test image .* is the training image .* of domain"):
+        make_plan(leaking, "loop")
+    same = options(domains=(f"thing={whole}",), source_domain=f"other={whole}")
+    assert make_plan(same, "loop").cells, "the source domain itself may be a target"
