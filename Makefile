@@ -11,7 +11,7 @@ TESTS := "tests -n logical --maxprocesses 4 --dist loadfile --ignore=tests/integ
   --ignore=tests/integration/test_sweep.py --ignore=tests/integration/test_resume.py \
   --ignore=tests/integration/test_workers.py --ignore=tests/faults" \
   tests/integration/test_search.py tests/integration/test_sweep.py tests/integration/test_resume.py \
-  tests/integration/test_workers.py tests/faults/test_storage.py
+  tests/integration/test_workers.py tests/faults/test_storage.py tests/faults/test_cluster.py
 
 BIN := $(VENV)/bin
 UV := $(BIN)/uv

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import tempfile
 from pathlib import Path
 
@@ -45,7 +46,9 @@ class RayCluster:
         self.start()
 
     def start(self):
-        head = {"num_cpus": 0, "include_dashboard": True}
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        head = {"num_cpus": 0, "include_dashboard": True, "dashboard_port": port}
         self.cluster = Cluster(initialize_head=True, head_node_args=head)
         self.nodes = [self.add_node() for _ in range(self._num_nodes)]
 
@@ -92,6 +95,13 @@ def raylet_of(node):
 def training_below(process):
     found = process.children(recursive=True) if process.is_running() else []
     return [p for p in found if is_training(p)]
+
+
+def worker_of(place, sweep):
+    """The process that trains for a sweep on this machine, once it does: between packs it is idle."""
+    driver = psutil.Process(sweep.pid)
+    place.wait_until(lambda: training_below(driver), sweep)
+    return training_below(driver)[0]
 
 
 def is_training(process):
@@ -183,7 +193,9 @@ def outcome(tiny_codec_file):
 
 def kept_states(place, name):
     """The states of cells in training that have one before them: those cells are some steps old."""
-    return sorted((place.sweep(name) / "checkpoints").glob("*.before.safetensors"))
+    states = (place.sweep(name) / "checkpoints").glob("*.before.safetensors")
+    ended = {path.stem for path in place.record_files(name)}
+    return sorted(path for path in states if path.name.partition(".")[0] not in ended)
 
 
 def step_of(state):

@@ -4,7 +4,6 @@ import os
 import subprocess
 import time
 
-import psutil
 import pytest
 from rich.console import Console
 
@@ -14,7 +13,7 @@ from interfero.engine.command import run_sweep
 from interfero.errors import DomainError, StorageError
 from sweeps.adapter_capacity import SWEEP as CAPACITY
 
-from .conftest import training_below
+from .conftest import worker_of
 
 SWEEP = [
     "--name", "full", "--methods", "lora", "--adapter-sizes", "1",
@@ -64,7 +63,7 @@ def swept(place):
     place.wait_for_records("full", 1, process)
     filling = fill(place.folder / "interfero-storage")
     full_since, before = time.time(), place.record_files("full")
-    (worker,) = training_below(psutil.Process(process.pid))
+    worker = worker_of(place, process)
     place.wait_until(lambda: sleeps(worker), process)
     waited, free_since = place.record_files("full"), time.time()
     filling.unlink()

@@ -3,6 +3,8 @@
 import errno
 import math
 import os
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from interfero.errors import StorageError
 from interfero.storage import (
     inside,
     load_tensors,
+    patience,
     read_json,
     save_tensors,
     write_atomic,
@@ -180,3 +183,23 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path, name):
     (folder / "link").symlink_to(tmp_path)
     with pytest.raises(StorageError, match=f"must be the path of a file below {folder}"):
         inside(folder, name)
+
+
+def test_inside_patience_a_write_waits_for_a_place_that_is_mended(tmp_path):
+    in_the_way = tmp_path / "folder"
+    in_the_way.write_text("not a folder")
+    with pytest.raises(StorageError, match="cannot be written"):
+        write_atomic(in_the_way / "result", b"x")
+    mending = threading.Timer(0.7, in_the_way.unlink)
+    mending.start()
+    with patience(60):
+        write_atomic(in_the_way / "result", b"x")
+    assert (in_the_way / "result").read_bytes() == b"x"
+
+
+def test_patience_ends(tmp_path):
+    (tmp_path / "folder").write_text("not a folder")
+    begun = time.monotonic()
+    with pytest.raises(StorageError, match="--resume"), patience(1.0):
+        write_atomic(tmp_path / "folder/result", b"x")
+    assert 0.4 < time.monotonic() - begun < 10

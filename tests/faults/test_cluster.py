@@ -1,0 +1,112 @@
+"""A cluster of three nodes whose workers, nodes, drivers and head are killed, one after the other."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+from ray.util.state import list_actors
+
+from .conftest import Outcome, kept_states
+
+STUDY = [
+    "--name", "study", "--methods", "finetune", "lora", "--adapter-sizes", "1",
+    "--learning-rates", "3e-4", "1e-3", "3e-3", "1e-2", "--no-packs", "--num-steps", "120",
+    "--checkpoint-seconds", "0",
+]  # fmt: skip
+"""Eight cells, a pack each; a state is kept after every step."""
+NUM_CELLS = 8
+
+
+def test_a_sweep_that_names_no_cluster_starts_its_own(cluster):
+    """Ray would join the newest one of this machine."""
+    assert cluster.address in (cluster.folder / "ray/ray_current_cluster").read_text()
+    script = (
+        "import ray\n"
+        "from interfero.engine.driver import ray_session\n"
+        "from interfero.engine.options import AdaptationOptions\n"
+        "with ray_session(AdaptationOptions()):\n"
+        "    print('NODES', len(ray.nodes()))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True
+    )
+    assert "NODES 1\n" in done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def study(cluster, make_workplace, tiny_codec_file):
+    """One sweep that loses a worker, a node, its driver and the head; then it is resumed to its end."""
+    place, seen = make_workplace("study"), {}
+    arguments = [*STUDY, "--address", cluster.address]
+    look = Outcome(place, "study", tiny_codec_file)
+    process = place.start(*arguments)
+    place.wait_until(lambda: kept_states(place, "study"), process)
+    cluster.training()[0].kill()
+    seen["worker"] = look.files()
+    place.wait_for_records("study", len(seen["worker"]) + 2, process)
+    place.wait_until(lambda: cluster.training() and kept_states(place, "study"), process)
+    seen["node"] = look.files()
+    cluster.lose_node()
+    place.wait_for_records("study", len(seen["node"]) + 1, process)
+    process.kill()
+    process.communicate()
+    seen["driver"] = look.files()
+    wait_for_nothing(cluster)
+
+    process = place.start(*arguments, "--resume")
+    place.wait_for_records("study", len(seen["driver"]) + 1, process)
+    cluster.lose_head()
+    lost = place.finish(process)
+    seen["head"] = look.files()
+    cluster.cluster.shutdown()
+    cluster.start()
+    done = place.run(*STUDY, "--address", cluster.address, "--resume")
+    return place, seen, lost, done
+
+
+def wait_for_nothing(cluster):
+    """Until Ray has removed what a dead driver left."""
+    address = cluster.cluster.webui_url
+    deadline = time.monotonic() + 60
+    while True:
+        actors = list_actors(f"http://{address}", filters=[("state", "!=", "DEAD")])
+        if not actors and not cluster.training():
+            return
+        assert time.monotonic() < deadline, actors
+        time.sleep(0.5)
+
+
+def test_every_fault_fell_into_the_middle_of_the_sweep(study):
+    _, seen, _, _ = study
+    assert 0 < len(seen["node"]) < len(seen["driver"]) < len(seen["head"]) < NUM_CELLS
+
+
+def test_a_driver_whose_head_is_gone_ends_by_itself(study):
+    """Ray ends the process: the driver has no say in it."""
+    _, _, lost, _ = study
+    assert lost.returncode != 0
+    assert "Failed to connect to GCS" in lost.stderr
+
+
+def test_what_was_finished_stays_as_it_was(study):
+    place, seen, _, _ = study
+    after = {p.stem: (p.read_bytes(), p.stat().st_mtime_ns) for p in place.record_files("study")}
+    for fault, before in seen.items():
+        assert {key: after[key] for key in before} == before, fault
+
+
+def test_the_sweep_ends_with_every_cell_once(study, outcome):
+    place, _, _, done = study
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{NUM_CELLS}/{NUM_CELLS} cells" in done.stdout
+    outcome(place, "study").check(NUM_CELLS)
+
+
+def test_cells_whose_worker_or_node_died_went_on_from_their_states(study):
+    place = study[0]
+    assert sum(r["resumed_step"] > 0 for r in place.records("study").values()) >= 2
+
+
+def test_the_numbers_are_those_of_a_sweep_that_nothing_happened_to(study, outcome, tmp_path):
+    outcome(study[0], "study").check_numbers(tmp_path)
