@@ -162,6 +162,28 @@ def predict_command(
     sys.stdout.write(answer(question))
 
 
+def report_command(
+    experiment: str | None = None,
+    sweep: tuple[str, ...] = (),
+    cells: tuple[Path, ...] = (),
+    out: Path | None = None,
+) -> None:
+    """Write the report of a sweep: report.html, which needs nothing else, and its figures.
+
+    Args:
+        experiment: A sweep's kind, such as adapter-capacity, on the tracking server
+            (MLFLOW_TRACKING_URI, else sqlite:///mlflow.db in this folder).
+        sweep: Sweeps of that experiment, by name; the newest if left out. Of several, a cell that
+            they share counts once.
+        cells: Instead: the `cells.parquet` of a sweep, or the folder that holds it; may be several.
+        out: Folder to write into; report-NAME in this folder if left out.
+    """
+    # MLflow takes seconds to import; the other commands do not need it.
+    from interfero.reporting import Wanted, make_report
+
+    sys.stdout.write(make_report(Wanted(experiment, sweep, cells, out)))
+
+
 def _read_image(path: Path) -> UInt8Array:
     """All of the picture: a domain would crop a large one to its centre, or halve a JPEG."""
     rules = ImageRules(halve_jpeg=False, min_side=1, max_side=MAX_SIDE + 1)
@@ -187,10 +209,11 @@ def main() -> None:
                 "domains": domains,
                 "encode": encode_command,
                 "decode": decode_command,
+                "report": report_command,
                 "predict": predict_command,
             },
             prog="interfero",
-            description="Neural image codecs, adapted: this machine, codecs, bitstreams, predictions.",
+            description="Neural image codecs, adapted: machine, codecs, bitstreams, reports, predictions.",
         )
     except InterferoError as error:
         sys.stderr.write(f"error: {error}\n")

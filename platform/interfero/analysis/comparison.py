@@ -25,6 +25,8 @@ ROUTED = "source/forgetting_percent"
 UNROUTED = "source/forgetting_unrouted_percent"
 FRACTION = "adapter_fraction"
 
+NEEDED = {GAIN, VALIDATION_GAIN, VALIDATION_FORGETTING, ROUTED, UNROUTED, FRACTION}
+"""Of a cell to be compared; those of the earliest sweeps lack some."""
 MATCHED_SHARE = 0.5
 """Of fine-tuning's validation gain: what every method has to reach where gain is matched."""
 BUDGETS = (0.02, 0.05, 0.10, math.inf)
@@ -63,7 +65,7 @@ COLUMNS = (
 
 def write_comparison(records: Sequence[CellRecord], folder: Path) -> list[Path]:
     """`methods.md`: three tables; nothing where fewer than two methods have finished cells."""
-    finished = [r for r in records if r.status == "finished" and VALIDATION_GAIN in r.metrics]
+    finished = [r for r in records if r.status == "finished" and r.metrics.keys() >= NEEDED]
     if len({r.params["method"] for r in finished} - {CONTROL}) < 2:
         return []
     path = folder / "methods.md"
@@ -131,7 +133,10 @@ def _chosen_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[s
 
 
 def _mean(cells: Sequence[CellRecord], column: Column) -> str:
-    values = [column.value(cell) for cell in cells]
+    try:
+        values = [column.value(cell) for cell in cells]
+    except KeyError:
+        return "-"  # Records of an earlier version lack the metric.
     text = format(math.fsum(values) / len(values), column.form)
     by_domain: dict[tuple[str, float, int], list[float]] = defaultdict(list)
     for cell, value in zip(cells, values, strict=True):

@@ -21,11 +21,7 @@ FORMAT = 1
 
 
 def write_scaling_fits(results: Sequence[Scaling | Refusal], folder: Path) -> list[Path]:
-    """Write `scaling_fits.json`; a sweep's end calls this.
-
-    Args:
-        results: Of `fit_scaling`.
-        folder: Where to.
+    """Write `scaling_fits.json` of what `fit_scaling` found.
 
     Raises:
         StorageError: the folder is not writable.

@@ -14,30 +14,26 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from interfero.analysis.axes import AXES, GROWTH_AXES
+from interfero.analysis.axes import AXES
 from interfero.analysis.figure_style import figure_style, method_style
-from interfero.analysis.law_view import law_text
-from interfero.analysis.laws import Design
+from interfero.analysis.law_view import (
+    BY_DISTANCE,
+    MEAN_OF_OTHERS,
+    domain_laws,
+    domain_look,
+    errors_text,
+    law_text,
+    left_out_domains,
+    main_axis,
+    measured,
+    others_text,
+)
 from interfero.analysis.map_figures import MAP_INCHES, save_figures
 from interfero.analysis.rd_curves import RdCurve, chosen_curves, rd_curves
-from interfero.analysis.robust_fit import from_space, predicted
-from interfero.analysis.scaling import (
-    Candidate,
-    Scaling,
-    leave_one_domain_out,
-    setting_means,
-)
+from interfero.analysis.scaling import Scaling
 from interfero.engine.cells import CellRecord
 
 FloatArray = npt.NDArray[np.float64]
-
-MEAN_OF_OTHERS = "mean of the others"
-BY_DISTANCE = "by distance"
-_DOMAIN_LOOKS = (
-    ("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"),
-    ("#56B4E9", "P"), ("#000000", "X"),
-)  # fmt: skip
-"""Okabe and Ito's colours again: where domains are told apart, methods are not."""
 
 
 def write_law_figures(results: Sequence[object], folder: Path) -> list[Path]:
@@ -88,90 +84,41 @@ def law_figure(scaling: Scaling) -> Figure:
     return figure
 
 
-def main_axis(scaling: Scaling) -> str:
-    """The axis a law is drawn along: of those it has, the growth axis with most levels."""
-    own = [a for a in scaling.chosen.law.axes if a in scaling.data.own_axes]
-    axes = own or list(scaling.data.own_axes)
-    return max(axes, key=lambda a: (a in GROWTH_AXES, len(scaling.data.levels(a))))
-
-
 def _draw_law(axes: Axes, scaling: Scaling) -> None:
-    data, law, design = scaling.data, scaling.chosen.law, scaling.design
     main = main_axis(scaling)
-    x = data.column(main)
-    fitted = predicted(law, scaling.fit.params, design, scaling.space)
-    at_reference = Design(_only(design.u, law.axes, main), design.z)
-    partial = predicted(law, scaling.fit.params, at_reference, scaling.space)
-    y = setting_means(data, scaling.space)
-    for index, name in enumerate(data.domain_names):
-        colour, marker = _look(index)
-        inside = np.array(data.domains) == name
-        points = partial[inside] + y[inside] - fitted[inside]
-        low, middle, high = (
-            from_space(points + shift, scaling.space)
-            for shift in (-scaling.seed_sd, 0.0, scaling.seed_sd)
-        )
+    for index, one in enumerate(domain_laws(scaling)):
+        colour, marker = domain_look(index)
         axes.errorbar(
-            x[inside], middle, yerr=[middle - low, high - middle], color=colour, marker=marker,
-            linestyle="none", markersize=4.5, capsize=2, linewidth=1, label=name, zorder=3,
+            one.x, one.y, yerr=[one.y - one.low, one.high - one.y], color=colour, marker=marker,
+            linestyle="none", markersize=4.5, capsize=2, linewidth=1, label=one.domain, zorder=3,
         )  # fmt: skip
-        grid = np.geomspace(x.min(), x.max(), 60)
-        z = np.tile(design.z[inside][0], (len(grid), 1))
-        line = Design(_along(scaling, main, grid, design.u[inside].mean(axis=0)), z)
-        axes.plot(grid, law.values(scaling.fit.params, line), color=colour, zorder=2)
+        axes.plot(one.line_x, one.line_y, color=colour, zorder=2)
     axes.set_xscale("log")
-    levels = data.levels(main)
+    levels = scaling.data.levels(main)
     axes.xaxis.set_major_locator(FixedLocator(levels))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: AXES[main].text(v)))
     axes.set(xlabel=AXES[main].title, ylabel=scaling.response.title)
     if scaling.space == "log":
         _log_scale(axes, "y")
-    others = [AXES[a].word for a in law.axes if a != main]
-    axes.set_title(
-        "\n".join(textwrap.wrap(f"at the mean of {', '.join(others)}", 42)) if others else "",
-        loc="left",
-    )
-
-
-def _only(u: FloatArray, axes: tuple[str, ...], main: str) -> FloatArray:
-    """Axes other than the main one at their references; distances stay, for they are the domain's."""
-    kept = [axis == main or AXES[axis].by_domain for axis in axes]
-    return np.asarray(u * np.array(kept, dtype=float))
-
-
-def _along(scaling: Scaling, main: str, grid: FloatArray, mean_u: FloatArray) -> FloatArray:
-    axes = scaling.chosen.law.axes
-    centre = float(np.log(scaling.data.column(main)).mean())
-    columns = []
-    for index, axis in enumerate(axes):
-        if axis == main:
-            columns.append(np.log(grid) - centre)
-        else:
-            kept = mean_u[index] if AXES[axis].by_domain else 0.0
-            columns.append(np.full(len(grid), kept))
-    return np.column_stack(columns) if columns else np.zeros((len(grid), 0))
+    axes.set_title("\n".join(textwrap.wrap(others_text(scaling), 42)), loc="left")
 
 
 def _draw_left_out(axes: Axes, scaling: Scaling) -> None:
     data = scaling.data
-    y = from_space(setting_means(data, scaling.space), scaling.space)
+    y = measured(scaling)
     drawn: list[FloatArray] = []
-    ways = [(scaling.chosen, MEAN_OF_OTHERS), (scaling.nearest_distance, BY_DISTANCE)]
-    for candidate, kind in ways:
-        predictions = None if candidate is None else _left_out(candidate, scaling)
-        if predictions is None:
-            continue
+    for way in left_out_domains(scaling):
         for index, name in enumerate(data.domain_names):
-            colour, marker = _look(index)
+            colour, marker = domain_look(index)
             inside = np.array(data.domains) == name
-            hollow = kind == MEAN_OF_OTHERS
+            hollow = way.kind == MEAN_OF_OTHERS
             axes.plot(
-                predictions[inside], y[inside], linestyle="none", marker=marker, color=colour,
+                way.predicted[inside], y[inside], linestyle="none", marker=marker, color=colour,
                 markersize=4.5, markerfacecolor="none" if hollow else colour,
-                alpha=0.6 if hollow else 1.0, label=f"{name} {kind}", zorder=3,
+                alpha=0.6 if hollow else 1.0, label=f"{name} {way.kind}", zorder=3,
             )  # fmt: skip
-        drawn += [predictions, y]
+        drawn += [way.predicted, y]
     if not drawn:
         axes.set(xticks=[], yticks=[])
         axes.text(
@@ -187,28 +134,7 @@ def _draw_left_out(axes: Axes, scaling: Scaling) -> None:
         _log_scale(axes, "y")
     name = scaling.response.title
     axes.set(xlabel=f"predicted from the other domains:\n{name}", ylabel=f"measured:\n{name}")
-    axes.set_title(_errors_text(scaling), loc="left")
-
-
-def _errors_text(scaling: Scaling) -> str:
-    """How far predictions of left-out domains are off."""
-
-    def off(candidate: Candidate) -> str:
-        error = candidate.left_out_domains or 0.0
-        return f"{np.exp(error):.2f}-fold" if scaling.space == "log" else f"{error:.2f}"
-
-    text = f"each domain left out: off by {off(scaling.chosen)}"
-    best = scaling.nearest_distance
-    if best is None:
-        return text
-    return f"{text},\n{off(best)} by {AXES[best.law.axes[-1]].word}"
-
-
-def _left_out(candidate: Candidate, scaling: Scaling) -> FloatArray | None:
-    if candidate.fit is None:
-        return None
-    found = leave_one_domain_out(scaling.data, candidate.fit, scaling.space)
-    return None if found is None else from_space(found, scaling.space)
+    axes.set_title(errors_text(scaling), loc="left")
 
 
 def _log_scale(axes: Axes, which: str) -> None:
@@ -223,13 +149,9 @@ def _log_scale(axes: Axes, which: str) -> None:
     axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
 
 
-def _look(index: int) -> tuple[str, str]:
-    return _DOMAIN_LOOKS[index % len(_DOMAIN_LOOKS)]
-
-
 def _domain_legend(scaling: Scaling) -> list[Line2D]:
     handles = [
-        Line2D([], [], color=_look(i)[0], marker=_look(i)[1], label=name)
+        Line2D([], [], color=domain_look(i)[0], marker=domain_look(i)[1], label=name)
         for i, name in enumerate(scaling.data.domain_names)
     ]
     kinds = [MEAN_OF_OTHERS] if scaling.chosen.left_out_domains is not None else []

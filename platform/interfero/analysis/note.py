@@ -1,15 +1,24 @@
-"""The parent run's description in the MLflow UI: question, answer, and how to repeat it."""
+"""The parent run's description in the MLflow UI: question, answer, best adapters, how to repeat it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from interfero.analysis.best import BestAdapter
 from interfero.analysis.choices import choose_learning_rates
-from interfero.analysis.report_table import capacity_rows, table_caption
+from interfero.analysis.report_table import GAIN, ROUTED, capacity_rows, signed, table_caption
 from interfero.engine.cells import CellRecord
 
-MAX_CHARACTERS = 8000
-"""MLflow cuts tags off at this length (`MAX_TAG_VAL_LENGTH`, MLflow 3.17)."""
+MAX_CHARACTERS = 5000
+"""Of a tag, on every server that MLflow supports; newer ones keep 8,000."""
+MAX_ADAPTERS = 12
+Link = Callable[[str | None, str], str]
+"""From a cell's key (None: the sweep) and an artifact to an address within the UI; empty if unknown."""
+
+
+def no_link(key: str | None, artifact: str) -> str:
+    """Where no server is known."""
+    return ""
 
 
 def sweep_note(
@@ -19,11 +28,13 @@ def sweep_note(
     seeds: Mapping[str, Sequence[int]],
     versions: Mapping[str, str],
     findings: Sequence[str],
+    best: Sequence[BestAdapter] = (),
+    link: Link = no_link,
 ) -> str:
     """Markdown for `mlflow.note.content`, short enough that MLflow keeps all of it.
 
-    Where the whole table is too long, it has one adapter size a method; where that is too long
-    too, it ends early and says so.
+    How to repeat the sweep comes before what can be read elsewhere: sentences that are too many are
+    left to the report, and the table has one adapter size a method, ends early or is left out.
 
     Args:
         records: All cells of the sweep.
@@ -32,11 +43,15 @@ def sweep_note(
         seeds: Kind (`data`, `init`) to the seeds that were asked for.
         versions: Library to version.
         findings: The answer in sentences.
+        best: Adapters to name and to link.
+        link: Finds their pages.
     """
-    head = [f"**{question}**", "", *(f"- {line}" for line in findings), ""]
+    report = link(None, "report.html")
+    where = f"[report.html]({report})" if report else "`report.html`"
     tail = [
+        *_best_lines(best, link),
         "",
-        *table_caption(choose_learning_rates(records)).replace("*", r"\*").splitlines(),
+        f"Figures, curves, maps and laws: {where} among this run's artifacts.",
         "",
         "**Reproduce**",
         "",
@@ -47,12 +62,61 @@ def sweep_note(
         + ".",
         "Versions: " + ", ".join(f"{name} {v}" for name, v in sorted(versions.items())) + ".",
     ]
+    head = [f"**{question}**", ""]
+    fixed = "\n".join([*head, *tail])
+    if len(fixed) > MAX_CHARACTERS:
+        return fixed[: MAX_CHARACTERS - 4] + "\n..."
+    head += _sentences(findings, MAX_CHARACTERS - len(fixed))
+    caption = table_caption(choose_learning_rates(records)).replace("*", r"\*").splitlines()
     for best_size_only in (False, True):
         table = _table(records, best_size_only=best_size_only)
-        note = "\n".join([*head, *table, *tail])
+        note = "\n".join([*head, *tail, "", *table, "", *caption])
         if len(note) <= MAX_CHARACTERS:
             return note
-    return _shortened(head, table, tail)
+    return _shortened([*head, *tail, ""], table, caption)
+
+
+def _sentences(findings: Sequence[str], room: int) -> list[str]:
+    """As many as there is room for, with a word on the rest."""
+    lines: list[str] = []
+    room -= 60  # for that word
+    for index, finding in enumerate(findings):
+        room -= len(finding) + 3
+        if room < 0:
+            return [*lines, f"- ... {len(findings) - index} more sentences are in the report."]
+        lines.append(f"- {finding}")
+    return lines
+
+
+def _best_lines(best: Sequence[BestAdapter], link: Link) -> list[str]:
+    """A line an adapter: what it is best for, its results, its run and its file."""
+    if not best:
+        return []
+    several = len({one.rd_lambda for one in best}) > 1
+    lines = ["", "**Best adapters** (most gain on validation without routed forgetting)", ""]
+    for one in best[:MAX_ADAPTERS]:
+        record = one.record
+        p, metrics = record.params, record.metrics
+        at = f", lambda {one.rd_lambda:g}" if several else ""
+        size = f" {p['adapter_size']}" if p["adapter_size"] else ""
+        run, file = link(record.key, ""), link(record.key, _artifact(record))
+        name = f"{p['method']}{size}, learning rate {float(p['learning_rate']):g}"
+        parts = [f"[{name}]({run})" if run else f"{name} (cell {record.key})"]
+        if GAIN in metrics and ROUTED in metrics:
+            gain, lost = signed(metrics[GAIN]), signed(metrics[ROUTED])
+            parts.append(f"gain {gain} %, forgetting {lost} %, on test")
+        if one.forgets:
+            parts.append("every cell here forgets")
+        parts += [f"[adapter file]({file})"] if file else []
+        lines.append(f"- {one.domain}{at}: {'; '.join(parts)}")
+    if len(best) > MAX_ADAPTERS:
+        lines.append(f"- {len(best) - MAX_ADAPTERS} more carry the tag `interfero.best`")
+    return lines
+
+
+def _artifact(record: CellRecord) -> str:
+    """Where a cell's run has its adapter."""
+    return f"adapter/{record.key}.safetensors" if record.adapter_file else ""
 
 
 def _table(records: Sequence[CellRecord], *, best_size_only: bool) -> list[str]:
@@ -65,12 +129,12 @@ def _table(records: Sequence[CellRecord], *, best_size_only: bool) -> list[str]:
     return [*title, lines[0], rule, *(line.replace("*", r"\*") for line in lines[1:])]
 
 
-def _shortened(head: Sequence[str], table: Sequence[str], tail: Sequence[str]) -> str:
-    """Without the last rows, or, as a last resort, cut off."""
-    for kept in range(len(table) - 1, 3, -1):
+def _shortened(start: Sequence[str], table: Sequence[str], caption: Sequence[str]) -> str:
+    """Without the last rows, or, as a last resort, without the table."""
+    for kept in range(len(table) - 1, 6, -1):
         left_out = f"\n{len(table) - kept} more rows are in `cells.parquet`."
-        note = "\n".join([*head, *table[:kept], left_out, *tail])
+        note = "\n".join([*start, *table[:kept], left_out, "", *caption])
         if len(note) <= MAX_CHARACTERS:
             return note
-    note = "\n".join([*head, "The table is in `cells.parquet`.", *tail])
-    return note if len(note) <= MAX_CHARACTERS else note[: MAX_CHARACTERS - 4] + "\n..."
+    note = "\n".join([*start, "The table is in the report."])
+    return note if len(note) <= MAX_CHARACTERS else "\n".join(start)

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from interfero.analysis.about import About, with_about
 from interfero.engine.cells import CellRecord, ImageRow
 from interfero.engine.timing import Timing
 from interfero.errors import StorageError
@@ -154,8 +155,15 @@ def curves_table(records: Sequence[CellRecord]) -> pa.Table:
     return _table(types, rows)
 
 
-def write_tables(records: Sequence[CellRecord], folder: Path) -> list[Path]:
+def write_tables(
+    records: Sequence[CellRecord], folder: Path, about: About | None = None
+) -> list[Path]:
     """Write the three tables, each whole or not at all.
+
+    Args:
+        records: All cells.
+        folder: Made if it is not there.
+        about: Where they come from; `cells.parquet` then says so.
 
     Returns:
         The paths of `cells.parquet`, `images.parquet` and `curves.parquet`.
@@ -164,7 +172,7 @@ def write_tables(records: Sequence[CellRecord], folder: Path) -> list[Path]:
         StorageError: the folder is not writable.
     """
     tables = {
-        CELLS_FILE: cells_table(records),
+        CELLS_FILE: with_about(cells_table(records), about),
         IMAGES_FILE: images_table(records),
         CURVES_FILE: curves_table(records),
     }

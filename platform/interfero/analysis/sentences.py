@@ -34,6 +34,8 @@ from interfero.engine.cells import CellRecord
 
 SOURCE_MODE = ("source_mode/bytes_exact", "source_mode/pixels_exact")
 
+MAX_PLACES = 8
+"""That a sentence names."""
 ENOUGH = 0.9
 """Share of a method's best gain that counts as enough when adapter sizes are compared."""
 
@@ -152,10 +154,17 @@ def _capacity_lines(method: str, choices: Sequence[Choice]) -> list[str]:
     found: dict[str, list[str]] = {}
     for case, members in cases.items():
         found.setdefault(_enough(members), []).append(_place(case, choices))
-    answer = "; ".join(f"{size} on {', '.join(places)}" for size, places in found.items())
+    answer = "; ".join(f"{size} {_places(places, len(cases))}" for size, places in found.items())
     return [
         f"Smallest size with {100 * ENOUGH:.0f} % of {method}'s best validation gain: {answer}."
     ]
+
+
+def _places(places: Sequence[str], num_cases: int) -> str:
+    """Where, or in how many cases if naming them would fill the page."""
+    if len(places) <= MAX_PLACES:
+        return f"on {', '.join(places)}"
+    return f"in {len(places)} of {num_cases} cases"
 
 
 def _enough(members: Sequence[Choice]) -> str:

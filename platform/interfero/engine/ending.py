@@ -7,13 +7,14 @@ import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
+from interfero.analysis.about import About
 from interfero.analysis.answers import Answer, Findings
-from interfero.analysis.comparison import write_comparison
-from interfero.analysis.fits_file import write_scaling_fits
+from interfero.analysis.best import BestAdapter, best_adapters, best_keys, write_best
 from interfero.analysis.note import sweep_note
 from interfero.analysis.pareto import (
     CONSTRAINED,
@@ -24,13 +25,17 @@ from interfero.analysis.pareto import (
 )
 from interfero.analysis.pareto_figure import write_front_figures
 from interfero.analysis.records import write_tables
+from interfero.analysis.report.figure_data import Runs
+from interfero.analysis.report.pictures import FOLDER as PICTURES_FOLDER
+from interfero.analysis.report.writing import Origin, Written, write_report
 from interfero.analysis.report_table import capacity_table, failed_lines
-from interfero.analysis.sentences import summary_lines
+from interfero.engine.cells import CellRecord
 from interfero.engine.options import AdaptationOptions
 from interfero.engine.search import BlockSearch
 from interfero.engine.store import SweepStore
 from interfero.engine.sweep_run import SweepRun
-from interfero.tracking.names import PARETO_TAG
+from interfero.storage import inside
+from interfero.tracking.names import BEST_TAG, PARETO_TAG
 from interfero.tracking.provenance import provenance_tags
 from interfero.tracking.tracker import Tracker
 
@@ -47,10 +52,9 @@ def report(
     """Print and log what came out; returns the exit code."""
     too_many = run.num_failed > options.max_failed
     found = Findings(run.reported)
-    sentences = [*answer.sentences(found), *summary_lines(found.records)]
-    _log_report(question, answer, found, sentences, options, run, command)
+    written = _log_report(question, answer, found, options, run, command)
     run.tracker.close("FAILED" if too_many else "FINISHED")
-    _print_report(console, sentences, options, run, searches)
+    _print_report(console, options, run, searches, written)
     if too_many:
         console.print(
             f"{run.num_failed} cells failed, --max-failed is {options.max_failed}; "
@@ -85,39 +89,77 @@ def resume_command(command: str) -> str:
 
 
 def _log_report(
-    question: str, answer: Answer, found: Findings, sentences: Sequence[str],
-    options: AdaptationOptions, run: SweepRun, command: str,
-) -> None:  # fmt: skip
-    records = found.records
-    folder = run.store.folder / "report"
+    question: str, answer: Answer, found: Findings, options: AdaptationOptions, run: SweepRun,
+    command: str,
+) -> Written:  # fmt: skip
+    records, store = found.records, run.store
+    folder = store.folder / "report"
     fronts = pareto_fronts(records, options.max_forgetting)
-    front_before = front_keys(folder)
-    files = [
-        *write_tables(records, folder),
+    best = best_adapters(records, options.max_forgetting)
+    tags = [_front_tags(fronts, front_keys(folder)), _best_tags(best, best_keys(folder))]
+    about = About(
+        name=store.name,
+        kind=store.settings()["kind"],
+        question=question,
+        command=command,
+        versions=provenance_tags(),
+    )
+    tables = write_tables(records, folder, about)
+    origin = Origin(
+        store.name, [about], Runs(run.tracker.run_ids), answer=answer.sentences(found)
+    )
+    written = write_report(found, folder, origin, partial(_pictures, store))
+    run.tracker.note(_note(options, run, about, written, best))
+    others = [
         *answer.write_figures(found, folder),
-        *write_comparison(records, folder),
         *write_fronts(fronts, folder),
         *write_front_figures(fronts, folder),
-        *write_scaling_fits(found.laws, folder),
+        *write_best(best, folder),
     ]
-    seeds = {"data": options.data_seeds, "init": options.init_seeds}
-    note = sweep_note(
-        records, command, question=question, seeds=seeds, versions=provenance_tags(),
-        findings=sentences,
-    )  # fmt: skip
-    run.tracker.note(note)
-    run.tracker.parent_artifacts(files)
-    run.tracker.cell_tags(_front_tags(fronts, front_before))
+    run.tracker.parent_artifacts(list(dict.fromkeys([*written.files, *tables, *others])))
+    run.tracker.parent_artifacts(written.pictures, PICTURES_FOLDER)
+    for by_cell in tags:
+        run.tracker.cell_tags(by_cell)
     counts = {"cells/finished": len(records) - run.num_failed, "cells/failed": run.num_failed}
     if options.early_stopping != "none":
         counts["cells/stopped"] = run.num_stopped
     run.tracker.parent_metrics(counts)
+    return written
+
+
+def _note(
+    options: AdaptationOptions, run: SweepRun, about: About, written: Written,
+    best: Sequence[BestAdapter],
+) -> str:  # fmt: skip
+    """What the parent run's page says."""
+    return sweep_note(
+        run.reported,
+        about.command,
+        question=about.question,
+        seeds={"data": options.data_seeds, "init": options.init_seeds},
+        versions=about.versions,
+        findings=written.findings,
+        best=best,
+        link=run.tracker.link,
+    )
+
+
+def _pictures(store: SweepStore, record: CellRecord) -> Path | None:
+    """A cell's reconstructions, if it kept any and they are still there."""
+    path = None if record.sample_file is None else inside(store.folder, record.sample_file)
+    return path if path is not None and path.is_file() else None
 
 
 def _front_tags(fronts: Sequence[Front], before: set[str]) -> dict[str, dict[str, str]]:
     """Which cells are on a front, and which no longer are."""
     members = {member.key for front in fronts for member in front.members}
     return {key: {PARETO_TAG: str(key in members).lower()} for key in sorted(members | before)}
+
+
+def _best_tags(best: Sequence[BestAdapter], before: set[str]) -> dict[str, dict[str, str]]:
+    """Which cells are the best of their domain and lambda, and which no longer are."""
+    tags = {one.record.key: f"{one.domain}, lambda {one.rd_lambda:g}" for one in best}
+    return {key: {BEST_TAG: tags.get(key, "")} for key in sorted({*tags, *before})}
 
 
 def search_lines(
@@ -139,14 +181,14 @@ def search_lines(
 
 
 def _print_report(
-    console: Console, sentences: Sequence[str], options: AdaptationOptions, run: SweepRun,
-    searches: Sequence[BlockSearch],
+    console: Console, options: AdaptationOptions, run: SweepRun, searches: Sequence[BlockSearch],
+    written: Written,
 ) -> None:  # fmt: skip
     records = run.reported
     for line in search_lines(options, run, searches):
         console.print(line, highlight=False, markup=False)
     console.print(capacity_table(records))
-    for line in [*sentences, *failed_lines(records)]:
+    for line in [*written.findings, *failed_lines(records)]:
         console.print(line, highlight=False, markup=False)
     if run.tracker.trouble:
         console.print(
@@ -154,6 +196,7 @@ def _print_report(
         )
     for line in (
         f"records, adapters and figures: {run.store.folder}",
+        f"the report, one file for a browser: {written.files[0]}",
         f"see them in MLflow: {_ui_command(run.tracker.uri)}",
     ):
         console.print(line, highlight=False, markup=False, soft_wrap=True)

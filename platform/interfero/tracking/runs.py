@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import sqlalchemy
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
@@ -92,6 +93,18 @@ class Runs:
         self._log_batch(LogBatch(key=None, params=new_params, tags=new_tags))
         self.load()
         return str(parent.info.status)
+
+    def link(self, key: str | None, artifact: str = "") -> str:
+        """Address of a run's page, or of a file of it, within the MLflow UI; empty if it has no run.
+
+        Args:
+            key: The cell's key; None is the parent run.
+            artifact: Path of the file below the run's artifacts.
+        """
+        if key is not None and key not in self.cells:
+            return ""
+        page = f"#/experiments/{self._experiment_id}/runs/{self._run_id(key)}"
+        return f"{page}/artifacts/{quote(artifact)}" if artifact else page
 
     def load(self) -> None:
         """Read which cells have runs, and heal what a lost answer of the server may have doubled.

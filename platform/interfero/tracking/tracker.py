@@ -151,6 +151,15 @@ class Tracker:
         """Writes that wait for the server."""
         return len(self._outbox)
 
+    @property
+    def run_ids(self) -> dict[str, str]:
+        """Run of each cell that the server knows of, by key."""
+        return {key: run.run_id for key, run in self._runs.cells.items()}
+
+    def link(self, key: str | None, artifact: str = "") -> str:
+        """Address within the MLflow UI of a run or of a file of it; empty if the server has none yet."""
+        return self._runs.link(key, artifact)
+
     def cell_started(
         self,
         key: str,

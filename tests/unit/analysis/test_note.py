@@ -1,5 +1,6 @@
 """The description in the MLflow UI: answer, table, command; never longer than MLflow keeps."""
 
+from interfero.analysis.best import best_adapters
 from interfero.analysis.note import MAX_CHARACTERS, sweep_note
 from interfero.analysis.report_table import capacity_rows
 from interfero.analysis.sentences import summary_lines
@@ -41,7 +42,7 @@ def test_the_table_has_every_chosen_cell_and_equal_columns(sweep):
 
 
 def test_a_long_table_keeps_the_best_sizes(sweep):
-    domains = tuple(f"domain-with-a-long-name-{i}" for i in range(14))
+    domains = tuple(f"domain-with-a-long-name-{i}" for i in range(6))
     text = note(sweep(domains=domains))
     assert len(text) <= MAX_CHARACTERS
     assert "Adapter size with the best validation for each method:" in text
@@ -66,3 +67,23 @@ def test_nothing_is_longer_than_mlflow_keeps(sweep):
 def test_nothing_finished_is_said(sweep, fail):
     assert "No cell finished" in note([fail(r) for r in sweep(domains=("text",))])
     assert "No cell finished" in note([])
+
+
+def test_the_best_adapter_of_each_domain_is_named_and_linked(sweep):
+    records = sweep(domains=("text", "charts"))
+    best = best_adapters(records)
+    key = best[0].record.key
+    text = note(records, best=best, link=lambda run, file: f"#/{run}/{file}")
+    assert f"- charts: [cawf 16, learning rate 0.0003](#/{key}/); gain " in text
+    assert f"[adapter file](#/{key}/adapter/{key}.safetensors)" in text
+    assert "[report.html](#/None/report.html)" in text
+    assert f"(cell {key})" in note(records, best=best)
+
+
+def test_how_to_repeat_it_comes_before_many_sentences(sweep):
+    findings = [f"Sentence {i}: {'words ' * 20}" for i in range(60)]
+    text = note(sweep(domains=("text",)), findings=findings)
+    assert len(text) <= MAX_CHARACTERS
+    assert f"\n    {COMMAND}\n" in text
+    kept = sum(f"Sentence {i}:" in text for i in range(60))
+    assert f"- ... {60 - kept} more sentences are in the report." in text

@@ -1,0 +1,197 @@
+"""Gain against adapter size, and the learning/forgetting plane, for each domain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from interfero.analysis.choices import CONTROL, Choice, Setting, choose_learning_rates
+from interfero.analysis.figure_style import method_style
+from interfero.analysis.report.figure_data import (
+    INK,
+    Axis,
+    Figure,
+    Panel,
+    Point,
+    Runs,
+    Series,
+    Variant,
+    name_of,
+    percent_axis,
+    seed_lines,
+    span,
+)
+from interfero.analysis.report_table import FRACTION, GAIN, ROUTED, UNROUTED, seeds_text, signed
+from interfero.engine.cells import CellRecord
+
+_WORDS = (
+    (GAIN, "gain"),
+    (ROUTED, "forgetting, routed"),
+    (UNROUTED, "forgetting, unrouted"),
+)
+
+
+def capacity_figure(records: Sequence[CellRecord], runs: Runs) -> Figure | None:
+    """None where no cell finished."""
+    choices = choose_learning_rates(records)
+    cases = list(dict.fromkeys(c.setting.case for c in choices))
+    if not cases:
+        return None
+    variants = tuple(
+        _variant(case, cases, [c for c in choices if c.setting.case == case], runs)
+        for case in cases
+    )
+    lambdas = sorted({c.rd_lambda for c in cases})
+    middle = lambdas[(len(lambdas) - 1) // 2]
+    # First what most readers look for: the most images, at a middle rate.
+    start = max(
+        range(len(cases)),
+        key=lambda i: (cases[i].rd_lambda == middle, cases[i].num_images, cases[i].num_steps, -i),
+    )
+    return Figure(
+        start=start,
+        name="capacity",
+        title="What each method gains on the target, and what the source loses",
+        selectors=("domain", *(("at",) if len({c.choice[1] for c in variants}) > 1 else ())),
+        variants=_without_single_choices(variants),
+        note="Solid: the learning rate that validation chose in each seed, mean over seeds; bars from "
+        "the least to the greatest seed. Faint: single cells of the whole grid. Numbers on the left: "
+        "adapter size. On the right, filled is routed, hollow is unrouted.",
+    )
+
+
+def case_text(case: Setting, cases: Iterable[Setting]) -> str:
+    """`lambda 0.013, 51 images`, and whatever else tells the cases apart."""
+    every = list(cases)
+    parts = [f"lambda {case.rd_lambda:g}", case.num_images_text]
+    if len({c.num_steps for c in every}) > 1:
+        parts.append(f"{case.num_steps} steps")
+    if len({c.codec for c in every}) > 1:
+        parts.append(case.codec)
+    return ", ".join(parts)
+
+
+def colour_of(method: str) -> str:
+    """The control is black, which on a dark page is white."""
+    return INK if method == CONTROL else method_style(method).colour
+
+
+def method_label(method: str) -> str:
+    """As legends call it."""
+    return f"{method} (control)" if method == CONTROL else method
+
+
+def _without_single_choices(variants: tuple[Variant, ...]) -> tuple[Variant, ...]:
+    """A selector with one entry is no choice: what it would say stands in the caption."""
+    if len({v.choice[1] for v in variants}) > 1:
+        return variants
+    return tuple(Variant(v.choice[:1], v.panels, v.caption, v.files) for v in variants)
+
+
+def _variant(
+    case: Setting, cases: Sequence[Setting], choices: Sequence[Choice], runs: Runs
+) -> Variant:
+    where = case_text(case, cases)
+    files = tuple(f"capacity_{case.domain}.{suffix}" for suffix in ("png", "svg"))
+    return Variant(
+        choice=(case.domain, where),
+        panels=(_gain_panel(choices, runs), _plane_panel(choices, runs)),
+        caption=f"{case.domain}, {where}, {case.num_steps} steps, {case.codec}; {seeds_text(choices)}.",
+        files=files,
+    )
+
+
+def _gain_panel(choices: Sequence[Choice], runs: Runs) -> Panel:
+    series = []
+    for method in _methods(choices):
+        own = [c for c in choices if c.setting.method == method]
+        points = [p for c in own if (p := _point(c, FRACTION, GAIN, runs)) and p.x > 0]
+        faint = [p for c in own for p in _faint(c, FRACTION, GAIN, runs) if p.x > 0]
+        series.append(
+            Series(
+                method_label(method),
+                colour_of(method),
+                method_style(method).marker,
+                (*faint, *points),
+                line=len(points) > 1,
+            )
+        )
+    return Panel(
+        title="Target gain against adapter size",
+        x=Axis("trained parameters (% of the source codec's)", "log", factor=100),
+        y=_gain_axis(choices),
+        series=tuple(series),
+    )
+
+
+def _plane_panel(choices: Sequence[Choice], runs: Runs) -> Panel:
+    series = []
+    lost: list[float] = []
+    for method in _methods(choices):
+        own = [c for c in choices if c.setting.method == method]
+        for metric, hollow in ((ROUTED, False), (UNROUTED, True)):
+            points = [p for c in own if (p := _point(c, GAIN, metric, runs))]
+            routed = [_point(c, GAIN, ROUTED, runs) for c in own]
+            if hollow and [(p.x, p.y) for p in points] == [(p.x, p.y) for p in routed if p]:
+                continue
+            faint = [p for c in own for p in _faint(c, GAIN, metric, runs)]
+            lost += [p.y for p in (*points, *faint)]
+            look = method_label(method), colour_of(method), method_style(method).marker
+            series.append(Series(*look, (*faint, *points), hollow))
+    return Panel(
+        title="Learning and forgetting",
+        x=_gain_axis(choices),
+        y=percent_axis("source forgetting (%)", lost),
+        series=tuple(series),
+    )
+
+
+def _gain_axis(choices: Sequence[Choice]) -> Axis:
+    """What goes far astray is below zero: it must not hide the gains."""
+    grid = (c for choice in choices for p in choice.grid for c in p.cells)
+    lost = [c.metrics[GAIN] for c in grid if c.metrics.get(GAIN, 0.0) < 0]
+    return percent_axis("target RD gain (%)", lost)
+
+
+def _methods(choices: Sequence[Choice]) -> list[str]:
+    return list(dict.fromkeys(c.setting.method for c in choices))
+
+
+def _point(choice: Choice, x: str, y: str, runs: Runs) -> Point | None:
+    """Mean over seeds with the seeds' spread; None where a metric is missing."""
+    at = choice.mean(x), choice.mean(y)
+    if at[0] is None or at[1] is None:
+        return None
+    size = choice.setting.adapter_size
+    return Point(
+        x=at[0],
+        y=at[1],
+        hover=seed_lines(choice, _WORDS, runs),
+        x_range=None if x == FRACTION else span(choice.values(x)),
+        y_range=span(choice.values(y)),
+        note=str(size) if size and x == FRACTION else "",
+    )
+
+
+def _faint(choice: Choice, x: str, y: str, runs: Runs) -> list[Point]:
+    """The cells of the whole grid, but for one that is its own mean."""
+    cells = [
+        cell
+        for point in choice.grid
+        for cell in point.cells
+        if (choice.num_seeds > 1 or cell is not choice.picks[0].cell)
+        and {x, y} <= cell.metrics.keys()
+    ]
+    return [
+        Point(c.metrics[x], c.metrics[y], _cell_lines(choice, c, runs), faint=True) for c in cells
+    ]
+
+
+def _cell_lines(choice: Choice, cell: CellRecord, runs: Runs) -> tuple[str, ...]:
+    values = [f"{word} {signed(cell.metrics[m])} %" for m, word in _WORDS if m in cell.metrics]
+    p = cell.params
+    return (
+        f"{name_of(choice.setting)}, one cell",
+        *values,
+        f"seed {p['data_seed']}/{p['init_seed']}; lr {float(p['learning_rate']):g}",
+        runs.text(cell),
+    )

@@ -1,0 +1,151 @@
+"""Domain distance, measured before adapting, against what is forgotten and gained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from interfero.analysis.axes import AXES
+from interfero.analysis.law_view import MEAN_OF_OTHERS, left_out_domains
+from interfero.analysis.observations import RESPONSES, Observations, observations
+from interfero.analysis.report.figure_data import (
+    INK,
+    Axis,
+    Figure,
+    Panel,
+    Point,
+    Series,
+    Variant,
+)
+from interfero.analysis.report.laws import look
+from interfero.analysis.scaling import Refusal, Scaling
+from interfero.engine.cells import CellRecord
+
+MIN_DOMAINS = 3
+"""Two domains have a distance each and say nothing about distance."""
+
+
+def distance_figure(
+    records: Sequence[CellRecord], results: Sequence[Scaling | Refusal]
+) -> Figure | None:
+    """Every method's response over each measure of distance; None with fewer than three domains.
+
+    Points are domains, means over their settings. Diamonds and crosses are what the law says of a domain
+    when it is left out of the fit: with the mean of the other domains, and by the distance that predicts
+    best.
+    """
+    laws = {(r.subject, r.response.name): r for r in results if isinstance(r, Scaling)}
+    why = {(r.subject, r.response.name): r.reason for r in results if isinstance(r, Refusal)}
+    variants = []
+    for response in RESPONSES.values():
+        for subject, data in observations(records, response).items():
+            if len(data.domain_names) < MIN_DOMAINS or not np.nanstd(data.values):
+                continue
+            key = subject, response.name
+            panels = tuple(_panel(data, name, laws.get(key)) for name in data.distances)
+            if panels:
+                variants.append(
+                    Variant(
+                        choice=(subject.text, response.title),
+                        panels=panels,
+                        caption=f"{subject.text}, {response.title} over the distance of a domain from the "
+                        f"source; {_law_note(laws.get(key), why.get(key, ''))}",
+                        files=tuple(
+                            f"distance_{subject.method}_{response.name}.{s}" for s in ("png", "svg")
+                        ),
+                    )
+                )
+    if not variants:
+        return None
+    return Figure(
+        name="distance",
+        title="Domain distance and what it predicts",
+        selectors=("method", "of"),
+        variants=tuple(sorted(variants, key=_forgetting_first)),
+        note="Filled: measured, the mean over a domain's settings; faint: single settings, means over "
+        "seeds. Hollow diamonds and crosses: what the law predicts of a domain that is left out of its fit.",
+    )
+
+
+def _forgetting_first(variant: Variant) -> tuple[bool, str]:
+    return "unrouted" not in variant.choice[1], variant.choice[0]
+
+
+def _law_note(scaling: Scaling | None, reason: str) -> str:
+    if scaling is None:
+        return f"no law, and so no predictions: {reason or 'none was fitted'}."
+    if not left_out_domains(scaling):
+        return "too few settings are left when a domain is left out: no predictions."
+    return "predictions are those of the law when the domain is left out."
+
+
+def _panel(data: Observations, name: str, scaling: Scaling | None) -> Panel:
+    axis = AXES[name]
+    x = data.column(name).tolist()
+    series = []
+    for index, domain in enumerate(data.domain_names):
+        colour, marker = look(index)
+        rows = [i for i, d in enumerate(data.domains) if d == domain]
+        points = [_measured(data, i, x[i]) for i in rows]
+        if len(points) > 1:
+            points.append(_mean(f"{domain}, measured", [(p.x, p.y) for p in points]))
+        series.append(Series(domain, colour, marker, tuple(points)))
+    if scaling is not None and scaling.data.domains == data.domains:
+        series += _predictions(scaling, x)
+    whole = [p.y for s in series for p in s.points]
+    log = scaling is not None and scaling.space == "log" and min(whole) > 0
+    return Panel(
+        title=f"By {axis.word}",
+        x=Axis(axis.title, "log" if max(x) > 5 * min(x) else "linear"),
+        y=Axis(data.response.title, "log" if log else "linear"),
+        series=tuple(series),
+    )
+
+
+def _mean(what: str, at: Sequence[tuple[float, float]]) -> Point:
+    """Of a domain's settings: they differ in images, lambda and size, not in the domain."""
+    xs, ys = [x for x, _ in at], [y for _, y in at]
+    x, y = math.fsum(xs) / len(xs), math.fsum(ys) / len(ys)
+    lines = (
+        what,
+        f"mean over {len(at)} settings {y:+.2f} %",
+        f"settings {min(ys):+.2f} to {max(ys):+.2f} %",
+    )
+    return Point(x, y, lines)
+
+
+def _measured(data: Observations, row: int, x: float) -> Point:
+    values = [v for v in data.values[row].tolist() if math.isfinite(v)]
+    mean = math.fsum(values) / len(values)
+    return Point(
+        x, mean,
+        (
+            f"{data.subject.text} on {data.domains[row]}",
+            *_place(data, row),
+            f"measured {mean:+.2f} %, seeds {', '.join(f'{v:+.2f}' for v in values)}",
+        ),
+        faint=list(data.domains).count(data.domains[row]) > 1,
+    )  # fmt: skip
+
+
+def _place(data: Observations, row: int) -> Iterable[str]:
+    for axis in data.axes:
+        yield f"{AXES[axis].word} {AXES[axis].text(float(data.column(axis)[row]))}"
+
+
+def _predictions(scaling: Scaling, x: Sequence[float]) -> list[Series]:
+    """A point a domain and way: the mean over its settings, as measured domains are shown."""
+    found = []
+    domains = scaling.data.domains
+    for way in left_out_domains(scaling):
+        hollow = way.kind == MEAN_OF_OTHERS
+        points = []
+        for name in scaling.data.domain_names:
+            rows = [i for i, domain in enumerate(domains) if domain == name]
+            at = [(x[i], float(way.predicted[i])) for i in rows]
+            points.append(_mean(f"{name}, left out and predicted: {way.kind}", at))
+        label = f"left out, {way.kind}"
+        found.append(Series(label, INK, "D" if hollow else "x", tuple(points), hollow=hollow))
+    return found

@@ -1,0 +1,121 @@
+"""Methods at matched gain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from interfero.analysis.choices import NAIVE
+from interfero.analysis.figure_style import method_style
+from interfero.analysis.matched_gain import Case, Matched, MatchedRow, matched_rows
+from interfero.analysis.report.capacity import colour_of
+from interfero.analysis.report.figure_data import (
+    Axis,
+    Figure,
+    Panel,
+    Point,
+    Series,
+    Variant,
+    percent_axis,
+)
+from interfero.analysis.report_table import signed
+from interfero.engine.cells import CellRecord
+
+_WAYS = (("forgetting", "routed", -0.14), ("forgetting_unrouted", "unrouted", 0.14))
+
+
+def matched_figure(records: Sequence[CellRecord]) -> Figure | None:
+    """None where no method can be compared at fine-tuning's gain."""
+    rows = matched_rows(records)
+    if not any(row.found for row in rows):
+        return None
+    methods = list(dict.fromkeys(row.method for row in rows))
+    shares = sorted({row.share for row in rows})
+    cases = {case for row in rows for case, _ in (*row.found, *row.refused)}
+    panels = tuple(
+        _panel([r for r in rows if r.share == share], methods, share) for share in shares
+    )
+    caption = (
+        f"Forgetting where a method gains as much as {NAIVE} does, over {len(cases)} cases (a domain, "
+        "lambda, image count and data seed). Gain is matched on validation, results are from test images; "
+        "where a method does not reach the gain it has no point."
+    )
+    return Figure(
+        name="matched",
+        title="Methods at matched gain",
+        selectors=(),
+        variants=(Variant((), panels, caption, ("matched_gain.png", "matched_gain.svg")),),
+        note="Large: mean over cases; faint: single cases. Filled is routed, hollow is unrouted.",
+    )
+
+
+def _panel(rows: Sequence[MatchedRow], methods: Sequence[str], share: float) -> Panel:
+    order = list(reversed(methods))
+    series = []
+    lost: list[float] = []
+    for row in rows:
+        style, at = method_style(row.method), order.index(row.method)
+        for name, word, offset in _WAYS:
+            faint = [_case_point(row, case, m, name, at + offset) for case, m in row.found]
+            mean = row.mean(name)
+            points = [
+                *faint,
+                *([_mean_point(row, name, word, mean, at + offset)] if mean is not None else []),
+            ]
+            lost += [p.x for p in points]
+            series.append(
+                Series(
+                    row.method, colour_of(row.method), style.marker, tuple(points),
+                    hollow=word == "unrouted",
+                )
+            )  # fmt: skip
+    names = tuple(f"{m}\n{_reached(next(r for r in rows if r.method == m))}" for m in order)
+    return Panel(
+        title=f"At {share:.0%} of {NAIVE}'s gain".replace("%", " %"),
+        x=percent_axis("source forgetting (%)", lost),
+        y=Axis("", "names", names),
+        series=tuple(series),
+    )
+
+
+def _reached(row: MatchedRow) -> str:
+    return f"{len(row.found)} of {len(row.found) + len(row.refused)} cases"
+
+
+def _mean_point(row: MatchedRow, name: str, word: str, mean: float, y: float) -> Point:
+    values = [getattr(m, name) for _, m in row.found]
+    lines = (
+        f"{row.method}, {word}",
+        f"mean {mean:+.2f} % over {len(values)} cases",
+        f"{min(values):+.2f} to {max(values):+.2f} %",
+        f"gain reached in {_reached(row)}",
+    )
+    return Point(mean, y, lines)
+
+
+def _case_point(row: MatchedRow, case: Case, matched: Matched, name: str, y: float) -> Point:
+    domain, rd_lambda, images, steps, codec, seed = case
+    lines = (
+        f"{row.method} on {domain}, one case",
+        f"{getattr(matched, name):+.2f} % forgotten at {matched.target_gain:+.2f} % gain",
+        f"lambda {rd_lambda:g}, {images} images, {steps} steps, {codec}, data seed {seed}",
+    )
+    return Point(getattr(matched, name), y, lines, faint=True)
+
+
+def matched_lines(records: Sequence[CellRecord]) -> list[str]:
+    """Forgetting at half of fine-tuning's gain, in a sentence."""
+    rows = [r for r in matched_rows(records, (0.5,)) if r.method != NAIVE]
+    parts = []
+    for row in rows:
+        means = [row.mean(name) for name, _, _ in _WAYS]
+        if row.found and means[0] is not None and means[1] is not None:
+            parts.append(
+                f"{row.method} forgets {signed(means[0])} % routed and {signed(means[1])} % unrouted "
+                f"({_reached(row)})"
+            )
+    if not parts:
+        return []
+    own = next((r for r in matched_rows(records, (0.5,)) if r.method == NAIVE), None)
+    mean = own.mean("forgetting") if own is not None else None
+    naive = f"; {NAIVE} itself {signed(mean)} %" if mean is not None else ""
+    return [f"At half of {NAIVE}'s gain, {'; '.join(parts)}{naive}."]

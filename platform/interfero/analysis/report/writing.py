@@ -1,0 +1,96 @@
+"""All that is written at a sweep's end, or later from its table of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from interfero.analysis.about import About
+from interfero.analysis.answers import Findings
+from interfero.analysis.choices import choose_learning_rates
+from interfero.analysis.comparison import write_comparison
+from interfero.analysis.distance_figures import write_distance_figures
+from interfero.analysis.figures import write_figures
+from interfero.analysis.fits_file import write_scaling_fits
+from interfero.analysis.law_figures import write_curve_figures, write_law_figures
+from interfero.analysis.map_figures import write_map_figures
+from interfero.analysis.rd_curves import write_curves
+from interfero.analysis.report.figure_data import Runs
+from interfero.analysis.report.page import Report, findings, report_html
+from interfero.analysis.report.pictures import FOLDER, Finder, ShownCell, shown_cells
+from interfero.storage import write_atomic
+
+REPORT_FILE = "report.html"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What came of it."""
+
+    findings: tuple[str, ...]
+    """The answer in sentences."""
+    files: tuple[Path, ...]
+    """The report first, then tables and figures."""
+    pictures: tuple[Path, ...]
+    """Of the cells whose reconstructions are shown; they belong in a folder `reconstructions`."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the cells come from."""
+
+    title: str
+    abouts: Sequence[About] = ()
+    runs: Runs = field(default_factory=Runs)
+    remarks: Sequence[str] = ()
+    answer: Sequence[str] = ()
+    """To the sweep's own question, in sentences."""
+
+
+def write_report(
+    found: Findings, folder: Path, origin: Origin, find: Finder
+) -> Written:
+    """Fit, draw and write: `report.html`, static figures, tables of methods and curves, fits, pictures.
+
+    Args:
+        found: Of all cells but those that were stopped early.
+        folder: Made if it is not there; files of the same names are replaced.
+        origin: Where they come from.
+        find: Finds a cell's pictures.
+
+    Raises:
+        StorageError: the folder is not writable.
+    """
+    records, results = found.records, found.laws
+    pictures, problems = shown_cells(choose_learning_rates(records), find)
+    remarks = [*origin.remarks, *problems]
+    report = Report(
+        origin.title, records, results, origin.abouts, origin.runs, pictures, remarks, origin.answer
+    )
+    page = folder / REPORT_FILE
+    write_atomic(page, report_html(report).encode())
+    files = [
+        page,
+        *write_figures(records, folder),
+        *write_map_figures(records, folder),
+        *write_curve_figures(records, folder),
+        *write_law_figures(results, folder),
+        *write_distance_figures(records, results, folder),
+        *write_comparison(records, folder),
+        *write_curves(records, folder),
+        *write_scaling_fits(results, folder),
+    ]
+    sentences = tuple(line for lines in findings(report).values() for line in lines)
+    return Written(sentences, tuple(files), _copied(pictures, folder / FOLDER))
+
+
+def _copied(cells: Sequence[ShownCell], folder: Path) -> tuple[Path, ...]:
+    """The files of the shown cells, where a report on another machine finds them."""
+    copies = []
+    for cell in cells:
+        path = folder / f"{cell.record.key}.png"
+        if cell.path.absolute() != path.absolute():
+            write_atomic(path, cell.path.read_bytes())
+        copies.append(path)
+    return tuple(copies)

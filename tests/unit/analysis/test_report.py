@@ -1,0 +1,234 @@
+"""The report: every number from the records, missing things named, one file that asks for nothing."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from interfero.analysis.about import About
+from interfero.analysis.answers import Findings
+from interfero.analysis.choices import choose_learning_rates
+from interfero.analysis.planted import PlantedSweep
+from interfero.analysis.reconstructions import Reconstruction, save_reconstructions
+from interfero.analysis.report.capacity import capacity_figure
+from interfero.analysis.report.curves import curve_figure, curve_lines, curve_rows, reason_kinds
+from interfero.analysis.report.distance import distance_figure
+from interfero.analysis.report.figure_data import (
+    Axis,
+    Figure,
+    Panel,
+    Point,
+    Runs,
+    Series,
+    Variant,
+    as_json,
+)
+from interfero.analysis.report.laws import law_figure, law_lines, law_rows
+from interfero.analysis.report.maps import map_figure
+from interfero.analysis.report.matched import matched_figure
+from interfero.analysis.report.page import Report, report_html
+from interfero.analysis.report.pictures import cells_to_show, picture_urls, shown_cells
+from interfero.analysis.report.writing import Origin, write_report
+from interfero.analysis.scaling import fit_scaling
+
+
+@pytest.fixture
+def planted():
+    law = lambda place: 10 * (place["num_images"] / 20) ** 0.4  # noqa: E731
+    return PlantedSweep(law).records(np.random.default_rng(0))
+
+
+def data_of(page):
+    found = re.search(r'<script type="application/json" id="figures">(.*?)</script>', page, re.S)
+    return json.loads(found.group(1))
+
+
+def test_points_are_means_over_seeds_with_cells_and_runs(sweep):
+    records = sweep(domains=("text",), seeds=(0, 1, 2))
+    choice = next(c for c in choose_learning_rates(records) if c.setting.method == "finetune")
+    runs = Runs({pick.cell.key: f"run-of-{i}" for i, pick in enumerate(choice.picks)})
+    figure = capacity_figure(records, runs)
+    plane = figure.variants[0].panels[1]
+    series = next(s for s in plane.series if s.label == "finetune" and not s.hollow)
+    (point,) = [p for p in series.points if not p.faint]
+    gains = choice.values("target/rd_gain_percent")
+    assert point.x == pytest.approx(sum(gains) / 3)
+    assert point.x_range == (min(gains), max(gains))
+    assert "3 seeds" in point.hover[1]
+    for pick, run in zip(choice.picks, ("run-of-0", "run-of-1", "run-of-2"), strict=True):
+        assert any(pick.cell.key in line and run in line for line in point.hover)
+    assert sum(p.faint for p in series.points) == 9, "three seeds, three learning rates"
+
+
+def test_the_most_images_at_a_middle_lambda_come_first(sweep):
+    figure = capacity_figure(sweep(domains=("text",), lambdas=(0.002, 0.01, 0.05)), Runs())
+    assert figure.variants[figure.start].choice == ("text", "lambda 0.01, 20 images")
+
+
+def test_a_zero_is_a_value_and_texts_are_kept_once():
+    value = as_json([])
+    assert value == {"figures": [], "texts": []}
+    records = [Point(0.0, 0.0, ("a", "b")), Point(1 / 3, float("inf"), ("a", "b"))]
+    panel = Panel("t", Axis("x"), Axis("y"), (Series("s", "ink", "o", tuple(records)),))
+    value = as_json([Figure("f", "F", (), (Variant((), (panel,), "c"),))])
+    points = value["figures"][0]["variants"][0]["panels"][0]["series"][0]["points"]
+    assert points == [{"x": 0.0, "y": 0.0, "hover": 0}, {"x": 0.33333, "y": None, "hover": 0}]
+    assert value["texts"] == [["a", "b"]]
+
+
+def test_a_bd_rate_that_cannot_be_computed_is_missing_with_the_reason(sweep):
+    records = sweep(domains=("text",), lambdas=(0.002, 0.01))
+    rows = curve_rows(records)
+    assert {row.rates[0] for row in rows} == {"missing"}
+    assert all("4 points" in reason for row in rows for reason in row.reasons)
+    assert "lack a BD-rate" in curve_lines(records)[-1]
+    page = report_html(Report("t", records, ()))
+    assert "missing (1)" in page
+    assert curve_rows(sweep(domains=("text",))) == []
+    assert "a curve needs several" in report_html(Report("t", sweep(domains=("text",)), ()))
+
+
+def test_reasons_that_differ_in_numbers_are_one_kind():
+    many = [f"the anchor covers {n}% of it, 50% is needed: anchor {n} dB" for n in (31, 7, 12)]
+    assert reason_kinds(many) == ["the anchor covers 31% of it, 50% is needed"]
+
+
+def test_curves_of_the_source_codec_and_each_method(sweep):
+    figure = curve_figure(sweep(domains=("text",), lambdas=(0.002, 0.01), seeds=(0, 1)), Runs())
+    panel = figure.variants[0].panels[0]
+    assert [s.label for s in panel.series] == [
+        "source codec", "cawf", "continue_source (control)", "finetune",
+    ]  # fmt: skip
+    assert all(len(s.points) == 2 for s in panel.series)
+    assert panel.series[1].points[0].hover[2].startswith("seed 0/0: ")
+
+
+def test_maps_have_every_pair_of_axes_and_mark_what_is_missing(sweep):
+    records = sweep(domains=("text",), lambdas=(0.002, 0.01))
+    gone = [r for r in records if (r.params["adapter_size"], r.params["rd_lambda"]) != (4, 0.01)]
+    figure = map_figure(gone)
+    assert {v.choice for v in figure.variants} == {
+        ("cawf", "parameters and lambda"), ("cawf", "parameters and learning rate"),
+        ("cawf", "lambda and learning rate"), ("finetune", "lambda and learning rate"),
+    }  # fmt: skip
+    first = figure.variants[0]
+    assert first.files == ("map_cawf.png", "map_cawf.svg")
+    assert "forgetting, routed (%) is 0 everywhere" in first.caption
+    missing = [t for t in first.panels[0].tiles if t.value is None]
+    assert [t.hover[1] for t in missing] == ["no result"]
+
+
+def test_laws_stand_with_intervals_and_refusals_with_reasons(planted, sweep):
+    results = fit_scaling([*planted, *sweep(domains=("text",))])
+    rows = {(r.subject, r.response): r for r in law_rows(results)}
+    row = rows["finetune", "forgetting, unrouted (%)"]
+    assert any(r.law == "power" and "exponent of images 0." in r.detail for r in law_rows(results))
+    assert row.evidence.startswith("AICc -") or row.law == "refused"
+    assert rows["cawf", "target gain (%)"].law == "refused"
+    assert "1 data seeds, 3 are needed" in rows["cawf", "target gain (%)"].detail
+    lines = law_lines(results)
+    assert any("follows a power law: exponent of images" in line for line in lines)
+    assert any("No law was fitted in" in line for line in lines)
+    assert len(law_figure(results).variants[0].panels) == 2
+
+
+def test_distance_shows_measured_domains_and_what_is_predicted_of_them(planted):
+    results = fit_scaling(planted)
+    panel = distance_figure(planted, results).variants[0].panels[0]
+    labels = [s.label for s in panel.series]
+    assert labels == ["charts", "fundus", "text", "left out, mean of the others"]
+    measured, predicted = panel.series[0], panel.series[3]
+    mean = measured.points[-1]
+    assert not mean.faint
+    assert mean.y == pytest.approx(np.mean([p.y for p in measured.points[:-1]]))
+    assert [p.x for p in predicted.points] == pytest.approx([2.0, 4.0, 8.0])
+    alone = [r for r in planted if r.params["domain"] != "text"]
+    assert distance_figure(alone, fit_scaling(alone)) is None
+
+
+def test_methods_are_matched_or_have_no_point(sweep):
+    figure = matched_figure(sweep(domains=("text", "charts")))
+    assert [p.title for p in figure.variants[0].panels] == [
+        "At 25 % of finetune's gain", "At 50 % of finetune's gain", "At 75 % of finetune's gain",
+    ]  # fmt: skip
+    only = [r for r in sweep(domains=("text",)) if r.params["method"] == "cawf"]
+    assert matched_figure(only) is None
+
+
+def test_nothing_a_record_says_becomes_markup(sweep, fail):
+    evil = "</script><img src=x onerror=alert(1)>"
+    records = [
+        r.model_copy(update={"params": {**r.params, "domain": evil}})
+        for r in sweep(domains=("text",))
+    ]
+    about = About(name=evil, kind=evil, question=evil, command=evil, versions={evil: evil})
+    failed = fail(records[0]).model_copy(update={"key": "k", "error": evil})
+    page = report_html(Report(evil, [*records, failed], (), [about], remarks=[evil]))
+    assert "<img src=x" not in page
+    assert page.count("</script>") == 2
+    assert data_of(page)["figures"][0]["variants"][0]["choice"] == [evil]
+
+
+def test_it_asks_nothing_of_the_network(sweep):
+    page = report_html(Report("t", sweep(domains=("text", "charts"), seeds=(0, 1, 2)), ()))
+    assert not re.search(r"(?:src|href)=[\"'](?!data:|#)", page)
+    allowed = {"http://www.w3.org/2000/svg"}
+    assert set(re.findall(r"https?://[^\"'\s<)]+", page)) <= allowed
+
+
+def test_nothing_finished_is_said_and_not_drawn(sweep, fail):
+    page = report_html(Report("t", [fail(r) for r in sweep(domains=("text",))], ()))
+    assert "No cell finished" in page
+    assert "loss nan" in page
+    assert data_of(page)["figures"] == []
+
+
+def write_pictures(records, folder, rng):
+    for record in records:
+        pictures = tuple(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8) for _ in range(3))
+        shown = [Reconstruction("target", "worst", record.images[0].name, pictures)]
+        save_reconstructions(folder / f"{record.key}.png", shown)
+
+
+def test_pictures_are_of_the_median_seed_at_the_most_images(sweep, tmp_path):
+    records = sweep(domains=("text",), seeds=(0, 1, 2), lambdas=(0.002, 0.01, 0.05))
+    shown = cells_to_show(choose_learning_rates(records))
+    assert [r.params["method"] for r in shown] == ["finetune", "cawf"]
+    assert {r.params["rd_lambda"] for r in shown} == {0.01}
+    (choice,) = [
+        c for c in choose_learning_rates(records)
+        if c.setting.method == "finetune" and c.setting.rd_lambda == 0.01
+    ]  # fmt: skip
+    values = sorted(choice.values("target/rd_gain_percent"))
+    assert shown[0].metrics["target/rd_gain_percent"] == values[1]
+
+
+def test_pictures_stand_in_the_page_with_the_numbers_of_their_image(sweep, tmp_path):
+    records = sweep(domains=("text",))
+    shown = cells_to_show(choose_learning_rates(records))
+    write_pictures(shown[:1], tmp_path, np.random.default_rng(0))
+    (tmp_path / f"{shown[1].key}.png").write_bytes(b"no picture")
+    find = lambda record: tmp_path / f"{record.key}.png"  # noqa: E731
+    cells, problems = shown_cells(choose_learning_rates(records), find)
+    assert [c.record.key for c in cells] == [shown[0].key]
+    assert "holds no reconstructions" in problems[0]
+    urls, exact = picture_urls(cells)
+    assert exact
+    assert len(urls) == 3
+    written = write_report(Findings(records), tmp_path / "out", Origin("t"), find)
+    page = written.files[0].read_text()
+    assert page.count("data:image/webp") == 3
+    row = shown[0].images[0]
+    assert f"{row.bpp:.3f} bpp, {row.psnr_db:.2f} dB, loss" in page
+    assert [p.name for p in written.pictures] == [f"{shown[0].key}.png"]
+    assert "holds no reconstructions" in page
+
+
+def test_the_static_figures_that_it_names_are_beside_it(sweep, tmp_path):
+    records = sweep(domains=("text",), lambdas=(0.002, 0.01), rates=(1e-3,))
+    written = write_report(Findings(records), tmp_path, Origin("t"), lambda record: None)
+    figures = data_of(written.files[0].read_text())["figures"]
+    named = {f for figure in figures for v in figure["variants"] for f in v.get("files", ())}
+    assert {"capacity_text.svg", "map_cawf.png", "rd_text.png"} <= named
+    assert named <= {p.name for p in tmp_path.iterdir()}
