@@ -69,6 +69,10 @@ class Browser:
     def run(self, script, *arguments):
         return self._call("POST", "execute/sync", {"script": script, "args": list(arguments)})
 
+    def frame(self, index):
+        """Run what follows in a frame of the page; None is the page."""
+        self._call("POST", "frame", {"id": index})
+
     def logs(self, kind):
         return self._call("POST", "se/log", {"type": kind})
 

@@ -1,0 +1,225 @@
+"""The report in a real browser: no error, no request, every figure drawn, points that say what they are."""
+
+import functools
+import http.server
+import threading
+
+import numpy as np
+import pytest
+
+from interfero.analysis.about import About
+from interfero.analysis.planted import PlantedSweep, Scatter
+from interfero.analysis.report.figure_data import Runs
+from interfero.analysis.report.page import Report, report_html
+from interfero.analysis.scaling import fit_scaling
+from interfero.engine.cells import CellRecord, ImageRow
+from tests.browser import chromium
+
+WIDTHS = (1280, 700)
+FIGURES = ("capacity", "matched", "curves", "maps", "distance", "laws")
+
+
+def law(place):
+    return 10 * (place["num_images"] / 20) ** 0.4 * place["adapter_fraction"] ** 0.2
+
+
+def whole(record):
+    """A planted cell with the metrics and images of a real one."""
+    lost, p = record.metrics["source/forgetting_unrouted_percent"], record.params
+    gain = lost / 2 if p["method"] == "finetune" else lost / 3
+    routed = lost if p["method"] == "finetune" else 0.0
+    metrics = {
+        "val/rd_gain_percent": gain, "val/forgetting_percent": routed,
+        "val/forgetting_unrouted_percent": lost, "target/rd_gain_percent": gain,
+        "source/forgetting_percent": routed,
+        "distance/latent_bits": record.metrics["distance/feature_sd"] / 50,
+    }  # fmt: skip
+    rate, psnr = 10 * p["rd_lambda"] ** 0.6, 34 + 8 * np.log10(p["rd_lambda"] / 0.01)
+    rows = [
+        ImageRow(
+            role=role, name="x", group="x", bpp_before=rate, psnr_db_before=psnr, rd_loss_before=1,
+            bpp=rate * (1 + change / 200), psnr_db=psnr, rd_loss=1 + change / 100,
+        )
+        for role, change in (("target", -gain), ("source", routed), ("source_unrouted", lost))
+    ]  # fmt: skip
+    update = {"metrics": {**record.metrics, **metrics}, "images": tuple(rows)}
+    return record.model_copy(update=update)
+
+
+@pytest.fixture(scope="module")
+def records():
+    rng = np.random.default_rng(0)
+    lambdas = (0.002, 0.006, 0.012, 0.025)
+    sweeps = [
+        PlantedSweep(law, num_images=(1, 5, 20), lambdas=lambdas, adapter_sizes=sizes,
+                     scatter=Scatter(seed=0.05))
+        for sizes in ((0,), (2, 8))
+    ]  # fmt: skip
+    cells = [whole(r) for sweep in sweeps for r in sweep.records(rng)]
+    # A gap in a map, and a curve of three points.
+    cells = [c for c in cells if (c.params["domain"], c.params["rd_lambda"]) != ("text", 0.002)]
+    broken = {"status": "failed", "metrics": {}, "images": (), "error": "loss nan"}
+    return [*cells[1:], CellRecord.model_validate({**cells[0].model_dump(), **broken})]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, records):
+    folder = tmp_path_factory.mktemp("page")
+    about = About(name="planted", kind="test", question="Why?", command="python x.py")
+    runs = Runs({record.key: "0123456789abcdef" for record in records})
+    page = report_html(Report("planted", records, fit_scaling(records), [about], runs))
+    (folder / "report.html").write_text(page)
+    (folder / "frame.html").write_text(
+        '<link rel="icon" href="data:,"><iframe sandbox="allow-scripts" src="report.html" width="900" '
+        'height="600"></iframe>'
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(folder):
+    """Served, for a browser asks a server for more than it asks of a file."""
+    handler = functools.partial(QuietHandler, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/report.html"
+        server.shutdown()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as found:
+        if found is None:
+            pytest.skip("no Chromium with its driver here (Debian: chromium chromium-driver)")
+        yield found
+
+
+def marks(browser, name):
+    return browser.run(
+        "return document.querySelectorAll(`#figure-${arguments[0]} svg .mark`).length", name
+    )
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_figure_is_drawn_without_an_error_or_a_request(browser, address, width):
+    browser.open(address, width)
+    assert browser.requests() == [address]
+    assert browser.console() == []
+    for name in FIGURES:
+        assert marks(browser, name) > 0, name
+    wide = browser.run("return [document.documentElement.scrollWidth, innerWidth]")
+    assert wide[0] <= wide[1], "the page scrolls sideways"
+    cut = browser.run(
+        """return [...document.querySelectorAll('svg text')].filter(t => {
+          const a = t.getBoundingClientRect(), b = t.closest('.panel, button').getBoundingClientRect();
+          return a.left < b.left - 6 || a.right > b.right + 6 || a.bottom > b.bottom + 6;
+        }).map(t => t.textContent)"""
+    )
+    assert cut == [], "text that leaves its panel"
+
+
+def test_hovering_tells_cell_seeds_and_run(browser, address, records):
+    browser.open(address)
+    x, y = browser.run(
+        """const svg = document.querySelector('#figure-capacity svg');
+        svg.scrollIntoView({block: 'center'});
+        const all = [...svg.querySelectorAll('path.mark')].filter(m => m.getAttribute('opacity') == 1);
+        const box = all[0].getBoundingClientRect();
+        return [box.x + box.width / 2, box.y + box.height / 2];"""
+    )
+    browser.hover(x, y)
+    lines = browser.run(
+        """const tip = document.getElementById('tip');
+        return tip.hidden ? [] : [...tip.children].map(line => line.textContent);"""
+    )
+    assert lines[0].startswith("finetune on ")
+    assert "(3 seeds, " in lines[1]
+    seed = next(line for line in lines if line.startswith("seed 0/0: "))
+    assert seed.endswith(", run 01234567")
+    key = seed.partition("cell ")[2].partition(",")[0]
+    (record,) = [r for r in records if r.key == key]
+    assert f"{record.metrics['target/rd_gain_percent']:+.2f}" in seed
+    browser.hover(2, 2)
+    assert browser.run("return document.getElementById('tip').hidden")
+
+
+def test_keys_walk_through_the_points(browser, address):
+    browser.open(address)
+    first = browser.run(
+        """const svg = document.querySelector('#figure-laws svg');
+        svg.scrollIntoView({block: 'center'}); svg.focus();
+        svg.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight'}));
+        return document.getElementById('tip').textContent;"""
+    )
+    second = browser.run(
+        """document.querySelector('#figure-laws svg').dispatchEvent(
+          new KeyboardEvent('keydown', {key: 'ArrowRight'}));
+        return document.getElementById('tip').textContent;"""
+    )
+    assert first
+    assert second not in ("", first)
+
+
+def test_a_choice_draws_the_other_variant(browser, address):
+    browser.open(address)
+    before = browser.run("return document.querySelector('#figure-maps figcaption').textContent")
+    browser.run(
+        """const select = document.querySelector('#figure-maps select');
+        select.value = 'lora'; select.dispatchEvent(new Event('change'));"""
+    )
+    after = browser.run("return document.querySelector('#figure-maps figcaption').textContent")
+    assert before.startswith("finetune over ")
+    assert after.startswith("lora over ")
+    assert marks(browser, "maps") > 0
+    assert browser.console() == []
+
+
+def test_every_choice_of_every_figure_can_be_drawn(browser, address):
+    browser.open(address)
+    drawn = browser.run(
+        """let count = 0;
+        for (const figure of document.querySelectorAll('figure[id]')) {
+          const [first, second] = figure.querySelectorAll('select');
+          const set = (select, value) => { select.value = value; select.dispatchEvent(new Event('change')); };
+          for (const a of first ? [...first.options].map(o => o.value) : [null]) {
+            if (first) set(first, a);
+            for (const b of second ? [...second.options].map(o => o.value) : [null]) {
+              if (second) set(second, b);
+              if (!figure.querySelector('svg')) throw new Error(`${figure.id} ${a} ${b}`);
+              count++;
+            }
+          }
+        }
+        return count;"""
+    )
+    assert drawn > 20
+    assert browser.console() == []
+
+
+def test_it_works_in_the_frame_in_which_mlflow_shows_it(browser, address):
+    """MLflow 3.17 shows an artifact in a frame that may run scripts and nothing else."""
+    browser.open(address.replace("report.html", "frame.html"))
+    browser.frame(0)
+    try:
+        assert all(marks(browser, name) > 0 for name in FIGURES)
+    finally:
+        browser.frame(None)
+    assert browser.console() == []
+
+
+def test_dark_pages_have_light_text(browser, address):
+    browser.open(address)
+    wanted = [{"name": "prefers-color-scheme", "value": "dark"}]
+    browser.devtools("Emulation.setEmulatedMedia", features=wanted)
+    colours = browser.run(
+        """const style = getComputedStyle(document.body);
+        const text = getComputedStyle(document.querySelector('svg text'));
+        return [style.color, style.backgroundColor, text.fill];"""
+    )
+    browser.devtools("Emulation.setEmulatedMedia", features=[])
+    assert colours == ["rgb(236, 236, 236)", "rgb(22, 22, 24)", "rgb(236, 236, 236)"]
