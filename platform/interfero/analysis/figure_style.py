@@ -79,6 +79,8 @@ def rendered(figure: Figure, suffix: str) -> bytes:
     # No date: the same records give the same bytes.
     metadata: dict[str, Any] = {"Date": None} if suffix == "svg" else {}
     with figure_style():
+        # The layout was settled when the figure was made; each file would settle it again.
+        figure.set_layout_engine("none")
         figure.savefig(buffer, format=suffix, dpi=DOTS_PER_INCH, metadata=metadata)
     return buffer.getvalue()
 

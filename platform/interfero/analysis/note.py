@@ -51,8 +51,6 @@ def sweep_note(
     tail = [
         *_best_lines(best, link),
         "",
-        f"Figures, curves, maps and laws: {where} among this run's artifacts.",
-        "",
         "**Reproduce**",
         "",
         *(f"    {line}" for line in command.splitlines()),
@@ -62,7 +60,8 @@ def sweep_note(
         + ".",
         "Versions: " + ", ".join(f"{name} {v}" for name, v in sorted(versions.items())) + ".",
     ]
-    head = [f"**{question}**", ""]
+    # The page shows four lines before one asks for more: first the question and where the answer is.
+    head = [f"**{question}** Figures, curves, maps and laws: {where}, among the artifacts.", ""]
     fixed = "\n".join([*head, *tail])
     if len(fixed) > MAX_CHARACTERS:
         return fixed[: MAX_CHARACTERS - 4] + "\n..."

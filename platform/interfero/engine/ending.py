@@ -97,11 +97,13 @@ def _log_report(
     fronts = pareto_fronts(records, options.max_forgetting)
     best = best_adapters(records, options.max_forgetting)
     tags = [_front_tags(fronts, front_keys(folder)), _best_tags(best, best_keys(folder))]
+    settings = store.settings()
     about = About(
         name=store.name,
-        kind=store.settings()["kind"],
+        kind=settings["kind"],
         question=question,
-        command=command,
+        # As it was begun: a resumption's own options repeat nothing.
+        command=settings.get("command", command),
         versions=provenance_tags(),
     )
     tables = write_tables(records, folder, about)
