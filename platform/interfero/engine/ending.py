@@ -107,9 +107,7 @@ def _log_report(
         versions=provenance_tags(),
     )
     tables = write_tables(records, folder, about)
-    origin = Origin(
-        store.name, [about], Runs(run.tracker.run_ids), answer=answer.sentences(found)
-    )
+    origin = Origin(store.name, [about], Runs(run.tracker.run_ids), answer=answer.sentences(found))
     written = write_report(found, folder, origin, partial(_pictures, store))
     run.tracker.note(_note(options, run, about, written, best))
     others = [

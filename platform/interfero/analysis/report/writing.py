@@ -48,9 +48,7 @@ class Origin:
     """To the sweep's own question, in sentences."""
 
 
-def write_report(
-    found: Findings, folder: Path, origin: Origin, find: Finder
-) -> Written:
+def write_report(found: Findings, folder: Path, origin: Origin, find: Finder) -> Written:
     """Fit, draw and write: `report.html`, static figures, tables of methods and curves, fits, pictures.
 
     Args:
