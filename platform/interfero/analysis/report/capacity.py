@@ -42,11 +42,15 @@ def capacity_figure(records: Sequence[CellRecord], runs: Runs) -> Figure | None:
     )
     lambdas = sorted({c.rd_lambda for c in cases})
     middle = lambdas[(len(lambdas) - 1) // 2]
-    # First what most readers look for: the most images, at a middle rate.
-    start = max(
-        range(len(cases)),
-        key=lambda i: (cases[i].rd_lambda == middle, cases[i].num_images, cases[i].num_steps, -i),
-    )
+
+    def interest(index: int) -> tuple[int, bool, int, int, int]:
+        """First what most readers look for: all methods, at a middle rate, with the most images."""
+        case = cases[index]
+        methods = {c.setting.method for c in choices if c.setting.case == case}
+        at_middle = case.rd_lambda == middle
+        return len(methods), at_middle, case.num_images, case.num_steps, -index
+
+    start = max(range(len(cases)), key=interest)
     return Figure(
         start=start,
         name="capacity",

@@ -28,7 +28,11 @@ def map_figure(records: Sequence[CellRecord]) -> Figure | None:
         every = [r for r in records if r.params["method"] == method and r.status == "finished"]
         picked = [r for r in chosen if r.params["method"] == method]
         first = default_axes(records, method)
-        pairs = sorted(combinations(_varying(every), 2), key=lambda pair: (pair != first, pair))
+        # Two measures of one distance: a domain has one place in each, and the map is a diagonal.
+        pairs = [
+            p for p in combinations(_varying(every), 2) if not all(AXES[n].by_domain for n in p)
+        ]
+        pairs.sort(key=lambda pair: (pair != first, pair))
         for pair in pairs:
             cells = every if RATE in pair else picked
             maps = [m for metric in SHOWN if (m := _map(cells, method, metric, pair))]

@@ -74,6 +74,7 @@ def _panel(rows: Sequence[MatchedRow], methods: Sequence[str], share: float) -> 
         x=percent_axis("source forgetting (%)", lost),
         y=Axis("", "names", names),
         series=tuple(series),
+        empty="" if lost else "no method reaches this gain in any case",
     )
 
 
