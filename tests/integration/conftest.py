@@ -29,7 +29,7 @@ class Workplace:
     def __init__(self, folder, codec, target, source):
         self.folder = folder
         # Ray's workers give way to every other process: on a busy machine tests would wait for ever.
-        eager = {"RAY_worker_niceness": "0"}
+        eager = {"RAY_worker_niceness": "0", "RAY_raylet_start_wait_time_s": "150"}
         self.environment = {"OMP_NUM_THREADS": "1", "COLUMNS": "100", **eager}
         self.tracking_uri = f"sqlite:///{folder}/mlflow.db"
         self.tiny = [
