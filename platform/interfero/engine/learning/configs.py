@@ -1,0 +1,98 @@
+"""How restorers and segmentation models are built and trained."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from interfero.config import Config
+
+Augmentation = Literal["mirror", "turn", "jitter", "scale"]
+Adversary = Literal["none", "lsgan", "hinge"]
+Generator = Literal["residual", "unet"]
+PATHS = frozenset({"encoder_weights", "perceptual_weights"})
+"""Fields that name local files: a key has the hash of the file instead."""
+
+
+class TrainingConfig(Config):
+    """What both trainings have in common."""
+
+    num_steps: int = Field(gt=0)
+    """Optimiser steps."""
+    batch_size: int = Field(default=8, gt=0)
+    """Crops a step, over all workers."""
+    crop_size: int = Field(default=64, ge=32, multiple_of=32)
+    """Side of a training crop in pixels."""
+    learning_rate: float = Field(gt=0)
+    """Peak learning rate of Adam; linear warm-up, then cosine to zero."""
+    warmup_share: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the steps in which the learning rate rises."""
+    precision: Literal["bfloat16", "float32"] = "float32"
+    """Of training; evaluation is always float32."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where it trains."""
+    threads: int = Field(default=1, gt=0)
+    """CPU threads of a training process: float sums change in their last bits with them."""
+    workers: int = Field(default=1, gt=0)
+    """Processes that share a batch."""
+
+    def identity(self) -> dict[str, Any]:
+        """What a key has of it."""
+        return self.model_dump(mode="json", exclude=set(PATHS))
+
+
+class SegmentationConfig(TrainingConfig):
+    """A segmentation model and its training."""
+
+    architecture: str = "unet"
+    """Any of segmentation-models-pytorch."""
+    encoder: str = "resnet18"
+    """Any encoder it has."""
+    encoder_depth: int = Field(default=3, ge=3, le=5)
+    """Stages of the encoder; each halves the resolution."""
+    decoder_width: int = Field(default=16, gt=0)
+    """Channels of a U-Net's last decoder stage; each stage before has one such width more."""
+    encoder_weights: str | None = None
+    """Local safetensors file with the encoder's state; None draws it. Nothing is ever downloaded."""
+    encoder_hash: str = ""
+    """Of that file."""
+    class_weights: Literal["none", "median_frequency"] = "none"
+    """Weight of a class in the loss; median_frequency is the median class frequency over its own
+    (Eigen and Fergus, arXiv:1411.4734)."""
+    augmentations: tuple[Augmentation, ...] = ("mirror", "turn")
+    """mirror: left to right. turn: also upside down and over the diagonal. jitter: contrast and
+    brightness. scale: 0.75 to 1.33 times as large."""
+
+
+class RestorationConfig(TrainingConfig):
+    """A generator that restores compressed images, and what it is trained against."""
+
+    generator: Generator = "residual"
+    """residual: blocks at half resolution, added to the input. unet: the same over three scales."""
+    width: int = Field(default=32, gt=0)
+    """Channels of the generator."""
+    blocks: int = Field(default=4, gt=0)
+    """Residual blocks."""
+    adversary: Adversary = "lsgan"
+    """Loss of the discriminators (arXiv:1611.04076, arXiv:1705.02894); none is plain regression."""
+    scales: int = Field(default=2, ge=1, le=3)
+    """Patch discriminators, each at half the resolution of the one before (arXiv:1711.11585)."""
+    discriminator_width: int = Field(default=24, gt=0)
+    """Channels of a discriminator's first layer."""
+    spectral_norm: bool = True
+    """Whether discriminators are spectrally normalised (arXiv:1802.05957)."""
+    l1_weight: float = Field(default=1.0, ge=0)
+    """Of the mean absolute error, pixels in [0, 1]."""
+    adversarial_weight: float = Field(default=0.02, ge=0)
+    """Of the adversarial loss."""
+    feature_weight: float = Field(default=0.1, ge=0)
+    """Of feature matching: mean absolute difference of the discriminators' features."""
+    perceptual_weight: float = Field(default=0.0, ge=0)
+    """Of LPIPS; above 0 it needs `perceptual_weights`."""
+    perceptual_weights: str | None = None
+    """Local safetensors file of LPIPS (see `interfero.metrics.lpips`)."""
+    perceptual_hash: str = ""
+    """Of that file."""
+    ema_decay: float = Field(default=0.99, ge=0, lt=1)
+    """Of the moving average of the generator's parameters, which is what restores; less at first."""

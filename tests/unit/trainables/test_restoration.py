@@ -1,0 +1,121 @@
+"""The restoration loop: what it starts from, that it restores, that it goes on after a kill."""
+
+import numpy as np
+import pytest
+import torch
+
+from interfero.codecs.codec import state_hash
+from interfero.engine.learning.configs import RestorationConfig
+from interfero.engine.worker import LocalWorker
+from trainables.loop_keeper import DivergedError, Seeds
+from trainables.paired_batches import Scene
+from trainables.restoration import (
+    discriminator_loss,
+    feature_loss,
+    generator_loss,
+    restore,
+    train_restorer,
+)
+from trainables.restoration_networks import build_discriminator, build_generator
+
+CONFIG = RestorationConfig(
+    num_steps=6, batch_size=2, crop_size=32, learning_rate=2e-3, width=8, blocks=1,
+    discriminator_width=4, ema_decay=0.5,
+)  # fmt: skip
+REGRESSION = CONFIG.model_copy(update={"adversary": "none"})
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    """(compressed, original): compression darkens by a half."""
+    rng = np.random.default_rng(0)
+    originals = rng.integers(0, 256, (4, 6, 6, 3), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
+    return [Scene((original // 2, original)) for original in originals]
+
+
+def train(scenes, folder, config=CONFIG, **options):
+    return train_restorer(config, scenes, Seeds(0, 0), LocalWorker(folder), "k", **options)
+
+
+def error(model, scenes):
+    pairs = [(restore(model, s.pictures[0], CPU), s.pictures[1]) for s in scenes]
+    return np.mean([np.abs(a.astype(int) - b.astype(int)).mean() for a, b in pairs])
+
+
+@pytest.mark.parametrize("kind", ["residual", "unet"])
+def test_an_untrained_generator_changes_nothing(kind, scenes):
+    model = build_generator(CONFIG.model_copy(update={"generator": kind}))
+    odd = scenes[0].pictures[0][:37, :41]
+    assert np.array_equal(restore(model, odd, CPU), odd)
+
+
+def test_regression_restores(scenes, tmp_path):
+    config = REGRESSION.model_copy(update={"num_steps": 80, "ema_decay": 0.9})
+    model, progress, _ = train(scenes, tmp_path, config)
+    before = np.mean([np.abs(s.pictures[0].astype(int) - s.pictures[1]).mean() for s in scenes])
+    assert error(model, scenes) < 0.5 * before
+    assert set(progress.curve[-1][1]) == {"loss", "l1"}
+
+
+@pytest.mark.parametrize("adversary", ["lsgan", "hinge"])
+def test_every_loss_is_reported(adversary, scenes, tmp_path):
+    config = CONFIG.model_copy(update={"adversary": adversary})
+    _, progress, _ = train(scenes, tmp_path, config)
+    assert set(progress.curve[-1][1]) == {"loss", "l1", "discriminator", "adversarial", "features"}
+
+
+def test_the_adversary_changes_the_generator(scenes, tmp_path):
+    with_one, _, _ = train(scenes, tmp_path / "a")
+    without, _, _ = train(scenes, tmp_path / "b", REGRESSION)
+    assert state_hash(with_one.state_dict().items()) != state_hash(without.state_dict().items())
+
+
+def test_who_was_killed_goes_on_to_the_same_weights(scenes, tmp_path, monkeypatch):
+    whole, _, _ = train(scenes, tmp_path / "whole")
+    import trainables.restoration as module
+
+    average = module._average
+
+    def dies(nets, decay, step):
+        if step == 4:
+            raise KeyboardInterrupt
+        average(nets, decay, step)
+
+    monkeypatch.setattr(module, "_average", dies)
+    with pytest.raises(KeyboardInterrupt):
+        train(scenes, tmp_path / "killed", checkpoint_seconds=0)
+    monkeypatch.setattr(module, "_average", average)
+    resumed, progress, start = train(scenes, tmp_path / "killed", checkpoint_seconds=0)
+    assert start == 4
+    assert [step for step, _ in progress.curve] == [1, 2, 3, 4, 5, 6]
+    assert state_hash(resumed.state_dict().items()) == state_hash(whole.state_dict().items())
+
+
+def test_losses_by_hand():
+    real, fake = (
+        [[torch.tensor([1.0]), torch.tensor([0.5])]],
+        [[torch.tensor([3.0]), torch.tensor([-2.0])]],
+    )
+    hinge = CONFIG.model_copy(update={"adversary": "hinge"})
+    assert discriminator_loss(CONFIG, real, fake) == pytest.approx(0.5 * 0.25 + 0.5 * 4)
+    assert discriminator_loss(hinge, real, fake) == pytest.approx(0.5)
+    assert generator_loss(CONFIG, fake) == pytest.approx(9.0)
+    assert generator_loss(hinge, fake) == pytest.approx(2.0)
+    assert feature_loss(real, fake) == pytest.approx(2.0)  # judgements are no features
+
+
+def test_spectral_norm_bounds_every_layer():
+    net = build_discriminator(CONFIG).eval()
+    for layer in net.scales[0].layers:
+        matrix = layer.weight.flatten(1)
+        assert torch.linalg.matrix_norm(matrix, 2) < 1.6  # a few power iterations from exact
+    assert hasattr(net.scales[0].layers[0], "parametrizations")
+    plain = build_discriminator(CONFIG.model_copy(update={"spectral_norm": False}))
+    assert not hasattr(plain.scales[0].layers[0], "parametrizations")
+
+
+def test_a_diverging_training_says_so(scenes, tmp_path):
+    config = REGRESSION.model_copy(update={"learning_rate": 1e30, "num_steps": 30})
+    with pytest.raises(DivergedError, match=r"is (nan|inf) at step"):
+        train(scenes, tmp_path, config)

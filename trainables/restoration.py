@@ -1,0 +1,203 @@
+"""Train a generator that restores compressed images, with discriminators or by regression alone.
+
+Dataset restoration (arXiv:2004.10497): the compressed training images of a downstream model are
+restored before it trains on them. Nothing here knows the codec or the task.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from interfero.domains.batches import image_tensor
+from interfero.domains.images import UInt8Array
+from interfero.engine.learning.configs import RestorationConfig
+from interfero.engine.worker import Worker
+from interfero.metrics.lpips import Lpips, load_lpips
+from interfero.metrics.rate_distortion import PEAK
+from interfero.randomness import Role
+from trainables.loop_keeper import Loop, Progress, Seeds, mixed, named_tensors, seeded
+from trainables.paired_batches import Scene, draw_scenes
+from trainables.restoration_networks import (
+    STRIDE,
+    MultiScaleDiscriminator,
+    build_discriminator,
+    build_generator,
+)
+
+LABEL = "restoration"
+BETAS = (0.5, 0.999)
+"""Of Adam, as in pix2pix (arXiv:1611.07004)."""
+
+
+@dataclass
+class _Networks:
+    """What trains."""
+
+    generator: nn.Module
+    averaged: nn.Module
+    """Moving average of the generator; it restores."""
+    discriminator: MultiScaleDiscriminator | None
+    perceptual: Lpips | None
+
+
+def train_restorer(
+    config: RestorationConfig, scenes: Sequence[Scene], seeds: Seeds, worker: Worker, key: str,
+    checkpoint_seconds: float = 60.0,
+) -> tuple[nn.Module, Progress, int]:  # fmt: skip
+    """Train on scenes of two pictures, the compressed one and the original.
+
+    Args:
+        config: The networks and their training.
+        scenes: (compressed, original) pictures.
+        seeds: Of crops and initial parameters.
+        worker: This process.
+        key: Names the training's states in `worker.folder`.
+        checkpoint_seconds: Between states.
+
+    Returns:
+        The averaged generator, how its training went, and the step it went on from.
+
+    Raises:
+        ConfigError: the file of LPIPS weights cannot be used.
+        DivergedError: a loss is no number any more.
+    """
+    nets = _build(config, seeds.init, worker.device)
+    trained = (
+        [nets.generator] if nets.discriminator is None else [nets.generator, nets.discriminator]
+    )
+    optimizers = [
+        torch.optim.Adam(n.parameters(), lr=config.learning_rate, betas=BETAS) for n in trained
+    ]
+    modules: dict[str, nn.Module] = {"generator": nets.generator, "averaged": nets.averaged}
+    if nets.discriminator is not None:
+        modules["discriminator"] = nets.discriminator
+    loop = Loop(key, config, worker, named_tensors(modules), optimizers, checkpoint_seconds)
+    share = loop.group.share(config.batch_size, halves=False)
+    for step in loop.steps():
+        loop.set_learning_rates(*(config.learning_rate for _ in optimizers))
+        batch = draw_scenes(
+            scenes, seed=seeds.data, step=step, batch_size=share.size, crop_size=config.crop_size,
+            label=LABEL, augmentations=("mirror", "turn"), first_index=share.first_index,
+        ).to(worker.device)  # fmt: skip
+        compressed, original = batch.pictures
+        losses = _step(config, nets, compressed, original, optimizers, loop)
+        _average(nets, config.ema_decay, step)
+        loop.note(**losses)
+    return nets.averaged.eval(), loop.progress, loop.resumed_step
+
+
+def _build(config: RestorationConfig, init_seed: int, device: torch.device) -> _Networks:
+    with seeded(init_seed, Role.INIT, LABEL):
+        generator = build_generator(config)
+        discriminator = None if config.adversary == "none" else build_discriminator(config)
+    for module in (generator, discriminator):
+        if module is not None:
+            module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    averaged = copy.deepcopy(generator).requires_grad_(False)
+    perceptual = None
+    if config.perceptual_weight > 0 and config.perceptual_weights is not None:
+        perceptual = load_lpips(Path(config.perceptual_weights)).to(device)
+    return _Networks(generator, averaged, discriminator, perceptual)
+
+
+def _step(
+    config: RestorationConfig, nets: _Networks, compressed: Tensor, original: Tensor,
+    optimizers: Sequence[torch.optim.Optimizer], loop: Loop,
+) -> dict[str, Tensor]:  # fmt: skip
+    """One step of the discriminators, if any, and one of the generator."""
+    losses: dict[str, Tensor] = {}
+    with mixed(config):
+        restored = nets.generator(compressed)
+    if nets.discriminator is not None:
+        nets.discriminator.requires_grad_(True)
+        with mixed(config):
+            real = nets.discriminator(original, compressed)
+            fake = nets.discriminator(restored.detach(), compressed)
+        losses["discriminator"] = discriminator_loss(config, real, fake)
+        _update(optimizers[1], losses["discriminator"], nets.discriminator, loop)
+        nets.discriminator.requires_grad_(False)
+    losses["l1"] = F.l1_loss(restored.float(), original)
+    total = config.l1_weight * losses["l1"]
+    if nets.discriminator is not None:
+        with mixed(config):
+            with torch.no_grad():
+                real = nets.discriminator(original, compressed)
+            fake = nets.discriminator(restored, compressed)
+        losses["adversarial"] = generator_loss(config, fake)
+        losses["features"] = feature_loss(real, fake)
+        total = total + config.adversarial_weight * losses["adversarial"]
+        total = total + config.feature_weight * losses["features"]
+    if nets.perceptual is not None:
+        pictures = restored.float() * PEAK, original * PEAK
+        losses["perceptual"] = nets.perceptual(*pictures).mean()
+        total = total + config.perceptual_weight * losses["perceptual"]
+    _update(optimizers[0], total, nets.generator, loop)
+    return {"loss": total, **losses}
+
+
+def _update(optimizer: torch.optim.Optimizer, loss: Tensor, module: nn.Module, loop: Loop) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    loop.average_gradients(list(module.parameters()))
+    optimizer.step()
+
+
+def discriminator_loss(
+    config: RestorationConfig, real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tensor]]
+) -> Tensor:
+    """Mean over scales: least squares to 1 and 0 (LSGAN), or hinges at 1 and -1; lower is better."""
+    total = []
+    for one, other in zip(real, fake, strict=True):
+        yes, no = one[-1].float(), other[-1].float()
+        if config.adversary == "hinge":
+            total.append(F.relu(1 - yes).mean() + F.relu(1 + no).mean())
+        else:
+            total.append(0.5 * ((yes - 1) ** 2).mean() + 0.5 * (no**2).mean())
+    return torch.stack(total).mean()
+
+
+def generator_loss(config: RestorationConfig, fake: Sequence[Sequence[Tensor]]) -> Tensor:
+    """Mean over scales of what the generator pays for being found out."""
+    judged = [features[-1].float() for features in fake]
+    if config.adversary == "hinge":
+        return torch.stack([-no.mean() for no in judged]).mean()
+    return torch.stack([((no - 1) ** 2).mean() for no in judged]).mean()
+
+
+def feature_loss(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tensor]]) -> Tensor:
+    """Mean absolute difference of features, over layers and scales (arXiv:1711.11585)."""
+    pairs = [
+        F.l1_loss(b.float(), a.float())
+        for one, other in zip(real, fake, strict=True)
+        for a, b in zip(one[:-1], other[:-1], strict=True)
+    ]
+    return torch.stack(pairs).mean()
+
+
+def _average(nets: _Networks, decay: float, step: int) -> None:
+    """Move the average; at first fast, so that it forgets where it began."""
+    weight = 1 - min(decay, (1 + step) / (10 + step))
+    with torch.no_grad():
+        pairs = zip(nets.averaged.parameters(), nets.generator.parameters(), strict=True)
+        for kept, now in pairs:
+            kept.lerp_(now, weight)
+
+
+def restore(generator: nn.Module, pixels_HWC: UInt8Array, device: torch.device) -> UInt8Array:
+    """One image restored: (height, width, 3) uint8, in float32."""
+    height, width = pixels_HWC.shape[:2]
+    image = image_tensor(pixels_HWC)[None].to(device)
+    padded = F.pad(image, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
+    with torch.inference_mode():
+        output = generator(padded)[0, :, :height, :width]
+    scaled = output.clamp(0, 1).mul(PEAK).round().to(torch.uint8)
+    pixels: UInt8Array = np.ascontiguousarray(scaled.permute(1, 2, 0).cpu().numpy())
+    return pixels
