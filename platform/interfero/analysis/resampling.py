@@ -78,7 +78,7 @@ def bootstrap(
     """
     rng = np.random.default_rng(seed)
     values = to_space(data.values, space)
-    counts, weights = _seed_draws(values.shape[1], rng)
+    counts, weights = seed_draws(values.shape[1], rng)
     refits = [quick_refit(fit, seed_mean(values, c), design, space) for c in counts]
     seeds = Part(np.array(refits), weights, values.shape[1] - 1)
     images = None
@@ -109,7 +109,7 @@ def seed_mean(values: FloatArray, counts: FloatArray) -> FloatArray:
     return np.divide(sums, total, where=total > 0, out=np.full(len(values), np.nan))
 
 
-def _seed_draws(count: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+def seed_draws(count: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
     """How often each seed is drawn, in each draw, and the probability of the draw."""
     if count > MAX_SEEDS_ENUMERATED:
         drawn = rng.multinomial(count, np.full(count, 1 / count), size=SEED_DRAWS)

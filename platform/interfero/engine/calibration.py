@@ -35,7 +35,7 @@ class StepTimer(Protocol):
         """Train the pack's cells, keep nothing, and say what a step took."""
 
 
-def calibrate(plan: Plan, runner: PackRunner) -> list[Timing]:
+def calibrate(plan: Plan, runner: PackRunner[Pack]) -> list[Timing]:
     """Time the smallest and the largest cell of each method of a plan, packed where it packs.
 
     Raises:

@@ -144,6 +144,12 @@ class Cell(Config):
         }
 
     @property
+    def tags(self) -> dict[str, str]:
+        """Fingerprints, as tags of its run."""
+        identity = self.identity.model_dump()
+        return {f"interfero.{n}": str(v) for n, v in identity.items() if n.endswith("hash")}
+
+    @property
     def provenance(self) -> dict[str, str]:
         """What params leave out: hashes, the source domain, library versions and loop settings."""
         identity = self.identity.model_dump(exclude={"codec", "image_unit", "versions"})
@@ -168,6 +174,18 @@ class ImageRow(Config):
     rd_loss: float
 
 
+class SegmentedImage(Config):
+    """One test image and what a segmentation model made of it, in pixels of each class."""
+
+    name: str
+    group: str
+    """The source image; a bootstrap draws these."""
+    hits: tuple[int, ...]
+    """Predicted right."""
+    labelled: tuple[int, ...]
+    predicted: tuple[int, ...]
+
+
 class CellRecord(Config):
     """What is kept of a cell."""
 
@@ -179,6 +197,8 @@ class CellRecord(Config):
     metrics: dict[str, float] = Field(default_factory=dict)
     """By MLflow name; never NaN or infinite."""
     images: tuple[ImageRow, ...] = ()
+    segmented: tuple[SegmentedImage, ...] = ()
+    """Of a segmentation model's cell."""
     curve: tuple[tuple[int, dict[str, float]], ...] = ()
     """(step, training metrics), about a hundred points."""
     adapter_file: str | None = None

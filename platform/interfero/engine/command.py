@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import tyro
 from rich.console import Console
@@ -22,7 +22,7 @@ from interfero.analysis.answers import CAPACITY, Answer
 from interfero.domains import batches, domain
 from interfero.engine import distributed
 from interfero.engine.calibration import StepTimer, calibrate, step_seconds
-from interfero.engine.cells import Cell
+from interfero.engine.cells import Cell, Pack
 from interfero.engine.console import SweepProgress
 from interfero.engine.cost import CostModel
 from interfero.engine.ending import (
@@ -91,7 +91,7 @@ class Sweep:
     """What the sweep answers, in a sentence or two."""
     options: AdaptationOptions
     """The axes by default."""
-    make_runner: Callable[[Plan], PackRunner]
+    make_runner: Callable[[Plan], PackRunner[Pack]]
     """Builds the trainable's `PackRunner`."""
     code: tuple[Path, ...]
     """Files of the trainable; with the library's they make the loop hash."""
@@ -104,14 +104,19 @@ class StoppedError(Exception):
 
 
 def main(sweep: Sweep, arguments: Sequence[str] | None = None) -> None:
-    """Run a sweep script and exit.
+    """Run a sweep script and exit (see `exit_with`)."""
+    exit_with(lambda console: run_sweep(sweep, arguments, console))
+
+
+def exit_with(run: Callable[[Console], int]) -> NoReturn:
+    """Run a sweep and exit with what it came to; errors that a user can mend are a panel, no traceback.
 
     Exit codes: 0 done; 1 more cells failed than --max-failed, or it had to stop; 2 it could not be
     started; 130 it was interrupted and goes on with --resume.
     """
     errors = Console(stderr=True)
     try:
-        code = run_sweep(sweep, arguments, Console())
+        code = run(Console())
     except InterferoError as error:
         _print_error(errors, "cannot start", str(error))
         code = USAGE_EXIT
@@ -253,10 +258,11 @@ def _drive(
     sweep: Sweep, plan: Plan, store: SweepStore, tracker: Tracker, console: Console, command: str
 ) -> int:
     # Ray takes a second to import; errors before this point answer at once.
-    from interfero.engine.driver import Feeder, ray_session, run_packs, uninterrupted
+    from interfero.engine.driver import Feeder, ray_session, run_packs
 
     options = plan.options
-    try:
+
+    def drive() -> int:
         searches: list[BlockSearch] = []
         if options.sampler != "grid":
             searches = open_searches(plan, store.folder / "search.db", store.ended)
@@ -282,6 +288,23 @@ def _drive(
                     run_packs(options, store, sweep.make_runner(plan), feeder, run, concurrent)
                 _keep_start(run, plan, started)
         return report(console, sweep.question, sweep.answer, options, run, searches, command)
+
+    return ended_well(drive, tracker, store, console, command)
+
+
+def ended_well(
+    drive: Callable[[], int], tracker: Tracker, store: SweepStore, console: Console, command: str
+) -> int:
+    """Drive a sweep; however that ends, its parent run says so.
+
+    Raises:
+        ConfigError: it could not begin.
+        StoppedError: it had begun and cannot go on.
+    """
+    from interfero.engine.driver import uninterrupted
+
+    try:
+        return drive()
     except KeyboardInterrupt:
         with uninterrupted():
             return interrupted(console, tracker, store, command)

@@ -22,6 +22,7 @@ class SweepProgress:
         self.total = 0
         self._before = 0
         self.done = self.failed = self.stopped = self.running = 0
+        self.steps = self.steps_done = self.steps_failed = 0
         self.best: dict[str, CellRecord] = {}
         self._started = time.monotonic()
         self._logged = self._started
@@ -73,16 +74,25 @@ class SweepProgress:
             self.best[domain] = record
         self._draw()
 
+    def add_step(self, record: CellRecord) -> None:
+        """One more step behind cells ended."""
+        self.steps_done += 1
+        self.steps_failed += record.status == "failed"
+        self._draw()
+
     def line(self) -> str:
         """The state in one line."""
         parts = [f"{self.done}/{self.total} cells", f"{self.running} running"]
-        if self.failed:
-            parts.append(f"{self.failed} failed")
+        if self.steps:
+            parts.insert(1, f"{self.steps_done}/{self.steps} steps")
+        if self.failed + self.steps_failed:
+            parts.append(f"{self.failed + self.steps_failed} failed")
         if self.stopped:
             parts.append(f"{self.stopped} stopped early")
-        trained = self.done - self._before
+        trained = self.done - self._before + self.steps_done
         if trained:
-            left = (time.monotonic() - self._started) / trained * (self.total - self.done)
+            waiting = self.total - self.done + self.steps - self.steps_done
+            left = (time.monotonic() - self._started) / trained * waiting
             parts.append(f"about {left / 60:.0f} min left")
         if self.best:
             top = max(self.best.values(), key=lambda r: r.metrics["val/rd_gain_percent"])

@@ -39,6 +39,7 @@ from interfero.engine.cells import Cell, CellRecord, Pack
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.code_version import CodeVersion, on_cluster, shipped_code
 from interfero.engine.options import SweepOptions
+from interfero.engine.packs import AnyPack, members, read_pack, without
 from interfero.engine.resources import packs_at_once
 from interfero.engine.search import BlockSearch, rung_steps
 from interfero.engine.store import SweepStore
@@ -67,7 +68,7 @@ RETRIES = 2
 class SweepListener(Protocol):
     """Whoever wants to know how a sweep goes."""
 
-    def on_started(self, pack: Pack) -> None:
+    def on_started(self, pack: AnyPack) -> None:
         """A pack is about to train."""
 
     def on_record(self, record: CellRecord) -> None:
@@ -244,7 +245,7 @@ class RecordCallback(DriverOnly, Callback):
         """A pack's actor died too often: its unfinished cells are failed."""
         text = f"its process died {RETRIES + 1} times; the last error: {_last_error(trial)}"
         with _past_tune():
-            for cell in Pack.model_validate(trial.config[PACK]).cells:
+            for cell in members(read_pack(trial.config[PACK])):
                 if cell.key not in self.seen:
                     failed = CellRecord(
                         key=cell.key, params=cell.params, status="failed", error=text
@@ -270,7 +271,7 @@ def _last_error(trial: Any) -> str:
 
 
 def run_pack_trial(
-    config: dict[str, Any], *, runner: PackRunner, storage: Path, name: str, threads: int,
+    config: dict[str, Any], *, runner: PackRunner[Any], storage: Path, name: str, threads: int,
     stops_early: bool = False, code: CodeVersion | None = None,
 ) -> None:  # fmt: skip
     """What a Tune actor does with a pack: train what is not finished, report each record.
@@ -282,12 +283,13 @@ def run_pack_trial(
         code.require()
     torch.set_num_threads(threads)
     store = SweepStore(storage, name)
-    left = _report_finished(Pack.model_validate(config[PACK]), store)
+    left = _report_finished(read_pack(config[PACK]), store)
     device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
     if left:
         worker, checkpoints = TuneWorker(store.folder, device), Checkpoints(store.folder)
         if stops_early:
             (cell,) = left.cells
+            assert isinstance(cell, Cell)
             worker.rungs = rung_steps(cell.loop.num_steps)
             worker.stop_file = store.stop_file(cell.key)
         for record in train_guarded(runner, left, worker):
@@ -297,7 +299,7 @@ def run_pack_trial(
 
 
 def run_group_trial(
-    config: dict[str, Any], *, runner: list[ray.ObjectRef[PackRunner]], storage: Path, name: str,
+    config: dict[str, Any], *, runner: list[ray.ObjectRef[PackRunner[Any]]], storage: Path, name: str,
     size: GroupSize, code: CodeVersion | None = None,
 ) -> None:  # fmt: skip
     """The same for a pack that several processes train: start them, report what they keep."""
@@ -306,27 +308,26 @@ def run_group_trial(
     if code is not None:
         code.require()
     store = SweepStore(storage, name)
-    left = _report_finished(Pack.model_validate(config[PACK]), store)
+    left = _report_finished(read_pack(config[PACK]), store)
     if left:
         for record in train_in_group(runner[0], left, store, size, RETRIES, code):
             tune.report({RECORD: record.model_dump_json()})
 
 
-def _report_finished(pack: Pack, store: SweepStore) -> Pack | None:
+def _report_finished(pack: AnyPack, store: SweepStore) -> AnyPack | None:
     """Report cells that were finished before; returns those that are left, if any."""
-    left = []
-    for cell in pack.cells:
+    done = set()
+    for cell in members(pack):
         record = store.ended(cell.key)
-        if record is None or record.status == "failed":
-            left.append(cell)
-        else:
+        if record is not None and record.status != "failed":
+            done.add(cell.key)
             # Its worker may have died between keeping the record and deleting these.
             Checkpoints(store.folder).delete(cell.key)
             tune.report({RECORD: record.model_dump_json()})
-    return Pack(cells=tuple(left)) if left else None
+    return without(pack, done)
 
 
-def train_guarded(runner: PackRunner, pack: Pack, worker: Worker) -> Iterator[CellRecord]:
+def train_guarded(runner: PackRunner[Any], pack: AnyPack, worker: Worker) -> Iterator[CellRecord]:
     """What the runner gives; if it fails as a whole, a failed record of every cell that is left.
 
     An exception would kill the warm actor, and trying again would fail again. An actor that dies
@@ -341,11 +342,11 @@ def train_guarded(runner: PackRunner, pack: Pack, worker: Worker) -> Iterator[Ce
         # Not the cells' failure: the pack starts again, and goes on where the disk let it.
         raise
     except Exception as error:
-        logger.exception("pack failed in %s", pack.block)
+        logger.exception("pack failed: %s", pack.cells[0].params)
         place = traceback.extract_tb(error.__traceback__)[-1]
         said = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
         text = without_secrets(said)
-        for cell in pack.cells:
+        for cell in members(pack):
             if cell.key not in done:
                 yield CellRecord(key=cell.key, params=cell.params, status="failed", error=text)
 
@@ -433,7 +434,7 @@ def _trial_name(trial: Any) -> str:
     return f"pack-{trial.trial_id}"
 
 
-def _trainable(options: SweepOptions, store: SweepStore, runner: PackRunner) -> Any:
+def _trainable(options: SweepOptions, store: SweepStore, runner: PackRunner[Any]) -> Any:
     """What Tune runs for each pack, with what a trial takes."""
     cpus, gpus = options.cpus_per_trial, options.gpus_per_trial
     code = CodeVersion.current() if on_cluster(options) else None
@@ -456,7 +457,7 @@ def _trainable(options: SweepOptions, store: SweepStore, runner: PackRunner) -> 
 
 
 def run_packs(
-    options: SweepOptions, store: SweepStore, runner: PackRunner, feeder: Feeder,
+    options: SweepOptions, store: SweepStore, runner: PackRunner[Any], feeder: Feeder,
     listener: SweepListener, concurrent: int,
 ) -> None:  # fmt: skip
     """Run every pack the feeder gives, in warm actors, and pass on the records."""

@@ -190,6 +190,11 @@ def _print_report(
     console.print(capacity_table(records))
     for line in [*written.findings, *failed_lines(records)]:
         console.print(line, highlight=False, markup=False)
+    print_last_lines(console, run)
+
+
+def print_last_lines(console: Console, run: SweepRun) -> None:
+    """Where the results are, and whether the tracking server has them."""
     if run.tracker.trouble:
         console.print(
             f"tracking is behind: {run.tracker.trouble}; --resume delivers the rest", markup=False

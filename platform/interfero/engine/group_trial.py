@@ -23,10 +23,11 @@ import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
-from interfero.engine.cells import CellRecord, Pack
+from interfero.engine.cells import CellRecord
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.code_version import CodeVersion
 from interfero.engine.distributed import Group
+from interfero.engine.packs import AnyPack, members, read_pack, without
 from interfero.engine.store import SweepStore
 from interfero.engine.worker import PackRunner, TrialWorker
 
@@ -57,16 +58,16 @@ class GroupSize:
 
 
 def train_in_group(
-    runner: ray.ObjectRef[PackRunner], pack: Pack, store: SweepStore, size: GroupSize, retries: int,
-    code: CodeVersion | None = None,
+    runner: ray.ObjectRef[PackRunner[Any]], pack: AnyPack, store: SweepStore, size: GroupSize,
+    retries: int, code: CodeVersion | None = None,
 ) -> Iterator[CellRecord]:  # fmt: skip
     """Train a pack by `size.num_workers` processes; one record a cell, as they are kept.
 
     A process that dies takes the group with it; it starts again `retries` times at most, goes on from
     the cells' checkpoints and repeats no finished cell. After that, the cells that are left are failed.
     """
-    before = {cell.key: store.ended(cell.key) for cell in pack.cells}
-    left = {cell.key: cell for cell in pack.cells}
+    before = {cell.key: store.ended(cell.key) for cell in members(pack)}
+    left = {cell.key: cell for cell in members(pack)}
     trainer = _trainer(runner, pack, store, size, retries, code)
     with ThreadPoolExecutor(max_workers=1) as thread:
         running = thread.submit(trainer.fit)
@@ -91,10 +92,10 @@ def train_in_group(
 
 
 def _trainer(
-    runner: ray.ObjectRef[PackRunner], pack: Pack, store: SweepStore, size: GroupSize, retries: int,
-    code: CodeVersion | None,
+    runner: ray.ObjectRef[PackRunner[Any]], pack: AnyPack, store: SweepStore, size: GroupSize,
+    retries: int, code: CodeVersion | None,
 ) -> TorchTrainer:  # fmt: skip
-    keys = " ".join(cell.key for cell in pack.cells)
+    keys = " ".join(cell.key for cell in members(pack))
     config = {
         "runner": runner,
         "pack": pack.model_dump(mode="json"),
@@ -142,17 +143,17 @@ def train_rank(config: dict[str, Any]) -> None:
         rank=context.get_world_rank(),
         world_size=context.get_world_size(),
     )
-    pack = Pack.model_validate(config["pack"])
+    pack = read_pack(config["pack"])
     # The first one looks: files may reach another machine later.
     finished = Group(worker).from_first(
-        lambda: {c.key for c in pack.cells if store.finished(c.key)}
+        lambda: {c.key for c in members(pack) if store.finished(c.key)}
     )
-    left = tuple(cell for cell in pack.cells if cell.key not in finished)
-    if not left:
+    left = without(pack, finished)
+    if left is None:
         return
-    runner: PackRunner = ray.get(config["runner"])
+    runner: PackRunner[Any] = ray.get(config["runner"])
     checkpoints = Checkpoints(store.folder)
-    for record in runner(Pack(cells=left), worker):
+    for record in runner(left, worker):
         store.write_record(record)
         checkpoints.delete(record.key)
 

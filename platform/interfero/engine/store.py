@@ -21,6 +21,7 @@ from typing import IO, Any
 from pydantic import ValidationError
 
 from interfero.engine.cells import CellRecord
+from interfero.engine.learning.products import Products, is_step_key
 from interfero.errors import ConfigError, StorageError
 from interfero.storage import inside, patience, read_json, write_atomic, write_json
 
@@ -159,10 +160,15 @@ class SweepStore:
     def write_record(self, record: CellRecord) -> None:
         """Keep a cell's record, whole or not at all; a disk that is full for a while is waited for.
 
+        A step's record lies beside what the step made.
+
         Raises:
             StorageError: it cannot be written, for as long as `PATIENCE_S`.
         """
         with patience():
+            if is_step_key(record.key):
+                Products(self.storage).write(record)
+                return
             write_json(self.folder / "cells" / f"{record.key}.json", record.model_dump(mode="json"))
 
     def records(self) -> dict[str, CellRecord]:
@@ -175,7 +181,9 @@ class SweepStore:
         return record if record and record.status == "finished" else None
 
     def ended(self, key: str) -> CellRecord | None:
-        """The record of a cell that ended in this sweep, whatever it came to."""
+        """The record of a cell that ended in this sweep, or of a step in any, whatever it came to."""
+        if is_step_key(key):
+            return Products(self.storage).record(key)
         path = self.folder / "cells" / f"{key}.json"
         return _read_record(path) if path.exists() else None
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from interfero.engine.cells import CellRecord, Pack
+from interfero.engine.cells import Cell, CellRecord
 from interfero.engine.console import SweepProgress
+from interfero.engine.learning.products import is_step_key
+from interfero.engine.learning.steps import TestCell
+from interfero.engine.packs import AnyPack, members
 from interfero.engine.store import SweepStore
 from interfero.storage import inside
 from interfero.tracking.tracker import Tracker
@@ -20,6 +23,8 @@ class SweepRun:
     progress: SweepProgress
     records: dict[str, CellRecord] = field(default_factory=dict)
     """By key."""
+    steps: dict[str, CellRecord] = field(default_factory=dict)
+    """Records of steps behind cells, by key."""
     running: set[str] = field(default_factory=set)
     """Keys of cells in training."""
 
@@ -41,15 +46,21 @@ class SweepRun:
         """What tables, figures and fits may read: cells that were stopped early are no results."""
         return [record for record in self.records.values() if record.status != "stopped"]
 
-    def on_started(self, pack: Pack) -> None:
-        """Open the cells' MLflow runs."""
-        for cell in pack.cells:
-            self.tracker.cell_started(cell.key, cell.params, _tags(cell.identity.model_dump()))
+    def on_started(self, pack: AnyPack) -> None:
+        """Open the cells' MLflow runs; steps have none."""
+        for cell in members(pack):
+            if not isinstance(cell, Cell | TestCell):
+                continue
+            self.tracker.cell_started(cell.key, cell.params, cell.tags)
             self.running.add(cell.key)
         self.progress.set_running(len(self.running))
 
     def on_record(self, record: CellRecord) -> None:
         """Keep, track and show a record; one of a finished cell changes nothing."""
+        if is_step_key(record.key):
+            self.steps[record.key] = record
+            self.progress.add_step(record)
+            return
         self.running.discard(record.key)
         known = self.records.get(record.key)
         if known is None or known.status == "failed":
@@ -72,11 +83,3 @@ class SweepRun:
             if name is not None
         ]
         self.tracker.cell_finished(record, files)
-
-
-def _tags(identity: dict[str, object]) -> dict[str, str]:
-    return {
-        f"interfero.{name}": str(value)
-        for name, value in identity.items()
-        if name.endswith("hash") and isinstance(value, str)
-    }

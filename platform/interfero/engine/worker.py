@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 
 from interfero.engine.cells import CellRecord, Pack
 
 Metrics = Mapping[str, float]
+PackT_contra = TypeVar("PackT_contra", contravariant=True)
 
 
 class Worker(Protocol):
@@ -87,10 +88,10 @@ class TrialWorker:
         return False
 
 
-class PackRunner(Protocol):
+class PackRunner(Protocol[PackT_contra]):
     """What a trainable gives the engine: trains a pack, one record a cell."""
 
-    def __call__(self, pack: Pack, worker: Worker) -> Iterator[CellRecord]:
+    def __call__(self, pack: PackT_contra, worker: Worker) -> Iterator[CellRecord]:
         """Records in the order of the pack's cells."""
 
 
@@ -98,5 +99,5 @@ class PackRunner(Protocol):
 class Shippable(Protocol):
     """A `PackRunner` that would take its data along, and can leave them in the storage instead."""
 
-    def shipped(self, storage: Path) -> PackRunner:
+    def shipped(self, storage: Path) -> PackRunner[Pack]:
         """The same runner for a cluster: each node fetches what it needs from the storage, once."""

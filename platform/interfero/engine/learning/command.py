@@ -1,0 +1,205 @@
+"""A sweep about learning from compressed images, from its command line to its last line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+
+from interfero import codecs, randomness
+from interfero.domains import compressed, copies, images, labelled
+from interfero.engine.checkpoints import Checkpoints
+from interfero.engine.command import FREE_OPTIONS, ended_well, exit_with
+from interfero.engine.console import SweepProgress
+from interfero.engine.ending import command_line
+from interfero.engine.fingerprint import code_hash, library_versions, python_files
+from interfero.engine.learning import configs
+from interfero.engine.learning.ending import report_learning
+from interfero.engine.learning.options import (
+    LearningOptions,
+    check_learning_options,
+    smoke_learning_options,
+)
+from interfero.engine.learning.plan_text import print_learning_plan
+from interfero.engine.learning.planning import (
+    Code,
+    LearningPlan,
+    make_learning_plan,
+)
+from interfero.engine.learning.products import Products
+from interfero.engine.learning.steps import JobPack
+from interfero.engine.options import storage_folder
+from interfero.engine.resources import check_machine
+from interfero.engine.store import SweepStore
+from interfero.engine.sweep_run import SweepRun
+from interfero.engine.worker import PackRunner
+from interfero.metrics import segmentation
+from interfero.redaction import masked_inside, without_secrets
+from interfero.tracking.provenance import provenance_tags
+from interfero.tracking.tracker import Tracker
+
+MakeRunner = Callable[[LearningPlan], PackRunner[JobPack]]
+
+
+@dataclass(frozen=True)
+class LearningSweep:
+    """A question, its axes, and what does the jobs."""
+
+    kind: str
+    """Name of the MLflow experiment."""
+    question: str
+    """What the sweep answers, in a sentence or two."""
+    options: LearningOptions
+    """The axes by default."""
+    make_runner: MakeRunner
+    """Builds the trainable's `PackRunner`."""
+    restoration_code: tuple[Path, ...]
+    """Files of the trainable that decide a restorer."""
+    segmentation_code: tuple[Path, ...]
+    """Files of the trainable that decide a segmentation model and its score."""
+
+
+def main(sweep: LearningSweep, arguments: Sequence[str] | None = None) -> None:
+    """Run a sweep script and exit, with the exit codes of every sweep (see `exit_with`)."""
+    exit_with(lambda console: run_learning_sweep(sweep, arguments, console))
+
+
+def run_learning_sweep(
+    sweep: LearningSweep, arguments: Sequence[str] | None, console: Console
+) -> int:
+    """Parse, plan, run the graph, report; returns the exit code.
+
+    Raises:
+        InterferoError: something cannot be run; nothing has been trained.
+        StoppedError: a full disk, say, while it was running.
+    """
+    options = tyro.cli(
+        LearningOptions, args=arguments, default=sweep.options, description=sweep.question
+    )
+    if options.smoke:
+        options = smoke_learning_options(options)
+    check_learning_options(options)
+    name = options.name or f"{sweep.kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    store = SweepStore(storage_folder(options), name)
+    if not options.dry_run:
+        store.check_name(resume=options.resume)
+        check_machine(options)
+    code = step_code(sweep)
+    if options.resume and options.accept_code_change:
+        # Keys name the code that the sweep was started with: what is finished stays known.
+        code = Code(*str(store.settings().get("loop_hash", code_text(code))).split(" "))
+    with console.status("loading codecs and domains"):
+        plan = make_learning_plan(options, code)
+    done = _done(plan, store)
+    print_learning_plan(console, sweep.kind, sweep.question, plan, done, Products(store.storage))
+    if options.dry_run:
+        return 0
+    given = sys.argv[1:] if arguments is None else arguments
+    script = sys.argv[0] if arguments is None else f"sweeps/{sweep.kind.replace('-', '_')}.py"
+    command = without_secrets(command_line(script, given, name, named=options.name is not None))
+    with store.lease():
+        settings = _settings(sweep, plan, command)
+        store.check(settings, resume=options.resume)
+        tracker = Tracker.open(
+            None, sweep.kind, name, tags=provenance_tags(),
+            params={"num_cells": len(plan.cells), "sampler": options.sampler},
+            outbox=store.folder / "outbox.jsonl",
+        )  # fmt: skip
+        # After the last check: a sweep that could not start has not taken its name.
+        store.write_settings(settings)
+        return ended_well(
+            lambda: _drive(sweep, plan, store, tracker, console, command),
+            tracker, store, console, command,
+        )  # fmt: skip
+
+
+def step_code(sweep: LearningSweep) -> Code:
+    """Hashes of all code that decides what each kind of step makes."""
+    codec_files = python_files(Path(str(codecs.__file__)).parent)
+    copying = [Path(str(m.__file__)) for m in (compressed, copies, images)]
+    shared = [Path(str(m.__file__)) for m in (configs, randomness)]
+    scoring = [Path(str(m.__file__)) for m in (segmentation, labelled)]
+    return Code(
+        copies=code_hash([*codec_files, *copying]),
+        restoration=code_hash([*shared, *sweep.restoration_code]),
+        segmentation=code_hash([*shared, *scoring, *sweep.segmentation_code]),
+    )
+
+
+def code_text(code: Code) -> str:
+    """The hashes in one text, as settings keep them."""
+    return f"{code.copies} {code.restoration} {code.segmentation}"
+
+
+def _done(plan: LearningPlan, store: SweepStore) -> set[str]:
+    """Keys of steps that this storage has, and of cells that this or, with --reuse, any sweep has."""
+    products = Products(store.storage)
+    done = {key for key in plan.jobs if products.is_done(key)}
+    cells = {cell.key for cell in plan.cells}
+    if plan.options.reuse:
+        return done | store.reusable(cells)
+    return done | {key for key in cells if store.finished(key) is not None}
+
+
+def _settings(sweep: LearningSweep, plan: LearningPlan, command: str) -> dict[str, Any]:
+    """What a resumption must not change, and the command for a reader."""
+    options = plan.options.model_dump(mode="json", exclude=set(FREE_OPTIONS))
+    return {
+        "kind": sweep.kind,
+        "loop_hash": code_text(plan.code),
+        "options": masked_inside(options),
+        "content": {
+            **{f"codec {c.name}": c.identity for c in plan.codecs.values()},
+            **{f"domain {n}": d.fingerprint for n, d in plan.domains.items()},
+            **{f"version of {n}": v for n, v in library_versions().items()},
+        },
+        "command": command,
+    }
+
+
+def _drive(
+    sweep: LearningSweep, plan: LearningPlan, store: SweepStore, tracker: Tracker,
+    console: Console, command: str,
+) -> int:  # fmt: skip
+    # Ray takes a second to import; errors before this point answer at once.
+    from interfero.engine.driver import ray_session, run_packs
+    from interfero.engine.learning.feeder import GraphFeeder
+
+    options = plan.options
+    progress = SweepProgress(console)
+    run = SweepRun(store, tracker, progress)
+    with progress:
+        _recall(run, plan, console)
+        products = Products(store.storage)
+        kept = {key for key in plan.jobs if products.is_done(key)}
+        packs = plan.packs(kept | {r.key for r in run.records.values()})
+        feeder = GraphFeeder(packs, kept, store.ended, run)
+        progress.steps = sum(pack.cells[0].kind != "test" for pack in packs)
+        progress.expect(len(plan.cells))
+        if feeder.num_left:
+            with ray_session(options) as concurrent:
+                run_packs(options, store, sweep.make_runner(plan), feeder, run, concurrent)
+        for key in kept:
+            # A step another driver finished while its worker here was dying.
+            Checkpoints(store.folder).delete(key)
+    return report_learning(console, sweep.question, plan, run, command)
+
+
+def _recall(run: SweepRun, plan: LearningPlan, console: Console) -> None:
+    """Hear of every cell that needs no test."""
+    store = run.store
+    wanted = {cell.key for cell in plan.cells}
+    kept = [r for r in store.records().values() if r.status == "finished" and r.key in wanted]
+    if plan.options.reuse:
+        taken = store.take_over(wanted - {r.key for r in kept})
+        kept += taken
+        if taken:
+            console.print(f"{len(taken)} cells taken over from earlier sweeps")
+    for record in kept:
+        run.on_record(record)

@@ -1,0 +1,97 @@
+"""The plan of a learning sweep as a user reads it before anything is trained."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Set
+
+from rich.console import Console
+
+from interfero.engine.cells import CellRecord
+from interfero.engine.learning.planning import LearningPlan
+from interfero.engine.learning.products import Products
+from interfero.engine.learning.steps import Job
+
+LISTED_CELLS = 60
+
+
+def print_learning_plan(
+    console: Console,
+    title: str,
+    question: str,
+    plan: LearningPlan,
+    done: Set[str],
+    products: Products,
+) -> None:
+    """What is asked, on which images, how much there is to do and what it may take.
+
+    Args:
+        console: Where to print.
+        title: The sweep's kind.
+        question: What it asks.
+        plan: The sweep.
+        done: Keys of steps and cells that are done already.
+        products: Of the storage.
+    """
+    options = plan.options
+    console.print(f"[bold]{title}[/bold]: {question}", highlight=False)
+    for domain in plan.domains.values():
+        counts = ", ".join(
+            f"{len(domain.portion(p))} {p}" for p in ("train", "restoration", "test")
+        )
+        height, width = domain.train[0].pixels_HWC.shape[:2]
+        _say(
+            console,
+            f"  {domain.name}: {counts} {domain.unit} of {width}x{height} pixels, "
+            f"{len(domain.classes)} classes",
+        )
+    jobs = plan.jobs
+    left = {key: job for key, job in jobs.items() if key not in done}
+    kinds = Counter(job.kind for job in left.values())
+    seeds = len(options.data_seeds) * len(options.init_seeds)
+    honest = "illustration, n = 1 seed" if seeds == 1 else f"n = {seeds} seeds"
+    _say(
+        console,
+        f"  {len(plan.cells)} cells, {options.num_steps} steps a segmentation model, "
+        f"{options.restoration_steps} a restorer; {honest}",
+    )
+    listed = ", ".join(f"{n} {kind}" for kind, n in kinds.items()) or "none"
+    _say(
+        console,
+        f"  steps to do: {listed}; {len(jobs) - len(left)} of {len(jobs)} are there already",
+    )
+    known = sum(cell.key in done for cell in plan.cells)
+    if known:
+        _say(console, f"  {known} of {len(plan.cells)} cells are reused")
+    if options.dry_run and (options.list_cells or len(plan.cells) <= LISTED_CELLS):
+        for cell in plan.cells:
+            params = cell.params
+            names = ("domain", "configuration", "codec", "rate_bpp", "restoration",
+                     "restoration_split", "data_seed", "init_seed")  # fmt: skip
+            said = " ".join(f"{n}={params[n]}" for n in names if params[n] != "none")
+            reused = " (reused)" if cell.key in done else ""
+            _say(console, f"    {cell.key} {said}{reused}")
+    if options.dry_run:
+        _say(console, f"  {_cost(left, jobs, products)}")
+
+
+def _cost(left: dict[str, Job], jobs: dict[str, Job], products: Products) -> str:
+    """Seconds of steps that are left, from those of their kind in this plan that are there."""
+    if not left:
+        return "cost: nothing is left to do but tests"
+    timed: dict[str, list[float]] = {}
+    for key, job in jobs.items():
+        record: CellRecord | None = None if key in left else products.record(key)
+        if record is not None and record.seconds > 0:
+            timed.setdefault(job.kind, []).append(record.seconds)
+    unknown = sorted({job.kind for job in left.values()} - timed.keys())
+    total = sum(statistics.median(timed[j.kind]) for j in left.values() if j.kind in timed)
+    if not timed or total == 0:
+        return "cost: uncalibrated (no step of this plan has been done here)"
+    rest = f"; uncalibrated, in no sum: {', '.join(unknown)}" if unknown else ""
+    return f"cost, from steps of this plan that are there: {total / 3600:.3g} worker-hours{rest}"
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,290 @@
+"""From options to the graph of a learning sweep: its cells, and every job that they need."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterator, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from interfero.codecs.lossy import LossyCodec, find_lossy
+from interfero.domains.labelled import LabelledDomain, Portion
+from interfero.domains.labelled_catalogue import load_labelled
+from interfero.domains.memory import GIB, MemoryBudget
+from interfero.engine.fingerprint import library_versions
+from interfero.engine.learning.configs import RestorationConfig, SegmentationConfig
+from interfero.engine.learning.options import (
+    LearningOptions,
+    Restoration,
+    check_learning_options,
+    configurations_of,
+)
+from interfero.engine.learning.steps import (
+    Compressed,
+    Configuration,
+    Images,
+    Job,
+    JobPack,
+    Originals,
+    RestorationSplit,
+    Restored,
+    Restorer,
+    Segmenter,
+    TestCell,
+    Training,
+)
+from interfero.errors import ConfigError
+
+ORIGINAL = "original"
+"""Codec of cells that no codec takes part in."""
+_ORDER = ("compress", "restoration", "restore", "segmentation", "test")
+"""Long chains first: a restorer is waited for by more than a model is."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """Hashes of the code behind each kind of step."""
+
+    copies: str
+    restoration: str
+    segmentation: str
+
+
+@dataclass(frozen=True)
+class LearningPlan:
+    """A learning sweep, resolved."""
+
+    options: LearningOptions
+    domains: dict[str, LabelledDomain]
+    codecs: dict[str, LossyCodec]
+    """As `--codecs` names them."""
+    cells: tuple[TestCell, ...]
+    code: Code
+
+    def packs(self, done: Set[str]) -> list[JobPack]:
+        """Every job behind the cells that is not done, what others wait for first."""
+        jobs: dict[str, Job] = {}
+        tests: dict[str, list[TestCell]] = {}
+        for cell in self.cells:
+            if cell.key in done:
+                continue
+            tests.setdefault(cell.segmenter.key, []).append(cell)
+            for job in _behind(cell, done):
+                jobs.setdefault(job.key, job)
+        packs = [JobPack(cells=(job,)) for job in jobs.values()]
+        packs += [JobPack(cells=tuple(cells)) for cells in tests.values()]
+        return sorted(packs, key=lambda p: _ORDER.index(p.cells[0].kind))
+
+    @property
+    def jobs(self) -> dict[str, Job]:
+        """Every step behind the cells, done or not, by key."""
+        found: dict[str, Job] = {}
+        for cell in self.cells:
+            found.update((job.key, job) for job in _behind(cell, frozenset()))
+        return found
+
+
+def _behind(job: Job, done: Set[str]) -> Iterator[Job]:
+    """What has to be done before a job; nothing behind what is done."""
+    for need in job.needs:
+        if need.key not in done:
+            yield from _behind(need, done)
+            yield need
+
+
+def make_learning_plan(options: LearningOptions, code: Code) -> LearningPlan:
+    """Check everything that can be checked before training, and list the cells.
+
+    Raises:
+        ConfigError, DomainError, CodecError: names the value, the rule and the remedy.
+    """
+    check_learning_options(options)
+    codecs = {name: find_lossy(name) for name in options.codecs}
+    names = [codec.name for codec in codecs.values()]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"--codecs names one codec twice: {', '.join(options.codecs)}")
+    given = options.max_domain_memory
+    budget = MemoryBudget(None if given is None else int(given * GIB))
+    domains: dict[str, LabelledDomain] = {}
+    for spec in options.domains:
+        domain = load_labelled(
+            spec, max_images=options.max_images, max_side=options.max_side, budget=budget
+        )
+        if domain.name in domains:
+            raise ConfigError(f"--domains names one domain twice: {', '.join(options.domains)}")
+        domains[domain.name] = domain
+    maker = _Maker(options, codecs, code)
+    cells: dict[str, TestCell] = {}
+    for domain in domains.values():
+        for cell in maker.cells(domain):
+            cells.setdefault(cell.key, cell)
+    return LearningPlan(options, domains, codecs, tuple(cells.values()), code)
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Makes the cells of a domain."""
+
+    options: LearningOptions
+    codecs: dict[str, LossyCodec]
+    code: Code
+
+    def cells(self, domain: LabelledDomain) -> Iterator[TestCell]:
+        """Configurations x codecs x rates x restorations x seeds, as far as each has them."""
+        o = self.options
+        for configuration in configurations_of(o):
+            points = itertools.product(o.codecs, o.rates, o.data_seeds, o.init_seeds)
+            for codec, rate, data_seed, init_seed in points:
+                for restoration, split in self._restorations(configuration):
+                    yield self._cell(
+                        domain, configuration, codec, rate, restoration, split, data_seed, init_seed
+                    )
+
+    def _restorations(
+        self, configuration: Configuration
+    ) -> list[tuple[Restoration | Literal["none"], RestorationSplit | Literal["none"]]]:
+        if configuration not in ("RO", "RR"):
+            return [("none", "none")]
+        return list(itertools.product(self.options.restorations, self.options.restoration_splits))
+
+    def _cell(
+        self, domain: LabelledDomain, configuration: Configuration, codec: str, rate: float,
+        restoration: Restoration | Literal["none"], split: RestorationSplit | Literal["none"],
+        data_seed: int, init_seed: int,
+    ) -> TestCell:  # fmt: skip
+        def images(letter: str, portion: Portion) -> tuple[Images, ...]:
+            originals = self._originals(domain, portion)
+            compressed = self._compressed(domain, portion, codec, rate)
+            if letter == "O":
+                return (originals,)
+            if letter == "C":
+                return (compressed,)
+            if letter == "M":
+                return (originals, compressed)
+            assert restoration != "none"
+            on: Portion = "restoration" if split == "disjoint" else "train"
+            learned_from = self._compressed(domain, on, codec, rate)
+            return (Restored(
+                compressed=compressed, restorer=self._restorer(learned_from, restoration, data_seed)
+            ),)  # fmt: skip
+
+        (tested_on,) = images(configuration[1], "test")
+        lossy = configuration != "OO"
+        return TestCell(
+            configuration=configuration,
+            segmenter=Segmenter(
+                images=images(configuration[0], "train"),
+                config=segmentation_config(self.options),
+                num_classes=len(domain.classes),
+                training=self._training(self.code.segmentation, data_seed, init_seed),
+            ),
+            tested_on=tested_on,
+            codec=self.codecs[codec].name if lossy else ORIGINAL,
+            rate_bpp=rate if lossy else None,
+            restoration=restoration,
+            restoration_split=split,
+            data_seed=data_seed,
+            init_seed=init_seed,
+            code=self.code.segmentation,
+        )
+
+    def _originals(self, domain: LabelledDomain, portion: Portion) -> Originals:
+        return Originals(
+            domain=domain.name,
+            domain_hash=domain.fingerprint,
+            portion=portion,
+            num_images=len(domain.portion(portion)),
+        )
+
+    def _compressed(
+        self, domain: LabelledDomain, portion: Portion, codec: str, rate: float
+    ) -> Compressed:
+        identity = self.codecs[codec].identity
+        return Compressed(
+            originals=self._originals(domain, portion),
+            codec=codec,
+            codec_name=self.codecs[codec].name,
+            codec_hash=hashlib.blake2b(identity.encode(), digest_size=8).hexdigest(),
+            rate_bpp=rate,
+            code=self.code.copies,
+        )
+
+    def _restorer(
+        self, compressed: Compressed, restoration: Restoration, data_seed: int
+    ) -> Restorer:
+        # One model a rate and codec: seeds of segmentation models do not draw another restorer.
+        training = self._training(self.code.restoration, data_seed, 0)
+        config = restoration_config(self.options, restoration)
+        return Restorer(compressed=compressed, config=config, training=training)
+
+    def _training(self, code: str, data_seed: int, init_seed: int) -> Training:
+        return Training(
+            data_seed=data_seed, init_seed=init_seed, code=code, versions=library_versions()
+        )
+
+
+def segmentation_config(options: LearningOptions) -> SegmentationConfig:
+    """How the sweep's segmentation models are trained."""
+    return SegmentationConfig(
+        num_steps=options.num_steps,
+        batch_size=options.batch_size,
+        crop_size=options.crop_size,
+        learning_rate=options.learning_rate,
+        precision=options.precision,
+        device="cuda" if options.gpus_per_trial else "cpu",
+        threads=max(1, int(options.cpus_per_trial)),
+        workers=options.workers_per_trial,
+        architecture=options.architecture,
+        encoder=options.encoder,
+        encoder_depth=options.encoder_depth,
+        encoder_weights=_resolved(options.encoder_weights),
+        encoder_hash=_file_hash("--encoder-weights", options.encoder_weights),
+        class_weights=options.class_weights,
+        augmentations=options.augmentations,
+    )
+
+
+def restoration_config(options: LearningOptions, restoration: Restoration) -> RestorationConfig:
+    """How the sweep's restorers are trained."""
+    config = RestorationConfig(
+        num_steps=options.restoration_steps,
+        batch_size=options.batch_size,
+        crop_size=options.crop_size,
+        learning_rate=options.restoration_learning_rate,
+        precision=options.precision,
+        device="cuda" if options.gpus_per_trial else "cpu",
+        threads=max(1, int(options.cpus_per_trial)),
+        workers=options.workers_per_trial,
+        generator=options.generator,
+    )
+    if restoration == "regression":
+        return config.model_copy(
+            update={"adversary": "none", "adversarial_weight": 0.0, "feature_weight": 0.0}
+        )
+    return config.model_copy(
+        update={
+            "adversary": options.adversary,
+            "adversarial_weight": options.adversarial_weight,
+            "feature_weight": options.feature_weight,
+            "perceptual_weight": options.perceptual_weight,
+            "perceptual_weights": _resolved(options.perceptual_weights),
+            "perceptual_hash": _file_hash("--perceptual-weights", options.perceptual_weights),
+        }
+    )
+
+
+def _resolved(path: str | None) -> str | None:
+    # Workers run in folders of their own.
+    return None if path is None else str(Path(path).expanduser().resolve())
+
+
+def _file_hash(option: str, path: str | None) -> str:
+    if path is None:
+        return ""
+    try:
+        data = Path(path).expanduser().read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{option} {path} cannot be read ({error.strerror})") from error
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
