@@ -232,7 +232,7 @@ def _bootstrap(
 
     def scores(weights: FloatArray) -> FloatArray:
         """(groups, seeds) mean IoU with images that count so often."""
-        total = np.tensordot(counts, weights[members], axes=(3, 0)).round().astype(np.int64)
+        total = np.tensordot(counts, weights[members], axes=(4, 0)).round().astype(np.int64)
         return mean_iou(total[:, :, 0], total[:, :, 1], total[:, :, 2])
 
     whole = scores(np.ones(num_groups))
