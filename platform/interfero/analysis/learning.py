@@ -201,9 +201,15 @@ def recovered_share(
     drop, width, seeds, images = _bootstrap([original, compressed], lambda m: m[0] - m[1])
     name = "share recovered"
     if width is None or drop - width <= 0:
-        said = "" if width is None else f" to {drop + width:+.3f}"
-        low = "unknown" if width is None else f"{drop - width:+.3f}"
-        refusal = f"OO - CO is {drop:+.3f}, its 95 % interval {low}{said} includes zero"
+        if width is None:
+            refusal = f"OO - CO is {drop:+.3f}, and has no interval with n = {seeds} seed"
+        else:
+            low, high = drop - width, drop + width
+            refusal = (
+                f"OO - CO is {drop:+.3f}, its 95 % interval {low:+.3f} to {high:+.3f} includes zero"
+                if high >= 0
+                else f"OO - CO is {drop:+.3f}: there is no drop to recover"
+            )
         return Difference(name, line, None, None, seeds, images, refusal)
     value, width, seeds, images = _bootstrap(
         [restored, original, compressed], lambda m: (m[0] - m[2]) / (m[1] - m[2])

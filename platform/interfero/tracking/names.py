@@ -44,6 +44,11 @@ def run_name(params: Mapping[str, str | int | float]) -> str:
     parts = [
         str(params.get("domain", "")),
         str(params.get("configuration", "")),
+        *(
+            str(v)
+            for v in (params.get("restoration"), params.get("restoration_split"))
+            if v not in (None, "none")
+        ),
         f"{method}-{float(size):02.0f}" if method and size else method,
         _labelled("lr", params.get("learning_rate"), "{:.1e}").replace(".0e", "e"),
         _labelled("n", params.get("num_images"), "{:03.0f}"),

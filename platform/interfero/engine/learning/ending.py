@@ -47,7 +47,7 @@ def report_learning(
     run.tracker.close("FAILED" if too_many else "FINISHED")
     console.print(learning_table(summary))
     for line in [*summary.sentences, *failed_lines(records)]:
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     print_last_lines(console, run)
     if too_many:
         console.print(
