@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from interfero.codecs.catalogue import available_lambdas
 from interfero.codecs.lossy import find_lossy
 from interfero.domains.images import Sample
 from interfero.errors import CodecError
@@ -40,17 +41,15 @@ def test_a_learned_codec_takes_its_nearest_lambda_and_says_what_it_spends(images
 
 
 def test_of_several_lambdas_the_nearest_rate_wins(images, monkeypatch):
-    rates = {0.0016: 0.2, 0.0045: 0.4, 0.013: 0.8, 0.025: 1.6}
+    lambdas = available_lambdas("mbt2018-mean")
+    rates = {value: 0.1 * 2**i for i, value in enumerate(lambdas)}
     codec = find_lossy("mbt2018-mean")
     monkeypatch.setattr(type(codec), "_mean_rate", lambda self, images, value: rates[value])
-    chosen = {
-        asked: codec.setting_for(images, asked).value
-        for asked in (0.1, 0.27, 0.3, 0.5, 0.6, 1.2, 3)
-    }
-    assert chosen == {0.1: 0.0016, 0.27: 0.0016, 0.3: 0.0045, 0.5: 0.0045, 0.6: 0.013,
-                      1.2: 0.025, 3: 0.025}  # fmt: skip
-    with pytest.raises(CodecError, match=r"no nearer to 9 bpp than 1.600 bpp \(lambda 0.025\)"):
-        codec.setting_for(images, 9.0)
+    for asked, place in ((0.05, 0), (0.11, 0), (0.27, 1), (0.3, 2), (0.35, 2), (0.6, 3)):
+        assert codec.setting_for(images, asked).value == lambdas[place], asked
+    assert codec.setting_for(images, 2 * max(rates.values())).value == lambdas[-1]
+    with pytest.raises(CodecError, match=f"no nearer to 99 bpp than .* .lambda {lambdas[-1]:g}"):
+        codec.setting_for(images, 99.0)
 
 
 def test_an_unknown_codec_gets_the_nearest_name():
