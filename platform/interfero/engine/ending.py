@@ -190,18 +190,18 @@ def _print_report(
     console.print(capacity_table(records))
     for line in [*written.findings, *failed_lines(records)]:
         console.print(line, highlight=False, markup=False)
-    print_last_lines(console, run)
+    print_last_lines(console, run, f"the report, one file for a browser: {written.files[0]}")
 
 
-def print_last_lines(console: Console, run: SweepRun) -> None:
-    """Where the results are, and whether the tracking server has them."""
+def print_last_lines(console: Console, run: SweepRun, summary: str) -> None:
+    """Where the results are, `summary` being a line of them; and whether the tracking server has them."""
     if run.tracker.trouble:
         console.print(
             f"tracking is behind: {run.tracker.trouble}; --resume delivers the rest", markup=False
         )
     for line in (
         f"records, adapters and figures: {run.store.folder}",
-        f"the report, one file for a browser: {written.files[0]}",
+        summary,
         f"see them in MLflow: {_ui_command(run.tracker.uri)}",
     ):
         console.print(line, highlight=False, markup=False, soft_wrap=True)

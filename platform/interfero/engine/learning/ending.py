@@ -48,7 +48,7 @@ def report_learning(
     console.print(learning_table(summary))
     for line in [*summary.sentences, *failed_lines(records)]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    print_last_lines(console, run)
+    print_last_lines(console, run, f"the summary: {folder / 'summary.md'}")
     if too_many:
         console.print(
             f"{run.num_failed} cells failed, --max-failed is {plan.options.max_failed}; "
