@@ -71,8 +71,17 @@ def finish(
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         write_json(json_path, result)
-    shown = "nan" if value is None else f"{value:.4g}"
     verdict = "ok" if ok else "missed" + (f": {reason}" if reason else "")
+    _line(name, value, unit, target, verdict)
+
+
+def also(name: str, value: float, unit: str, target: Target) -> None:
+    """Print a further target of the benchmark in the same form, above the last line."""
+    _line(name, value, unit, target, "ok" if target.met(value) else "missed")
+
+
+def _line(name: str, value: float | None, unit: str, target: Target, verdict: str) -> None:
+    shown = "nan" if value is None else f"{value:.4g}"
     sys.stdout.write(
         f"{name}: {shown} {unit} (target {target.direction} {target.limit:g} {unit}) {verdict}\n"
     )

@@ -72,7 +72,7 @@ def source_pass(model: CompressionModel, image_BCHW: Tensor, noise: NoiseKey | N
 
 
 def walk_swiftly(chain: nn.Sequential, x_BCHW: Tensor) -> tuple[Activations, Tensor]:
-    """`walk` up to the order of float sums, in four fifths of its time; without gradient."""
+    """`walk` up to the order of float sums, by faster kernels; without gradient."""
     inputs = []
     for layer in chain:
         inputs.append(x_BCHW)
