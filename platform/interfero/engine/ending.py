@@ -97,10 +97,10 @@ def _log_report(
     fronts = pareto_fronts(records, options.max_forgetting)
     best = best_adapters(records, options.max_forgetting)
     tags = [_front_tags(fronts, front_keys(folder)), _best_tags(best, best_keys(folder))]
-    settings = store.settings()
+    settings = store.settings() if store.exists else {}
     about = About(
         name=store.name,
-        kind=settings["kind"],
+        kind=settings.get("kind", ""),
         question=question,
         # As it was begun: a resumption's own options repeat nothing.
         command=settings.get("command", command),
