@@ -1,5 +1,6 @@
 """A cluster of three nodes whose workers, nodes, drivers and head are killed, one after the other."""
 
+import json
 import subprocess
 import sys
 import time
@@ -18,6 +19,36 @@ STUDY = [
 NUM_CELLS = 8
 
 
+LEFTOVERS = """
+import json, sys, time
+import ray
+from ray.util.state import list_actors, list_placement_groups
+from rich.console import Console
+from interfero.engine.command import run_sweep
+from sweeps.adapter_capacity import SWEEP
+
+address, common, *sweeps = map(json.loads, sys.argv[1:])
+ray.init(address=address, log_to_driver=False, logging_level="error")
+codes = [run_sweep(SWEEP, [*common, *each, "--address", address], Console(quiet=True)) for each in sweeps]
+job = ray.get_runtime_context().get_job_id()
+
+def left():
+    whole, free = ray.cluster_resources(), ray.available_resources()
+    actors = [a.class_name for a in list_actors(detail=True) if a.job_id == job and a.state != "DEAD"]
+    # Ray Train's own, one a cluster, without a CPU: it serves the next sweep too.
+    actors = [name for name in actors if name != "_AutoscalingCoordinatorActor"]
+    groups = [g.name or g.placement_group_id for g in list_placement_groups() if g.state != "REMOVED"]
+    return {"actors": actors, "groups": groups, "cpus": whole["CPU"] - free.get("CPU", 0)}
+
+deadline = time.monotonic() + 60
+while (found := left()) and time.monotonic() < deadline and (
+    found["actors"] or found["groups"] or found["cpus"]
+):
+    time.sleep(1)
+print(json.dumps({"codes": codes, **found}))
+"""
+
+
 def test_a_sweep_that_names_no_cluster_starts_its_own(cluster):
     """Ray would join the newest one of this machine."""
     assert cluster.address in (cluster.folder / "ray/ray_current_cluster").read_text()
@@ -32,6 +63,31 @@ def test_a_sweep_that_names_no_cluster_starts_its_own(cluster):
         [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True
     )
     assert "NODES 1\n" in done.stdout, done.stderr
+
+
+def test_early_stopped_and_failed_cells_leave_nothing_behind(cluster, make_workplace):
+    """Looked at while their job goes on: Ray removes what is left of a job that ends."""
+    place = make_workplace("leftovers")
+    stopped = [
+        "--name", "stopped", "--sampler", "random", "--early-stopping", "asha", "--num-samples", "6",
+        "--num-steps", "18", "--methods", "finetune", "--learning-rates", "1e-6", "1e-3",
+    ]  # fmt: skip
+    failed = [
+        "--name", "failed", "--methods", "finetune", "--learning-rates", "1e-3", "0.9", "--num-steps", "6",
+        "--workers-per-trial", "2",
+    ]  # fmt: skip
+    arguments = [json.dumps(each) for each in (cluster.address, place.tiny, stopped, failed)]
+    done = place.finish(
+        place.start_command([sys.executable, "-W", "ignore", "-c", LEFTOVERS, *arguments])
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    states = {
+        name: [r["status"] for r in place.records(name).values()] for name in ("stopped", "failed")
+    }
+    assert "stopped" in states["stopped"]
+    assert sorted(states["failed"]) == ["failed", "finished"]
+    assert found == {"codes": [0, 1], "actors": [], "groups": [], "cpus": 0}
 
 
 @pytest.fixture(scope="module")
