@@ -1,9 +1,10 @@
 """Join the cells of several sweeps into one `cells.parquet`, each cell once.
 
-    python tools/join_cells.py OUT STORAGE/SWEEP/report ... [--without-files]
+    python tools/join_cells.py OUT STORAGE/SWEEP ... [--without-files]
 
 A study whose design is no grid (all lambdas at one image count, all image counts at one lambda) is run as
-several sweeps in one storage; `interfero report` and `interfero predict` read their cells from one file.
+several sweeps in one storage; `interfero predict` reads their cells from one file. A sweep that was
+interrupted gives what it has finished.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 
 from interfero.analysis.records import cells_table, read_records
 from interfero.engine.cells import CellRecord
+from interfero.engine.store import SweepStore
 from interfero.errors import InterferoError
 
 
@@ -38,15 +40,26 @@ def joined(tables: Iterable[Sequence[CellRecord]], *, without_files: bool) -> li
     return sorted(cells.values(), key=lambda r: [r.params[n] for n in names])
 
 
+def cells_of(path: Path) -> list[CellRecord]:
+    """Records of a sweep's folder, finished or not, or of a `cells.parquet`.
+
+    Raises:
+        StorageError: there is neither.
+    """
+    if (path / "cells").is_dir():
+        return list(SweepStore(path.parent, path.name).records().values())
+    return read_records(path)
+
+
 def main() -> None:
     """Read, join, write, and say how much there is."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="the file to write")
-    parser.add_argument("sweeps", type=Path, nargs="+", help="folders or cells.parquet of sweeps")
+    parser.add_argument("sweeps", type=Path, nargs="+", help="folders of sweeps, or cells.parquet")
     parser.add_argument("--without-files", action="store_true", help="for shipping elsewhere")
     asked = parser.parse_args()
     try:
-        tables = [read_records(path) for path in asked.sweeps]
+        tables = [cells_of(path) for path in asked.sweeps]
     except InterferoError as error:
         sys.exit(str(error))
     records = joined(tables, without_files=asked.without_files)

@@ -12,6 +12,7 @@ from interfero import cli
 from interfero.analysis.planted import PlantedSweep, Scatter
 from interfero.analysis.records import read_records, write_tables
 from interfero.domains.catalogue import load_domain
+from interfero.predicting import MAP_FILE
 
 
 def growing(place: Mapping[str, float]) -> float:
@@ -165,3 +166,29 @@ def test_another_codec_or_source_domain_of_the_same_name_measures_no_distance(
     out = capsys.readouterr().out
     assert said in out
     assert "feature distance" not in out
+
+
+def test_without_a_map_the_one_that_comes_along_answers_and_says_so(
+    other_image_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("INTERFERO_DATA", raising=False)
+    asked = ("--domain", other_image_folder, "--num-images", 500, "--method", "finetune")
+    assert call(monkeypatch, *asked) == 0
+    out = capsys.readouterr().out
+    assert "map: the one that comes with interfero, 36 cells, 3 data seeds, 3 domains" in out
+    assert "extrapolates: training images 500 lies outside 1 to 179" in out
+    # Its source images are not part of the project: what cannot be measured is said.
+    assert "distance from the source domain is unknown" in out
+
+
+def test_the_map_that_comes_along_is_small_and_names_no_place() -> None:
+    assert MAP_FILE.stat().st_size < 3 * 2**20
+    for record in read_records(MAP_FILE):
+        assert record.status == "finished"
+        assert record.adapter_file is None
+        assert record.sample_file is None
+        names = [*map(str, record.params.values()), *record.provenance.values()]
+        assert not any(text.startswith(("/", "~")) or "=/" in text for text in names)
+        assert not any(image.name.startswith("/") for image in record.images)
