@@ -183,6 +183,10 @@ def test_a_name_that_is_taken(refused, tmp_path, capsys):
     assert "add --resume" in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
+def test_a_name_of_what_sweeps_share(refused):
+    assert "holds what they share" in refused(name=["content"])
+
+
 def test_one_name_twice(refused, image_folder, other_image_folder):
     message = refused(domains=[f"thing={image_folder}", f"thing={other_image_folder}"])
     assert "names one domain twice" in message

@@ -56,9 +56,11 @@ def report(
     run.tracker.close("FAILED" if too_many else "FINISHED")
     _print_report(console, options, run, searches, written)
     if too_many:
+        what = "--resume tries them again"
+        if options.sampler != "grid":
+            what = "a sampler does not ask for them again"
         console.print(
-            f"{run.num_failed} cells failed, --max-failed is {options.max_failed}; "
-            "--resume tries them again"
+            f"{run.num_failed} cells failed, --max-failed is {options.max_failed}; {what}"
         )
     return FAILED_EXIT if too_many else 0
 

@@ -15,6 +15,8 @@ from interfero.errors import ConfigError
 
 Sampler = Literal["grid", "random", "tpe", "nsga2"]
 EarlyStopping = Literal["none", "asha"]
+SHARED_FOLDERS = ("content", "evaluations", "products")
+"""Names below a storage that are no sweep's."""
 ALL_IMAGES = "all"
 MAX_SEED = 2**63 - 1
 """What a hash, a table and MLflow hold."""
@@ -191,6 +193,11 @@ def _rules(o: AdaptationOptions) -> list[tuple[bool, str]]:
         (
             o.name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", o.name),
             f"--name may hold letters, digits, dots, dashes and underscores, got {o.name!r}",
+        ),
+        (
+            o.name in SHARED_FOLDERS,
+            f"--name {o.name}: a folder of that name beside the sweeps holds what they share; choose "
+            "another",
         ),
         (
             o.sampler != "grid" and len(o.init_seeds) > 1,

@@ -8,10 +8,12 @@ from interfero.engine.cells import CellRecord
 
 @pytest.fixture
 def cell():
-    def make(method, rate, gain, forgetting, *, size=0, seed=0, domain="text", fraction=1.0):
+    def make(
+        method, rate, gain, forgetting, *, size=0, seed=0, init=0, domain="text", fraction=1.0
+    ):
         params = {
             "codec": "c", "domain": domain, "rd_lambda": 0.013, "num_images": 5, "data_seed": seed,
-            "method": method, "adapter_size": size, "learning_rate": rate, "init_seed": 0,
+            "method": method, "adapter_size": size, "learning_rate": rate, "init_seed": init,
             "num_steps": 60,
         }  # fmt: skip
         metrics = {
@@ -26,7 +28,7 @@ def cell():
             "bitstream/old_psnr_drop_db": 0.0,
             "train/steps_per_second": 4.0,
         }
-        key = f"{method}-{rate}-{size}-{seed}-{domain}"
+        key = f"{method}-{rate}-{size}-{seed}-{init}-{domain}"
         return CellRecord(key=key, params=params, status="finished", metrics=metrics)
 
     return make
@@ -79,6 +81,16 @@ def test_matched_size_takes_the_best_within_each_budget(records):
         "`cawf`": ["+4.50 (1.00%)", "+4.50 (1.00%)", "+6.00 (8.00%)", "+6.00 (8.00%)"],
         "`lora`": ["-", "+1.00 (3.00%)", "+1.00 (3.00%)", "+1.00 (3.00%)"],
     }
+
+
+def test_initial_seeds_choose_for_themselves(records, cell):
+    """The lucky one of two would show +7.00 at matched gain, and +7.00 in the budget."""
+    lucky = cell("cawf", 1e-4, 8.0, 1.0, size=2, init=1, fraction=0.01)
+    text = comparison_text([*records, lucky])
+    assert rows(text, 1)[1] == ["`cawf`", "1 of 1", "+5.75", "+0.00", "+7.00"]
+    assert rows(text, 2)[1][1] == "+5.75 (1.00%)"
+    unlucky = cell("cawf", 1e-4, 1.0, 1.0, size=2, init=1, fraction=0.01)
+    assert rows(comparison_text([*records, unlucky]), 1)[1][1] == "0 of 1"
 
 
 def test_seeds_and_domains_are_averaged_and_the_spread_is_over_seeds(cell):
