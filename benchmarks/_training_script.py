@@ -1,0 +1,118 @@
+"""One cell in the manner of CompressAI's `examples/train.py`: the peers of the sweep benchmark.
+
+`python -m benchmarks._training_script CELL IMAGES OUTPUT` reads a cell as JSON, trains on the folder of
+images by `ImageFolder` and a DataLoader, evaluates and writes what it took. The method, the optimisers, the
+precision and the evaluation are interfero's own functions, so that a peer does no work twice as long or
+half as well; what is missing is the engine: every cell starts a process, loads everything anew, and codes
+the source images itself.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+
+import torch
+from compressai.datasets import ImageFolder
+from torch.utils.data import DataLoader
+from torchvision import transforms
+
+from interfero.adaptation import find_method, save_adapter
+from interfero.adaptation.method import Batch
+from interfero.codecs.catalogue import load_codec
+from interfero.codecs.codec import quantile_loss, quantile_parameters, rd_parameters
+from interfero.codecs.noise import NoiseKey
+from interfero.domains.catalogue import load_domain
+from interfero.engine.cells import Cell
+from trainables.adaptation import CURVE_POINTS, QUANTILE_LEARNING_RATE, learning_rate_at
+from trainables.evaluation import Workbench, evaluate
+
+Report = Callable[[int, dict[str, float]], None]
+
+
+def train_cell(cell: Cell, images: Path, output: Path, report: Report) -> dict[str, float]:
+    """Train and evaluate a cell; returns the evaluation's metrics and the seconds of each part."""
+    started = time.perf_counter()
+    torch.set_num_threads(1)
+    load = partial(load_codec, cell.identity.codec, cell.block.rd_lambda)
+    target, source = (load_domain(n) for n in (cell.block.domain, cell.identity.source_domain))
+    bench = Workbench(load(), load, target, source)
+    wanted, loop = cell.hyperparameters, cell.loop
+    method = find_method(wanted.method)
+    training_codec = bench.training_codec(torch.device("cpu"))
+    adapted = method.build(training_codec, wanted.adapter_size, wanted.init_seed)
+    adapted.to(memory_format=torch.channels_last)
+    adapted.train_parameters()
+    adapted.train()
+    learning = [p for p in rd_parameters(adapted) if p.requires_grad]
+    quantiles = [p for p in quantile_parameters(adapted) if p.requires_grad]
+    main = torch.optim.Adam(learning, lr=wanted.learning_rate)
+    auxiliary = torch.optim.Adam(quantiles, lr=QUANTILE_LEARNING_RATE) if quantiles else None
+    crop = transforms.Compose(
+        [transforms.RandomCrop(loop.crop_size, pad_if_needed=True), transforms.ToTensor()]
+    )
+    dataset = ImageFolder(str(images), crop, split="train")
+    loader = DataLoader(dataset, loop.batch_size, shuffle=True)
+    batches = iter(loader)
+    start_s, data_s = time.perf_counter() - started, 0.0
+    for step in range(loop.num_steps):
+        waiting = time.perf_counter()
+        image = next(batches, None)
+        if image is None:
+            batches = iter(loader)
+            image = next(batches)
+        data_s += time.perf_counter() - waiting
+        image = image.to(memory_format=torch.channels_last)
+        for group in main.param_groups:
+            group["lr"] = learning_rate_at(loop, wanted.learning_rate, step)
+        half = loop.precision == "bfloat16"
+        noise = NoiseKey(cell.block.data_seed, step, len(image))
+        batch = Batch({"target": image}, noise, cell.block.rd_lambda, wanted.strength)
+        with torch.autocast("cpu", torch.bfloat16) if half else nullcontext():
+            coded = method.loss(adapted, batch)
+        main.zero_grad()
+        coded.total.backward()
+        torch.nn.utils.clip_grad_norm_(learning, loop.clip_norm)
+        main.step()
+        if auxiliary is not None:
+            auxiliary.zero_grad()
+            quantile_loss(adapted).backward()
+            auxiliary.step()
+        if (step + 1) % max(1, loop.num_steps // CURVE_POINTS) == 0:
+            parts = {"bpp": coded.bpp, "mse_255": coded.mse, "loss": coded.total}
+            report(step + 1, {f"train/{n}": v.item() for n, v in parts.items()})
+    trained = time.perf_counter()
+    adapted.to(memory_format=torch.contiguous_format)
+    adapted.refresh_tables()
+    path = output / f"{cell.key}.safetensors"
+    save_adapter(
+        adapted, path, method=method.name, adapter_size=wanted.adapter_size, record={},
+        domain=cell.block.domain,
+    )  # fmt: skip
+    result = evaluate(cell, bench, path, output / f"{cell.key}.png")
+    ended = time.perf_counter()
+    return {
+        **result.metrics,
+        "seconds/start": start_s,
+        "seconds/data": data_s,
+        "seconds/training": trained - started - start_s - data_s,
+        "seconds/source": bench.source_seconds,
+        "seconds/evaluation": ended - trained - bench.source_seconds,
+    }
+
+
+def main() -> None:
+    """Command line."""
+    cell = Cell.model_validate_json(Path(sys.argv[1]).read_text())
+    output = Path(sys.argv[3])
+    metrics = train_cell(cell, Path(sys.argv[2]), output, lambda step, values: None)
+    (output / f"{cell.key}.json").write_text(json.dumps(metrics))
+
+
+if __name__ == "__main__":
+    main()
