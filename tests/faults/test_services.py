@@ -1,0 +1,76 @@
+"""A tracking server that goes away and comes back, a killed driver, and a state that is damaged meanwhile."""
+
+import pytest
+
+from tests.unit.tracking.test_server_away import Server
+
+from .conftest import kept_states, step_of, worker_of
+
+SWEEP = [
+    "--name", "away", "--methods", "lora", "--adapter-sizes", "1",
+    "--learning-rates", "3e-4", "1e-3", "3e-3", "1e-2", "--no-packs", "--max-concurrent", "1",
+    "--num-steps", "120", "--checkpoint-seconds", "0",
+]  # fmt: skip
+NUM_CELLS = 4
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = Server(tmp_path_factory.mktemp("server"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture(scope="module")
+def swept(make_workplace, server):
+    """The server is killed after the first record and restarted after the second; then the driver is
+    killed in mid-cell, and the newest state of that cell loses a byte."""
+    place = make_workplace("away")
+    place.tracking_uri = place.environment["MLFLOW_TRACKING_URI"] = server.uri
+    process = place.start(*SWEEP)
+    place.wait_for_records("away", 1, process)
+    server.kill()
+    place.wait_for_records("away", 2, process)
+    waiting = (place.sweep("away") / "outbox.jsonl").stat().st_size
+    # Held still meanwhile: a server takes longer to start than a cell to train.
+    worker = worker_of(place, process)
+    worker.suspend()
+    server.start()
+    worker.resume()
+    place.wait_for_records("away", 3, process)
+    place.wait_until(lambda: kept_states(place, "away"), process)
+    place.kill_while_running(process)
+    finished = {p.stem: p.read_bytes() for p in place.record_files("away")}
+    (before,) = kept_states(place, "away")
+    newest = before.with_name(before.name.replace(".before", ""))
+    content = bytearray(newest.read_bytes())
+    content[-1] ^= 1
+    newest.write_bytes(content)
+    step = step_of(before)
+    return place, waiting, finished, step, place.run(*SWEEP, "--resume")
+
+
+def test_what_the_server_missed_waited_on_disk(swept):
+    assert swept[1] > 0
+
+
+def test_the_sweep_ends_with_every_cell_once(swept, outcome):
+    place, _, finished, _, done = swept
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "tracking is behind" not in done.stdout
+    outcome(place, "away").check(NUM_CELLS)
+    after = {p.stem: p.read_bytes() for p in place.record_files("away")}
+    assert {key: after[key] for key in finished} == finished
+
+
+def test_the_cell_went_on_from_the_state_before_the_damaged_one(swept):
+    place, _, finished, step, _ = swept
+    (went_on,) = [r for key, r in place.records("away").items() if key not in finished]
+    assert went_on["resumed_step"] == step > 0
+
+
+def test_the_numbers_are_those_of_a_sweep_that_nothing_happened_to(swept, outcome, tmp_path):
+    outcome(swept[0], "away").check_numbers(tmp_path)
