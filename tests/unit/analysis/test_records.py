@@ -133,7 +133,8 @@ def with_all_there_is(records):
         "started_at": 7.0, "stopped_at": 5, "resumed_step": 4, "timing": timing,
         "provenance": {name: f"{name} of the cell" for name in PROVENANCE},
     }  # fmt: skip
-    known = {"key", "params", "status", "metrics", "images", "curve", *given}
+    # `segmented` is what segmentation cells have: their table is another (test_learning.py).
+    known = {"key", "params", "status", "metrics", "images", "curve", "segmented", *given}
     assert known == set(CellRecord.model_fields)
     return [r.model_copy(update=given) for r in records]
 

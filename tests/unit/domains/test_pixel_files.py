@@ -235,7 +235,7 @@ load_folder("d", Path(sys.argv[1]), budget=MemoryBudget(0))
     before = files_of(cache)
     assert len(before) == 3
     mapped = load_mapped(folder)
-    assert decoded_names == [f"p{i}.png" for i in range(12, 24)]
+    assert sorted(decoded_names) == [f"p{i}.png" for i in range(12, 24)]
     assert before.items() <= files_of(cache).items()
     assert list(cache.rglob(".*")) == [], "what was half written is left"
     assert_same(load_folder("d", folder), mapped)
