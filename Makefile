@@ -12,8 +12,9 @@ TESTS := "tests -n logical --maxprocesses 4 --dist loadfile --ignore=tests/integ
   --ignore=tests/integration/test_workers.py --ignore=tests/integration/test_learning_sweep.py \
   --ignore=tests/faults" \
   tests/integration/test_search.py tests/integration/test_sweep.py tests/integration/test_resume.py \
-  tests/integration/test_workers.py tests/integration/test_learning_sweep.py \
-  tests/faults/test_storage.py tests/faults/test_cluster.py
+  tests/integration/test_workers.py tests/integration/test_learning_sweep.py
+# They time what they kill and fill, so they want a machine to themselves.
+FAULTS := tests/faults/test_storage.py tests/faults/test_cluster.py tests/faults/test_services.py
 
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
@@ -24,7 +25,7 @@ PREFLIGHT := tools/preflight.py
 export UV_HTTP_TIMEOUT ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types lock ui clean install
+.PHONY: help demo test faults lint types lock ui clean install
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; \
@@ -38,6 +39,9 @@ test: install ## install what is missing, then run the tests
 	@$(BIN)/python $(PREFLIGHT) run --venv "$(VENV)" --python "$(PYTHON)"
 	@set -e; if [ -n "$(ARGS)" ]; then $(BIN)/python -m pytest $(ARGS); else \
 	  for part in $(TESTS); do echo "pytest $$part"; $(BIN)/python -m pytest -q $$part || exit 1; done; fi
+
+faults: install ## install what is missing, then kill nodes, drivers, servers and disks under sweeps
+	@set -e; for part in $(FAULTS); do echo "pytest $$part"; $(BIN)/python -m pytest -q $$part; done
 
 lint: install ## ruff: rules, import walls, format
 	$(BIN)/python -m ruff check .
