@@ -202,4 +202,4 @@ def test_patience_ends(tmp_path):
     begun = time.monotonic()
     with pytest.raises(StorageError, match="--resume"), patience(1.0):
         write_atomic(tmp_path / "folder/result", b"x")
-    assert 0.4 < time.monotonic() - begun < 10
+    assert 0.4 < time.monotonic() - begun < 60

@@ -28,7 +28,7 @@ def failure(uri):
     began = time.monotonic()
     with pytest.raises(TrackingError) as caught:
         check_reachable(uri)
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 30
     return str(caught.value)
 
 

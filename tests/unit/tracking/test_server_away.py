@@ -100,7 +100,7 @@ def test_a_server_may_be_away_for_a_while(server, place, tmp_path):
         tracker.cell_finished(
             make_record(key, started_at=START_S + i, points=200), [(adapter, "adapter")]
         )
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     # run and parameters of five cells; curve, file and status of six
     assert tracker.pending == 5 * 2 + 6 * 3
 
