@@ -38,7 +38,7 @@ class SourcePass:
     """All that custom channels may read, of one batch."""
 
     chains: Mapping[str, Activations]
-    """Inputs of every layer of `g_a`, `h_a`, `h_s`, `g_s`, as far as there are."""
+    """What is read of every layer of `g_a`, `h_a`, `h_s`, `g_s`, as far as there are."""
     y_hat: Tensor
     x_hat: Tensor
     likelihoods: Mapping[str, Tensor]
@@ -75,12 +75,13 @@ def walk_swiftly(chain: nn.Sequential, x_BCHW: Tensor) -> tuple[Activations, Ten
     """`walk` up to the order of float sums, by faster kernels; without gradient."""
     inputs = []
     for layer in chain:
-        inputs.append(x_BCHW)
-        x_BCHW = _swift(layer, x_BCHW)
+        read = one_way.readable(layer, x_BCHW)
+        inputs.append(read)
+        x_BCHW = _swift(layer, x_BCHW, read)
     return tuple(inputs), x_BCHW
 
 
-def _swift(layer: nn.Module, x_BCHW: Tensor) -> Tensor:
+def _swift(layer: nn.Module, x_BCHW: Tensor, read_BCHW: Tensor) -> Tensor:
     if type(layer) is nn.ConvTranspose2d:
         return transposed(layer, x_BCHW, layer.weight, layer.bias)
     if not isinstance(layer, GDN) or type(layer) is not GDN:
@@ -88,7 +89,7 @@ def _swift(layer: nn.Module, x_BCHW: Tensor) -> Tensor:
         return other
     gamma: Tensor = layer.gamma_reparam(layer.gamma)[:, :, None, None]
     # A 1x1 kernel has nothing to dilate, but torch hands dilated ones to oneDNN: twice as fast.
-    norm = functional.conv2d(x_BCHW.square(), gamma, layer.beta_reparam(layer.beta), dilation=2)
+    norm = functional.conv2d(read_BCHW, gamma, layer.beta_reparam(layer.beta), dilation=2)
     return x_BCHW * (norm.sqrt_() if layer.inverse else norm.rsqrt_())
 
 

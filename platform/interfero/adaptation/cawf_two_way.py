@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from interfero.adaptation.branched import BranchedCodec, Convolution, like
 from interfero.adaptation.method import Method
-from interfero.adaptation.one_way import OneWayChain
+from interfero.adaptation.one_way import OneWayChain, readable
 from interfero.adaptation.patching import answering
 from interfero.codecs.codec import Codec
 from interfero.errors import CodecError
@@ -58,11 +58,11 @@ class TwoWayChain(nn.Module):
         """What the source chain gives, with the custom channels in it."""
         custom: Tensor | None = None
         for i, layer in enumerate(self._source[0]):
-            read, s = x, layer(x)
+            s = layer(x)
             if str(i) in self.back:
                 s = s + self.back[str(i)](custom)
             if i < self._last:
-                custom = self.custom.step(i, read, custom)
+                custom = self.custom.step(i, readable(layer, x), custom)
             x = s
         return x
 

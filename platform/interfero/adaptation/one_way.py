@@ -18,16 +18,29 @@ from interfero.adaptation.subpixel import transposed
 from interfero.errors import CodecError
 
 Activations = tuple[Tensor, ...]
-"""Input of every layer of a source chain, in order."""
+"""What custom layers read of a source chain, in order: each layer's input, that of GDN squared."""
 
 
 def walk(chain: nn.Sequential, x_BCHW: Tensor) -> tuple[Activations, Tensor]:
-    """Run a source chain and keep each layer's input; the output is that of `chain(x)`, bit for bit."""
+    """Run a source chain and keep what is read; the output is that of `chain(x)`, bit for bit."""
     inputs = []
     for layer in chain:
-        inputs.append(x_BCHW)
-        x_BCHW = layer(x_BCHW)
+        read = readable(layer, x_BCHW)
+        inputs.append(read)
+        x_BCHW = _normalised(layer, x_BCHW, read) if type(layer) is GDN else layer(x_BCHW)
     return tuple(inputs), x_BCHW
+
+
+def readable(layer: nn.Module, x_BCHW: Tensor) -> Tensor:
+    """What a custom layer beside `layer` reads of its input; squares are computed once for all."""
+    return x_BCHW.square() if isinstance(layer, GDN) else x_BCHW
+
+
+def _normalised(layer: GDN, x_BCHW: Tensor, squared_BCHW: Tensor) -> Tensor:
+    """`layer(x)`, its squares given."""
+    gamma = layer.gamma_reparam(layer.gamma)[:, :, None, None]
+    norm = nn.functional.conv2d(squared_BCHW, gamma, layer.beta_reparam(layer.beta))
+    return x_BCHW * (torch.sqrt(norm) if layer.inverse else torch.rsqrt(norm))
 
 
 class OneWayGDN(nn.Module):
@@ -47,12 +60,13 @@ class OneWayGDN(nn.Module):
         gamma = torch.cat([torch.zeros(num_custom, num_source), 0.1 * torch.eye(num_custom)], dim=1)
         self.gamma = nn.Parameter(self.gamma_reparam.init(gamma))
 
-    def forward(self, source_BCHW: Tensor, custom_BCHW: Tensor) -> Tensor:
+    def forward(self, squared_source_BCHW: Tensor, custom_BCHW: Tensor) -> Tensor:
         """(batch, custom, H, W), normalised."""
         gamma = self.gamma_reparam(self.gamma)[:, :, None, None]
-        of_source, of_custom = gamma.split([source_BCHW.shape[1], custom_BCHW.shape[1]], dim=1)
+        sizes = [squared_source_BCHW.shape[1], custom_BCHW.shape[1]]
+        of_source, of_custom = gamma.split(sizes, dim=1)
         norm = nn.functional.conv2d(custom_BCHW.square(), of_custom, self.beta_reparam(self.beta))
-        norm = norm + nn.functional.conv2d(source_BCHW.square(), of_source)
+        norm = norm + nn.functional.conv2d(squared_source_BCHW, of_source)
         return custom_BCHW * (torch.sqrt(norm) if self.inverse else torch.rsqrt(norm))
 
 
@@ -118,7 +132,7 @@ class OneWayChain(nn.Module):
         """Run the custom chain.
 
         Args:
-            activations: Input of each source layer (see `walk`).
+            activations: What is read of each source layer (see `walk`).
             custom_BCHW: Custom channels of the chain's input; None if it has none.
         """
         x = custom_BCHW
@@ -132,7 +146,7 @@ class OneWayChain(nn.Module):
 
         Args:
             index: Of the layer.
-            source_BCHW: What the source layer reads.
+            source_BCHW: What is read of the source layer (see `readable`).
             custom_BCHW: Custom channels beside it; None where there are none yet.
         """
         layer = self.layers[index]
