@@ -19,21 +19,23 @@ from interfero.domains.copies import CopiedImage, Copies
 from interfero.domains.images import Sample, UInt8Array
 from interfero.domains.labelled import LabelledDomain, LabelledSample
 from interfero.engine.cells import CellRecord, SegmentedImage
+from interfero.engine.learning.jobs import (
+    CompressJob,
+    Job,
+    JobPack,
+    RestorationJob,
+    RestoreJob,
+    SegmentationJob,
+    TestCell,
+)
 from interfero.engine.learning.products import MODEL_FILE, Products
 from interfero.engine.learning.steps import (
     Compressed,
-    CompressJob,
     Images,
-    Job,
-    JobPack,
     Originals,
-    RestorationJob,
     Restored,
-    RestoreJob,
     Restorer,
-    SegmentationJob,
     Segmenter,
-    TestCell,
     compressed_of,
     originals_of,
 )
@@ -58,12 +60,12 @@ from trainables.segmentation import Counts, build_segmenter, count_pixels, segme
 if TYPE_CHECKING:
     from interfero.engine.learning.planning import LearningPlan
 
-_SHARED = (loop_keeper, paired_batches)
-RESTORATION_CODE = tuple(
-    Path(str(m.__file__)) for m in (*_SHARED, restoration, restoration_networks)
-)
+_SHARED = (Path(__file__), *(Path(str(m.__file__)) for m in (loop_keeper, paired_batches)))
+RESTORATION_CODE = (
+    *_SHARED, *(Path(str(m.__file__)) for m in (restoration, restoration_networks)),
+)  # fmt: skip
 """Files whose code decides what a restorer makes."""
-SEGMENTATION_CODE = tuple(Path(str(m.__file__)) for m in (*_SHARED, segmentation))
+SEGMENTATION_CODE = (*_SHARED, Path(str(segmentation.__file__)))
 """Files whose code decides a segmentation model and its score."""
 
 
@@ -162,7 +164,7 @@ class _Bench:
         training = self.domain(originals).train
         codec = find_lossy(images.codec)
         folder = self.products.folder / "settings"
-        return Compression(codec, images.rate_bpp, training, folder)
+        return Compression(codec, images.rate_bpp, training, folder, images.code)
 
     def pixels(self, images: Images) -> Sequence[UInt8Array]:
         if isinstance(images, Originals):

@@ -31,6 +31,8 @@ class Compression:
     """The rate is matched on these, `MATCHED_IMAGES` of them at most, and on no test image."""
     folder: Path
     """Keeps the setting that was found."""
+    code: str = ""
+    """Hash of the code that searches, where one folder outlives it."""
 
     def setting(self) -> Setting:
         """The codec's setting; searched once a folder, whoever asks first.
@@ -75,7 +77,7 @@ class Compression:
     @property
     def _key(self) -> str:
         digests = [sample.digest for sample in self.training]
-        text = json.dumps([self.codec.identity, self.rate_bpp, digests])
+        text = json.dumps([self.codec.identity, self.rate_bpp, digests, MATCHED_IMAGES, self.code])
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 

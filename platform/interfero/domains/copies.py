@@ -66,7 +66,7 @@ class Copies:
     @property
     def num_shards(self) -> int:
         """Shards of a whole copy."""
-        return -(-len(self.samples) // SHARD_IMAGES)
+        return shards_of(len(self.samples))
 
     @property
     def missing(self) -> tuple[int, ...]:
@@ -128,7 +128,7 @@ class Copies:
         return lineage
 
     def _path(self, shard: int) -> Path:
-        return self.folder / f"{shard:04d}.parquet"
+        return self.folder / shard_file(shard)
 
     def _originals(self, shard: int) -> tuple[Sample, ...]:
         return self.samples[shard * SHARD_IMAGES : (shard + 1) * SHARD_IMAGES]
@@ -177,6 +177,16 @@ class Copies:
                 f"{path} holds copies of other images: delete it, and it is made again"
             )
         return copies
+
+
+def shards_of(num_images: int) -> int:
+    """Shards of a whole copy of so many images."""
+    return -(-num_images // SHARD_IMAGES)
+
+
+def shard_file(shard: int) -> str:
+    """Name of a shard in its copy's folder."""
+    return f"{shard:04d}.parquet"
 
 
 def _png(pixels_HWC: UInt8Array) -> bytes:

@@ -15,6 +15,8 @@ from interfero.domains.labelled import VOID
 from interfero.errors import DomainError
 
 _INDEX_MODES = ("L", "P", "1")
+_ORIENTATION = 0x0112
+"""Tag of EXIF; 1 is upright."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +89,18 @@ def read_image(
     """An image as it is stored, never halved, cut to its centre beyond `max_side`; and its stored size.
 
     Raises:
-        DomainError: more than 8 bits a channel.
+        DomainError: more than 8 bits a channel, or stored turned.
         SkippedImageError: it cannot be read, or is too small.
     """
     rules = ImageRules(halve_jpeg=False, max_side=max_side)
     pixels = decode_image(path, str(path), rules, counts)
     with Image.open(path) as image:
+        turned = image.getexif().get(_ORIENTATION, 1)
+        if turned != 1:
+            raise DomainError(
+                f"{path} is stored turned (EXIF orientation {turned}): nobody knows whether its label map "
+                "is; turn both upright and save them without that mark"
+            )
         return pixels, image.size
 
 

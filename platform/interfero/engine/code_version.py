@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from interfero.engine.fingerprint import library_versions
+from interfero.engine.fingerprint import MODEL_LIBRARIES, library_versions
 from interfero.engine.options import SweepOptions
 from interfero.errors import ConfigError
 
@@ -49,7 +49,9 @@ class CodeVersion:
     def current(cls) -> CodeVersion:
         """What this process runs."""
         packages = tuple(name for name in PACKAGES if name in sys.modules)
-        return cls(packages, code_fingerprint(packages), tuple(library_versions().items()))
+        return cls(
+            packages, code_fingerprint(packages), tuple(library_versions(MODEL_LIBRARIES).items())
+        )
 
     def require(self) -> None:
         """Check, once a process, that this one runs the same.
@@ -62,7 +64,7 @@ class CodeVersion:
 
 @cache
 def _require(wanted: CodeVersion) -> None:
-    here = library_versions()
+    here = library_versions(MODEL_LIBRARIES)
     differing = [
         f"{name} {here[name]} (the driver has {version})"
         for name, version in wanted.libraries

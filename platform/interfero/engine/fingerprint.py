@@ -5,15 +5,17 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.metadata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 NUMBER_LIBRARIES = ("torch", "compressai", "numpy")
+MODEL_LIBRARIES = ("segmentation-models-pytorch", "timm", "torchmetrics")
+"""Those that build and score segmentation models."""
 
 
-def library_versions() -> dict[str, str]:
-    """Versions of the libraries that decide numbers."""
-    return {name: importlib.metadata.version(name) for name in NUMBER_LIBRARIES}
+def library_versions(more: Sequence[str] = ()) -> dict[str, str]:
+    """Versions of the libraries that decide numbers: those of every sweep, and `more` of some."""
+    return {name: importlib.metadata.version(name) for name in (*NUMBER_LIBRARIES, *more)}
 
 
 def code_hash(files: Iterable[Path]) -> str:

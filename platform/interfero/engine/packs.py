@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from interfero.engine.cells import Cell, Pack
-from interfero.engine.learning.steps import Job, JobPack
+from interfero.engine.learning.jobs import Job, JobPack
 
 AnyPack = Pack | JobPack
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from interfero.engine.cells import Cell, CellRecord
 from interfero.engine.console import SweepProgress
+from interfero.engine.learning.jobs import TestCell
 from interfero.engine.learning.products import is_step_key
-from interfero.engine.learning.steps import TestCell
 from interfero.engine.packs import AnyPack, members
 from interfero.engine.store import SweepStore
 from interfero.storage import inside

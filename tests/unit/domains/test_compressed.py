@@ -121,3 +121,14 @@ def test_the_rate_is_matched_on_training_images_alone(tmp_path):
     other = Compression(find_lossy("jpeg"), 1.5, samples(6, start=70), tmp_path)
     assert other.setting() is not first
     assert len(list(tmp_path.glob("*.json"))) == 2
+
+
+def test_a_setting_of_other_code_is_searched_again(tmp_path):
+    train, codec = samples(6), find_lossy("jpeg")
+    old = Compression(codec, 1.5, train, tmp_path, code="old")
+    old.setting()
+    (kept,) = tmp_path.glob("*.json")
+    kept.write_text(kept.read_text().replace(f"{old.setting().value}", "1.0"))
+    assert Compression(codec, 1.5, train, tmp_path, code="old").setting().value == 1.0
+    new = Compression(codec, 1.5, train, tmp_path, code="new")
+    assert new.setting() == codec.setting_for(train, 1.5)

@@ -69,29 +69,47 @@ def test_a_plain_folder_is_parted_by_source_image(tmp_path):
     assert len(load(tmp_path, max_images=1).train) == 1
 
 
-def test_cityscapes_layout_renumbers_and_voids_the_rest(tmp_path):
+def cityscapes(root, counts):
     numbers = np.full((64, 80), 3, dtype=np.uint8)
     classes = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
     numbers[:, : len(classes)] = classes
-    for part, count in (("train", 3), ("val", 2)):
+    for part, count in counts.items():
         for i in range(count):
             stem = f"city_{part}_{i:06d}"
-            image = tmp_path / "leftImg8bit" / part / "city" / f"{stem}_leftImg8bit.png"
-            labels = tmp_path / "gtFine" / part / "city" / f"{stem}_gtFine_labelIds.png"
-            save_pair(image, labels, len(part) * 10 + i)
+            image = root / "leftImg8bit" / part / "city" / f"{stem}_leftImg8bit.png"
+            labels = root / "gtFine" / part / "city" / f"{stem}_gtFine_labelIds.png"
+            save_pair(image, labels, sum(part.encode()) + i)
             Image.fromarray(numbers).save(labels)
-    domain = load(tmp_path)
+    return root
+
+
+def test_cityscapes_layout_renumbers_and_voids_the_rest(tmp_path):
+    domain = load(cityscapes(tmp_path, {"train": 3, "val": 2}))
     assert len(domain.classes) == 19
     assert domain.train[0].labels_HW[0, :20].tolist() == [*range(19), VOID]
     # Nobody has the test labels: `val` is the test, and the restorer takes a part of train.
     assert (len(domain.train), len(domain.restoration), len(domain.test)) == (2, 1, 2)
 
 
-def test_voc_layout(tmp_path):
+def test_the_dummy_labels_of_cityscapes_test_images_are_no_test(tmp_path):
+    """The release has gtFine/test, filled with numbers that are no class: all void."""
+    cityscapes(tmp_path, {"train": 3, "val": 2, "test": 2})
+    for path in (tmp_path / "gtFine" / "test").rglob("*.png"):
+        Image.fromarray(np.zeros((64, 80), dtype=np.uint8)).save(path)
+    domain = load(tmp_path)
+    assert [s.name for s in domain.test] == ["city_val_000000", "city_val_000001"]
+
+
+@pytest.mark.parametrize("with_test", [False, True], ids=["trainval", "with a test list"])
+def test_voc_layout(tmp_path, with_test):
+    """VOC2012's test images have a list and no labels."""
     listing = tmp_path / "ImageSets" / "Segmentation"
     listing.mkdir(parents=True)
     (listing / "train.txt").write_text("a\nb\nc\n")
     (listing / "val.txt").write_text("d\n")
+    if with_test:
+        (listing / "test.txt").write_text("e\nf\n")
+        Image.new("RGB", SIZE).save(tmp_path / "ImageSets" / "e.jpg")
     for i, stem in enumerate("abcd"):
         save_pair(tmp_path / "JPEGImages" / f"{stem}.jpg",
                   tmp_path / "SegmentationClass" / f"{stem}.png", i, classes=21)  # fmt: skip
@@ -161,6 +179,17 @@ def test_a_wrong_image_is_named(tmp_path, image, said):
     assert "frame006.png" in message
 
 
+def test_an_image_that_a_camera_turned_is_named(tmp_path):
+    """Its pixels would be turned upright, its label map would not."""
+    camvid(tmp_path)
+    path = tmp_path / "train" / "images" / "frame001.png"
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.open(path).save(path, exif=exif)
+    message = refusal(tmp_path)
+    assert "frame001.png is stored turned (EXIF orientation 3)" in message
+
+
 def test_a_class_that_never_occurs_is_named(tmp_path):
     camvid(tmp_path)
     (tmp_path / "classes.txt").write_text("a\nb\nc\nnever\n")
@@ -198,6 +227,14 @@ def test_labels_count_in_the_fingerprint():
     one = domain(0)
     other = LabelledDomain("d", ("x", "y"), one.train, one.restoration, (sample("c", 3, 1),))
     assert other.fingerprint != one.fingerprint
+
+
+def test_order_counts_in_the_fingerprint():
+    """Crops are drawn by an image's place, copies kept by it."""
+    a, b, c, d = (sample(name, seed) for seed, name in enumerate("abcd"))
+    one = LabelledDomain("d", ("x", "y"), (a, b), (c,), (d,))
+    other = LabelledDomain("d", ("x", "y"), (b, a), (c,), (d,))
+    assert one.fingerprint != other.fingerprint
 
 
 @pytest.mark.data

@@ -13,14 +13,16 @@ import tyro
 from rich.console import Console
 
 from interfero import codecs, randomness
-from interfero.domains import compressed, copies, images, labelled
+from interfero.domains import batches, compressed, copies, images, labelled
+from interfero.engine import distributed
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.command import FREE_OPTIONS, ended_well, exit_with
 from interfero.engine.console import SweepProgress
 from interfero.engine.ending import command_line
-from interfero.engine.fingerprint import code_hash, library_versions, python_files
+from interfero.engine.fingerprint import MODEL_LIBRARIES, code_hash, library_versions, python_files
 from interfero.engine.learning import configs
 from interfero.engine.learning.ending import report_learning
+from interfero.engine.learning.jobs import JobPack
 from interfero.engine.learning.options import (
     LearningOptions,
     check_learning_options,
@@ -33,13 +35,12 @@ from interfero.engine.learning.planning import (
     make_learning_plan,
 )
 from interfero.engine.learning.products import Products
-from interfero.engine.learning.steps import JobPack
 from interfero.engine.options import storage_folder
 from interfero.engine.resources import check_machine
 from interfero.engine.store import SweepStore
 from interfero.engine.sweep_run import SweepRun
 from interfero.engine.worker import PackRunner
-from interfero.metrics import segmentation
+from interfero.metrics import lpips, segmentation
 from interfero.redaction import masked_inside, without_secrets
 from interfero.tracking.provenance import provenance_tags
 from interfero.tracking.tracker import Tracker
@@ -123,11 +124,11 @@ def step_code(sweep: LearningSweep) -> Code:
     """Hashes of all code that decides what each kind of step makes."""
     codec_files = python_files(Path(str(codecs.__file__)).parent)
     copying = [Path(str(m.__file__)) for m in (compressed, copies, images)]
-    shared = [Path(str(m.__file__)) for m in (configs, randomness)]
+    shared = [Path(str(m.__file__)) for m in (configs, randomness, batches, distributed)]
     scoring = [Path(str(m.__file__)) for m in (segmentation, labelled)]
     return Code(
         copies=code_hash([*codec_files, *copying]),
-        restoration=code_hash([*shared, *sweep.restoration_code]),
+        restoration=code_hash([*shared, Path(str(lpips.__file__)), *sweep.restoration_code]),
         segmentation=code_hash([*shared, *scoring, *sweep.segmentation_code]),
     )
 
@@ -140,7 +141,7 @@ def code_text(code: Code) -> str:
 def _done(plan: LearningPlan, store: SweepStore) -> set[str]:
     """Keys of steps that this storage has, and of cells that this or, with --reuse, any sweep has."""
     products = Products(store.storage)
-    done = {key for key in plan.jobs if products.is_done(key)}
+    done = {key for key, job in plan.jobs.items() if products.is_done(job)}
     cells = {cell.key for cell in plan.cells}
     if plan.options.reuse:
         return done | store.reusable(cells)
@@ -157,7 +158,7 @@ def _settings(sweep: LearningSweep, plan: LearningPlan, command: str) -> dict[st
         "content": {
             **{f"codec {c.name}": c.identity for c in plan.codecs.values()},
             **{f"domain {n}": d.fingerprint for n, d in plan.domains.items()},
-            **{f"version of {n}": v for n, v in library_versions().items()},
+            **{f"version of {n}": v for n, v in library_versions(MODEL_LIBRARIES).items()},
         },
         "command": command,
     }
@@ -177,7 +178,7 @@ def _drive(
     with progress:
         _recall(run, plan, console)
         products = Products(store.storage)
-        kept = {key for key in plan.jobs if products.is_done(key)}
+        kept = {key for key, job in plan.jobs.items() if products.is_done(job)}
         packs = plan.packs(kept | {r.key for r in run.records.values()})
         feeder = GraphFeeder(packs, kept, store.ended, run)
         progress.steps = sum(pack.cells[0].kind != "test" for pack in packs)

@@ -9,7 +9,7 @@ from ray.tune.search import Searcher
 
 from interfero.engine.cells import CellRecord
 from interfero.engine.driver import PACK, Feeder, SweepListener
-from interfero.engine.learning.steps import JobPack
+from interfero.engine.learning.jobs import JobPack
 
 
 class GraphFeeder(Feeder):

@@ -9,9 +9,9 @@ from collections.abc import Set
 from rich.console import Console
 
 from interfero.engine.cells import CellRecord
+from interfero.engine.learning.jobs import Job
 from interfero.engine.learning.planning import LearningPlan
 from interfero.engine.learning.products import Products
-from interfero.engine.learning.steps import Job
 
 LISTED_CELLS = 60
 

@@ -13,8 +13,9 @@ from interfero.codecs.lossy import LossyCodec, find_lossy
 from interfero.domains.labelled import LabelledDomain, Portion
 from interfero.domains.labelled_catalogue import load_labelled
 from interfero.domains.memory import GIB, MemoryBudget
-from interfero.engine.fingerprint import library_versions
+from interfero.engine.fingerprint import MODEL_LIBRARIES, library_versions
 from interfero.engine.learning.configs import RestorationConfig, SegmentationConfig
+from interfero.engine.learning.jobs import Job, JobPack, TestCell
 from interfero.engine.learning.options import (
     LearningOptions,
     Restoration,
@@ -25,14 +26,11 @@ from interfero.engine.learning.steps import (
     Compressed,
     Configuration,
     Images,
-    Job,
-    JobPack,
     Originals,
     RestorationSplit,
     Restored,
     Restorer,
     Segmenter,
-    TestCell,
     Training,
 )
 from interfero.errors import ConfigError
@@ -178,7 +176,12 @@ class _Maker:
                 images=images(configuration[0], "train"),
                 config=segmentation_config(self.options),
                 num_classes=len(domain.classes),
-                training=self._training(self.code.segmentation, data_seed, init_seed),
+                training=Training(
+                    data_seed=data_seed,
+                    init_seed=init_seed,
+                    code=self.code.segmentation,
+                    versions=library_versions(MODEL_LIBRARIES),
+                ),
             ),
             tested_on=tested_on,
             codec=self.codecs[codec].name if lossy else ORIGINAL,
@@ -215,14 +218,14 @@ class _Maker:
         self, compressed: Compressed, restoration: Restoration, data_seed: int
     ) -> Restorer:
         # One model a rate and codec: seeds of segmentation models do not draw another restorer.
-        training = self._training(self.code.restoration, data_seed, 0)
+        training = Training(
+            data_seed=data_seed,
+            init_seed=0,
+            code=self.code.restoration,
+            versions=library_versions(),
+        )
         config = restoration_config(self.options, restoration)
         return Restorer(compressed=compressed, config=config, training=training)
-
-    def _training(self, code: str, data_seed: int, init_seed: int) -> Training:
-        return Training(
-            data_seed=data_seed, init_seed=init_seed, code=code, versions=library_versions()
-        )
 
 
 def segmentation_config(options: LearningOptions) -> SegmentationConfig:

@@ -14,7 +14,16 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from interfero.domains.copies import shard_file, shards_of
 from interfero.engine.cells import CellRecord
+from interfero.engine.learning.jobs import (
+    CompressJob,
+    Job,
+    RestorationJob,
+    RestoreJob,
+    SegmentationJob,
+    TestCell,
+)
 from interfero.errors import StorageError
 from interfero.storage import read_json, write_json
 
@@ -42,10 +51,12 @@ class Products:
             return None
         return record if record.key == key else None
 
-    def is_done(self, key: str) -> bool:
-        """Whether a job has finished."""
-        record = self.record(key)
-        return record is not None and record.status == "finished"
+    def is_done(self, job: Job) -> bool:
+        """Whether a job has finished, and what it made is still there: who deletes a file gets it anew."""
+        record = self.record(job.key)
+        if record is None or record.status != "finished":
+            return False
+        return all((self.place(job.step_key) / name).exists() for name in files_of(job))
 
     def write(self, record: CellRecord) -> None:
         """Keep a job's record."""
@@ -56,6 +67,20 @@ class Products:
         if match is None:
             raise StorageError(f"{key!r} is no key of a step")
         return self.folder / match.group(1) / f"record{match.group(2) or ''}.json"
+
+
+def files_of(job: Job) -> list[str]:
+    """What a job leaves in its step's folder besides its record."""
+    match job:
+        case CompressJob():
+            return [shard_file(shard) for shard in job.copy_.shards(job.part)]
+        case RestoreJob():
+            num_images = job.restored.compressed.originals.num_images
+            return [shard_file(shard) for shard in range(shards_of(num_images))]
+        case RestorationJob() | SegmentationJob():
+            return [MODEL_FILE]
+        case TestCell():
+            return []
 
 
 def is_step_key(key: str) -> bool:

@@ -48,7 +48,7 @@ class Local:
         self.did: list[str] = []
 
     def run(self, plan):
-        done = {key for key in plan.jobs if self.products.is_done(key)}
+        done = {key for key, job in plan.jobs.items() if self.products.is_done(job)}
         runner = LearningRunner.from_plan(plan)
         records = {}
         waiting = plan.packs(done)

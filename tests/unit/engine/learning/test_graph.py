@@ -1,10 +1,13 @@
 """The graph of steps: shared ones run once, kept by content, continued where they stopped."""
 
+import importlib.metadata
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from interfero.engine.learning.steps import JobPack, Restored
+from interfero.engine.learning.jobs import JobPack
+from interfero.engine.learning.steps import Restored
 from interfero.engine.packs import read_pack, without
 from interfero.engine.worker import LocalWorker
 from interfero.errors import ConfigError
@@ -119,6 +122,46 @@ def test_who_goes_on_repeats_no_step(tmp_path):
         "test",
         "test",
     ]
+
+
+@pytest.mark.parametrize("lost", ["shard", "model", "record"])
+def test_a_product_that_is_gone_is_made_again(tmp_path, lost):
+    """Error messages say: delete it, and it is made again."""
+    plan = plan_of(configurations=("CO",))
+    first = Local(tmp_path)
+    records = first.run(plan)
+    (cell,) = plan.cells
+    place = first.products.place
+    files = {
+        "shard": place(cell.segmenter.images[0].key) / "0000.parquet",
+        "model": place(cell.segmenter.key) / "model.safetensors",
+        "record": place(cell.segmenter.key) / "record.json",
+    }
+    files[lost].unlink()
+    second = Local(tmp_path, "other")
+    again = second.run(plan)
+    assert files[lost].exists()
+    assert second.did == [{"shard": "compress"}.get(lost, "segmentation"), "test"]
+    assert again[cell.key].metrics["segmentation/miou"] == pytest.approx(
+        records[cell.key].metrics["segmentation/miou"]
+    )
+
+
+def test_the_libraries_of_the_models_count_in_their_keys(monkeypatch):
+    base = by_configuration(plan_of())["OO"]
+    version = importlib.metadata.version
+    for name in ("segmentation-models-pytorch", "timm", "torchmetrics"):
+        monkeypatch.setattr(
+            importlib.metadata, "version", lambda n, own=name: "0" if n == own else version(n)
+        )
+        assert by_configuration(plan_of())["OO"].segmenter.key != base.segmenter.key, name
+
+
+def test_the_code_that_trains_and_tests_counts_in_the_keys():
+    from sweeps.covariate_shift import SWEEP
+
+    files = {path.name for path in (*SWEEP.restoration_code, *SWEEP.segmentation_code)}
+    assert {"learning_runner.py", "segmentation.py", "restoration.py", "loop_keeper.py"} <= files
 
 
 def test_a_cell_names_every_step_behind_it(tmp_path):
