@@ -63,7 +63,7 @@ def test_a_bottleneck_is_itself_again_afterwards():
     assert module.decompress is stand_in
 
 
-@pytest.mark.parametrize("rd_lambda", [0.0016, 0.025])
+@pytest.mark.parametrize("rd_lambda", [0.0016, 0.045])
 @pytest.mark.parametrize("grey", [0, 118, 255])
 def test_flat_pictures_of_the_bundled_codecs_pass(rd_lambda, grey):
     coder = SourceCoder(load_codec("mbt2018-mean", rd_lambda))
