@@ -90,7 +90,7 @@ def _swift(layer: nn.Module, x_BCHW: Tensor, read_BCHW: Tensor) -> Tensor:
     gamma: Tensor = layer.gamma_reparam(layer.gamma)[:, :, None, None]
     # A 1x1 kernel has nothing to dilate, but torch hands dilated ones to oneDNN: twice as fast.
     norm = functional.conv2d(read_BCHW, gamma, layer.beta_reparam(layer.beta), dilation=2)
-    return x_BCHW * (norm.sqrt_() if layer.inverse else norm.rsqrt_())
+    return (norm.sqrt_() if layer.inverse else norm.rsqrt_()).mul_(x_BCHW)
 
 
 def decode_latents(

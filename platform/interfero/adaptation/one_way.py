@@ -178,15 +178,17 @@ def _both_convolved(layer: nn.Module, source_BCHW: Tensor, custom_BCHW: Tensor |
     """
     assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
     if custom_BCHW is None:
-        return convolved(layer, source_BCHW, layer.weight, layer.bias)
+        return _convolved(layer, source_BCHW, layer.weight, layer.bias)
     sizes = [source_BCHW.shape[1], custom_BCHW.shape[1]]
-    dim = 0 if isinstance(layer, nn.ConvTranspose2d) else 1
-    of_source, of_custom = layer.weight.split(sizes, dim=dim)
-    custom = convolved(layer, custom_BCHW, of_custom, layer.bias)
-    return custom + convolved(layer, source_BCHW, of_source, None)
+    if isinstance(layer, nn.ConvTranspose2d):
+        of_source, of_custom = layer.weight.split(sizes, dim=0)
+        return transposed(layer, custom_BCHW, of_custom, layer.bias, (source_BCHW, of_source))
+    of_source, of_custom = layer.weight.split(sizes, dim=1)
+    custom = _convolved(layer, custom_BCHW, of_custom, layer.bias)
+    return custom + _convolved(layer, source_BCHW, of_source, None)
 
 
-def convolved(
+def _convolved(
     layer: nn.Conv2d | nn.ConvTranspose2d, x_BCHW: Tensor, weight: Tensor, bias: Tensor | None
 ) -> Tensor:
     """What `layer` does, with another kernel in its layout."""

@@ -16,7 +16,11 @@ MAX_CHANNELS = 4
 
 
 def transposed(
-    layer: nn.ConvTranspose2d, x_BCHW: Tensor, weight: Tensor, bias: Tensor | None
+    layer: nn.ConvTranspose2d,
+    x_BCHW: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    *others: tuple[Tensor, Tensor],
 ) -> Tensor:
     """What `layer` does with another kernel, up to the order of float sums.
 
@@ -25,15 +29,27 @@ def transposed(
         x_BCHW: (batch, in, height, width).
         weight: (in, out, height, width).
         bias: (out,), if any.
+        others: More inputs, of other channels, with their kernels; what they give is added.
     """
-    if weight.shape[1] > MAX_CHANNELS or not _is_doubling(layer):
-        assert not isinstance(layer.padding, str)
-        return functional.conv_transpose2d(
-            x_BCHW, weight, bias, layer.stride, layer.padding, layer.output_padding
-        )
-    kernel = subpixel_kernel(weight)
+    subpixels = weight.shape[1] <= MAX_CHANNELS and _is_doubling(layer)
+    convolve = _subpixels if subpixels else _plainly
+    total = convolve(layer, x_BCHW, weight, bias)
+    for other_BCHW, kernel in others:
+        total = total + convolve(layer, other_BCHW, kernel, None)
+    return functional.pixel_shuffle(total, 2) if subpixels else total
+
+
+def _plainly(layer: nn.ConvTranspose2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    assert not isinstance(layer.padding, str)
+    return functional.conv_transpose2d(
+        x, weight, bias, layer.stride, layer.padding, layer.output_padding
+    )
+
+
+def _subpixels(layer: nn.ConvTranspose2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """(batch, 4 * out, height, width), to be shuffled."""
     repeated = None if bias is None else bias.repeat_interleave(4)
-    return functional.pixel_shuffle(functional.conv2d(x_BCHW, kernel, repeated, padding=1), 2)
+    return functional.conv2d(x, subpixel_kernel(weight), repeated, padding=1)
 
 
 def _is_doubling(layer: nn.ConvTranspose2d) -> bool:
