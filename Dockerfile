@@ -14,7 +14,9 @@ RUN useradd --create-home --uid 1000 --shell /bin/bash ubuntu \
   && install -d -o ubuntu /srv/interfero
 USER ubuntu
 WORKDIR /home/ubuntu/interfero
-ENV PATH=/home/ubuntu/environment/bin:$PATH RAY_USAGE_STATS_ENABLED=0
+# With the token mode, `ray start` refuses to start without ~/.ray/auth_token, rather than start open to
+# everybody; a sweep on this machine alone makes its own.
+ENV PATH=/home/ubuntu/environment/bin:$PATH RAY_USAGE_STATS_ENABLED=0 RAY_AUTH_MODE=token
 
 # The libraries before the code: they change less often, and are 6 GB.
 COPY --chown=ubuntu requirements.lock ./

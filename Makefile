@@ -5,6 +5,7 @@ VENV ?= .venv
 PYTHON ?=
 ARGS ?=
 
+FAULTS := tests/faults/test_storage.py tests/faults/test_services.py tests/faults/test_cluster.py
 # What needs no Ray comes first, on several cores, because it says soonest what is broken. The others start
 # Ray anew: in one process one module's driver would be the next one's past.
 TESTS := "tests -n logical --maxprocesses 4 --dist loadfile --ignore=tests/integration/test_search.py \
@@ -12,9 +13,7 @@ TESTS := "tests -n logical --maxprocesses 4 --dist loadfile --ignore=tests/integ
   --ignore=tests/integration/test_workers.py --ignore=tests/integration/test_learning_sweep.py \
   --ignore=tests/faults" \
   tests/integration/test_search.py tests/integration/test_sweep.py tests/integration/test_resume.py \
-  tests/integration/test_workers.py tests/integration/test_learning_sweep.py
-# They time what they kill and fill, so they want a machine to themselves.
-FAULTS := tests/faults/test_storage.py tests/faults/test_cluster.py tests/faults/test_services.py
+  tests/integration/test_workers.py tests/integration/test_learning_sweep.py $(FAULTS)
 
 BIN := $(VENV)/bin
 UV := $(BIN)/uv

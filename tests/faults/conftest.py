@@ -4,12 +4,15 @@ import os
 import shutil
 import socket
 import tempfile
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 import pyarrow.parquet
 import pytest
 from ray.cluster_utils import Cluster
+from ray.util.state import list_actors, list_objects
 
 from interfero.adaptation import load_adapter
 from interfero.codecs.checkpoint import read_codec
@@ -17,7 +20,7 @@ from interfero.domains.catalogue import load_domain
 from interfero.engine.cells import Cell
 from interfero.engine.worker import LocalWorker
 from interfero.storage import load_tensors
-from tests.integration.conftest import make_workplace
+from tests.integration.conftest import PATIENCE_S, make_workplace
 from trainables.adaptation import run_pack
 from trainables.evaluation import Workbench
 
@@ -25,6 +28,9 @@ __all__ = ["make_workplace"]
 
 TRAINING = ("ImplicitFunc.train", "RayTrainWorker")
 """What Ray titles the processes that train."""
+
+OF_THE_CLUSTER = ("_AutoscalingCoordinatorActor",)
+"""Ray Train's own, one a cluster, without a CPU: it outlives its job and serves the next one."""
 
 
 class RayCluster:
@@ -37,9 +43,8 @@ class RayCluster:
         self._environment = {
             "RAY_TMPDIR": str(self.folder),
             "RAY_USAGE_STATS_ENABLED": "0",
-            # A head that is gone is given up sooner than after Ray's minute; a busy machine starts late.
+            # A head that is gone is given up sooner than after Ray's minute.
             "RAY_gcs_rpc_server_reconnect_timeout_s": "15",
-            "RAY_raylet_start_wait_time_s": "150",
             "RAY_worker_niceness": "0",
         }
         os.environ.update(self._environment)
@@ -49,7 +54,7 @@ class RayCluster:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
         head = {"num_cpus": 0, "include_dashboard": True, "dashboard_port": port}
-        self.cluster = Cluster(initialize_head=True, head_node_args=head)
+        self.cluster = started_in_time(lambda: Cluster(initialize_head=True, head_node_args=head))
         self.nodes = [self.add_node() for _ in range(self._num_nodes)]
 
     @property
@@ -57,34 +62,73 @@ class RayCluster:
         return self.cluster.address
 
     def add_node(self):
-        return self.cluster.add_node(num_cpus=1)
-
-    def lose_node(self):
-        """Every process of a node that trains is killed at once; a new node takes its place."""
-        node = next(node for node in self.nodes if training_below(raylet_of(node)))
-        killed = kill_all(raylet_of(node))
-        self.cluster.remove_node(node, allow_graceful=False)
-        self.nodes.remove(node)
-        self.nodes.append(self.add_node())
-        return killed
+        return started_in_time(lambda: self.cluster.add_node(num_cpus=1))
 
     def training(self):
         return [p for node in self.nodes for p in training_below(raylet_of(node))]
 
-    def lose_head(self):
-        """The head's processes are killed; nodes that have lost their head end by themselves."""
-        nodes = [raylet_of(node) for node in self.nodes]
+    def lose_node(self, place, sweep):
+        """Every process of a node that trains is killed at once; a new node takes its place."""
+        (node,) = place.wait_until(self._training_nodes, sweep)[:1]
+        kill_all(raylet_of(node))
+        self.cluster.remove_node(node, allow_graceful=False)
+        self.nodes.remove(node)
+        self.nodes.append(self.add_node())
+
+    def _training_nodes(self):
+        return [node for node in self.nodes if training_below(raylet_of(node))]
+
+    def lose_head(self, place, sweep):
+        """The head's processes are killed; nodes that have lost their head end by themselves.
+
+        What trains stands still from then on: it needs no head to go on, and could reach its end.
+        """
+        place.wait_until(self.training, sweep)
+        nodes, held = [raylet_of(node) for node in self.nodes], self.training()
+        for process in held:
+            process.suspend()
         self.cluster.head_node.kill_all_processes(
             check_alive=False, allow_graceful=False, wait=True
         )
-        _, alive = psutil.wait_procs(nodes, timeout=60)
+        _, alive = psutil.wait_procs(nodes, timeout=PATIENCE_S)
         assert alive == []
+        for process in held:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def wait_until_empty(self):
+        """Until Ray has removed what a driver left that is gone: its actors, processes and objects."""
+        address = f"http://{self.cluster.webui_url}"
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            actors = list_actors(address, filters=[("state", "!=", "DEAD")])
+            left = [
+                *(actor for actor in actors if actor.class_name not in OF_THE_CLUSTER),
+                *list_objects(address),
+                *self.training(),
+            ]
+            if not left:
+                return
+            assert time.monotonic() < deadline, left
+            time.sleep(0.5)
 
     def stop(self):
         self.cluster.shutdown()
         for name in self._environment:
             os.environ.pop(name)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def started_in_time(start):
+    """What starts some of Ray's processes: within its fixed 30 seconds, for which a busy machine may need
+    another try."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return start()
+        except Exception as error:
+            if "timed out during startup" not in str(error) or time.monotonic() > deadline:
+                raise
 
 
 def raylet_of(node):
@@ -100,8 +144,37 @@ def training_below(process):
 def worker_of(place, sweep):
     """The process that trains for a sweep on this machine, once it does: between packs it is idle."""
     driver = psutil.Process(sweep.pid)
-    place.wait_until(lambda: training_below(driver), sweep)
-    return training_below(driver)[0]
+    return place.wait_until(lambda: training_below(driver), sweep)[0]
+
+
+@contextmanager
+def standing_still(place, sweep):
+    """The process that trains stops meanwhile: a quick machine would be done with all that is left."""
+    worker = worker_of(place, sweep)
+    worker.suspend()
+    try:
+        yield worker
+    finally:
+        worker.resume()
+
+
+def stop_in_mid_cell(place, sweep, name):
+    """Suspend the process that trains while two whole states of its cell lie on the disk.
+
+    Returns the process, and both states, the newer first.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        place.wait_until(lambda: kept_states(place, name), sweep)
+        worker = worker_of(place, sweep)
+        worker.suspend()
+        states = kept_states(place, name)
+        if states and (newer := without_before(states[0])).exists():
+            return worker, newer, states[0]
+        # Just then it wrote a state, or its record.
+        worker.resume()
+        assert time.monotonic() < deadline, "no cell was met between two states"
+        time.sleep(0.01)
 
 
 def is_training(process):
@@ -158,9 +231,17 @@ class Outcome:
         checkpoints = self.place.sweep(self.name) / "checkpoints"
         assert not checkpoints.exists() or list(checkpoints.iterdir()) == []
 
-    def check_numbers(self, folder):
-        """Bit for bit those of the same cells in this process, where nothing is killed."""
+    def check_numbers(self, folder, *, resumed=False):
+        """Bit for bit those of the same cells in this process, where nothing is killed.
+
+        Args:
+            folder: For these cells' files.
+            resumed: Look at cells alone that went on from a state.
+        """
         records = self.place.records(self.name)
+        if resumed:
+            records = {key: r for key, r in records.items() if r["resumed_step"] > 0}
+        assert records
         kept = {key: self._adapter(self.place.sweep(self.name), r) for key, r in records.items()}
         cells = [Cell.model_validate(metadata["record"]["cell"]) for metadata in kept.values()]
         for record in run_pack(cells, self._bench(), LocalWorker(folder)):
@@ -196,6 +277,11 @@ def kept_states(place, name):
     states = (place.sweep(name) / "checkpoints").glob("*.before.safetensors")
     ended = {path.stem for path in place.record_files(name)}
     return sorted(path for path in states if path.name.partition(".")[0] not in ended)
+
+
+def without_before(state):
+    """The newest state of the cell that one is the state before of."""
+    return state.with_name(state.name.replace(".before", ""))
 
 
 def step_of(state):

@@ -13,11 +13,12 @@ from interfero.engine.command import run_sweep
 from interfero.errors import DomainError, StorageError
 from sweeps.adapter_capacity import SWEEP as CAPACITY
 
-from .conftest import worker_of
+from .conftest import standing_still
 
 SWEEP = [
     "--name", "full", "--methods", "lora", "--adapter-sizes", "1",
     "--learning-rates", "3e-4", "1e-3", "3e-3", "--no-packs", "--max-concurrent", "1",
+    "--num-steps", "30",
 ]  # fmt: skip
 NUM_CELLS = 3
 DISK_MIB = 260
@@ -61,18 +62,18 @@ def swept(place):
     """The disk is full from the first record on, until a worker waits for it."""
     process = place.start(*SWEEP)
     place.wait_for_records("full", 1, process)
-    filling = fill(place.folder / "interfero-storage")
-    full_since, before = time.time(), place.record_files("full")
-    worker = worker_of(place, process)
+    with standing_still(place, process) as worker:
+        filling = fill(place.folder / "interfero-storage")
+        full_since, before = time.time(), place.record_files("full")
     place.wait_until(lambda: sleeps(worker), process)
     waited, free_since = place.record_files("full"), time.time()
     filling.unlink()
     done = place.finish(process)
-    return place, before, waited, free_since - full_since, worker, done
+    return place, before, waited, free_since - full_since, done
 
 
 def test_a_disk_that_is_full_for_a_while_costs_the_waiting(swept, outcome):
-    place, before, waited, seconds, _, done = swept
+    place, before, waited, seconds, done = swept
     assert len(waited) == len(before) < NUM_CELLS
     assert seconds > 2
     assert done.returncode == 0, done.stdout + done.stderr

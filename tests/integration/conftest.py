@@ -29,7 +29,7 @@ class Workplace:
     def __init__(self, folder, codec, target, source):
         self.folder = folder
         # Ray's workers give way to every other process: on a busy machine tests would wait for ever.
-        eager = {"RAY_worker_niceness": "0", "RAY_raylet_start_wait_time_s": "150"}
+        eager = {"RAY_worker_niceness": "0"}
         self.environment = {"OMP_NUM_THREADS": "1", "COLUMNS": "100", **eager}
         self.tracking_uri = f"sqlite:///{folder}/mlflow.db"
         self.tiny = [
@@ -82,12 +82,14 @@ class Workplace:
         self.wait_until(lambda: len(self.record_files(name)) >= count, process)
 
     def wait_until(self, condition, process):
+        """What the condition gives as soon as it is true; the sweep must still run till then."""
         deadline = time.monotonic() + PATIENCE_S
-        while not condition():
+        while not (found := condition()):
             if process.poll() is not None:
                 pytest.fail(f"the sweep ended early: {process.communicate()}")
             assert time.monotonic() < deadline, "the sweep takes too long"
             time.sleep(0.01)
+        return found
 
     def interrupt(self, process):
         """Ctrl-C: every process of the group hears it."""

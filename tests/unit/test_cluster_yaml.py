@@ -222,4 +222,5 @@ def test_the_image_is_made_of_what_is_there_and_not_run_as_root():
     let_in = (ROOT / ".dockerignore").read_text().split("\n")
     assert [path for path in copied if f"!{path}" not in let_in] == []
     assert re.findall(r"^USER (\w+)", lines, re.M)[-1] != "root"
+    assert "RAY_AUTH_MODE=token" in lines
     assert "--require-hashes -r requirements.lock" in lines

@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import torch
-
 from interfero.doctor.finding import Finding
 
 PYTHONS = ((3, 11), (3, 12))
@@ -16,7 +14,7 @@ PYTHONS = ((3, 11), (3, 12))
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 IMPORT_S = 120
 """A first import from a cold disk may take a minute."""
-REINSTALL = "install both from the lock file: make install, or pip install -r requirements.lock"
+REINSTALL = "install both from the lock file: make -B install, or pip install -r requirements.lock"
 
 _USE_THE_PAIR = """
 import torch, torchvision
@@ -69,6 +67,12 @@ def _version(name: str) -> str:
 
 def check_gpus(driver: Path = NVIDIA_DRIVER) -> Finding:
     """Whether torch computes on every GPU that the driver has; none at all is fine."""
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        # OSError: a library of CUDA that is not there.
+        said = str(error).splitlines() or [type(error).__name__]
+        return Finding("gpus", f"torch cannot be imported: {said[0][:200]}", REINSTALL)
     if not driver.exists() and not torch.cuda.is_available():
         return Finding("gpus", "none: sweeps train on the CPU")
     if torch.version.cuda is None:

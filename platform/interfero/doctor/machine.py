@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tempfile
 from pathlib import Path
@@ -16,6 +17,7 @@ SHARED_MEMORY_GIB = 1.0
 """Ray's object store and the exchange between training processes lie there."""
 MEMORY_GIB = 4.0
 """The driver, the tracking store and two warm trials."""
+FREE_REMEDY = "free the disk, or choose a --storage on a larger one"
 CGROUP = Path("/sys/fs/cgroup")
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -30,7 +32,9 @@ def check_storage(storage: Path) -> Finding:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"interfero")
     except OSError as error:
-        return Finding("storage", f"{storage} cannot be written ({error.strerror})", remedy)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        found = f"{storage} cannot be written ({error.strerror})"
+        return Finding("storage", found, FREE_REMEDY if full else remedy)
     there = "writable" if folder == storage else f"can be made in {folder}"
     return Finding("storage", f"{storage}: {there}")
 
@@ -42,11 +46,7 @@ def check_disk(storage: Path) -> Finding:
     found = f"{free:.1f} GiB free for {storage}"
     if free >= DISK_GIB:
         return Finding("disk", found)
-    return Finding(
-        "disk",
-        f"{found}, a sweep needs {DISK_GIB:g} GiB",
-        "free the disk, or choose a --storage on a larger one",
-    )
+    return Finding("disk", f"{found}, a sweep needs {DISK_GIB:g} GiB", FREE_REMEDY)
 
 
 def check_shared_memory(folder: Path = SHARED_MEMORY) -> Finding:

@@ -61,12 +61,13 @@ def train_in_group(
     runner: ray.ObjectRef[PackRunner[Any]], pack: AnyPack, store: SweepStore, size: GroupSize,
     retries: int, code: CodeVersion | None = None,
 ) -> Iterator[CellRecord]:  # fmt: skip
-    """Train a pack by `size.num_workers` processes; one record a cell, as they are kept.
+    """Train a pack by `size.num_workers` processes; a record a cell, as they are kept.
 
     A process that dies takes the group with it; it starts again `retries` times at most, goes on from
-    the cells' checkpoints and repeats no finished cell. After that, the cells that are left are failed.
+    the cells' checkpoints and repeats no finished cell, but tries failed ones again: these may give a
+    second record. After that, the cells that are left are failed.
     """
-    before = {cell.key: store.ended(cell.key) for cell in members(pack)}
+    known = {cell.key: store.ended(cell.key) for cell in members(pack)}
     left = {cell.key: cell for cell in members(pack)}
     trainer = _trainer(runner, pack, store, size, retries, code)
     with ThreadPoolExecutor(max_workers=1) as thread:
@@ -76,11 +77,9 @@ def train_in_group(
             wait([running], timeout=POLL_SECONDS)
             # Asked before looking: what is kept until a group ends is seen.
             ended = running.done()
-            for key in list(left):
-                record = store.ended(key)
-                if record is not None and record != before[key]:
-                    del left[key]
-                    yield record
+            for record in _new_records(store, known):
+                left.pop(record.key, None)
+                yield record
     error = running.exception()
     text = "its processes ended without a record"
     if error is not None:
@@ -89,6 +88,22 @@ def train_in_group(
         record = CellRecord(key=cell.key, params=cell.params, status="failed", error=text)
         store.write_record(record)
         yield record
+
+
+def _new_records(
+    store: SweepStore, known: dict[str, CellRecord | None]
+) -> Iterator[CellRecord]:
+    """Records that are not as `known`, which is brought up to date.
+
+    A failed cell is looked at again: a group that starts again tries it again.
+    """
+    for key, before in known.items():
+        if before is not None and before.status == "finished":
+            continue
+        record = store.ended(key)
+        if record is not None and record != before:
+            known[key] = record
+            yield record
 
 
 def _trainer(

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +51,8 @@ def probe(folder: Path, address: str | None) -> dict[str, Any]:
         logging_level=logging.ERROR,
     )
     try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor.") as file:
-            nodes = _nodes(file.name)
+        with _marker(folder) as path:
+            nodes = _nodes(path)
         return {
             "ray": ray.__version__,
             "resources": ray.cluster_resources(),  # type: ignore[no-untyped-call]
@@ -59,6 +62,21 @@ def probe(folder: Path, address: str | None) -> dict[str, Any]:
         }
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _marker(folder: Path) -> Iterator[str]:
+    """A new file for every node to see; where none can be written, which is no matter of Ray, the folder."""
+    try:
+        handle, name = tempfile.mkstemp(dir=folder, prefix=".doctor.")
+    except OSError:
+        yield str(folder)
+        return
+    os.close(handle)
+    try:
+        yield name
+    finally:
+        Path(name).unlink()
 
 
 def _nodes(path: str) -> dict[str, Any]:

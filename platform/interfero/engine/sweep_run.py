@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from interfero.engine.cells import Cell, CellRecord
+from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.console import SweepProgress
 from interfero.engine.learning.jobs import TestCell
 from interfero.engine.learning.products import is_step_key
@@ -57,6 +58,9 @@ class SweepRun:
 
     def on_record(self, record: CellRecord) -> None:
         """Keep, track and show a record; one of a finished cell changes nothing."""
+        if record.status != "failed":
+            # Its worker may have died between keeping the record and deleting these.
+            Checkpoints(self.store.folder).delete(record.key)
         if is_step_key(record.key):
             self.steps[record.key] = record
             self.progress.add_step(record)

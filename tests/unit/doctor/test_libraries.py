@@ -1,6 +1,10 @@
+import json
+import os
+import subprocess
 import sys
 import venv
 
+import pytest
 import torch
 
 from interfero.doctor.libraries import check_gpus, check_python, check_torch_pair
@@ -34,6 +38,35 @@ def test_a_torchvision_that_does_not_fit_its_torch(tmp_path, monkeypatch):
     finding = check_torch_pair(sys.executable)
     assert "operator torchvision::nms does not exist" in finding.found
     assert "requirements.lock" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("module", "error", "failed"),
+    [
+        ("torchvision", "RuntimeError('operator torchvision::nms does not exist')", {"torch pair"}),
+        (
+            "torch",
+            "OSError('libcudart.so: cannot open shared object file')",
+            {"torch pair", "gpus"},
+        ),
+    ],
+)
+def test_the_command_runs_where_a_library_is_broken(tmp_path, module, error, failed):
+    """Nothing else of ours does: codecs load both."""
+    (tmp_path / f"{module}.py").write_text(f"raise {error}")
+    address = ["--address", "127.0.0.1:1"]  # Nobody is there: Ray need not start for this.
+    done = subprocess.run(
+        [sys.executable, "-m", "interfero.cli", "doctor", "--json", *address],
+        capture_output=True, text=True, cwd=tmp_path, check=False,
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "MLFLOW_TRACKING_URI": "sqlite:///m.db"},
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert {name for name, check in checks.items() if not check["ok"]} >= failed
+    for name in failed:
+        assert "requirements.lock" in checks[name]["remedy"]
+    assert checks["python"]["ok"]
+    assert checks["tracking"]["ok"]
 
 
 def test_gpus_are_computed_on_or_named_as_missing(tmp_path):

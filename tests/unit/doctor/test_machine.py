@@ -51,6 +51,21 @@ def test_a_full_disk(small_disk):
     assert "--storage" in finding.remedy
 
 
+def test_a_disk_that_is_full_to_the_last_byte_is_no_matter_of_rights(small_disk):
+    with pytest.raises(OSError, match="No space left"):
+        (small_disk / "filling").write_bytes(bytes(2 * 2**20))
+    finding = check_storage(small_disk / "results")
+    assert "No space left on device" in finding.found
+    assert finding.remedy.startswith("free the disk")
+
+
+def test_a_disk_that_is_mounted_read_only(small_disk):
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    finding = check_storage(small_disk / "results")
+    assert "Read-only file system" in finding.found
+    assert "--storage" in finding.remedy
+
+
 def test_little_shared_memory(small_disk):
     finding = check_shared_memory(small_disk)
     assert not finding.ok

@@ -78,17 +78,21 @@ def test_the_command_says_what_is_wrong_and_exits_with_1(
     assert all(check["remedy"] for check in said["checks"] if not check["ok"])
 
 
-def test_a_cluster_that_runs(tmp_path):
+def test_a_cluster_that_runs_and_then_without_its_state_api(tmp_path):
     """Ray, its State API, the nodes' libraries and the folder they share."""
     script = (
-        "import json, sys\n"
+        "import json, socket, sys\n"
         "from pathlib import Path\n"
         "from ray.cluster_utils import Cluster\n"
         "from interfero.doctor.services import check_ray\n"
-        "cluster = Cluster(True, head_node_args={'num_cpus': 1, 'include_dashboard': True})\n"
-        "found = check_ray(cluster.address, Path(sys.argv[1]))\n"
+        "with socket.create_server(('127.0.0.1', 0)) as listener:\n"
+        "    page = {'include_dashboard': True, 'dashboard_port': listener.getsockname()[1]}\n"
+        "cluster = Cluster(True, head_node_args={'num_cpus': 1, **page})\n"
+        "found = [check_ray(cluster.address, Path(sys.argv[1]))]\n"
+        "cluster.head_node.kill_dashboard()\n"
+        "found += [check_ray(cluster.address, Path(sys.argv[1]))]\n"
         "cluster.shutdown()\n"
-        "print(json.dumps([[f.name, f.ok, f.found] for f in found]))\n"
+        "print(json.dumps([[[f.name, f.ok, f.found, f.remedy] for f in one] for one in found]))\n"
     )
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script, str(tmp_path)],
@@ -96,9 +100,11 @@ def test_a_cluster_that_runs(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert [name for name, *_ in found] == [
-        "ray", "ray state api", "ray libraries", "shared storage",
-    ]  # fmt: skip
-    assert all(ok for _, ok, _ in found), found
-    assert "1 nodes, 1 CPUs" in found[0][2]
+    whole, without = json.loads(done.stdout.splitlines()[-1])
+    names = ["ray", "ray state api", "ray libraries", "shared storage"]
+    assert [name for name, *_ in whole] == names
+    assert all(ok for _, ok, *_ in whole), whole
+    assert "1 nodes, 1 CPUs" in whole[0][2]
+    assert {name: ok for name, ok, *_ in without} == {name: name != names[1] for name in names}
+    assert "does not answer" in without[1][2]
+    assert "--include-dashboard=true" in without[1][3]

@@ -5,17 +5,22 @@ import signal
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from interfero.engine import driver
 from interfero.engine.cells import Cell, Pack
+from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.code_version import CodeVersion
+from interfero.engine.console import SweepProgress
 from interfero.engine.driver import Feeder, RecordCallback, train_guarded, uninterrupted
 from interfero.engine.options import AdaptationOptions
 from interfero.engine.resources import check_machine
 from interfero.engine.search import BlockSearch
 from interfero.engine.store import SweepStore
+from interfero.engine.sweep_run import SweepRun
 from interfero.engine.worker import LocalWorker
 from interfero.errors import ConfigError, DomainError
+from interfero.tracking.tracker import Tracker
 
 
 def test_a_runner_that_fails_leaves_a_record_of_every_cell(cell, record, tmp_path, caplog):
@@ -185,3 +190,34 @@ def test_every_process_of_a_group_checks_its_code(cell, tmp_path):
     }  # fmt: skip
     with pytest.raises(ConfigError, match="must run the driver's version"):
         train_rank(config)
+
+
+def test_a_cell_that_a_group_tried_again_is_heard_of_again(cell, record, tmp_path):
+    from interfero.engine.group_trial import _new_records
+
+    store = SweepStore(tmp_path, "one")
+    first, second = cell(), cell(learning_rate=2e-3)
+    store.write_record(record(first, status="failed", error="in an earlier attempt"))
+    known = {each.key: store.ended(each.key) for each in (first, second)}
+    heard = []
+    for each, status in ((second, "failed"), (second, "finished"), (first, "finished")):
+        store.write_record(record(each, status=status))
+        # A second look finds nothing more.
+        heard += [[r.status for r in _new_records(store, known)] for _ in range(2)]
+    assert heard == [["failed"], [], ["finished"], [], ["finished"], []]
+
+
+@pytest.mark.parametrize(("status", "left"), [("finished", 0), ("stopped", 0), ("failed", 1)])
+def test_states_of_a_cell_that_ended_go_when_its_record_is_heard_of(
+    cell, record, tmp_path, status, left
+):
+    """Its worker was killed between keeping the record and removing them."""
+    store = SweepStore(tmp_path, "one")
+    tracker = Tracker.open(
+        f"sqlite:///{tmp_path}/mlflow.db", "kind", "one", tags={}, params={},
+        outbox=tmp_path / "outbox.jsonl",
+    )  # fmt: skip
+    Checkpoints(store.folder).write(cell().key, {}, [], {"step": 1})
+    kept = record(cell(), status=status, error="its process died" if status == "failed" else None)
+    SweepRun(store, tracker, SweepProgress(Console(quiet=True))).on_record(kept)
+    assert len(list((store.folder / "checkpoints").iterdir())) == left
