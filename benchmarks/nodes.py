@@ -221,16 +221,17 @@ def _figures(
     cells = sorted((r.started_at, r.started_at + r.seconds) for r in records)
     until = cells[-1][0]
     span = until - begun
-    busy = sum(max(0.0, min(end, until) - max(start, begun)) for start, end in cells)
-    ended = sum(end <= until for _, end in cells)
+    inside = [max(0.0, min(end, until) - max(start, begun)) for start, end in cells]
+    # Cells that are half done at the end count as half.
+    done = sum(part / (end - start) for part, (start, end) in zip(inside, cells, strict=True))
     cpu = [seconds for at, seconds in used if begun <= at <= until]
     return {
         "start_s": begun - used[0][0],
         "span_s": span,
-        "cells_a_second": ended / span,
-        "busy": busy / (span * workers),
+        "cells_a_second": done / span,
+        "busy": sum(inside) / (span * workers),
         "driver_cpu_share": (cpu[-1] - cpu[0]) / span,
-        "driver_cpu_s_a_cell": (cpu[-1] - cpu[0]) / max(1, ended),
+        "driver_cpu_s_a_cell": (cpu[-1] - cpu[0]) / done,
     }
 
 
