@@ -13,7 +13,7 @@ TESTS := "tests -n logical --maxprocesses 4 --dist loadfile --ignore=tests/integ
   --ignore=tests/integration/test_workers.py --ignore=tests/integration/test_learning_sweep.py \
   --ignore=tests/faults" \
   tests/integration/test_search.py tests/integration/test_sweep.py tests/integration/test_resume.py \
-  tests/integration/test_workers.py tests/integration/test_learning_sweep.py $(FAULTS)
+  tests/integration/test_workers.py tests/integration/test_learning_sweep.py
 
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
