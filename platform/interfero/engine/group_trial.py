@@ -90,9 +90,7 @@ def train_in_group(
         yield record
 
 
-def _new_records(
-    store: SweepStore, known: dict[str, CellRecord | None]
-) -> Iterator[CellRecord]:
+def _new_records(store: SweepStore, known: dict[str, CellRecord | None]) -> Iterator[CellRecord]:
     """Records that are not as `known`, which is brought up to date.
 
     A failed cell is looked at again: a group that starts again tries it again.
