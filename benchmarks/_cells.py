@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import torch
+
 from interfero.codecs.catalogue import load_codec
 from interfero.domains.catalogue import load_domain
 from interfero.engine.cells import Block, Cell, Hyperparameters, Identity, LoopConfig
@@ -56,10 +58,10 @@ def make_cell(
 
 
 @contextmanager
-def scratch_worker() -> Iterator[LocalWorker]:
+def scratch_worker(device: str = "cpu") -> Iterator[LocalWorker]:
     """A worker whose folder is removed."""
     with TemporaryDirectory(prefix="interfero-benchmark-") as folder:
-        yield LocalWorker(Path(folder) / "sweep")
+        yield LocalWorker(Path(folder) / "sweep", torch.device(device))
 
 
 def repeated(cell: Cell, learning_rates: Sequence[float]) -> list[Cell]:

@@ -29,8 +29,8 @@ from interfero.codecs.codec import quantile_loss, quantile_parameters, rd_parame
 from interfero.codecs.noise import NoiseKey
 from interfero.domains.catalogue import load_domain
 from interfero.engine.cells import Cell
-from trainables.adaptation import CURVE_POINTS, QUANTILE_LEARNING_RATE, learning_rate_at
 from trainables.evaluation import Workbench, evaluate
+from trainables.member import CURVE_POINTS, QUANTILE_LEARNING_RATE, learning_rate_at
 
 Report = Callable[[int, dict[str, float]], None]
 

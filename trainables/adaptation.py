@@ -2,33 +2,27 @@
 
 One loop trains the members of a pack: batches are drawn once, and what members can share of the frozen
 source codec is computed once. Each member keeps its own optimiser, curve, adapter file and failure.
+Where a sweep fuses packs, members of one method and size compute their gradients together.
 Several processes may train a pack together, each on its part of every batch; the first one evaluates.
 """
 
 from __future__ import annotations
 
 import copy
-import math
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from interfero.adaptation import find_method, load_adapter, save_adapter
 from interfero.adaptation.copied import CopiedCodec
-from interfero.adaptation.method import AdaptedCodec, Batch, Method, StepLoss
+from interfero.adaptation.method import Batch, Method
 from interfero.adaptation.method import Role as DomainRole
-from interfero.codecs.codec import (
-    quantile_loss,
-    quantile_parameters,
-    rd_parameters,
-    state_hash,
-)
+from interfero.codecs.codec import state_hash
 from interfero.codecs.memory import keep_freed_memory
 from interfero.codecs.noise import NoiseKey
 from interfero.domains.batches import draw_batch
@@ -45,52 +39,11 @@ from interfero.randomness import Role
 from interfero.storage import load_tensors, patience
 from trainables.attribution import MAX_IMAGES, attribution
 from trainables.evaluation import Workbench, evaluate, validation_gain
+from trainables.fusing import bundles, gradients_together, learn_together
+from trainables.member import CellFailure, Member, MemberLoss, optimizers, training_precision
 from trainables.resuming import CHECKPOINT_SECONDS, StateKeeper
-from trainables.timing import MemberClock
 
-QUANTILE_LEARNING_RATE = 1e-3
-CURVE_POINTS = 100
-
-
-class CellFailure(InterferoError):
-    """One member cannot go on; the others can."""
-
-
-@dataclass
-class Member:
-    """One cell of a pack while it trains."""
-
-    cell: Cell
-    method: Method
-    adapted: AdaptedCodec
-    main: torch.optim.Optimizer
-    auxiliary: torch.optim.Optimizer | None
-    loss: nn.Module
-    """Takes a batch, gives the parts of a `StepLoss`."""
-    start: int = 0
-    """Step it goes on from; 0 if it was never interrupted."""
-    curve: list[tuple[int, dict[str, float]]] = field(default_factory=list)
-    window: list[Tensor] = field(default_factory=list)
-    seconds: float = 0.0
-    clock: MemberClock = field(default_factory=MemberClock)
-    failure: str | None = None
-    stopped: tuple[int, float] | None = None
-    """Where a search stopped it: the step, and the gain on validation there in percent."""
-    taken_over: bool = False
-    """Whether another block's training was read from its file, tables included."""
-
-
-class _Loss(nn.Module):
-    """A method's loss as a forward pass: what torch's DistributedDataParallel takes."""
-
-    def __init__(self, method: Method, adapted: AdaptedCodec) -> None:
-        super().__init__()
-        self.method = method
-        self.adapted = adapted
-
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        coded = self.method.loss(self.adapted, batch)
-        return coded.bpp, coded.mse, coded.total
+logger = logging.getLogger(__name__)
 
 
 def run_pack(
@@ -134,15 +87,6 @@ def time_steps(cells: Sequence[Cell], bench: Workbench, worker: Worker) -> list[
     return [m.clock.timing(m.cell, bench.codec, worker) for m in members]
 
 
-def learning_rate_at(loop: LoopConfig, peak: float, step: int) -> float:
-    """Learning rate of a step: linear warm-up, then cosine to zero."""
-    warmup = max(1, round(loop.warmup_share * loop.num_steps))
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    progress = (step - warmup) / max(1, loop.num_steps - warmup)
-    return peak * 0.5 * (1 + math.cos(math.pi * progress))
-
-
 def _member(cell: Cell, bench: Workbench, device: torch.device) -> Member:
     wanted = cell.hyperparameters
     method = find_method(wanted.method)
@@ -152,16 +96,8 @@ def _member(cell: Cell, bench: Workbench, device: torch.device) -> Member:
     adapted.to(device).to(memory_format=torch.channels_last)
     adapted.train_parameters()
     adapted.train()
-    main = torch.optim.Adam(_learning(rd_parameters(adapted)), lr=wanted.learning_rate, fused=True)
-    quantiles = _learning(quantile_parameters(adapted))
-    auxiliary = (
-        torch.optim.Adam(quantiles, lr=QUANTILE_LEARNING_RATE, fused=True) if quantiles else None
-    )
-    return Member(cell, method, adapted, main, auxiliary, _Loss(method, adapted))
-
-
-def _learning(parameters: Sequence[torch.nn.Parameter]) -> list[torch.nn.Parameter]:
-    return [p for p in parameters if p.requires_grad]
+    main, auxiliary = optimizers(adapted, wanted.learning_rate)
+    return Member(cell, method, adapted, main, auxiliary, MemberLoss(method, adapted))
 
 
 def _train(
@@ -276,7 +212,8 @@ def _step_all(
 ) -> None:
     """One step of each member; `drawn_seconds` is what the batch took."""
     shared: dict[str, tuple[Any, float]] = {}
-    for member in alive:
+    for members in bundles(alive):
+        member = members[0]
         name, share = member.method.name, _share(member, group)
         block, wanted = member.cell.block, member.cell.hyperparameters
         own = {role: images[share, role] for role in _roles(member.method)}
@@ -287,20 +224,42 @@ def _step_all(
             shared[name] = _shared_pass(member, bench, own, noise)
         given, cost = shared[name]
         started = time.perf_counter()
-        batch = Batch(own, noise, block.rd_lambda, wanted.strength, given)
+        _step_bundle(members, Batch(own, noise, block.rd_lambda, wanted.strength, given), group)
+        spent = (time.perf_counter() - started) / len(members)
+        # Each member pays its part of the pass that all of them used.
+        users = sum(m.method.name == name for m in alive)
+        for member in members:
+            member.clock.steps.add(spent)
+            member.clock.shared_steps.add(drawn_seconds + cost)
+            member.seconds += spent + cost / users
+
+
+def _step_bundle(members: Sequence[Member], batch: Batch, group: Group) -> None:
+    """One step of members that step as one computation, or of each alone; marks those that fail."""
+    step = batch.noise.step
+    if len(members) > 1:
+        try:
+            values = gradients_together(members, batch)
+        except RuntimeError as error:
+            logger.warning(
+                "%d cells of %s train one by one from step %d on, together they failed: %s",
+                len(members), members[0].method.name, step, error,
+            )  # fmt: skip
+            for member in members:
+                member.steps_alone = True
+        else:
+            for member in members:
+                member.fused_members = max(member.fused_members, len(members))
+            learn_together(members, values, step)
+            return
+    for member in members:
         try:
             _step(member, batch, group)
         except CellFailure as error:
-            member.failure = str(error)
+            member.fail(error, step)
         except group.survivable as error:
             # Out of memory, say: what the others need is theirs.
-            member.failure = f"{type(error).__name__} at step {step}: {error}"
-        spent = time.perf_counter() - started
-        member.clock.steps.add(spent)
-        member.clock.shared_steps.add(drawn_seconds + cost)
-        # Each member pays its part of the pass that all of them used.
-        users = sum(m.method.name == name for m in alive)
-        member.seconds += spent + cost / users
+            member.fail(error, step)
 
 
 def _shared_pass(
@@ -309,43 +268,26 @@ def _shared_pass(
     """What the members of one method share of a batch, and the seconds it took."""
     image = images[_roles(member.method)[0]]
     started = time.perf_counter()
-    with _precision(member.cell.loop, image.device):
+    with training_precision(member.cell.loop, image.device):
         codec = bench.training_codec(image.device)
         given = member.method.shared_pass(codec, image, noise)
     return given, time.perf_counter() - started
 
 
 def _step(member: Member, batch: Batch, group: Group) -> None:
-    loop, step = member.cell.loop, batch.noise.step
-    for settings in member.main.param_groups:
-        settings["lr"] = learning_rate_at(loop, member.cell.hyperparameters.learning_rate, step)
+    step = batch.noise.step
+    member.begin(step)
     device = next(iter(batch.images.values())).device
-    with group.together(), _precision(loop, device):
-        coded = StepLoss(*member.loss(batch))
-    rd = rd_loss(coded.bpp, coded.mse, batch.rd_lambda)
-    values = group.mean(torch.stack([coded.bpp, coded.mse, rd, coded.total]).detach())
-    loss = values[-1]
-    member.main.zero_grad()
-    coded.total.backward()
-    learning = _learning(rd_parameters(member.adapted))
-    norm = torch.nn.utils.clip_grad_norm_(learning, loop.clip_norm)
-    if not (torch.isfinite(loss) and torch.isfinite(norm)):
-        raise CellFailure(
-            f"loss {loss.item():g}, gradient norm {norm.item():g} at step {step}; last finite "
-            f"loss {_last_loss(member)}: lower the learning rate"
-        )
+    with group.together(), training_precision(member.cell.loop, device):
+        bpp, mse, total = member.loss(batch)
+    rd = rd_loss(bpp, mse, batch.rd_lambda)
+    values = group.mean(torch.stack([bpp, mse, rd, total]).detach())
+    total.backward()
+    norm = torch.nn.utils.clip_grad_norm_(member.learning, member.cell.loop.clip_norm)
+    member.check(values[-1], norm, step)
     member.main.step()
-    if member.auxiliary is not None:
-        member.auxiliary.zero_grad()
-        quantile_loss(member.adapted).backward()
-        member.auxiliary.step()
-    member.window.append(values.cpu())
-    interval = max(1, loop.num_steps // CURVE_POINTS)
-    if (step + 1) % interval == 0 or step + 1 == loop.num_steps:
-        means = torch.stack(member.window).mean(dim=0).tolist()
-        names = ("train/bpp", "train/mse_255", "train/rd_loss", "train/loss")
-        member.curve.append((step + 1, dict(zip(names, means, strict=True))))
-        member.window.clear()
+    member.train_quantiles()
+    member.note(values.cpu(), step)
 
 
 def _at_rung(members: Sequence[Member], bench: Workbench, worker: Worker, step: int) -> None:
@@ -369,18 +311,6 @@ def _at_rung(members: Sequence[Member], bench: Workbench, worker: Worker, step: 
             member.stopped = step, gain
 
 
-def _precision(loop: LoopConfig, device: torch.device) -> AbstractContextManager[object]:
-    if loop.precision == "float32":
-        return nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)
-
-
-def _last_loss(member: Member) -> str:
-    if member.window:
-        return f"{member.window[-1][-1].item():g}"
-    return f"{member.curve[-1][1]['train/loss']:g}" if member.curve else "none"
-
-
 def _finish(member: Member, bench: Workbench, worker: Worker, started_at: float) -> CellRecord:
     """Save, reload past every cache, evaluate."""
     cell = member.cell
@@ -391,6 +321,7 @@ def _finish(member: Member, bench: Workbench, worker: Worker, started_at: float)
         "curve": tuple(member.curve),
         "started_at": started_at,
         "resumed_step": member.start,
+        "fused_members": member.fused_members,
     }
     evaluation_started = time.perf_counter()
     try:
@@ -414,7 +345,7 @@ def _finish(member: Member, bench: Workbench, worker: Worker, started_at: float)
         if member.method.trains_on == "source":
             _save(member, _shared_file(member, worker))
         result = evaluate(cell, bench, path, worker.folder / "samples" / f"{cell.key}.png")
-        num_params = sum(p.numel() for p in _learning(rd_parameters(member.adapted)))
+        num_params = sum(p.numel() for p in member.learning)
         metrics = {
             **result.metrics,
             "adapter/num_params": float(num_params),

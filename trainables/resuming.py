@@ -5,7 +5,8 @@ far, the seconds, the failure and the early stop. Batches and noise are function
 method prepares is a function of its start: both are computed again. On a CPU, with the same threads and
 workers, the adapter file of a cell that went on has the same hash as that of one that never stopped. On a
 GPU it goes on from the same bits, but convolutions sum gradients in any order: it differs from an
-uninterrupted cell as much as two uninterrupted ones differ from each other.
+uninterrupted cell as much as two uninterrupted ones differ from each other. So does, in its last bits, a
+cell that steps as one computation with others, where it goes on in other company.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from interfero.engine.distributed import Group
 from interfero.errors import StorageError
 
 if TYPE_CHECKING:
-    from trainables.adaptation import Member
+    from trainables.member import Member
 
 CHECKPOINT_SECONDS = 60.0
 
@@ -64,6 +65,7 @@ class StateKeeper:
         member.failure = info["failure"]
         stopped = info.get("stopped")  # Earlier states lack it.
         member.stopped = None if stopped is None else (int(stopped[0]), float(stopped[1]))
+        member.fused_members = int(info.get("fused_members", 1))
         self._begun = True
         if member.failure:
             self._settled.add(member.cell.key)
@@ -98,6 +100,7 @@ class StateKeeper:
             "window": [values.tolist() for values in member.window],
             "failure": member.failure,
             "stopped": member.stopped,
+            "fused_members": member.fused_members,
         }
         key = member.cell.key
         self._checkpoints.write(key, _state(member), _optimizers(member), info)

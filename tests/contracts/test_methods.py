@@ -24,8 +24,9 @@ from interfero.engine.distributed import Group
 from interfero.engine.memory import _tensors_in
 from interfero.engine.worker import LocalWorker
 from interfero.errors import AdapterError
-from trainables.adaptation import Member, _check_frozen, _member, _train, run_pack
+from trainables.adaptation import _check_frozen, _member, _train, run_pack
 from trainables.evaluation import Workbench, evaluate, through_source_mode
+from trainables.member import Member
 
 ALL = tuple(METHODS)
 DETACHING = tuple(name for name, method in METHODS.items() if method.detaches)

@@ -49,6 +49,7 @@ class BiasGain(Method):
     name: ClassVar[str] = "bias_gain"
     paper: ClassVar[str] = "after arXiv:2106.10199"
     detaches: ClassVar[bool] = True
+    fuses: ClassVar[bool] = True
     random_init: ClassVar[bool] = False
 
     def build(self, source: Codec, adapter_size: int, init_seed: int) -> BranchedCodec:

@@ -149,6 +149,7 @@ class Cawf(Method):
     paper: ClassVar[str] = "arXiv:2104.09370, strict one-way reading"
     size_unit: ClassVar[str | None] = "channels"
     detaches: ClassVar[bool] = True
+    fuses: ClassVar[bool] = True
     attributes: ClassVar[bool] = False
 
     def build(self, source: Codec, adapter_size: int, init_seed: int) -> CawfCodec:

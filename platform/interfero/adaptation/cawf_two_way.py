@@ -93,6 +93,7 @@ class CawfTwoWay(Method):
     paper: ClassVar[str] = "arXiv:2104.09370, two-way reading"
     size_unit: ClassVar[str | None] = "channels"
     detaches: ClassVar[bool] = True
+    fuses: ClassVar[bool] = True
 
     def build(self, source: Codec, adapter_size: int, init_seed: int) -> TwoWayCodec:
         """Custom channels in every chain of the source codec.

@@ -19,6 +19,7 @@ class Finetune(Method):
     name: ClassVar[str] = "finetune"
     paper: ClassVar[str] = "baseline of arXiv:2104.09370"
     detaches: ClassVar[bool] = False
+    fuses: ClassVar[bool] = True
     random_init: ClassVar[bool] = False
 
     @staticmethod

@@ -23,6 +23,7 @@ class FromScratch(Method):
     name: ClassVar[str] = "from_scratch"
     paper: ClassVar[str] = "control"
     detaches: ClassVar[bool] = False
+    fuses: ClassVar[bool] = True
     starts_at_source: ClassVar[bool] = False
 
     def build(self, source: Codec, adapter_size: int, init_seed: int) -> CopiedCodec:

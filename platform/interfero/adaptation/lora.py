@@ -51,6 +51,7 @@ class Lora(Method):
     paper: ClassVar[str] = "arXiv:2106.09685, arXiv:2409.11111"
     size_unit: ClassVar[str | None] = "rank"
     detaches: ClassVar[bool] = True
+    fuses: ClassVar[bool] = True
 
     def build(self, source: Codec, adapter_size: int, init_seed: int) -> BranchedCodec:
         """A low-rank branch at every convolution."""

@@ -204,6 +204,9 @@ class Method(ABC):
     starts_at_source: ClassVar[bool] = True
     """Whether training starts from the source codec's pictures."""
 
+    fuses: ClassVar[bool] = False
+    """Whether members of equal size may step as one computation (`interfero.adaptation.fused`): the loss
+    depends on the batch and the parameters alone, and keeps nothing of them."""
     attributes: ClassVar[bool] = True
     """Whether its forgetting can be parted into the source codec's components."""
 

@@ -66,6 +66,7 @@ class ResidualAdapter(Method):
     paper: ClassVar[str] = "arXiv:1803.10082, arXiv:2211.00918"
     size_unit: ClassVar[str | None] = "kernel side"
     detaches: ClassVar[bool] = True
+    fuses: ClassVar[bool] = True
     random_init: ClassVar[bool] = False
 
     @classmethod

@@ -74,6 +74,7 @@ _OUTCOME: dict[str, pa.DataType] = {
     "reused_from": pa.string(),
     "stopped_at": pa.int64(),
     "resumed_step": pa.int64(),
+    "fused_members": pa.int64(),
 }
 _TIMING = "timing"
 """Column of JSON: `CellRecord.timing` as it is."""

@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from interfero.adaptation import find_method
-from interfero.engine.cells import Cell, LoopConfig, Pack
+from interfero.engine.cells import Cell, Hyperparameters, LoopConfig, Pack
 from interfero.engine.planning import Plan, grid_hyperparameters
 from interfero.engine.precision import Precision
 from interfero.engine.timing import Timing
@@ -23,6 +23,8 @@ from interfero.errors import ConfigError
 
 STEPS = 6
 """Timed steps a cell; the first, which also allocates, is left out of the mean."""
+FUSED_CELLS = 4
+"""Cells of one size, at most, that are timed as one computation."""
 IMAGES = 4
 """Test images of each domain that are coded, at most."""
 
@@ -56,12 +58,21 @@ def calibrate(plan: Plan, runner: PackRunner[Pack]) -> list[Timing]:
 
 
 def _extremes(plan: Plan, method: str) -> list[Cell]:
-    """Two cells of the plan's first block, shortened."""
+    """Two cells of the plan's first block, shortened; several of each size where they fuse."""
     points = [p for p in grid_hyperparameters(plan.options) if p.method == method]
     points.sort(key=lambda p: (p.adapter_size, p.learning_rate))
     loop = _short(plan.loop)
-    ends = points[:1] if len(points) == 1 else [points[0], points[-1]]
+    if plan.fuses(method):
+        shapes = dict.fromkeys((points[0].shape, points[-1].shape))
+        ends = [point for shape in shapes for point in _alike(points, shape)]
+    else:
+        ends = points[:1] if len(points) == 1 else [points[0], points[-1]]
     return [plan.cell(plan.blocks[0], p).model_copy(update={"loop": loop}) for p in ends]
+
+
+def _alike(points: Sequence[Hyperparameters], shape: object) -> list[Hyperparameters]:
+    """The first few points of a shape."""
+    return [point for point in points if point.shape == shape][:FUSED_CELLS]
 
 
 def _short(loop: LoopConfig) -> LoopConfig:

@@ -46,6 +46,11 @@ class Hyperparameters(Config):
     init_seed: int = Field(default=0, ge=0)
     """Draws initial custom parameters."""
 
+    @property
+    def shape(self) -> tuple[str, int, float]:
+        """What members have in common that may step as one computation."""
+        return self.method, self.adapter_size, self.strength
+
 
 class LoopConfig(Config):
     """How every cell of a sweep is trained and measured."""
@@ -68,6 +73,9 @@ class LoopConfig(Config):
     """CPU threads of a training process: float sums change in their last bits with them."""
     workers: int = Field(default=1, gt=0)
     """Processes that share a batch: float sums change in their last bits with them, too."""
+    fused: bool = False
+    """Whether members of a pack that are of one method and size step as one computation: then float sums
+    change in their last bits with the company, and a cell is known to rounding, not to the bit."""
     max_source_images: int = Field(default=24, gt=0)
     """Source test images that are coded."""
     max_target_images: int = Field(default=24, gt=0)
@@ -129,6 +137,9 @@ class Cell(Config):
         if self.loop.workers == 1:
             # Cells that one process trained were named before there could be more of them.
             del value["loop"]["workers"]
+        if not self.loop.fused:
+            # Nor were those that trained one after the other.
+            del value["loop"]["fused"]
         text = json.dumps(value, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=KEY_LENGTH // 2).hexdigest()
 
@@ -145,9 +156,10 @@ class Cell(Config):
 
     @property
     def tags(self) -> dict[str, str]:
-        """Fingerprints, as tags of its run."""
+        """Fingerprints, and whether its pack may fuse, as tags of its run."""
         identity = self.identity.model_dump()
-        return {f"interfero.{n}": str(v) for n, v in identity.items() if n.endswith("hash")}
+        tags = {f"interfero.{n}": str(v) for n, v in identity.items() if n.endswith("hash")}
+        return {**tags, "interfero.fused": str(self.loop.fused).lower()}
 
     @property
     def provenance(self) -> dict[str, str]:
@@ -217,6 +229,8 @@ class CellRecord(Config):
     """Unix time in seconds."""
     resumed_step: int = 0
     """Step its training went on from, after it had been interrupted; 0 if it began at the first step."""
+    fused_members: int = 1
+    """The most cells, itself among them, that ever stepped as one computation with it; 1 is always alone."""
     reused_from: str | None = None
     """Name of the earlier sweep that computed it."""
     provenance: dict[str, str] = Field(default_factory=dict)

@@ -102,6 +102,9 @@ class AdaptationOptions(SweepOptions):
     """Grid of peak learning rates, or the ends of a sampler's range."""
     attribute: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Also measure which part of the codec the forgetting comes from."""
+    fuse_packs: Literal["auto", "on", "off"] = "auto"
+    """Let members of a pack that are of one method and size compute their gradients at once: less time,
+    and numbers to rounding instead of to the bit. auto is on with --gpus-per-trial, off without."""
     delta_rank: int = 0
     """Rank of what fine-tuned codecs keep of each kernel's difference from the source; 0 is all."""
     batch_size: int = 8
@@ -205,6 +208,7 @@ def _rules(o: AdaptationOptions) -> list[tuple[bool, str]]:
             "luck for skill; search first, then repeat the best with --sampler grid",
         ),
         *_search_rules(o),
+        *_fusing_rules(o),
         (o.resume and o.name is None, "--resume needs --name: say which sweep goes on"),
         *_worker_rules(o),
         (
@@ -241,6 +245,34 @@ def _search_rules(o: AdaptationOptions) -> list[tuple[bool, str]]:
         (
             limit is not None and not 0 <= limit < math.inf,
             f"--max-forgetting must be 0 or more, got {limit}",
+        ),
+    ]
+
+
+def fuses_packs(options: AdaptationOptions) -> bool:
+    """Whether members of one method and size step as one computation."""
+    there_are = options.packs and options.early_stopping == "none"
+    if options.fuse_packs == "off" or not there_are or options.workers_per_trial > 1:
+        return False
+    return options.fuse_packs == "on" or options.gpus_per_trial > 0
+
+
+def _fusing_rules(o: AdaptationOptions) -> list[tuple[bool, str]]:
+    asked = o.fuse_packs == "on"
+    return [
+        (
+            asked and not o.packs,
+            "--fuse-packs on with --no-packs: cells of a pack fuse; leave one of them out",
+        ),
+        (
+            asked and o.early_stopping != "none",
+            f"--fuse-packs on with --early-stopping {o.early_stopping}: its packs have one cell; leave "
+            "one of them out",
+        ),
+        (
+            asked and o.workers_per_trial > 1,
+            f"--fuse-packs on with --workers-per-trial {o.workers_per_trial}: cells that one process "
+            "trains fuse; use 1, or leave it out",
         ),
     ]
 

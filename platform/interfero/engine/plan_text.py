@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console
@@ -62,6 +63,12 @@ def print_cells(
         every: A line a cell, however many there are.
     """
     _say(console, f"  {plan.loop.precision}: {plan.precision.reason}")
+    if plan.loop.fused:
+        _say(
+            console,
+            f"  --fuse-packs {plan.options.fuse_packs}: members of one method and size step as one "
+            f"computation{_left_out(plan)}",
+        )
     if plan.options.sampler != "grid":
         _print_space(console, plan)
     elif every or plan.num_cells <= LISTED_CELLS:
@@ -161,14 +168,23 @@ def _print_alike(
 
 def _describe_pack(pack: Pack, plan: Plan) -> str:
     method = pack.cells[0].hyperparameters.method
-    text = f"pack of {len(pack.cells)} {method}"
+    text, fuses = f"pack of {len(pack.cells)} {method}", plan.fuses(method)
     if len(pack.cells) > 1:
         frozen = type(find_method(method)).shared_pass is not Method.shared_pass
         text += ", one source pass for all" if frozen else ", batches drawn once"
+        alike = Counter(cell.hyperparameters.shape for cell in pack.cells).values()
+        if fuses and max(alike) > 1:
+            text += f", fused {' + '.join(map(str, alike))}"
     needed = plan.footprints.get(method)
     if needed is not None:
-        text += f", about {mebibytes(needed.of_pack(len(pack.cells), fused=plan.fuses))}"
+        text += f", about {mebibytes(needed.of_pack(len(pack.cells), fused=fuses))}"
     return text
+
+
+def _left_out(plan: Plan) -> str:
+    """Methods that do not fuse."""
+    others = [name for name in plan.options.methods if not plan.fuses(name)]
+    return f"; one by one: {', '.join(others)}" if others else ""
 
 
 def _print_memory(console: Console, plan: Plan, packs: Sequence[Pack]) -> None:

@@ -27,7 +27,7 @@ from interfero.engine.cells import (
 from interfero.engine.cost import CostModel, Work, pack_cost
 from interfero.engine.fingerprint import library_versions
 from interfero.engine.memory import Footprint, footprint, mebibytes, room_for_pack
-from interfero.engine.options import ALL_IMAGES, AdaptationOptions, check_options
+from interfero.engine.options import ALL_IMAGES, AdaptationOptions, check_options, fuses_packs
 from interfero.engine.packing import make_packs
 from interfero.engine.precision import PrecisionChoice, choose_precision
 from interfero.engine.resources import packs_at_once_here
@@ -116,17 +116,16 @@ class Plan:
         needed = self.footprints.get(method)
         if self.room is None or needed is None:
             return MAX_PACK_MEMBERS
-        return max(1, min(MAX_PACK_MEMBERS, needed.members_in(self.room, fused=self.fuses)))
+        return max(1, min(MAX_PACK_MEMBERS, needed.members_in(self.room, fused=self.fuses(method))))
 
     @property
     def max_mixed_members(self) -> int:
         """Members of a pack of any of the methods, as a search makes them; bounded by memory."""
         return min(map(self.max_members, self.options.methods))
 
-    @property
-    def fuses(self) -> bool:
-        """Whether members may step at the same time, and so need memory for all their steps."""
-        return self.loop.device == "cuda"
+    def fuses(self, method: str) -> bool:
+        """Whether members of a method step at the same time, and so need memory for all their steps."""
+        return self.loop.fused and find_method(method).fuses
 
     def check_memory(self) -> None:
         """Refuse what cannot fit this machine even alone.
@@ -385,6 +384,7 @@ def _loop(options: AdaptationOptions) -> LoopConfig:
         device="cuda" if options.gpus_per_trial else "cpu",
         threads=max(1, int(options.cpus_per_trial)),
         workers=options.workers_per_trial,
+        fused=fuses_packs(options),
         max_source_images=options.max_source_images,
         max_target_images=options.max_target_images,
         attribute=options.attribute,

@@ -35,6 +35,8 @@ class Setting(Config):
     """Side of a crop in pixels."""
     workers: int = 1
     """Processes that share a batch."""
+    fused: bool = False
+    """Whether members of a pack may step as one computation."""
 
 
 class Timing(Config):
@@ -46,7 +48,7 @@ class Timing(Config):
     num_steps: int = Field(ge=0)
     """Steps that were timed; 0 where a training was taken over from another block."""
     step_seconds: float = Field(ge=0)
-    """A step of this cell alone."""
+    """A step of this cell alone; its part of the step of those that step as one computation with it."""
     pack_step_seconds: float = Field(ge=0)
     """A step's work that the members of a pack share: drawing the batch, the frozen source pass."""
     prepare_seconds: float = Field(default=0.0, ge=0)
@@ -100,6 +102,7 @@ def setting_of(
         batch_size=loop.batch_size,
         crop_size=loop.crop_size,
         workers=workers,
+        fused=loop.fused,
     )
 
 

@@ -20,7 +20,7 @@ from interfero.engine.timing import Setting, Timing
 from interfero.errors import StorageError
 
 OUTCOME = ["adapter_file", "sample_file", "seconds", "started_at", "error", "reused_from"]
-OUTCOME += ["stopped_at", "resumed_step"]
+OUTCOME += ["stopped_at", "resumed_step", "fused_members"]
 ENDING = [*OUTCOME, "timing", *PROVENANCE, "images"]
 
 
@@ -130,7 +130,7 @@ def with_all_there_is(records):
     )  # fmt: skip
     given = {
         "adapter_file": "a", "sample_file": "s", "error": "e", "reused_from": "old", "seconds": 3.0,
-        "started_at": 7.0, "stopped_at": 5, "resumed_step": 4, "timing": timing,
+        "started_at": 7.0, "stopped_at": 5, "resumed_step": 4, "fused_members": 3, "timing": timing,
         "provenance": {name: f"{name} of the cell" for name in PROVENANCE},
     }  # fmt: skip
     # `segmented` is what segmentation cells have: their table is another (test_learning.py).

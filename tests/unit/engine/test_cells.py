@@ -12,7 +12,7 @@ CHANGES = {
     "max_source_images": 3, "max_target_images": 3, "codec": "x", "codec_hash": "x",
     "table_hash": "x", "domain_hash": "x", "source_domain": "x", "source_domain_hash": "x",
     "device": "cuda", "threads": 2, "workers": 2, "loop_hash": "x", "versions": {"torch": "3"},
-    "strength": 2.0, "delta_rank": 3, "attribute": True,
+    "strength": 2.0, "delta_rank": 3, "attribute": True, "fused": True,
 }  # fmt: skip
 
 

@@ -1,6 +1,11 @@
 import pytest
 
-from interfero.engine.options import AdaptationOptions, check_options, smoke_options
+from interfero.engine.options import (
+    AdaptationOptions,
+    check_options,
+    fuses_packs,
+    smoke_options,
+)
 from interfero.errors import ConfigError
 
 GOOD = AdaptationOptions(domains=("text",))
@@ -149,3 +154,37 @@ def test_what_is_no_number_of_this_machine_is_refused(name, value, option):
 def test_times_of_one_process_are_no_times_of_a_group():
     with pytest.raises(ConfigError, match="--calibrate with --workers-per-trial 2"):
         check_options(GOOD.model_copy(update={"calibrate": True, "workers_per_trial": 2}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "fuses"),
+    [
+        ({}, False),
+        ({"gpus_per_trial": 0.5}, True),
+        ({"gpus_per_trial": 1.0, "packs": False}, False),
+        ({"gpus_per_trial": 1.0, "workers_per_trial": 2}, False),
+        ({"gpus_per_trial": 1.0, "sampler": "random", "early_stopping": "asha"}, False),
+        ({"gpus_per_trial": 1.0, "fuse_packs": "off"}, False),
+        ({"fuse_packs": "on"}, True),
+    ],
+)
+def test_packs_fuse_on_a_gpu_or_when_asked_to(changes, fuses):
+    options = GOOD.model_copy(update=changes)
+    check_options(options)
+    assert fuses_packs(options) == fuses
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"packs": False}, "--fuse-packs on with --no-packs"),
+        (
+            {"sampler": "tpe", "early_stopping": "asha"},
+            "--fuse-packs on with --early-stopping asha",
+        ),
+        ({"workers_per_trial": 2}, "--fuse-packs on with --workers-per-trial 2"),
+    ],
+)
+def test_what_cannot_fuse_is_refused_where_it_is_asked_for(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        check_options(GOOD.model_copy(update={"fuse_packs": "on", **changes}))

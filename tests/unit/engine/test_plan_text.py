@@ -143,3 +143,13 @@ def test_all_images_are_another_number_in_each_domain(plan):
     text = cells_text(made)
     joined = " ".join(map(str, numbers))
     assert f"each of 2 blocks: thing text x lambda 0.013 x images {joined} (by domain)" in text
+
+
+def test_a_plan_says_which_members_fuse(plan):
+    made = plan(max_concurrent=1, fuse_packs="on", methods=("cawf", "gated_adapters"))
+    text = cells_text(made)
+    assert "--fuse-packs on: members of one method and size step as one computation" in text
+    assert "; one by one: gated_adapters" in text
+    assert "pack of 4 cawf, one source pass for all, fused 2 + 2, about " in text
+    assert "pack of 4 gated_adapters, batches drawn once, about " in text
+    assert "fuse" not in cells_text(plan(max_concurrent=1))

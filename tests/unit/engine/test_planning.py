@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from interfero.engine.calibration import _extremes
 from interfero.engine.cells import Cell
 from interfero.engine.planning import grid_hyperparameters, make_plan
 from interfero.engine.precision import PrecisionChoice
@@ -210,3 +211,31 @@ def test_no_domain_is_trained_on_what_the_other_is_tested_on(
         make_plan(leaking, "loop")
     same = options(domains=(f"thing={whole}",), source_domain=f"other={whole}")
     assert make_plan(same, "loop").cells, "the source domain itself may be a target"
+
+
+def test_fused_cells_have_other_keys_and_say_so(plan):
+    """They are known to rounding; what was not fused is known to the bit and stays what it was."""
+    alone, fused = plan(), plan(fuse_packs="on")
+    assert not {c.key for c in alone.cells} & {c.key for c in fused.cells}
+    assert {c.key for c in alone.cells} == {c.key for c in plan(fuse_packs="off").cells}
+    assert {c.tags["interfero.fused"] for c in alone.cells} == {"false"}
+    assert {c.tags["interfero.fused"] for c in fused.cells} == {"true"}
+    assert '"fused": true' in fused.cells[0].provenance["loop"]
+    assert alone.setting != fused.setting, "steps take another time"
+
+
+def test_fused_members_need_memory_for_all_their_steps(plan):
+    made = plan(fuse_packs="on", methods=("cawf", "gated_adapters"))
+    needed = {name: made.footprints[name] for name in ("cawf", "gated_adapters")}
+    for name, fused in (("cawf", True), ("gated_adapters", False)):
+        tight = replace(made, room=needed[name].of_pack(3, fused=fused))
+        assert tight.max_members(name) == 3
+    assert replace(made, room=needed["cawf"].of_pack(3)).max_members("cawf") < 3
+
+
+def test_calibration_times_several_of_a_size_where_they_fuse(plan):
+    for fuse, sizes in (("off", [1, 2]), ("on", [1, 1, 2, 2])):
+        made = plan(fuse_packs=fuse)
+        cells = _extremes(made, "cawf")
+        assert [c.hyperparameters.adapter_size for c in cells] == sizes
+        assert {c.loop.fused for c in cells} == {fuse == "on"}

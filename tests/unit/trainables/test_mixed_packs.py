@@ -14,7 +14,8 @@ from trainables.evaluation import Workbench
 MIXED = ("finetune", "cawf", "replay", "continue_source", "ewc", "lora", "distill")
 """Trained on the target, the source and both; with a shared pass, a teacher and a first look."""
 NUM_STEPS = 4
-TIMES = {"train/steps_per_second"}
+TIMES = {"train/steps_per_second", "adapter/file_bytes"}
+"""The file holds the training's seconds, in as many digits as they have."""
 
 
 @pytest.fixture(scope="module", autouse=True)

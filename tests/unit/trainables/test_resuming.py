@@ -33,7 +33,7 @@ class Draws:
 def attempt(monkeypatch, bench, tiny_codec_file):
     """Run a pack until it ends or dies: its records by key, and the steps that it trained."""
     # Several steps a point: the window of an unfinished point has to go on, too.
-    monkeypatch.setattr("trainables.adaptation.CURVE_POINTS", 2)
+    monkeypatch.setattr("trainables.member.CURVE_POINTS", 2)
 
     def run(folder, *cells, dies_at=None, seconds=0.0):
         draws = Draws(dies_at)
@@ -91,6 +91,33 @@ def test_a_pack_that_died_goes_on_as_if_it_never_had(tmp_path, cell, attempt, sa
     same(cells, (tmp_path / "whole", tmp_path / "parts"), (whole, resumed))
     assert {r.resumed_step for r in whole.values()} == {0}
     assert {r.resumed_step for r in resumed.values()} == {4}
+
+
+def test_a_fused_pack_that_died_goes_on_as_if_it_never_had(tmp_path, cell, attempt, same):
+    """In the same company: the same bits, states of each member apart."""
+    cells = [cell("cawf", rate=rate, fused=True) for rate in (1e-3, 2e-3, 3e-3)]
+    whole, _ = attempt(tmp_path / "whole", *cells)
+    died, steps = attempt(tmp_path / "parts", *cells, dies_at=4)
+    assert (died, steps) == ({}, [0, 1, 2, 3])
+    assert {f"{c.key}.safetensors" for c in cells} <= states(tmp_path / "parts")
+    resumed, steps = attempt(tmp_path / "parts", *cells)
+    assert steps == [4, 5]
+    same(cells, (tmp_path / "whole", tmp_path / "parts"), (whole, resumed))
+    assert {r.fused_members for r in (*whole.values(), *resumed.values())} == {3}
+
+
+def test_a_fused_cell_goes_on_beside_cells_that_begin(tmp_path, cell, attempt):
+    """It steps alone until it is asked for again, and is known to rounding."""
+    cells = [cell("cawf", rate=rate, fused=True) for rate in (1e-3, 2e-3, 3e-3)]
+    whole, _ = attempt(tmp_path / "whole", *cells)
+    attempt(tmp_path / "parts", *cells[:2], dies_at=4)
+    resumed, steps = attempt(tmp_path / "parts", *cells)
+    assert steps == [0, 1, 2, 3, 4, 5]
+    assert [r.resumed_step for r in resumed.values()] == [4, 4, 0]
+    assert [r.fused_members for r in resumed.values()] == [3, 3, 3]
+    for one in cells:
+        expected = whole[one.key].metrics["target/rd_loss"]
+        assert resumed[one.key].metrics["target/rd_loss"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, cell, attempt, same, caplog):

@@ -1,0 +1,161 @@
+"""One cell of a pack while it trains: what learns, its optimisers, its curve and its failure."""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from interfero.adaptation.method import AdaptedCodec, Batch, Method
+from interfero.codecs.codec import quantile_loss, quantile_parameters, rd_parameters
+from interfero.engine.cells import Cell, LoopConfig
+from interfero.errors import InterferoError
+from trainables.timing import MemberClock
+
+QUANTILE_LEARNING_RATE = 1e-3
+CURVE_POINTS = 100
+CURVE = ("train/bpp", "train/mse_255", "train/rd_loss", "train/loss")
+"""What a step tells, in this order."""
+
+
+class CellFailure(InterferoError):
+    """One member cannot go on; the others can."""
+
+
+@dataclass
+class Member:
+    """One cell of a pack while it trains."""
+
+    cell: Cell
+    method: Method
+    adapted: AdaptedCodec
+    main: torch.optim.Optimizer
+    auxiliary: torch.optim.Optimizer | None
+    loss: nn.Module
+    """Takes a batch, gives the parts of a `StepLoss`."""
+    start: int = 0
+    """Step it goes on from; 0 if it was never interrupted."""
+    curve: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    window: list[Tensor] = field(default_factory=list)
+    seconds: float = 0.0
+    clock: MemberClock = field(default_factory=MemberClock)
+    failure: str | None = None
+    stopped: tuple[int, float] | None = None
+    """Where a search stopped it: the step, and the gain on validation there in percent."""
+    taken_over: bool = False
+    """Whether another block's training was read from its file, tables included."""
+    fused_members: int = 1
+    """The most members, itself among them, that ever stepped as one computation with it."""
+    steps_alone: bool = False
+    """Whether a fused step of it failed, so that it is tried no more."""
+
+    @property
+    def learning(self) -> list[nn.Parameter]:
+        """What the rate-distortion loss trains."""
+        return learning(rd_parameters(self.adapted))
+
+    def begin(self, step: int) -> None:
+        """Ready for a step's gradient."""
+        peak = self.cell.hyperparameters.learning_rate
+        for settings in self.main.param_groups:
+            settings["lr"] = learning_rate_at(self.cell.loop, peak, step)
+        self.main.zero_grad()
+
+    def check(self, loss: Tensor, norm: Tensor, step: int) -> None:
+        """Refuse a step that is no number.
+
+        Args:
+            loss: What the step minimises.
+            norm: Of its gradient, before clipping.
+            step: Its index.
+
+        Raises:
+            CellFailure: one of them is NaN or infinite; names the step and the last finite loss.
+        """
+        if not (torch.isfinite(loss) and torch.isfinite(norm)):
+            raise CellFailure(
+                f"loss {loss.item():g}, gradient norm {norm.item():g} at step {step}; last finite "
+                f"loss {self._last_loss()}: lower the learning rate"
+            )
+
+    def train_quantiles(self) -> None:
+        """One step of the quantiles, where they learn."""
+        if self.auxiliary is not None:
+            self.auxiliary.zero_grad()
+            quantile_loss(self.adapted).backward()
+            self.auxiliary.step()
+
+    def note(self, values: Tensor, step: int) -> None:
+        """Add a step to the curve.
+
+        Args:
+            values: (4,) on the CPU, named by `CURVE`.
+            step: Its index.
+        """
+        loop = self.cell.loop
+        self.window.append(values)
+        interval = max(1, loop.num_steps // CURVE_POINTS)
+        if (step + 1) % interval == 0 or step + 1 == loop.num_steps:
+            means = torch.stack(self.window).mean(dim=0).tolist()
+            self.curve.append((step + 1, dict(zip(CURVE, means, strict=True))))
+            self.window.clear()
+
+    def fail(self, error: Exception, step: int) -> None:
+        """It goes no further: what the others need is theirs."""
+        known = isinstance(error, CellFailure)
+        self.failure = str(error) if known else f"{type(error).__name__} at step {step}: {error}"
+
+    def _last_loss(self) -> str:
+        if self.window:
+            return f"{self.window[-1][-1].item():g}"
+        return f"{self.curve[-1][1]['train/loss']:g}" if self.curve else "none"
+
+
+class MemberLoss(nn.Module):
+    """A method's loss as a forward pass: what torch's DistributedDataParallel and vmap take."""
+
+    def __init__(self, method: Method, adapted: AdaptedCodec) -> None:
+        """Hold the codec as a submodule."""
+        super().__init__()
+        self.method = method
+        self.adapted = adapted
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """The parts of a `StepLoss`."""
+        coded = self.method.loss(self.adapted, batch)
+        return coded.bpp, coded.mse, coded.total
+
+
+def optimizers(
+    adapted: AdaptedCodec, learning_rate: float
+) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer | None]:
+    """Adam for what the rate-distortion loss trains, and for the quantiles if any learn."""
+    main = torch.optim.Adam(learning(rd_parameters(adapted)), lr=learning_rate, fused=True)
+    quantiles = learning(quantile_parameters(adapted))
+    if not quantiles:
+        return main, None
+    return main, torch.optim.Adam(quantiles, lr=QUANTILE_LEARNING_RATE, fused=True)
+
+
+def learning(parameters: list[nn.Parameter]) -> list[nn.Parameter]:
+    """Those of some parameters that learn."""
+    return [p for p in parameters if p.requires_grad]
+
+
+def learning_rate_at(loop: LoopConfig, peak: float, step: int) -> float:
+    """Learning rate of a step: linear warm-up, then cosine to zero."""
+    warmup = max(1, round(loop.warmup_share * loop.num_steps))
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    progress = (step - warmup) / max(1, loop.num_steps - warmup)
+    return peak * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def training_precision(loop: LoopConfig, device: torch.device) -> AbstractContextManager[object]:
+    """Autocast to bfloat16 where a loop trains in it."""
+    if loop.precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
