@@ -390,6 +390,7 @@ def _save(member: Member, path: Path) -> None:
         "cell": member.cell.model_dump(mode="json"),
         "curve": member.curve,
         "train_seconds": member.seconds,
+        "fused_members": member.fused_members,
     }
     save_adapter(
         member.adapted,
@@ -418,6 +419,7 @@ def _trained_before(member: Member, worker: Worker) -> bool:
         record = metadata["record"]
         member.curve = [(int(step), values) for step, values in record["curve"]]
         member.seconds = float(record["train_seconds"])
+        member.fused_members = int(record.get("fused_members", 1))
         member.taken_over = True
     except (InterferoError, KeyError):
         return False  # Damaged: it is trained and written again.

@@ -38,25 +38,28 @@ def bundles(members: Sequence[Member]) -> list[list[Member]]:
 
 
 def gradients_together(members: Sequence[Member], batch: Batch) -> Tensor:
-    """Leave in each member's parameters its gradient of a step.
+    """Leave in each member's parameters its gradient of a step, clipped.
 
     Returns:
-        (members, 4) of `member.CURVE`, without gradient.
+        (members, 5) on the CPU: `member.CURVE`, and the gradient's norm before clipping.
 
     Raises:
         RuntimeError: it cannot be computed for all at once, for lack of memory, say. Nothing has changed but
             gradients, which the next `begin` clears.
     """
     device = next(iter(batch.images.values())).device
+    loop = members[0].cell.loop
     for member in members:
         member.begin(batch.noise.step)
-    with training_precision(members[0].cell.loop, device):
+    with training_precision(loop, device):
         losses = [member.loss for member in members]
         bpp, mse, total = fused_call(losses, (members[0].adapted.source,), batch)
-    values = torch.stack([bpp, mse, rd_loss(bpp, mse, batch.rd_lambda), total], dim=1).detach()
     # Each member's loss has its own parameters alone: the sum's gradient is that of each.
     total.sum().backward()
-    return values
+    norms = [nn.utils.clip_grad_norm_(member.learning, loop.clip_norm) for member in members]
+    rd = rd_loss(bpp, mse, batch.rd_lambda)
+    # One transfer: a GPU waits for each.
+    return torch.stack([bpp, mse, rd, total, torch.stack(norms)], dim=1).detach().cpu()
 
 
 def learn_together(members: Sequence[Member], values: Tensor, step: int) -> None:
@@ -67,12 +70,8 @@ def learn_together(members: Sequence[Member], values: Tensor, step: int) -> None
         values: What it returned.
         step: Its index.
     """
-    clip = members[0].cell.loop.clip_norm
-    norms = [nn.utils.clip_grad_norm_(member.learning, clip) for member in members]
-    # One transfer: a GPU waits for each.
-    told = torch.cat([values, torch.stack(norms)[:, None]], dim=1).cpu()
     learned = []
-    for member, row in zip(members, told, strict=True):
+    for member, row in zip(members, values, strict=True):
         try:
             member.check(row[3], row[4], step)
             member.main.step()

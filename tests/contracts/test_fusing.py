@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from interfero.adaptation import METHODS, load_adapter
 from interfero.adaptation.method import Batch
+from interfero.codecs.catalogue import load_codec
 from interfero.codecs.checkpoint import read_codec
 from interfero.codecs.codec import Codec
 from interfero.codecs.noise import NoiseKey
@@ -138,6 +140,7 @@ class TestMethodsThatFuse:
             member.begin(0)
             _, _, total = member.loss(batch)
             total.backward()
+            torch.nn.utils.clip_grad_norm_(member.learning, member.cell.loop.clip_norm)
             losses.append(total.item())
             alone.append(gradients(member))
         values = gradients_together(members, batch)
@@ -178,6 +181,23 @@ class TestMethodsThatFuse:
         for i in (0, 2):
             for part, value in gradients(members[i]).items():
                 assert torch.equal(value, healthy[i][part]), part
+
+
+@pytest.mark.parametrize("size", [1, 8])
+def test_first_gradients_agree_on_the_bundled_codec(
+    size: int, domain: Domain, tmp_path: Path
+) -> None:
+    load = partial(load_codec, "mbt2018-mean", 0.013)
+    bench = Workbench(load(), load, domain, domain)
+    trained = []
+    for fused in (False, True):
+        cells = [make_cell(bench, size=size, seed=i, steps=1, fused=fused) for i in range(2)]
+        members = [_member(cell, bench, CPU) for cell in cells]
+        _train(members, bench, LocalWorker(tmp_path))
+        assert {m.fused_members for m in members} == {2 if fused else 1}
+        trained.append(members)
+    for alone, together in zip(*trained, strict=True):
+        assert_same_gradients(gradients(alone), gradients(together))
 
 
 @pytest.mark.parametrize("name", OTHERS)
