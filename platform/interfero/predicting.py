@@ -16,9 +16,10 @@ from interfero.analysis.prediction import NoPrediction, Prediction, predict
 from interfero.analysis.records import read_records
 from interfero.analysis.resampling import LEVEL
 from interfero.analysis.scaling import Refusal, Scaling, fit_observations
-from interfero.codecs.catalogue import bundled_names, load_codec
+from interfero.codecs.catalogue import available_lambdas, bundled_names, load_codec
 from interfero.codecs.codec import Codec
-from interfero.codecs.domain_distance import domain_distance
+from interfero.codecs.domain_distance import Description, describe, distance_between
+from interfero.codecs.source_statistics import FILE, SourceStatistics
 from interfero.domains.catalogue import known_domains, load_domain
 from interfero.domains.domain import Domain
 from interfero.engine.cells import CellRecord
@@ -70,7 +71,8 @@ def answer(question: Question) -> str:
     place = dict(setting.place)
     notes: list[str] = []
     if inside is None:
-        measured, problem = _distances(cells, question, domain, place["rd_lambda"])
+        statistics = _statistics(path)
+        measured, problem = _distances(cells, question, domain, place["rd_lambda"], statistics)
         place |= measured
         notes += [problem] if problem else []
     lines: list[str] = []
@@ -191,27 +193,58 @@ def _name_in_map(cells: Sequence[CellRecord], domain: Domain) -> str | None:
 
 
 def _distances(
-    cells: Sequence[CellRecord], question: Question, domain: Domain, rd_lambda: float
-) -> tuple[dict[str, float], str]:
+    cells: Sequence[CellRecord], question: Question, domain: Domain, rd_lambda: float,
+    statistics: SourceStatistics | None,
+) -> tuple[dict[str, float], str]:  # fmt: skip
     """Distances of a new domain by law axis, or why they could not be measured."""
     first = cells[0]
     if all(AXES[name].value(first) is None for name in DISTANCES):
         return {}, ""
-    known = sorted({float(c.params["rd_lambda"]) for c in cells})
-    value = min(known, key=lambda v: abs(v - rd_lambda))
+    named = question.source or str(first.params["codec"])
     try:
-        codec = load_codec(question.source or str(first.params["codec"]), value)
-        source = load_domain(first.provenance.get("source_domain", ""))
+        here = available_lambdas(named)
+        known = sorted({float(c.params["rd_lambda"]) for c in cells} & set(here))
+        value = min(known or here, key=lambda v: abs(v - rd_lambda))
+        codec = load_codec(named, value)
+        of_lambda = next((c for c in cells if float(c.params["rd_lambda"]) == value), first)
+        there = _source(of_lambda, codec, statistics)
     except InterferoError as error:
         return {}, _unknown(str(error))
-    of_lambda = next(c for c in cells if float(c.params["rd_lambda"]) == value)
-    problem = _another(of_lambda, codec, source)
-    if problem:
-        return {}, _unknown(problem)
-    found = domain_distance(codec, domain, source)
+    found = distance_between(describe(codec, domain), there)
     probe = CellRecord(key="new", params={}, status="finished", metrics=found.metrics)
     values = {name: AXES[name].value(probe) for name in DISTANCES}
     return {name: v for name, v in values.items() if v is not None and v > 0}, ""
+
+
+def _statistics(path: Path) -> SourceStatistics | None:
+    """What a map keeps of its source domain, if it does.
+
+    Raises:
+        StorageError: the file is damaged.
+    """
+    beside = (path if path.is_dir() else path.parent) / FILE
+    return SourceStatistics.load(beside) if beside.is_file() else None
+
+
+def _source(cell: CellRecord, codec: Codec, statistics: SourceStatistics | None) -> Description:
+    """The source domain of a cell as its codec sees it: as the map keeps it, else from its images.
+
+    Raises:
+        InterferoError: neither is at hand, or another than the map was made with.
+    """
+    told = cell.provenance
+    if (
+        statistics is not None
+        and statistics.domain_hash == told.get("source_domain_hash")
+        and codec.weights_hash == told.get("codec_hash")
+        and codec.weights_hash in statistics.by_codec
+    ):
+        return statistics.by_codec[codec.weights_hash]
+    source = load_domain(told.get("source_domain", ""))
+    problem = _another(cell, codec, source)
+    if problem:
+        raise ConfigError(problem)
+    return describe(codec, source)
 
 
 def _unknown(reason: str) -> str:

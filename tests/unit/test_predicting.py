@@ -11,6 +11,8 @@ import pytest
 from interfero import cli
 from interfero.analysis.planted import PlantedSweep, Scatter
 from interfero.analysis.records import read_records, write_tables
+from interfero.codecs.checkpoint import read_codec
+from interfero.codecs.source_statistics import SourceStatistics
 from interfero.domains.catalogue import load_domain
 from interfero.predicting import MAP_FILE
 
@@ -179,8 +181,46 @@ def test_without_a_map_the_one_that_comes_along_answers_and_says_so(
     out = capsys.readouterr().out
     assert "map: the one that comes with interfero, 63 cells, 3 data seeds, 3 domains" in out
     assert "extrapolates: training images 500 lies outside 1 to 179" in out
-    # Its source images are not part of the project: what cannot be measured is said.
-    assert "distance from the source domain is unknown" in out
+    # Its source images are not part of the project: what distances are measured from is.
+    assert "is unknown" not in out
+    assert "feature distance (source s.d.)" in out
+
+
+def test_what_is_kept_of_the_source_domain_measures_as_its_images_do(
+    tmp_path: Path,
+    map_folder: Path,
+    image_folder: Path,
+    other_image_folder: Path,
+    tiny_codec_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = load_domain(f"clouds={other_image_folder}")
+    codec = read_codec(tiny_codec_file, "tiny")
+    hashes = {"source_domain_hash": source.fingerprint, "codec_hash": codec.weights_hash}
+    records = [
+        r.model_copy(update={"provenance": {**r.provenance, **hashes}})
+        for r in read_records(map_folder)
+    ]
+    gone = [
+        r.model_copy(update={"provenance": {**r.provenance, "source_domain": "nowhere"}})
+        for r in records
+    ]
+    asked = ("--domain", image_folder, "--num-images", 5, "--method", "finetune", "--source",
+             tiny_codec_file, "--cells")  # fmt: skip
+    said = []
+    for name, cells in (("whole", records), ("gone", gone)):
+        write_tables(cells, tmp_path / name)
+        if name == "gone":
+            assert call(monkeypatch, *asked, tmp_path / name) == 0
+            assert "no domain is called 'nowhere'" in capsys.readouterr().out
+            SourceStatistics.measured(source, [codec]).save(tmp_path / name / "source.safetensors")
+        assert call(monkeypatch, *asked, tmp_path / name) == 0
+        said.append(capsys.readouterr().out.replace(str(tmp_path / name), ""))
+    assert said[0] == said[1]
+    assert "feature distance (source s.d.)" in said[1]
+    (tmp_path / "gone" / "source.safetensors").write_bytes(b"damaged")
+    assert call(monkeypatch, *asked, tmp_path / "gone") == 2
 
 
 def test_the_map_that_comes_along_is_small_and_names_no_place() -> None:

@@ -76,7 +76,11 @@ def domain_distance(codec: Codec, target: Domain, source: Domain) -> DomainDista
         target: The domain that is to be adapted to; its training images count.
         source: The codec's own domain.
     """
-    there, here = (_described(codec, domain) for domain in (target, source))
+    return distance_between(describe(codec, target), describe(codec, source))
+
+
+def distance_between(there: Description, here: Description) -> DomainDistance:
+    """Of a target domain from the source domain, both described by one codec."""
     counts = [there.counts, here.counts]
     # A channel that is zero everywhere in both tells nothing, and codecs differ in how many they have.
     alive = np.any([(c > 0).sum(axis=1) > 1 for c in counts], axis=0)
@@ -84,26 +88,31 @@ def domain_distance(codec: Codec, target: Domain, source: Domain) -> DomainDista
     return DomainDistance(
         rd_excess_percent=100 * (there.loss / here.loss - 1),
         latent_bits=float(bits[alive].mean()) if alive.any() else float(bits.mean()),
-        feature_sd=_feature_distance(there.features, here.features),
+        feature_sd=_feature_distance(there, here),
     )
 
 
 @dataclass(frozen=True)
-class _Description:
-    """What is kept of one domain at one codec."""
+class Description:
+    """What is kept of one domain at one codec: all that distances are measured from."""
 
     loss: float
     counts: FloatArray
     """(channels, symbols): how often each channel's latent rounds to each symbol."""
-    features: FloatArray
-    """(blocks, features)"""
+    mean: FloatArray
+    """(features,) of the blocks."""
+    covariance: FloatArray
+    """(features, features) of the blocks."""
+    deviation: FloatArray
+    """(features,) standard deviations of the blocks, all of them being the population."""
 
 
-_DESCRIPTIONS: OrderedDict[tuple[str, float, str], _Description] = OrderedDict()
+_DESCRIPTIONS: OrderedDict[tuple[str, float, str], Description] = OrderedDict()
 """Lives as long as the process: a sweep measures all its domains against one source domain."""
 
 
-def _described(codec: Codec, domain: Domain) -> _Description:
+def describe(codec: Codec, domain: Domain) -> Description:
+    """A domain's training images as the source codec sees them."""
     key = (codec.weights_hash, codec.rd_lambda, domain.fingerprint)
     if key not in _DESCRIPTIONS:
         _DESCRIPTIONS[key] = _describe(codec, _samples(domain))
@@ -113,7 +122,7 @@ def _described(codec: Codec, domain: Domain) -> _Description:
     return _DESCRIPTIONS[key]
 
 
-def _describe(codec: Codec, samples: Sequence[Sample]) -> _Description:
+def _describe(codec: Codec, samples: Sequence[Sample]) -> Description:
     """Estimated losses, for a mean over images needs no bitstream, and the latents on the way."""
     coder, scores = SourceCoder(codec), []
     latents: list[Tensor] = []
@@ -131,10 +140,13 @@ def _describe(codec: Codec, samples: Sequence[Sample]) -> _Description:
         symbols = inside.clip(-MAX_SYMBOL, MAX_SYMBOL).astype(np.int64) + MAX_SYMBOL
         for channel, values in enumerate(symbols):
             counts[channel] += np.bincount(values, minlength=counts.shape[1])
-    return _Description(
+    features = np.concatenate([_block_features(s.pixels_HWC) for s in samples])
+    return Description(
         mean_score(scores, codec.rd_lambda)["rd_loss"],
         counts,
-        np.concatenate([_block_features(s.pixels_HWC) for s in samples]),
+        features.mean(axis=0),
+        np.cov(features.T),
+        features.std(axis=0),
     )
 
 
@@ -149,13 +161,14 @@ def _centre(pixels_HWC: UInt8Array) -> UInt8Array:
     return np.ascontiguousarray(pixels_HWC[top : top + MAX_SIDE, left : left + MAX_SIDE])
 
 
-def _feature_distance(there: FloatArray, here: FloatArray) -> float:
+def _feature_distance(there: Description, here: Description) -> float:
     # A feature that is constant on the source domain has no unit of its own: it keeps the pixels'.
-    unit = here.std(axis=0)
-    unit[unit == 0] = 1.0
-    centre = here.mean(axis=0)
-    there, here = (there - centre) / unit, (here - centre) / unit
-    return frechet_distance(there.mean(axis=0), np.cov(there.T), here.mean(axis=0), np.cov(here.T))
+    unit = np.where(here.deviation == 0, 1.0, here.deviation)
+    units = np.outer(unit, unit)
+    shift = (there.mean - here.mean) / unit
+    return frechet_distance(
+        shift, there.covariance / units, np.zeros_like(shift), here.covariance / units
+    )
 
 
 def _block_features(pixels_HWC: UInt8Array) -> FloatArray:
