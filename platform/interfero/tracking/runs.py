@@ -19,13 +19,13 @@ from interfero.tracking.address import is_database
 from interfero.tracking.names import (
     CELL_TAG,
     CURVE_TAG,
-    EXPERIMENT_TAGS,
     KIND_TAG,
     PARENT_TAG,
     RESUMED_TAG,
     STOPPED_TAG,
     SWEEP_ID_TAG,
     SWEEP_TAG,
+    experiment_tags,
 )
 from interfero.tracking.operations import EnsureRun, LogBatch, LogFile, Operation, SetStatus
 
@@ -169,12 +169,12 @@ class Runs:
         if experiment is None:
             folder = _artifact_folder(self._uri, name)
             return self._client.create_experiment(
-                name, artifact_location=folder, tags=dict(EXPERIMENT_TAGS)
+                name, artifact_location=folder, tags=experiment_tags(name)
             )
         if experiment.lifecycle_stage == "deleted":
             logger.warning("experiment %r was deleted: restored", name)
             self._client.restore_experiment(experiment.experiment_id)
-        for tag, value in EXPERIMENT_TAGS.items():
+        for tag, value in experiment_tags(name).items():
             # A view that somebody chose in the UI stays.
             if tag not in experiment.tags:
                 self._client.set_experiment_tag(experiment.experiment_id, tag, value)

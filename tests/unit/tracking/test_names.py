@@ -1,4 +1,4 @@
-from interfero.tracking.names import run_name
+from interfero.tracking.names import experiment_tags, run_name
 
 PARAMS = {
     "codec": "mean-scale-0.0067",
@@ -35,3 +35,9 @@ def test_learning_rates_are_told_apart():
 
 def test_a_word_where_a_number_is_usual_stays_a_word():
     assert run_name({"configuration": "naive", "rate_bpp": "original"}) == "naive bpp-original"
+
+
+def test_the_first_chart_is_of_what_the_sweep_asks_about():
+    main = "mlflow.experiment.primaryMetric.name"
+    assert experiment_tags("adapter-capacity")[main] == "target/rd_gain_percent"
+    assert experiment_tags("covariate-shift")[main] == "segmentation/miou"
