@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,15 +10,18 @@ import tyro
 
 from interfero.adaptation import METHODS
 from interfero.config import Config
-from interfero.errors import ConfigError
+from interfero.engine.option_rules import (
+    Rule,
+    list_rules,
+    number_rules,
+    parted_rules,
+    refuse_broken,
+    sweep_rules,
+)
 
 Sampler = Literal["grid", "random", "tpe", "nsga2"]
 EarlyStopping = Literal["none", "asha"]
-SHARED_FOLDERS = ("content", "evaluations", "products")
-"""Names below a storage that are no sweep's."""
 ALL_IMAGES = "all"
-MAX_SEED = 2**63 - 1
-"""What a hash, a table and MLflow hold."""
 
 
 class SweepOptions(Config):
@@ -129,49 +131,30 @@ def check_options(options: AdaptationOptions) -> None:
     Raises:
         ConfigError: names each value, its rule and the remedy.
     """
-    problems = [text for wrong, text in _rules(options) if wrong]
-    if problems:
-        raise ConfigError("\n".join(problems))
+    refuse_broken(
+        [
+            *sweep_rules(options),
+            *_axis_rules(options),
+            *_cell_rules(options),
+            *_search_rules(options),
+            *_fusing_rules(options),
+            *_worker_rules(options),
+        ]
+    )
 
 
-def _rules(o: AdaptationOptions) -> list[tuple[bool, str]]:
+def _axis_rules(o: AdaptationOptions) -> list[Rule]:
     lists = {
-        "--domains": o.domains, "--methods": o.methods, "--lambdas": o.lambdas,
-        "--learning-rates": o.learning_rates, "--num-images": o.num_images,
-        "--adapter-sizes": o.adapter_sizes, "--strengths": o.strengths,
-        "--data-seeds": o.data_seeds, "--init-seeds": o.init_seeds,
+        "--methods": o.methods, "--lambdas": o.lambdas, "--learning-rates": o.learning_rates,
+        "--num-images": o.num_images, "--adapter-sizes": o.adapter_sizes, "--strengths": o.strengths,
     }  # fmt: skip
-    positive = {
-        "--num-steps": o.num_steps, "--num-samples": o.num_samples, "--batch-size": o.batch_size,
-        "--cpus-per-trial": o.cpus_per_trial, "--workers-per-trial": o.workers_per_trial,
-        "--max-source-images": o.max_source_images, "--max-target-images": o.max_target_images,
-    }  # fmt: skip
-    not_negative = {
-        "--max-failed": o.max_failed, "--delta-rank": o.delta_rank,
-        "--max-concurrent": o.max_concurrent, "--checkpoint-seconds": o.checkpoint_seconds,
-        "--gpus-per-trial": o.gpus_per_trial,
-    }  # fmt: skip
-    numbers = {
+    finite = {
         "--lambdas": o.lambdas, "--learning-rates": o.learning_rates, "--strengths": o.strengths,
-        "--cpus-per-trial": (o.cpus_per_trial,), "--gpus-per-trial": (o.gpus_per_trial,),
-        "--checkpoint-seconds": (o.checkpoint_seconds,),
-        "--max-domain-memory": (o.max_domain_memory or 0,),
     }  # fmt: skip
-    seeds = {"--data-seeds": o.data_seeds, "--init-seeds": o.init_seeds}
     counts = [n for n in o.num_images if n != ALL_IMAGES and not (n.isdigit() and int(n) > 0)]
     return [
-        *((not v, f"{k} is empty: name at least one") for k, v in lists.items()),
-        *((len(set(v)) < len(v), f"{k} names one value twice: {v}") for k, v in lists.items()),
-        *((v <= 0, f"{k} must be above 0, got {v}") for k, v in positive.items()),
-        *((v < 0, f"{k} must not be negative, got {v}") for k, v in not_negative.items()),
-        *(
-            (not all(map(math.isfinite, v)), f"{k} takes finite numbers, got {v}")
-            for k, v in numbers.items()
-        ),
-        *(
-            (max(v, default=0) > MAX_SEED, f"{k} must be below 2^63, got {v}")
-            for k, v in seeds.items()
-        ),
+        *list_rules(lists),
+        *number_rules({}, {}, finite),
         (any(v <= 0 for v in o.lambdas), f"--lambdas must be above 0, got {o.lambdas}"),
         (
             any(not 0 < v < 1 for v in o.learning_rates),
@@ -182,46 +165,33 @@ def _rules(o: AdaptationOptions) -> list[tuple[bool, str]]:
             f"--adapter-sizes must be 1 or more, got {o.adapter_sizes}",
         ),
         (any(v <= 0 for v in o.strengths), f"--strengths must be above 0, got {o.strengths}"),
-        (any(v < 0 for v in (*o.data_seeds, *o.init_seeds)), "seeds must not be negative"),
-        (
-            o.max_domain_memory is not None and o.max_domain_memory < 0,
-            f"--max-domain-memory must not be negative, got {o.max_domain_memory}; 0 maps every "
-            "folder and Parquet file",
-        ),
         (bool(counts), f"--num-images takes counts of 1 or more, or `all`, got {counts}"),
+    ]
+
+
+def _cell_rules(o: AdaptationOptions) -> list[Rule]:
+    positive = {
+        "--batch-size": o.batch_size, "--max-source-images": o.max_source_images,
+        "--max-target-images": o.max_target_images,
+    }  # fmt: skip
+    return [
+        *number_rules(positive, {"--delta-rank": o.delta_rank}, {}),
         (
             o.crop_size < 64 or o.crop_size % 64 != 0,
             f"--crop-size must be a multiple of 64 pixels, got {o.crop_size}",
         ),
-        (
-            o.name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", o.name),
-            f"--name may hold letters, digits, dots, dashes and underscores, got {o.name!r}",
-        ),
-        (
-            o.name in SHARED_FOLDERS,
-            f"--name {o.name}: a folder of that name beside the sweeps holds what they share; choose "
-            "another",
-        ),
+    ]
+
+
+def _search_rules(o: AdaptationOptions) -> list[Rule]:
+    stops, limit = o.early_stopping != "none", o.max_forgetting
+    asked = f"--early-stopping {o.early_stopping} with"
+    return [
         (
             o.sampler != "grid" and len(o.init_seeds) > 1,
             f"--sampler {o.sampler} takes one of --init-seeds, got {o.init_seeds}: it would take "
             "luck for skill; search first, then repeat the best with --sampler grid",
         ),
-        *_search_rules(o),
-        *_fusing_rules(o),
-        (o.resume and o.name is None, "--resume needs --name: say which sweep goes on"),
-        *_worker_rules(o),
-        (
-            "://" in o.storage,
-            f"--storage {o.storage!r}: this release keeps results in a folder; give its path",
-        ),
-    ]
-
-
-def _search_rules(o: AdaptationOptions) -> list[tuple[bool, str]]:
-    stops, limit = o.early_stopping != "none", o.max_forgetting
-    asked = f"--early-stopping {o.early_stopping} with"
-    return [
         (
             stops and o.sampler == "grid",
             f"{asked} --sampler grid: cells that feed scaling fits are never stopped early; leave it "
@@ -257,7 +227,7 @@ def fuses_packs(options: AdaptationOptions) -> bool:
     return options.fuse_packs == "on" or options.gpus_per_trial > 0
 
 
-def _fusing_rules(o: AdaptationOptions) -> list[tuple[bool, str]]:
+def _fusing_rules(o: AdaptationOptions) -> list[Rule]:
     asked = o.fuse_packs == "on"
     return [
         (
@@ -277,32 +247,24 @@ def _fusing_rules(o: AdaptationOptions) -> list[tuple[bool, str]]:
     ]
 
 
-def _worker_rules(o: AdaptationOptions) -> list[tuple[bool, str]]:
-    """Every process takes equally many crops of a batch."""
+def _worker_rules(o: AdaptationOptions) -> list[Rule]:
+    """What several processes that train one pack ask for."""
     workers, crops = o.workers_per_trial, o.batch_size
     if workers < 2:
         return []
     halving = [n for n in o.methods if n in METHODS and METHODS[n].trains_on == "both"]
-    parted = f"--batch-size {crops} cannot be parted equally among --workers-per-trial {workers}"
     return [
         (
             o.calibrate,
             f"--calibrate with --workers-per-trial {workers}: it times one process, and a group's steps "
             "take another time; leave it out: a sweep's own cells are times as well",
         ),
-        (
-            crops % workers != 0,
-            f"{parted}: choose a multiple of {workers}",
-        ),
+        *parted_rules(crops, workers),
         (
             crops % workers == 0 and crops % (2 * workers) != 0 and bool(halving),
-            f"{parted} for {', '.join(halving)}, half of whose crops come from the source domain: "
-            f"choose a multiple of {2 * workers}",
-        ),
-        (
-            o.gpus_per_trial > 1,
-            f"--gpus-per-trial {o.gpus_per_trial:g}: each of several processes trains on one GPU at "
-            "most; use 1 or less, and more --workers-per-trial",
+            f"--batch-size {crops} cannot be parted equally among --workers-per-trial {workers} for "
+            f"{', '.join(halving)}, half of whose crops come from the source domain: choose a multiple of "
+            f"{2 * workers}",
         ),
     ]
 

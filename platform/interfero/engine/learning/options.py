@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Literal
 
 from interfero.engine.learning.configs import Augmentation, Generator
 from interfero.engine.learning.steps import CONFIGURATIONS, Configuration, RestorationSplit
+from interfero.engine.option_rules import (
+    Rule,
+    list_rules,
+    number_rules,
+    parted_rules,
+    refuse_broken,
+    sweep_rules,
+)
 from interfero.engine.options import SweepOptions
-from interfero.errors import ConfigError, nearest
+from interfero.errors import nearest
 
 Restoration = Literal["gan", "regression"]
 
@@ -83,44 +90,50 @@ def check_learning_options(options: LearningOptions) -> None:
     Raises:
         ConfigError: names each value, its rule and the remedy.
     """
-    problems = [text for wrong, text in _rules(options) if wrong]
-    if problems:
-        raise ConfigError("\n".join(problems))
+    refuse_broken(
+        [
+            *sweep_rules(options),
+            *_axis_rules(options),
+            *_training_rules(options),
+            *_meaningless(options),
+        ]
+    )
 
 
-def _rules(o: LearningOptions) -> list[tuple[bool, str]]:
+def _axis_rules(o: LearningOptions) -> list[Rule]:
     lists = {
-        "--domains": o.domains, "--codecs": o.codecs, "--rates": o.rates,
-        "--configurations": o.configurations, "--restorations": o.restorations,
-        "--restoration-splits": o.restoration_splits, "--data-seeds": o.data_seeds,
-        "--init-seeds": o.init_seeds,
+        "--codecs": o.codecs, "--rates": o.rates, "--configurations": o.configurations,
+        "--restorations": o.restorations, "--restoration-splits": o.restoration_splits,
     }  # fmt: skip
-    positive = {
-        "--num-steps": o.num_steps, "--restoration-steps": o.restoration_steps,
-        "--batch-size": o.batch_size, "--cpus-per-trial": o.cpus_per_trial,
-        "--workers-per-trial": o.workers_per_trial,
+    return [
+        *list_rules(lists),
+        *number_rules({}, {}, {"--rates": o.rates}),
+        *(
+            (
+                c not in CONFIGURATIONS,
+                f"--configurations: unknown {c!r}; {nearest(c, CONFIGURATIONS)}",
+            )
+            for c in o.configurations
+        ),
+        (any(v <= 0 for v in o.rates), f"--rates must be above 0 bpp, got {o.rates}"),
+    ]
+
+
+def _training_rules(o: LearningOptions) -> list[Rule]:
+    weights = {
+        "--adversarial-weight": o.adversarial_weight, "--feature-weight": o.feature_weight,
+        "--perceptual-weight": o.perceptual_weight,
     }  # fmt: skip
-    not_negative = {
-        "--max-failed": o.max_failed, "--max-concurrent": o.max_concurrent,
-        "--checkpoint-seconds": o.checkpoint_seconds, "--gpus-per-trial": o.gpus_per_trial,
-        "--max-images": o.max_images, "--adversarial-weight": o.adversarial_weight,
-        "--feature-weight": o.feature_weight, "--perceptual-weight": o.perceptual_weight,
-    }  # fmt: skip
-    unknown = [c for c in o.configurations if c not in CONFIGURATIONS]
+    positive = {"--restoration-steps": o.restoration_steps, "--batch-size": o.batch_size}
     rates = {"--learning-rate": o.learning_rate,
              "--restoration-learning-rate": o.restoration_learning_rate}  # fmt: skip
     return [
-        *((not v, f"{k} is empty: name at least one") for k, v in lists.items()),
-        *((len(set(v)) < len(v), f"{k} names one value twice: {v}") for k, v in lists.items()),
-        *((v <= 0, f"{k} must be above 0, got {v}") for k, v in positive.items()),
-        *((v < 0, f"{k} must not be negative, got {v}") for k, v in not_negative.items()),
-        *((not 0 < v < 1, f"{k} must lie between 0 and 1, got {v}") for k, v in rates.items()),
-        *(
-            (True, f"--configurations: unknown {c!r}; {nearest(c, CONFIGURATIONS)}")
-            for c in unknown
+        *number_rules(
+            positive,
+            {"--max-images": o.max_images, **weights},
+            {k: (v,) for k, v in weights.items()},
         ),
-        (any(v <= 0 for v in o.rates), f"--rates must be above 0 bpp, got {o.rates}"),
-        (any(v < 0 for v in (*o.data_seeds, *o.init_seeds)), "seeds must not be negative"),
+        *((not 0 < v < 1, f"{k} must lie between 0 and 1, got {v}") for k, v in rates.items()),
         (
             o.crop_size < 32 or o.crop_size % 32 != 0,
             f"--crop-size must be a multiple of 32 pixels, got {o.crop_size}",
@@ -131,25 +144,16 @@ def _rules(o: LearningOptions) -> list[tuple[bool, str]]:
             o.perceptual_weight > 0 and o.perceptual_weights is None,
             f"--perceptual-weight {o.perceptual_weight:g} needs --perceptual-weights FILE",
         ),
+        *parted_rules(o.batch_size, o.workers_per_trial),
         (
-            o.batch_size % o.workers_per_trial != 0,
-            f"--batch-size {o.batch_size} cannot be parted equally among --workers-per-trial "
-            f"{o.workers_per_trial}",
+            o.crop_size < 64 and o.batch_size < 2 * o.workers_per_trial,
+            f"--batch-size {o.batch_size} leaves a worker less than two crops, and batch normalisation has "
+            f"one value a channel of a crop of {o.crop_size} pixels: take more crops, or larger ones",
         ),
-        (
-            o.name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", o.name),
-            f"--name may hold letters, digits, dots, dashes and underscores, got {o.name!r}",
-        ),
-        (o.resume and o.name is None, "--resume needs --name: say which sweep goes on"),
-        (
-            "://" in o.storage,
-            f"--storage {o.storage!r}: results are kept in a folder; give its path",
-        ),
-        *_meaningless(o),
     ]
 
 
-def _meaningless(o: LearningOptions) -> list[tuple[bool, str]]:
+def _meaningless(o: LearningOptions) -> list[Rule]:
     """Options that every sweep takes and this one has no use for: refused, not ignored."""
     default = SweepOptions()
     unused: dict[str, tuple[str, Callable[[SweepOptions], object]]] = {
@@ -174,7 +178,7 @@ def smoke_learning_options(options: LearningOptions) -> LearningOptions:
         update={
             "num_steps": min(options.num_steps, 4),
             "restoration_steps": min(options.restoration_steps, 4),
-            "batch_size": max(2, options.workers_per_trial),
+            "batch_size": 2 * options.workers_per_trial,
             "crop_size": 32,
             "domains": options.domains[:1],
             "codecs": options.codecs[:1],

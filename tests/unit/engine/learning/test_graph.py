@@ -188,9 +188,9 @@ def test_a_restored_copy_is_nearer_than_nothing(tmp_path):
     local = Local(tmp_path)
     local.run(plan)
     restored = plan.cells[0].segmenter.images[0]
-    from trainables.learning_runner import _Bench
+    from trainables.learning_bench import Bench
 
-    bench = _Bench(plan.domains, local.products, LocalWorker(local.store.folder))
+    bench = Bench(plan.domains, plan.codecs, local.products, LocalWorker(local.store.folder))
     pictures = bench.pixels(restored)
     originals = plan.domains["mosaics"].train
     assert len(pictures) == len(originals)
@@ -213,6 +213,10 @@ def test_a_restored_copy_is_nearer_than_nothing(tmp_path):
         ({"crop_size": 40}, "--crop-size must be a multiple of 32"),
         ({"perceptual_weight": 1.0}, "needs --perceptual-weights FILE"),
         ({"batch_size": 3, "workers_per_trial": 2}, "cannot be parted equally"),
+        ({"name": "products"}, "a folder of that name beside the sweeps"),
+        ({"init_seeds": (2**63,)}, "--init-seeds must be below 2"),
+        ({"rates": (float("inf"),)}, "--rates takes finite numbers"),
+        ({"batch_size": 2, "workers_per_trial": 2}, "leaves a worker less than two crops"),
         ({"encoder_weights": "/nowhere"}, "--encoder-weights /nowhere cannot be read"),
     ],
 )  # fmt: skip
