@@ -1,0 +1,67 @@
+"""The sweep files that draw a map, run: one trains the cells, the others find them and answer their own."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CELLS = (
+    "--methods", "finetune", "continue_source", "--lambdas", "0.013", "--num-images", "1", "2", "4",
+    "--learning-rates", "1e-3", "--data-seeds", "0",
+)  # fmt: skip
+ANSWERS = {
+    "domain_shift": "forgets most, unrouted, on thing",
+    "image_count": "training images 1 against 4",
+    "bitrate": "finetune gains on thing",
+    "interference_map": "training images 1 against 4",
+}
+"""What the terminal says of each question, in any case."""
+
+
+def started(place, name):
+    command = [sys.executable, str(ROOT / "sweeps" / f"{name}.py"), *place.tiny, *CELLS]
+    return place.finish(place.start_command([*command, "--name", name]))
+
+
+@pytest.fixture(scope="module")
+def mapped(make_workplace):
+    place = make_workplace("map")
+    done = started(place, "interference_map")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return place, done
+
+
+def test_a_map_ends_in_its_answer_figures_and_a_report(mapped):
+    place, done = mapped
+    said = " ".join(done.stdout.split())
+    asked = said.index(ANSWERS["interference_map"])
+    assert asked < said.index("finetune gains on")
+    assert "1 data seeds, 3 are needed" in said
+    folder = place.sweep("interference_map") / "report"
+    names = {p.name for p in folder.iterdir()}
+    assert {"report.html", "image_count.png", "image_count.svg", "cells.parquet"} <= names
+    assert json.loads((folder / "scaling_fits.json").read_text())["refused"]
+    assert not any(n.startswith("capacity_") for n in names)
+
+
+def test_distances_are_measured_for_every_cell(mapped):
+    records = mapped[0].records("interference_map")
+    assert len(records) == 6
+    for record in records.values():
+        assert {n for n in record["metrics"] if n.startswith("distance/")} == {
+            "distance/rd_excess_percent", "distance/latent_bits", "distance/feature_sd",
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["domain_shift", "image_count", "bitrate"])
+def test_the_other_questions_are_answered_from_the_same_cells(mapped, name):
+    place, _ = mapped
+    done = started(place, name)
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = " ".join(done.stdout.split())
+    assert "6 cells taken over from earlier sweeps" in said
+    assert ANSWERS[name] in said
+    assert (place.sweep(name) / "report" / "report.html").is_file()
+    assert {r["reused_from"] for r in place.records(name).values()} == {"interference_map"}
