@@ -10,8 +10,16 @@ from pathlib import Path
 
 from interfero.analysis.about import About, read_about
 from interfero.analysis.answers import Findings
+from interfero.analysis.learning import summarise
+from interfero.analysis.learning_figures import write_learning_figures
+from interfero.analysis.learning_tables import (
+    IMAGES_FILE,
+    is_learning_table,
+    read_learning_records,
+)
 from interfero.analysis.records import CELLS_FILE, PARAMS, read_records
 from interfero.analysis.report.figure_data import Runs
+from interfero.analysis.report.learning import LearningReport, write_learning_report
 from interfero.analysis.report.pictures import FOLDER, Finder
 from interfero.analysis.report.writing import Origin, Written, write_report
 from interfero.engine.cells import CellRecord
@@ -76,9 +84,37 @@ def make_report(wanted: Wanted) -> str:
             raise ConfigError(f"{', '.join(found.names)}: no cell has ended, nothing to report")
         title = ", ".join(dict.fromkeys(found.names))
         out = wanted.out or Path(f"report-{_file_name(title)}")
+        if is_learning(records):
+            return _learning_report(found, records, out, find)
         origin = Origin(title, found.abouts, Runs(found.runs), found.remarks)
         written = write_report(Findings(records), out, origin, find)
     return _said(written, records, found.remarks)
+
+
+def is_learning(records: Sequence[CellRecord]) -> bool:
+    """Whether these are cells of learning sweeps.
+
+    Raises:
+        ConfigError: some are, and others are not.
+    """
+    kinds = {"configuration" in record.params for record in records}
+    if len(kinds) > 1:
+        raise ConfigError(
+            "cells of adaptation sweeps and of learning sweeps have no report in common: name one kind"
+        )
+    return kinds == {True}
+
+
+def _learning_report(found: _Found, records: Sequence[CellRecord], out: Path, find: Finder) -> str:
+    summary = summarise(records)
+    about = found.abouts[0] if len(found.abouts) == 1 else None
+    strips = {r.key: path for r in records if (path := find(r)) is not None}
+    title = ", ".join(dict.fromkeys(found.names))
+    runs = Runs(found.runs)
+    report = LearningReport(title, records, summary, about, runs, strips, found.remarks)
+    page = write_learning_report(report, out)
+    files = (page, *write_learning_figures(summary, out))
+    return _said(Written(tuple(summary.sentences), files, ()), records, found.remarks)
 
 
 def _said(written: Written, records: Sequence[CellRecord], remarks: Sequence[str]) -> str:
@@ -93,7 +129,7 @@ def _said(written: Written, records: Sequence[CellRecord], remarks: Sequence[str
 def _from_tables(found: _Found, paths: Sequence[Path]) -> Finder:
     for given in paths:
         path = given / CELLS_FILE if given.is_dir() else given
-        records = read_records(path)
+        records = _read_table(path)
         found.add(records)
         about = read_about(path)
         found.abouts += [about] if about else []
@@ -102,6 +138,10 @@ def _from_tables(found: _Found, paths: Sequence[Path]) -> Finder:
             for candidate in _pictures_beside(path.resolve().parent, record):
                 found.pictures.setdefault(record.key, candidate)
     return lambda record: found.pictures.get(record.key)
+
+
+def _read_table(path: Path) -> list[CellRecord]:
+    return read_learning_records(path) if is_learning_table(path) else read_records(path)
 
 
 def _pictures_beside(folder: Path, record: CellRecord) -> list[Path]:
@@ -127,7 +167,9 @@ def _from_tracking(found: _Found, experiment: str, names: Sequence[str], folder:
         found.runs |= {key: run.info.run_id for key, run in runs.items()}
         table = tracked.artifact(sweep.run_id, CELLS_FILE, folder / sweep.run_id)
         if table is not None:
-            found.add(read_records(table))
+            # The images of a learning sweep have a table of their own.
+            tracked.artifact(sweep.run_id, IMAGES_FILE, folder / sweep.run_id)
+            found.add(_read_table(table))
             about = read_about(table)
         else:
             records = [r for key, run in runs.items() if (r := record_of(key, run))]
@@ -174,6 +216,11 @@ def _check_kind(records: Sequence[CellRecord], experiment: str) -> None:
     """
     for record in records:
         missing = [name for name in PARAMS if name not in record.params]
+        if "configuration" in record.params:
+            raise ConfigError(
+                f"the sweep of {experiment} has written no tables yet, and its report is made from them: "
+                "wait for its end, or go on with --resume"
+            )
         if missing:
             raise ConfigError(
                 f"{experiment} is no adaptation sweep: its cells have no parameter {missing[0]!r}, and a "

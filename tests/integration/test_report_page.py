@@ -1,5 +1,6 @@
 """The report in a real browser: no error, no request, every figure drawn, points that say what they are."""
 
+import base64
 import functools
 import http.server
 import threading
@@ -8,13 +9,19 @@ import numpy as np
 import pytest
 
 from interfero.analysis.about import About
+from interfero.analysis.learning import summarise
 from interfero.analysis.planted import PlantedSweep, Scatter
 from interfero.analysis.report.figure_data import Runs
+from interfero.analysis.report.learning import LearningReport, write_learning_report
 from interfero.analysis.report.page import Report, report_html
 from interfero.analysis.scaling import fit_scaling
 from interfero.engine.cells import CellRecord, ImageRow
 from tests.browser import chromium
+from tests.unit.analysis.test_learning import sweep as learning_sweep
 
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
 WIDTHS = (1280, 700)
 FIGURES = ("capacity", "matched", "curves", "maps", "distance", "laws")
 
@@ -210,6 +217,27 @@ def test_it_works_in_the_frame_in_which_mlflow_shows_it(browser, address):
     finally:
         browser.frame(None)
     assert browser.console() == []
+
+
+def test_the_page_of_a_learning_sweep_is_drawn_too(browser, address, folder):
+    cells = learning_sweep(spread=0.02)
+    summary = summarise([*cells, *learning_sweep(rate=0.8)])
+    about = About(name="learning", kind="test", question="Why?", command="python y.py")
+    strip = folder / "strip.png"
+    strip.write_bytes(PIXEL)
+    strips = {cell.key: strip for cell in cells}
+    report = LearningReport("learning", cells, summary, about, strips=strips)
+    write_learning_report(report, folder / "learning")
+    place = address.replace("report.html", "learning/report.html")
+    browser.open(place, 700)
+    assert [r for r in browser.requests() if not r.startswith("data:")] == [place]
+    assert browser.console() == []
+    assert all(marks(browser, name) > 0 for name in ("rates", "parts"))
+    wide = browser.run("return [document.documentElement.scrollWidth, innerWidth]")
+    assert wide[0] <= wide[1], "the page scrolls sideways"
+    shown = browser.run("return [...document.images].map(i => i.naturalWidth)")
+    assert shown
+    assert all(width == 1 for width in shown)
 
 
 def test_dark_pages_have_light_text(browser, address):

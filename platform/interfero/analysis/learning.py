@@ -2,7 +2,8 @@
 
 OO - CC is lost information; CC - CO is covariate shift, for a model deployed on originals; RO - CO is what
 restoration gains, OO - RO what is left, and (RO - CO) / (OO - CO) the share of the drop that is recovered
-(arXiv:2004.10497). MO, originals and compressed mixed, is a control.
+(arXiv:2004.10497). MO, originals and compressed mixed, is a control: its share stands beside RO's, and so
+does RO - MO. An adversary is judged by what it adds to plain regression.
 
 Intervals are of a paired bootstrap: the same seeds and the same test images in both configurations (see
 `interfero.analysis.resampling`).
@@ -12,7 +13,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -25,10 +27,13 @@ FloatArray = npt.NDArray[np.float64]
 
 MIOU = "segmentation/miou"
 IMAGE_DRAWS = 400
+SHARE = "share recovered"
+REGRESSION = "regression"
 DIFFERENCES = (
     ("lost information", "OO", "CC"), ("covariate shift", "CC", "CO"), ("whole drop", "OO", "CO"),
     ("tested compressed", "OO", "OC"), ("restoration gains", "RO", "CO"), ("still left", "OO", "RO"),
     ("restored on both sides", "RR", "CC"), ("mixing gains", "MO", "CO"),
+    ("restored over mixed", "RO", "MO"),
 )  # fmt: skip
 """Name, and the two configurations whose difference it is."""
 
@@ -89,6 +94,10 @@ class Difference:
     seeds: int
     images: int
     refusal: str = ""
+    bpp: float | None = None
+    """Rate that was reached on training images."""
+    restorers: int = 0
+    """Different ones behind the restored images: seeds of models draw no other restorer."""
 
     @property
     def low(self) -> float | None:
@@ -167,10 +176,14 @@ def _differences(by_line: Mapping[Line, list[CellRecord]]) -> Iterator[Differenc
             ]
             if all(pair):
                 yield _difference(name, line, *pair)
-        if line.configuration == "RO":
+        if line.configuration in ("RO", "MO"):
             parts = [by_line.get(_partner(line, c), []) for c in ("OO", "CO")]
             if all(parts):
                 yield recovered_share(line, cells, *parts)
+        if line.configuration == "RO" and line.restoration != REGRESSION:
+            plain = by_line.get(replace(line, restoration=REGRESSION), [])
+            if plain:
+                yield _difference("adversary adds", line, cells, plain)
 
 
 def _partner(line: Line, configuration: str) -> Line:
@@ -183,7 +196,22 @@ def _difference(
     name: str, line: Line, upper: Sequence[CellRecord], lower: Sequence[CellRecord]
 ) -> Difference:
     value, width, seeds, images = _bootstrap([upper, lower], lambda m: m[0] - m[1])
-    return Difference(name, line, value, width, seeds, images)
+    return Difference(name, line, value, width, seeds, images, **_behind(line, [*upper, *lower]))
+
+
+class _Behind(TypedDict):
+    bpp: float | None
+    restorers: int
+
+
+def _behind(line: Line, cells: Sequence[CellRecord]) -> _Behind:
+    """The rate reached, and how many restorers there are, by data seed."""
+    rates = [r.metrics["rate/train_bpp"] for r in cells if "rate/train_bpp" in r.metrics]
+    seeds = {r.params["data_seed"] for r in cells}
+    return {
+        "bpp": float(np.mean(rates)) if rates else None,
+        "restorers": len(seeds) if line.restoration != "none" else 0,
+    }
 
 
 def recovered_share(
@@ -194,12 +222,12 @@ def recovered_share(
 
     Args:
         line: That of the restored cells.
-        restored: RO.
+        restored: RO, or MO in its place.
         original: OO.
         compressed: CO.
     """
     drop, width, seeds, images = _bootstrap([original, compressed], lambda m: m[0] - m[1])
-    name = "share recovered"
+    name, behind = SHARE, _behind(line, [*restored, *compressed])
     if width is None or drop - width <= 0:
         if width is None:
             refusal = f"OO - CO is {drop:+.3f}, and has no interval with n = {seeds} seed"
@@ -210,11 +238,11 @@ def recovered_share(
                 if high >= 0
                 else f"OO - CO is {drop:+.3f}: there is no drop to recover"
             )
-        return Difference(name, line, None, None, seeds, images, refusal)
+        return Difference(name, line, None, None, seeds, images, refusal, **behind)
     value, width, seeds, images = _bootstrap(
         [restored, original, compressed], lambda m: (m[0] - m[2]) / (m[1] - m[2])
     )
-    return Difference(name, line, value, width, seeds, images)
+    return Difference(name, line, value, width, seeds, images, **behind)
 
 
 def _bootstrap(
@@ -242,7 +270,7 @@ def _bootstrap(
         return mean_iou(total[:, :, 0], total[:, :, 1], total[:, :, 2])
 
     whole = scores(np.ones(num_groups))
-    value = statistic(whole.mean(axis=1))
+    value = float(statistic(whole.mean(axis=1)))
     if len(seeds) < 2 or num_groups < 2:
         return value, None, len(seeds), num_groups
     rng = np.random.default_rng(0)
@@ -264,16 +292,19 @@ def _counts(record: CellRecord) -> FloatArray:
 
 def _sentence(d: Difference) -> str:
     line = d.line
-    place = f"{line.domain}, {line.codec} at {line.rate_bpp:g} bpp"
-    restored = f" ({line.label})" if line.restoration != "none" else ""
+    reached = "" if d.bpp is None else f" (reached {d.bpp:.3f})"
+    place = f"{line.domain}, {line.codec} at {line.rate_bpp:g} bpp{reached}"
+    restored = f", {line.label}" if line.configuration in ("RO", "RR", "MO") else ""
     if d.value is None:
         return f"{place}{restored}: {d.name} refused, {d.refusal}"
-    form = "{:+.0%}" if d.name == "share recovered" else "{:+.3f}"
+    form = "{:+.0%}" if d.name == SHARE else "{:+.3f}"
     said = form.format(d.value)
+    drawn = f" of {d.restorers} restorer{'s' * (d.restorers > 1)}" if d.restorers else ""
     if d.low is None or d.high is None:
         note = f"no interval, n = {d.seeds} seed{'s' * (d.seeds > 1)}"
     else:
-        note = f"95 % {form.format(d.low)} to {form.format(d.high)}, n = {d.seeds} seeds, {d.images} images"
+        ends = f"{form.format(d.low)} to {form.format(d.high)}"
+        note = f"95 % {ends}, n = {d.seeds} seeds{drawn}, {d.images} images"
     return f"{place}{restored}: {d.name} {said} ({note})"
 
 

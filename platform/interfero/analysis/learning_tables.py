@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,9 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.table import Table
 
+from interfero.analysis.about import About, with_about
 from interfero.analysis.learning import Summary
-from interfero.engine.cells import CellRecord
+from interfero.engine.cells import CellRecord, SegmentedImage
+from interfero.errors import StorageError
 from interfero.storage import write_atomic
+
+CELLS_FILE, IMAGES_FILE = "cells.parquet", "images.parquet"
+PROVENANCE = "provenance"
+_OWN = ("key", "status", "seconds", "error", "sample_file")
 
 
 def learning_table(summary: Summary) -> Table:
@@ -36,16 +44,18 @@ def learning_table(summary: Summary) -> Table:
 
 
 def write_learning_tables(
-    records: Sequence[CellRecord], summary: Summary, folder: Path
+    records: Sequence[CellRecord], summary: Summary, folder: Path, about: About | None = None
 ) -> list[Path]:
     """Write `cells.parquet`, `images.parquet`, `curves.parquet` and `decomposition.parquet`.
+
+    The first two say all that a report needs (see `read_learning_records`), and where they come from.
 
     Raises:
         StorageError: the folder is not writable.
     """
     cells = [
-        {"key": r.key, "status": r.status, "seconds": r.seconds, "error": r.error, **_texts(r),
-         **r.metrics}
+        {**{name: getattr(r, name) for name in _OWN}, **_texts(r), **r.metrics,
+         PROVENANCE: json.dumps(r.provenance, sort_keys=True)}
         for r in records
     ]  # fmt: skip
     images = [{"key": r.key, **image.model_dump()} for r in records for image in r.segmented]
@@ -56,14 +66,56 @@ def write_learning_tables(
         for d in summary.differences
     ]  # fmt: skip
     rows = {
-        "cells.parquet": cells, "images.parquet": images, "curves.parquet": curves,
+        CELLS_FILE: cells, IMAGES_FILE: images, "curves.parquet": curves,
         "decomposition.parquet": differences,
     }  # fmt: skip
     for name, found in rows.items():
         sink = pa.BufferOutputStream()
-        pq.write_table(_table(found), sink)
+        pq.write_table(with_about(_table(found), about), sink)
         write_atomic(folder / name, sink.getvalue().to_pybytes())
     return [folder / name for name in rows]
+
+
+def is_learning_table(path: Path) -> bool:
+    """Whether a file is a table of cells of a learning sweep; what cannot be read is none."""
+    try:
+        return "configuration" in pq.read_schema(path).names
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def read_learning_records(cells: Path) -> list[CellRecord]:
+    """Cells of a learning sweep, from `cells.parquet` and `images.parquet` beside it.
+
+    Raises:
+        StorageError: a table is missing, damaged, or of another kind.
+    """
+    path = cells.with_name(IMAGES_FILE)
+    try:
+        images: dict[str, list[SegmentedImage]] = defaultdict(list)
+        for row in pq.read_table(path).to_pylist():
+            images[row.pop("key")].append(SegmentedImage.model_validate(row))
+        path = cells
+        return [_record(row, tuple(images[row["key"]])) for row in pq.read_table(cells).to_pylist()]
+    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+        raise StorageError(
+            f"{path} cannot be read as a table of a learning sweep ({error}): {CELLS_FILE} needs "
+            f"{IMAGES_FILE} beside it, both as the sweep wrote them"
+        ) from error
+
+
+def _record(row: dict[str, Any], images: tuple[SegmentedImage, ...]) -> CellRecord:
+    rest = {n: v for n, v in row.items() if n not in (*_OWN, PROVENANCE) and v is not None}
+    params = {n: v for n, v in rest.items() if "/" not in n}
+    rate = params["rate_bpp"]
+    params["rate_bpp"] = rate if rate == "original" else float(rate)
+    return CellRecord(
+        **{name: row[name] for name in _OWN},
+        params=params,
+        metrics={n: v for n, v in rest.items() if "/" in n},
+        segmented=images,
+        provenance=json.loads(row.get(PROVENANCE) or "{}"),
+    )
 
 
 def _texts(record: CellRecord) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.metadata import version
@@ -16,8 +17,10 @@ from interfero.codecs.coding import SourceCoder, decode, encode
 from interfero.domains.images import Sample, UInt8Array
 from interfero.errors import CodecError, nearest
 
-MAX_RATE_ERROR = 3.0
-"""A rate further off than by this factor is refused: a curve over rates would be a lie."""
+MAX_RATE_ERROR = 1.5
+"""A rate further off than by this factor is refused: codecs would be compared at rates that are not one.
+
+Neighbouring lambdas of the bundled codecs differ by a factor of two in rate, 1.4 to either side."""
 
 
 @dataclass(frozen=True)
@@ -97,22 +100,15 @@ class LossyLearned:
     the images at one lambda and half at another would be a data set of two codecs.
     """
 
-    source: str
-    """A bundled name, a codec file, a folder of them, or compressai:NAME."""
-
-    @property
-    def name(self) -> str:
-        """A bundled codec's name, or that of the file or folder."""
-        return Path(self.source).stem if self._is_path else self.source
-
-    @property
-    def _is_path(self) -> bool:
-        return self.source not in bundled_names() and Path(self.source).exists()
+    name: str
+    """A bundled codec's name, or that of the file or folder."""
+    sources: Mapping[float, str]
+    """By lambda: a bundled name, a codec file, a folder of them, or compressai:NAME."""
 
     @cached_property
     def identity(self) -> str:
         """Weights and tables at every lambda, and the libraries that compute with them."""
-        hashes = [_coder(self.source, v).codec.weights_hash for v in available_lambdas(self.source)]
+        hashes = [_coder(self.sources[v], v).codec.weights_hash for v in sorted(self.sources)]
         libraries = " ".join(f"{name} {version(name)}" for name in ("torch", "compressai"))
         return f"learned {' '.join(hashes)} by {libraries}"
 
@@ -129,7 +125,7 @@ class LossyLearned:
                 rates[value] = self._mean_rate(images, value)
             return abs(math.log(rates[value] / rate_bpp))
 
-        lambdas = available_lambdas(self.source)
+        lambdas = sorted(self.sources)
         low, high = 0, len(lambdas) - 1
         while high - low > 1:
             middle = (low + high) // 2
@@ -146,12 +142,12 @@ class LossyLearned:
 
     def transcode(self, pixels_HWC: UInt8Array, setting: Setting) -> Lossy:
         """One bitstream, decoded again."""
-        coder = _coder(self.source, setting.value)
+        coder = _coder(self.sources[setting.value], setting.value)
         data = encode(coder, pixels_HWC).data
         return Lossy(len(data), decode(coder, data).pixels_HWC)
 
     def _mean_rate(self, images: Sequence[Sample], value: float) -> float:
-        coder = _coder(self.source, value)
+        coder = _coder(self.sources[value], value)
         rates = [
             8
             * len(encode(coder, s.pixels_HWC).data)
@@ -175,11 +171,17 @@ def find_lossy(name: str) -> LossyCodec:
     path = Path(name)
     source = str(path.resolve()) if name not in bundled_names() and path.exists() else name
     try:
-        available_lambdas(source)
+        lambdas = available_lambdas(source)
     except CodecError as error:
         known = (*CLASSICAL, *bundled_names())
         raise CodecError(f"{error}; of all codecs: {nearest(name, known)}") from error
-    return LossyLearned(source)
+    is_path = source not in bundled_names() and path.exists()
+    return LossyLearned(path.stem if is_path else source, dict.fromkeys(lambdas, source))
+
+
+def identity_hash(codec: LossyCodec) -> str:
+    """Of everything that decides bytes and pixels."""
+    return hashlib.blake2b(codec.identity.encode(), digest_size=8).hexdigest()
 
 
 @lru_cache(8)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 
-from interfero.engine.cells import CellRecord, Pack
+from interfero.engine.cells import CellRecord
 
 Metrics = Mapping[str, float]
 PackT_contra = TypeVar("PackT_contra", contravariant=True)
@@ -99,5 +99,5 @@ class PackRunner(Protocol[PackT_contra]):
 class Shippable(Protocol):
     """A `PackRunner` that would take its data along, and can leave them in the storage instead."""
 
-    def shipped(self, storage: Path) -> PackRunner[Pack]:
+    def shipped(self, storage: Path) -> PackRunner[Any]:
         """The same runner for a cluster: each node fetches what it needs from the storage, once."""

@@ -45,9 +45,11 @@ def test_of_several_lambdas_the_nearest_rate_wins(images, monkeypatch):
     rates = {value: 0.1 * 2**i for i, value in enumerate(lambdas)}
     codec = find_lossy("mbt2018-mean")
     monkeypatch.setattr(type(codec), "_mean_rate", lambda self, images, value: rates[value])
-    for asked, place in ((0.05, 0), (0.11, 0), (0.27, 1), (0.3, 2), (0.35, 2), (0.6, 3)):
+    for asked, place in ((0.08, 0), (0.11, 0), (0.27, 1), (0.3, 2), (0.35, 2), (0.6, 3)):
         assert codec.setting_for(images, asked).value == lambdas[place], asked
-    assert codec.setting_for(images, 2 * max(rates.values())).value == lambdas[-1]
+    assert codec.setting_for(images, 1.4 * max(rates.values())).value == lambdas[-1]
+    with pytest.raises(CodecError, match=r"within a factor of 1\.5"):
+        codec.setting_for(images, 2 * max(rates.values()))
     with pytest.raises(CodecError, match=f"no nearer to 99 bpp than .* .lambda {lambdas[-1]:g}"):
         codec.setting_for(images, 99.0)
 

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from interfero.codecs.codec import state_hash
 from interfero.engine.learning.configs import RestorationConfig
 from interfero.engine.worker import LocalWorker
+from interfero.metrics.lpips import Lpips, _names
 from trainables.loop_keeper import DivergedError, Seeds
 from trainables.paired_batches import Scene
 from trainables.restoration import (
@@ -32,6 +34,19 @@ def scenes():
     rng = np.random.default_rng(0)
     originals = rng.integers(0, 256, (4, 6, 6, 3), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
     return [Scene((original // 2, original)) for original in originals]
+
+
+def lpips_file(path):
+    """Random weights under the names of the lpips package."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        state = Lpips().state_dict()
+    # Weights of the distances are positive.
+    renamed = {
+        theirs: state[ours].abs() if "linear" in ours else state[ours] for ours, theirs in _names()
+    }
+    safetensors.torch.save_file(renamed, path)
+    return path
 
 
 def train(scenes, folder, config=CONFIG, **options):
@@ -119,3 +134,39 @@ def test_a_diverging_training_says_so(scenes, tmp_path):
     config = REGRESSION.model_copy(update={"learning_rate": 1e30, "num_steps": 30})
     with pytest.raises(DivergedError, match=r"is (nan|inf) at step"):
         train(scenes, tmp_path, config)
+
+
+def test_perception_counts_with_local_weights(scenes, tmp_path):
+    path = lpips_file(tmp_path / "lpips.safetensors")
+    seen = CONFIG.model_copy(
+        update={"perceptual_weight": 1.0, "perceptual_weights": str(path), "num_steps": 3}
+    )
+    blind = seen.model_copy(update={"perceptual_weight": 0.0})
+    with_it, progress, _ = train(scenes, tmp_path / "a", seen)
+    without, _, _ = train(scenes, tmp_path / "b", blind)
+    last = progress.curve[-1][1]
+    assert last["perceptual"] > 0
+    parts = last["l1"] + 0.02 * last["adversarial"] + 0.1 * last["features"] + last["perceptual"]
+    assert last["loss"] == pytest.approx(parts, rel=1e-4)
+    assert state_hash(with_it.state_dict().items()) != state_hash(without.state_dict().items())
+
+
+def test_half_precision_trains_on_a_cpu_and_stores_single(scenes, tmp_path):
+    config = CONFIG.model_copy(update={"precision": "bfloat16"})
+    model, progress, _ = train(scenes, tmp_path, config)
+    assert all(np.isfinite(list(values.values())).all() for _, values in progress.curve)
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    single, _, _ = train(scenes, tmp_path / "single")
+    assert error(model, scenes) == pytest.approx(error(single, scenes), rel=0.1)
+
+
+def test_the_average_restores_and_not_the_last_step(scenes, tmp_path):
+    """With no memory the average is the generator; with one it lags behind."""
+    hashes = {
+        decay: state_hash(
+            train(scenes, tmp_path / f"{decay}", CONFIG.model_copy(update={"ema_decay": decay}))[0]
+            .state_dict().items()
+        )
+        for decay in (0.0, 0.9)
+    }  # fmt: skip
+    assert hashes[0.0] != hashes[0.9]

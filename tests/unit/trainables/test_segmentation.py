@@ -140,3 +140,11 @@ def test_a_small_scene_is_reflected_and_its_labels_void():
     batch = draw_scenes([scene], seed=0, step=0, batch_size=1, crop_size=32, label="x")
     assert (batch.labels_BHW[0] == VOID).sum() == 12 * 32
     assert torch.allclose(batch.pictures[0], torch.tensor(7 / 255))
+
+
+def test_half_precision_trains_on_a_cpu(scenes, tmp_path):
+    config = CONFIG.model_copy(update={"precision": "bfloat16", "num_steps": 40})
+    model, progress, _ = train(scenes, tmp_path, config)
+    assert progress.curve[-1][1]["loss"] < 0.6 * progress.curve[0][1]["loss"]
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert miou(model, scenes) > 0.8

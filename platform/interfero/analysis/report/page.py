@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
-
-import matplotlib
-from matplotlib.colors import to_hex
 
 from interfero.analysis.about import About
 from interfero.analysis.choices import choose_learning_rates
 from interfero.analysis.report.capacity import capacity_figure
 from interfero.analysis.report.curves import curve_figure, curve_lines, curve_rows
 from interfero.analysis.report.distance import distance_figure
-from interfero.analysis.report.figure_data import Figure, Runs, as_json
+from interfero.analysis.report.figure_data import Figure, Runs
 from interfero.analysis.report.laws import law_figure, law_lines, law_rows
 from interfero.analysis.report.maps import map_figure
 from interfero.analysis.report.matched import matched_figure, matched_lines
@@ -31,16 +26,10 @@ from interfero.analysis.report.sections import (
     pictures_section,
     reproduce_section,
 )
+from interfero.analysis.report.shell import Section, page_html
 from interfero.analysis.scaling import Refusal, Scaling
 from interfero.analysis.sentences import summary_lines
 from interfero.engine.cells import CellRecord
-
-PALETTE_STEPS = 64
-POLICY = (
-    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-    "base-uri 'none'; form-action 'none'"
-)
-"""The browser itself keeps the page from asking anything of anyone."""
 
 
 @dataclass(frozen=True)
@@ -88,41 +77,17 @@ def report_figures(report: Report) -> list[Figure]:
 def report_html(report: Report) -> str:
     """The page."""
     figures = report_figures(report)
-    body = "".join(_body(report, {figure.name: figure for figure in figures}))
-    data = {**as_json(figures), "palette": _palette()}
-    # "<" would let a domain's name end the script.
-    text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        # A page that is served would ask for /favicon.ico.
-        '<link rel="icon" href="data:,">'
-        f"<title>{escape(report.title)}</title><style>{_asset('report.css')}</style></head>\n"
-        f"<body>{body}"
-        '<div id="tip" role="status" hidden></div>\n'
-        f'<script type="application/json" id="figures">{text}</script>\n'
-        f"<script>{_asset('report.js')}</script></body></html>\n"
-    )
-
-
-def _body(report: Report, figures: dict[str, Figure]) -> list[str]:
-    choices = choose_learning_rates(report.records)
     questions = dict.fromkeys(about.question for about in report.abouts if about.question)
-    parts = [f"<header><h1>{escape(report.title)}</h1>"]
-    parts += [f'<p class="soft">{escape(question)}</p>' for question in questions]
-    parts += [facts(report.records, choices)]
-    parts += [f'<p class="warning">{escape(remark)}</p>' for remark in report.remarks]
-    sections = _sections(report, figures)
-    links = "".join(f'<li><a href="#{key}">{escape(name)}</a></li>' for key, name, _ in sections)
-    parts.append(f"<nav><ul>{links}</ul></nav></header><main>")
-    for key, name, inside in sections:
-        parts.append(f'<section id="{key}"><h2>{escape(name)}</h2>{inside}</section>')
-    return [*parts, failures_section(report.records), "</main>"]
+    head = facts(report.records, choose_learning_rates(report.records)) + "".join(
+        f'<p class="warning">{escape(remark)}</p>' for remark in report.remarks
+    )
+    sections = _sections(report, {figure.name: figure for figure in figures})
+    foot = failures_section(report.records)
+    return page_html(report.title, list(questions), head, sections, figures, foot)
 
 
-def _sections(report: Report, figures: dict[str, Figure]) -> list[tuple[str, str, str]]:
-    """(anchor, title, HTML) of each part that has something to say."""
+def _sections(report: Report, figures: dict[str, Figure]) -> list[Section]:
+    """The parts, whether they have something to say or not."""
     answer = "".join(
         f"<h3>{escape(title)}</h3>{paragraphs(lines)}" for title, lines in findings(report).items()
     )
@@ -147,14 +112,4 @@ def _sections(report: Report, figures: dict[str, Figure]) -> list[tuple[str, str
         ("pictures", "Reconstructions", pictures_section(report.pictures, report.runs)),
         ("reproduce", "Run it again", reproduce_section(report.abouts, report.records)),
     ]
-    return [section for section in every if section[2]]
-
-
-def _palette() -> list[str]:
-    """Cividis, as the static maps have it."""
-    colours = matplotlib.colormaps["cividis"].resampled(PALETTE_STEPS)
-    return [to_hex(colours(i)) for i in range(PALETTE_STEPS)]
-
-
-def _asset(name: str) -> str:
-    return (files("interfero.analysis.report") / "assets" / name).read_text(encoding="utf-8")
+    return [Section(*part) for part in every]

@@ -62,6 +62,11 @@ def facts(records: Sequence[CellRecord], choices: Sequence[Choice]) -> str:
         ("steps", ", ".join(levels("num_steps"))),
         ("seeds", seeds_text(choices)),
     ]
+    return facts_list(entries)
+
+
+def facts_list(entries: Iterable[tuple[str, str]]) -> str:
+    """Words with what they stand for."""
     items = (f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in entries)
     return f'<dl class="facts">{"".join(items)}</dl>'
 

@@ -7,15 +7,18 @@ from typing import Any
 
 from rich.console import Console
 
+from interfero.analysis.about import About
 from interfero.analysis.learning import summarise, summary_markdown
 from interfero.analysis.learning_figures import write_learning_figures
 from interfero.analysis.learning_tables import learning_table, write_learning_tables
+from interfero.analysis.report.figure_data import Runs
+from interfero.analysis.report.learning import LearningReport, write_learning_report
 from interfero.analysis.report_table import failed_lines
 from interfero.engine.ending import FAILED_EXIT, print_last_lines
 from interfero.engine.learning.planning import LearningPlan
 from interfero.engine.learning.products import Products
 from interfero.engine.sweep_run import SweepRun
-from interfero.storage import write_atomic, write_json
+from interfero.storage import inside, write_atomic, write_json
 from interfero.tracking.provenance import provenance_tags
 
 MAX_NOTE = 7800
@@ -32,8 +35,23 @@ def report_learning(
     text = summary_markdown(summary)
     write_atomic(folder / "summary.md", text.encode())
     write_json(folder / "steps.json", steps_of(plan, run))
+    about = About(
+        name=run.store.name,
+        kind=str(run.store.settings().get("kind", "")) if run.store.exists else "",
+        question=question,
+        command=command,
+        versions=provenance_tags(),
+    )
+    strips = {
+        r.key: path
+        for r in records
+        if r.sample_file and (path := inside(run.store.folder, r.sample_file)).is_file()
+    }
+    runs = Runs(run.tracker.run_ids)
+    page = LearningReport(run.store.name, records, summary, about, runs, strips)
     files = [
-        *write_learning_tables(records, summary, folder),
+        write_learning_report(page, folder),
+        *write_learning_tables(records, summary, folder, about),
         *write_learning_figures(summary, folder),
         folder / "summary.md",
         folder / "steps.json",
@@ -48,7 +66,7 @@ def report_learning(
     console.print(learning_table(summary))
     for line in [*summary.sentences, *failed_lines(records)]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    print_last_lines(console, run, f"the summary: {folder / 'summary.md'}")
+    print_last_lines(console, run, f"the report: {folder / 'report.html'}")
     if too_many:
         console.print(
             f"{run.num_failed} cells failed, --max-failed is {plan.options.max_failed}; "

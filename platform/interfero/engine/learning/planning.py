@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from interfero.codecs.lossy import LossyCodec, find_lossy
+from interfero.codecs.lossy import LossyCodec, find_lossy, identity_hash
 from interfero.domains.labelled import LabelledDomain, Portion
 from interfero.domains.labelled_catalogue import load_labelled
 from interfero.domains.memory import GIB, MemoryBudget
@@ -204,12 +204,11 @@ class _Maker:
     def _compressed(
         self, domain: LabelledDomain, portion: Portion, codec: str, rate: float
     ) -> Compressed:
-        identity = self.codecs[codec].identity
         return Compressed(
             originals=self._originals(domain, portion),
             codec=codec,
             codec_name=self.codecs[codec].name,
-            codec_hash=hashlib.blake2b(identity.encode(), digest_size=8).hexdigest(),
+            codec_hash=identity_hash(self.codecs[codec]),
             rate_bpp=rate,
             code=self.code.copies,
         )

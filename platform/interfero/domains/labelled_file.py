@@ -1,0 +1,86 @@
+"""A labelled domain as one file, for nodes that lack its images: pixels and labels behind a line of JSON.
+
+The file is read by mapping it: all processes of a node share its pages.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from interfero.domains.labelled import PORTIONS, LabelledDomain, LabelledSample
+from interfero.domains.pixel_files import mapped_pixels
+from interfero.errors import DomainError
+
+FORMAT = "interfero-labelled-domain-1"
+
+
+def labelled_blocks(domain: LabelledDomain) -> Iterator[bytes | memoryview]:
+    """The bytes of a labelled domain's file, an image and its labels at a time."""
+    placed = [(p, sample) for p in PORTIONS for sample in domain.portion(p)]
+    header = {
+        "format": FORMAT,
+        "name": domain.name,
+        "classes": list(domain.classes),
+        "unit": domain.unit,
+        "notes": list(domain.notes),
+        "images": [
+            {"portion": p, "name": s.name, "group": s.group, "shape": s.pixels_HWC.shape}
+            for p, s in placed
+        ],
+    }
+    yield json.dumps(header, sort_keys=True).encode() + b"\n"
+    for _, sample in placed:
+        for values in (sample.pixels_HWC, sample.labels_HW):
+            yield np.ascontiguousarray(values).reshape(-1).data
+
+
+# A warm worker asks for the same few domains again and again.
+@lru_cache(maxsize=8)
+def read_labelled_file(path: Path) -> LabelledDomain:
+    """The labelled domain in a file.
+
+    Raises:
+        DomainError: it is no such file.
+    """
+    with path.open("rb") as file:
+        line = file.readline()
+    try:
+        header = json.loads(line)
+        if header["format"] != FORMAT:
+            raise ValueError(header["format"])
+        parts = _samples(path, header["images"], len(line))
+        return LabelledDomain(
+            header["name"],
+            tuple(header["classes"]),
+            tuple(parts["train"]),
+            tuple(parts["restoration"]),
+            tuple(parts["test"]),
+            header["unit"],
+            tuple(header["notes"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise DomainError(
+            f"{path} holds no labelled domain ({error!r}): remove it and start again"
+        ) from error
+
+
+def _samples(
+    path: Path, images: list[dict[str, Any]], offset: int
+) -> dict[str, list[LabelledSample]]:
+    parts: dict[str, list[LabelledSample]] = {}
+    for image in images:
+        height, width, channels = map(int, image["shape"])
+        pixels = mapped_pixels(path, offset, (height, width, channels))
+        offset += prod(pixels.shape)
+        labels = mapped_pixels(path, offset, (height, width, 1))[..., 0]
+        offset += prod(labels.shape)
+        sample = LabelledSample(image["name"], image["group"], pixels, labels)
+        parts.setdefault(image["portion"], []).append(sample)
+    return parts

@@ -1,0 +1,99 @@
+"""What the jobs of a pack share: originals, products of earlier steps, and models that were loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from interfero.codecs.lossy import LossyCodec, identity_hash
+from interfero.domains.compressed import Compression
+from interfero.domains.copies import Copies
+from interfero.domains.images import UInt8Array
+from interfero.domains.labelled import LabelledDomain, LabelledSample
+from interfero.engine.learning.jobs import RestorationJob, SegmentationJob
+from interfero.engine.learning.products import MODEL_FILE, Products
+from interfero.engine.learning.steps import (
+    Compressed,
+    Images,
+    Originals,
+    Restored,
+    Restorer,
+    Segmenter,
+    originals_of,
+)
+from interfero.engine.worker import Worker
+from interfero.errors import CodecError
+from interfero.storage import load_tensors, save_tensors
+from trainables.restoration_networks import build_generator
+from trainables.segmentation import build_segmenter
+
+
+class Bench:
+    """What jobs of a pack share: originals, products, and models that were loaded."""
+
+    def __init__(
+        self, domains: dict[str, LabelledDomain], codecs: dict[str, LossyCodec], products: Products,
+        worker: Worker,
+    ) -> None:  # fmt: skip
+        """Nothing is loaded yet."""
+        self.products, self.worker = products, worker
+        self._domains, self._codecs = domains, codecs
+        self._models: dict[str, nn.Module] = {}
+
+    def domain(self, originals: Originals) -> LabelledDomain:
+        """The labelled domain of images."""
+        return self._domains[originals.domain]
+
+    def samples(self, originals: Originals) -> tuple[LabelledSample, ...]:
+        """Originals with their labels."""
+        return self.domain(originals).portion(originals.portion)
+
+    def copies(self, images: Compressed | Restored) -> Copies:
+        """Where the copies of images are kept."""
+        originals = originals_of(images)
+        split = "test" if originals.portion == "test" else "train"
+        return Copies(self.products.place(images.key), self.samples(originals), split)
+
+    def compression(self, images: Compressed) -> Compression:
+        """The codec at its rate.
+
+        Raises:
+            CodecError: it is another than the one that the sweep was planned with.
+        """
+        originals = images.originals
+        training = self.domain(originals).train
+        codec = self._codecs[images.codec]
+        if identity_hash(codec) != images.codec_hash:
+            raise CodecError(
+                f"codec {images.codec} is now {codec.identity}, and was another when the sweep was "
+                "planned: put the old file back, or start another --name"
+            )
+        folder = self.products.folder / "settings"
+        return Compression(codec, images.rate_bpp, training, folder, images.code)
+
+    def pixels(self, images: Images) -> Sequence[UInt8Array]:
+        """Images as a model is given them."""
+        if isinstance(images, Originals):
+            return [sample.pixels_HWC for sample in self.samples(images)]
+        return [copy.pixels_HWC for copy in self.copies(images).images]
+
+    def save(self, job: RestorationJob | SegmentationJob, model: nn.Module) -> None:
+        """Keep a model, once."""
+        if self.worker.rank == 0:
+            path = self.products.place(job.key) / MODEL_FILE
+            save_tensors(path, model.state_dict(), {"key": job.key, **job.lineage})
+
+    def model(self, step: Restorer | Segmenter) -> nn.Module:
+        """A trained model, in evaluation mode."""
+        if step.key not in self._models:
+            if isinstance(step, Restorer):
+                model = build_generator(step.config)
+            else:
+                # The state has every weight: those of the encoder's file are not read again.
+                config = step.config.model_copy(update={"encoder_weights": None})
+                model = build_segmenter(config, step.num_classes, 0)
+            tensors, _ = load_tensors(self.products.place(step.key) / MODEL_FILE)
+            model.load_state_dict(tensors)
+            self._models[step.key] = model.to(self.worker.device).eval()
+        return self._models[step.key]
