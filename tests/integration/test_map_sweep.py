@@ -11,13 +11,6 @@ CELLS = (
     "--methods", "finetune", "continue_source", "--lambdas", "0.013", "--num-images", "1", "2", "4",
     "--learning-rates", "1e-3", "--data-seeds", "0",
 )  # fmt: skip
-ANSWERS = {
-    "domain_shift": "forgets most, unrouted, on thing",
-    "image_count": "training images 1 against 4",
-    "bitrate": "finetune gains on thing",
-    "interference_map": "training images 1 against 4",
-}
-"""What the terminal says of each question, in any case."""
 
 
 def started(place, name):
@@ -36,14 +29,13 @@ def mapped(make_workplace):
 def test_a_map_ends_in_its_answer_figures_and_a_report(mapped):
     place, done = mapped
     said = " ".join(done.stdout.split())
-    asked = said.index(ANSWERS["interference_map"])
+    asked = said.index("training images 1 against 4")
     assert asked < said.index("finetune gains on")
     assert "1 data seeds, 3 are needed" in said
     folder = place.sweep("interference_map") / "report"
     names = {p.name for p in folder.iterdir()}
     assert {"report.html", "image_count.png", "image_count.svg", "cells.parquet"} <= names
     assert json.loads((folder / "scaling_fits.json").read_text())["refused"]
-    assert not any(n.startswith("capacity_") for n in names)
 
 
 def test_distances_are_measured_for_every_cell(mapped):
@@ -62,6 +54,7 @@ def test_the_other_questions_are_answered_from_the_same_cells(mapped, name):
     assert done.returncode == 0, done.stdout + done.stderr
     said = " ".join(done.stdout.split())
     assert "6 cells taken over from earlier sweeps" in said
-    assert ANSWERS[name] in said
+    # One domain at one lambda has no answer to the two other questions.
+    assert ("training images 1 against 4" in said) == (name == "image_count")
     assert (place.sweep(name) / "report" / "report.html").is_file()
     assert {r["reused_from"] for r in place.records(name).values()} == {"interference_map"}

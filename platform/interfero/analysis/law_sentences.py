@@ -46,11 +46,16 @@ def curve_lines(curves: Sequence[RdCurve]) -> list[str]:
 def matched_lines(rows: Sequence[MatchedRow], share: float = MATCHED_SHARE) -> list[str]:
     """What each method forgets where it gains as much as a share of fine-tuning's best."""
     parts = []
+    naive = next((r for r in rows if (r.method, r.share) == (NAIVE, share)), None)
     for row in rows:
         lost = row.mean("forgetting_unrouted")
         if row.share == share and lost is not None:
             total = len(row.found) + len(row.refused)
-            parts.append(f"{row.method} {signed(lost)} % ({len(row.found)} of {total} cases)")
+            there = naive.mean("forgetting_unrouted", row.cases) if naive and row != naive else None
+            beside = "" if there is None else f", {NAIVE} there {signed(there)} %"
+            parts.append(
+                f"{row.method} {signed(lost)} % ({len(row.found)} of {total} cases{beside})"
+            )
     if not parts:
         return []
     return [

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
@@ -68,9 +68,19 @@ class MatchedRow:
     found: tuple[tuple[Case, Matched], ...]
     refused: tuple[tuple[Case, NotReached], ...]
 
-    def mean(self, name: str) -> float | None:
-        """Of a field of `Matched` over the cases where it was reached; None if there is none."""
-        values = [getattr(matched, name) for _, matched in self.found]
+    @property
+    def cases(self) -> frozenset[Case]:
+        """Where the method reaches the gain."""
+        return frozenset(case for case, _ in self.found)
+
+    def mean(self, name: str, cases: Set[Case] | None = None) -> float | None:
+        """Of a field of `Matched` over the cases where it was reached; None if there is none.
+
+        Args:
+            name: A field of `Matched`.
+            cases: These of them alone: what is set beside another method's mean has to be of its cases.
+        """
+        values = [getattr(m, name) for case, m in self.found if cases is None or case in cases]
         return math.fsum(values) / len(values) if values else None
 
 

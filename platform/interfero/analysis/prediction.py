@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import linprog
 
 from interfero.analysis.axes import AXES, level
 from interfero.analysis.laws import Design
@@ -22,6 +23,8 @@ from interfero.analysis.scaling import (
 
 FloatArray = npt.NDArray[np.float64]
 
+SURROUNDED_WITHIN = 0.02
+"""In logarithms: levels are rounded, and adapters of one size differ a little between codecs."""
 MIN_DOMAINS = 3
 """Below, nothing says how domains differ: a new one cannot be predicted."""
 
@@ -106,7 +109,26 @@ def outside(scaling: Scaling, place: Mapping[str, float]) -> tuple[str, ...]:
                 f"{axis.title} {axis.text(place[name])} lies outside "
                 f"{axis.text(levels[0])} to {axis.text(levels[-1])}"
             )
-    return tuple(found)
+    return tuple(found) or _between_arms(scaling, place)
+
+
+def _between_arms(scaling: Scaling, place: Mapping[str, float]) -> tuple[str, ...]:
+    """Whether cells surround a place that lies inside every axis: a design may be a cross and no grid."""
+    names = [n for n in scaling.data.own_axes if n in place and len(scaling.data.levels(n)) > 1]
+    if len(names) < 2:
+        return ()
+    cells = np.log(np.column_stack([scaling.data.column(n) for n in names]))
+    wanted = np.log([place[n] for n in names])
+    # Weights of the cells, not negative and of sum 1, whose mean is the place.
+    shifted = (cells - wanted).T
+    found = linprog(
+        np.zeros(len(cells)), A_ub=np.vstack([shifted, -shifted]),
+        b_ub=np.full(2 * len(names), SURROUNDED_WITHIN), A_eq=np.ones((1, len(cells))), b_eq=[1.0],
+    )  # fmt: skip
+    if found.status == 0:
+        return ()
+    shown = ", ".join(f"{AXES[n].title} {AXES[n].text(place[n])}" for n in names)
+    return (f"no cells of the map surround {shown} together",)
 
 
 def _cell_variance(scaling: Scaling) -> tuple[float, int]:

@@ -290,3 +290,22 @@ def test_three_seeds_are_drawn_in_all_ten_ways():
     values = np.log(data.values).mean(axis=0)
     level = seeds.variance(lambda params: float(np.log(params[0])))
     assert level == pytest.approx(values.var(ddof=1) / 3, rel=0.02)
+
+
+def test_between_the_arms_of_a_cross_nothing_was_measured():
+    """Inside every axis, and no cell near: both rare images and the lowest lambda."""
+    sweep = PlantedSweep(
+        lambda place: 4 * place["num_images"] ** 0.3,
+        num_images=(1, 5, 20),
+        lambdas=(0.002, 0.006, 0.018),
+    )
+    records = sweep.records(np.random.default_rng(0))
+    cross = [r for r in records if r.params["num_images"] == 5 or r.params["rd_lambda"] == 0.006]
+    grid, scaling = (fit_scaling(found)[0] for found in (records, cross))
+    corner = {"num_images": 1, "rd_lambda": 0.002}
+    assert outside(grid, corner) == ()
+    assert outside(scaling, corner) == (
+        "no cells of the map surround training images 1, lambda (bpp per MSE) 0.002 together",
+    )
+    assert outside(scaling, {"num_images": 1, "rd_lambda": 0.006}) == ()
+    assert outside(scaling, {"num_images": 3, "rd_lambda": 0.005}) == ()

@@ -105,18 +105,21 @@ def _case_point(row: MatchedRow, case: Case, matched: Matched, name: str, y: flo
 
 def matched_lines(records: Sequence[CellRecord]) -> list[str]:
     """Forgetting at half of fine-tuning's gain, in a sentence."""
-    rows = [r for r in matched_rows(records, (0.5,)) if r.method != NAIVE]
+    every = matched_rows(records, (0.5,))
+    naive = next((r for r in every if r.method == NAIVE), None)
+    rows = [r for r in every if r.method != NAIVE]
     parts = []
     for row in rows:
         means = [row.mean(name) for name, _, _ in _WAYS]
         if row.found and means[0] is not None and means[1] is not None:
             parts.append(
                 f"{row.method} forgets {signed(means[0])} % routed and {signed(means[1])} % unrouted "
-                f"({_reached(row)})"
+                f"({_reached(row)}{_beside(naive, row)})"
             )
-    if not parts:
-        return []
-    own = next((r for r in matched_rows(records, (0.5,)) if r.method == NAIVE), None)
-    mean = own.mean("forgetting") if own is not None else None
-    naive = f"; {NAIVE} itself {signed(mean)} %" if mean is not None else ""
-    return [f"At half of {NAIVE}'s gain, {'; '.join(parts)}{naive}."]
+    return [f"At half of {NAIVE}'s gain, {'; '.join(parts)}."] if parts else []
+
+
+def _beside(naive: MatchedRow | None, row: MatchedRow) -> str:
+    """What fine-tuning forgets in the cases of another method: means over others would be no comparison."""
+    mean = naive.mean("forgetting", row.cases) if naive is not None else None
+    return "" if mean is None else f", where {NAIVE} forgets {signed(mean)} %"
