@@ -9,10 +9,11 @@ from pathlib import Path
 
 from interfero.analysis.figures import write_figures
 from interfero.analysis.law_figures import write_curve_figures, write_law_figures
-from interfero.analysis.law_sentences import curve_lines, law_lines, matched_lines
 from interfero.analysis.map_figures import write_map_figures
-from interfero.analysis.matched_gain import MatchedRow, matched_rows
-from interfero.analysis.rd_curves import RdCurve, chosen_curves, rd_curves, write_curves
+from interfero.analysis.rd_curves import write_curves
+from interfero.analysis.report.curves import curve_lines
+from interfero.analysis.report.laws import law_lines
+from interfero.analysis.report.matched import matched_lines
 from interfero.analysis.scaling import Refusal, Scaling, fit_scaling
 from interfero.analysis.trend_figures import write_domain_figures, write_trend_figures
 from interfero.analysis.trend_sentences import domain_lines, enough_lines, trend_lines
@@ -35,16 +36,6 @@ class Findings:
     def laws(self) -> list[Scaling | Refusal]:
         """Of every method and response."""
         return fit_scaling(self.records)
-
-    @cached_property
-    def curves(self) -> list[RdCurve]:
-        """At the learning rates that validation chose."""
-        return chosen_curves(rd_curves(self.records))
-
-    @cached_property
-    def matched(self) -> list[MatchedRow]:
-        """Methods at shares of fine-tuning's gain."""
-        return matched_rows(self.records)
 
     @cached_property
     def by_images(self) -> list[Trend]:
@@ -113,16 +104,16 @@ def _image_sentences(found: Findings) -> list[str]:
 
 
 def _bitrate_sentences(found: Findings) -> list[str]:
-    return [*trend_lines(found.by_lambda), *curve_lines(found.curves)]
+    return [*trend_lines(found.by_lambda), *curve_lines(found.records)]
 
 
 def _map_sentences(found: Findings) -> list[str]:
     return [
         *law_lines(found.laws),
-        *matched_lines(found.matched),
+        *matched_lines(found.records),
         *trend_lines(found.by_images),
         *trend_lines(found.by_lambda),
-        *(curve_lines(found.curves) if found.by_lambda else []),
+        *(curve_lines(found.records) if found.by_lambda else []),
     ]
 
 

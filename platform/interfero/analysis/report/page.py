@@ -50,7 +50,10 @@ class Report:
 
 
 def findings(report: Report) -> dict[str, list[str]]:
-    """The summary in sentences, by what they are about; every number is computed from the records."""
+    """The summary in sentences, by what they are about; every number is computed from the records.
+
+    What the sweep's own answer has said is not said again.
+    """
     found = {
         "The question": list(report.answer),
         "Gain and forgetting": summary_lines(report.records),
@@ -58,6 +61,10 @@ def findings(report: Report) -> dict[str, list[str]]:
         "Rate and distortion": curve_lines(report.records),
         "Laws": law_lines(report.results),
     }
+    said: set[str] = set()
+    for title, lines in found.items():
+        found[title] = [line for line in lines if line not in said]
+        said.update(lines)
     return {title: lines for title, lines in found.items() if lines}
 
 
