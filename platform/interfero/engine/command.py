@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,7 +27,6 @@ from interfero.engine.cost import CostModel
 from interfero.engine.ending import (
     FAILED_EXIT,
     INTERRUPTED_EXIT,
-    command_line,
     interrupted,
     report,
     resume_command,
@@ -41,11 +39,11 @@ from interfero.engine.measurements import (
     keep_timings,
     read_measurements,
 )
+from interfero.engine.opening import begun, named_store, typed_command
 from interfero.engine.options import (
     AdaptationOptions,
     check_options,
     smoke_options,
-    storage_folder,
 )
 from interfero.engine.plan_text import print_cells, print_cost, print_plan
 from interfero.engine.planning import Plan, make_plan
@@ -56,7 +54,6 @@ from interfero.engine.precision import (
     keep_choice,
     stored_choice,
 )
-from interfero.engine.resources import check_machine
 from interfero.engine.search import BlockSearch, cells_at_once, open_searches
 from interfero.engine.store import SweepStore
 from interfero.engine.sweep_run import SweepRun
@@ -64,7 +61,6 @@ from interfero.engine.timing import machine_name
 from interfero.engine.worker import PackRunner
 from interfero.errors import ConfigError, InterferoError
 from interfero.redaction import masked_inside, without_secrets
-from interfero.tracking.provenance import provenance_tags
 from interfero.tracking.tracker import Tracker
 
 USAGE_EXIT = 2
@@ -142,12 +138,7 @@ def run_sweep(sweep: Sweep, arguments: Sequence[str] | None, console: Console) -
     if options.smoke:
         options = smoke_options(options)
     check_options(options)
-    name = options.name or f"{sweep.kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    store = SweepStore(storage_folder(options), name)
-    if not options.dry_run:
-        # Before minutes of loading: names taken and names that are not there answer at once.
-        store.check_name(resume=options.resume)
-        check_machine(options)
+    store = named_store(sweep.kind, options)
     code = loop_hash(sweep)
     if options.resume and options.accept_code_change:
         # A key names the code that the sweep was started with: finished cells stay known.
@@ -163,21 +154,8 @@ def run_sweep(sweep: Sweep, arguments: Sequence[str] | None, console: Console) -
     if options.dry_run:
         _show(plan, store, console)
         return 0
-    given = sys.argv[1:] if arguments is None else arguments
-    script = sys.argv[0] if arguments is None else f"sweeps/{sweep.kind.replace('-', '_')}.py"
-    command = without_secrets(command_line(script, given, name, named=options.name is not None))
-    with store.lease():
-        store.check(_settings(sweep, plan, command), resume=options.resume)
-        tracker = Tracker.open(
-            None,
-            sweep.kind,
-            name,
-            tags=provenance_tags(),
-            params={"num_cells": plan.num_cells, "sampler": options.sampler},
-            outbox=store.folder / "outbox.jsonl",
-        )
-        # After the last check: a sweep that could not start has not taken its name.
-        store.write_settings(_settings(sweep, plan, command))
+    command = typed_command(sweep.kind, arguments, store, options)
+    with begun(store, _settings(sweep, plan, command), options, plan.num_cells) as tracker:
         return _drive(sweep, plan, store, tracker, console, command)
 
 

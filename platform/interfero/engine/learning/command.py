@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,6 @@ from interfero.engine import distributed
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.command import FREE_OPTIONS, ended_well, exit_with
 from interfero.engine.console import SweepProgress
-from interfero.engine.ending import command_line
 from interfero.engine.fingerprint import MODEL_LIBRARIES, code_hash, library_versions, python_files
 from interfero.engine.learning import configs
 from interfero.engine.learning.ending import report_learning
@@ -35,14 +32,12 @@ from interfero.engine.learning.planning import (
     make_learning_plan,
 )
 from interfero.engine.learning.products import Products
-from interfero.engine.options import storage_folder
-from interfero.engine.resources import check_machine
+from interfero.engine.opening import begun, named_store, typed_command
 from interfero.engine.store import SweepStore
 from interfero.engine.sweep_run import SweepRun
 from interfero.engine.worker import PackRunner
 from interfero.metrics import lpips, segmentation
-from interfero.redaction import masked_inside, without_secrets
-from interfero.tracking.provenance import provenance_tags
+from interfero.redaction import masked_inside
 from interfero.tracking.tracker import Tracker
 
 MakeRunner = Callable[[LearningPlan], PackRunner[JobPack]]
@@ -86,11 +81,7 @@ def run_learning_sweep(
     if options.smoke:
         options = smoke_learning_options(options)
     check_learning_options(options)
-    name = options.name or f"{sweep.kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    store = SweepStore(storage_folder(options), name)
-    if not options.dry_run:
-        store.check_name(resume=options.resume)
-        check_machine(options)
+    store = named_store(sweep.kind, options)
     code = step_code(sweep)
     if options.resume and options.accept_code_change:
         # Keys name the code that the sweep was started with: what is finished stays known.
@@ -101,19 +92,8 @@ def run_learning_sweep(
     print_learning_plan(console, sweep.kind, sweep.question, plan, done, Products(store.storage))
     if options.dry_run:
         return 0
-    given = sys.argv[1:] if arguments is None else arguments
-    script = sys.argv[0] if arguments is None else f"sweeps/{sweep.kind.replace('-', '_')}.py"
-    command = without_secrets(command_line(script, given, name, named=options.name is not None))
-    with store.lease():
-        settings = _settings(sweep, plan, command)
-        store.check(settings, resume=options.resume)
-        tracker = Tracker.open(
-            None, sweep.kind, name, tags=provenance_tags(),
-            params={"num_cells": len(plan.cells), "sampler": options.sampler},
-            outbox=store.folder / "outbox.jsonl",
-        )  # fmt: skip
-        # After the last check: a sweep that could not start has not taken its name.
-        store.write_settings(settings)
+    command = typed_command(sweep.kind, arguments, store, options)
+    with begun(store, _settings(sweep, plan, command), options, len(plan.cells)) as tracker:
         return ended_well(
             lambda: _drive(sweep, plan, store, tracker, console, command),
             tracker, store, console, command,

@@ -1,0 +1,71 @@
+"""How every sweep begins once it is planned: its name, its command, its lease and its tracker."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from interfero.engine.ending import command_line
+from interfero.engine.options import SweepOptions, storage_folder
+from interfero.engine.resources import check_machine
+from interfero.engine.store import SweepStore
+from interfero.redaction import without_secrets
+from interfero.tracking.provenance import provenance_tags
+from interfero.tracking.tracker import Tracker
+
+
+def named_store(kind: str, options: SweepOptions) -> SweepStore:
+    """The sweep's folder: of its name, or of its kind, the date and the time.
+
+    Names that are taken, or not there, and a machine that is too small answer here, before minutes of
+    loading; nothing is written.
+
+    Raises:
+        ConfigError: as `SweepStore.check_name` and `check_machine`.
+    """
+    name = options.name or f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    store = SweepStore(storage_folder(options), name)
+    if not options.dry_run:
+        store.check_name(resume=options.resume)
+        check_machine(options)
+    return store
+
+
+def typed_command(
+    kind: str, arguments: Sequence[str] | None, store: SweepStore, options: SweepOptions
+) -> str:
+    """What to type to start this sweep again, its name included, and no secret."""
+    given = sys.argv[1:] if arguments is None else arguments
+    script = sys.argv[0] if arguments is None else f"sweeps/{kind.replace('-', '_')}.py"
+    return without_secrets(command_line(script, given, store.name, named=options.name is not None))
+
+
+@contextmanager
+def begun(
+    store: SweepStore, settings: dict[str, Any], options: SweepOptions, num_cells: int
+) -> Iterator[Tracker]:
+    """Hold the sweep, check that it may go on, and open its tracking.
+
+    Args:
+        store: The sweep's folder.
+        settings: What a resumption must not change.
+        options: As they were given.
+        num_cells: That are planned.
+
+    Raises:
+        ConfigError: another driver holds it, or it was started with other settings.
+        StorageError: the folder cannot be written.
+    """
+    with store.lease():
+        store.check(settings, resume=options.resume)
+        tracker = Tracker.open(
+            None, settings["kind"], store.name, tags=provenance_tags(),
+            params={"num_cells": num_cells, "sampler": options.sampler},
+            outbox=store.folder / "outbox.jsonl",
+        )  # fmt: skip
+        # After the last check: a sweep that could not start has not taken its name.
+        store.write_settings(settings)
+        yield tracker
