@@ -19,11 +19,12 @@ from pathlib import Path
 
 import torch
 from compressai.datasets import ImageFolder
+from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
 from interfero.adaptation import find_method, save_adapter
-from interfero.adaptation.method import Batch
+from interfero.adaptation.method import AdaptedCodec, Batch, Method, StepLoss
 from interfero.codecs.catalogue import load_codec
 from interfero.codecs.codec import quantile_loss, quantile_parameters, rd_parameters
 from interfero.codecs.noise import NoiseKey
@@ -42,50 +43,13 @@ def train_cell(cell: Cell, images: Path, output: Path, report: Report) -> dict[s
     load = partial(load_codec, cell.identity.codec, cell.block.rd_lambda)
     target, source = (load_domain(n) for n in (cell.block.domain, cell.identity.source_domain))
     bench = Workbench(load(), load, target, source)
-    wanted, loop = cell.hyperparameters, cell.loop
+    wanted = cell.hyperparameters
     method = find_method(wanted.method)
     training_codec = bench.training_codec(torch.device("cpu"))
     adapted = method.build(training_codec, wanted.adapter_size, wanted.init_seed)
-    adapted.to(memory_format=torch.channels_last)
-    adapted.train_parameters()
-    adapted.train()
-    learning = [p for p in rd_parameters(adapted) if p.requires_grad]
-    quantiles = [p for p in quantile_parameters(adapted) if p.requires_grad]
-    main = torch.optim.Adam(learning, lr=wanted.learning_rate)
-    auxiliary = torch.optim.Adam(quantiles, lr=QUANTILE_LEARNING_RATE) if quantiles else None
-    crop = transforms.Compose(
-        [transforms.RandomCrop(loop.crop_size, pad_if_needed=True), transforms.ToTensor()]
-    )
-    dataset = ImageFolder(str(images), crop, split="train")
-    loader = DataLoader(dataset, loop.batch_size, shuffle=True)
-    batches = iter(loader)
-    start_s, data_s = time.perf_counter() - started, 0.0
-    for step in range(loop.num_steps):
-        waiting = time.perf_counter()
-        image = next(batches, None)
-        if image is None:
-            batches = iter(loader)
-            image = next(batches)
-        data_s += time.perf_counter() - waiting
-        image = image.to(memory_format=torch.channels_last)
-        for group in main.param_groups:
-            group["lr"] = learning_rate_at(loop, wanted.learning_rate, step)
-        half = loop.precision == "bfloat16"
-        noise = NoiseKey(cell.block.data_seed, step, len(image))
-        batch = Batch({"target": image}, noise, cell.block.rd_lambda, wanted.strength)
-        with torch.autocast("cpu", torch.bfloat16) if half else nullcontext():
-            coded = method.loss(adapted, batch)
-        main.zero_grad()
-        coded.total.backward()
-        torch.nn.utils.clip_grad_norm_(learning, loop.clip_norm)
-        main.step()
-        if auxiliary is not None:
-            auxiliary.zero_grad()
-            quantile_loss(adapted).backward()
-            auxiliary.step()
-        if (step + 1) % max(1, loop.num_steps // CURVE_POINTS) == 0:
-            parts = {"bpp": coded.bpp, "mse_255": coded.mse, "loss": coded.total}
-            report(step + 1, {f"train/{n}": v.item() for n, v in parts.items()})
+    training = _Training(cell, method, adapted, images)
+    start_s = time.perf_counter() - started
+    data_s = training.run(report)
     trained = time.perf_counter()
     adapted.to(memory_format=torch.contiguous_format)
     adapted.refresh_tables()
@@ -104,6 +68,63 @@ def train_cell(cell: Cell, images: Path, output: Path, report: Report) -> dict[s
         "seconds/source": bench.source_seconds,
         "seconds/evaluation": ended - trained - bench.source_seconds,
     }
+
+
+class _Training:
+    """The loop of the example, with interfero's loss."""
+
+    def __init__(self, cell: Cell, method: Method, adapted: AdaptedCodec, images: Path) -> None:
+        self._cell, self._method, self._adapted = cell, method, adapted
+        adapted.to(memory_format=torch.channels_last)
+        adapted.train_parameters()
+        adapted.train()
+        self._learning = [p for p in rd_parameters(adapted) if p.requires_grad]
+        quantiles = [p for p in quantile_parameters(adapted) if p.requires_grad]
+        self._main = torch.optim.Adam(self._learning, lr=cell.hyperparameters.learning_rate)
+        self._auxiliary = (
+            torch.optim.Adam(quantiles, lr=QUANTILE_LEARNING_RATE) if quantiles else None
+        )
+        crop = transforms.Compose(
+            [transforms.RandomCrop(cell.loop.crop_size, pad_if_needed=True), transforms.ToTensor()]
+        )
+        dataset = ImageFolder(str(images), crop, split="train")
+        self._loader = DataLoader(dataset, cell.loop.batch_size, shuffle=True)
+
+    def run(self, report: Report) -> float:
+        """Train; returns the seconds spent waiting for images."""
+        loop, data_s = self._cell.loop, 0.0
+        batches = iter(self._loader)
+        for step in range(loop.num_steps):
+            waiting = time.perf_counter()
+            image = next(batches, None)
+            if image is None:
+                batches = iter(self._loader)
+                image = next(batches)
+            data_s += time.perf_counter() - waiting
+            coded = self._step(step, image.to(memory_format=torch.channels_last))
+            if (step + 1) % max(1, loop.num_steps // CURVE_POINTS) == 0:
+                parts = {"bpp": coded.bpp, "mse_255": coded.mse, "loss": coded.total}
+                report(step + 1, {f"train/{n}": v.item() for n, v in parts.items()})
+        return data_s
+
+    def _step(self, step: int, image: Tensor) -> StepLoss:
+        wanted, loop = self._cell.hyperparameters, self._cell.loop
+        for group in self._main.param_groups:
+            group["lr"] = learning_rate_at(loop, wanted.learning_rate, step)
+        noise = NoiseKey(self._cell.block.data_seed, step, len(image))
+        batch = Batch({"target": image}, noise, self._cell.block.rd_lambda, wanted.strength)
+        half = loop.precision == "bfloat16"
+        with torch.autocast("cpu", torch.bfloat16) if half else nullcontext():
+            coded = self._method.loss(self._adapted, batch)
+        self._main.zero_grad()
+        coded.total.backward()
+        torch.nn.utils.clip_grad_norm_(self._learning, loop.clip_norm)
+        self._main.step()
+        if self._auxiliary is not None:
+            self._auxiliary.zero_grad()
+            quantile_loss(self._adapted).backward()
+            self._auxiliary.step()
+        return coded
 
 
 def main() -> None:
