@@ -75,6 +75,7 @@ def _parts(domain: str, differences: Sequence[Difference]) -> Figure | None:
                 capsize=2, markersize=4, fillstyle="full" if known else "none",
             )  # fmt: skip
         axis.axhline(0, color="#888888", linewidth=0.8)
+        axis.set_xlim(-0.5, len(names) - 0.5)
         axis.set_xticks(range(len(names)), [n.replace(" ", "\n") for n in names])
         axis.set_title(f"{codec} at {', '.join(f'{r:g}' for r in rates)} bpp")
     axes[0].set_ylabel("difference of mean IoU")
