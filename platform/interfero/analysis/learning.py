@@ -95,7 +95,7 @@ class Difference:
     images: int
     refusal: str = ""
     bpp: float | None = None
-    """Rate that was reached on training images."""
+    """Rate that was reached on training images, or on test images where those alone were coded."""
     restorers: int = 0
     """Different ones behind the restored images: seeds of models draw no other restorer."""
 
@@ -122,7 +122,7 @@ class Summary:
     @property
     def sentences(self) -> list[str]:
         """What can be said, a line each."""
-        return [_sentence(d) for d in self.differences]
+        return [*_one_setting(self.scores), *(_sentence(d) for d in self.differences)]
 
 
 def line_of(record: CellRecord) -> Line:
@@ -206,7 +206,10 @@ class _Behind(TypedDict):
 
 def _behind(line: Line, cells: Sequence[CellRecord]) -> _Behind:
     """The rate reached, and how many restorers there are, by data seed."""
-    rates = [r.metrics["rate/train_bpp"] for r in cells if "rate/train_bpp" in r.metrics]
+    for side in ("train", "test"):
+        rates = [r.metrics[f"rate/{side}_bpp"] for r in cells if f"rate/{side}_bpp" in r.metrics]
+        if rates:
+            break
     seeds = {r.params["data_seed"] for r in cells}
     return {
         "bpp": float(np.mean(rates)) if rates else None,
@@ -288,6 +291,25 @@ def _counts(record: CellRecord) -> FloatArray:
     """(3, classes, images) hits, labelled, predicted."""
     rows = [(i.hits, i.labelled, i.predicted) for i in record.segmented]
     return np.array(rows, dtype=float).transpose(1, 2, 0)
+
+
+def _one_setting(scores: Sequence[Score]) -> list[str]:
+    """Asked rates that are one: a learned codec has few, and the nearest to two of them may be the same."""
+    found: dict[tuple[str, str, float], dict[float, None]] = defaultdict(dict)
+    for score in scores:
+        if score.bpp is not None:
+            place = (score.line.domain, score.line.codec, score.bpp)
+            found[place].setdefault(score.line.rate_bpp)
+    sets = {
+        (domain, codec, tuple(sorted(asked)))
+        for (domain, codec, _), asked in found.items()
+        if len(asked) > 1
+    }
+    return [
+        f"{domain}, {codec}: {' and '.join(f'{rate:g}' for rate in asked)} bpp asked are one setting of "
+        "the codec, and one point: ask for rates further apart"
+        for domain, codec, asked in sorted(sets)
+    ]
 
 
 def _sentence(d: Difference) -> str:

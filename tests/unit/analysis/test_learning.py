@@ -221,6 +221,15 @@ def test_a_report_is_made_from_tables_days_later(tmp_path):
     assert (out / "decomposition_mosaics.svg").exists()
 
 
+def test_asked_rates_that_are_one_setting_are_named():
+    """A learned codec's nearest lambda may be the same for two rates."""
+    both = [*sweep(), *(c.model_copy(update={"metrics": {**c.metrics, "rate/train_bpp": 0.31}})
+                        for c in sweep(rate=0.32) if c.params["configuration"] != "OO")]  # fmt: skip
+    said = summarise(both).sentences
+    assert said[0].startswith("mosaics, jpeg: 0.3 and 0.32 bpp asked are one setting of the codec")
+    assert not any("one setting" in line for line in summarise(sweep()).sentences)
+
+
 def test_failed_cells_are_in_no_mean():
     failed = record("CC", 7, 0.1).model_copy(update={"status": "failed"})
     with_failed = summarise([*sweep(), failed])
