@@ -61,7 +61,7 @@ def test_another_sweep_of_the_same_storage_repeats_nothing(workplace, done):
     assert {r.data.tags["interfero.reused_from"] for r in cells} == {"first"}
 
 
-LONG = ("--max-images", "3", "--num-steps", "120", "--restoration-steps", "4", "--batch-size", "2",
+LONG = ("--max-images", "3", "--num-steps", "60", "--restoration-steps", "4", "--batch-size", "2",
         "--crop-size", "32", "--checkpoint-seconds", "0", "--max-concurrent", "1",
         "--init-seeds", "0")  # fmt: skip
 
@@ -86,7 +86,7 @@ def test_a_killed_driver_costs_no_step_and_goes_on_inside_the_training(workplace
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     record = json.loads((state.parents[2] / "products" / key / "record.json").read_text())
     assert record["status"] == "finished"
-    assert 0 < record["resumed_step"] < 120
+    assert 0 < record["resumed_step"] < 60
     parent, cells = runs(workplace, "killed")
     assert parent.info.status == "FINISHED"
     assert sorted(r.data.params["configuration"] for r in cells) == ["CO", "OO", "RO"]

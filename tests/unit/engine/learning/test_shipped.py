@@ -35,7 +35,7 @@ def test_nothing_of_the_driver_is_needed(tmp_path, files, monkeypatch):
     folder, codec, encoder = files
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     plan = plan_of(
-        codecs=(str(codec),), rates=(0.2,), configurations=("OO", "RO"),
+        codecs=(str(codec),), rates=(0.08,), configurations=("OO", "RO"),
         restorations=("regression",), encoder_weights=str(encoder),
     )  # fmt: skip
     here = Local(tmp_path / "here").run(plan)
@@ -52,7 +52,7 @@ def test_nothing_of_the_driver_is_needed(tmp_path, files, monkeypatch):
 
 
 def test_a_codec_that_has_changed_since_the_plan_is_refused(tmp_path, files, tiny_codec_file):
-    plan = plan_of(codecs=(str(files[1]),), rates=(0.2,), configurations=("CO",))
+    plan = plan_of(codecs=(str(files[1]),), rates=(0.08,), configurations=("CO",))
     other = plan_of(codecs=("webp",)).codecs["webp"]
     changed = replace(plan, codecs={str(files[1]): other})
     with pytest.raises(CodecError, match="was another when the sweep was planned"):
