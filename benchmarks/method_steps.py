@@ -1,15 +1,14 @@
 """What a step of each method costs beside one of fine-tuning: `python benchmarks/method_steps.py`.
 
 One warm process trains cells of all methods in turns, as an actor does; the batch and the frozen source pass
-are counted as if each cell were alone. Figures are CPU time, medians over turns; a ratio is taken within a
-turn.
+are counted as if each cell were alone. Figures are medians over turns on the clock; a ratio is taken within a
+turn. Run it on a quiet machine.
 """
 
 from __future__ import annotations
 
 import statistics
 from pathlib import Path
-from time import process_time
 from typing import Annotated, Any
 
 import torch
@@ -62,13 +61,11 @@ def cells_of(command: MethodSteps, bench: Workbench) -> dict[str, Cell]:
     return cells
 
 
-def cpu_ms_a_step(cell: Cell, bench: Workbench) -> float:
-    """One turn: CPU milliseconds a step, what precedes the first step left out."""
+def ms_a_step(cell: Cell, bench: Workbench) -> float:
+    """One turn: milliseconds a step on the clock, what precedes the first step left out."""
     with scratch_worker() as worker:
-        started = process_time()
         (timing,) = time_steps([cell], bench, worker)
-        spent = process_time() - started - timing.prepare_seconds
-    return 1000 * spent / cell.loop.num_steps
+    return 1000 * (timing.step_seconds + timing.pack_step_seconds)
 
 
 def main() -> None:
@@ -80,16 +77,16 @@ def main() -> None:
     turns: dict[str, list[float]] = {name: [] for name in cells}
     for index in range(command.rounds + 1):
         for name in cells if index % 2 else reversed(cells):
-            taken = cpu_ms_a_step(cells[name], bench)
+            once = ms_a_step(cells[name], bench)
             if index:
-                turns[name].append(taken)
-    table = Table(caption="CPU time, one thread; ratio: a step of finetune over one of the method")
+                turns[name].append(once)
+    table = Table(caption="one thread; ratio: a step of finetune over one of the method")
     for heading in ("method", "ms a step", "ratio"):
         table.add_column(heading, justify="left" if heading == "method" else "right")
     figures: dict[str, Any] = {}
     for name, taken in turns.items():
         ratio = statistics.median(a / b for a, b in zip(turns[PEER], taken, strict=True))
-        figures[name] = {"cpu_ms_a_step": taken, "ratio_to_finetune": ratio}
+        figures[name] = {"ms_a_step": taken, "ratio_to_finetune": ratio}
         table.add_row(name, f"{statistics.median(taken):.1f}", f"{ratio:.2f}")
     Console().print(table)
     if command.json_path is not None:
