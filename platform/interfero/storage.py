@@ -155,7 +155,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {})[_METADATA])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, safetensors.SafetensorError) as error:
+        # torch, which maps the file for safetensors, says RuntimeError of one that has just gone.
         raise StorageError(
             f"{path} is not a whole interfero safetensors file ({error!r}): fetch or train it again"
         ) from error
