@@ -1,5 +1,6 @@
 """A sweep that is killed, interrupted, repeated or enlarged loses nothing and repeats nothing."""
 
+import contextlib
 import io
 import re
 
@@ -247,13 +248,12 @@ LONG = [
 
 
 def kept_step(place):
-    """The step that the newest state of the long sweep's cell was written after; 0 without one."""
-    states = (place.sweep("long") / "checkpoints").glob("*.safetensors")
-    newest = [path for path in states if not path.name.endswith(".before.safetensors")]
-    try:
-        return load_tensors(newest[0])[1]["info"]["step"] if newest else 0
-    except StorageError:
-        return 0  # The next one takes its name just now.
+    """The step that the newest whole state of the long sweep's cell was written after; 0 without one."""
+    steps = [0]
+    for path in (place.sweep("long") / "checkpoints").glob("*.safetensors"):
+        with contextlib.suppress(StorageError):  # The next one takes its name just now.
+            steps.append(load_tensors(path)[1]["info"]["step"])
+    return max(steps)
 
 
 def uninterrupted(place, cell, codec_file, folder):
