@@ -17,7 +17,6 @@ from interfero.codecs.checkpoint import read_codec
 from interfero.codecs.codec import Codec
 from interfero.codecs.noise import NoiseKey
 from interfero.domains.domain import Domain
-from interfero.domains.ingest import load_folder
 from interfero.engine.cells import (
     Block,
     Cell,
@@ -49,19 +48,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def domain(image_folder: Path) -> Domain:
-    return load_folder("pictures", image_folder)
-
-
-@pytest.fixture
-def bench(tiny_codec_file: Path, domain: Domain) -> Workbench:
-    def read() -> Codec:
-        return read_codec(tiny_codec_file, "tiny")
-
-    return Workbench(read(), read, domain, domain)
 
 
 def make_cell(

@@ -12,13 +12,10 @@ import trainables.adaptation
 from interfero.adaptation import METHODS, load_adapter, save_adapter
 from interfero.adaptation.method import AdaptedCodec, Batch, Method
 from interfero.codecs.bitstream import parse_stream
-from interfero.codecs.checkpoint import read_codec
 from interfero.codecs.codec import Codec, rd_parameters, state_hash
 from interfero.codecs.coding import SourceCoder, decode, encode
 from interfero.codecs.noise import NoiseKey, explicit_noise
 from interfero.domains.batches import draw_batch
-from interfero.domains.domain import Domain
-from interfero.domains.ingest import load_folder
 from interfero.engine.cells import Block, Cell, CellRecord, Hyperparameters, Identity, LoopConfig
 from interfero.engine.distributed import Group
 from interfero.engine.memory import _tensors_in
@@ -39,19 +36,6 @@ KEEPS_SYMBOLS = ("freeze_entropy", "finetune_encoder")
 
 def size_of(name: str) -> int:
     return SIZE.get(name, 2) if METHODS[name].size_unit else 0
-
-
-@pytest.fixture(scope="module")
-def domain(image_folder: Path) -> Domain:
-    return load_folder("pictures", image_folder)
-
-
-@pytest.fixture
-def bench(tiny_codec_file: Path, domain: Domain) -> Workbench:
-    def read() -> Codec:
-        return read_codec(tiny_codec_file, "tiny")
-
-    return Workbench(read(), read, domain, domain)
 
 
 def make_cell(

@@ -1,0 +1,26 @@
+"""What both suites about cells in training work on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from interfero.codecs.checkpoint import read_codec
+from interfero.codecs.codec import Codec
+from interfero.domains.domain import Domain
+from interfero.domains.ingest import load_folder
+from trainables.evaluation import Workbench
+
+
+@pytest.fixture(scope="module")
+def domain(image_folder: Path) -> Domain:
+    return load_folder("pictures", image_folder)
+
+
+@pytest.fixture
+def bench(tiny_codec_file: Path, domain: Domain) -> Workbench:
+    def read() -> Codec:
+        return read_codec(tiny_codec_file, "tiny")
+
+    return Workbench(read(), read, domain, domain)
