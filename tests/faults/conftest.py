@@ -5,7 +5,7 @@ import shutil
 import socket
 import tempfile
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -19,15 +19,12 @@ from interfero.codecs.checkpoint import read_codec
 from interfero.domains.catalogue import load_domain
 from interfero.engine.cells import Cell
 from interfero.engine.worker import LocalWorker
-from interfero.storage import load_tensors
-from tests.integration.conftest import PATIENCE_S, make_workplace
+from tests.integration.conftest import make_workplace
+from tests.processes import PATIENCE_S, kill_all, training_below
 from trainables.adaptation import run_pack
 from trainables.evaluation import Workbench
 
 __all__ = ["make_workplace"]
-
-TRAINING = ("ImplicitFunc.train", "RayTrainWorker")
-"""What Ray titles the processes that train."""
 
 OF_THE_CLUSTER = ("_AutoscalingCoordinatorActor",)
 """Ray Train's own, one a cluster, without a CPU: it outlives its job and serves the next one."""
@@ -136,63 +133,6 @@ def raylet_of(node):
     return psutil.Process(info.process.pid)
 
 
-def training_below(process):
-    found = process.children(recursive=True) if process.is_running() else []
-    return [p for p in found if is_training(p)]
-
-
-def worker_of(place, sweep):
-    """The process that trains for a sweep on this machine, once it does: between packs it is idle."""
-    driver = psutil.Process(sweep.pid)
-    return place.wait_until(lambda: training_below(driver), sweep)[0]
-
-
-@contextmanager
-def standing_still(place, sweep):
-    """The process that trains stops meanwhile: a quick machine would be done with all that is left."""
-    worker = worker_of(place, sweep)
-    worker.suspend()
-    try:
-        yield worker
-    finally:
-        worker.resume()
-
-
-def stop_in_mid_cell(place, sweep, name):
-    """Suspend the process that trains while two whole states of its cell lie on the disk.
-
-    Returns the process, and both states, the newer first.
-    """
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        place.wait_until(lambda: kept_states(place, name), sweep)
-        worker = worker_of(place, sweep)
-        worker.suspend()
-        states = kept_states(place, name)
-        if states and (newer := without_before(states[0])).exists():
-            return worker, newer, states[0]
-        # Just then it wrote a state, or its record.
-        worker.resume()
-        assert time.monotonic() < deadline, "no cell was met between two states"
-        time.sleep(0.01)
-
-
-def is_training(process):
-    try:
-        return any(title in " ".join(process.cmdline()) for title in TRAINING)
-    except psutil.Error:
-        return False
-
-
-def kill_all(process):
-    family = [*process.children(recursive=True), process]
-    for member in family:
-        member.suspend()
-    for member in family:
-        member.kill()
-    return family
-
-
 @pytest.fixture(scope="module")
 def cluster():
     cluster = RayCluster(num_nodes=2)
@@ -270,19 +210,3 @@ class Outcome:
 @pytest.fixture
 def outcome(tiny_codec_file):
     return lambda place, name: Outcome(place, name, tiny_codec_file)
-
-
-def kept_states(place, name):
-    """The states of cells in training that have one before them: those cells are some steps old."""
-    states = (place.sweep(name) / "checkpoints").glob("*.before.safetensors")
-    ended = {path.stem for path in place.record_files(name)}
-    return sorted(path for path in states if path.name.partition(".")[0] not in ended)
-
-
-def without_before(state):
-    """The newest state of the cell that one is the state before of."""
-    return state.with_name(state.name.replace(".before", ""))
-
-
-def step_of(state):
-    return load_tensors(state)[1]["info"]["step"]

@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
-from .conftest import Outcome, kept_states
+from tests.processes import kept_states
+
+from .conftest import Outcome
 
 STUDY = [
     "--name", "study", "--methods", "finetune", "lora", "--adapter-sizes", "1",

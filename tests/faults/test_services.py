@@ -2,9 +2,8 @@
 
 import pytest
 
+from tests.processes import standing_still, step_of, stop_in_mid_cell
 from tests.unit.tracking.test_server_away import Server
-
-from .conftest import standing_still, step_of, stop_in_mid_cell
 
 SWEEP = [
     "--name", "away", "--methods", "lora", "--adapter-sizes", "1",
@@ -40,11 +39,8 @@ def swept(make_workplace, server):
         place.wait_until(lambda: outbox.exists() and outbox.stat().st_size, process)
         server.start()
     place.wait_for_records("away", 3, process)
-    worker, newest, before = stop_in_mid_cell(place, process, "away")
-    # It cannot end by itself.
-    process.kill()
-    worker.kill()
-    place.kill_while_running(process)
+    newest, before = stop_in_mid_cell(place, process, "away")
+    place.cut_power(process)
     finished = {p.stem: p.read_bytes() for p in place.record_files("away")}
     content = bytearray(newest.read_bytes())
     content[-1] ^= 1

@@ -12,8 +12,7 @@ from interfero.domains.export import write_parquet
 from interfero.engine.command import run_sweep
 from interfero.errors import DomainError, StorageError
 from sweeps.adapter_capacity import SWEEP as CAPACITY
-
-from .conftest import standing_still
+from tests.processes import standing_still
 
 SWEEP = [
     "--name", "full", "--methods", "lora", "--adapter-sizes", "1",

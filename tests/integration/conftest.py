@@ -13,10 +13,10 @@ import mlflow
 import psutil
 import pytest
 
+from tests.processes import PATIENCE_S, kill_all
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "sweeps" / "adapter_capacity.py"
-PATIENCE_S = 600
-"""A machine that trains something else may be this slow."""
 
 
 def _mind_ctrl_c():
@@ -103,6 +103,12 @@ class Workplace:
         family = psutil.Process(process.pid).children(recursive=True)
         family = [p for p in family if not p.name().endswith("Agent")]
         process.kill()
+        process.communicate()
+        self.wait_gone(family)
+
+    def cut_power(self, process):
+        """SIGKILL to every process of the sweep at once, stopped ones too."""
+        family = kill_all(psutil.Process(process.pid))
         process.communicate()
         self.wait_gone(family)
 

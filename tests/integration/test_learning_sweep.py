@@ -8,6 +8,8 @@ from pathlib import Path
 import mlflow
 import pytest
 
+from tests.processes import stop_in_mid_cell
+
 SCRIPT = Path(__file__).resolve().parents[2] / "sweeps" / "dataset_restoration.py"
 SMALL = ("--smoke", "--codecs", "webp", "--rates", "0.8", "--configurations", "OO", "CO", "RO",
          "--restorations", "regression")  # fmt: skip
@@ -71,15 +73,14 @@ def test_a_killed_driver_costs_no_step_and_goes_on_inside_the_training(workplace
     process = workplace.start_command(command)
     states = workplace.sweep("killed") / "checkpoints"
     # A state that has one before it: copies and restorer are there, a model is some steps old.
-    workplace.wait_until(lambda: list(states.glob("segmentation*.before.safetensors")), process)
-    workplace.kill_while_running(process)
+    _, state = stop_in_mid_cell(workplace, process, "killed", kind="segmentation")
+    workplace.cut_power(process)
     kept = {path: path.stat().st_mtime_ns for path in records_of_steps(workplace)}
     assert {path.parent.name.split("-")[0] for path in kept} >= {
         "compress",
         "restoration",
         "restore",
     }
-    (state,) = states.glob("segmentation*.before.safetensors")
     key = state.name.removesuffix(".before.safetensors")
     done = workplace.finish(workplace.start_command([*command, "--resume"]))
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,6 +1,5 @@
 """A sweep that is killed, interrupted, repeated or enlarged loses nothing and repeats nothing."""
 
-import contextlib
 import io
 import re
 
@@ -14,9 +13,9 @@ from interfero.domains.catalogue import load_domain
 from interfero.engine.cells import Cell
 from interfero.engine.command import run_sweep
 from interfero.engine.worker import LocalWorker
-from interfero.errors import ConfigError, StorageError
-from interfero.storage import load_tensors
+from interfero.errors import ConfigError
 from sweeps.adapter_capacity import SWEEP
+from tests.processes import step_of, stop_in_mid_cell
 from trainables.adaptation import run_pack
 from trainables.evaluation import Workbench
 
@@ -247,15 +246,6 @@ LONG = [
 """One cell, whose state is kept after every step."""
 
 
-def kept_step(place):
-    """The step that the newest whole state of the long sweep's cell was written after; 0 without one."""
-    steps = [0]
-    for path in (place.sweep("long") / "checkpoints").glob("*.safetensors"):
-        with contextlib.suppress(StorageError):  # The next one takes its name just now.
-            steps.append(load_tensors(path)[1]["info"]["step"])
-    return max(steps)
-
-
 def uninterrupted(place, cell, codec_file, folder):
     """What the same cell comes to in this process, from its first step to its last."""
 
@@ -273,10 +263,10 @@ def test_a_cell_killed_in_the_middle_goes_on_as_if_it_never_was(
 ):
     place = make_workplace("long")
     process = place.start(*LONG)
-    place.wait_until(lambda: kept_step(place) >= 20, process)
-    place.kill_while_running(process)
-    step = kept_step(place)
-    assert 20 <= step < 200
+    newest, _ = stop_in_mid_cell(place, process, "long")
+    place.cut_power(process)
+    step = step_of(newest)
+    assert 0 < step < 200
     assert place.record_files("long") == []
     done = place.run(*LONG, "--resume")
     assert done.returncode == 0, done.stdout + done.stderr
