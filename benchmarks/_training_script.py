@@ -31,9 +31,11 @@ from interfero.codecs.noise import NoiseKey
 from interfero.domains.catalogue import load_domain
 from interfero.engine.cells import Cell
 from trainables.evaluation import Workbench, evaluate
-from trainables.member import CURVE_POINTS, QUANTILE_LEARNING_RATE, learning_rate_at
+from trainables.member import QUANTILE_LEARNING_RATE, learning_rate_at
 
 Report = Callable[[int, dict[str, float]], None]
+REPORTS = 10
+"""A cell. Each costs Ray's pattern about two seconds, so it gets fewer than interfero logs."""
 
 
 def train_cell(cell: Cell, images: Path, output: Path, report: Report) -> dict[str, float]:
@@ -102,7 +104,7 @@ class _Training:
                 image = next(batches)
             data_s += time.perf_counter() - waiting
             coded = self._step(step, image.to(memory_format=torch.channels_last))
-            if (step + 1) % max(1, loop.num_steps // CURVE_POINTS) == 0:
+            if (step + 1) % max(1, loop.num_steps // REPORTS) == 0:
                 parts = {"bpp": coded.bpp, "mse_255": coded.mse, "loss": coded.total}
                 report(step + 1, {f"train/{n}": v.item() for n, v in parts.items()})
         return data_s

@@ -3,8 +3,8 @@
 (a) Ray's documented pattern, a TorchTrainer inside a Tune function with `MLflowLoggerCallback`
 (`benchmarks/_ray_pattern.py`); (b) a plain loop that starts one process a cell, as many at once as there are
 cores, around a CompressAI-style training script (`benchmarks/_training_script.py`). All train and evaluate
-the same cells of the bundled codec with the same steps, precision, threads and evaluation code; (a) and
-interfero log the same number of curve points to MLflow, (b) logs nothing. Each side is one command, timed
+the same cells of the bundled codec with the same steps, precision, threads and evaluation code. (a) reports
+ten points a cell, fewer than interfero logs to MLflow; (b) logs nothing. Each side is one command, timed
 from start to exit; rounds alternate.
 
 The factors are shown apart: seconds a cell of start-up, data, training, source results and evaluation, as
@@ -51,10 +51,12 @@ class SweepThroughput(Config):
 
     steps: int = Field(default=150, gt=0)
     """Optimiser steps a cell; a cell should take about 30 s."""
-    learning_rates: tuple[float, ...] = (3e-4, 1e-3)
+    learning_rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3)
     """For fine-tuning and each size of cawf."""
     sizes: tuple[int, ...] = (1, 2, 4)
     """Sizes of cawf, in channels."""
+    data_seeds: tuple[int, ...] = (0, 1)
+    """Each is a block of its own."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of training."""
     sides: tuple[Literal["ours", "ray", "plain"], ...] = ("ours", "plain", "ray")
@@ -74,6 +76,7 @@ def options_of(command: SweepThroughput, folder: str) -> AdaptationOptions:
         methods=("finetune", "cawf"),
         adapter_sizes=command.sizes,
         learning_rates=command.learning_rates,
+        data_seeds=command.data_seeds,
         lambdas=(RD_LAMBDA,),
         num_steps=command.steps,
         precision=command.precision,

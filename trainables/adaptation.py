@@ -22,6 +22,7 @@ from interfero.adaptation import find_method, load_adapter, save_adapter
 from interfero.adaptation.copied import CopiedCodec
 from interfero.adaptation.method import Batch, Method
 from interfero.adaptation.method import Role as DomainRole
+from interfero.channels_last import to_channels_last
 from interfero.codecs.codec import state_hash
 from interfero.codecs.memory import keep_freed_memory
 from interfero.codecs.noise import NoiseKey
@@ -93,7 +94,7 @@ def _member(cell: Cell, bench: Workbench, device: torch.device) -> Member:
     adapted = method.build(bench.training_codec(device), wanted.adapter_size, wanted.init_seed)
     if isinstance(adapted, CopiedCodec):
         adapted.delta_rank = cell.loop.delta_rank
-    adapted.to(device).to(memory_format=torch.channels_last)
+    to_channels_last(adapted, device)
     adapted.train_parameters()
     adapted.train()
     main, auxiliary = optimizers(adapted, wanted.learning_rate)

@@ -23,6 +23,7 @@ from interfero.analysis.reconstructions import (
     ranked,
     save_reconstructions,
 )
+from interfero.channels_last import to_channels_last
 from interfero.codecs.bitstream import parse_stream
 from interfero.codecs.codec import Codec
 from interfero.codecs.coding import (
@@ -125,7 +126,8 @@ class Workbench:
     def training_codec(self, device: torch.device) -> Codec:
         """A replica on a device, in the memory format that trains fastest; never codes."""
         if self._training_codec is None:
-            model = copy.deepcopy(self.codec.model).to(device).to(memory_format=torch.channels_last)
+            model = copy.deepcopy(self.codec.model)
+            to_channels_last(model, device)
             shape, rd_lambda, name = self.codec.shape, self.codec.rd_lambda, self.codec.name
             self._training_codec = Codec(shape, rd_lambda, name, model)
         return self._training_codec

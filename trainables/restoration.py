@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from interfero.channels_last import to_channels_last
 from interfero.domains.batches import image_tensor
 from interfero.domains.images import UInt8Array
 from interfero.engine.learning.configs import RestorationConfig
@@ -100,7 +101,7 @@ def _build(config: RestorationConfig, init_seed: int, device: torch.device) -> _
         discriminator = None if config.adversary == "none" else build_discriminator(config)
     for module in (generator, discriminator):
         if module is not None:
-            module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            to_channels_last(module, device)
     averaged = copy.deepcopy(generator).requires_grad_(False)
     perceptual = None
     if config.perceptual_weight > 0 and config.perceptual_weights is not None:

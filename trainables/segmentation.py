@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
+from interfero.channels_last import to_channels_last
 from interfero.domains.batches import image_tensor
 from interfero.domains.images import UInt8Array
 from interfero.domains.labelled import VOID
@@ -119,7 +120,7 @@ def train_segmenter(
         DivergedError: the loss is no number any more.
     """
     model = build_segmenter(config, num_classes, seeds.init)
-    model.to(worker.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    to_channels_last(model, worker.device)
     model.train()
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
     tensors = named_tensors({"model": model})

@@ -19,6 +19,7 @@ from compressai.models import CompressionModel
 from torch import Tensor, nn
 
 from interfero.adaptation.method import COMPONENTS, AdaptedCodec, Output, Strings, half
+from interfero.channels_last import StridedPointwise
 from interfero.codecs.codec import Codec
 from interfero.codecs.noise import NoiseKey, explicit_noise
 from interfero.errors import AdapterError, CodecError
@@ -176,7 +177,7 @@ def _left_alone(layer: nn.Module) -> bool:
 
 
 def _check_convolution(name: str, layer: Convolution, method: str) -> None:
-    plain = type(layer) in (nn.Conv2d, nn.ConvTranspose2d)
+    plain = type(layer) in (nn.Conv2d, nn.ConvTranspose2d, StridedPointwise)
     if not plain or layer.groups != 1 or set(layer.dilation) != {1}:
         raise CodecError(
             f"layer {name!r} ({type(layer).__name__}) cannot be adapted by {method}: it is "

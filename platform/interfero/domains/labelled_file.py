@@ -5,18 +5,15 @@ The file is read by mapping it: all processes of a node share its pages.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from interfero.domains.described_pixels import described_blocks, read_described
 from interfero.domains.labelled import PORTIONS, LabelledDomain, LabelledSample
 from interfero.domains.pixel_files import mapped_pixels
-from interfero.errors import DomainError
 
 FORMAT = "interfero-labelled-domain-1"
 
@@ -35,10 +32,8 @@ def labelled_blocks(domain: LabelledDomain) -> Iterator[bytes | memoryview]:
             for p, s in placed
         ],
     }
-    yield json.dumps(header, sort_keys=True).encode() + b"\n"
-    for _, sample in placed:
-        for values in (sample.pixels_HWC, sample.labels_HW):
-            yield np.ascontiguousarray(values).reshape(-1).data
+    arrays = (values for _, s in placed for values in (s.pixels_HWC, s.labels_HW))
+    return described_blocks(header, arrays)
 
 
 # A warm worker asks for the same few domains again and again.
@@ -49,13 +44,9 @@ def read_labelled_file(path: Path) -> LabelledDomain:
     Raises:
         DomainError: it is no such file.
     """
-    with path.open("rb") as file:
-        line = file.readline()
-    try:
-        header = json.loads(line)
-        if header["format"] != FORMAT:
-            raise ValueError(header["format"])
-        parts = _samples(path, header["images"], len(line))
+
+    def build(header: dict[str, Any], offset: int) -> LabelledDomain:
+        parts = _samples(path, header["images"], offset)
         return LabelledDomain(
             header["name"],
             tuple(header["classes"]),
@@ -65,10 +56,8 @@ def read_labelled_file(path: Path) -> LabelledDomain:
             header["unit"],
             tuple(header["notes"]),
         )
-    except (ValueError, KeyError, TypeError) as error:
-        raise DomainError(
-            f"{path} holds no labelled domain ({error!r}): remove it and start again"
-        ) from error
+
+    return read_described(path, FORMAT, "labelled domain", build)
 
 
 def _samples(

@@ -5,7 +5,6 @@ The file is read by mapping it: all processes of a node share its pages.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,12 +12,10 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from interfero.domains.described_pixels import described_blocks, read_described
 from interfero.domains.domain import Domain
 from interfero.domains.images import Sample, UInt8Array
 from interfero.domains.pixel_files import MappedSample, mapped_pixels
-from interfero.errors import DomainError
 
 FORMAT = "interfero-domain-1"
 RESERVE = "reserve"
@@ -54,9 +51,7 @@ def domain_blocks(domain: Domain) -> Iterator[bytes | memoryview]:
             for split, sample in placed
         ],
     }
-    yield json.dumps(header, sort_keys=True).encode() + b"\n"
-    for _, sample in placed:
-        yield np.ascontiguousarray(sample.pixels_HWC).reshape(-1).data
+    return described_blocks(header, (sample.pixels_HWC for _, sample in placed))
 
 
 # A warm worker asks for the same few domains again and again.
@@ -67,13 +62,9 @@ def read_domain_file(path: Path) -> Domain:
     Raises:
         DomainError: it is no such file.
     """
-    with path.open("rb") as file:
-        line = file.readline()
-    try:
-        header = json.loads(line)
-        if header["format"] != FORMAT:
-            raise ValueError(header["format"])
-        parts = _samples(header["images"], DomainFile(path), len(line))
+
+    def build(header: dict[str, Any], offset: int) -> Domain:
+        parts = _samples(header["images"], DomainFile(path), offset)
         return Domain(
             header["name"],
             tuple(parts.pop("train", ())),
@@ -82,10 +73,8 @@ def read_domain_file(path: Path) -> Domain:
             tuple(header["notes"]),
             {int(key.removeprefix(RESERVE)): tuple(spare) for key, spare in parts.items()},
         )
-    except (ValueError, KeyError, TypeError) as error:
-        raise DomainError(
-            f"{path} holds no domain ({error!r}): remove it and start again"
-        ) from error
+
+    return read_described(path, FORMAT, "domain", build)
 
 
 def _placed(domain: Domain) -> Iterator[tuple[str, Sample]]:

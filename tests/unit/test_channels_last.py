@@ -1,0 +1,61 @@
+"""Strided 1x1 convolutions: the same numbers as torch's, and memory that stays whole."""
+
+import copy
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from interfero.channels_last import StridedPointwise, to_channels_last
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("stride", "groups", "bias"), [(2, 1, True), (3, 2, False), ((1, 2), 1, True)]
+)
+def test_values_and_gradients_are_those_of_the_plain_convolution(stride, groups, bias):
+    torch.manual_seed(0)
+    plain = nn.Conv2d(4, 6, 1, stride, groups=groups, bias=bias)
+    ours = to_channels_last(copy.deepcopy(plain), CPU)
+    assert isinstance(ours, StridedPointwise)
+    x = torch.rand(2, 4, 9, 12)
+    inputs = [x.clone().requires_grad_(), x.to(memory_format=torch.channels_last).requires_grad_()]
+    outputs = [layer(i) for layer, i in zip((plain, ours), inputs, strict=True)]
+    torch.testing.assert_close(outputs[1], outputs[0])
+    weight = torch.rand_like(outputs[0])
+    for output in outputs:
+        (output * weight).sum().backward()
+    torch.testing.assert_close(inputs[1].grad, inputs[0].grad)
+    for mine, theirs in zip(ours.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad)
+
+
+def test_other_convolutions_stay_what_they_are():
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, 2, 1), nn.Conv2d(8, 8, 1, 2, padding=1)
+    )
+    assert {type(layer) for layer in to_channels_last(module, CPU)} == {nn.Conv2d}
+
+
+TRAINING = """
+import sys, torch
+from interfero.channels_last import to_channels_last
+from interfero.codecs.codec import Shape, build_model
+torch.set_num_threads(1)
+model = build_model(Shape(sys.argv[1], 8, 8))
+to_channels_last(model, torch.device("cpu"))
+for _ in range(30):
+    x = torch.rand(2, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+    model.train()(x)["x_hat"].square().mean().backward()
+"""
+
+
+@pytest.mark.parametrize("architecture", ["cheng2020-anchor", "cheng2020-attn"])
+def test_training_writes_nowhere_else(architecture):
+    """Thirty steps died without fail of what the strided 1x1 convolutions had overwritten."""
+    command = [sys.executable, "-W", "ignore", "-c", TRAINING, architecture]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
