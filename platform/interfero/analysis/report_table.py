@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby, zip_longest
 
 from rich import box
 from rich.table import Table
@@ -38,6 +39,11 @@ def share(value: float) -> str:
     return f"{100 * value:.0f}" if value in (0, 1) else f"{min(99.9, 100 * value):.1f}"
 
 
+def short_rate(value: float) -> str:
+    """A learning rate in two digits: `3e-4`."""
+    return f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-")
+
+
 def percent(value: float) -> str:
     """A fraction in percent, three digits."""
     return f"{100 * value:.3g}"
@@ -64,7 +70,7 @@ SETTING_COLUMNS: tuple[tuple[str, Callable[[Setting], str]], ...] = (
 def capacity_table(records: Sequence[CellRecord]) -> Table:
     """Domain x method x adapter size, each at the learning rates that validation chose."""
     choices = choose_learning_rates(records)
-    header, rows = capacity_rows(records)
+    header, rows = _images_below_domains(*capacity_rows(records))
     table = Table(
         title="Adapter capacity: what was gained, what was forgotten",
         caption=table_caption(choices),
@@ -78,15 +84,34 @@ def capacity_table(records: Sequence[CellRecord]) -> Table:
             table.add_column(name, overflow="fold")
         else:
             table.add_column(name, justify="right", no_wrap=True)
-    previous = None
-    for row in rows:
-        domain = row[0]
-        if previous not in (None, domain):
-            table.add_section()
-        shown = ["" if domain == previous else domain, *row[1:]]
-        table.add_row(*(Text(text) for text in shown))
-        previous = domain
+    for labels, group in groupby(rows, key=lambda row: row[0]):
+        table.add_section()
+        lines, below = labels.split("\n"), list(group)
+        firsts = [*lines[: len(below) - 1], "\n".join(lines[len(below) - 1 :])]
+        for first, row in zip_longest(firsts, below, fillvalue=""):
+            table.add_row(*(Text(text) for text in (first, *row[1:])))
     return table
+
+
+def _images_below_domains(
+    header: list[str], rows: list[list[str]]
+) -> tuple[list[str], list[list[str]]]:
+    """Image counts that only differ between domains need no column: a second line of the first one."""
+    if "images" not in header:
+        return header, rows
+    at = header.index("images")
+    if len({(row[0], row[at]) for row in rows}) > len({row[0] for row in rows}):
+        return header, rows
+    named = [[f"{row[0]}\n{_counted(row[at])}", *row[1:]] for row in rows]
+    return _without(header, at), [_without(row, at) for row in named]
+
+
+def _counted(images: str) -> str:
+    return f"{images} images" if images.isdigit() else images
+
+
+def _without(values: list[str], index: int) -> list[str]:
+    return values[:index] + values[index + 1 :]
 
 
 def capacity_rows(
@@ -119,7 +144,9 @@ def capacity_rows(
 
 def _result(choice: Choice, *, seeds: bool) -> list[str]:
     # Seeds that chose differently have the two ends of their learning rates on two lines.
-    ends = dict.fromkeys(f"{v:g}" for v in (choice.learning_rates[0], choice.learning_rates[-1]))
+    ends = dict.fromkeys(
+        short_rate(v) for v in (choice.learning_rates[0], choice.learning_rates[-1])
+    )
     rate = "\n".join(ends) + ("*" if choice.at_edge else "")
     count = [str(choice.num_seeds)] if seeds else []
     return [rate, *count, *(_cell(choice, m, form) for _, m, form in _METRIC_COLUMNS)]

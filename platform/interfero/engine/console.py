@@ -91,8 +91,10 @@ class SweepProgress:
             parts.append(f"{self.stopped} stopped early")
         trained = self.done - self._before + self.steps_done
         if trained:
-            waiting = self.total - self.done + self.steps - self.steps_done
-            left = (time.monotonic() - self._started) / trained * waiting
+            # Those in training are half done: packs end together, and seldom.
+            begun = trained + self.running / 2
+            waiting = self.total - self.done + self.steps - self.steps_done - self.running / 2
+            left = (time.monotonic() - self._started) / begun * max(0.0, waiting)
             parts.append(f"about {left / 60:.0f} min left")
         if self.best:
             top = max(self.best.values(), key=lambda r: r.metrics["val/rd_gain_percent"])

@@ -29,9 +29,9 @@ def test_a_row_has_the_chosen_cell_in_the_units_of_its_header(small_sweep):
     ]
     # 0.9999 of the old bitstreams is not all of them.
     assert rows[0] == [
-        *("charts", "finetune", "-", "0.001*", "+8.00", "+30.00", "+30.00", "99.9", "+6.25", "100")
+        *("charts", "finetune", "-", "1e-3*", "+8.00", "+30.00", "+30.00", "99.9", "+6.25", "100")
     ]
-    assert rows[1] == [*("charts", "cawf", "4", "0.001*", "+4.00", "0", "+50.00", "-", "-", "3")]
+    assert rows[1] == [*("charts", "cawf", "4", "1e-3*", "+4.00", "0", "+50.00", "-", "-", "3")]
 
 
 def test_domains_are_grouped_and_one_seed_is_called_an_illustration(sweep):
@@ -95,7 +95,7 @@ def test_seeds_that_chose_differently_show_both_rates(record, measured):
         for seed, rate, gain in ((0, 1e-4, 1), (0, 1e-3, 2), (1, 1e-4, 2), (1, 1e-3, 1))
     ]
     (row,) = capacity_rows(records)[1]
-    assert row[3:6] == ["0.0001\n0.001*", "2", "+2.00\n±0"]
+    assert row[3:6] == ["1e-4\n1e-3*", "2", "+2.00\n±0"]
     assert "chosen on validation per seed" in shown(records)
 
 
