@@ -51,7 +51,7 @@ class SweepThroughput(Config):
 
     steps: int = Field(default=150, gt=0)
     """Optimiser steps a cell; a cell should take about 30 s."""
-    learning_rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3)
+    learning_rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
     """For fine-tuning and each size of cawf."""
     sizes: tuple[int, ...] = (1, 2, 4)
     """Sizes of cawf, in channels."""
