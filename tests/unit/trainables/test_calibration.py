@@ -102,7 +102,7 @@ def test_a_dry_run_alone_times_and_writes_nothing(arguments, tmp_path, monkeypat
 
 def test_calibrated_times_are_known_to_the_next_dry_run(arguments, tmp_path):
     # `auto` measures anew, and may decide otherwise on a busy machine.
-    arguments = [*arguments, "--precision", "float32"]
+    arguments = [*arguments, "--precision", "float32", "--learning-rates", "1e-4", "1e-3"]
     first = dry_run(arguments, tmp_path, "--calibrate")
     assert "an estimate from 6 timed cells: 8 cells to train" in first
     assert sorted(p.name for p in tmp_path.iterdir()) == [".timings.json.lock", "timings.json"]
