@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -123,8 +122,6 @@ def exit_with(run: Callable[[Console], int]) -> NoReturn:
     except KeyboardInterrupt:
         errors.print("interrupted before any training")
         code = INTERRUPTED_EXIT
-    # The process ends: looking for cycles among all that torch and MLflow have made takes a second.
-    gc.freeze()
     sys.exit(code)
 
 
