@@ -1,7 +1,7 @@
 """The processes of a sweep that runs on this machine: found, stopped where a test needs them, and killed."""
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psutil
 
@@ -65,10 +65,10 @@ def is_training(process):
 def kill_all(process):
     """A process and all that it started, at once: none of them outlives another, as in a power cut."""
     family = [*process.children(recursive=True), process]
-    for member in family:
-        member.suspend()
-    for member in family:
-        member.kill()
+    for act in (psutil.Process.suspend, psutil.Process.kill):
+        for member in family:
+            with suppress(psutil.NoSuchProcess):  # It ended by itself just now.
+                act(member)
     return family
 
 

@@ -22,7 +22,7 @@ from interfero.adaptation import find_method, load_adapter, save_adapter
 from interfero.adaptation.copied import CopiedCodec
 from interfero.adaptation.method import Batch, Method
 from interfero.adaptation.method import Role as DomainRole
-from interfero.channels_last import to_channels_last
+from interfero.codecs.channels_last import to_channels_last
 from interfero.codecs.codec import state_hash
 from interfero.codecs.memory import keep_freed_memory
 from interfero.codecs.noise import NoiseKey
@@ -346,15 +346,7 @@ def _finish(member: Member, bench: Workbench, worker: Worker, started_at: float)
         if member.method.trains_on == "source":
             _save(member, _shared_file(member, worker))
         result = evaluate(cell, bench, path, worker.folder / "samples" / f"{cell.key}.png")
-        num_params = sum(p.numel() for p in member.learning)
-        metrics = {
-            **result.metrics,
-            "adapter/num_params": float(num_params),
-            "adapter/file_bytes": float(path.stat().st_size),
-            "adapter_fraction": num_params / bench.codec.num_params,
-            "train/steps_per_second": cell.loop.num_steps / max(member.seconds, 1e-9),
-            **(_attribution(cell, bench, path) if cell.loop.attribute else {}),
-        }
+        metrics = {**result.metrics, **_adapter_metrics(member, bench, path)}
         evaluation_seconds = time.perf_counter() - evaluation_started
         timing = member.clock.timing(
             cell, bench.codec, worker, evaluation=result.time, evaluation_seconds=evaluation_seconds
@@ -374,6 +366,18 @@ def _finish(member: Member, bench: Workbench, worker: Worker, started_at: float)
         raise
     except (CellFailure, InterferoError, RuntimeError, ValueError) as error:
         return CellRecord(**common, status="failed", error=f"{type(error).__name__}: {error}")
+
+
+def _adapter_metrics(member: Member, bench: Workbench, path: Path) -> dict[str, float]:
+    """What an adapter costs, and where its forgetting comes from if that was asked for."""
+    cell, num_params = member.cell, sum(p.numel() for p in member.learning)
+    return {
+        "adapter/num_params": float(num_params),
+        "adapter/file_bytes": float(path.stat().st_size),
+        "adapter_fraction": num_params / bench.codec.num_params,
+        "train/steps_per_second": cell.loop.num_steps / max(member.seconds, 1e-9),
+        **(_attribution(cell, bench, path) if cell.loop.attribute else {}),
+    }
 
 
 def _attribution(cell: Cell, bench: Workbench, path: Path) -> dict[str, float]:

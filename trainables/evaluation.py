@@ -23,8 +23,8 @@ from interfero.analysis.reconstructions import (
     ranked,
     save_reconstructions,
 )
-from interfero.channels_last import to_channels_last
 from interfero.codecs.bitstream import parse_stream
+from interfero.codecs.channels_last import to_channels_last
 from interfero.codecs.codec import Codec
 from interfero.codecs.coding import (
     Coded,

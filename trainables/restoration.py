@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from interfero.channels_last import to_channels_last
+from interfero.codecs.channels_last import to_channels_last
 from interfero.domains.batches import image_tensor
 from interfero.domains.images import UInt8Array
 from interfero.engine.learning.configs import RestorationConfig

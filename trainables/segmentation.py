@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from interfero.channels_last import to_channels_last
+from interfero.codecs.channels_last import to_channels_last
 from interfero.domains.batches import image_tensor
 from interfero.domains.images import UInt8Array
 from interfero.domains.labelled import VOID

@@ -21,7 +21,7 @@ from pydantic import Field
 from pytorch_optimizer.optimizer.soap import SOAP
 from torch import Tensor, nn
 
-from interfero.channels_last import to_channels_last
+from interfero.codecs.channels_last import to_channels_last
 from interfero.codecs.checkpoint import (
     copy_parameters,
     copy_transforms,

@@ -19,7 +19,7 @@ from compressai.models import CompressionModel
 from torch import Tensor, nn
 
 from interfero.adaptation.method import COMPONENTS, AdaptedCodec, Output, Strings, half
-from interfero.channels_last import StridedPointwise
+from interfero.codecs.channels_last import StridedPointwise
 from interfero.codecs.codec import Codec
 from interfero.codecs.noise import NoiseKey, explicit_noise
 from interfero.errors import AdapterError, CodecError

@@ -86,6 +86,10 @@ def test_crops_are_counted_as_crops(record, measured):
     assert header[1] == "images"
     assert [row[:2] for row in rows] == [["histology", "6 crops"], ["text", "51"]]
     assert "all else on test images or crops" in shown(records)
+    # One count a domain is no column of the terminal's table.
+    table = [line.split() for line in shown(records).splitlines()]
+    assert ["6", "crops"] in table
+    assert ["51", "images"] in table
     assert "all else on test crops" in shown(records[1:])
 
 

@@ -11,6 +11,7 @@ import tyro
 from rich.console import Console
 
 from interfero import codecs, randomness
+from interfero.codecs import channels_last
 from interfero.domains import batches, compressed, copies, images, labelled
 from interfero.engine import distributed
 from interfero.engine.checkpoints import Checkpoints
@@ -104,7 +105,9 @@ def step_code(sweep: LearningSweep) -> Code:
     """Hashes of all code that decides what each kind of step makes."""
     codec_files = python_files(Path(str(codecs.__file__)).parent)
     copying = [Path(str(m.__file__)) for m in (compressed, copies, images)]
-    shared = [Path(str(m.__file__)) for m in (configs, randomness, batches, distributed)]
+    shared = [
+        Path(str(m.__file__)) for m in (configs, randomness, batches, distributed, channels_last)
+    ]
     scoring = [Path(str(m.__file__)) for m in (segmentation, labelled)]
     return Code(
         copies=code_hash([*codec_files, *copying]),

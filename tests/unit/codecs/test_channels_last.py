@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from interfero.channels_last import StridedPointwise, to_channels_last
+from interfero.codecs.channels_last import StridedPointwise, to_channels_last
 
 CPU = torch.device("cpu")
 
@@ -42,7 +42,7 @@ def test_other_convolutions_stay_what_they_are():
 
 TRAINING = """
 import sys, torch
-from interfero.channels_last import to_channels_last
+from interfero.codecs.channels_last import to_channels_last
 from interfero.codecs.codec import Shape, build_model
 torch.set_num_threads(1)
 model = build_model(Shape(sys.argv[1], 8, 8))
