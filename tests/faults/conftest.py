@@ -13,6 +13,7 @@ import pyarrow.parquet
 import pytest
 from ray.cluster_utils import Cluster
 from ray.util.state import list_actors, list_objects
+from ray.util.state.exception import RayStateApiException
 
 from interfero.adaptation import load_adapter
 from interfero.codecs.checkpoint import read_codec
@@ -95,19 +96,21 @@ class RayCluster:
 
     def wait_until_empty(self):
         """Until Ray has removed what a driver left that is gone: its actors, processes and objects."""
-        address = f"http://{self.cluster.webui_url}"
         deadline = time.monotonic() + PATIENCE_S
-        while True:
-            actors = list_actors(address, filters=[("state", "!=", "DEAD")])
-            left = [
-                *(actor for actor in actors if actor.class_name not in OF_THE_CLUSTER),
-                *list_objects(address),
-                *self.training(),
-            ]
-            if not left:
-                return
+        while left := self._left():
             assert time.monotonic() < deadline, left
             time.sleep(0.5)
+
+    def _left(self):
+        """What Ray still has, or why it cannot tell: it asks processes that may be ending just then."""
+        address = f"http://{self.cluster.webui_url}"
+        try:
+            actors = list_actors(address, filters=[("state", "!=", "DEAD")])
+            objects = list_objects(address)
+        except RayStateApiException as error:
+            return [error]
+        actors = [actor for actor in actors if actor.class_name not in OF_THE_CLUSTER]
+        return [*actors, *objects, *self.training()]
 
     def stop(self):
         self.cluster.shutdown()
