@@ -1,7 +1,9 @@
 # An image with the environment of the lock file, for those who run Ray's nodes from images:
 #   docker build -t interfero .
-#   docker run --rm --shm-size=4g -v "$PWD/results:/srv/interfero" interfero \
-#     python sweeps/adapter_capacity.py --smoke --storage /srv/interfero
+#   mkdir -p results        (Docker would make it root's)
+#   docker run --rm --shm-size=4g -v "$PWD/results:/srv/interfero" -w /srv/interfero interfero \
+#     python /home/ubuntu/interfero/sweeps/adapter_capacity.py --smoke --storage /srv/interfero
+# The working folder is where mlflow.db and mlruns go: inside the container they would be gone with it.
 # With GPUs: docker run --gpus all. For `ray up`, docs/cluster.md says what to put under `docker:`.
 FROM python:3.11-slim-bookworm
 
