@@ -272,8 +272,10 @@ def real(command: NodesBenchmark) -> Iterator[dict[str, Any]]:
 def table(rows: Sequence[dict[str, Any]]) -> Table:
     """A row a sweep."""
     shown = Table(
-        "cells", "workers", "cells a second", "efficiency", "driver: CPU", "ms a cell", "start, s"
+        "cells", "workers", "cells a second", "efficiency", "driver", "ms a cell", "start, s"
     )
+    for column in shown.columns[:1] + shown.columns[3:4]:
+        column.no_wrap = True
     for row in rows:
         shown.add_row(
             row["kind"], str(row["workers"]), f"{row['cells_a_second']:.3f}",
