@@ -6,14 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from interfero.analysis.choices import CONTROL, VALIDATION
+from interfero.analysis.choices import CONTROL
+from interfero.analysis.metric_names import VALIDATION_GAIN, VALIDATION_ROUTED
 from interfero.engine.cells import CellRecord
 from interfero.errors import StorageError
 from interfero.storage import read_json, write_json
 
 BEST_FILE = "best_adapters.json"
-FORGETTING = "val/forgetting_percent"
-"""Routed, on validation: what a deployment would lose on its source images."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +48,16 @@ def best_adapters(
     """
     groups: dict[tuple[str, float], list[CellRecord]] = {}
     for record in records:
-        known = record.status == "finished" and {VALIDATION, FORGETTING} <= record.metrics.keys()
+        has = {VALIDATION_GAIN, VALIDATION_ROUTED} <= record.metrics.keys()
+        known = record.status == "finished" and has
         if known and record.params["method"] != CONTROL:
             key = str(record.params["domain"]), float(record.params["rd_lambda"])
             groups.setdefault(key, []).append(record)
     limit = 0.0 if max_forgetting is None else max_forgetting
     found = []
     for _, cells in sorted(groups.items()):
-        within = [c for c in cells if c.metrics[FORGETTING] <= limit]
-        best = max(within or cells, key=lambda c: (c.metrics[VALIDATION], c.key))
+        within = [c for c in cells if c.metrics[VALIDATION_ROUTED] <= limit]
+        best = max(within or cells, key=lambda c: (c.metrics[VALIDATION_GAIN], c.key))
         found.append(BestAdapter(best, forgets=not within))
     return found
 

@@ -8,11 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from interfero.analysis.metric_names import VALIDATION_GAIN, VALIDATION_ROUTED
 from interfero.engine.cells import CellRecord
 
-VALIDATION = "val/rd_gain_percent"
-CONTROL_VALIDATION = "val/forgetting_percent"
-"""The one metric that choices read."""
 NAIVE = "finetune"
 """The method that others are compared with."""
 CONTROL = "continue_source"
@@ -44,8 +42,8 @@ class Setting:
         return f"{self.num_images} {self.image_unit}"
 
     @property
-    def case(self) -> Setting:
-        """The same without the method: what methods are compared within."""
+    def without_method(self) -> Setting:
+        """What methods are compared within, over all seeds; a `Case` is of one data seed."""
         return self.with_method("", 0)
 
     def with_method(self, method: str, adapter_size: int, strength: float = 0.0) -> Setting:
@@ -171,7 +169,7 @@ def missing_settings(records: Iterable[CellRecord]) -> list[Missing]:
         planned[_plan(setting)].add((setting.method, setting.adapter_size, setting.strength))
     expected = {
         case.with_method(*pair)
-        for case in {setting.case for setting in groups}
+        for case in {setting.without_method for setting in groups}
         for pair in planned[_plan(case)]
     }
     empty = [s for s in expected if not any(_usable(r) for r in groups.get(s, ()))]
@@ -242,7 +240,7 @@ def _grid(members: Sequence[CellRecord]) -> tuple[GridPoint, ...]:
 
 
 def _usable(record: CellRecord) -> bool:
-    return record.status == "finished" and VALIDATION in record.metrics
+    return record.status == "finished" and VALIDATION_GAIN in record.metrics
 
 
 def _seeds(record: CellRecord) -> tuple[int, int]:
@@ -259,8 +257,8 @@ def _merit(record: CellRecord) -> float:
     The control never sees the target: its learning rate is the one that harms the source least.
     """
     if record.params["method"] == CONTROL:
-        return -record.metrics.get(CONTROL_VALIDATION, math.inf)
-    return record.metrics.get(VALIDATION, -math.inf)
+        return -record.metrics.get(VALIDATION_ROUTED, math.inf)
+    return record.metrics.get(VALIDATION_GAIN, -math.inf)
 
 
 def _mean_merit(choice: Choice) -> float:

@@ -24,7 +24,8 @@ from interfero.analysis.choices import (
     setting_of,
 )
 from interfero.analysis.figure_style import figure_style, method_style, rendered, symlog
-from interfero.analysis.report_table import FRACTION, GAIN, ROUTED, UNROUTED, seeds_text
+from interfero.analysis.metric_names import FRACTION, GAIN, ROUTED, UNROUTED
+from interfero.analysis.report_table import seeds_text
 from interfero.engine.cells import CellRecord
 from interfero.storage import write_atomic
 
@@ -71,7 +72,9 @@ def capacity_figure(records: Sequence[CellRecord], domain: str) -> Figure:
     Raises:
         ValueError: the records hold no cell of that domain.
     """
-    cases = sorted({s.case for s in map(setting_of, records) if s.domain == domain}, key=_order)
+    cases = sorted(
+        {s.without_method for s in map(setting_of, records) if s.domain == domain}, key=_order
+    )
     if not cases:
         known = sorted({setting_of(r).domain for r in records})
         raise ValueError(f"no cell of domain {domain!r}; the records have {known}")
@@ -82,7 +85,7 @@ def capacity_figure(records: Sequence[CellRecord], domain: str) -> Figure:
         FigureCanvasAgg(figure)
         axes = figure.subplots(len(cases), 2, squeeze=False)
         for (left, right), case in zip(axes, cases, strict=True):
-            members = [c for c in choices if c.setting.case == case]
+            members = [c for c in choices if c.setting.without_method == case]
             for axis, draw in ((left, _draw_gain), (right, _draw_plane)):
                 (draw if members else _say_empty)(axis, members)
             if len(cases) > 1:

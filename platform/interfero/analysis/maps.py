@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from interfero.analysis.axes import AXES, Axis, find_axis, level
 from interfero.analysis.choices import CONTROL, choose_learning_rates, setting_of
-from interfero.analysis.report_table import GAIN, UNROUTED
+from interfero.analysis.metric_names import GAIN, UNROUTED
 from interfero.engine.cells import CellRecord
 from interfero.errors import ConfigError
 

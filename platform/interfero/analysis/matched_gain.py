@@ -11,24 +11,26 @@ case is their mean: the best of several seeds would be more tries than fine-tuni
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
+from interfero.analysis.cases import Case, by_case, by_init_seed
 from interfero.analysis.choices import CONTROL, NAIVE
-from interfero.analysis.report_table import GAIN, ROUTED, UNROUTED
+from interfero.analysis.metric_names import (
+    GAIN,
+    ROUTED,
+    UNROUTED,
+    VALIDATION_GAIN,
+    VALIDATION_UNROUTED,
+)
 from interfero.engine.cells import CellRecord
 
-VALIDATION_GAIN = "val/rd_gain_percent"
-VALIDATION_UNROUTED = "val/forgetting_unrouted_percent"
 SHARES = (0.25, 0.5, 0.75)
 """Of fine-tuning's best validation gain in the same case: where methods are compared."""
 
 Fronts = tuple[tuple["FrontCell", ...], ...]
 """A method's in one case, one for each initial seed."""
-Case = tuple[str, float, int, int, str, int]
-"""Domain, lambda, image count, steps, codec, data seed."""
 
 
 @dataclass(frozen=True)
@@ -124,14 +126,9 @@ def matched_rows(
 
     Cases without a fine-tuned cell that gains are left out: there is nothing to match.
     """
-    cases: dict[Case, dict[str, list[CellRecord]]] = defaultdict(lambda: defaultdict(list))
-    for record in records:
-        method = str(record.params["method"])
-        if method != CONTROL:
-            cases[_case(record)][method].append(record)
     fronts = {
-        case: {method: _fronts(cells) for method, cells in methods.items()}
-        for case, methods in cases.items()
+        case: {method: _fronts(cells) for method, cells in methods.items() if method != CONTROL}
+        for case, methods in by_case(records).items()
     }
     wanted = {
         case: best
@@ -143,10 +140,7 @@ def matched_rows(
 
 
 def _fronts(cells: Iterable[CellRecord]) -> Fronts:
-    seeds: dict[int, list[CellRecord]] = defaultdict(list)
-    for cell in cells:
-        seeds[int(cell.params["init_seed"])].append(cell)
-    return tuple(found for _, members in sorted(seeds.items()) if (found := front(members)))
+    return tuple(found for members in by_init_seed(cells) if (found := front(members)))
 
 
 def _at_gain(fronts: Fronts, gain: float) -> Matched | NotReached:
@@ -189,12 +183,3 @@ def _between(left: FrontCell, right: FrontCell, weight: float) -> Matched | NotR
             return NotReached(f"a cell of the front has no {name}")
         values.append((1 - weight) * ends[0] + weight * ends[1])
     return Matched(*values)
-
-
-def _case(record: CellRecord) -> Case:
-    # Methods that draw nothing run with the first initial seed alone: data seeds pair the cases.
-    p = record.params
-    return (
-        str(p["domain"]), float(p["rd_lambda"]), int(p["num_images"]), int(p["num_steps"]),
-        str(p["codec"]), int(p["data_seed"]),
-    )  # fmt: skip

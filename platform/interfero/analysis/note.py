@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from interfero.analysis.best import BestAdapter
 from interfero.analysis.choices import choose_learning_rates
-from interfero.analysis.report_table import GAIN, ROUTED, capacity_rows, signed, table_caption
+from interfero.analysis.metric_names import GAIN, ROUTED
+from interfero.analysis.report_table import capacity_rows, signed, table_caption
 from interfero.engine.cells import CellRecord
 
 MAX_CHARACTERS = 5000

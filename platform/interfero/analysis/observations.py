@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from interfero.analysis.axes import AXES, DISTANCES, LAW_AXES, level
 from interfero.analysis.choices import CONTROL, Choice, choose_learning_rates
+from interfero.analysis.metric_names import GAIN, ROUTED, UNROUTED
 from interfero.engine.cells import CellRecord, ImageRow
 
 FloatArray = npt.NDArray[np.float64]
@@ -30,15 +31,15 @@ class Response:
 
 
 _ALL = (
-    Response("gain", "target gain (%)", "target/rd_gain_percent", "target", -1),
+    Response("gain", "target gain (%)", GAIN, "target", -1),
     Response(
         "forgetting_unrouted",
         "forgetting, unrouted (%)",
-        "source/forgetting_unrouted_percent",
+        UNROUTED,
         "source_unrouted",
         1,
     ),
-    Response("forgetting", "forgetting, routed (%)", "source/forgetting_percent", "source", 1),
+    Response("forgetting", "forgetting, routed (%)", ROUTED, "source", 1),
 )
 RESPONSES: dict[str, Response] = {response.name: response for response in _ALL}
 

@@ -1,4 +1,4 @@
-"""What cannot be had together: cells that no other cell of their block beats in everything.
+"""What cannot be had together: cells that no other cell of their case beats in everything.
 
 Validation decides what is on a front; the test numbers of its cells are reported beside it.
 """
@@ -17,30 +17,31 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from optuna.trial import create_trial
 
+from interfero.analysis.cases import Case, case_of
+from interfero.analysis.metric_names import (
+    NUM_PARAMS,
+    VALIDATION_GAIN,
+    VALIDATION_ROUTED,
+    VALIDATION_UNROUTED,
+)
 from interfero.analysis.records import cells_table
 from interfero.engine.cells import CellRecord
 from interfero.storage import write_atomic
 
 FRONT_FILE = "pareto_front.parquet"
-VALIDATION_GAIN = "val/rd_gain_percent"
-VALIDATION_FORGETTING = "val/forgetting_unrouted_percent"
-NUM_PARAMS = "adapter/num_params"
 OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {
     VALIDATION_GAIN: "maximize",
     # Unrouted: routed forgetting is zero wherever the adapter detaches, and says nothing there.
-    VALIDATION_FORGETTING: "minimize",
+    VALIDATION_UNROUTED: "minimize",
     NUM_PARAMS: "minimize",
 }
-CONSTRAINED = "val/forgetting_percent"
+CONSTRAINED = VALIDATION_ROUTED
 """What a limit on forgetting limits: what a deployment, which routes, would see of it."""
-
-Block = tuple[str, float, int, int, str, int]
-"""Domain, lambda, image count, data seed, codec, steps."""
 
 
 @dataclass(frozen=True)
 class Front:
-    """The finished cells of one block, and those of them on its Pareto front."""
+    """The finished cells of one case, and those of them on its Pareto front."""
 
     cells: tuple[CellRecord, ...]
     """All that finished, rising in validation gain."""
@@ -51,7 +52,7 @@ class Front:
 
     @property
     def domain(self) -> str:
-        """The block's target domain."""
+        """The case's target domain."""
         return str(self.cells[0].params["domain"])
 
     @property
@@ -60,8 +61,8 @@ class Front:
         outline: list[CellRecord] = []
         least = math.inf
         for cell in sorted(self.members, key=_gain_then_forgetting, reverse=True):
-            if cell.metrics[VALIDATION_FORGETTING] < least:
-                least = cell.metrics[VALIDATION_FORGETTING]
+            if cell.metrics[VALIDATION_UNROUTED] < least:
+                least = cell.metrics[VALIDATION_UNROUTED]
                 outline.append(cell)
         return tuple(reversed(outline))
 
@@ -69,7 +70,7 @@ class Front:
 def pareto_fronts(
     records: Sequence[CellRecord], max_forgetting: float | None = None
 ) -> list[Front]:
-    """The front of each block by validation gain, unrouted forgetting and live trained parameters.
+    """The front of each case by validation gain, unrouted forgetting and live trained parameters.
 
     Cells that failed or were stopped early are left out.
 
@@ -77,12 +78,12 @@ def pareto_fronts(
         records: All cells of a sweep.
         max_forgetting: Percent; cells above it in `CONSTRAINED` are not feasible.
     """
-    blocks: dict[Block, list[CellRecord]] = defaultdict(list)
+    cases: dict[Case, list[CellRecord]] = defaultdict(list)
     for record in records:
         if record.status == "finished" and all(name in record.metrics for name in OBJECTIVES):
-            blocks[_block(record)].append(record)
+            cases[case_of(record)].append(record)
     fronts = []
-    for _, cells in sorted(blocks.items()):
+    for _, cells in sorted(cases.items()):
         ordered = sorted(cells, key=_gain_then_forgetting)
         members = tuple(_front(ordered, max_forgetting))
         fronts.append(Front(tuple(ordered), members, max_forgetting))
@@ -90,7 +91,7 @@ def pareto_fronts(
 
 
 def front_table(fronts: Sequence[Front]) -> pa.Table:
-    """One row a member: the columns of `cells.parquet`, block by block."""
+    """One row a member: the columns of `cells.parquet`, case by case."""
     return cells_table([member for front in fronts for member in front.members])
 
 
@@ -134,14 +135,6 @@ def _front(cells: Sequence[CellRecord], max_forgetting: float | None) -> list[Ce
     return [cells[trial.number] for trial in study.best_trials]
 
 
-def _block(record: CellRecord) -> Block:
-    p = record.params
-    return (
-        str(p["domain"]), float(p["rd_lambda"]), int(p["num_images"]), int(p["data_seed"]),
-        str(p["codec"]), int(p["num_steps"]),
-    )  # fmt: skip
-
-
 def _gain_then_forgetting(record: CellRecord) -> tuple[float, float, str]:
     metrics = record.metrics
-    return metrics[VALIDATION_GAIN], -metrics[VALIDATION_FORGETTING], record.key
+    return metrics[VALIDATION_GAIN], -metrics[VALIDATION_UNROUTED], record.key

@@ -1,4 +1,4 @@
-"""The Pareto front of each block as a figure: gain against forgetting, sizes by parameters."""
+"""The Pareto front of each case as a figure: gain against forgetting, sizes by parameters."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from matplotlib.lines import Line2D
 
 from interfero.analysis.choices import CONTROL, Setting, setting_of
 from interfero.analysis.figure_style import figure_style, method_style, rendered, symlog
-from interfero.analysis.pareto import (
+from interfero.analysis.metric_names import (
+    GAIN,
     NUM_PARAMS,
-    VALIDATION_FORGETTING,
+    UNROUTED,
     VALIDATION_GAIN,
-    Front,
+    VALIDATION_UNROUTED,
 )
+from interfero.analysis.pareto import Front
 from interfero.engine.cells import CellRecord
 from interfero.storage import write_atomic
 
 PANELS = (
-    ("validation: what fronts are made of", VALIDATION_GAIN, VALIDATION_FORGETTING),
-    ("test: the same cells", "target/rd_gain_percent", "source/forgetting_unrouted_percent"),
+    ("validation: what fronts are made of", VALIDATION_GAIN, VALIDATION_UNROUTED),
+    ("test: the same cells", GAIN, UNROUTED),
 )
 PANEL_INCHES = (3.6, 2.9)
 SPREAD_LIMIT = 30
@@ -61,12 +63,12 @@ def pareto_figure(fronts: Sequence[Front]) -> Figure:
     line has fewer parameters than those on it.
 
     Args:
-        fronts: The blocks of one target domain, one at least.
+        fronts: The cases of one target domain, one at least.
     """
     rows: dict[Setting, list[Front]] = defaultdict(list)
     for front in fronts:
-        # Blocks are in order, and so are the rows.
-        rows[setting_of(front.cells[0]).case].append(front)
+        # Cases are in order, and so are the rows.
+        rows[setting_of(front.cells[0]).without_method].append(front)
     diameter = _diameters([cell for front in fronts for cell in front.cells])
     with figure_style():
         width, height = PANEL_INCHES

@@ -13,6 +13,7 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
+from interfero.analysis.metric_names import FRACTION, UNROUTED, VALIDATION_GAIN
 from interfero.engine.cells import CellRecord, ImageRow
 
 FloatArray = npt.NDArray[np.float64]
@@ -84,9 +85,9 @@ class PlantedSweep:
             }  # fmt: skip
             after, before = (sum(getattr(r, n) for r in rows) for n in ("rd_loss", _BEFORE))
             metrics = {
-                "val/rd_gain_percent": 1.0,
-                "source/forgetting_unrouted_percent": 100 * (after - before) / before,
-                "adapter_fraction": fraction,
+                VALIDATION_GAIN: 1.0,
+                UNROUTED: 100 * (after - before) / before,
+                FRACTION: fraction,
                 "distance/feature_sd": distance,
             }
             key = "-".join(map(str, params.values()))

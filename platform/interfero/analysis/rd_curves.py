@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from interfero.analysis.choices import CONTROL, CONTROL_VALIDATION, VALIDATION
+from interfero.analysis.choices import CONTROL
+from interfero.analysis.metric_names import VALIDATION_GAIN, VALIDATION_ROUTED
 from interfero.engine.cells import CellRecord
 from interfero.metrics.bd_rate import BjontegaardDelta, bd_psnr_db, bd_rate_percent
 from interfero.storage import write_atomic
@@ -204,7 +205,7 @@ def _key(record: CellRecord) -> CurveKey:
 def _curve(key: CurveKey, side: Side, cells: Sequence[CellRecord]) -> RdCurve:
     points = [_point(cell, side) for cell in cells]
     there = tuple(p for p in points if p is not None)
-    name, sign = (CONTROL_VALIDATION, -1) if key.method == CONTROL else (VALIDATION, 1)
+    name, sign = (VALIDATION_ROUTED, -1) if key.method == CONTROL else (VALIDATION_GAIN, 1)
     known = [sign * cell.metrics[name] for cell in cells if name in cell.metrics]
     validation = math.fsum(known) / len(known) if len(known) == len(cells) else None
     problem = _problem(cells, side, len(there))

@@ -18,14 +18,16 @@ from interfero.analysis.choices import (
     choose_learning_rates,
     missing_settings,
 )
+from interfero.analysis.metric_names import (
+    FRACTION,
+    GAIN,
+    OLD_DROP,
+    OLD_PIXELS,
+    ROUTED,
+    UNROUTED,
+)
 from interfero.engine.cells import CellRecord
 
-GAIN = "target/rd_gain_percent"
-ROUTED = "source/forgetting_percent"
-UNROUTED = "source/forgetting_unrouted_percent"
-OLD_PIXELS = "bitstream/old_pixels_exact"
-OLD_DROP = "bitstream/old_psnr_drop_db"
-FRACTION = "adapter_fraction"
 NO_VALUE = "-"
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from interfero.analysis.choices import (
     CONTROL,
     NAIVE,
-    VALIDATION,
     Choice,
     Setting,
     best_sizes,
@@ -15,14 +14,19 @@ from interfero.analysis.choices import (
     missing_settings,
     setting_of,
 )
-from interfero.analysis.report_table import (
+from interfero.analysis.metric_names import (
     FRACTION,
     GAIN,
     OLD_DROP,
     OLD_PIXELS,
     ROUTED,
-    SETTING_COLUMNS,
+    SOURCE_BYTES,
+    SOURCE_PIXELS,
     UNROUTED,
+    VALIDATION_GAIN,
+)
+from interfero.analysis.report_table import (
+    SETTING_COLUMNS,
     percent,
     seeds_text,
     share,
@@ -32,7 +36,7 @@ from interfero.analysis.report_table import (
 )
 from interfero.engine.cells import CellRecord
 
-SOURCE_MODE = ("source_mode/bytes_exact", "source_mode/pixels_exact")
+SOURCE_MODE = (SOURCE_BYTES, SOURCE_PIXELS)
 
 MAX_PLACES = 8
 """That a sentence names."""
@@ -43,7 +47,7 @@ ENOUGH = 0.9
 def summary_lines(records: Sequence[CellRecord]) -> list[str]:
     """The answer in sentences; every number is computed from the records."""
     choices = choose_learning_rates(records)
-    cases = {setting_of(r).case for r in records}
+    cases = {setting_of(r).without_method for r in records}
     lines = []
     for method in dict.fromkeys(c.setting.method for c in choices):
         if method != CONTROL:
@@ -81,11 +85,13 @@ def _method_lines(method: str, choices: Sequence[Choice], cases: set[Setting]) -
 
 def _against_naive(gains: Sequence[tuple[Choice, float]], choices: Sequence[Choice]) -> str:
     """What share of the naive method's gain this is, where the naive method gains."""
-    naive = {c.setting.case: v for c, v in _known(choices, GAIN) if c.setting.method == NAIVE}
+    naive = {
+        c.setting.without_method: v for c, v in _known(choices, GAIN) if c.setting.method == NAIVE
+    }
     shares = [
-        100 * v / naive[c.setting.case]
+        100 * v / naive[c.setting.without_method]
         for c, v in gains
-        if c.setting.method != NAIVE and naive.get(c.setting.case, 0) > 0
+        if c.setting.method != NAIVE and naive.get(c.setting.without_method, 0) > 0
     ]
     return f", {value_range(shares, '{:.0f}'.format)} % of {NAIVE}'s gain" if shares else ""
 
@@ -93,7 +99,7 @@ def _against_naive(gains: Sequence[tuple[Choice, float]], choices: Sequence[Choi
 def _forgetting_lines(
     method: str, best: Sequence[Choice], choices: Sequence[Choice], cases: set[Setting]
 ) -> list[str]:
-    control = {c.setting.case: c for c in choices if c.setting.method == CONTROL}
+    control = {c.setting.without_method: c for c in choices if c.setting.method == CONTROL}
     routed, unrouted = _known(best, ROUTED), _known(best, UNROUTED)
     ways = [("", ROUTED, routed)]
     if [v for _, v in routed] != [v for _, v in unrouted]:
@@ -101,12 +107,12 @@ def _forgetting_lines(
     parts = []
     for way, metric, values in ways:
         if values:
-            lost = sum(v > _control_change(control.get(c.setting.case), metric) for c, v in values)
+            lost = sum(v > _control_change(control.get(c.setting.without_method), metric) for c, v in values)
             reach = value_range([v for _, v in values], signed)
             parts.append(f"{_count(lost, values, cases)}{way} ({reach} % of the source loss)")
     if not parts:
         return []
-    covered = sum(c.setting.case in control for c in best)
+    covered = sum(c.setting.without_method in control for c in best)
     bar = "by more than the control's own change"
     if covered < len(best):
         bar += ", or than 0 where no control finished" if covered else " (0: no control finished)"
@@ -150,7 +156,7 @@ def _capacity_lines(method: str, choices: Sequence[Choice]) -> list[str]:
     cases: dict[Setting, list[Choice]] = {}
     for choice in choices:
         if choice.setting.method == method:
-            cases.setdefault(choice.setting.case, []).append(choice)
+            cases.setdefault(choice.setting.without_method, []).append(choice)
     found: dict[str, list[str]] = {}
     for case, members in cases.items():
         found.setdefault(_enough(members), []).append(_place(case, choices))
@@ -169,7 +175,7 @@ def _places(places: Sequence[str], num_cases: int) -> str:
 
 def _enough(members: Sequence[Choice]) -> str:
     """The smallest size, of those by rising size, that comes close to the best."""
-    scores = [c.mean(VALIDATION) or 0.0 for c in members]
+    scores = [c.mean(VALIDATION_GAIN) or 0.0 for c in members]
     if max(scores) <= 0:
         return "none (no gain)"
     enough = next(c for c, v in zip(members, scores, strict=True) if v >= ENOUGH * max(scores))

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from interfero.analysis.axes import AXES, DISTANCES
-from interfero.analysis.choices import VALIDATION, Choice, Setting, choose_learning_rates
-from interfero.analysis.report_table import GAIN, UNROUTED
+from interfero.analysis.choices import Choice, Setting, choose_learning_rates
+from interfero.analysis.metric_names import GAIN, UNROUTED, VALIDATION_GAIN
 from interfero.engine.cells import CellRecord
 
 TREND_AXES = ("num_images", "rd_lambda", "num_steps")
@@ -137,7 +137,7 @@ def _trend(axis: str, setting: Setting, members: Sequence[Choice]) -> Trend:
 def _point(choice: Choice, x: float) -> Point | None:
     """None unless every chosen cell has been measured on target and source."""
     gains, losses = choice.values(GAIN), choice.values(UNROUTED)
-    validation = choice.mean(VALIDATION)
+    validation = choice.mean(VALIDATION_GAIN)
     if not gains or not losses or validation is None:
         return None
     return Point(x, gains, losses, validation)

@@ -34,7 +34,7 @@ from ray.tune import Callback, FailureConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 from ray.tune.search import Searcher
 
-from interfero.analysis.pareto import VALIDATION_GAIN
+from interfero.analysis.metric_names import VALIDATION_GAIN
 from interfero.engine.cells import Cell, CellRecord, Pack
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.code_version import CodeVersion, on_cluster, shipped_code

@@ -19,7 +19,8 @@ from optuna.samplers.nsgaii import UniformCrossover
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from interfero.adaptation import find_method
-from interfero.analysis.pareto import CONSTRAINED, OBJECTIVES, VALIDATION_GAIN
+from interfero.analysis.metric_names import VALIDATION_GAIN
+from interfero.analysis.pareto import CONSTRAINED, OBJECTIVES
 from interfero.engine.cells import Block, Cell, CellRecord, Hyperparameters
 from interfero.engine.options import AdaptationOptions
 from interfero.engine.planning import Plan, sizes_of, strengths_of

@@ -63,7 +63,7 @@ def test_methods_are_compared_at_shares_of_fine_tunings_gain(cell):
     assert len(rows["lora"].found) == 1
     assert rows["lora"].mean("forgetting_unrouted") == pytest.approx(1 + 2 * 3 / 4)
     ((case, refusal),) = rows["lora"].refused
-    assert case[-1] == 1
+    assert case.data_seed == 1
     assert "gains 1.00 to 1.00 %" in refusal.reason
     assert matched_rows([cell(1, 1, method="lora")]) == [
         type(rows["lora"])("lora", share, (), ()) for share in (0.25, 0.5, 0.75)

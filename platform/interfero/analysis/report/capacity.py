@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from interfero.analysis.choices import CONTROL, Choice, Setting, choose_learning_rates
 from interfero.analysis.figure_style import method_style
+from interfero.analysis.metric_names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.analysis.report.figure_data import (
     INK,
     Axis,
@@ -20,7 +21,7 @@ from interfero.analysis.report.figure_data import (
     seed_lines,
     span,
 )
-from interfero.analysis.report_table import FRACTION, GAIN, ROUTED, UNROUTED, seeds_text, signed
+from interfero.analysis.report_table import seeds_text, signed
 from interfero.engine.cells import CellRecord
 
 _WORDS = (
@@ -33,11 +34,11 @@ _WORDS = (
 def capacity_figure(records: Sequence[CellRecord], runs: Runs) -> Figure | None:
     """None where no cell finished."""
     choices = choose_learning_rates(records)
-    cases = list(dict.fromkeys(c.setting.case for c in choices))
+    cases = list(dict.fromkeys(c.setting.without_method for c in choices))
     if not cases:
         return None
     variants = tuple(
-        _variant(case, cases, [c for c in choices if c.setting.case == case], runs)
+        _variant(case, cases, [c for c in choices if c.setting.without_method == case], runs)
         for case in cases
     )
     lambdas = sorted({c.rd_lambda for c in cases})
@@ -46,7 +47,7 @@ def capacity_figure(records: Sequence[CellRecord], runs: Runs) -> Figure | None:
     def interest(index: int) -> tuple[int, bool, int, int, int]:
         """First what most readers look for: all methods, at a middle rate, with the most images."""
         case = cases[index]
-        methods = {c.setting.method for c in choices if c.setting.case == case}
+        methods = {c.setting.method for c in choices if c.setting.without_method == case}
         at_middle = case.rd_lambda == middle
         return len(methods), at_middle, case.num_images, case.num_steps, -index
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from interfero.analysis.cases import Case
 from interfero.analysis.choices import NAIVE
 from interfero.analysis.figure_style import method_style
-from interfero.analysis.matched_gain import Case, Matched, MatchedRow, matched_rows
+from interfero.analysis.matched_gain import Matched, MatchedRow, matched_rows
 from interfero.analysis.report.capacity import colour_of
 from interfero.analysis.report.figure_data import (
     Axis,
@@ -94,11 +95,11 @@ def _mean_point(row: MatchedRow, name: str, word: str, mean: float, y: float) ->
 
 
 def _case_point(row: MatchedRow, case: Case, matched: Matched, name: str, y: float) -> Point:
-    domain, rd_lambda, images, steps, codec, seed = case
     lines = (
-        f"{row.method} on {domain}, one case",
+        f"{row.method} on {case.domain}, one case",
         f"{getattr(matched, name):+.2f} % forgotten at {matched.target_gain:+.2f} % gain",
-        f"lambda {rd_lambda:g}, {images} images, {steps} steps, {codec}, data seed {seed}",
+        f"lambda {case.rd_lambda:g}, {case.num_images} images, {case.num_steps} steps, {case.codec}, "
+        f"data seed {case.data_seed}",
     )
     return Point(getattr(matched, name), y, lines, faint=True)
 
@@ -121,5 +122,16 @@ def matched_lines(records: Sequence[CellRecord]) -> list[str]:
 
 def _beside(naive: MatchedRow | None, row: MatchedRow) -> str:
     """What fine-tuning forgets in the cases of another method: means over others would be no comparison."""
-    mean = naive.mean("forgetting", row.cases) if naive is not None else None
-    return "" if mean is None else f", where {NAIVE} forgets {signed(mean)} %"
+    shared = row.cases & naive.cases if naive is not None else frozenset()
+    if naive is None or not shared:
+        return ""
+    lost, routed, unrouted = (
+        signed(of.mean(name, shared) or 0.0)
+        for of, name in ((naive, "forgetting"), (row, "forgetting"), (row, "forgetting_unrouted"))
+    )
+    if shared == row.cases:
+        return f", where {NAIVE} forgets {lost} %"
+    return (
+        f"; in the {len(shared)} of them where {NAIVE} has a value too, it forgets {lost} % and "
+        f"{row.method} {routed} % routed, {unrouted} % unrouted"
+    )

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from interfero.analysis.choices import CONTROL, NAIVE, VALIDATION, Choice, best_sizes
+from interfero.analysis.choices import CONTROL, NAIVE, Choice, best_sizes
+from interfero.analysis.metric_names import GAIN, VALIDATION_GAIN
 from interfero.analysis.reconstructions import (
     Reconstruction,
     UInt8Array,
@@ -61,7 +62,7 @@ def cells_to_show(choices: Sequence[Choice]) -> list[CellRecord]:
         own = [c for c in own if c.setting.rd_lambda == lambdas[(len(lambdas) - 1) // 2]]
         most = max((c.setting.num_images, c.setting.num_steps) for c in own)
         own = [c for c in own if (c.setting.num_images, c.setting.num_steps) == most]
-        best = sorted(best_sizes(own), key=lambda c: -(c.mean(VALIDATION) or 0.0))
+        best = sorted(best_sizes(own), key=lambda c: -(c.mean(VALIDATION_GAIN) or 0.0))
         naive = [c for c in best if c.setting.method == NAIVE][:1]
         others = [c for c in best if c.setting.method != NAIVE][: 2 - len(naive)]
         found += [_middle_seed(c) for c in (*naive, *others)]
@@ -71,7 +72,7 @@ def cells_to_show(choices: Sequence[Choice]) -> list[CellRecord]:
 def _middle_seed(choice: Choice) -> CellRecord:
     cells = sorted(
         (pick.cell for pick in choice.picks),
-        key=lambda c: c.metrics.get("target/rd_gain_percent", 0.0),
+        key=lambda c: c.metrics.get(GAIN, 0.0),
     )
     return cells[(len(cells) - 1) // 2]
 
