@@ -14,26 +14,29 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from interfero.analysis.choices import CONTROL, NAIVE, choose_learning_rates
+from interfero.analysis.cases import by_case, by_init_seed, case_of
+from interfero.analysis.choices import CONTROL, NAIVE, Setting, choose_learning_rates, setting_of
+from interfero.analysis.matched_gain import matched_rows
+from interfero.analysis.metric_names import (
+    FILE_BYTES,
+    FRACTION,
+    GAIN,
+    OLD_DROP,
+    OLD_PIXELS,
+    ROUTED,
+    UNROUTED,
+    VALIDATION_GAIN,
+    VALIDATION_UNROUTED,
+)
 from interfero.engine.cells import CellRecord
 from interfero.storage import write_atomic
 
-GAIN = "target/rd_gain_percent"
-VALIDATION_GAIN = "val/rd_gain_percent"
-VALIDATION_FORGETTING = "val/forgetting_unrouted_percent"
-ROUTED = "source/forgetting_percent"
-UNROUTED = "source/forgetting_unrouted_percent"
-FRACTION = "adapter_fraction"
-
-NEEDED = {GAIN, VALIDATION_GAIN, VALIDATION_FORGETTING, ROUTED, UNROUTED, FRACTION}
+NEEDED = {GAIN, VALIDATION_GAIN, VALIDATION_UNROUTED, ROUTED, UNROUTED, FRACTION}
 """Of a cell to be compared; those of the earliest sweeps lack some."""
 MATCHED_SHARE = 0.5
-"""Of fine-tuning's validation gain: what every method has to reach where gain is matched."""
+"""Of fine-tuning's best validation gain in the same case: where forgetting is compared."""
 BUDGETS = (0.02, 0.05, 0.10, math.inf)
 """Live parameters over the source codec's, at most."""
-
-Case = tuple[str, float, int, int, int]
-"""Domain, lambda, image count, data seed, init seed: within it methods are compared."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,12 @@ def _metric(name: str, scale: float = 1.0) -> Callable[[CellRecord], float]:
 
 COLUMNS = (
     Column("live parameters (%)", _metric(FRACTION, 100), ".2f"),
-    Column("file (KiB)", _metric("adapter/file_bytes", 1 / 1024), ".0f"),
+    Column("file (KiB)", _metric(FILE_BYTES, 1 / 1024), ".0f"),
     Column("target gain (%)", _metric(GAIN), "+.2f", spread=True),
     Column("forgetting, routed (%)", _metric(ROUTED), "+.2f", spread=True),
     Column("forgetting, unrouted (%)", _metric(UNROUTED), "+.2f", spread=True),
-    Column("old streams exact (%)", _metric("bitstream/old_pixels_exact", 100), ".0f"),
-    Column("old PSNR drop (dB)", _metric("bitstream/old_psnr_drop_db"), "+.2f"),
+    Column("old streams exact (%)", _metric(OLD_PIXELS, 100), ".0f"),
+    Column("old PSNR drop (dB)", _metric(OLD_DROP), "+.2f"),
     Column("s a step", lambda r: 1 / r.metrics["train/steps_per_second"], ".3f"),
 )
 
@@ -79,8 +82,8 @@ def comparison_text(finished: Sequence[CellRecord]) -> str:
     Args:
         finished: Finished cells with validation results.
     """
-    cases = {_case(r) for r in finished}
-    domains, seeds = sorted({c[0] for c in cases}), {c[3:] for c in cases}
+    cases = {case_of(r) for r in finished}
+    domains, seeds = sorted({c.domain for c in cases}), {c.data_seed for c in cases}
     rates = sorted({float(r.params["learning_rate"]) for r in finished})
     steps = sorted({int(r.params["num_steps"]) for r in finished})
     intro = (
@@ -92,16 +95,18 @@ def comparison_text(finished: Sequence[CellRecord]) -> str:
     )
     intro += _remarks(finished)
     matched = (
-        f"Forgetting at matched gain: among all of a method's cells of a domain and seed that reach "
-        f"{MATCHED_SHARE:.0%} of fine-tuning's gain on validation, the one that forgets least there "
-        "(for each initial seed). `reached` says in how many domains and seeds there was one; the means are "
-        "over those."
+        f"Forgetting at matched gain: each method at {MATCHED_SHARE:.0%} of fine-tuning's best validation gain "
+        "in the same case (a domain, lambda, image count, step count, codec and data seed), interpolated "
+        "between the cells that no other of the method beats in gain and unrouted forgetting on validation. "
+        "`reached`: the cases where those cells get there. `shared`: those where fine-tuning's do as well; "
+        "all means of a row, fine-tuning's too, are over these, so compare within a row: rows with other "
+        "cases have other gains to match."
     )
     matched_size = (
         "Gain (%) within a budget of live parameters, of the source codec's: the best cell on validation, "
         "and in parentheses the live parameters it has; `-` where a method has none in every domain and seed."
     )
-    parts = [intro, _table(*_chosen_rows(finished)), matched, _table(*_matched_rows(finished))]
+    parts = [intro, _table(*_chosen_rows(finished)), matched, _table(*_matched_table(finished))]
     return "\n\n".join([*parts, matched_size, _table(*_budget_rows(finished))]) + "\n"
 
 
@@ -139,44 +144,48 @@ def _mean(cells: Sequence[CellRecord], column: Column) -> str:
     except KeyError:
         return "-"  # Records of an earlier version lack the metric.
     text = format(math.fsum(values) / len(values), column.form)
-    by_domain: dict[tuple[str, float, int], list[float]] = defaultdict(list)
+    over_seeds: dict[Setting, list[float]] = defaultdict(list)
     for cell, value in zip(cells, values, strict=True):
-        by_domain[_case(cell)[:3]].append(value)
-    spreads = [statistics.stdev(v) for v in by_domain.values() if len(v) > 1]
+        over_seeds[setting_of(cell)].append(value)
+    spreads = [statistics.stdev(v) for v in over_seeds.values() if len(v) > 1]
     if not column.spread or not spreads:
         return text
     return f"{text} ± {math.fsum(spreads) / len(spreads):.2f}"
 
 
-def _matched_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[str]]]:
-    """One row a method that is compared with fine-tuning."""
-    cases = _by_case(finished)
-    wanted = {
-        case: MATCHED_SHARE * max(_gain(r) for r in methods[NAIVE])
-        for case, methods in cases.items()
-        if NAIVE in methods and max(_gain(r) for r in methods[NAIVE]) > 0
-    }
+def _matched_table(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[str]]]:
+    """One row a method, with fine-tuning's means over the same cases beside its own."""
+    found = {row.method: row for row in matched_rows(finished, (MATCHED_SHARE,))}
     rows = []
     for method in _methods(finished):
-        best = []
-        for case, least in wanted.items():
-            reaching = [
-                [r for r in seed if _gain(r) >= least]
-                for seed in _by_init_seed(cases[case][method])
-            ]
-            if reaching and all(reaching):
-                best.append(
-                    [min(r, key=lambda r: r.metrics[VALIDATION_FORGETTING]) for r in reaching]
-                )
-        shown = [_plain(best, m) for m in (GAIN, ROUTED, UNROUTED)]
-        rows.append([f"`{method}`", f"{len(best)} of {len(wanted)}", *shown])
-    titles = ["target gain (%)", "forgetting, routed (%)", "forgetting, unrouted (%)"]
-    return ["method", "reached", *titles], rows
+        own, naive = found[method], found.get(NAIVE)
+        shared = own.cases & naive.cases if naive is not None else frozenset()
+        means = [
+            _signed(row.mean(name, shared) if row is not None else None)
+            for name, row in (
+                ("target_gain", own),
+                ("target_gain", naive),
+                ("forgetting", own),
+                ("forgetting_unrouted", own),
+                ("forgetting", naive),
+            )
+        ]
+        num_cases = len(own.found) + len(own.refused)
+        rows.append(
+            [f"`{method}`", f"{len(own.found)} of {num_cases}", str(len(shared)), *means]
+        )
+    gain, lost = "target gain (%)", "forgetting, "
+    titles = [gain, f"{NAIVE}'s", f"{lost}routed (%)", f"{lost}unrouted (%)", f"{NAIVE}'s"]
+    return ["method", "reached", "shared", *titles], rows
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.2f}"
 
 
 def _budget_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[str]]]:
     """One row a method, one column a budget of live parameters."""
-    cases = _by_case(finished)
+    cases = by_case(finished)
     rows = []
     for method in _methods(finished):
         row = [f"`{method}`"]
@@ -184,22 +193,18 @@ def _budget_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[s
             within = [
                 [
                     [r for r in seed if r.metrics[FRACTION] <= budget]
-                    for seed in _by_init_seed(cells)
+                    for seed in by_init_seed(methods.get(method, ()))
                 ]
-                for cells in (methods[method] for methods in cases.values())
+                for methods in cases.values()
             ]
             if not all(seeds and all(seeds) for seeds in within):
                 row.append("-")
             else:
                 best = [[max(cells, key=_gain) for cells in seeds] for seeds in within]
-                row.append(f"{_plain(best, GAIN)} ({_mean_over(best, FRACTION):.2%})")
+                row.append(f"{_mean_over(best, GAIN):+.2f} ({_mean_over(best, FRACTION):.2%})")
         rows.append(row)
     titles = [f"at most {b:.0%}" if b < math.inf else "any" for b in BUDGETS]
     return ["method", *titles], rows
-
-
-def _plain(cases: Sequence[Sequence[CellRecord]], metric: str) -> str:
-    return f"{_mean_over(cases, metric):+.2f}" if cases else "-"
 
 
 def _mean_over(cases: Sequence[Sequence[CellRecord]], metric: str) -> float:
@@ -208,32 +213,9 @@ def _mean_over(cases: Sequence[Sequence[CellRecord]], metric: str) -> float:
     return math.fsum(each) / len(each)
 
 
-def _by_init_seed(cells: Iterable[CellRecord]) -> list[list[CellRecord]]:
-    """Each seed chooses for itself: of several, the best would be luck taken for skill."""
-    seeds: dict[int, list[CellRecord]] = defaultdict(list)
-    for cell in cells:
-        seeds[int(cell.params["init_seed"])].append(cell)
-    return list(seeds.values())
-
-
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _by_case(finished: Iterable[CellRecord]) -> dict[Case, dict[str, list[CellRecord]]]:
-    cases: dict[Case, dict[str, list[CellRecord]]] = defaultdict(lambda: defaultdict(list))
-    for record in finished:
-        cases[_case(record)][str(record.params["method"])].append(record)
-    return cases
-
-
-def _case(record: CellRecord) -> Case:
-    p = record.params
-    # Methods that draw nothing run with the first init seed alone: data seeds pair the cases.
-    return (
-        str(p["domain"]), float(p["rd_lambda"]), int(p["num_images"]), int(p["data_seed"]), 0,
-    )  # fmt: skip
 
 
 def _methods(finished: Iterable[CellRecord]) -> list[str]:

@@ -80,7 +80,19 @@ def test_fine_tuning_stands_beside_a_method_with_the_cases_of_that_method(cell):
     assert naive.mean("forgetting") == pytest.approx((2 + 40 + 50 / 3) / 2)
     assert naive.mean("forgetting", lora.cases) == pytest.approx(2)
     (line,) = page_lines(records)
-    assert "1 of 2 cases, where finetune forgets +2.00 %" in line
+    assert "(1 of 2 pairs of case and data seed, where finetune forgets +2.00 %" in line
+
+
+def test_a_sentence_compares_over_the_cases_that_both_have(cell):
+    """On the second seed fine-tuning's only cell is past half of its gain: it has no value there."""
+    records = [
+        cell(2, 1), cell(8, 4), cell(8, 90, data_seed=1),
+        *(cell(v, lost * v, method="lora", data_seed=s) for s, lost in ((0, 1), (1, 9)) for v in (1, 5)),
+    ]  # fmt: skip
+    (line,) = page_lines(records)
+    assert "lora forgets +20.00 % routed" in line
+    assert "2 of 2 pairs of case and data seed; in the 1 of them where finetune has a value too, it forgets +2.00 %" in line
+    assert "and lora +4.00 % routed, +4.00 % unrouted)" in line
 
 
 def test_more_initial_seeds_are_no_more_tries(cell):

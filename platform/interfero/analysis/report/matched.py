@@ -80,7 +80,11 @@ def _panel(rows: Sequence[MatchedRow], methods: Sequence[str], share: float) -> 
 
 
 def _reached(row: MatchedRow) -> str:
-    return f"{len(row.found)} of {len(row.found) + len(row.refused)} cases"
+    return f"{_counts(row)} cases"
+
+
+def _counts(row: MatchedRow) -> str:
+    return f"{len(row.found)} of {len(row.found) + len(row.refused)}"
 
 
 def _mean_point(row: MatchedRow, name: str, word: str, mean: float, y: float) -> Point:
@@ -115,7 +119,7 @@ def matched_lines(records: Sequence[CellRecord]) -> list[str]:
         if row.found and means[0] is not None and means[1] is not None:
             parts.append(
                 f"{row.method} forgets {signed(means[0])} % routed and {signed(means[1])} % unrouted "
-                f"({_reached(row)}{_beside(naive, row)})"
+                f"({_counts(row)} pairs of case and data seed{_beside(naive, row)})"
             )
     return [f"At half of {NAIVE}'s gain, {'; '.join(parts)}."] if parts else []
 
