@@ -62,7 +62,6 @@ COLUMNS = (
     Column("forgetting, unrouted (%)", _metric(UNROUTED), "+.2f", spread=True),
     Column("old streams exact (%)", _metric(OLD_PIXELS, 100), ".0f"),
     Column("old PSNR drop (dB)", _metric(OLD_DROP), "+.2f"),
-    Column("s a step", lambda r: 1 / r.metrics["train/steps_per_second"], ".3f"),
 )
 
 
@@ -95,12 +94,12 @@ def comparison_text(finished: Sequence[CellRecord]) -> str:
     )
     intro += _remarks(finished)
     matched = (
-        f"Forgetting at matched gain: each method at {MATCHED_SHARE:.0%} of fine-tuning's best validation gain "
-        "in the same case (a domain, lambda, image count, step count, codec and data seed), interpolated "
-        "between the cells that no other of the method beats in gain and unrouted forgetting on validation. "
-        "`reached`: the cases where those cells get there. `shared`: those where fine-tuning's do as well; "
-        "all means of a row, fine-tuning's too, are over these, so compare within a row: rows with other "
-        "cases have other gains to match."
+        f"Forgetting at matched gain: each method at {MATCHED_SHARE:.0%} of fine-tuning's best validation "
+        "gain in the same case (a domain, lambda, image count, step count, codec and data seed), "
+        "interpolated between the cells that no other of the method beats in gain and unrouted "
+        "forgetting on validation. `reached`: the cases where those cells get there. `shared`: those where "
+        "fine-tuning's do as well; all means of a row, fine-tuning's too, are over these, so compare "
+        "within a row: rows with other cases have other gains to match."
     )
     matched_size = (
         "Gain (%) within a budget of live parameters, of the source codec's: the best cell on validation, "
@@ -171,9 +170,7 @@ def _matched_table(finished: Sequence[CellRecord]) -> tuple[list[str], list[list
             )
         ]
         num_cases = len(own.found) + len(own.refused)
-        rows.append(
-            [f"`{method}`", f"{len(own.found)} of {num_cases}", str(len(shared)), *means]
-        )
+        rows.append([f"`{method}`", f"{len(own.found)} of {num_cases}", str(len(shared)), *means])
     gain, lost = "target gain (%)", "forgetting, "
     titles = [gain, f"{NAIVE}'s", f"{lost}routed (%)", f"{lost}unrouted (%)", f"{NAIVE}'s"]
     return ["method", "reached", "shared", *titles], rows

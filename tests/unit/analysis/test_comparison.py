@@ -62,8 +62,16 @@ def test_the_chosen_cell_is_validations_and_the_shown_number_the_tests(records):
         ["`finetune`", "", ""], ["`cawf`", "2", ""], ["`cawf`", "8", ""], ["`lora`", "1", ""],
         ["`continue_source`", "", ""],
     ]  # fmt: skip
-    assert shown[0][3:] == ["100.00", "2", "+9.00", "+40.00", "+42.00", "0", "+0.00", "0.250"]
+    assert shown[0][3:] == ["100.00", "2", "+9.00", "+40.00", "+42.00", "0", "+0.00"]
     assert shown[1][5:8] == ["+4.50", "+0.00", "+11.00"]
+
+
+def test_times_of_shared_passes_are_not_set_beside_each_other(records):
+    """A pack's passes serve all its members: `benchmarks/method_steps.py` measures what a step costs."""
+    assert all("train/steps_per_second" in r.metrics for r in records)
+    text = comparison_text(records)
+    assert "a step" not in text
+    assert "second" not in text
 
 
 def test_gain_is_matched_between_cells_not_reached_and_passed(records):
@@ -117,7 +125,16 @@ def test_initial_seeds_choose_for_themselves(records, cell):
         for rate, gain, lost in ((1e-4, 4.0, 0.5), (1e-3, 8.0, 1.0))
     ]
     text = comparison_text([*records, *lucky])
-    assert rows(text, 1)[1] == ["`cawf`", "1 of 1", "1", "+4.00", "+4.00", "+0.00", "+5.81", "+4.00"]
+    assert rows(text, 1)[1] == [
+        "`cawf`",
+        "1 of 1",
+        "1",
+        "+4.00",
+        "+4.00",
+        "+0.00",
+        "+5.81",
+        "+4.00",
+    ]
     assert rows(text, 2)[1][1] == "+5.75 (1.00%)"
     unlucky = cell("cawf", 1e-4, 1.0, 1.0, size=2, init=1, fraction=0.01)
     assert rows(comparison_text([*records, unlucky]), 1)[1][1] == "0 of 1"
