@@ -17,6 +17,8 @@ CONTROL = "continue_source"
 """The method that never sees the target domain."""
 
 Edge = Literal["lowest", "highest", "only"]
+Seed = tuple[int, int]
+"""Data seed and init seed."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,12 @@ class Choice:
             return ()
         return tuple(pick.cell.metrics[metric] for pick in self.picks)
 
+    def by_seed(self, metric: str) -> dict[Seed, float]:
+        """The same by seed: of two choices one may lack a seed that the other has."""
+        if not self.values(metric):
+            return {}
+        return {seed_of(pick.cell): pick.cell.metrics[metric] for pick in self.picks}
+
 
 @dataclass(frozen=True)
 class Missing:
@@ -208,9 +216,9 @@ def _by_setting(records: Iterable[CellRecord]) -> dict[Setting, list[CellRecord]
 
 def _picks(members: Iterable[CellRecord]) -> tuple[Pick, ...]:
     """The best usable cell of each seed that has one."""
-    seeds: dict[tuple[int, int], list[CellRecord]] = defaultdict(list)
+    seeds: dict[Seed, list[CellRecord]] = defaultdict(list)
     for record in members:
-        seeds[_seeds(record)].append(record)
+        seeds[seed_of(record)].append(record)
     picks = []
     for _, cells in sorted(seeds.items()):
         usable = [c for c in cells if _usable(c)]
@@ -234,7 +242,7 @@ def _grid(members: Sequence[CellRecord]) -> tuple[GridPoint, ...]:
         rates[_rate(record)].append(record)
     points = []
     for rate, cells in sorted(rates.items()):
-        usable = sorted((c for c in cells if _usable(c)), key=_seeds)
+        usable = sorted((c for c in cells if _usable(c)), key=seed_of)
         points.append(GridPoint(rate, tuple(usable), len(cells) - len(usable)))
     return tuple(points)
 
@@ -243,7 +251,8 @@ def _usable(record: CellRecord) -> bool:
     return record.status == "finished" and VALIDATION_GAIN in record.metrics
 
 
-def _seeds(record: CellRecord) -> tuple[int, int]:
+def seed_of(record: CellRecord) -> Seed:
+    """The seed a cell repeats its setting with."""
     return int(record.params["data_seed"]), int(record.params["init_seed"])
 
 

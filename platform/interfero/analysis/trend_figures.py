@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,12 +34,12 @@ class _Row:
 
     title: str
     mean: Callable[[Point], float]
-    seeds: Callable[[Point], tuple[float, ...]]
+    seeds: Callable[[Point], Collection[float]]
 
 
 _ROWS = (
-    _Row(GAIN_TITLE, lambda p: p.gain, lambda p: p.gains),
-    _Row(LOSS_TITLE, lambda p: p.forgetting, lambda p: p.losses),
+    _Row(GAIN_TITLE, lambda p: p.gain, lambda p: p.gains.values()),
+    _Row(LOSS_TITLE, lambda p: p.forgetting, lambda p: p.losses.values()),
 )
 
 

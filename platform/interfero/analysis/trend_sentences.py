@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import permutations
 
 from scipy.stats import rankdata, spearmanr
 
 from interfero.analysis.axes import AXES
-from interfero.analysis.choices import CONTROL
+from interfero.analysis.choices import CONTROL, Seed
 from interfero.analysis.report_table import signed, value_range
 from interfero.analysis.sentences import ENOUGH
 from interfero.analysis.trends import DomainShift, Point, Trend
@@ -97,17 +97,26 @@ def _method_line(found: Sequence[Trend]) -> str:
 def _change(
     ends: Sequence[tuple[Point, Point]],
     mean: Callable[[Point], float],
-    each: Callable[[Point], tuple[float, ...]],
+    each: Callable[[Point], Mapping[Seed, float]],
 ) -> str:
-    """`+1 to +2 % to +4 to +6 %, up on 3 of 3 (all seeds agree on 2)`."""
+    """`[+1 to +2] to [+4 to +6] %, up on 3 of 3 lines, with one sign in every seed on 2`."""
     first = value_range([mean(a) for a, _ in ends], signed)
     last = value_range([mean(b) for _, b in ends], signed)
     rises = [mean(b) > mean(a) for a, b in ends]
     text = f"[{first}] to [{last}] %, up on {sum(rises)} of {len(ends)} lines"
-    if max(len(each(a)) for a, _ in ends) < 2:
+    most = [max(len(each(a)), len(each(b))) for a, b in ends]
+    if max(most) < 2:
         return text
-    agree = sum(len({y > x for x, y in zip(each(a), each(b), strict=False)}) == 1 for a, b in ends)
-    return f"{text}, with one sign in every seed on {agree}"
+    signs = [
+        [each(b)[seed] > each(a)[seed] for seed in each(a).keys() & each(b).keys()] for a, b in ends
+    ]
+    agree = sum(len(own) > 1 and len(set(own)) == 1 for own in signs)
+    text += f", with one sign in every seed on {agree}"
+    both = [len(own) for own in signs]
+    if both == most:
+        return text
+    counts = (value_range(numbers, "{:.0f}".format) for numbers in (both, most))
+    return f"{text} ({' of '.join(counts)} seeds are at both ends)"
 
 
 def _enough(trend: Trend) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from interfero.analysis.axes import AXES, DISTANCES
-from interfero.analysis.choices import Choice, Setting, choose_learning_rates
+from interfero.analysis.choices import Choice, Seed, Setting, choose_learning_rates
 from interfero.analysis.metric_names import GAIN, UNROUTED, VALIDATION_GAIN
 from interfero.engine.cells import CellRecord
 
@@ -21,22 +21,22 @@ class Point:
     """One setting, at the learning rate that validation chose in each seed."""
 
     x: float
-    gains: tuple[float, ...]
-    """Target gain in percent, one a seed."""
-    losses: tuple[float, ...]
-    """Forgetting of the source in percent, unrouted, one a seed."""
+    gains: Mapping[Seed, float]
+    """Target gain in percent; a seed without a result is not among them."""
+    losses: Mapping[Seed, float]
+    """Forgetting of the source in percent, unrouted; of the same seeds."""
     validation: float
     """Mean validation gain in percent."""
 
     @property
     def gain(self) -> float:
         """Mean over seeds."""
-        return math.fsum(self.gains) / len(self.gains)
+        return math.fsum(self.gains.values()) / len(self.gains)
 
     @property
     def forgetting(self) -> float:
         """Mean over seeds, unrouted."""
-        return math.fsum(self.losses) / len(self.losses)
+        return math.fsum(self.losses.values()) / len(self.losses)
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _trend(axis: str, setting: Setting, members: Sequence[Choice]) -> Trend:
 
 def _point(choice: Choice, x: float) -> Point | None:
     """None unless every chosen cell has been measured on target and source."""
-    gains, losses = choice.values(GAIN), choice.values(UNROUTED)
+    gains, losses = choice.by_seed(GAIN), choice.by_seed(UNROUTED)
     validation = choice.mean(VALIDATION_GAIN)
     if not gains or not losses or validation is None:
         return None

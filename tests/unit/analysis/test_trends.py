@@ -57,7 +57,7 @@ def test_a_line_joins_means_over_seeds_and_nothing_that_differs_otherwise(counte
     ]
     assert [p.gain for p in found[1].points] == [1.5, 4.3, 4.5]
     assert [p.forgetting for p in found[0].points] == [0, 0, 0]
-    assert found[0].points[2].losses == (-200, 200)
+    assert found[0].points[2].losses == {(0, 0): -200, (1, 0): 200}
 
 
 def test_of_several_sizes_the_best_on_validation_is_drawn(cell):
@@ -85,6 +85,25 @@ def test_sentences_give_both_ends_and_how_many_seeds_agree(counted):
     )
     (line,) = enough_lines(found)
     assert line.endswith("best validation gain: 5 on charts, text.")
+
+
+def test_a_seed_that_is_missing_at_one_end_shifts_no_other(cell):
+    """By position, seed 1 at one image would meet seed 0 at five: the gain would fall, forgetting rise."""
+    results = {
+        1: {1: (10.0, 10.0), 2: (1.0, 1.0)},
+        5: {0: (5.0, 20.0), 1: (12.0, 5.0), 2: (3.0, 3.0)},
+    }
+    records = [
+        cell(*result, num_images=count, data_seed=seed)
+        for count, seeds in results.items()
+        for seed, result in seeds.items()
+    ]
+    (line,) = trend_lines(trends(records, "num_images"))
+    gain, lost = line.split("; forgetting")
+    assert gain.endswith("with one sign in every seed on 1 (2 of 3 seeds are at both ends)")
+    assert lost.endswith("with one sign in every seed on 0 (2 of 3 seeds are at both ends).")
+    (line,) = trend_lines(trends([r for r in records if r.params["data_seed"] < 2], "num_images"))
+    assert "with one sign in every seed on 0 (1 of 2 seeds are at both ends)" in line
 
 
 def test_enough_images_says_where_nothing_was_gained_and_where_the_most_were_needed(cell):
