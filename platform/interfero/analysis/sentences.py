@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from interfero.analysis.choices import (
@@ -12,6 +13,7 @@ from interfero.analysis.choices import (
     best_sizes,
     choose_learning_rates,
     missing_settings,
+    seed_of,
     setting_of,
 )
 from interfero.analysis.metric_names import (
@@ -99,7 +101,7 @@ def _against_naive(gains: Sequence[tuple[Choice, float]], choices: Sequence[Choi
 def _forgetting_lines(
     method: str, best: Sequence[Choice], choices: Sequence[Choice], cases: set[Setting]
 ) -> list[str]:
-    control = {c.setting.without_method: c for c in choices if c.setting.method == CONTROL}
+    bars = _Bars(choices)
     routed, unrouted = _known(best, ROUTED), _known(best, UNROUTED)
     ways = [("", ROUTED, routed)]
     if [v for _, v in routed] != [v for _, v in unrouted]:
@@ -107,22 +109,54 @@ def _forgetting_lines(
     parts = []
     for way, metric, values in ways:
         if values:
-            lost = sum(v > _control_change(control.get(c.setting.without_method), metric) for c, v in values)
+            lost = sum(v > (bars.change(c, metric) or 0.0) for c, v in values)
             reach = value_range([v for _, v in values], signed)
             parts.append(f"{_count(lost, values, cases)}{way} ({reach} % of the source loss)")
     if not parts:
         return []
-    covered = sum(c.setting.without_method in control for c in best)
-    bar = "by more than the control's own change"
-    if covered < len(best):
-        bar += ", or than 0 where no control finished" if covered else " (0: no control finished)"
+    bar = f"by more than the control's own change{bars.text(best, cases)}"
     return [f"{method} forgets, {bar}, on {' and on '.join(parts)}."]
 
 
-def _control_change(control: Choice | None, metric: str) -> float:
-    """How much the control forgot, 0 if it improved; percent of the source loss."""
-    mean = None if control is None else control.mean(metric)
-    return 0.0 if mean is None else max(0.0, mean)
+class _Bars:
+    """What the control forgets where a method's cells were chosen: what forgetting is held against."""
+
+    def __init__(self, choices: Iterable[Choice]) -> None:
+        self._grids = {
+            c.setting.without_method: c.grid for c in choices if c.setting.method == CONTROL
+        }
+
+    def change(self, choice: Choice, metric: str) -> float | None:
+        """Percent of the source loss, 0 if the control improved.
+
+        At the learning rate and data seed of each of the method's cells. The control's own choice is the rate
+        that harms the source least: held against that, a method at a higher rate looks worse than it is.
+        None where the control has no result at one of them.
+        """
+        cells: dict[tuple[int, float], list[float]] = {}
+        for point in self._grids.get(choice.setting.without_method, ()):
+            for cell in point.cells:
+                if metric in cell.metrics:
+                    place = seed_of(cell)[0], point.learning_rate
+                    cells.setdefault(place, []).append(cell.metrics[metric])
+        # The control draws nothing: its first initial seed stands beside all of a method's.
+        found = [cells.get((seed_of(p.cell)[0], p.learning_rate), []) for p in choice.picks]
+        if not all(found):
+            return None
+        means = [math.fsum(values) / len(values) for values in found]
+        return max(0.0, math.fsum(means) / len(means))
+
+    def text(self, best: Sequence[Choice], cases: set[Setting]) -> str:
+        """At which rate, and where there is nothing to compare with and the bar is 0."""
+        if not any(c.setting.without_method in self._grids for c in best):
+            return " (0: no control finished)"
+        without = sum(self.change(c, UNROUTED) is None for c in best)
+        text = " at the same learning rate"
+        if without == len(best):
+            return f"{text} (0: it has no result there)"
+        if without:
+            text += f", or than 0 on {without} of {len(best)} {_unit(cases)} where it has no result there"
+        return text
 
 
 def _old_bitstream_lines(method: str, best: Sequence[Choice]) -> list[str]:

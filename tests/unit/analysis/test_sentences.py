@@ -12,8 +12,8 @@ def test_sentences_by_hand(small_sweep):
         lines[0] == "finetune gains on 2 of 2 domains: +8.00 % of the target loss on test images."
     )
     assert lines[1] == (
-        "finetune forgets, by more than the control's own change, on 1 of 2 domains (+0.40 to "
-        "+30.00 % of the source loss)."
+        "finetune forgets, by more than the control's own change at the same learning rate, on 1 of 2 "
+        "domains (+0.40 to +30.00 % of the source loss)."
     )
     assert lines[2] == (
         "Old bitstreams decoded after finetune: 99.9 % pixel-exact, PSNR drop +6.25 dB."
@@ -36,6 +36,57 @@ def test_one_inexact_cell_is_not_hidden(record, small_sweep, measured):
     )
     records.append(record("cawf", 4, 1e-4, metrics=broken))
     assert any("in ONLY 4 of 5 cells" in line for line in summary_lines(records))
+
+
+def controlled(record, measured, forgetting, **params):
+    """The control at some learning rates; by its own choice it takes the one that harms least."""
+    return [
+        record("continue_source", learning_rate=rate, **params,
+               metrics=measured(0.0, lost, **{"val/forgetting_percent": lost}))
+        for rate, lost in forgetting.items()
+    ]  # fmt: skip
+
+
+def test_the_control_is_taken_at_the_methods_learning_rate_and_seed(record, measured):
+    """Seed 0 chooses 1e-3 and seed 1 1e-4: 9 % and 1 % against the control's 8 % and 4 %, 6 % in the mean."""
+    records = []
+    for seed, rate, lost in ((0, 1e-3, 9.0), (1, 1e-4, 1.0)):
+        place = {"data_seed": seed}
+        records += [
+            record(learning_rate=rate, metrics=measured(5.0, lost), **place),
+            record(learning_rate=3e-4, metrics=measured(2.0, 0.0), **place),
+            *controlled(record, measured, {1e-4: 4.0, 3e-4: 0.1, 1e-3: 8.0}, **place),
+        ]
+    lines = summary_lines(records)
+    assert lines[1].startswith(
+        "finetune forgets, by more than the control's own change at the same learning rate, on 0 of 1"
+    )
+    assert any(line.endswith("and the source loss by +0.10 %.") for line in lines), "its own choice"
+    milder = [
+        r.model_copy(update={"metrics": measured(0.0, 1.0)})
+        if (r.params["method"], r.params["learning_rate"]) == ("continue_source", 1e-4)
+        else r
+        for r in records
+    ]
+    assert "on 1 of 1 domains (+5.00 % of" in summary_lines(milder)[1], "against 4.5 %"
+
+
+def test_where_the_control_has_no_result_at_that_rate_the_bar_is_zero_and_said_so(
+    record, measured, fail
+):
+    tuned = [record(domain=d, metrics=measured(5.0, 1.0)) for d in ("text", "charts")]
+    slow = [c for d in ("text", "charts")
+            for c in controlled(record, measured, {1e-4: 3.0}, domain=d)]  # fmt: skip
+    fast = controlled(record, measured, {1e-3: 3.0}, domain="text")
+    (line,) = (x for x in summary_lines(tuned + slow) if "forgets" in x)
+    assert "own change at the same learning rate (0: it has no result there), on 2 of 2 dom" in line
+    lines = summary_lines(tuned + slow + fast)
+    assert (
+        "finetune forgets, by more than the control's own change at the same learning rate, or than 0 "
+        "on 1 of 2 domains where it has no result there, on 1 of 2 domains (+1.00 % of the source loss)."
+    ) in lines
+    failed = summary_lines(tuned + slow + [fail(r) for r in fast])
+    assert line in failed
 
 
 def test_without_a_control_the_bar_is_zero_and_said_so(small_sweep):
