@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from interfero.analysis.choices import CONTROL
+from interfero.analysis.choices import CONTROL, Seed, Setting, seed_of, setting_of
 from interfero.analysis.metric_names import VALIDATION_GAIN, VALIDATION_ROUTED
 from interfero.engine.cells import CellRecord
 from interfero.errors import StorageError
@@ -20,8 +22,9 @@ class BestAdapter:
     """Of one domain at one lambda."""
 
     record: CellRecord
+    """The setting's cell of the seed in the middle by validation gain, of two the lower."""
     forgets: bool
-    """Whether it forgets more than it may, as every other cell of its domain and lambda."""
+    """Whether its setting forgets more than it may in some seed, as every other of its domain and lambda."""
 
     @property
     def domain(self) -> str:
@@ -37,29 +40,72 @@ class BestAdapter:
 def best_adapters(
     records: Iterable[CellRecord], max_forgetting: float | None = None
 ) -> list[BestAdapter]:
-    """Of each domain and lambda the finished cell that gains most on validation and forgets nothing.
+    """Of each domain and lambda the setting that gains most on validation and forgets nothing in any seed.
 
-    Forgetting is routed, as in a deployment. Where every cell forgets more than it may, the one that
+    A setting is chosen by its mean: every data seed has validation images of its own, so the greatest gain
+    of all cells would mostly tell which seed's images are easy. Settings with results of more data seeds
+    come first: a mean over other images is not comparable. In each seed a setting counts with the learning
+    rate that gains most of those that forget no more than they may. Of its seeds the one in the middle is
+    named, neither a lucky nor an unlucky one.
+
+    Forgetting is routed, as in a deployment. Where every setting forgets more than it may, the one that
     gains most is taken nevertheless, and says so. The control is no adapter.
 
     Args:
         records: All cells of a sweep.
         max_forgetting: Percent of the source loss that a deployment accepts; None is 0.
     """
-    groups: dict[tuple[str, float], list[CellRecord]] = {}
-    for record in records:
-        has = {VALIDATION_GAIN, VALIDATION_ROUTED} <= record.metrics.keys()
-        known = record.status == "finished" and has
-        if known and record.params["method"] != CONTROL:
-            key = str(record.params["domain"]), float(record.params["rd_lambda"])
-            groups.setdefault(key, []).append(record)
     limit = 0.0 if max_forgetting is None else max_forgetting
+    groups: dict[tuple[str, float], list[_Candidate]] = {}
+    for setting, cells in sorted(_settings(records).items(), key=lambda pair: pair[0].order):
+        place = setting.domain, setting.rd_lambda
+        groups.setdefault(place, []).append(_candidate(cells, limit))
     found = []
-    for _, cells in sorted(groups.items()):
-        within = [c for c in cells if c.metrics[VALIDATION_ROUTED] <= limit]
-        best = max(within or cells, key=lambda c: (c.metrics[VALIDATION_GAIN], c.key))
-        found.append(BestAdapter(best, forgets=not within))
+    for _, candidates in sorted(groups.items()):
+        best = max(candidates, key=lambda c: c.merit)
+        by_gain = sorted(best.cells, key=lambda c: (c.metrics[VALIDATION_GAIN], c.key))
+        found.append(BestAdapter(by_gain[(len(by_gain) - 1) // 2], best.forgets))
     return found
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A setting with its best cell in each seed."""
+
+    cells: tuple[CellRecord, ...]
+    forgets: bool
+
+    @property
+    def merit(self) -> tuple[bool, int, float]:
+        """Forgets nothing, data seeds, mean validation gain; more initial seeds of one count no more."""
+        gains: dict[int, list[float]] = defaultdict(list)
+        for cell in self.cells:
+            gains[seed_of(cell)[0]].append(cell.metrics[VALIDATION_GAIN])
+        mean = statistics.fmean(statistics.fmean(values) for values in gains.values())
+        return not self.forgets, len(gains), mean
+
+
+def _settings(records: Iterable[CellRecord]) -> dict[Setting, list[CellRecord]]:
+    settings: dict[Setting, list[CellRecord]] = defaultdict(list)
+    for record in records:
+        known = {VALIDATION_GAIN, VALIDATION_ROUTED} <= record.metrics.keys()
+        if known and record.status == "finished" and record.params["method"] != CONTROL:
+            settings[setting_of(record)].append(record)
+    return settings
+
+
+def _candidate(cells: Iterable[CellRecord], limit: float) -> _Candidate:
+    seeds: dict[Seed, list[CellRecord]] = defaultdict(list)
+    for cell in cells:
+        seeds[seed_of(cell)].append(cell)
+    within = [[c for c in own if c.metrics[VALIDATION_ROUTED] <= limit] for own in seeds.values()]
+    forgets = not all(within)
+    best = (
+        # Of equal gains the smaller learning rate, as everywhere.
+        max(own, key=lambda c: (c.metrics[VALIDATION_GAIN], -float(c.params["learning_rate"])))
+        for own in (seeds.values() if forgets else within)
+    )
+    return _Candidate(tuple(best), forgets)
 
 
 def write_best(best: Sequence[BestAdapter], folder: Path) -> list[Path]:

@@ -93,7 +93,10 @@ def _best_lines(best: Sequence[BestAdapter], link: Link) -> list[str]:
     if not best:
         return []
     several = len({one.rd_lambda for one in best}) > 1
-    lines = ["", "**Best adapters** (most gain on validation without routed forgetting)", ""]
+    what = (
+        "most gain on validation without routed forgetting, mean over seeds; the seed in the middle"
+    )
+    lines = ["", f"**Best adapters** ({what})", ""]
     for one in best[:MAX_ADAPTERS]:
         record = one.record
         p, metrics = record.params, record.metrics
@@ -106,7 +109,7 @@ def _best_lines(best: Sequence[BestAdapter], link: Link) -> list[str]:
             gain, lost = signed(metrics[GAIN]), signed(metrics[ROUTED])
             parts.append(f"gain {gain} %, forgetting {lost} %, on test")
         if one.forgets:
-            parts.append("every cell here forgets")
+            parts.append("every setting here forgets")
         parts += [f"[adapter file]({file})"] if file else []
         lines.append(f"- {one.domain}{at}: {'; '.join(parts)}")
     if len(best) > MAX_ADAPTERS:

@@ -5,9 +5,21 @@ from interfero.engine.cells import CellRecord
 
 
 def cell(key, gain, lost, method="cawf", domain="text", rd_lambda=0.01, **given):
-    params = {"domain": domain, "rd_lambda": rd_lambda, "method": method, "adapter_size": 4}
+    own = {name: given.pop(name, 0) for name in ("data_seed", "init_seed")}
+    params = {
+        "domain": domain, "rd_lambda": rd_lambda, "method": method, "adapter_size": 4,
+        "num_images": 5, "num_steps": 60, "codec": "c", "learning_rate": given.pop("rate", 1e-3), **own,
+    }  # fmt: skip
     metrics = {"val/rd_gain_percent": gain, "val/forgetting_percent": lost}
     return CellRecord(key=key, params=params, metrics=metrics, **{"status": "finished", **given})
+
+
+def seeds(name, gains, lost=0.0, method="cawf", **params):
+    """A setting's cells, one a data seed."""
+    return [
+        cell(f"{name}{s}", gain, lost, method, data_seed=s, **params)
+        for s, gain in enumerate(gains)
+    ]
 
 
 def test_the_one_that_gains_most_without_forgetting():
@@ -25,6 +37,35 @@ def test_the_one_that_gains_most_without_forgetting():
 def test_where_every_cell_forgets_it_says_so():
     (best,) = best_adapters([cell("a", 9.0, 30.0, "finetune"), cell("b", 8.0, 0.1, "replay")])
     assert (best.record.key, best.forgets) == ("a", True)
+
+
+def test_a_setting_is_chosen_by_its_mean_not_by_the_seed_with_easy_images():
+    """Seed 1's validation images gain three times as much: lora's 20 is the most, cawf's mean is higher."""
+    records = [*seeds("a", (5.0, 20.0, 6.0), method="lora"), *seeds("b", (8.0, 19.0, 7.0))]
+    (best,) = best_adapters(records)
+    assert best.record.key == "b0", "of 7, 8 and 19 the seed in the middle"
+    (best,) = best_adapters([r for r in records if r.params["data_seed"] < 2])
+    assert best.record.key == "b0", "of two the lower"
+
+
+def test_a_mean_over_fewer_seeds_is_not_compared():
+    """Of lora only the seed with easy images finished; more initial seeds are no more images."""
+    lone = cell("x", 20.0, 0.0, "lora", data_seed=1)
+    again = [cell(f"y{i}", 21.0, 0.0, "lora", data_seed=1, init_seed=i) for i in (1, 2, 3)]
+    (best,) = best_adapters([*seeds("b", (8.0, 19.0)), lone, *again])
+    assert best.record.key == "b0"
+
+
+def test_what_forgets_in_one_seed_forgets():
+    tuned = [cell("a0", 9.0, -0.1, "finetune"), cell("a1", 9.0, 0.3, "finetune", data_seed=1)]
+    (best,) = best_adapters([*tuned, *seeds("b", (4.0, 4.0))])
+    assert (best.record.key, best.forgets) == ("b0", False)
+    (best,) = best_adapters(tuned)
+    assert (best.record.key, best.forgets) == ("a0", True)
+    # At a lower rate it does not, in the seed that needs it.
+    slow = cell("a2", 6.0, -0.2, "finetune", data_seed=1, rate=1e-4)
+    (best,) = best_adapters([*tuned, slow, *seeds("b", (4.0, 4.0))])
+    assert (best.record.key, best.forgets) == ("a2", False)
 
 
 def test_each_domain_and_lambda_has_its_own():
