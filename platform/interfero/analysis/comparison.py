@@ -16,7 +16,7 @@ from pathlib import Path
 
 from interfero.analysis.cases import by_case, by_init_seed, case_of
 from interfero.analysis.choices import CONTROL, NAIVE, Setting, choose_learning_rates, setting_of
-from interfero.analysis.matched_gain import matched_rows
+from interfero.analysis.matched_gain import SHARES, MatchedRow, matched_rows
 from interfero.analysis.metric_names import (
     FILE_BYTES,
     FRACTION,
@@ -33,8 +33,8 @@ from interfero.storage import write_atomic
 
 NEEDED = {GAIN, VALIDATION_GAIN, VALIDATION_UNROUTED, ROUTED, UNROUTED, FRACTION}
 """Of a cell to be compared; those of the earliest sweeps lack some."""
-MATCHED_SHARE = 0.5
-"""Of fine-tuning's best validation gain in the same case: where forgetting is compared."""
+MATCHED_SHARES = (*SHARES, 1.0)
+"""Of fine-tuning's best validation gain; at all of it fine-tuning always has a value."""
 BUDGETS = (0.02, 0.05, 0.10, math.inf)
 """Live parameters over the source codec's, at most."""
 
@@ -94,12 +94,13 @@ def comparison_text(finished: Sequence[CellRecord]) -> str:
     )
     intro += _remarks(finished)
     matched = (
-        f"Forgetting at matched gain: each method at {MATCHED_SHARE:.0%} of fine-tuning's best validation "
-        "gain in the same case (a domain, lambda, image count, step count, codec and data seed), "
-        "interpolated between the cells that no other of the method beats in gain and unrouted "
-        "forgetting on validation. `reached`: the cases where those cells get there. `shared`: those where "
-        "fine-tuning's do as well; all means of a row, fine-tuning's too, are over these, so compare "
-        "within a row: rows with other cases have other gains to match."
+        "Forgetting at matched gain: each method at a share of fine-tuning's best validation gain in the "
+        "same case (a domain, lambda, image count, step count, codec and data seed), interpolated between "
+        "the cells that no other of the method beats in gain and unrouted forgetting on validation. "
+        "`reached`: the cases where those cells span the gain; a method without a row has none. `shared`: "
+        "those where fine-tuning's span it as well. All means of a row, fine-tuning's too, are over the "
+        "shared cases; where there is none, the method's are over those reached and fine-tuning's are `-`. "
+        "Compare within a row: rows with other cases have other gains to match."
     )
     matched_size = (
         "Gain (%) within a budget of live parameters, of the source codec's: the best cell on validation, "
@@ -153,27 +154,33 @@ def _mean(cells: Sequence[CellRecord], column: Column) -> str:
 
 
 def _matched_table(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[str]]]:
-    """One row a method, with fine-tuning's means over the same cases beside its own."""
-    found = {row.method: row for row in matched_rows(finished, (MATCHED_SHARE,))}
-    rows = []
-    for method in _methods(finished):
-        own, naive = found[method], found.get(NAIVE)
-        shared = own.cases & naive.cases if naive is not None else frozenset()
-        means = [
-            _signed(row.mean(name, shared) if row is not None else None)
-            for name, row in (
-                ("target_gain", own),
-                ("target_gain", naive),
-                ("forgetting", own),
-                ("forgetting_unrouted", own),
-                ("forgetting", naive),
-            )
-        ]
-        num_cases = len(own.found) + len(own.refused)
-        rows.append([f"`{method}`", f"{len(own.found)} of {num_cases}", str(len(shared)), *means])
+    """One row a share and method, with fine-tuning's means over the same cases beside its own."""
+    found = matched_rows(finished, MATCHED_SHARES)
+    naive = {row.share: row for row in found if row.method == NAIVE}
+    rows = [
+        [f"{row.share:.0%}", f"`{row.method}`", *_matched_values(row, naive.get(row.share))]
+        for row in sorted(found, key=lambda row: (row.share, _rank(row.method)))
+        if row.found
+    ]
     gain, lost = "target gain (%)", "forgetting, "
     titles = [gain, f"{NAIVE}'s", f"{lost}routed (%)", f"{lost}unrouted (%)", f"{NAIVE}'s"]
-    return ["method", "reached", "shared", *titles], rows
+    return ["at", "method", "reached", "shared", *titles], rows
+
+
+def _matched_values(own: MatchedRow, naive: MatchedRow | None) -> list[str]:
+    shared = own.cases & naive.cases if naive is not None else frozenset()
+    means = (
+        row.mean(name, cases) if row is not None else None
+        for row, name, cases in (
+            (own, "target_gain", shared or own.cases),
+            (naive, "target_gain", shared),
+            (own, "forgetting", shared or own.cases),
+            (own, "forgetting_unrouted", shared or own.cases),
+            (naive, "forgetting", shared),
+        )
+    )
+    num_cases = len(own.found) + len(own.refused)
+    return [f"{len(own.found)} of {num_cases}", str(len(shared)), *map(_signed, means)]
 
 
 def _signed(value: float | None) -> str:

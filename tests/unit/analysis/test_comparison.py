@@ -56,6 +56,11 @@ def rows(text, table):
     return lines
 
 
+def at_share(text, share="50%"):
+    """Of the second table, each method's cells behind its name."""
+    return {r[1]: r[2:] for r in rows(text, 1) if r[0] == share}
+
+
 def test_the_chosen_cell_is_validations_and_the_shown_number_the_tests(records):
     shown = rows(comparison_text(records), 0)
     assert [r[:3] for r in shown] == [
@@ -76,27 +81,32 @@ def test_times_of_shared_passes_are_not_set_beside_each_other(records):
 
 def test_gain_is_matched_between_cells_not_reached_and_passed(records):
     """Half of fine-tuning's 10 % is 5 %, three quarters from 2 to 6 and two thirds from 4 to 5.5."""
-    matched = {r[0]: r[1:] for r in rows(comparison_text(records), 1)}
-    assert matched == {
+    assert at_share(comparison_text(records)) == {
         "`finetune`": ["1 of 1", "1", "+4.00", "+4.00", "+4.00", "+6.00", "+4.00"],
         "`cawf`": ["1 of 1", "1", "+4.00", "+4.00", "+0.00", "+9.00", "+4.00"],
-        "`lora`": ["0 of 1", "0", "-", "-", "-", "-", "-"],
     }
+    for share, gain, lost, unrouted in (
+        ("75%", "+6.50", "+18.12", "+20.12"),
+        ("100%", "+9.00", "+40.00", "+42.00"),
+    ):
+        own = {"`finetune`": ["1 of 1", "1", gain, gain, lost, unrouted, lost]}
+        assert at_share(comparison_text(records), share) == own
 
 
 def test_fine_tuning_stands_beside_a_method_with_the_cases_of_that_method(records, cell):
     """The second data seed is easy, and beyond what cawf reaches: it counts for fine-tuning alone."""
     easy = [cell("finetune", r, gain, 80.0 * r, seed=1) for r, gain in ((1e-4, 20.0), (1e-3, 60.0))]
     slow = cell("cawf", 1e-3, 3.0, 1.0, size=8, seed=1)
-    matched = {r[0]: r[1:] for r in rows(comparison_text([*records, *easy, slow]), 1)}
+    matched = at_share(comparison_text([*records, *easy, slow]))
     assert matched["`finetune`"][:3] == ["2 of 2", "2", "+16.50"]
     assert matched["`cawf`"][:4] == ["1 of 2", "1", "+4.00", "+4.00"]
     assert matched["`cawf`"][-1] == "+4.00"
-    # Where fine-tuning's slowest cell is already past half of its gain, nothing stands beside cawf.
+    # Where fine-tuning's slowest cell is already past half of its gain, it has nothing to stand there.
     alone = [r for r in records if r.params["method"] != "finetune"]
     alone += [cell("finetune", 1e-3, 10.0, 40.0)]
-    (_, row, _) = rows(comparison_text(alone), 1)
-    assert row == ["`cawf`", "1 of 1", "0", "-", "-", "-", "-", "-"]
+    assert at_share(comparison_text(alone)) == {
+        "`cawf`": ["1 of 1", "0", "+4.00", "-", "+0.00", "+9.00", "-"]
+    }
 
 
 @pytest.mark.parametrize("other", [{"codec": "d"}, {"num_steps": 600}])
@@ -104,9 +114,10 @@ def test_codecs_and_steps_are_no_tries(records, cell, other):
     """A method is no better for having run on two codecs: each is a case of its own."""
     more = [cell("cawf", 1e-3, 9.0, 1.0, size=2, fraction=0.01, **other)]
     more += [cell("finetune", 1e-3, 12.0, 1.0, **other)]
-    matched, budget = (rows(comparison_text([*records, *more]), table) for table in (1, 2))
-    assert [r[1] for r in matched] == ["1 of 2", "1 of 2", "0 of 2"]
-    assert budget[1][1] == "+6.25 (1.00%)", "the mean of 4.5 and 8"
+    text = comparison_text([*records, *more])
+    reached = {method: values[0] for method, values in at_share(text).items()}
+    assert reached == {"`finetune`": "1 of 2", "`cawf`": "1 of 2"}
+    assert rows(text, 2)[1][1] == "+6.25 (1.00%)", "the mean of 4.5 and 8"
 
 
 def test_matched_size_takes_the_best_within_each_budget(records):
@@ -125,8 +136,7 @@ def test_initial_seeds_choose_for_themselves(records, cell):
         for rate, gain, lost in ((1e-4, 4.0, 0.5), (1e-3, 8.0, 1.0))
     ]
     text = comparison_text([*records, *lucky])
-    assert rows(text, 1)[1] == [
-        "`cawf`",
+    assert at_share(text)["`cawf`"] == [
         "1 of 1",
         "1",
         "+4.00",
@@ -137,7 +147,7 @@ def test_initial_seeds_choose_for_themselves(records, cell):
     ]
     assert rows(text, 2)[1][1] == "+5.75 (1.00%)"
     unlucky = cell("cawf", 1e-4, 1.0, 1.0, size=2, init=1, fraction=0.01)
-    assert rows(comparison_text([*records, unlucky]), 1)[1][1] == "0 of 1"
+    assert "`cawf`" not in at_share(comparison_text([*records, unlucky]))
 
 
 def test_seeds_and_domains_are_averaged_and_the_spread_is_over_seeds(cell):
