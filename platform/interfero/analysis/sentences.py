@@ -109,9 +109,12 @@ def _forgetting_lines(
     parts = []
     for way, metric, values in ways:
         if values:
-            lost = sum(v > (bars.change(c, metric) or 0.0) for c, v in values)
-            reach = value_range([v for _, v in values], signed)
-            parts.append(f"{_count(lost, values, cases)}{way} ({reach} % of the source loss)")
+            lost = sum(v > max(0.0, bars.change(c, metric) or 0.0) for c, v in values)
+            beyond = sum(v > max(0.0, bars.least(c, metric) or 0.0) for c, v in values)
+            reach = f"{value_range([v for _, v in values], signed)} % of the source loss"
+            if beyond != lost:
+                reach += f"; on {beyond} by more than at the rate that the control chose"
+            parts.append(f"{_count(lost, values, cases)}{way} ({reach})")
     if not parts:
         return []
     bar = f"by more than the control's own change{bars.text(best, cases)}"
@@ -122,19 +125,23 @@ class _Bars:
     """What the control forgets where a method's cells were chosen: what forgetting is held against."""
 
     def __init__(self, choices: Iterable[Choice]) -> None:
-        self._grids = {
-            c.setting.without_method: c.grid for c in choices if c.setting.method == CONTROL
+        self._control = {
+            c.setting.without_method: c for c in choices if c.setting.method == CONTROL
         }
 
-    def change(self, choice: Choice, metric: str) -> float | None:
-        """Percent of the source loss, 0 if the control improved.
+    def least(self, choice: Choice, metric: str) -> float | None:
+        """Percent of the source loss at the control's own choice, the rate that harms the source least."""
+        control = self._control.get(choice.setting.without_method)
+        return None if control is None else control.mean(metric)
 
-        At the learning rate and data seed of each of the method's cells. The control's own choice is the rate
-        that harms the source least: held against that, a method at a higher rate looks worse than it is.
+    def change(self, choice: Choice, metric: str) -> float | None:
+        """Percent of the source loss at the learning rate and data seed of each of the method's cells.
+
         None where the control has no result at one of them.
         """
+        control = self._control.get(choice.setting.without_method)
         cells: dict[tuple[int, float], list[float]] = {}
-        for point in self._grids.get(choice.setting.without_method, ()):
+        for point in control.grid if control is not None else ():
             for cell in point.cells:
                 if metric in cell.metrics:
                     place = seed_of(cell)[0], point.learning_rate
@@ -144,16 +151,19 @@ class _Bars:
         if not all(found):
             return None
         means = [math.fsum(values) / len(values) for values in found]
-        return max(0.0, math.fsum(means) / len(means))
+        return math.fsum(means) / len(means)
 
     def text(self, best: Sequence[Choice], cases: set[Setting]) -> str:
-        """At which rate, and where there is nothing to compare with and the bar is 0."""
-        if not any(c.setting.without_method in self._grids for c in best):
+        """At which rate, how much that is, and where there is nothing to compare with and the bar is 0."""
+        if not any(c.setting.without_method in self._control for c in best):
             return " (0: no control finished)"
-        without = sum(self.change(c, UNROUTED) is None for c in best)
-        text = " at the same learning rate"
-        if without == len(best):
-            return f"{text} (0: it has no result there)"
+        changes = [self.change(c, UNROUTED) for c in best]
+        known = [change for change in changes if change is not None]
+        if not known:
+            return " at the same learning rate (0: it has no result there)"
+        # At an adapter's rate the control, which trains every parameter, may fall apart: it has to be seen.
+        text = f" at the same learning rate ({value_range(known, signed)} %)"
+        without = len(changes) - len(known)
         if without:
             text += f", or than 0 on {without} of {len(best)} {_unit(cases)} where it has no result there"
         return text

@@ -12,8 +12,8 @@ def test_sentences_by_hand(small_sweep):
         lines[0] == "finetune gains on 2 of 2 domains: +8.00 % of the target loss on test images."
     )
     assert lines[1] == (
-        "finetune forgets, by more than the control's own change at the same learning rate, on 1 of 2 "
-        "domains (+0.40 to +30.00 % of the source loss)."
+        "finetune forgets, by more than the control's own change at the same learning rate (-0.50 to "
+        "+0.50 %), on 1 of 2 domains (+0.40 to +30.00 % of the source loss)."
     )
     assert lines[2] == (
         "Old bitstreams decoded after finetune: 99.9 % pixel-exact, PSNR drop +6.25 dB."
@@ -58,8 +58,9 @@ def test_the_control_is_taken_at_the_methods_learning_rate_and_seed(record, meas
             *controlled(record, measured, {1e-4: 4.0, 3e-4: 0.1, 1e-3: 8.0}, **place),
         ]
     lines = summary_lines(records)
-    assert lines[1].startswith(
-        "finetune forgets, by more than the control's own change at the same learning rate, on 0 of 1"
+    assert lines[1] == (
+        "finetune forgets, by more than the control's own change at the same learning rate (+6.00 %), on "
+        "0 of 1 domains (+5.00 % of the source loss; on 1 by more than at the rate that the control chose)."
     )
     assert any(line.endswith("and the source loss by +0.10 %.") for line in lines), "its own choice"
     milder = [
@@ -82,8 +83,9 @@ def test_where_the_control_has_no_result_at_that_rate_the_bar_is_zero_and_said_s
     assert "own change at the same learning rate (0: it has no result there), on 2 of 2 dom" in line
     lines = summary_lines(tuned + slow + fast)
     assert (
-        "finetune forgets, by more than the control's own change at the same learning rate, or than 0 "
-        "on 1 of 2 domains where it has no result there, on 1 of 2 domains (+1.00 % of the source loss)."
+        "finetune forgets, by more than the control's own change at the same learning rate (+3.00 %), or "
+        "than 0 on 1 of 2 domains where it has no result there, on 1 of 2 domains (+1.00 % of the "
+        "source loss; on 0 by more than at the rate that the control chose)."
     ) in lines
     failed = summary_lines(tuned + slow + [fail(r) for r in fast])
     assert line in failed
