@@ -110,10 +110,7 @@ def _forgetting_lines(
     for way, metric, values in ways:
         if values:
             lost = sum(v > max(0.0, bars.change(c, metric) or 0.0) for c, v in values)
-            beyond = sum(v > max(0.0, bars.least(c, metric) or 0.0) for c, v in values)
             reach = f"{value_range([v for _, v in values], signed)} % of the source loss"
-            if beyond != lost:
-                reach += f"; on {beyond} by more than at the rate that the control chose"
             parts.append(f"{_count(lost, values, cases)}{way} ({reach})")
     if not parts:
         return []
@@ -122,26 +119,27 @@ def _forgetting_lines(
 
 
 class _Bars:
-    """What the control forgets where a method's cells were chosen: what forgetting is held against."""
+    """What the control forgets: what a method's forgetting is held against.
+
+    A method that trains the codec's own parameters is held against the control at its own learning rates:
+    a rate decides how much such training forgets. Adapters leave these parameters alone, and at their
+    rates, ten times as high, the control falls apart: they are held against the control's own choice.
+    """
 
     def __init__(self, choices: Iterable[Choice]) -> None:
         self._control = {
             c.setting.without_method: c for c in choices if c.setting.method == CONTROL
         }
 
-    def least(self, choice: Choice, metric: str) -> float | None:
-        """Percent of the source loss at the control's own choice, the rate that harms the source least."""
-        control = self._control.get(choice.setting.without_method)
-        return None if control is None else control.mean(metric)
-
     def change(self, choice: Choice, metric: str) -> float | None:
-        """Percent of the source loss at the learning rate and data seed of each of the method's cells.
-
-        None where the control has no result at one of them.
-        """
+        """Percent of the source loss; None where the control has no result there."""
         control = self._control.get(choice.setting.without_method)
+        if control is None:
+            return None
+        if _has_source_mode(choice):
+            return control.mean(metric)
         cells: dict[tuple[int, float], list[float]] = {}
-        for point in control.grid if control is not None else ():
+        for point in control.grid:
             for cell in point.cells:
                 if metric in cell.metrics:
                     place = seed_of(cell)[0], point.learning_rate
@@ -157,16 +155,24 @@ class _Bars:
         """At which rate, how much that is, and where there is nothing to compare with and the bar is 0."""
         if not any(c.setting.without_method in self._control for c in best):
             return " (0: no control finished)"
+        place = (
+            " at the rate that harms least"
+            if _has_source_mode(best[0])
+            else " at the same learning rate"
+        )
         changes = [self.change(c, UNROUTED) for c in best]
         known = [change for change in changes if change is not None]
         if not known:
-            return " at the same learning rate (0: it has no result there)"
-        # At an adapter's rate the control, which trains every parameter, may fall apart: it has to be seen.
-        text = f" at the same learning rate ({value_range(known, signed)} %)"
+            return f"{place} (0: it has no result there)"
+        text = f"{place} ({value_range(known, signed)} %)"
         without = len(changes) - len(known)
         if without:
             text += f", or than 0 on {without} of {len(best)} {_unit(cases)} where it has no result there"
         return text
+
+
+def _has_source_mode(choice: Choice) -> bool:
+    return any(SOURCE_BYTES in pick.cell.metrics for pick in choice.picks)
 
 
 def _old_bitstream_lines(method: str, best: Sequence[Choice]) -> list[str]:

@@ -60,7 +60,7 @@ def test_the_control_is_taken_at_the_methods_learning_rate_and_seed(record, meas
     lines = summary_lines(records)
     assert lines[1] == (
         "finetune forgets, by more than the control's own change at the same learning rate (+6.00 %), on "
-        "0 of 1 domains (+5.00 % of the source loss; on 1 by more than at the rate that the control chose)."
+        "0 of 1 domains (+5.00 % of the source loss)."
     )
     assert any(line.endswith("and the source loss by +0.10 %.") for line in lines), "its own choice"
     milder = [
@@ -85,10 +85,23 @@ def test_where_the_control_has_no_result_at_that_rate_the_bar_is_zero_and_said_s
     assert (
         "finetune forgets, by more than the control's own change at the same learning rate (+3.00 %), or "
         "than 0 on 1 of 2 domains where it has no result there, on 1 of 2 domains (+1.00 % of the "
-        "source loss; on 0 by more than at the rate that the control chose)."
+        "source loss)."
     ) in lines
     failed = summary_lines(tuned + slow + [fail(r) for r in fast])
     assert line in failed
+
+
+def test_adapters_are_held_against_the_control_at_its_own_choice(record, measured):
+    """At an adapter's rate the control, which trains every parameter, falls apart."""
+    exact = {"source_mode/bytes_exact": 1.0, "source_mode/pixels_exact": 1.0}
+    adapted = record("cawf", 4, learning_rate=5e-3, metrics=measured(5.0, 0.0, 3.0, **exact))
+    control = controlled(record, measured, {1e-4: 2.0, 5e-3: 500.0})
+    lines = summary_lines([adapted, *control])
+    assert (
+        "cawf forgets, by more than the control's own change at the rate that harms least (+2.00 %), on 0 "
+        "of 1 domains routed (0 % of the source loss) and on 1 of 1 domains unrouted (+3.00 % of the source "
+        "loss)."
+    ) in lines
 
 
 def test_without_a_control_the_bar_is_zero_and_said_so(small_sweep):
