@@ -179,7 +179,7 @@ def test_without_a_map_the_one_that_comes_along_answers_and_says_so(
     asked = ("--domain", other_image_folder, "--num-images", 500, "--method", "finetune")
     assert call(monkeypatch, *asked) == 0
     out = capsys.readouterr().out
-    assert "map: the one that comes with interfero, 63 cells, 3 data seeds, 3 domains" in out
+    assert "map: the one that comes with interfero, 126 cells, 3 data seeds, 3 domains" in out
     assert "extrapolates: training images 500 lies outside 1 to 179" in out
     # Its source images are not part of the project: what distances are measured from is.
     assert "is unknown" not in out

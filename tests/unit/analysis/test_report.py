@@ -9,7 +9,7 @@ import pytest
 from interfero.analysis.about import About
 from interfero.analysis.answers import Findings
 from interfero.analysis.choices import choose_learning_rates
-from interfero.analysis.planted import PlantedSweep
+from interfero.analysis.planted import PlantedSweep, Scatter
 from interfero.analysis.reconstructions import Reconstruction, save_reconstructions
 from interfero.analysis.report.capacity import capacity_figure
 from interfero.analysis.report.curves import curve_figure, curve_lines, curve_rows, reason_kinds
@@ -30,7 +30,7 @@ from interfero.analysis.report.matched import matched_figure
 from interfero.analysis.report.page import Report, report_html
 from interfero.analysis.report.pictures import cells_to_show, picture_urls, shown_cells
 from interfero.analysis.report.writing import Origin, write_report
-from interfero.analysis.scaling import fit_scaling
+from interfero.analysis.scaling import Scaling, fit_scaling
 
 
 @pytest.fixture
@@ -117,6 +117,24 @@ def test_maps_have_every_pair_of_axes_and_mark_what_is_missing(sweep):
     assert "forgetting, routed (%) is 0 everywhere" in first.caption
     missing = [t for t in first.panels[0].tiles if t.value is None]
     assert [t.hover[1] for t in missing] == ["no result"]
+
+
+def test_a_law_whose_parameters_could_be_anything_is_not_claimed():
+    """Cells that scatter by half: the saturating form fits better than a constant, its half lies anywhere."""
+    wild = PlantedSweep(
+        lambda place: 4 * place["num_images"] ** 0.3, scatter=Scatter(seed=0.05, cell=0.5)
+    )
+    (fit,) = (
+        r
+        for r in fit_scaling(wild.records(np.random.default_rng(4)))
+        if isinstance(r, Scaling) and r.response.name == "forgetting_unrouted"
+    )
+    assert fit.beats_null
+    (line,) = law_lines([fit])
+    assert line == (
+        "In 1 of 1 combinations of method and response a law fits better than a constant for each domain, "
+        "but the seeds leave its parameters open: forgetting, unrouted of finetune (saturating)."
+    )
 
 
 def test_laws_stand_with_intervals_and_refusals_with_reasons(planted, sweep):

@@ -90,20 +90,15 @@ def _refusal_row(refusal: Refusal) -> LawRow:
 
 
 def law_lines(results: Sequence[Scaling | Refusal]) -> list[str]:
-    """The laws in sentences."""
-    lines = []
-    for result in results:
-        if not isinstance(result, Scaling) or not result.beats_null:
-            continue
-        law = result.chosen.law
-        shapes = result.parameters()[: len(law.shape_names)]
-        parts = [
-            f"{plain_name(p.name)} {p.value:.2f} ({p.low:.2f} to {p.high:.2f})" for p in shapes
-        ]
+    """The laws in sentences; one whose parameters could be anything is no law, however well it fits."""
+    fits = [r for r in results if isinstance(r, Scaling) and r.beats_null]
+    lines = [_law_line(fit) for fit in fits if is_determined(fit)]
+    vague = [fit for fit in fits if not is_determined(fit)]
+    if vague:
+        which = ", ".join(f"{_what(fit)} ({_form(fit)})" for fit in vague)
         lines.append(
-            f"{_capital(result.response.title.removesuffix(' (%)'))} of {result.subject.text} follows a "
-            f"{law.name.replace('_', ' ')} law: {', '.join(parts)}; 95 % intervals over "
-            f"{result.covers}."
+            f"In {len(vague)} of {len(results)} combinations of method and response a law fits better than "
+            f"a constant for each domain, but the seeds leave its parameters open: {which}."
         )
     silent = [r for r in results if isinstance(r, Scaling) and not r.beats_null]
     if silent:
@@ -119,6 +114,41 @@ def law_lines(results: Sequence[Scaling | Refusal]) -> list[str]:
             f"response: {'; '.join(reasons[:3])}."
         )
     return lines
+
+
+def is_determined(scaling: Scaling) -> bool:
+    """Whether an interval says how the response changes along an axis.
+
+    An exponent's or a slope's must leave out 0; that of where a saturating law reaches half must lie within
+    what was measured.
+    """
+    shapes = scaling.parameters()[: len(scaling.chosen.law.shape_names)]
+    along = scaling.design.u
+    for parameter in shapes:
+        if parameter.name == "log_half":
+            if along[:, 0].min() < parameter.low and parameter.high < along[:, 0].max():
+                return True
+        elif parameter.name != "shift" and parameter.low * parameter.high > 0:
+            return True
+    return False
+
+
+def _law_line(scaling: Scaling) -> str:
+    shapes = scaling.parameters()[: len(scaling.chosen.law.shape_names)]
+    parts = [f"{plain_name(p.name)} {p.value:.2f} ({p.low:.2f} to {p.high:.2f})" for p in shapes]
+    return (
+        f"{_capital(_what(scaling))} follows a {_form(scaling)} law: {', '.join(parts)}; 95 % intervals "
+        f"over {scaling.covers}."
+    )
+
+
+def _what(scaling: Scaling) -> str:
+    title = scaling.response.title.removesuffix(" (%)")
+    return f"{title[0].lower()}{title[1:]} of {scaling.subject.text}"
+
+
+def _form(scaling: Scaling) -> str:
+    return scaling.chosen.law.name.replace("_", " ")
 
 
 def law_figure(results: Sequence[Scaling | Refusal]) -> Figure | None:
