@@ -251,7 +251,7 @@ class RecordCallback(DriverOnly, Callback):
                         key=cell.key, params=cell.params, status="failed", error=text
                     )
                     # Its worker may have died between keeping the record and reporting it.
-                    kept = self.feeder.recall(cell.key)
+                    kept = self.store.outcome(cell)
                     self._pass_on(kept if kept and kept.status != "failed" else failed)
 
     def _pass_on(self, record: CellRecord) -> None:
@@ -318,7 +318,7 @@ def _report_finished(pack: AnyPack, store: SweepStore) -> AnyPack | None:
     """Report cells that were finished before; returns those that are left, if any."""
     done = set()
     for cell in members(pack):
-        record = store.ended(cell.key)
+        record = store.outcome(cell)
         if record is not None and record.status != "failed":
             done.add(cell.key)
             # Its worker may have died between keeping the record and deleting these.

@@ -67,7 +67,7 @@ def train_in_group(
     the cells' checkpoints and repeats no finished cell, but tries failed ones again: these may give a
     second record. After that, the cells that are left are failed.
     """
-    known = {cell.key: store.ended(cell.key) for cell in members(pack)}
+    known = {cell.key: store.outcome(cell) for cell in members(pack)}
     left = {cell.key: cell for cell in members(pack)}
     trainer = _trainer(runner, pack, store, size, retries, code)
     with ThreadPoolExecutor(max_workers=1) as thread:
@@ -77,7 +77,7 @@ def train_in_group(
             wait([running], timeout=POLL_SECONDS)
             # Asked before looking: what is kept until a group ends is seen.
             ended = running.done()
-            for record in _new_records(store, known):
+            for record in _new_records(store, pack, known):
                 left.pop(record.key, None)
                 yield record
     error = running.exception()
@@ -90,17 +90,20 @@ def train_in_group(
         yield record
 
 
-def _new_records(store: SweepStore, known: dict[str, CellRecord | None]) -> Iterator[CellRecord]:
-    """Records that are not as `known`, which is brought up to date.
+def _new_records(
+    store: SweepStore, pack: AnyPack, known: dict[str, CellRecord | None]
+) -> Iterator[CellRecord]:
+    """Records of a pack that are not as `known`, by key, which is brought up to date.
 
     A failed cell is looked at again: a group that starts again tries it again.
     """
-    for key, before in known.items():
+    for cell in members(pack):
+        before = known[cell.key]
         if before is not None and before.status == "finished":
             continue
-        record = store.ended(key)
+        record = store.outcome(cell)
         if record is not None and record != before:
-            known[key] = record
+            known[cell.key] = record
             yield record
 
 
@@ -159,7 +162,7 @@ def train_rank(config: dict[str, Any]) -> None:
     pack = read_pack(config["pack"])
     # The first one looks: files may reach another machine later.
     finished = Group(worker).from_first(
-        lambda: {c.key for c in members(pack) if store.finished(c.key)}
+        lambda: {c.key for c in members(pack) if _is_finished(store.outcome(c))}
     )
     left = without(pack, finished)
     if left is None:
@@ -169,6 +172,10 @@ def train_rank(config: dict[str, Any]) -> None:
     for record in runner(left, worker):
         store.write_record(record)
         checkpoints.delete(record.key)
+
+
+def _is_finished(record: CellRecord | None) -> bool:
+    return record is not None and record.status == "finished"
 
 
 def _reason(error: BaseException) -> str:

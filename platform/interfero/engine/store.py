@@ -20,7 +20,8 @@ from typing import IO, Any
 
 from pydantic import ValidationError
 
-from interfero.engine.cells import CellRecord
+from interfero.engine.cells import Cell, CellRecord
+from interfero.engine.learning.jobs import Job
 from interfero.engine.learning.products import Products, is_step_key
 from interfero.errors import ConfigError, StorageError
 from interfero.storage import inside, patience, read_json, write_atomic, write_json
@@ -186,6 +187,19 @@ class SweepStore:
             return Products(self.storage).record(key)
         path = self.folder / "cells" / f"{key}.json"
         return _read_record(path) if path.exists() else None
+
+    def outcome(self, member: Cell | Job) -> CellRecord | None:
+        """What a member of a pack came to; None if it has not ended, or what a step made is gone.
+
+        A plan hands out a step whose files were deleted, however whole its record is: a worker that
+        asked for the record alone would make nothing, and what needs the files would fail for ever.
+        """
+        record = self.ended(member.key)
+        if record is None or record.status != "finished" or isinstance(member, Cell):
+            return record
+        if is_step_key(member.key) and not Products(self.storage).is_done(member):
+            return None
+        return record
 
     def stop_file(self, key: str) -> Path:
         """Asks a cell's worker to stop by being there."""

@@ -144,11 +144,11 @@ def test_a_worker_without_rungs_is_never_stopped(tmp_path):
 
 
 def test_an_actor_that_died_too_often_leaves_what_its_cell_came_to(answering, record, cell):
-    callback, _, _ = answering
+    callback, store, _ = answering
     kept = record(cell(), status="stopped", stopped_at=10, metrics={"val/rd_gain_percent": 1.0})
     lost = record(cell(learning_rate=2e-3), status="failed", metrics={}, error="an earlier attempt")
-    callback.feeder.recall = {r.key: r for r in (kept, lost)}.get
-
+    for each in (kept, lost):
+        store.write_record(each)
     pack = Pack(cells=(cell(), cell(learning_rate=2e-3))).model_dump(mode="json")
     callback.on_trial_error(0, [], SimpleNamespace(config={"pack": pack}, error_file=None))
     assert [r.status for r in callback.listener.records] == ["stopped", "failed"]
@@ -198,12 +198,13 @@ def test_a_cell_that_a_group_tried_again_is_heard_of_again(cell, record, tmp_pat
     store = SweepStore(tmp_path, "one")
     first, second = cell(), cell(learning_rate=2e-3)
     store.write_record(record(first, status="failed", error="in an earlier attempt"))
-    known = {each.key: store.ended(each.key) for each in (first, second)}
+    pack = Pack(cells=(first, second))
+    known = {each.key: store.outcome(each) for each in pack.cells}
     heard = []
     for each, status in ((second, "failed"), (second, "finished"), (first, "finished")):
         store.write_record(record(each, status=status))
         # A second look finds nothing more.
-        heard += [[r.status for r in _new_records(store, known)] for _ in range(2)]
+        heard += [[r.status for r in _new_records(store, pack, known)] for _ in range(2)]
     assert heard == [["failed"], [], ["finished"], [], ["finished"], []]
 
 
