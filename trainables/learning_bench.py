@@ -13,6 +13,7 @@ from interfero.domains.images import UInt8Array
 from interfero.domains.labelled import LabelledDomain, LabelledSample
 from interfero.engine.learning.jobs import RestorationJob, SegmentationJob
 from interfero.engine.learning.products import MODEL_FILE, Products
+from interfero.engine.learning.rates import compression_of, settings_folder
 from interfero.engine.learning.steps import (
     Compressed,
     Images,
@@ -61,16 +62,14 @@ class Bench:
         Raises:
             CodecError: it is another than the one that the sweep was planned with.
         """
-        originals = images.originals
-        training = self.domain(originals).train
         codec = self._codecs[images.codec]
         if identity_hash(codec) != images.codec_hash:
             raise CodecError(
                 f"codec {images.codec} is now {codec.identity}, and was another when the sweep was "
                 "planned: put the old file back, or start another --name"
             )
-        folder = self.products.folder / "settings"
-        return Compression(codec, images.rate_bpp, training, folder, images.code)
+        domain = self.domain(images.originals)
+        return compression_of(images, codec, domain, settings_folder(self.products))
 
     def pixels(self, images: Images) -> Sequence[UInt8Array]:
         """Images as a model is given them."""

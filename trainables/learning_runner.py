@@ -47,6 +47,7 @@ from trainables import (
     segmentation,
 )
 from trainables.learning_bench import Bench
+from trainables.learning_checks import check_models
 from trainables.learning_scores import test_cell
 from trainables.loop_keeper import Progress, Seeds
 from trainables.paired_batches import Scene
@@ -91,9 +92,15 @@ class LearningRunner:
 
     @classmethod
     def from_plan(cls, plan: LearningPlan) -> LearningRunner:
-        """The runner of a plan."""
+        """The runner of a plan, every model of which can be built.
+
+        Raises:
+            ConfigError: as `check_models`.
+        """
+        jobs = list(plan.jobs.values())
+        check_models(jobs)
         seconds = plan.options.checkpoint_seconds
-        return cls(plan.domains, plan.codecs, seconds, weight_files(plan.jobs.values()))
+        return cls(plan.domains, plan.codecs, seconds, weight_files(jobs))
 
     def shipped(self, storage: Path) -> ShippedLearningRunner:
         """The same for the nodes of a cluster, which need no file of this machine.

@@ -103,10 +103,21 @@ def _build(config: RestorationConfig, init_seed: int, device: torch.device) -> _
         if module is not None:
             to_channels_last(module, device)
     averaged = copy.deepcopy(generator).requires_grad_(False)
-    perceptual = None
-    if config.perceptual_weight > 0 and config.perceptual_weights is not None:
-        perceptual = load_lpips(Path(config.perceptual_weights)).to(device)
+    perceptual = perceptual_loss(config)
+    if perceptual is not None:
+        perceptual.to(device)
     return _Networks(generator, averaged, discriminator, perceptual)
+
+
+def perceptual_loss(config: RestorationConfig) -> Lpips | None:
+    """LPIPS on the CPU, if the config weighs it.
+
+    Raises:
+        ConfigError: its file of weights cannot be used.
+    """
+    if config.perceptual_weight == 0 or config.perceptual_weights is None:
+        return None
+    return load_lpips(Path(config.perceptual_weights))
 
 
 def _step(

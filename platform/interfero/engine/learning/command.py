@@ -33,6 +33,7 @@ from interfero.engine.learning.planning import (
     make_learning_plan,
 )
 from interfero.engine.learning.products import Products
+from interfero.engine.learning.rates import match_rates
 from interfero.engine.opening import begun, named_store, typed_command
 from interfero.engine.store import SweepStore
 from interfero.engine.sweep_run import SweepRun
@@ -55,7 +56,7 @@ class LearningSweep:
     options: LearningOptions
     """The axes by default."""
     make_runner: MakeRunner
-    """Builds the trainable's `PackRunner`."""
+    """Builds the trainable's `PackRunner`, and refuses a plan whose models cannot be built."""
     restoration_code: tuple[Path, ...]
     """Files of the trainable that decide a restorer."""
     segmentation_code: tuple[Path, ...]
@@ -73,7 +74,8 @@ def run_learning_sweep(
     """Parse, plan, run the graph, report; returns the exit code.
 
     Raises:
-        InterferoError: something cannot be run; nothing has been trained.
+        InterferoError: something cannot be run, a rate that a codec does not reach included; nothing
+            has been trained.
         StoppedError: a full disk, say, while it was running.
     """
     options = tyro.cli(
@@ -90,13 +92,17 @@ def run_learning_sweep(
     with console.status("loading codecs and domains"):
         plan = make_learning_plan(options, code)
     done = _done(plan, store)
-    print_learning_plan(console, sweep.kind, sweep.question, plan, done, Products(store.storage))
+    products = Products(store.storage)
+    with console.status("building models and matching rates"):
+        runner = sweep.make_runner(plan)
+        match_rates(plan, plan.packs(done), products, keep=not options.dry_run)
+    print_learning_plan(console, sweep.kind, sweep.question, plan, done, products)
     if options.dry_run:
         return 0
     command = typed_command(sweep.kind, arguments, store, options)
     with begun(store, _settings(sweep, plan, command), options, len(plan.cells)) as tracker:
         return ended_well(
-            lambda: _drive(sweep, plan, store, tracker, console, command),
+            lambda: _drive(sweep, plan, runner, store, tracker, console, command),
             tracker, store, console, command,
         )  # fmt: skip
 
@@ -148,8 +154,8 @@ def _settings(sweep: LearningSweep, plan: LearningPlan, command: str) -> dict[st
 
 
 def _drive(
-    sweep: LearningSweep, plan: LearningPlan, store: SweepStore, tracker: Tracker,
-    console: Console, command: str,
+    sweep: LearningSweep, plan: LearningPlan, runner: PackRunner[JobPack], store: SweepStore,
+    tracker: Tracker, console: Console, command: str,
 ) -> int:  # fmt: skip
     # Ray takes a second to import; errors before this point answer at once.
     from interfero.engine.driver import ray_session, run_packs
@@ -168,7 +174,7 @@ def _drive(
         progress.expect(len(plan.cells))
         if feeder.num_left:
             with ray_session(options) as concurrent:
-                run_packs(options, store, sweep.make_runner(plan), feeder, run, concurrent)
+                run_packs(options, store, runner, feeder, run, concurrent)
         for key in kept:
             # A step another driver finished while its worker here was dying.
             Checkpoints(store.folder).delete(key)

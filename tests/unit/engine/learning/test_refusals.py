@@ -1,0 +1,105 @@
+"""What would fail in the last step of a graph is refused before the first one, and by --dry-run."""
+
+import pytest
+import safetensors.torch
+
+from interfero.engine.learning.command import main
+from interfero.engine.learning.products import Products
+from interfero.engine.learning.rates import match_rates
+from sweeps.dataset_restoration import SWEEP
+from trainables.learning_runner import LearningRunner
+
+from .conftest import Local, plan_of
+
+SMALL = ("--smoke", "--codecs", "webp", "--rates", "0.8", "--configurations", "RO", "CO",
+         "--restorations", "gan")  # fmt: skip
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch, capsys):
+    """Run the sweep with changes; returns the message after checking that nothing has begun."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr("interfero.engine.learning.command._drive", never)
+
+    def run(*changes):
+        with pytest.raises(SystemExit) as ended:
+            main(SWEEP, [*SMALL, *map(str, changes)])
+        assert ended.value.code == 2
+        assert not list(tmp_path.rglob("sweep.json")), "the name is still free"
+        assert not (tmp_path / "mlflow.db").exists()
+        return " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+    return run
+
+
+def never(*_):
+    pytest.fail("training was about to start")
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["for real", "dry"])
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (("--architecture", "unett"), "unknown --architecture 'unett': did you mean 'unet'?"),
+        (("--encoder", "resnet19"), "unknown --encoder 'resnet19': did you mean 'resnet18'?"),
+        (("--rates", "0.8", "50"), "--rates 50 on mosaics: webp spends"),
+    ],
+)
+def test_names_and_rates_that_are_not_there(refused, changes, said, dry):
+    assert said in refused(*changes, *dry)
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["for real", "dry"])
+@pytest.mark.parametrize("option", ["--encoder-weights", "--perceptual-weights"])
+def test_weights_of_another_network(refused, tmp_path, option, dry):
+    import torch
+
+    path = tmp_path / "other.safetensors"
+    safetensors.torch.save_file({"x": torch.zeros(1)}, path)
+    weighed = ("--perceptual-weight", 1) if option == "--perceptual-weights" else ()
+    assert option in refused(option, path, *weighed, *dry)
+
+
+def test_every_model_that_cannot_be_built_is_named(refused, tmp_path):
+    (tmp_path / "no.safetensors").write_bytes(b"nothing")
+    message = refused("--encoder-weights", "no.safetensors", "--perceptual-weights",
+                      "no.safetensors", "--perceptual-weight", 1)  # fmt: skip
+    assert "--encoder-weights" in message
+    assert "--perceptual-weights" in message
+
+
+def test_a_rate_is_searched_once(tmp_path, monkeypatch):
+    """Workers find what the driver found."""
+    plan = plan_of(configurations=("CO",))
+    products = Products(tmp_path)
+    codec = type(plan.codecs["webp"])
+    asked = []
+    search = codec.setting_for
+
+    def counted(self, images, rate_bpp):
+        asked.append(rate_bpp)
+        return search(self, images, rate_bpp)
+
+    monkeypatch.setattr(codec, "setting_for", counted)
+    match_rates(plan, plan.packs(frozenset()), products, keep=True)
+    assert asked == [0.8]
+    Local(tmp_path).run(plan, LearningRunner.from_plan(plan))
+    assert asked == [0.8]
+
+
+def test_a_plan_that_is_shown_writes_nothing(tmp_path):
+    plan = plan_of(configurations=("CO",))
+    match_rates(plan, plan.packs(frozenset()), Products(tmp_path), keep=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rates_of_copies_that_are_there_are_not_matched_again(tmp_path, monkeypatch):
+    plan = plan_of(configurations=("CO",))
+    Local(tmp_path).run(plan)
+    monkeypatch.setattr(
+        type(plan.codecs["webp"]), "setting_for", lambda *_: pytest.fail("it was searched")
+    )
+    packs = plan.packs(set(plan.jobs))
+    match_rates(plan, packs, Products(tmp_path), keep=False)

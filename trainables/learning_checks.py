@@ -1,0 +1,44 @@
+"""Models of a learning sweep, built once before anything is trained: a name or file that is wrong is
+refused by the driver, not by the last step of a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from interfero.engine.learning.configs import RestorationConfig, SegmentationConfig
+from interfero.engine.learning.jobs import Job, RestorationJob, SegmentationJob
+from interfero.errors import ConfigError
+from trainables.restoration import perceptual_loss
+from trainables.segmentation import build_segmenter
+
+
+def check_models(jobs: Iterable[Job]) -> None:
+    """Build each segmentation model once, and load the weights that restorers are judged by.
+
+    Raises:
+        ConfigError: all that cannot be built or loaded.
+    """
+    # A dictionary keeps the order of the plan, in which a user reads the problems.
+    segmenters: dict[tuple[SegmentationConfig, int], None] = {}
+    restorers: dict[RestorationConfig, None] = {}
+    for job in jobs:
+        match job:
+            case SegmentationJob():
+                segmenters[job.segmenter.config, job.segmenter.num_classes] = None
+            case RestorationJob():
+                restorers[job.restorer.config] = None
+            case _:
+                pass
+    problems = []
+    for config, num_classes in segmenters:
+        try:
+            build_segmenter(config, num_classes, init_seed=0)
+        except ConfigError as error:
+            problems.append(str(error))
+    for restoration in restorers:
+        try:
+            perceptual_loss(restoration)
+        except ConfigError as error:
+            problems.append(f"--perceptual-weights: {error}")
+    if problems:
+        raise ConfigError("\n".join(dict.fromkeys(problems)))
