@@ -61,7 +61,8 @@ def run_pack(
     """
     started_at = time.time()
     group = Group(worker)
-    members = [_member(cell, bench, worker.device) for cell in cells]
+    with group.together():
+        members = [_member(cell, bench, worker.device) for cell in cells]
     taken = group.from_first(lambda: [_trained_before(m, worker) for m in members])
     left = [m for m, done in zip(members, taken, strict=True) if not done]
     _train(left, bench, worker, checkpoint_seconds)

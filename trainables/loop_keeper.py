@@ -18,7 +18,7 @@ from interfero.engine.checkpoints import Checkpoints, load_state
 from interfero.engine.distributed import Group
 from interfero.engine.learning.configs import TrainingConfig
 from interfero.engine.worker import Worker
-from interfero.errors import InterferoError, StorageError
+from interfero.errors import GroupError, StorageError
 from interfero.randomness import Role, seed_for
 
 logger = logging.getLogger(__name__)
@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 CURVE_POINTS = 50
 
 
-class DivergedError(InterferoError):
-    """A training whose loss is no number any more."""
+class DivergedError(GroupError):
+    """A training whose loss is no number any more; it is a mean over all processes."""
 
 
 @dataclass(frozen=True)

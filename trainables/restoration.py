@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from interfero.codecs.channels_last import to_channels_last
 from interfero.domains.batches import image_tensor
 from interfero.domains.images import UInt8Array
+from interfero.engine.distributed import Group
 from interfero.engine.learning.configs import RestorationConfig
 from interfero.engine.worker import Worker
 from interfero.metrics.lpips import Lpips, load_lpips
@@ -67,10 +68,11 @@ def train_restorer(
         The averaged generator, how its training went, and the step it went on from.
 
     Raises:
-        ConfigError: the file of LPIPS weights cannot be used.
+        ConfigError: the file of LPIPS weights cannot be used; of several processes, `GroupError`.
         DivergedError: a loss is no number any more.
     """
-    nets = _build(config, seeds.init, worker.device)
+    with Group(worker).together():
+        nets = _build(config, seeds.init, worker.device)
     trained = (
         [nets.generator] if nets.discriminator is None else [nets.generator, nets.discriminator]
     )

@@ -23,6 +23,7 @@ from interfero.codecs.channels_last import to_channels_last
 from interfero.domains.batches import image_tensor
 from interfero.domains.images import UInt8Array
 from interfero.domains.labelled import VOID
+from interfero.engine.distributed import Group
 from interfero.engine.learning.configs import SegmentationConfig
 from interfero.engine.worker import Worker
 from interfero.errors import ConfigError, nearest
@@ -116,10 +117,11 @@ def train_segmenter(
         The model in evaluation mode, how its training went, and the step it went on from.
 
     Raises:
-        ConfigError: as `build_segmenter`.
+        ConfigError: as `build_segmenter`; of several processes, `GroupError`.
         DivergedError: the loss is no number any more.
     """
-    model = build_segmenter(config, num_classes, seeds.init)
+    with Group(worker).together():
+        model = build_segmenter(config, num_classes, seeds.init)
     to_channels_last(model, worker.device)
     model.train()
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)

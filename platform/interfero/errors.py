@@ -39,7 +39,7 @@ class StorageError(InterferoError):
 
 
 class GroupError(InterferoError):
-    """One of several processes that train together could not do its part; all of them are told."""
+    """What ends a training in all of its processes alike: if one alone met it, all of them are told."""
 
 
 class TrackingError(InterferoError):

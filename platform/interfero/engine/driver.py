@@ -11,7 +11,6 @@ import os
 import shutil
 import signal
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -38,20 +37,20 @@ from interfero.analysis.metric_names import VALIDATION_GAIN
 from interfero.engine.cells import Cell, CellRecord, Pack
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.code_version import CodeVersion, on_cluster, shipped_code
+from interfero.engine.guarding import train_guarded
 from interfero.engine.options import SweepOptions
 from interfero.engine.packs import AnyPack, members, read_pack, without
 from interfero.engine.resources import packs_at_once
 from interfero.engine.search import BlockSearch, rung_steps
 from interfero.engine.store import SweepStore
-from interfero.engine.worker import Metrics, PackRunner, Shippable, TrialWorker, Worker
-from interfero.errors import ConfigError, StorageError
+from interfero.engine.worker import Metrics, PackRunner, Shippable, TrialWorker
+from interfero.errors import ConfigError
 from interfero.redaction import without_secrets
 from interfero.storage import write_atomic
 
 if TYPE_CHECKING:
     from interfero.engine.group_trial import GroupSize
 
-logger = logging.getLogger(__name__)
 # A pack that dies is a failed record and a line of ours; Tune would add pages of its own frames.
 logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 # Tune sends AWS's keys to its actors in a runtime environment, and Ray's agent writes that into its log
@@ -325,30 +324,6 @@ def _report_finished(pack: AnyPack, store: SweepStore) -> AnyPack | None:
             Checkpoints(store.folder).delete(cell.key)
             tune.report({RECORD: record.model_dump_json()})
     return without(pack, done)
-
-
-def train_guarded(runner: PackRunner[Any], pack: AnyPack, worker: Worker) -> Iterator[CellRecord]:
-    """What the runner gives; if it fails as a whole, a failed record of every cell that is left.
-
-    An exception would kill the warm actor, and trying again would fail again. An actor that dies
-    is another matter, and so is a storage that cannot be written: the pack starts again.
-    """
-    done = set()
-    try:
-        for record in runner(pack, worker):
-            done.add(record.key)
-            yield record
-    except StorageError:
-        # Not the cells' failure: the pack starts again, and goes on where the disk let it.
-        raise
-    except Exception as error:
-        logger.exception("pack failed: %s", pack.cells[0].params)
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        said = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
-        text = without_secrets(said)
-        for cell in members(pack):
-            if cell.key not in done:
-                yield CellRecord(key=cell.key, params=cell.params, status="failed", error=text)
 
 
 @contextmanager

@@ -23,13 +23,15 @@ import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
-from interfero.engine.cells import CellRecord
+from interfero.engine.cells import Cell, CellRecord
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.code_version import CodeVersion
 from interfero.engine.distributed import Group
+from interfero.engine.guarding import train_guarded
 from interfero.engine.packs import AnyPack, members, read_pack, without
 from interfero.engine.store import SweepStore
 from interfero.engine.worker import PackRunner, TrialWorker
+from interfero.errors import GroupError
 
 POLL_SECONDS = 0.5
 """Between looks for new records while a group trains."""
@@ -65,7 +67,8 @@ def train_in_group(
 
     A process that dies takes the group with it; it starts again `retries` times at most, goes on from
     the cells' checkpoints and repeats no finished cell, but tries failed ones again: these may give a
-    second record. After that, the cells that are left are failed.
+    second record. After that, the cells that are left are failed. What fails in all processes alike, a
+    training that diverges say, is a record at once.
     """
     known = {cell.key: store.outcome(cell) for cell in members(pack)}
     left = {cell.key: cell for cell in members(pack)}
@@ -169,9 +172,20 @@ def train_rank(config: dict[str, Any]) -> None:
         return
     runner: PackRunner[Any] = ray.get(config["runner"])
     checkpoints = Checkpoints(store.folder)
-    for record in runner(left, worker):
-        store.write_record(record)
-        checkpoints.delete(record.key)
+    for record in train_guarded(runner, left, worker, _met_by_all(left)):
+        if worker.rank == 0:
+            store.write_record(record)
+            checkpoints.delete(record.key)
+
+
+def _met_by_all(pack: AnyPack) -> type[Exception]:
+    """Errors that starting the group again would only repeat, and that leave no process waiting.
+
+    Where all processes step together, one that met another error must end: the others wait for it in
+    torch's process group. Where the first one works alone, the others have gone home.
+    """
+    together = any(isinstance(cell, Cell) or cell.together for cell in members(pack))
+    return GroupError if together else Exception
 
 
 def _is_finished(record: CellRecord | None) -> bool:

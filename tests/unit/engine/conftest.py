@@ -1,11 +1,15 @@
 """Cells and plans without any training: domains of random pixels, an untrained codec."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from interfero.domains.domain import Domain
 from interfero.domains.images import Sample
+from interfero.engine import group_trial
 from interfero.engine.cells import Block, Cell, CellRecord, Hyperparameters, Identity, LoopConfig
+from interfero.engine.group_trial import GroupSize, train_rank
 from interfero.engine.options import AdaptationOptions
 from interfero.engine.planning import make_plan
 
@@ -99,3 +103,19 @@ def plan_builder(options):
         return make_plan(options(**changes), "loop")
 
     return build
+
+
+@pytest.fixture
+def in_a_group(monkeypatch, tmp_path):
+    """Trains a pack as a process of a group does, in sweep `s` of `tmp_path`; Ray is not there."""
+
+    def train(pack, runner, rank=0):
+        context = SimpleNamespace(get_world_rank=lambda: rank, get_world_size=lambda: 1)
+        monkeypatch.setattr(group_trial.ray.train, "get_context", lambda: context)
+        monkeypatch.setattr(group_trial.ray, "get", lambda reference: reference)
+        train_rank(
+            {"runner": runner, "pack": pack.model_dump(mode="json"), "storage": tmp_path, "name": "s",
+             "size": GroupSize(1, 1.0, 0.0), "code": None}
+        )  # fmt: skip
+
+    return train

@@ -47,6 +47,11 @@ class _Job(Config, ABC):
         """Steps that have to be done before."""
 
     @property
+    def together(self) -> bool:
+        """Whether all processes of a group do it; else the first one does it alone."""
+        return False
+
+    @property
     def params(self) -> Params:
         """What a record calls it by."""
         return {"step": self.kind, "key": self.key}
@@ -117,6 +122,11 @@ class RestorationJob(_Job):
         return "restoration"
 
     @property
+    def together(self) -> bool:
+        """See `_Job`."""
+        return True
+
+    @property
     def inputs(self) -> tuple[AnyStep, ...]:
         """See `_Job`."""
         return (self.restorer.compressed,)
@@ -159,6 +169,11 @@ class SegmentationJob(_Job):
     def kind(self) -> str:
         """See `_Job`."""
         return "segmentation"
+
+    @property
+    def together(self) -> bool:
+        """See `_Job`."""
+        return True
 
     @property
     def inputs(self) -> tuple[AnyStep, ...]:

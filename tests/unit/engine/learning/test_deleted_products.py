@@ -7,7 +7,6 @@ import pytest
 from interfero.engine import driver, group_trial
 from interfero.engine.cells import CellRecord
 from interfero.engine.driver import Feeder, RecordCallback, run_pack_trial
-from interfero.engine.group_trial import GroupSize, train_rank
 from interfero.engine.learning.products import Products
 from interfero.engine.packs import members
 from interfero.engine.store import SweepStore
@@ -96,17 +95,11 @@ def lost_model(tmp_path):
     return plan, pack, SweepStore(tmp_path, "s"), place / "model.safetensors"
 
 
-def test_a_group_makes_it_again_and_hears_of_it_only_then(tmp_path, lost_model, monkeypatch):
+def test_a_group_makes_it_again_and_hears_of_it_only_then(lost_model, in_a_group):
     plan, pack, store, file = lost_model
     known = {job.key: store.outcome(job) for job in members(pack)}
     assert list(group_trial._new_records(store, pack, known)) == []
-    alone = SimpleNamespace(get_world_rank=lambda: 0, get_world_size=lambda: 1)
-    monkeypatch.setattr(group_trial.ray.train, "get_context", lambda: alone)
-    monkeypatch.setattr(group_trial.ray, "get", lambda reference: reference)
-    runner = LearningRunner.from_plan(plan)
-    config = {"runner": runner, "storage": tmp_path, "name": "s", "size": GroupSize(1, 1.0, 0.0),
-              "code": None, **as_config(pack)}  # fmt: skip
-    train_rank(config)
+    in_a_group(pack, LearningRunner.from_plan(plan))
     assert file.exists()
     heard = list(group_trial._new_records(store, pack, known))
     assert [(r.key, r.status) for r in heard] == [(pack.cells[0].key, "finished")]

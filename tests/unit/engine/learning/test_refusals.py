@@ -43,7 +43,7 @@ def never(*_):
     ("changes", "said"),
     [
         (("--architecture", "unett"), "unknown --architecture 'unett': did you mean 'unet'?"),
-        (("--encoder", "resnet19"), "unknown --encoder 'resnet19': did you mean 'resnet18'?"),
+        (("--encoder", "resnet19"), "unknown --encoder 'resnet19': did you mean"),
         (("--rates", "0.8", "50"), "--rates 50 on mosaics: webp spends"),
     ],
 )
