@@ -236,7 +236,8 @@ def _drive(
     sweep: Sweep, plan: Plan, store: SweepStore, tracker: Tracker, console: Console, command: str
 ) -> int:
     # Ray takes a second to import; errors before this point answer at once.
-    from interfero.engine.driver import Feeder, ray_session, run_packs
+    from interfero.engine.driver import ray_session, run_packs
+    from interfero.engine.feeding import Feeder
 
     options = plan.options
 

@@ -11,42 +11,35 @@ import os
 import shutil
 import signal
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-# Read by Ray at import: nothing of Tune's own files or handlers is wanted.
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
-os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "120")
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+from interfero.engine import ray_environment  # noqa: F401
 
+# isort: split
 import ray
 import torch
 from ray import tune
-from ray.tune import Callback, FailureConfig, RunConfig, TuneConfig, Tuner
+from ray.tune import FailureConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
-from ray.tune.search import Searcher
 
-from interfero.analysis.metric_names import VALIDATION_GAIN
-from interfero.engine.cells import Cell, CellRecord, Pack
+from interfero.engine.cells import Cell
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.code_version import CodeVersion, on_cluster, shipped_code
+from interfero.engine.feeding import PACK, RECORD, Feeder, PastTune, SweepListener
 from interfero.engine.guarding import train_guarded
 from interfero.engine.options import SweepOptions
 from interfero.engine.packs import AnyPack, members, read_pack, without
+from interfero.engine.record_callback import RETRIES, RUNG, RecordCallback
 from interfero.engine.resources import packs_at_once
-from interfero.engine.search import BlockSearch, rung_steps
+from interfero.engine.search import rung_steps
 from interfero.engine.store import SweepStore
 from interfero.engine.worker import Metrics, PackRunner, Shippable, TrialWorker
 from interfero.errors import ConfigError
 from interfero.redaction import without_secrets
-from interfero.storage import write_atomic
 
 if TYPE_CHECKING:
     from interfero.engine.group_trial import GroupSize
@@ -56,25 +49,6 @@ logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 # Tune sends AWS's keys to its actors in a runtime environment, and Ray's agent writes that into its log
 # (Ray 2.60). Results lie in a folder, which needs no keys; machines of a cluster have their own.
 ENV_VARS_TO_PROPAGATE -= {name for name in ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
-
-PACK = "pack"
-RECORD = "record"
-RUNG = "rung"
-RETRIES = 2
-"""Times a pack starts again after its actor died; cells it had finished are not repeated."""
-
-
-class SweepListener(Protocol):
-    """Whoever wants to know how a sweep goes."""
-
-    def on_started(self, pack: AnyPack) -> None:
-        """A pack is about to train."""
-
-    def on_record(self, record: CellRecord) -> None:
-        """A cell ended. The same record may come twice."""
-
-    def on_repeated(self) -> None:
-        """A sampler asked for a cell that it had asked for before."""
 
 
 @dataclass
@@ -97,176 +71,6 @@ class TuneWorker(TrialWorker):
     def should_stop(self) -> bool:
         """Whether the search stops the cell at the rung it has reported."""
         return self.stop_file is not None and self.stop_file.exists()
-
-
-class _PastTune(BaseException):
-    """Carries an error of ours out of Tune, which turns every Exception into text."""
-
-
-@contextmanager
-def _past_tune() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        raise _PastTune from error
-
-
-class DriverOnly:
-    """State that stays in the driver: Tune pickles its searcher and callbacks, to no use here."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: sweeps go on from their own records, not from Tune's state."""
-        return {}
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> DriverOnly:
-        """The same object: there is one driver."""
-        return self
-
-
-class Feeder(DriverOnly, Searcher):
-    """Hands Tune one pack after another: from a list, or from the blocks' searches."""
-
-    def __init__(
-        self, packs: Sequence[Pack], searches: Sequence[BlockSearch], num_samples: int,
-        recall: Callable[[str], CellRecord | None], listener: SweepListener,
-    ) -> None:  # fmt: skip
-        """Feed `packs`, then `num_samples` cells for each search.
-
-        Args:
-            packs: Packs of a grid.
-            searches: Searches of a sampler.
-            num_samples: Cells a block that a sampler may ask for, earlier ones included.
-            recall: Looks up the record of a cell that has ended already.
-            listener: Is told what starts, and of repeated cells.
-        """
-        super().__init__(metric=RECORD, mode="max")
-        self.recall = recall
-        self.cells_at_once = 1
-        """Cells that a search is asked for together; they are one pack."""
-        self._packs = deque(packs)
-        self._searches = {search: max(0, num_samples - search.num_told) for search in searches}
-        self._listener = listener
-        self._owner: dict[str, BlockSearch] = {}
-
-    @property
-    def num_left(self) -> int:
-        """Packs still to be handed out, at most."""
-        return len(self._packs) + sum(self._searches.values())
-
-    @property
-    def num_cells_left(self) -> int:
-        """Cells still to be handed out, at most."""
-        return sum(len(pack.cells) for pack in self._packs) + sum(self._searches.values())
-
-    def set_packs(self, packs: Sequence[Pack]) -> None:
-        """Hand out these packs of the grid instead, before the first."""
-        self._packs = deque(packs)
-
-    def suggest(self, trial_id: str) -> Any:
-        """The next pack, as a Tune configuration."""
-        with _past_tune():
-            pack = self._packs.popleft() if self._packs else self._search()
-            if pack is None:
-                return Searcher.FINISHED
-            self._listener.on_started(pack)
-        return {PACK: pack.model_dump(mode="json")}
-
-    def _search(self) -> Pack | None:
-        """A pack of new cells of the block with most cells left."""
-        while any(self._searches.values()):
-            search = max(self._searches, key=lambda s: self._searches[s])
-            cells: list[Cell] = []
-            while self._searches[search] and len(cells) < self.cells_at_once:
-                self._searches[search] -= 1
-                cell = self._ask(search)
-                cells += [cell] if cell else []
-            if cells:
-                return Pack(cells=tuple(cells))
-        return None
-
-    def _ask(self, search: BlockSearch) -> Cell | None:
-        """A new cell; None if it was asked for before: it is a sample, and not trained again."""
-        cell = search.ask()
-        known = self.recall(cell.key)
-        if known is None and cell.key not in self._owner:
-            self._owner[cell.key] = search
-            return cell
-        # One in training now is told to every trial that waits for it.
-        if known is not None:
-            search.tell(known)
-        self._listener.on_repeated()
-        return None
-
-    def should_stop(self, key: str, step: int, metrics: Metrics) -> bool:
-        """What the search that asked for a cell says of it at a rung."""
-        search = self._owner.get(key)
-        return search is not None and search.should_stop(key, step, metrics[VALIDATION_GAIN])
-
-    def tell(self, record: CellRecord) -> None:
-        """Give a cell's record to the search that asked for it, once."""
-        search = self._owner.pop(record.key, None)
-        if search is not None:
-            search.tell(record)
-
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
-        """Records were told as they came."""
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: sweeps go on from their own records, not from Tune's state."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing, see `save`."""
-
-
-@dataclass
-class RecordCallback(DriverOnly, Callback):
-    """Takes records out of Tune's results, and answers cells that have reached a rung."""
-
-    feeder: Feeder
-    listener: SweepListener
-    store: SweepStore
-    seen: dict[str, str] = field(default_factory=dict)
-    """Status that was passed on last, by key."""
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        """One cell ended, or reached a rung."""
-        with _past_tune():
-            if result.get(RECORD) is not None:
-                self._pass_on(CellRecord.model_validate_json(result[RECORD]))
-            elif RUNG in result and self.feeder.should_stop(**result[RUNG]):
-                write_atomic(self.store.stop_file(result[RUNG]["key"]), b"")
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A pack's actor died too often: its unfinished cells are failed."""
-        text = f"its process died {RETRIES + 1} times; the last error: {_last_error(trial)}"
-        with _past_tune():
-            for cell in members(read_pack(trial.config[PACK])):
-                if cell.key not in self.seen:
-                    failed = CellRecord(
-                        key=cell.key, params=cell.params, status="failed", error=text
-                    )
-                    # Its worker may have died between keeping the record and reporting it.
-                    kept = self.store.outcome(cell)
-                    self._pass_on(kept if kept and kept.status != "failed" else failed)
-
-    def _pass_on(self, record: CellRecord) -> None:
-        # A pack that starts again tries its failed cells again.
-        known = self.seen.get(record.key)
-        if known is None or (known == "failed" and record.status != "failed"):
-            self.seen[record.key] = record.status
-            self.feeder.tell(record)
-            self.listener.on_record(record)
-
-
-def _last_error(trial: Any) -> str:
-    """The last line that Ray wrote about a trial: what the exception says."""
-    path = trial.error_file
-    lines = Path(path).read_text().split("\n") if path and Path(path).exists() else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), "none was written")
 
 
 def run_pack_trial(
@@ -460,7 +264,7 @@ def run_packs(
     )
     try:
         tuner.fit()
-    except _PastTune as error:
+    except PastTune as error:
         cause = error.__cause__
         assert cause is not None
         raise cause from cause.__cause__

@@ -12,9 +12,11 @@ from interfero.engine.cells import Cell, Pack
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.code_version import CodeVersion
 from interfero.engine.console import SweepProgress
-from interfero.engine.driver import Feeder, RecordCallback, uninterrupted
+from interfero.engine.driver import uninterrupted
+from interfero.engine.feeding import Feeder
 from interfero.engine.guarding import train_guarded
 from interfero.engine.options import AdaptationOptions
+from interfero.engine.record_callback import RecordCallback
 from interfero.engine.resources import check_machine
 from interfero.engine.search import BlockSearch
 from interfero.engine.store import SweepStore

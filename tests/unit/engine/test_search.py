@@ -7,7 +7,7 @@ import pytest
 from optuna.trial import TrialState
 
 from interfero.engine.cells import Cell
-from interfero.engine.driver import Feeder
+from interfero.engine.feeding import Feeder
 from interfero.engine.options import AdaptationOptions
 from interfero.engine.search import BlockSearch, cells_at_once, open_searches, rung_steps
 

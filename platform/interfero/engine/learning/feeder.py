@@ -8,7 +8,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from interfero.engine.cells import CellRecord
-from interfero.engine.driver import PACK, Feeder, SweepListener
+from interfero.engine.feeding import PACK, Feeder, SweepListener
 from interfero.engine.learning.jobs import JobPack
 
 

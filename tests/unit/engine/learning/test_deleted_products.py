@@ -6,9 +6,11 @@ import pytest
 
 from interfero.engine import driver, group_trial
 from interfero.engine.cells import CellRecord
-from interfero.engine.driver import Feeder, RecordCallback, run_pack_trial
+from interfero.engine.driver import run_pack_trial
+from interfero.engine.feeding import Feeder
 from interfero.engine.learning.products import Products
 from interfero.engine.packs import members
+from interfero.engine.record_callback import RecordCallback
 from interfero.engine.store import SweepStore
 from trainables.learning_runner import LearningRunner
 

@@ -4,7 +4,7 @@ import pytest
 from ray.tune.search import Searcher
 
 from interfero.engine.cells import CellRecord
-from interfero.engine.driver import PACK
+from interfero.engine.feeding import PACK
 from interfero.engine.learning.feeder import GraphFeeder
 from interfero.engine.packs import read_pack
 
