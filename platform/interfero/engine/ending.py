@@ -197,16 +197,27 @@ def _print_report(
 
 def print_last_lines(console: Console, run: SweepRun, summary: str) -> None:
     """Where the results are, `summary` being a line of them; and whether the tracking server has them."""
-    if run.tracker.trouble:
-        console.print(
-            f"tracking is behind: {run.tracker.trouble}; --resume delivers the rest", markup=False
-        )
     for line in (
+        *_tracking_lines(run.tracker),
         f"records, adapters and figures: {run.store.folder}",
         summary,
         f"see them in MLflow: {_ui_command(run.tracker.uri)}",
     ):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _tracking_lines(tracker: Tracker) -> list[str]:
+    """What the tracking server lacks, and what to do about it; nothing where it has everything."""
+    lines = []
+    if tracker.trouble:
+        lines.append(f"tracking is behind: {tracker.trouble}; --resume delivers the rest")
+    if tracker.num_refused:
+        lines.append(
+            f"the tracking server refused {tracker.num_refused} writes, MLflow lacks them and the records "
+            f"below have them; {tracker.refused_path} says why: mend that, then start another --name, "
+            "which takes the finished cells over and writes all of them anew"
+        )
+    return lines
 
 
 def _ui_command(uri: str) -> str:

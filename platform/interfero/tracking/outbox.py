@@ -85,6 +85,13 @@ class Outbox:
             raise self._unwritable(error) from error
         self.delivered()
 
+    @property
+    def num_refused(self) -> int:
+        """Operations in that file, those of earlier processes included."""
+        if not self.refused_path.exists():
+            return 0
+        return len(self.refused_path.read_bytes().splitlines())
+
     def close(self) -> None:
         """Let go of the file; it goes when nothing waits in it."""
         self._file.close()

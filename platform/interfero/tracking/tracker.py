@@ -88,8 +88,6 @@ class Tracker:
         """Fit to be shown."""
         self.trouble: str | None = None
         """Why the last delivery failed; None once one succeeds."""
-        self.num_refused = 0
-        """Writes the server will never take: set aside in `<outbox>.refused`, with the reason."""
         self._secret_uri = uri
         self._runs = runs
         self._outbox = outbox
@@ -150,6 +148,16 @@ class Tracker:
     def pending(self) -> int:
         """Writes that wait for the server."""
         return len(self._outbox)
+
+    @property
+    def num_refused(self) -> int:
+        """Writes the server will never take, of this sweep's earlier drivers too: set aside, with the reason."""
+        return self._outbox.num_refused
+
+    @property
+    def refused_path(self) -> Path:
+        """Where they are kept."""
+        return self._outbox.refused_path
 
     @property
     def run_ids(self) -> dict[str, str]:
@@ -345,7 +353,6 @@ class Tracker:
 
     def _set_aside(self, error: Exception) -> None:
         reason = masked(str(error), self._secret_uri)
-        self.num_refused += 1
         logger.warning("the tracking server refused a write: %s", reason)
         self._outbox.refused(reason)
 
