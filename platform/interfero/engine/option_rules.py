@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from interfero.errors import ConfigError
 
@@ -105,11 +107,41 @@ def _place_rules(o: SweepOptions) -> list[Rule]:
             "another",
         ),
         (o.resume and o.name is None, "--resume needs --name: say which sweep goes on"),
+        *_storage_rules(o.storage),
+    ]
+
+
+def _storage_rules(storage: str) -> list[Rule]:
+    """Results are kept in a folder: by its path, or as file:///PATH."""
+    scheme = storage.partition("://")[0] if "://" in storage else ""
+    return [
         (
-            "://" in o.storage,
-            f"--storage {o.storage!r}: this release keeps results in a folder; give its path",
+            _is_file_uri(storage) and folder_of(storage) is None,
+            f"--storage {storage!r}: a file URI names an absolute path of this machine, as in "
+            "file:///data/sweeps; write it so, or give the path alone",
+        ),
+        (
+            bool(scheme) and not _is_file_uri(storage),
+            f"--storage {storage!r}: results are kept in a folder that all nodes see; mount what {scheme}:// "
+            "names there (NFS, or a FUSE mount such as s3fs or gcsfuse) and give the folder's path",
         ),
     ]
+
+
+def _is_file_uri(storage: str) -> bool:
+    return storage.lower().startswith("file:/")
+
+
+def folder_of(storage: str) -> Path | None:
+    """The folder that a path or a file URI names; None if it is a URI of no folder of this machine."""
+    if not _is_file_uri(storage):
+        return None if "://" in storage else Path(storage).expanduser()
+    parts = urlsplit(storage)
+    here = parts.netloc in ("", "localhost") and parts.path.startswith("/")
+    # A ? or # of a file's name is written as %3F or %23 in a URI.
+    if not here or parts.query or parts.fragment:
+        return None
+    return Path(unquote(parts.path))
 
 
 def parted_rules(batch_size: int, workers: int) -> list[Rule]:

@@ -12,6 +12,7 @@ from interfero.adaptation import METHODS
 from interfero.config import Config
 from interfero.engine.option_rules import (
     Rule,
+    folder_of,
     list_rules,
     number_rules,
     parted_rules,
@@ -49,7 +50,7 @@ class SweepOptions(Config):
     name: str | None = None
     """Name of this sweep; by default made of its kind, the date and the time."""
     storage: str = "interfero-storage"
-    """Folder that keeps records, adapters and figures."""
+    """Folder that keeps records, adapters and figures: a PATH, or file:///PATH."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Go on with the sweep called --name: what is finished is kept."""
     reuse: bool = True
@@ -291,4 +292,6 @@ def smoke_options(options: AdaptationOptions) -> AdaptationOptions:
 
 def storage_folder(options: SweepOptions) -> Path:
     """Where sweeps are kept."""
-    return Path(options.storage).expanduser()
+    folder = folder_of(options.storage)
+    assert folder is not None, "options were checked"
+    return folder

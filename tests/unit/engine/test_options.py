@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from interfero.engine.options import (
@@ -5,6 +7,7 @@ from interfero.engine.options import (
     check_options,
     fuses_packs,
     smoke_options,
+    storage_folder,
 )
 from interfero.errors import ConfigError
 
@@ -188,3 +191,36 @@ def test_packs_fuse_on_a_gpu_or_when_asked_to(changes, fuses):
 def test_what_cannot_fuse_is_refused_where_it_is_asked_for(changes, message):
     with pytest.raises(ConfigError, match=message):
         check_options(GOOD.model_copy(update={"fuse_packs": "on", **changes}))
+
+
+@pytest.mark.parametrize(
+    ("storage", "folder"),
+    [
+        ("results", "results"),
+        ("/data/sweeps", "/data/sweeps"),
+        ("file:///data/sweeps", "/data/sweeps"),
+        ("file:/data/sweeps", "/data/sweeps"),
+        ("file://localhost/data/my%20sweeps%20%231", "/data/my sweeps #1"),
+        ("FILE:///data", "/data"),
+    ],
+)
+def test_results_are_kept_in_a_folder_by_path_or_uri(storage, folder):
+    options = GOOD.model_copy(update={"storage": storage})
+    check_options(options)
+    assert storage_folder(options) == Path(folder)
+
+
+@pytest.mark.parametrize(
+    ("storage", "said"),
+    [
+        ("s3://bucket/sweeps", "mount what s3:// names there (NFS, or a FUSE mount"),
+        ("gs://bucket", "mount what gs:// names there"),
+        ("file://server/data", "a file URI names an absolute path of this machine"),
+        ("file:///data?x=1", "a file URI names an absolute path of this machine"),
+    ],
+)
+def test_other_storage_is_refused_and_told_how_to_mount_it(storage, said):
+    with pytest.raises(ConfigError) as caught:
+        check_options(GOOD.model_copy(update={"storage": storage}))
+    assert said in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1, "one mistake, one line"
