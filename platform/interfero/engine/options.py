@@ -61,8 +61,8 @@ class SweepOptions(Config):
     """Failed cells that still let the command exit with 0."""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print blocks, packs, cells and a cost estimate; train nothing."""
-    list_cells: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """With --dry-run, a line for every cell and its key, however many there are."""
+    list_cells: bool = True
+    """With --dry-run, a line for every cell and its key; --no-list-cells names them by their axes."""
     calibrate: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Time a few steps of each method first and keep the times: a cost estimate needs them."""
     smoke: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

@@ -16,9 +16,6 @@ from interfero.engine.cost import Estimate, Span
 from interfero.engine.memory import mebibytes
 from interfero.engine.planning import Plan
 
-LISTED_CELLS = 60
-"""A longer plan names its cells by their axes: every key on a line of its own is for --list-cells."""
-
 AXES = {
     "domain": "", "rd_lambda": "lambda", "num_images": "images", "data_seed": "data seed",
     "method": "", "adapter_size": "size", "strength": "strength", "learning_rate": "lr",
@@ -60,7 +57,7 @@ def print_cells(
         plan: The sweep.
         packs: What is to be trained.
         known: Keys of cells that are finished already, here or in another sweep.
-        every: A line a cell, however many there are.
+        every: A line a cell; else cells are named by their axes.
     """
     _say(console, f"  {plan.loop.precision}: {plan.precision.reason}")
     if plan.loop.fused:
@@ -71,7 +68,7 @@ def print_cells(
         )
     if plan.options.sampler != "grid":
         _print_space(console, plan)
-    elif every or plan.num_cells <= LISTED_CELLS:
+    elif every:
         for block in plan.blocks:
             _print_block(console, plan, block, packs, known)
     else:
@@ -163,7 +160,7 @@ def _print_alike(
         _say(console, f"  {each}: {_compressed(blocks)}")
         for line in texts:
             _say(console, f"    {line}")
-    _say(console, "  --list-cells prints every cell with its key")
+    _say(console, f"  {plan.num_cells} cells; --list-cells prints each with its key")
 
 
 def _describe_pack(pack: Pack, plan: Plan) -> str:

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from interfero.engine.cost import Estimate, Span
 from interfero.engine.estimating import expected_packs
-from interfero.engine.plan_text import LISTED_CELLS, print_cells, print_cost
+from interfero.engine.plan_text import print_cells, print_cost
 
 
 def shown(write):
@@ -16,7 +16,7 @@ def shown(write):
     return text.getvalue()
 
 
-def cells_text(plan, known=frozenset(), *, every=False):
+def cells_text(plan, known=frozenset(), *, every=True):
     packs = plan.packs([c for c in plan.cells if c.key not in known])
     return shown(lambda console: print_cells(console, plan, packs, known, every=every))
 
@@ -53,19 +53,20 @@ def test_reused_cells_are_in_no_pack(plan):
     assert "pack of 4 cawf" not in text
 
 
-def test_a_long_plan_names_cells_by_their_axes_unless_asked(plan):
+def test_a_long_plan_lists_every_cell_or_names_them_by_their_axes(plan):
     rates = tuple(i * 1e-4 for i in range(1, 6))
     made = plan(
         max_concurrent=1, num_images=("2", "3", "4"), data_seeds=(0, 1), learning_rates=rates
     )
-    assert made.num_cells > LISTED_CELLS
-    text = cells_text(made)
+    assert made.num_cells == 90
+    text = cells_text(made, every=False)
     assert not any(cell.key in text for cell in made.cells)
     assert len(text.splitlines()) < 15
     assert "each of 6 blocks: thing x lambda 0.013 x images 2 3 4 x data seed 0 1" in text
     assert "cawf x size 1 x lr 0.0001 0.0002 0.0003 0.0004 0.0005 x init seed 0" in text
-    assert "--list-cells" in text
-    every = cells_text(made, every=True)
+    assert "90 cells; --list-cells prints each with its key" in text
+    assert made.options.list_cells, "a dry run prints the cells unless it is asked not to"
+    every = cells_text(made)
     assert all(cell.key in every for cell in made.cells)
 
 
@@ -75,7 +76,7 @@ def test_blocks_that_differ_are_told_apart(plan):
         max_concurrent=1, num_images=("2", "3", "4"), data_seeds=(0, 1), learning_rates=rates
     )
     one = made.cells[0]
-    text = cells_text(made, frozenset({one.key}))
+    text = cells_text(made, frozenset({one.key}), every=False)
     assert "1 block: thing x lambda 0.013 x images 2 x data seed 0" in text
     assert "1 cells reused: finetune x lr 0.0001 x init seed 0" in text
     assert (
@@ -140,7 +141,7 @@ def test_all_images_are_another_number_in_each_domain(plan):
     here = plan().options.domains
     made = plan(max_concurrent=1, domains=(*here, "text"), learning_rates=rates)
     numbers = sorted(block.num_images for block in made.blocks)
-    text = cells_text(made)
+    text = cells_text(made, every=False)
     joined = " ".join(map(str, numbers))
     assert f"each of 2 blocks: thing text x lambda 0.013 x images {joined} (by domain)" in text
 

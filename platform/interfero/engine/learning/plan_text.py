@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Iterator, Set
 
 from rich.console import Console
 
@@ -13,7 +13,9 @@ from interfero.engine.learning.jobs import Job
 from interfero.engine.learning.planning import LearningPlan
 from interfero.engine.learning.products import Products
 
-LISTED_CELLS = 60
+_AXES = ("domain", "configuration", "codec", "rate_bpp", "restoration", "restoration_split",
+         "data_seed", "init_seed")  # fmt: skip
+"""Parameters that tell a plan's cells apart."""
 
 
 def print_learning_plan(
@@ -34,46 +36,57 @@ def print_learning_plan(
         done: Keys of steps and cells that are done already.
         products: Of the storage.
     """
-    options = plan.options
     console.print(f"[bold]{title}[/bold]: {question}", highlight=False)
+    jobs = plan.jobs
+    left = {key: job for key, job in jobs.items() if key not in done}
+    for line in [*_images(plan), *_amounts(plan, jobs, left, done)]:
+        _say(console, line)
+    if plan.options.dry_run:
+        for line in _cells(plan, done):
+            _say(console, line)
+        _say(console, f"  {_cost(left, jobs, products)}")
+
+
+def _images(plan: LearningPlan) -> Iterator[str]:
     for domain in plan.domains.values():
         counts = ", ".join(
             f"{len(domain.portion(p))} {p}" for p in ("train", "restoration", "test")
         )
         height, width = domain.train[0].pixels_HWC.shape[:2]
-        _say(
-            console,
+        yield (
             f"  {domain.name}: {counts} {domain.unit} of {width}x{height} pixels, "
-            f"{len(domain.classes)} classes",
+            f"{len(domain.classes)} classes"
         )
-    jobs = plan.jobs
-    left = {key: job for key, job in jobs.items() if key not in done}
-    kinds = Counter(job.kind for job in left.values())
+
+
+def _amounts(
+    plan: LearningPlan, jobs: dict[str, Job], left: dict[str, Job], done: Set[str]
+) -> Iterator[str]:
+    """How many cells and steps there are, and how many are left."""
+    options = plan.options
     seeds = len(options.data_seeds) * len(options.init_seeds)
     honest = "illustration, n = 1 seed" if seeds == 1 else f"n = {seeds} seeds"
-    _say(
-        console,
+    yield (
         f"  {len(plan.cells)} cells, {options.num_steps} steps a segmentation model, "
-        f"{options.restoration_steps} a restorer; {honest}",
+        f"{options.restoration_steps} a restorer; {honest}"
     )
+    kinds = Counter(job.kind for job in left.values())
     listed = ", ".join(f"{n} {kind}" for kind, n in kinds.items()) or "none"
-    _say(
-        console,
-        f"  steps to do: {listed}; {len(jobs) - len(left)} of {len(jobs)} are there already",
-    )
+    yield f"  steps to do: {listed}; {len(jobs) - len(left)} of {len(jobs)} are there already"
     known = sum(cell.key in done for cell in plan.cells)
     if known:
-        _say(console, f"  {known} of {len(plan.cells)} cells are reused")
-    if options.dry_run and (options.list_cells or len(plan.cells) <= LISTED_CELLS):
-        for cell in plan.cells:
-            params = cell.params
-            names = ("domain", "configuration", "codec", "rate_bpp", "restoration",
-                     "restoration_split", "data_seed", "init_seed")  # fmt: skip
-            said = " ".join(f"{n}={params[n]}" for n in names if params[n] != "none")
-            reused = " (reused)" if cell.key in done else ""
-            _say(console, f"    {cell.key} {said}{reused}")
-    if options.dry_run:
-        _say(console, f"  {_cost(left, jobs, products)}")
+        yield f"  {known} of {len(plan.cells)} cells are reused"
+
+
+def _cells(plan: LearningPlan, done: Set[str]) -> Iterator[str]:
+    """A line a cell with its key, or where to get them."""
+    if not plan.options.list_cells:
+        yield "  --list-cells prints each cell with its key"
+        return
+    for cell in plan.cells:
+        params = cell.params
+        said = " ".join(f"{n}={params[n]}" for n in _AXES if params[n] != "none")
+        yield f"    {cell.key} {said}{' (reused)' if cell.key in done else ''}"
 
 
 def _cost(left: dict[str, Job], jobs: dict[str, Job], products: Products) -> str:
