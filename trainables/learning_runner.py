@@ -44,6 +44,7 @@ from trainables import (
     paired_batches,
     restoration,
     restoration_networks,
+    schedule,
     segmentation,
 )
 from trainables.learning_bench import Bench
@@ -61,7 +62,7 @@ TrainingT = TypeVar("TrainingT", bound=TrainingConfig)
 
 _SHARED = (
     Path(__file__),
-    *(Path(str(m.__file__)) for m in (learning_bench, loop_keeper, paired_batches)),
+    *(Path(str(m.__file__)) for m in (learning_bench, loop_keeper, paired_batches, schedule)),
 )
 RESTORATION_CODE = (
     *_SHARED, *(Path(str(m.__file__)) for m in (restoration, restoration_networks)),

@@ -20,6 +20,7 @@ from interfero.engine.learning.configs import TrainingConfig
 from interfero.engine.worker import Worker
 from interfero.errors import GroupError, StorageError
 from interfero.randomness import Role, seed_for
+from trainables.schedule import schedule, warmup_of
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +123,8 @@ class Loop:
 
     def set_learning_rates(self, *peaks: float) -> None:
         """Linear warm-up, then cosine to zero, for each optimiser its own peak."""
-        scale = _scale(self.config, self.progress.step)
+        warmup = warmup_of(self.config.warmup_share, self.config.num_steps)
+        scale = schedule(self.progress.step, self.config.num_steps, warmup)
         for optimizer, peak in zip(self._optimizers, peaks, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = peak * scale
@@ -148,14 +150,6 @@ class Loop:
             self._checkpoints.write(self._key, self._tensors, self._optimizers, info)
         except StorageError as error:
             logger.warning("%s trains on without a checkpoint: %s", self._key, error)
-
-
-def _scale(config: TrainingConfig, step: int) -> float:
-    warmup = max(1, round(config.warmup_share * config.num_steps))
-    if step < warmup:
-        return (step + 1) / warmup
-    progress = (step - warmup) / max(1, config.num_steps - warmup)
-    return 0.5 * (1 + math.cos(math.pi * progress))
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -13,6 +12,7 @@ from interfero.adaptation.method import AdaptedCodec, Batch, Method
 from interfero.codecs.codec import quantile_loss, quantile_parameters, rd_parameters
 from interfero.engine.cells import Cell, LoopConfig
 from interfero.errors import InterferoError
+from trainables.schedule import schedule, warmup_of
 from trainables.timing import MemberClock
 
 QUANTILE_LEARNING_RATE = 1e-3
@@ -147,11 +147,8 @@ def learning(parameters: list[nn.Parameter]) -> list[nn.Parameter]:
 
 def learning_rate_at(loop: LoopConfig, peak: float, step: int) -> float:
     """Learning rate of a step: linear warm-up, then cosine to zero."""
-    warmup = max(1, round(loop.warmup_share * loop.num_steps))
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    progress = (step - warmup) / max(1, loop.num_steps - warmup)
-    return peak * 0.5 * (1 + math.cos(math.pi * progress))
+    warmup = warmup_of(loop.warmup_share, loop.num_steps)
+    return schedule(step, loop.num_steps, warmup, peak)
 
 
 def training_precision(loop: LoopConfig, device: torch.device) -> AbstractContextManager[object]:

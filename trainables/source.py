@@ -6,7 +6,6 @@ lambda longest and warm-start the lower ones from it; the last steps run in floa
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -46,6 +45,7 @@ from interfero.engine.worker import LocalWorker, Metrics, Worker
 from interfero.errors import ConfigError, InterferoError
 from interfero.metrics.rate_distortion import estimated_bpp, mse_255, rd_loss
 from interfero.randomness import Role, seed_for, torch_generator
+from trainables.schedule import schedule
 
 CHECKPOINT_SECONDS = 60.0
 
@@ -104,12 +104,9 @@ class SourceCommand(SourceConfig):
 
 def learning_rate_at(config: SourceConfig, step: int) -> float:
     """Learning rate of a step: linear warm-up, then cosine to zero, or constant."""
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    if config.schedule == "constant":
+    if config.schedule == "constant" and step >= config.warmup_steps:
         return config.learning_rate
-    progress = (step - config.warmup_steps) / max(1, config.num_steps - config.warmup_steps)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+    return schedule(step, config.num_steps, config.warmup_steps, config.learning_rate)
 
 
 def train_source(config: SourceConfig, domain: Domain, worker: Worker) -> CompressionModel:

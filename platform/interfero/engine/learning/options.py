@@ -160,7 +160,7 @@ def _meaningless(o: LearningOptions) -> list[Rule]:
         "--source": ("codecs are named by --codecs", lambda s: s.source),
         "--source-domain": ("nothing is adapted here", lambda s: s.source_domain),
         "--sampler": (
-            "there is nothing to search, every cell is wanted: use grid",
+            "there is nothing to search, every cell is wanted",
             lambda s: s.sampler,
         ),
         "--early-stopping": ("a cell is tested at its last step", lambda s: s.early_stopping),

@@ -1,0 +1,26 @@
+"""The learning rate of every training: a linear warm-up, then a cosine to zero."""
+
+from __future__ import annotations
+
+import math
+
+
+def schedule(step: int, num_steps: int, warmup_steps: int, peak: float = 1.0) -> float:
+    """Learning rate of a step.
+
+    Args:
+        step: Its index, from 0.
+        num_steps: Of the whole training.
+        warmup_steps: Steps in which the rate rises, the last of them to the peak; 0 is none.
+        peak: The highest rate. It is multiplied before the division, so that a rate is not the product
+            of a share and a peak in its last bit.
+    """
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / max(1, num_steps - warmup_steps)
+    return peak * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def warmup_of(share: float, num_steps: int) -> int:
+    """Steps of a warm-up that takes a share of all; one at least."""
+    return max(1, round(share * num_steps))
