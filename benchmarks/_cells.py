@@ -14,7 +14,7 @@ from interfero.codecs.catalogue import load_codec
 from interfero.domains.catalogue import load_domain
 from interfero.engine.cells import Block, Cell, Hyperparameters, Identity, LoopConfig
 from interfero.engine.worker import LocalWorker
-from trainables.evaluation import Workbench
+from trainables.workbench import Workbench
 
 SOURCE = "mbt2018-mean"
 RD_LAMBDA = 0.013

@@ -30,8 +30,9 @@ from interfero.codecs.codec import quantile_loss, quantile_parameters, rd_parame
 from interfero.codecs.noise import NoiseKey
 from interfero.domains.catalogue import load_domain
 from interfero.engine.cells import Cell
-from trainables.evaluation import Workbench, evaluate
+from trainables.evaluation import evaluate
 from trainables.member import QUANTILE_LEARNING_RATE, learning_rate_at
+from trainables.workbench import Workbench
 
 Report = Callable[[int, dict[str, float]], None]
 REPORTS = 10

@@ -24,7 +24,7 @@ from interfero.config import Config
 from interfero.engine.cells import Cell, LoopConfig
 from interfero.storage import write_json
 from trainables.adaptation import time_steps
-from trainables.evaluation import Workbench
+from trainables.workbench import Workbench
 
 PEER = "finetune"
 

@@ -33,7 +33,7 @@ from interfero.domains.batches import draw_batch
 from interfero.engine.cells import LoopConfig
 from interfero.engine.precision import WORTH, has_bfloat16
 from trainables.adaptation import time_steps
-from trainables.evaluation import Workbench
+from trainables.workbench import Workbench
 from trainables.member import QUANTILE_LEARNING_RATE
 
 LOOP, CAWF = Target(">=", 0.97), Target(">=", 1.8)

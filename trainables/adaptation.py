@@ -12,37 +12,35 @@ import copy
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from interfero.adaptation import find_method, load_adapter, save_adapter
+from interfero.adaptation import find_method
 from interfero.adaptation.copied import CopiedCodec
 from interfero.adaptation.method import Batch, Method
 from interfero.adaptation.method import Role as DomainRole
 from interfero.codecs.channels_last import to_channels_last
-from interfero.codecs.codec import state_hash
 from interfero.codecs.memory import keep_freed_memory
 from interfero.codecs.noise import NoiseKey
 from interfero.domains.batches import draw_batch
-from interfero.domains.domain import spread
 from interfero.domains.images import Sample
 from interfero.engine.cells import Block, Cell, CellRecord, LoopConfig
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.distributed import Group, Share
 from interfero.engine.timing import Timing
 from interfero.engine.worker import Worker
-from interfero.errors import InterferoError, StorageError
+from interfero.errors import InterferoError
 from interfero.metrics.rate_distortion import rd_loss
 from interfero.randomness import Role
-from interfero.storage import load_tensors, patience
-from trainables.attribution import MAX_IMAGES, attribution
-from trainables.evaluation import Workbench, evaluate, validation_gain
+from interfero.storage import patience
+from trainables.evaluation import validation_gain
+from trainables.finishing import finish, trained_before
 from trainables.fusing import bundles, gradients_together, learn_together
 from trainables.member import CellFailure, Member, MemberLoss, optimizers, training_precision
 from trainables.resuming import CHECKPOINT_SECONDS, StateKeeper
+from trainables.workbench import Workbench
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +61,7 @@ def run_pack(
     group = Group(worker)
     with group.together():
         members = [_member(cell, bench, worker.device) for cell in cells]
-    taken = group.from_first(lambda: [_trained_before(m, worker) for m in members])
+    taken = group.from_first(lambda: [trained_before(m, worker) for m in members])
     left = [m for m, done in zip(members, taken, strict=True) if not done]
     _train(left, bench, worker, checkpoint_seconds)
     if worker.rank > 0:
@@ -71,7 +69,7 @@ def run_pack(
     for member in members:
         # What is trained is not lost to a disk that is full for a while.
         with patience():
-            record = _finish(member, bench, worker, started_at)
+            record = finish(member, bench, worker, started_at)
         yield record
 
 
@@ -311,132 +309,3 @@ def _at_rung(members: Sequence[Member], bench: Workbench, worker: Worker, step: 
         worker.report(member.cell.key, step, {"val/rd_gain_percent": gain})
         if worker.should_stop():
             member.stopped = step, gain
-
-
-def _finish(member: Member, bench: Workbench, worker: Worker, started_at: float) -> CellRecord:
-    """Save, reload past every cache, evaluate."""
-    cell = member.cell
-    common: dict[str, Any] = {
-        "key": cell.key,
-        "params": cell.params,
-        "provenance": cell.provenance,
-        "curve": tuple(member.curve),
-        "started_at": started_at,
-        "resumed_step": member.start,
-        "fused_members": member.fused_members,
-    }
-    evaluation_started = time.perf_counter()
-    try:
-        if member.failure:
-            raise CellFailure(member.failure)
-        if member.stopped:
-            step, gain = member.stopped
-            return CellRecord(
-                **common,
-                status="stopped",
-                stopped_at=step,
-                metrics={"val/rd_gain_percent": gain},
-                seconds=member.seconds,
-            )
-        path = worker.folder / "adapters" / f"{cell.key}.safetensors"
-        _check_frozen(member, bench)
-        member.adapted.to("cpu").to(memory_format=torch.contiguous_format)
-        if not member.taken_over:
-            member.adapted.refresh_tables()
-        _save(member, path)
-        if member.method.trains_on == "source":
-            _save(member, _shared_file(member, worker))
-        result = evaluate(cell, bench, path, worker.folder / "samples" / f"{cell.key}.png")
-        metrics = {**result.metrics, **_adapter_metrics(member, bench, path)}
-        evaluation_seconds = time.perf_counter() - evaluation_started
-        timing = member.clock.timing(
-            cell, bench.codec, worker, evaluation=result.time, evaluation_seconds=evaluation_seconds
-        )
-        return CellRecord(
-            **common,
-            status="finished",
-            metrics=metrics,
-            images=result.images,
-            adapter_file=f"adapters/{path.name}",
-            sample_file=f"samples/{cell.key}.png",
-            seconds=member.seconds + evaluation_seconds,
-            timing=timing,
-        )
-    except StorageError:
-        # No failure of the cell: whoever starts its pack again finds its checkpoint.
-        raise
-    except (CellFailure, InterferoError, RuntimeError, ValueError) as error:
-        return CellRecord(**common, status="failed", error=f"{type(error).__name__}: {error}")
-
-
-def _adapter_metrics(member: Member, bench: Workbench, path: Path) -> dict[str, float]:
-    """What an adapter costs, and where its forgetting comes from if that was asked for."""
-    cell, num_params = member.cell, sum(p.numel() for p in member.learning)
-    return {
-        "adapter/num_params": float(num_params),
-        "adapter/file_bytes": float(path.stat().st_size),
-        "adapter_fraction": num_params / bench.codec.num_params,
-        "train/steps_per_second": cell.loop.num_steps / max(member.seconds, 1e-9),
-        **(_attribution(cell, bench, path) if cell.loop.attribute else {}),
-    }
-
-
-def _attribution(cell: Cell, bench: Workbench, path: Path) -> dict[str, float]:
-    """Shares of the forgetting; nothing where a method's latents cannot be parted from it."""
-    if not find_method(cell.hyperparameters.method).attributes:
-        return {}
-    adapted, _ = load_adapter(path, bench.codec)
-    samples = spread(bench.source.test, MAX_IMAGES)
-    return attribution(adapted, samples, cell.block.rd_lambda)
-
-
-def _save(member: Member, path: Path) -> None:
-    """Write the adapter file, its training record with it."""
-    record = {
-        "cell": member.cell.model_dump(mode="json"),
-        "curve": member.curve,
-        "train_seconds": member.seconds,
-        "fused_members": member.fused_members,
-    }
-    save_adapter(
-        member.adapted,
-        path,
-        method=member.method.name,
-        adapter_size=member.cell.hyperparameters.adapter_size,
-        record=record,
-        domain=member.cell.block.domain,
-    )
-
-
-def _shared_file(member: Member, worker: Worker) -> Path:
-    return worker.folder / "trained" / f"{member.cell.source_training_key}.safetensors"
-
-
-def _trained_before(member: Member, worker: Worker) -> bool:
-    """Take over a training that never saw the target domain from another block of the sweep."""
-    path = _shared_file(member, worker)
-    if member.method.trains_on != "source" or not path.exists():
-        return False
-    try:
-        state, metadata = load_tensors(path)
-        if metadata["adapter_hash"] != state_hash(state.items()):
-            return False
-        member.adapted.load_adapter_state(state)
-        record = metadata["record"]
-        member.curve = [(int(step), values) for step, values in record["curve"]]
-        member.seconds = float(record["train_seconds"])
-        member.fused_members = int(record.get("fused_members", 1))
-        member.taken_over = True
-    except (InterferoError, KeyError):
-        return False  # Damaged: it is trained and written again.
-    return True
-
-
-def _check_frozen(member: Member, bench: Workbench) -> None:
-    """A method that embeds the source codec must leave every byte of it alone."""
-    state = member.adapted.frozen_source_state()
-    if state is not None and state_hash(state.items()) != bench.codec.weights_hash:
-        raise CellFailure(
-            f"{member.method.name} changed the source codec it embeds: its weights or tables no "
-            f"longer hash to {bench.codec.weights_hash}"
-        )

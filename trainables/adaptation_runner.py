@@ -19,15 +19,27 @@ from interfero.engine.cells import CellRecord, Pack
 from interfero.engine.timing import Timing
 from interfero.engine.worker import Worker
 from interfero.errors import CodecError
-from trainables import adaptation, attribution, evaluation, fusing, member, resuming, schedule
+from trainables import (
+    adaptation,
+    attribution,
+    evaluation,
+    finishing,
+    fusing,
+    member,
+    resuming,
+    schedule,
+    workbench,
+)
 from trainables.adaptation import run_pack, time_steps
-from trainables.evaluation import Workbench
+from trainables.workbench import Workbench
 from trainables.resuming import CHECKPOINT_SECONDS
 
 if TYPE_CHECKING:
     from interfero.engine.planning import Plan
 
-_MODULES = (adaptation, attribution, evaluation, fusing, member, resuming, schedule)
+_MODULES = (
+    adaptation, attribution, evaluation, finishing, fusing, member, resuming, schedule, workbench,
+)  # fmt: skip
 ADAPTATION_CODE = tuple(Path(str(m.__file__)) for m in _MODULES)
 """Files whose code decides an adaptation cell's numbers."""
 

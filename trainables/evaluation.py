@@ -6,15 +6,11 @@ so that what is reported is what another machine would get.
 
 from __future__ import annotations
 
-import copy
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal
-
-import torch
 
 from interfero.adaptation import load_adapter
 from interfero.adaptation.method import AdaptedCodec, Mode
@@ -24,14 +20,9 @@ from interfero.analysis.reconstructions import (
     save_reconstructions,
 )
 from interfero.codecs.bitstream import parse_stream
-from interfero.codecs.channels_last import to_channels_last
-from interfero.codecs.codec import Codec
 from interfero.codecs.coding import (
-    Coded,
-    Coder,
     Decoded,
     ImageScore,
-    SourceCoder,
     decode,
     decode_unchecked,
     encode,
@@ -39,15 +30,8 @@ from interfero.codecs.coding import (
     pixel_mse,
     score_estimated,
 )
-from interfero.codecs.domain_distance import DomainDistance, domain_distance
-from interfero.codecs.evaluation_store import (
-    Entry,
-    EvaluationKey,
-    EvaluationStore,
-    codec_identity,
-)
-from interfero.domains.domain import Domain, spread
-from interfero.domains.images import Sample, UInt8Array
+from interfero.domains.domain import Domain
+from interfero.domains.images import UInt8Array
 from interfero.engine.cells import Cell, ImageRow
 from interfero.engine.timing import megapixels
 from interfero.errors import BitstreamError, DecoderLostError
@@ -60,16 +44,7 @@ from interfero.metrics.forgetting import (
 )
 from interfero.metrics.rate_distortion import psnr_db
 from trainables.timing import EvaluationTime
-
-
-@dataclass(frozen=True)
-class Reference:
-    """One image as the source codec codes it."""
-
-    sample: Sample
-    coded: Coded
-    decoded: Decoded
-    score: ImageScore
+from trainables.workbench import Reference, Workbench, score
 
 
 @dataclass(frozen=True)
@@ -79,100 +54,6 @@ class Result:
     metrics: dict[str, float]
     images: tuple[ImageRow, ...]
     time: EvaluationTime
-
-
-class Workbench:
-    """What stays loaded between the cells of a block: codec, domains, the source codec's results."""
-
-    def __init__(
-        self,
-        codec: Codec,
-        reload_codec: Callable[[], Codec],
-        target: Domain,
-        source: Domain,
-        store: EvaluationStore | None = None,
-    ) -> None:
-        """Keep them; references are computed at first use.
-
-        Args:
-            codec: The source codec, for coding.
-            reload_codec: Reads it from disk again, past every cache.
-            target: The domain to adapt to.
-            source: The domain whose images may get worse.
-            store: Where the source codec's results are kept, for every block and sweep that
-                needs them.
-        """
-        self.codec = codec
-        self.reload_codec = reload_codec
-        self.target = target
-        self.source = source
-        self.source_seconds = 0.0
-        """Spent on the source codec's results, those that were kept left out."""
-        self.source_megapixels = 0.0
-        """What they were computed on."""
-        self._store = store
-        self._training_codec: Codec | None = None
-        self._references: dict[tuple[str, int], tuple[Reference, ...]] = {}
-        self._estimates: dict[tuple[str, int], list[ImageScore]] = {}
-        self._distance: DomainDistance | None = None
-
-    @property
-    def distance(self) -> DomainDistance:
-        """Of the target from the source domain, as the source codec sees it."""
-        if self._distance is None:
-            self._distance = domain_distance(self.codec, self.target, self.source)
-        return self._distance
-
-    def training_codec(self, device: torch.device) -> Codec:
-        """A replica on a device, in the memory format that trains fastest; never codes."""
-        if self._training_codec is None:
-            model = copy.deepcopy(self.codec.model)
-            to_channels_last(model, device)
-            shape, rd_lambda, name = self.codec.shape, self.codec.rd_lambda, self.codec.name
-            self._training_codec = Codec(shape, rd_lambda, name, model)
-        return self._training_codec
-
-    def references(self, domain: Domain, limit: int) -> tuple[Reference, ...]:
-        """The domain's test images as the source codec codes them, at most `limit`."""
-        key = (domain.fingerprint, limit)
-        if key not in self._references:
-            identity, coder = codec_identity(self.codec), SourceCoder(self.codec)
-            samples = spread(domain.test, limit)
-            self._references[key] = tuple(
-                _reference(s, self._kept(identity, "reference", s, partial(_coded_entry, coder)))
-                for s in samples
-            )
-        return self._references[key]
-
-    def validation(self, domain: Domain, data_seed: int) -> tuple[Sample, ...]:
-        """Validation images of a data seed."""
-        return domain.split(1, data_seed).validation
-
-    def estimates(self, domain: Domain, data_seed: int) -> list[ImageScore]:
-        """The source codec's estimated scores on validation images."""
-        key = (domain.fingerprint, data_seed)
-        if key not in self._estimates:
-            identity, coder = codec_identity(self.codec), SourceCoder(self.codec)
-            samples = self.validation(domain, data_seed)
-            self._estimates[key] = [
-                _estimate(s, self._kept(identity, "estimate", s, partial(_estimated_entry, coder)))
-                for s in samples
-            ]
-        return self._estimates[key]
-
-    def _kept(
-        self, identity: str, kind: str, sample: Sample, compute: Callable[[Sample], Entry]
-    ) -> Entry:
-        def timed() -> Entry:
-            started = time.perf_counter()
-            entry = compute(sample)
-            self.source_seconds += time.perf_counter() - started
-            self.source_megapixels += megapixels([sample])
-            return entry
-
-        if self._store is None:
-            return timed()
-        return self._store.fetch(EvaluationKey(identity, sample.digest, {"kind": kind}), timed)
 
 
 def evaluate(cell: Cell, bench: Workbench, adapter_path: Path, sample_path: Path) -> Result:
@@ -234,7 +115,7 @@ def through_source_mode(
     for reference in references:
         coded = encode(adapted, reference.sample.pixels_HWC)
         pixels = decode(adapted, coded.data).pixels_HWC
-        scores.append(_score(reference.sample, coded, pixels))
+        scores.append(score(reference.sample, coded, pixels))
         byte_pairs.append((coded.data, reference.coded.data))
         pixel_pairs.append((pixels.tobytes(), reference.decoded.pixels_HWC.tobytes()))
     adapted.mode = "target"
@@ -245,35 +126,6 @@ def through_source_mode(
     return scores, exact
 
 
-def _coded_entry(coder: Coder, sample: Sample) -> Entry:
-    """One image coded and decoded."""
-    coded = encode(coder, sample.pixels_HWC)
-    decoded = decode(coder, coded.data)
-    return Entry({}, (coded.data,), coded.symbols, decoded.symbols, decoded.pixels_HWC)
-
-
-def _reference(sample: Sample, entry: Entry) -> Reference:
-    coded = Coded(entry.streams[0], entry.symbols)
-    decoded = Decoded(entry.picture(), entry.decoded_symbols)
-    return Reference(sample, coded, decoded, _score(sample, coded, decoded.pixels_HWC))
-
-
-def _estimated_entry(coder: Coder, sample: Sample) -> Entry:
-    score = score_estimated(coder, sample)
-    return Entry({"bpp": score.bpp, "mse": score.mse})
-
-
-def _estimate(sample: Sample, entry: Entry) -> ImageScore:
-    """The numbers under the sample's present name: the store knows it by content."""
-    return ImageScore(sample.name, sample.group, entry.number("bpp"), entry.number("mse"))
-
-
-def _score(sample: Sample, coded: Coded, pixels: UInt8Array) -> ImageScore:
-    height, width = sample.pixels_HWC.shape[:2]
-    bpp = 8 * len(coded.data) / (height * width)
-    return ImageScore(sample.name, sample.group, bpp, pixel_mse(pixels, sample.pixels_HWC))
-
-
 def _through_target_mode(
     adapted: AdaptedCodec, references: Sequence[Reference]
 ) -> tuple[list[ImageScore], list[UInt8Array]]:
@@ -282,7 +134,7 @@ def _through_target_mode(
     for reference in references:
         coded = encode(adapted, reference.sample.pixels_HWC)
         pixels = decode(adapted, coded.data).pixels_HWC
-        scores.append(_score(reference.sample, coded, pixels))
+        scores.append(score(reference.sample, coded, pixels))
         pictures.append(pixels)
     return scores, pictures
 

@@ -10,7 +10,7 @@ from interfero.codecs.checkpoint import read_codec
 from interfero.codecs.codec import Codec
 from interfero.domains.domain import Domain
 from interfero.domains.ingest import load_folder
-from trainables.evaluation import Workbench
+from trainables.workbench import Workbench
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,10 @@ from interfero.engine.distributed import Group
 from interfero.engine.memory import _tensors_in
 from interfero.engine.worker import LocalWorker
 from interfero.errors import AdapterError
-from trainables.adaptation import _check_frozen, _member, _train, run_pack
-from trainables.evaluation import Workbench, evaluate, through_source_mode
+from trainables.adaptation import _member, _train, run_pack
+from trainables.evaluation import evaluate, through_source_mode
+from trainables.finishing import check_frozen
+from trainables.workbench import Workbench
 from trainables.member import Member
 
 ALL = tuple(METHODS)
@@ -317,12 +319,12 @@ class TestMethodsThatDetach:
         self, name: str, bench: Workbench
     ) -> None:
         member = _member(make_cell(bench, name), bench, torch.device("cpu"))
-        _check_frozen(member, bench)
+        check_frozen(member, bench)
         state = member.adapted.frozen_source_state()
         assert state is not None
         state["g_a.0.weight"][0, 0, 0, 0] += 1e-3
         with pytest.raises(Exception, match="changed the source codec"):
-            _check_frozen(member, bench)
+            check_frozen(member, bench)
 
     def test_cell_fails_if_the_source_on_disk_is_another(
         self, name: str, bench: Workbench, tmp_path: Path

@@ -23,7 +23,7 @@ from interfero.engine.worker import LocalWorker
 from tests.integration.conftest import make_workplace
 from tests.processes import PATIENCE_S, kill_all, training_below
 from trainables.adaptation import run_pack
-from trainables.evaluation import Workbench
+from trainables.workbench import Workbench
 
 __all__ = ["make_workplace"]
 

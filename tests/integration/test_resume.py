@@ -17,7 +17,7 @@ from interfero.errors import ConfigError
 from sweeps.adapter_capacity import SWEEP
 from tests.processes import step_of, stop_in_mid_cell
 from trainables.adaptation import run_pack
-from trainables.evaluation import Workbench
+from trainables.workbench import Workbench
 
 KILLED = [
     "--name", "killed", "--methods", "finetune", "cawf", "--adapter-sizes", "1",

@@ -49,18 +49,7 @@ def sweep_note(
     """
     report = link(None, "report.html")
     where = f"[report.html]({report})" if report else "`report.html`"
-    tail = [
-        *_best_lines(best, link),
-        "",
-        "**Reproduce**",
-        "",
-        *(f"    {line}" for line in command.splitlines()),
-        "",
-        "Seeds: "
-        + "; ".join(f"{kind} {', '.join(map(str, s))}" for kind, s in seeds.items())
-        + ".",
-        "Versions: " + ", ".join(f"{name} {v}" for name, v in sorted(versions.items())) + ".",
-    ]
+    tail = [*_best_lines(best, link), *_reproduce_lines(command, seeds, versions)]
     # The page shows four lines before one asks for more: first the question and where the answer is.
     head = [f"**{question}** Figures, curves, maps and laws: {where}, among the artifacts.", ""]
     fixed = "\n".join([*head, *tail])
@@ -74,6 +63,23 @@ def sweep_note(
         if len(note) <= MAX_CHARACTERS:
             return note
     return _shortened([*head, *tail, ""], table, caption)
+
+
+def _reproduce_lines(
+    command: str, seeds: Mapping[str, Sequence[int]], versions: Mapping[str, str]
+) -> list[str]:
+    """How to repeat the sweep."""
+    kinds = "; ".join(f"{kind} {', '.join(map(str, s))}" for kind, s in seeds.items())
+    libraries = ", ".join(f"{name} {v}" for name, v in sorted(versions.items()))
+    return [
+        "",
+        "**Reproduce**",
+        "",
+        *(f"    {line}" for line in command.splitlines()),
+        "",
+        f"Seeds: {kinds}.",
+        f"Versions: {libraries}.",
+    ]
 
 
 def _sentences(findings: Sequence[str], room: int) -> list[str]:

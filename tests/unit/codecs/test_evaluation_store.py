@@ -15,7 +15,7 @@ from interfero.codecs.evaluation_store import Entry, EvaluationKey, EvaluationSt
 from interfero.domains.domain import Domain
 from interfero.domains.images import Sample
 from interfero.errors import StorageError
-from trainables.evaluation import Workbench
+from trainables.workbench import Workbench
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ from interfero.adaptation import METHODS
 from interfero.codecs.checkpoint import read_codec
 from interfero.domains.ingest import load_folder
 from interfero.engine.cells import Block, Cell, Hyperparameters, Identity, LoopConfig
-from trainables.evaluation import Workbench
+from trainables.workbench import Workbench
 
 
 def make_bench(codec_file, images):

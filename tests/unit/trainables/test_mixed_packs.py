@@ -9,7 +9,7 @@ from interfero.domains.ingest import load_folder
 from interfero.engine.cells import Block, Cell, Hyperparameters, Identity, LoopConfig
 from interfero.engine.worker import LocalWorker
 from trainables.adaptation import run_pack
-from trainables.evaluation import Workbench
+from trainables.workbench import Workbench
 
 MIXED = ("finetune", "cawf", "replay", "continue_source", "ewc", "lora", "distill")
 """Trained on the target, the source and both; with a shared pass, a teacher and a first look."""

@@ -179,7 +179,7 @@ def test_an_evaluation_that_died_repeats_no_training(tmp_path, cell, attempt, sa
         def die(*given):
             raise KeyboardInterrupt
 
-        patched.setattr("trainables.adaptation.evaluate", die)
+        patched.setattr("trainables.finishing.evaluate", die)
         attempt(tmp_path / "parts", one, dies_at=-1)
     resumed, steps = attempt(tmp_path / "parts", one)
     assert steps == []
@@ -228,7 +228,7 @@ def test_a_cell_that_was_stopped_early_stays_stopped(tmp_path, bench, cell, monk
 
     with monkeypatch.context() as patched:
         # Killed behind the checkpoint of the step and before the record.
-        patched.setattr("trainables.adaptation._finish", die)
+        patched.setattr("trainables.adaptation.finish", die)
         with pytest.raises(KeyboardInterrupt):
             list(run_pack([one], bench, worker(), 0.0))
     (record,) = run_pack([one], bench, worker(), 0.0)
