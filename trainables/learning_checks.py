@@ -1,5 +1,7 @@
-"""Models of a learning sweep, built once before anything is trained: a name or file that is wrong is
-refused by the driver, not by the last step of a graph."""
+"""Models of a learning sweep, built once before anything is trained.
+
+A name or file that is wrong is refused by the driver, and not by the last step of a graph.
+"""
 
 from __future__ import annotations
 

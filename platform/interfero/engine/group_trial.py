@@ -17,6 +17,9 @@ from typing import Any
 # Read by Ray Train where its controller starts: how soon it sees that processes have ended.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
 
+from interfero.engine import ray_environment  # noqa: F401
+
+# isort: split
 import ray
 import ray.train
 import torch

@@ -7,9 +7,7 @@ import pytest
 
 from interfero.domains.domain import Domain
 from interfero.domains.images import Sample
-from interfero.engine import group_trial
 from interfero.engine.cells import Block, Cell, CellRecord, Hyperparameters, Identity, LoopConfig
-from interfero.engine.group_trial import GroupSize, train_rank
 from interfero.engine.options import AdaptationOptions
 from interfero.engine.planning import make_plan
 
@@ -109,13 +107,15 @@ def plan_builder(options):
 def in_a_group(monkeypatch, tmp_path):
     """Trains a pack as a process of a group does, in sweep `s` of `tmp_path`; Ray is not there."""
 
+    from interfero.engine import group_trial
+
     def train(pack, runner, rank=0):
         context = SimpleNamespace(get_world_rank=lambda: rank, get_world_size=lambda: 1)
         monkeypatch.setattr(group_trial.ray.train, "get_context", lambda: context)
         monkeypatch.setattr(group_trial.ray, "get", lambda reference: reference)
-        train_rank(
+        group_trial.train_rank(
             {"runner": runner, "pack": pack.model_dump(mode="json"), "storage": tmp_path, "name": "s",
-             "size": GroupSize(1, 1.0, 0.0), "code": None}
+             "size": group_trial.GroupSize(1, 1.0, 0.0), "code": None}
         )  # fmt: skip
 
     return train

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence, Set
 from typing import Any
 
+from interfero.engine import ray_environment  # noqa: F401
+
+# isort: split
 from ray.tune.search import Searcher
 
 from interfero.engine.cells import CellRecord
