@@ -33,8 +33,8 @@ from interfero.domains.batches import draw_batch
 from interfero.engine.cells import LoopConfig
 from interfero.engine.precision import WORTH, has_bfloat16
 from trainables.adaptation import time_steps
-from trainables.workbench import Workbench
 from trainables.member import QUANTILE_LEARNING_RATE
+from trainables.workbench import Workbench
 
 LOOP, CAWF = Target(">=", 0.97), Target(">=", 1.8)
 Precision = Literal["float32", "bfloat16"]

@@ -31,8 +31,8 @@ from trainables import (
     workbench,
 )
 from trainables.adaptation import run_pack, time_steps
-from trainables.workbench import Workbench
 from trainables.resuming import CHECKPOINT_SECONDS
+from trainables.workbench import Workbench
 
 if TYPE_CHECKING:
     from interfero.engine.planning import Plan

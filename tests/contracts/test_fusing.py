@@ -29,10 +29,10 @@ from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.distributed import Group
 from interfero.engine.worker import LocalWorker
 from trainables.adaptation import _member, _prepare, _train, run_pack
-from trainables.workbench import Workbench
 from trainables.fusing import gradients_together
 from trainables.member import Member
 from trainables.resuming import StateKeeper
+from trainables.workbench import Workbench
 
 FUSING = tuple(name for name, method in METHODS.items() if method.fuses)
 OTHERS = tuple(name for name, method in METHODS.items() if not method.fuses)

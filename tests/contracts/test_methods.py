@@ -24,8 +24,8 @@ from interfero.errors import AdapterError
 from trainables.adaptation import _member, _train, run_pack
 from trainables.evaluation import evaluate, through_source_mode
 from trainables.finishing import check_frozen
-from trainables.workbench import Workbench
 from trainables.member import Member
+from trainables.workbench import Workbench
 
 ALL = tuple(METHODS)
 DETACHING = tuple(name for name, method in METHODS.items() if method.detaches)

@@ -179,6 +179,8 @@ class Feeder(DriverOnly, Searcher):
 def _source_trainings(pack: Pack) -> frozenset[str]:
     """Trainings of a pack that never see the target domain, by what they have in common elsewhere."""
     shared = (
-        cell for cell in pack.cells if find_method(cell.hyperparameters.method).trains_on == "source"
+        cell
+        for cell in pack.cells
+        if find_method(cell.hyperparameters.method).trains_on == "source"
     )
     return frozenset(cell.source_training_key for cell in shared)

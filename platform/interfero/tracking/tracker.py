@@ -151,7 +151,7 @@ class Tracker:
 
     @property
     def num_refused(self) -> int:
-        """Writes the server will never take, of this sweep's earlier drivers too: set aside, with the reason."""
+        """Writes the server will never take, those of earlier drivers included: set aside, with reasons."""
         return self._outbox.num_refused
 
     @property

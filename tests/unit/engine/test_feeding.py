@@ -30,7 +30,9 @@ def methods(started):
 
 
 def test_a_source_training_begins_once_and_the_others_wait_for_it(plan):
-    made = plan(max_concurrent=1, num_images=("2", "3", "4"), methods=("finetune", "continue_source"))
+    made = plan(
+        max_concurrent=1, num_images=("2", "3", "4"), methods=("finetune", "continue_source")
+    )
     feeder = fed(made)
     assert feeder.num_left == 6
     started, said = take(feeder, "abcdefgh")

@@ -19,10 +19,13 @@ def test_a_warm_up_and_half_a_cosine_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("num_steps", "warmup_steps", "expected"), [(1, 1, [1.0]), (2, 0, [1.0, 0.5]), (2, 2, [0.5, 1.0])]
+    ("num_steps", "warmup_steps", "expected"),
+    [(1, 1, [1.0]), (2, 0, [1.0, 0.5]), (2, 2, [0.5, 1.0])],
 )
 def test_short_trainings(num_steps, warmup_steps, expected):
-    assert [schedule(s, num_steps, warmup_steps) for s in range(num_steps)] == pytest.approx(expected)
+    assert [schedule(s, num_steps, warmup_steps) for s in range(num_steps)] == pytest.approx(
+        expected
+    )
 
 
 def test_a_share_is_one_step_at_least():
@@ -42,6 +45,13 @@ def test_rates_have_the_bits_that_published_cells_were_trained_with():
 def test_a_trunk_stays_at_its_peak():
     given = {"rd_lambda": 0.01, "num_steps": 6, "warmup_steps": 2, "learning_rate": 4e-3}
     constant = SourceConfig(**given, schedule="constant")
-    assert [source_rate(constant, step) for step in range(6)] == [2e-3, 4e-3, 4e-3, 4e-3, 4e-3, 4e-3]
+    assert [source_rate(constant, step) for step in range(6)] == [
+        2e-3,
+        4e-3,
+        4e-3,
+        4e-3,
+        4e-3,
+        4e-3,
+    ]
     falls = [source_rate(SourceConfig(**given), step) for step in range(6)]
     assert falls == pytest.approx([2e-3, *(4e-3 * x for x in (1, 1, 0.85355339, 0.5, 0.14644661))])

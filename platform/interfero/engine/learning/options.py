@@ -165,8 +165,14 @@ def _meaningless(o: LearningOptions) -> list[Rule]:
         ),
         "--early-stopping": ("a cell is tested at its last step", lambda s: s.early_stopping),
         "--calibrate": ("steps of a graph are timed as they are done", lambda s: s.calibrate),
-        "--num-samples": ("there is nothing to sample, every cell is wanted", lambda s: s.num_samples),
-        "--no-packs": ("a step runs alone, and cells of one model are tested together", lambda s: s.packs),
+        "--num-samples": (
+            "there is nothing to sample, every cell is wanted",
+            lambda s: s.num_samples,
+        ),
+        "--no-packs": (
+            "a step runs alone, and cells of one model are tested together",
+            lambda s: s.packs,
+        ),
     }
     return [
         (
