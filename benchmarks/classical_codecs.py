@@ -136,7 +136,7 @@ def measure(codec: ClassicalCodec, samples: Sequence[Sample], console: Console) 
             encoding, decoding = encoding + coded - started, decoding + time.perf_counter() - coded
             mse = pixel_mse(decoded, sample.pixels_HWC)
             bpp = 8 * len(data) / num_pixels
-            measured.append(ImageScore(sample.name, sample.group, bpp, mse))
+            measured.append(ImageScore(sample.name, sample.source_image, bpp, mse))
             pixels += num_pixels
     return CodecResult(codec, scores, encoding * 1e6 / pixels, decoding * 1e6 / pixels)
 
@@ -155,7 +155,7 @@ def compare(result: CodecResult, jpeg: JpegScores, samples: Sequence[Sample]) ->
             values.append(bd_rate_percent(one, result.curve_of(index)).value)
         except ValueError:
             continue  # JPEG does not reach the quality that the codec has on this image.
-        groups.append(sample.group)
+        groups.append(sample.source_image)
     return Comparison(result.label, of_means, grouped_mean(values, groups) if values else None)
 
 

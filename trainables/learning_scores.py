@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from interfero.domains.images import UInt8Array
+from interfero.domains.labelled import iou_metric
 from interfero.engine.cells import CellRecord, SegmentedImage
 from interfero.engine.learning.jobs import TestCell
 from interfero.engine.learning.steps import Restored, compressed_of, originals_of
@@ -46,7 +47,7 @@ def test_cell(cell: TestCell, bench: Bench) -> CellRecord:
         segmented=tuple(
             SegmentedImage(
                 name=sample.name,
-                group=sample.group,
+                group=sample.source_image,
                 hits=tuple(map(int, counts.hits)),
                 labelled=tuple(map(int, counts.labelled)),
                 predicted=tuple(map(int, counts.predicted)),
@@ -80,11 +81,7 @@ def _scores(each: Sequence[Counts], classes: Sequence[str]) -> dict[str, float]:
     return {
         "segmentation/miou": float(mean_iou(hits, labelled, predicted)),
         "segmentation/pixel_accuracy": pixel_accuracy(hits, labelled),
-        **{
-            f"segmentation/iou_{name.replace(' ', '_')}": float(value)
-            for name, value in by_class
-            if np.isfinite(value)
-        },
+        **{iou_metric(name): float(value) for name, value in by_class if np.isfinite(value)},
     }
 
 

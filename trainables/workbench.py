@@ -159,11 +159,11 @@ def _estimated_entry(coder: Coder, sample: Sample) -> Entry:
 
 def _estimate(sample: Sample, entry: Entry) -> ImageScore:
     """The numbers under the sample's present name: the store knows it by content."""
-    return ImageScore(sample.name, sample.group, entry.number("bpp"), entry.number("mse"))
+    return ImageScore(sample.name, sample.source_image, entry.number("bpp"), entry.number("mse"))
 
 
 def score(sample: Sample, coded: Coded, pixels: UInt8Array) -> ImageScore:
     """Of one image: its coded rate, and the error of what was decoded."""
     height, width = sample.pixels_HWC.shape[:2]
     bpp = 8 * len(coded.data) / (height * width)
-    return ImageScore(sample.name, sample.group, bpp, pixel_mse(pixels, sample.pixels_HWC))
+    return ImageScore(sample.name, sample.source_image, bpp, pixel_mse(pixels, sample.pixels_HWC))

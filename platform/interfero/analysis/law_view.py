@@ -130,7 +130,9 @@ def law_text(scaling: Scaling) -> str:
     shapes = scaling.parameters()[: len(scaling.chosen.law.shape_names)]
     parts = [f"{plain_name(p.name)} {p.value:.2f} ({p.low:.2f} to {p.high:.2f})" for p in shapes]
     name = scaling.chosen.law.name.replace("_", " ")
-    return f"{name} law, 95 % intervals: {', '.join(parts)}; {basis}"
+    return (
+        f"{name} law, 95 % intervals: {', '.join(parts)}; {basis}; intervals over {scaling.covers}"
+    )
 
 
 def others_text(scaling: Scaling) -> str:

@@ -5,28 +5,22 @@ restoration gains, OO - RO what is left, and (RO - CO) / (OO - CO) the share of 
 (arXiv:2004.10497). MO, originals and compressed mixed, is a control: its share stands beside RO's, and so
 does RO - MO. An adversary is judged by what it adds to plain regression.
 
-Intervals are of a paired bootstrap: the same seeds and the same test images in both configurations (see
-`interfero.analysis.resampling`).
+Intervals are of a paired bootstrap: the same seeds and the same source images in both configurations (see
+`interfero.analysis.learning_bootstrap`).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypedDict
 
 import numpy as np
-import numpy.typing as npt
 
-from interfero.analysis.resampling import Part, half_width, seed_draws
+from interfero.analysis.learning_bootstrap import Drawn, counted, estimate, seeds_of
 from interfero.engine.cells import CellRecord
-from interfero.metrics.segmentation import mean_iou
-
-FloatArray = npt.NDArray[np.float64]
 
 MIOU = "segmentation/miou"
-IMAGE_DRAWS = 400
 SHARE = "share recovered"
 REGRESSION = "regression"
 DIFFERENCES = (
@@ -71,8 +65,17 @@ class Score:
 
     @property
     def mean(self) -> float:
-        """Over seeds."""
-        return float(np.mean(list(self.values.values())))
+        """Over data seeds, of the mean over the init seeds of each."""
+        found: dict[int, list[float]] = defaultdict(list)
+        for (data_seed, _), value in self.values.items():
+            found[data_seed].append(value)
+        return float(np.mean([np.mean(values) for values in found.values()]))
+
+    @property
+    def seeds_text(self) -> str:
+        """`3`, or `2 (6 models)`: models of one data seed share what it draws."""
+        data, models = len({data_seed for data_seed, _ in self.values}), len(self.values)
+        return f"{data} ({counted(models, 'model')})" if data > 1 else str(models)
 
     @property
     def span(self) -> tuple[float, float]:
@@ -91,13 +94,15 @@ class Difference:
     """In mean IoU, or a share; None if refused."""
     half_width: float | None
     """Of the 95 % interval; None where it cannot be known."""
-    seeds: int
-    images: int
+    drawn: Drawn
     refusal: str = ""
     bpp: float | None = None
     """Rate that was reached on training images, or on test images where those alone were coded."""
-    restorers: int = 0
-    """Different ones behind the restored images: seeds of models draw no other restorer."""
+
+    @property
+    def restorers(self) -> int:
+        """Different ones behind the restored images: seeds of models draw no other restorer."""
+        return self.drawn.data_seeds if self.line.restoration != "none" else 0
 
     @property
     def low(self) -> float | None:
@@ -153,12 +158,8 @@ def _score(line: Line, cells: Sequence[CellRecord]) -> Score:
     bpp = mean_of("rate/train_bpp")
     after, before = mean_of("restoration/psnr_db"), mean_of("restoration/psnr_db_compressed")
     gain = after - before if after is not None and before is not None else None
-    values = {_seeds(c): c.metrics[MIOU] for c in cells}
+    values = {seeds_of(c): c.metrics[MIOU] for c in cells}
     return Score(line, values, mean_of("rate/test_bpp") if bpp is None else bpp, gain)
-
-
-def _seeds(record: CellRecord) -> tuple[int, int]:
-    return int(record.params["data_seed"]), int(record.params["init_seed"])
 
 
 def _differences(by_line: Mapping[Line, list[CellRecord]]) -> Iterator[Difference]:
@@ -195,26 +196,18 @@ def _partner(line: Line, configuration: str) -> Line:
 def _difference(
     name: str, line: Line, upper: Sequence[CellRecord], lower: Sequence[CellRecord]
 ) -> Difference:
-    value, width, seeds, images = _bootstrap([upper, lower], lambda m: m[0] - m[1])
-    return Difference(name, line, value, width, seeds, images, **_behind(line, [*upper, *lower]))
+    found = estimate([upper, lower], lambda m: m[0] - m[1])
+    bpp = _rate_reached([*upper, *lower])
+    return Difference(name, line, found.value, found.half_width, found.drawn, bpp=bpp)
 
 
-class _Behind(TypedDict):
-    bpp: float | None
-    restorers: int
-
-
-def _behind(line: Line, cells: Sequence[CellRecord]) -> _Behind:
-    """The rate reached, and how many restorers there are, by data seed."""
+def _rate_reached(cells: Sequence[CellRecord]) -> float | None:
+    """Mean over cells, on training images, or on test images where those alone were coded."""
     for side in ("train", "test"):
         rates = [r.metrics[f"rate/{side}_bpp"] for r in cells if f"rate/{side}_bpp" in r.metrics]
         if rates:
-            break
-    seeds = {r.params["data_seed"] for r in cells}
-    return {
-        "bpp": float(np.mean(rates)) if rates else None,
-        "restorers": len(seeds) if line.restoration != "none" else 0,
-    }
+            return float(np.mean(rates))
+    return None
 
 
 def recovered_share(
@@ -229,68 +222,22 @@ def recovered_share(
         original: OO.
         compressed: CO.
     """
-    drop, width, seeds, images = _bootstrap([original, compressed], lambda m: m[0] - m[1])
-    name, behind = SHARE, _behind(line, [*restored, *compressed])
-    if width is None or drop - width <= 0:
+    drop = estimate([original, compressed], lambda m: m[0] - m[1])
+    bpp = _rate_reached([*restored, *compressed])
+    width, said = drop.half_width, f"OO - CO is {drop.value:+.3f}"
+    if width is None or drop.value - width <= 0:
         if width is None:
-            refusal = f"OO - CO is {drop:+.3f}, and has no interval with n = {seeds} seed"
+            refusal = f"{said}, and has no interval with n = {counted(drop.drawn.seeds, 'seed')}"
         else:
-            low, high = drop - width, drop + width
+            low, high = drop.value - width, drop.value + width
             refusal = (
-                f"OO - CO is {drop:+.3f}, its 95 % interval {low:+.3f} to {high:+.3f} includes zero"
+                f"{said}, its 95 % interval {low:+.3f} to {high:+.3f} ({drop.drawn.text()}) includes zero"
                 if high >= 0
-                else f"OO - CO is {drop:+.3f}: there is no drop to recover"
+                else f"{said}: there is no drop to recover"
             )
-        return Difference(name, line, None, None, seeds, images, refusal, **behind)
-    value, width, seeds, images = _bootstrap(
-        [restored, original, compressed], lambda m: (m[0] - m[2]) / (m[1] - m[2])
-    )
-    return Difference(name, line, value, width, seeds, images, **behind)
-
-
-def _bootstrap(
-    groups: Sequence[Sequence[CellRecord]], statistic: Callable[[FloatArray], float]
-) -> tuple[float, float | None, int, int]:
-    """A statistic of the groups' mean IoUs over the seeds that all have, and its half-width.
-
-    Returns:
-        The statistic, the half-width of its 95 % interval (None with one seed or one image: nothing
-        then says how much the score varies), the number of seeds and of images.
-    """
-    by_seed = [{_seeds(r): r for r in group} for group in groups]
-    seeds = sorted(set.intersection(*(set(g) for g in by_seed)))
-    if not seeds:
-        return float("nan"), None, 0, 0
-    counts = np.array([[_counts(g[s]) for s in seeds] for g in by_seed])
-    names = [tuple(i.group for i in g[s].segmented) for g in by_seed for s in seeds]
-    assert len(set(names)) == 1, "cells of one domain are tested on the same images"
-    members = np.array([sorted(set(names[0])).index(n) for n in names[0]])
-    num_groups = int(members.max()) + 1
-
-    def scores(weights: FloatArray) -> FloatArray:
-        """(groups, seeds) mean IoU with images that count so often."""
-        total = np.tensordot(counts, weights[members], axes=(4, 0)).round().astype(np.int64)
-        return mean_iou(total[:, :, 0], total[:, :, 1], total[:, :, 2])
-
-    whole = scores(np.ones(num_groups))
-    value = float(statistic(whole.mean(axis=1)))
-    if len(seeds) < 2 or num_groups < 2:
-        return value, None, len(seeds), num_groups
-    rng = np.random.default_rng(0)
-    drawn, chances = seed_draws(len(seeds), rng)
-    seed_part = Part(np.array([whole @ d / len(seeds) for d in drawn]), chances, len(seeds) - 1)
-    even = np.full(num_groups, 1 / num_groups)
-    draws = rng.multinomial(num_groups, even, size=IMAGE_DRAWS).astype(float)
-    means = np.array([scores(weights).mean(axis=1) for weights in draws])
-    image_part = Part(means, np.full(IMAGE_DRAWS, 1 / IMAGE_DRAWS), num_groups - 1)
-    variances = [(p.variance(statistic), p.degrees) for p in (seed_part, image_part)]
-    return value, half_width(variances), len(seeds), num_groups
-
-
-def _counts(record: CellRecord) -> FloatArray:
-    """(3, classes, images) hits, labelled, predicted."""
-    rows = [(i.hits, i.labelled, i.predicted) for i in record.segmented]
-    return np.array(rows, dtype=float).transpose(1, 2, 0)
+        return Difference(SHARE, line, None, None, drop.drawn, refusal, bpp)
+    found = estimate([restored, original, compressed], lambda m: (m[0] - m[2]) / (m[1] - m[2]))
+    return Difference(SHARE, line, found.value, found.half_width, found.drawn, bpp=bpp)
 
 
 def _one_setting(scores: Sequence[Score]) -> list[str]:
@@ -321,12 +268,11 @@ def _sentence(d: Difference) -> str:
         return f"{place}{restored}: {d.name} refused, {d.refusal}"
     form = "{:+.0%}" if d.name == SHARE else "{:+.3f}"
     said = form.format(d.value)
-    drawn = f" of {d.restorers} restorer{'s' * (d.restorers > 1)}" if d.restorers else ""
     if d.low is None or d.high is None:
-        note = f"no interval, n = {d.seeds} seed{'s' * (d.seeds > 1)}"
+        note = f"no interval, n = {counted(d.drawn.seeds, 'seed')}"
     else:
         ends = f"{form.format(d.low)} to {form.format(d.high)}"
-        note = f"95 % {ends}, n = {d.seeds} seeds{drawn}, {d.images} images"
+        note = f"95 % {ends}, {d.drawn.text(d.restorers)}"
     return f"{place}{restored}: {d.name} {said} ({note})"
 
 
@@ -341,6 +287,6 @@ def summary_markdown(summary: Summary) -> str:
         asked = "" if s.line.codec == "original" else f"{s.line.rate_bpp:g}"
         lines.append(
             f"| {s.line.domain} | {s.line.codec} | {asked} | {bpp} | {s.line.label} | {s.mean:.3f} "
-            f"({low:.3f} to {high:.3f}) | {len(s.values)} | {gain} |"
+            f"({low:.3f} to {high:.3f}) | {s.seeds_text} | {gain} |"
         )
     return "\n".join([*lines, "", *(f"- {sentence}" for sentence in summary.sentences), ""])

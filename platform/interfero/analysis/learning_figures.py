@@ -79,7 +79,10 @@ def _parts(domain: str, differences: Sequence[Difference]) -> Figure | None:
         axis.set_xticks(range(len(names)), [n.replace(" ", "\n") for n in names])
         axis.set_title(f"{codec} at {', '.join(f'{r:g}' for r in rates)} bpp")
     axes[0].set_ylabel("difference of mean IoU")
-    figure.suptitle(f"{domain}: parts of the drop, 95 % intervals\n(squares: plain regression)")
+    over = ", or ".join(dict.fromkeys(d.drawn.over for d in told))
+    figure.suptitle(
+        f"{domain}: parts of the drop, 95 % intervals\nover {over}\n(squares: plain regression)"
+    )
     return figure
 
 
@@ -96,11 +99,11 @@ def _curves(domain: str, scores: Sequence[Score]) -> Figure | None:
         axis.set_xlabel("rate reached, bits per pixel")
     axes[0].set_ylabel("mean IoU on test images")
     axes[-1].legend(loc="best", frameon=False)
-    seeds = max(len(s.values) for s in scores)
+    models = max(len(s.values) for s in scores)
     told = (
         "n = 1 seed: an illustration"
-        if seeds == 1
-        else f"bands: lowest to highest of {seeds} seeds"
+        if models == 1
+        else f"bands: lowest to highest of {models} models"
     )
     figure.suptitle(f"{domain}: trained on, tested on\n({told})")
     return figure

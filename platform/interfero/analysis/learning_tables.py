@@ -38,7 +38,7 @@ def learning_table(summary: Summary) -> Table:
             "" if s.bpp is None else f"{s.bpp:.3f}",
             s.line.label,
             f"{s.mean:.3f} ({low:.3f} to {high:.3f})",
-            str(len(s.values)),
+            s.seeds_text,
         )
     return table
 
@@ -62,7 +62,8 @@ def write_learning_tables(
     curves = [{"key": r.key, "step": step, **values} for r in records for step, values in r.curve]
     differences = [
         {**asdict(d.line), "name": d.name, "value": d.value, "low": d.low, "high": d.high,
-         "seeds": d.seeds, "images": d.images, "refusal": d.refusal}
+         "seeds": d.drawn.seeds, "seeds_drawn": d.drawn.by, "models": d.drawn.models,
+         "images": d.drawn.images, "pictures": d.drawn.pictures, "refusal": d.refusal}
         for d in summary.differences
     ]  # fmt: skip
     rows = {

@@ -17,6 +17,8 @@ from interfero.engine.cells import CellRecord, ImageRow
 
 FloatArray = npt.NDArray[np.float64]
 
+SOURCE_DOMAIN = "the source domain"
+
 
 @dataclass(frozen=True)
 class Response:
@@ -66,12 +68,20 @@ class ImageSums:
     """(points, seeds, groups); 0 where a cell has no image of that group."""
     after: FloatArray
     strata: npt.NDArray[np.int64]
-    """(groups,): the domain a source image belongs to; images are drawn within it."""
+    """(groups,): the domain a source image belongs to, an index; images are drawn within it."""
+    domains: tuple[str, ...]
+    """Names of these."""
 
     @property
     def smallest_stratum(self) -> int:
         """Source images of the domain that has fewest."""
         return int(np.bincount(self.strata).min())
+
+    @property
+    def of_one_source(self) -> tuple[str, ...]:
+        """Domains whose test images all come from one source image: nothing says how others would do."""
+        counts = np.bincount(self.strata)
+        return tuple(d for d, n in zip(self.domains, counts, strict=True) if n == 1)
 
 
 @dataclass(frozen=True)
@@ -205,6 +215,7 @@ def _image_sums(
     response: Response,
 ) -> ImageSums | None:
     names: dict[tuple[str, str], int] = {}
+    marks: dict[tuple[str, frozenset[str]], frozenset[tuple[str, str]]] = {}
     entries: list[tuple[int, int, int, ImageRow]] = []
     for point, (choice, cells) in enumerate(zip(choices, by_seed, strict=True)):
         # Every target shares the source domain's images; targets have their own.
@@ -214,6 +225,11 @@ def _image_sums(
                 rows = [image for image in cell.images if image.role == response.role]
                 if not rows:
                     return None
+                place = stratum, frozenset(row.name for row in rows)
+                pairs = frozenset((row.name, row.group) for row in rows)
+                if marks.setdefault(place, pairs) != pairs:
+                    # Cells of two versions of the code differ in which images they hold to be of one.
+                    return None
                 for row in rows:
                     group = names.setdefault((stratum, row.group), len(names))
                     entries.append((point, seeds.index(seed), group, row))
@@ -221,4 +237,5 @@ def _image_sums(
     for point, column, group, row in entries:
         sums[:, point, column, group] += row.rd_loss_before, row.rd_loss
     strata = sorted({stratum for stratum, _ in names})
-    return ImageSums(sums[0], sums[1], np.array([strata.index(s) for s, _ in names]))
+    domain_of_group = np.array([strata.index(stratum) for stratum, _ in names])
+    return ImageSums(sums[0], sums[1], domain_of_group, tuple(s or SOURCE_DOMAIN for s in strata))

@@ -196,9 +196,13 @@ class Scaling:
     @property
     def covers(self) -> str:
         """What the intervals speak for."""
-        if self.resampled.images is None:
+        if self.resampled.images is not None:
+            return "seeds and source images"
+        alone = self.data.images.of_one_source if self.data.images is not None else ()
+        if not alone:
             return "seeds"
-        return "seeds and source images"
+        each = " each" * (len(alone) > 1)
+        return f"seeds alone: the test images of {', '.join(alone)} are of one picture{each}"
 
 
 def fit_scaling(records: Sequence[CellRecord]) -> list[Scaling | Refusal]:

@@ -116,6 +116,7 @@ class ImageScore:
 
     name: str
     group: str
+    """The source image."""
     bpp: float
     """8 x coded bytes / pixels before padding, header included."""
     mse: float
@@ -223,7 +224,7 @@ def score_coded(coder: Coder, sample: Sample) -> ImageScore:
     num_pixels = sample.pixels_HWC.shape[0] * sample.pixels_HWC.shape[1]
     bpp = 8 * len(coded.data) / num_pixels
     return ImageScore(
-        sample.name, sample.group, bpp, pixel_mse(decoded.pixels_HWC, sample.pixels_HWC)
+        sample.name, sample.source_image, bpp, pixel_mse(decoded.pixels_HWC, sample.pixels_HWC)
     )
 
 
@@ -234,7 +235,7 @@ def score_estimated(coder: Coder, sample: Sample) -> ImageScore:
         output = coder.model(pad_to_stride(image_tensor(sample.pixels_HWC), coder.stride))
         bpp = estimated_bpp(output["likelihoods"].values(), height * width).item()
         pixels = to_pixels(output["x_hat"][0, :, :height, :width])
-    return ImageScore(sample.name, sample.group, bpp, pixel_mse(pixels, sample.pixels_HWC))
+    return ImageScore(sample.name, sample.source_image, bpp, pixel_mse(pixels, sample.pixels_HWC))
 
 
 def mean_score(scores: Sequence[ImageScore], rd_lambda: float) -> dict[str, float]:

@@ -75,6 +75,7 @@ class ImageEvaluation:
 
     name: str
     group: str
+    """The source image; a standard error is over these."""
     bpp: float
     """8 x bytes of all files / pixels before padding."""
     mse: float
@@ -347,7 +348,7 @@ def _image_evaluation(sample: Sample, entry: Entry) -> ImageEvaluation:
     numbers = entry.numbers
     return ImageEvaluation(
         name=sample.name,
-        group=sample.group,
+        group=sample.source_image,
         bpp=8 * entry.number("num_bytes") / (height * width),
         mse=entry.number("mse"),
         estimated_bpp=numbers["estimated_bpp"],

@@ -115,7 +115,7 @@ def score_jpeg(sample: Sample, quality: int, subsampling: Subsampling) -> ImageS
     data = encode_jpeg(sample.pixels_HWC, quality, subsampling)
     num_pixels = sample.pixels_HWC.shape[0] * sample.pixels_HWC.shape[1]
     mse = pixel_mse(decode_jpeg(data), sample.pixels_HWC)
-    return ImageScore(sample.name, sample.group, 8 * len(data) / num_pixels, mse)
+    return ImageScore(sample.name, sample.source_image, 8 * len(data) / num_pixels, mse)
 
 
 def jpeg_curve(

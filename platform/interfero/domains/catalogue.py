@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import glob
-import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,11 +11,8 @@ from interfero.domains.domain import Domain
 from interfero.domains.images import ImageRules
 from interfero.domains.ingest import load_folder, load_parquet
 from interfero.domains.memory import MemoryBudget
+from interfero.domains.specs import data_folders, split_spec
 from interfero.errors import DomainError, nearest
-
-DATA_VARIABLE = "INTERFERO_DATA"
-"""Environment variable: a folder whose subfolders are domains by name."""
-_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def load_domain(
@@ -45,48 +40,28 @@ def load_domain(
     Raises:
         DomainError: no such name or path, a malformed name, or nothing usable there.
     """
-    name, given, path = spec.partition("=")
-    if not _NAME.fullmatch(name) or name in (".", ".."):
-        raise DomainError(
-            f"domain {spec!r}: a name is made of letters, digits, `.`, `_` and `-`, found "
-            f"{name!r}; write NAME or NAME=PATH"
-        )
-    if given:
+    name, path = split_spec(spec)
+    if path is not None:
         return _load_path(name, path, rules, budget)
     if name in BUNDLED:
         return BUNDLED[name].load_for(num_images, data_seeds)
-    folders = _data_folders()
+    folders = data_folders()
     if name not in folders:
         raise DomainError(
             f"no domain is called {name!r}: {nearest(name, known_domains())}; or give a folder or "
             f"a Parquet file as {name}=PATH"
         )
-    return _load_path(name, str(folders[name]), rules, budget)
+    return _load_path(name, folders[name], rules, budget)
 
 
 def known_domains() -> tuple[str, ...]:
     """Every name that needs no path: the bundled ones, then the folders of $INTERFERO_DATA."""
-    return (*BUNDLED, *sorted(_data_folders().keys() - BUNDLED.keys()))
-
-
-def _data_folders() -> dict[str, Path]:
-    root = os.environ.get(DATA_VARIABLE, "")
-    if not root:
-        return {}
-    if not Path(root).is_dir():
-        raise DomainError(
-            f"{DATA_VARIABLE} is {root!r}, which is no folder; unset it, or set it to a folder "
-            "whose subfolders are domains"
-        )
-    return {p.name: p for p in sorted(Path(root).iterdir()) if p.is_dir() and p.name[0] != "."}
+    return (*BUNDLED, *sorted(data_folders().keys() - BUNDLED.keys()))
 
 
 def _load_path(
-    name: str, given: str, rules: ImageRules | None, budget: MemoryBudget | None
+    name: str, path: Path, rules: ImageRules | None, budget: MemoryBudget | None
 ) -> Domain:
-    if not given:
-        raise DomainError(f"domain {name!r}: the path is empty; write {name}=PATH")
-    path = Path(given).expanduser()
     if path.is_dir():
         shards = _shards(path)
         if shards:

@@ -103,7 +103,7 @@ def compressed(domain: Domain, codec: LossyCodec, rate_bpp: float, folder: Path)
         copies = Copies(folder / key, samples, split)
         compression.make(copies)
         parts[split] = tuple(
-            Sample(sample.name, sample.group, copy.pixels_HWC)
+            Sample(sample.name, sample.group, copy.pixels_HWC, source_image=sample.source_image)
             for sample, copy in zip(samples, copies.images, strict=True)
         )
         reached[split] = copies.mean_bpp

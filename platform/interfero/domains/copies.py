@@ -1,8 +1,8 @@
 """Copies of images kept as Parquet shards: compressed ones, restored ones, each with its lineage.
 
 FOLDER/lineage.json   what the copy was made of, and how; written first
-FOLDER/0000.parquet   up to `SHARD_IMAGES` images: `image` (PNG), `name`, `group`, `split`, `source`
-                      (digest of the original), `coded_bytes` and `bpp` of the compressed image
+FOLDER/0000.parquet   up to `SHARD_IMAGES` images: `image` (PNG), `name`, `group`, `source_image`, `split`,
+                      `source` (digest of the original), `coded_bytes` and `bpp` of the compressed image
 
 A shard is whole or absent, so whoever dies half-way leaves work that the next one goes on with, and
 several workers can fill one folder. Every shard reads as a domain of its own (`NAME=FOLDER`).
@@ -150,6 +150,7 @@ class Copies:
                 "image": [_png(copy.pixels_HWC) for copy in copies],
                 "name": [sample.name for sample in originals],
                 "group": [sample.group for sample in originals],
+                "source_image": [sample.source_image for sample in originals],
                 "split": [self.split for _ in originals],
                 "source": [sample.digest for sample in originals],
                 "coded_bytes": [copy.coded_bytes for copy in copies],

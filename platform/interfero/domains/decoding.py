@@ -58,7 +58,7 @@ def each_sample(
         stem = Path(row.label).with_suffix("").as_posix()
         folder, _, base = stem.rpartition("/")
         group = row.group or f"{folder}/{group_of(base)}".lstrip("/")
-        yield row.portion, Sample(row.label, group, pixels)
+        yield row.portion, Sample(row.label, group, pixels, source_image=row.source_image or "")
 
 
 def group_of(stem: str) -> str:

@@ -162,7 +162,7 @@ def _shuffled(samples: Iterable[Sample], seed: int, role: Role) -> list[Sample]:
 
 
 def spread(samples: Sequence[Sample], count: int) -> tuple[Sample, ...]:
-    """At most `count` samples, taking each source image once before any twice."""
+    """At most `count` samples, taking each group once before any twice."""
     rank: dict[str, int] = {}
     keyed: list[tuple[int, int, Sample]] = []
     for sample in sorted(samples, key=lambda s: seed_for(0, 0, Role.SPLIT, label=s.name)):

@@ -15,7 +15,7 @@ from interfero.domains.sources import UNIT_KEY
 
 
 def write_parquet(domain: Domain, path: Path) -> None:
-    """Write the columns `image` (PNG), `name`, `group`, `split` and the unit; `load_parquet` reads them.
+    """Write `image` (PNG), `name`, `group`, `source_image`, `split` and the unit; `load_parquet` reads them.
 
     PNG is never halved, so any rules that admit the sizes give back the same pixels.
     """
@@ -26,6 +26,7 @@ def write_parquet(domain: Domain, path: Path) -> None:
             "image": [_png(sample.pixels_HWC) for _, sample in rows],
             "name": [sample.name for _, sample in rows],
             "group": [sample.group for _, sample in rows],
+            "source_image": [sample.source_image for _, sample in rows],
             "split": [split for split, _ in rows],
         }
     )

@@ -59,9 +59,20 @@ class Sample:
     name: str
     """File name without folder, or the crop's name."""
     group: str
-    """The photograph it was cut from; splits, validation and bootstrap keep groups whole."""
+    """What splits and validation keep whole: the picture it was cut from, or a block of that picture."""
     pixels_HWC: UInt8Array = field(repr=False)
     """(height, width, 3), 0-255."""
+    source_image: str = field(default="", kw_only=True)
+    """The picture, or the set of pictures, that it was cut from; its group unless given.
+
+    A bootstrap and a standard error draw these. Blocks of one picture that share no pixel may lie in
+    train and in test, as groups of their own: they are no independent images for that.
+    """
+
+    def __post_init__(self) -> None:
+        """Where nothing else is said, a group is a picture."""
+        if not self.source_image:
+            object.__setattr__(self, "source_image", self.group)
 
     @cached_property
     def digest(self) -> str:

@@ -47,7 +47,7 @@ def load_parquet(
     rules: ImageRules | None = None,
     budget: MemoryBudget | None = None,
 ) -> Domain:
-    """Parquet as a domain: column `image` (encoded bytes), and `name`, `group`, `split` if any.
+    """Parquet as a domain: `image` (encoded bytes), and `name`, `group`, `source_image`, `split` if any.
 
     Several files are read as one table, in the order given. Arguments are those of `load_folder`.
 
@@ -73,7 +73,7 @@ def split_by_group(name: str, samples: list[Sample]) -> tuple[list[Sample], list
 
 def unit_of(samples: Sequence[Sample]) -> ImageUnit:
     """`crops` where at least one source image gave several."""
-    return "crops" if len({s.group for s in samples}) < len(samples) else "images"
+    return "crops" if len({s.source_image for s in samples}) < len(samples) else "images"
 
 
 def _load(

@@ -19,7 +19,7 @@ from typing import Literal
 from interfero.domains.decoding import group_of
 from interfero.domains.images import IMAGE_SUFFIXES
 from interfero.domains.label_maps import LabelRules, highest_label
-from interfero.domains.labelled import MAX_CLASSES, VOID
+from interfero.domains.labelled import MAX_CLASSES, VOID, check_classes
 from interfero.errors import DomainError
 
 Part = Literal["train", "val", "test", "any"]
@@ -148,17 +148,30 @@ def _named_classes(name: str, root: Path, maps: list[Path]) -> tuple[tuple[str, 
     """From `classes.txt`; else CamVid's where numbers go up to 11; else numbers, up to the highest."""
     file = root / CLASSES_FILE
     if file.is_file():
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = _text(name, file).splitlines()
         classes = tuple(line.strip() for line in lines if line.strip())
+        check_classes(f"domain {name!r}: {file}", classes)
         return classes, LabelRules(len(classes))
     highest = max(map(highest_label, maps))
     if highest == len(CAMVID):
         return CAMVID, LabelRules(len(CAMVID), frozenset({len(CAMVID), VOID}))
     if highest >= MAX_CLASSES:
         raise DomainError(
-            f"domain {name!r}: its label maps have numbers up to {highest}, at most 253"
+            f"domain {name!r}: its label maps have numbers up to {highest}, at most "
+            f"{MAX_CLASSES - 1}; merge classes, or mark what does not count with {VOID}"
         )
     return tuple(f"class {i}" for i in range(highest + 1)), LabelRules(highest + 1)
+
+
+def _text(name: str, file: Path) -> str:
+    """A text file; some editors begin UTF-8 with a mark, which is no part of the first name."""
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DomainError(
+            f"domain {name!r}: {file} cannot be read as UTF-8 text ({error}): save it as UTF-8, a name "
+            "a line"
+        ) from error
 
 
 def _cityscapes(name: str, root: Path) -> Layout:
@@ -183,7 +196,7 @@ def _voc(name: str, root: Path) -> Layout:
         parts: tuple[Part, ...] = ("train", "val", "test")
         for part in parts:
             listing = root / "ImageSets" / "Segmentation" / f"{part}.txt"
-            stems = listing.read_text().split() if listing.is_file() else []
+            stems = _text(name, listing).split() if listing.is_file() else []
             folder = root / "SegmentationClass"
             if part == "test" and not any((folder / f"{stem}.png").is_file() for stem in stems):
                 continue  # Later years list test images, and keep their labels to themselves.

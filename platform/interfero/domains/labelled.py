@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +22,9 @@ PORTIONS: tuple[Portion, ...] = ("train", "restoration", "test")
 VOID = 255
 """Label of pixels that count neither in a loss nor in a score; files may call it otherwise."""
 MAX_CLASSES = 254
+MAX_CLASS_NAME = 200
+"""Characters; a score's name may have 250 in MLflow, and holds a class' name."""
+_CLASS_NAME = re.compile(r"[\w.: -]+(/[\w.: -]+)*")
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,7 @@ class LabelledDomain:
                 f"domain {self.name!r} has no image in {', '.join(empty)}: each of "
                 f"{', '.join(PORTIONS)} needs one at least"
             )
-        if not 2 <= len(self.classes) <= MAX_CLASSES:
-            raise DomainError(
-                f"domain {self.name!r} must have 2 to {MAX_CLASSES} classes, got {len(self.classes)}"
-            )
+        check_classes(f"domain {self.name!r}", self.classes)
         self._check_disjoint()
         self._check_classes()
 
@@ -108,6 +109,46 @@ class LabelledDomain:
     def fingerprint(self) -> str:
         """Content hash of every image and label map, of the portions and the classes."""
         return fingerprint({p: self.portion(p) for p in PORTIONS}, self.classes)
+
+
+def iou_metric(class_name: str) -> str:
+    """What the score of a class is called: `segmentation/iou_traffic_light`."""
+    return f"segmentation/iou_{class_name.replace(' ', '_')}"
+
+
+def check_classes(place: str, classes: Sequence[str]) -> None:
+    """Refuse classes that cannot all be told apart, or whose scores MLflow would not take.
+
+    One bad name of a metric has MLflow refuse all metrics of a cell.
+
+    Args:
+        place: Where they are from, the error begins so.
+        classes: Their names.
+
+    Raises:
+        DomainError: too few or too many, a name of other characters or too long, two of one name.
+    """
+    if not 2 <= len(classes) <= MAX_CLASSES:
+        raise DomainError(
+            f"{place} has {len(classes)} classes, it must be 2 to {MAX_CLASSES}: name those that label "
+            "maps have, a line each, or merge some"
+        )
+    first: dict[str, str] = {}
+    for name in classes:
+        steps = any(part in (".", "..") for part in name.split("/"))
+        if not _CLASS_NAME.fullmatch(name) or steps or len(name) > MAX_CLASS_NAME:
+            raise DomainError(
+                f"{place}: the class {name!r} cannot be the name of a score: it may have up to "
+                f"{MAX_CLASS_NAME} letters, digits, spaces and `_ - . :`, with `/` between them; "
+                "rename it"
+            )
+        metric = iou_metric(name)
+        if metric in first:
+            raise DomainError(
+                f"{place}: the classes {first[metric]!r} and {name!r} would have one score, {metric!r}: "
+                "a name is given once, and a space counts as `_`; rename one"
+            )
+        first[metric] = name
 
 
 def fingerprint(portions: Mapping[str, Sequence[LabelledSample]], classes: Sequence[str]) -> str:

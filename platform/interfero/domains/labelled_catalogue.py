@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from interfero.domains.catalogue import DATA_VARIABLE
 from interfero.domains.domain import spread
 from interfero.domains.images import MAX_SIDE, SkippedImageError
-from interfero.domains.ingest import TEST_SHARE
+from interfero.domains.ingest import TEST_SHARE, unit_of
 from interfero.domains.label_layouts import Layout, Pair, find_layout, is_labelled
 from interfero.domains.label_maps import crop_alike, read_image, read_label_map
 from interfero.domains.labelled import LabelledDomain, LabelledSample
 from interfero.domains.memory import MemoryBudget
 from interfero.domains.mosaics import NAME as MOSAICS
 from interfero.domains.mosaics import mosaics
+from interfero.domains.specs import data_folders, split_spec
 from interfero.errors import DomainError, nearest
 from interfero.randomness import Role, seed_for
 
@@ -45,12 +44,14 @@ def load_labelled(
     Raises:
         DomainError: names the domain or the file, the rule and the remedy.
     """
-    name, given, path = spec.partition("=")
-    if not given and name in LABELLED:
+    name, path = split_spec(spec)
+    if path is None and name in LABELLED:
         return _limited(LABELLED[name](), max_images)
-    root = Path(path).expanduser() if given else _data_folder(name)
+    root = _data_folder(name) if path is None else path
     if not root.is_dir():
-        raise DomainError(f"domain {name!r}: there is no folder {root}")
+        raise DomainError(
+            f"domain {name!r}: there is no folder {root}; give one that holds images and label maps"
+        )
     layout = find_layout(name, root)
     parts = _portions(name, layout)
     counts: Counter[str] = Counter()
@@ -58,7 +59,8 @@ def load_labelled(
     read = [_read(name, layout, spread_pairs(p, max_images), max_side, counts, room) for p in parts]
     notes = [f"{layout.kind} layout: {root}", *(f"{n} x {w}" for w, n in sorted(counts.items()))]
     train, restoration, test = read
-    return LabelledDomain(name, layout.classes, train, restoration, test, notes=tuple(notes))
+    unit = unit_of([*train, *restoration, *test])
+    return LabelledDomain(name, layout.classes, train, restoration, test, unit, tuple(notes))
 
 
 def spread_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:
@@ -85,8 +87,7 @@ def _limited(domain: LabelledDomain, max_images: int) -> LabelledDomain:
 
 
 def _data_folder(name: str) -> Path:
-    root = os.environ.get(DATA_VARIABLE, "")
-    folders = {p.name: p for p in Path(root).iterdir() if is_labelled(p)} if root else {}
+    folders = {folder: path for folder, path in data_folders().items() if is_labelled(path)}
     if name not in folders:
         raise DomainError(
             f"no labelled domain is called {name!r}: {nearest(name, (*LABELLED, *folders))}; or give a "

@@ -15,7 +15,7 @@ from interfero.domains.described_pixels import described_blocks, read_described
 from interfero.domains.labelled import PORTIONS, LabelledDomain, LabelledSample
 from interfero.domains.pixel_files import mapped_pixels
 
-FORMAT = "interfero-labelled-domain-1"
+FORMAT = "interfero-labelled-domain-2"
 
 
 def labelled_blocks(domain: LabelledDomain) -> Iterator[bytes | memoryview]:
@@ -28,7 +28,13 @@ def labelled_blocks(domain: LabelledDomain) -> Iterator[bytes | memoryview]:
         "unit": domain.unit,
         "notes": list(domain.notes),
         "images": [
-            {"portion": p, "name": s.name, "group": s.group, "shape": s.pixels_HWC.shape}
+            {
+                "portion": p,
+                "name": s.name,
+                "group": s.group,
+                "source_image": s.source_image,
+                "shape": s.pixels_HWC.shape,
+            }
             for p, s in placed
         ],
     }
@@ -70,6 +76,8 @@ def _samples(
         offset += prod(pixels.shape)
         labels = mapped_pixels(path, offset, (height, width, 1))[..., 0]
         offset += prod(labels.shape)
-        sample = LabelledSample(image["name"], image["group"], pixels, labels)
+        sample = LabelledSample(
+            image["name"], image["group"], pixels, labels, source_image=image["source_image"]
+        )
         parts.setdefault(image["portion"], []).append(sample)
     return parts

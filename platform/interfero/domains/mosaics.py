@@ -64,6 +64,10 @@ TEXTURES: tuple[Texture, ...] = (
         "chelsea.png", (451, 300), f"{_CC0}, Stefan van der Walt"), 4, 3),
 )  # fmt: skip
 
+SOURCE = "+".join(texture.picture.name for texture in TEXTURES)
+"""Source image of every mosaic: all are arranged anew of the same few tiles of one picture a class, so
+none is independent of another, and no bootstrap over them would say what other pictures give."""
+
 
 def portion_of(column: int, row: int) -> Portion:
     """The portion of a tile: of five neighbours three are for training."""
@@ -92,6 +96,7 @@ def mosaics(num_images: dict[Portion, int] | None = None, side: int = SIDE) -> L
         portions["train"],
         portions["restoration"],
         portions["test"],
+        "crops",
         notes=(*notes, "in grey, cut into tiles; a tile is in one portion"),
     )
 
@@ -122,7 +127,7 @@ def _mosaic(
         labels[inside] = label
     pixels = np.repeat(grey.round().clip(0, 255).astype(np.uint8)[..., None], 3, axis=-1)
     name = f"{NAME}-{portion}-{index:04d}"
-    return LabelledSample(name, name, pixels, labels)
+    return LabelledSample(name, name, pixels, labels, source_image=SOURCE)
 
 
 def _regions(random: np.random.Generator, side: int) -> npt.NDArray[np.int64]:

@@ -189,7 +189,8 @@ def _by_region(name: str, regions: Iterable[Regions]) -> Domain:
             # One picture feeds both splits, so the thing that must not straddle them is the block:
             # blocks share no pixel, and each is a group of its own so that validation finds some.
             label = _label(picture, cell)
-            (test if cell in region.test else train).append(Sample(label, label, crop))
+            sample = Sample(label, label, crop, source_image=picture.name)
+            (test if cell in region.test else train).append(sample)
     return Domain(name, tuple(train), tuple(test), "crops", (*notes, *_lines(counts)))
 
 

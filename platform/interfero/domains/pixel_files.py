@@ -44,6 +44,7 @@ class Entry:
     portion: Portion
     name: str
     group: str
+    source_image: str
     digest: str
     offset: int
     """In bytes."""
@@ -130,7 +131,7 @@ class MappedSample(Sample):
 
     def __init__(
         self, name: str, group: str, digest: str, files: PixelPlace, place: tuple[int, int],
-        shape: tuple[int, int, int],
+        shape: tuple[int, int, int], source_image: str = "",
     ) -> None:  # fmt: skip
         """Refer to an image; nothing is opened.
 
@@ -141,11 +142,13 @@ class MappedSample(Sample):
             files: Where its pixels are.
             place: Index of the file, and offset in it in bytes.
             shape: (height, width, 3).
+            source_image: See `Sample`.
         """
         # Not through the frozen dataclass: `pixels_HWC` and `digest` are made otherwise here.
         vars(self).update(
-            name=name, group=group, digest=digest, _files=files, _place=place, _shape=shape
-        )
+            name=name, group=group, source_image=source_image or group, digest=digest, _files=files,
+            _place=place, _shape=shape,
+        )  # fmt: skip
 
     @property
     def pixels_HWC(self) -> UInt8Array:
@@ -156,7 +159,7 @@ class MappedSample(Sample):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Everything but the pixels."""
-        keys = ("name", "group", "digest", "_files", "_place", "_shape")
+        keys = ("name", "group", "digest", "_files", "_place", "_shape", "source_image")
         return MappedSample, tuple(vars(self)[key] for key in keys)
 
 
@@ -175,7 +178,9 @@ def decode_to_files(source: Source, rules: ImageRules) -> Decoded:
         result.skipped += file.skipped
         result.counts += Counter(file.counts)
         for e in file.entries:
-            sample = MappedSample(e.name, e.group, e.digest, files, (index, e.offset), e.shape)
+            sample = MappedSample(
+                e.name, e.group, e.digest, files, (index, e.offset), e.shape, e.source_image
+            )
             result.samples.append((e.portion, sample))
     return result
 
@@ -229,8 +234,9 @@ def _decode(rows: list[Row], rules: ImageRules, folder: Path, stem: str) -> Pixe
                 out.write(pixels.reshape(-1).data)
                 height, width, _ = pixels.shape
                 entry = Entry(
-                    portion, sample.name, sample.group, sample.digest, offset, (height, width, 3)
-                )
+                    portion, sample.name, sample.group, sample.source_image, sample.digest, offset,
+                    (height, width, 3),
+                )  # fmt: skip
                 entries.append(entry)
                 offset += entry.num_bytes
             out.flush()

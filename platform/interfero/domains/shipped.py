@@ -17,7 +17,7 @@ from interfero.domains.domain import Domain
 from interfero.domains.images import Sample, UInt8Array
 from interfero.domains.pixel_files import MappedSample, mapped_pixels
 
-FORMAT = "interfero-domain-1"
+FORMAT = "interfero-domain-2"
 RESERVE = "reserve"
 
 
@@ -45,6 +45,7 @@ def domain_blocks(domain: Domain) -> Iterator[bytes | memoryview]:
                 "split": split,
                 "name": sample.name,
                 "group": sample.group,
+                "source_image": sample.source_image,
                 "digest": sample.digest,
                 "shape": sample.pixels_HWC.shape,
             }
@@ -93,8 +94,9 @@ def _samples(
         height, width, channels = map(int, image["shape"])
         shape = (height, width, channels)
         sample = MappedSample(
-            image["name"], image["group"], image["digest"], place, (0, offset), shape
-        )
+            image["name"], image["group"], image["digest"], place, (0, offset), shape,
+            image["source_image"],
+        )  # fmt: skip
         parts.setdefault(image["split"], []).append(sample)
         offset += prod(shape)
     return parts

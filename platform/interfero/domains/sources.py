@@ -21,6 +21,7 @@ UNIT_KEY = b"interfero.unit"
 
 CHUNK_IMAGES = 64
 """Images decoded together: 0.2 GB at most."""
+_COLUMNS = ("image", "name", "group", "source_image", "split")
 _READ_BYTES = 2**20
 """Parquet is read so much at a time; a whole column of a row group may be all of the file."""
 
@@ -35,9 +36,11 @@ class Row:
     label: str
     """File name below the folder, or the row's name."""
     group: str | None
-    """Its source image, if known."""
+    """What splits keep whole, if known."""
     portion: Portion
     data: bytes | Path
+    source_image: str | None = None
+    """The picture it was cut from, where that is not its group."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ class FolderSource:
 
 @dataclass(frozen=True)
 class ParquetSource:
-    """Parquet files of one schema: column `image`, and `name`, `group`, `split` if known."""
+    """Parquet files of one schema: `image`, and `name`, `group`, `source_image`, `split` if known."""
 
     name: str
     """The domain's, for errors."""
@@ -208,7 +211,7 @@ class ParquetSource:
     def _rows(
         self, file: pyarrow.parquet.ParquetFile, group: int, first: int, path: Path
     ) -> Iterator[Row]:
-        columns = [c for c in ("image", "name", "group", "split") if c in file.schema_arrow.names]
+        columns = [c for c in _COLUMNS if c in file.schema_arrow.names]
         try:
             batches = file.iter_batches(CHUNK_IMAGES, row_groups=[group], columns=columns)
             for batch in batches:
@@ -242,7 +245,10 @@ class _Forward:
 
 def _parquet_row(index: int, values: dict[str, Any]) -> Row:
     label = str(values.get("name") or f"row {index}")
-    group = values.get("group")
+    group, source_image = (
+        None if values.get(name) is None else str(values[name])
+        for name in ("group", "source_image")
+    )
     image = values["image"]
     data = image.get("bytes") if isinstance(image, dict) else image
     if not isinstance(data, bytes):
@@ -250,7 +256,7 @@ def _parquet_row(index: int, values: dict[str, Any]) -> Row:
     portion: Portion = "any"
     if "split" in values:
         portion = "test" if values["split"] == "test" else "train"
-    return Row(label, None if group is None else str(group), portion, data)
+    return Row(label, group, portion, data, source_image)
 
 
 def _identity_of_rows(path: Path, group: int, start: int, stop: int) -> str:

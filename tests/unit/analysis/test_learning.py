@@ -78,7 +78,7 @@ def test_planted_parts_are_found():
         d = found[name]
         assert d.value == pytest.approx(value, abs=0.02), name
         assert d.low < value < d.high
-        assert (d.seeds, d.images) == (3, 12)
+        assert (d.drawn.seeds, d.drawn.by, d.drawn.images, d.drawn.pictures) == (3, "init", 12, 12)
     for configuration, right in (("RO", 0.75), ("MO", 0.7)):
         share = (iou(right) - iou(0.6)) / (iou(0.9) - iou(0.6))
         one = differences(sweep(), configuration)["share recovered"]
@@ -99,7 +99,7 @@ def test_intervals_say_of_how_many_restorers_they_are():
     lines = summarise(sweep()).sentences
     (gain,) = [line for line in lines if "restoration gains" in line]
     assert "jpeg at 0.3 bpp (reached 0.310), RO gan disjoint: restoration gains +" in gain
-    assert "n = 3 seeds of 1 restorer, 12 images" in gain
+    assert "n = 3 init seeds of 1 restorer, 12 images)" in gain
     assert all("restorer" not in line for line in lines if "covariate shift" in line)
 
 
@@ -119,8 +119,8 @@ def test_the_interval_of_the_drop_covers_it():
     assert held >= 54
 
 
-def drawn(configuration, seed, shares):
-    made = record(configuration, seed, 0.5, images=len(shares))
+def drawn(configuration, seed, shares, **params):
+    made = record(configuration, seed, 0.5, images=len(shares), **params)
     images = tuple(
         image.model_copy(update={"hits": (round(500 * x),) * 2})
         for image, x in zip(made.segmented, shares.clip(0, 1), strict=True)
@@ -168,8 +168,8 @@ def test_seeds_that_one_side_lacks_are_left_out():
     records = [
         r for r in sweep() if not (r.params["configuration"] == "OO" and r.params["init_seed"] == 2)
     ]
-    assert differences(records)["whole drop"].seeds == 2
-    assert differences(records)["covariate shift"].seeds == 3
+    assert differences(records)["whole drop"].drawn.seeds == 2
+    assert differences(records)["covariate shift"].drawn.seeds == 3
 
 
 def test_everything_is_written(tmp_path):

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from interfero.analysis.fits_file import FITS_FILE, fits_value, write_scaling_fits
+from interfero.analysis.law_view import law_text
 from interfero.analysis.laws import Constant, Power
 from interfero.analysis.observations import RESPONSES, observations
 from interfero.analysis.planted import PlantedSweep, Scatter
 from interfero.analysis.prediction import NoPrediction, Prediction, outside, predict
 from interfero.analysis.records import read_records, write_tables
+from interfero.analysis.report.laws import law_lines
 from interfero.analysis.resampling import bootstrap, half_width
 from interfero.analysis.robust_fit import robust_fit
 from interfero.analysis.scaling import (
@@ -200,6 +202,46 @@ def test_images_give_the_metric_back_and_resampling_moves_it():
     assert once == pytest.approx(data.values)
     half = data.resampled_values(np.arange(24) % 2 * 2.0)
     assert not np.allclose(half, data.values, rtol=1e-2)
+
+
+def from_picture(records, picture):
+    """The same records, test image i cut from `picture(i)`."""
+    return [
+        r.model_copy(
+            update={
+                "images": tuple(
+                    row.model_copy(update={"group": picture(i)}) for i, row in enumerate(r.images)
+                )
+            }
+        )
+        for r in records
+    ]
+
+
+def test_crops_of_one_picture_give_intervals_over_seeds_alone():
+    """Sentences, figures and the file of fits say so."""
+    records = PlantedSweep(growing).records(np.random.default_rng(0))
+    (scaling,) = [
+        s for s in fit_scaling(from_picture(records, lambda _: "retina")) if isinstance(s, Scaling)
+    ]
+    assert scaling.resampled.images is None
+    alone = "seeds alone: the test images of the source domain are of one picture"
+    assert scaling.covers == alone
+    assert law_text(scaling).endswith(f"intervals over {alone}")
+    assert any(line.endswith(f"95 % intervals over {alone}.") for line in law_lines([scaling]))
+    assert fits_value([scaling])["fits"][0]["intervals_cover"] == alone
+    (halves,) = observations(from_picture(records, lambda i: f"{i % 2}"), UNROUTED).values()
+    assert halves.images.smallest_stratum == 2
+    assert halves.images.of_one_source == ()
+
+
+def test_cells_that_mark_pictures_in_two_ways_have_no_interval_over_images():
+    records = PlantedSweep(growing).records(np.random.default_rng(0))
+    (data,) = observations(
+        [*records[:5], *from_picture(records[5:], lambda _: "retina")], UNROUTED
+    ).values()
+    assert data.images is None
+    assert fit_observations(data).covers == "seeds"
 
 
 def test_the_same_fits_from_an_export_days_later(tmp_path):

@@ -119,6 +119,23 @@ def test_standard_errors_are_over_source_images():
         grouped_mean([], [])
 
 
+def test_blocks_of_one_picture_have_no_standard_error():
+    """Groups that splits keep apart are no pictures for that."""
+    blocks = [
+        Sample(name, name, picture(seed=i), source_image="retina") for i, name in enumerate("ab")
+    ]
+    result = evaluate(ClassicalPoint(Jpeg(), 50), blocks)
+    assert result.bpp.standard_error is None
+    other = Sample("c", "c", picture(seed=5))
+    assert evaluate(ClassicalPoint(Jpeg(), 50), [*blocks, other]).bpp.standard_error > 0
+
+
+def test_scores_name_the_picture(codec):
+    block = Sample("r.c0r0", "r.c0r0", picture(), source_image="r")
+    for score in (score_coded, score_estimated):
+        assert score(SourceCoder(codec), block).group == "r"
+
+
 @pytest.mark.parametrize("max_tile", [64, 100, 128, 1000])
 @pytest.mark.parametrize(
     ("height", "width"), [(64, 64), (65, 127), (128, 129), (200, 333), (1, 500)]

@@ -6,10 +6,11 @@ from PIL import Image
 
 from interfero.domains import packaged, rendered
 from interfero.domains.bundled import BUNDLED
-from interfero.domains.catalogue import DATA_VARIABLE, known_domains, load_domain
+from interfero.domains.catalogue import known_domains, load_domain
 from interfero.domains.export import write_parquet
 from interfero.domains.images import ImageRules
 from interfero.domains.ingest import load_parquet
+from interfero.domains.specs import DATA_VARIABLE
 from interfero.errors import DomainError
 
 
@@ -166,6 +167,7 @@ def test_export_reads_back_to_the_same_fingerprint(tmp_path, load):
     again = load_parquet("other", tmp_path / "d.parquet")
     assert again.fingerprint == domain.fingerprint
     assert [s.group for s in again.test] == [s.group for s in domain.test]
+    assert [s.source_image for s in again.test] == [s.source_image for s in domain.test]
     assert again.unit == domain.unit == "crops"
 
 

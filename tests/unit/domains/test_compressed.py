@@ -1,5 +1,7 @@
 """Compressed copies: real sizes, kept by content, restartable half-way."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -80,10 +82,12 @@ def test_damaged_shards_and_shards_of_other_images_are_made_again(tmp_path):
 
 
 def test_a_compressed_domain_is_the_domain_at_its_rate(tmp_path):
-    domain = Domain("thing", samples(8), samples(4, start=50))
+    test = tuple(replace(s, source_image="whole") for s in samples(4, start=50))
+    domain = Domain("thing", samples(8), test)
     copy = compressed(domain, find_lossy("webp"), 0.6, tmp_path)
     assert [s.name for s in copy.train] == [s.name for s in domain.train]
     assert [s.group for s in copy.test] == [s.group for s in domain.test]
+    assert [s.source_image for s in copy.test] == [s.source_image for s in domain.test]
     assert copy.fingerprint != domain.fingerprint
     assert "compressed by webp, asked for 0.6 bpp, reached train 0.5" in copy.notes[-1]
     again = compressed(domain, find_lossy("webp"), 0.6, tmp_path)
@@ -92,6 +96,7 @@ def test_a_compressed_domain_is_the_domain_at_its_rate(tmp_path):
     assert len(shards) == 2
     # Shards are Parquet like any other.
     read = load_parquet("copy", shards, ImageRules())
+    assert {s.source_image for s in read.test} == {"whole"}
     assert read.fingerprint == copy.fingerprint
 
 

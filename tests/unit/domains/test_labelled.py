@@ -1,11 +1,15 @@
 """Labelled folders: four layouts read, and every wrong file named."""
 
+import re
+
 import numpy as np
 import pytest
+from mlflow.utils.validation import _validate_metric_name
 from PIL import Image
 
-from interfero.domains.labelled import VOID, LabelledDomain, LabelledSample
+from interfero.domains.labelled import VOID, LabelledDomain, LabelledSample, iou_metric
 from interfero.domains.labelled_catalogue import load_labelled
+from interfero.domains.specs import DATA_VARIABLE
 from interfero.errors import DomainError
 
 SIZE = (80, 64)
@@ -204,6 +208,98 @@ def test_unknown_names_get_the_nearest(monkeypatch):
     monkeypatch.delenv("INTERFERO_DATA", raising=False)
     with pytest.raises(DomainError, match="did you mean 'mosaics'"):
         load_labelled("mosaic")
+
+
+def test_a_data_folder_that_is_none_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "nowhere"))
+    with pytest.raises(
+        DomainError, match=r"INTERFERO_DATA is '.*nowhere', which is no folder; unset"
+    ):
+        load_labelled("streets")
+    assert load_labelled("mosaics", max_images=1).name == "mosaics"
+
+
+def test_the_data_folder_serves_labelled_folders_by_name(tmp_path, monkeypatch):
+    camvid(tmp_path / "streets")
+    camvid(tmp_path / ".hidden")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "README.txt").touch()
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
+    assert len(load_labelled("streets").train) == 4
+    with pytest.raises(DomainError, match="known: mosaics, streets; or give"):
+        load_labelled("photos")
+
+
+@pytest.mark.parametrize("spec", ["", "a/b", "a/b={}", "=x", "..={}", "a b={}"])
+def test_names_follow_the_rules_of_all_domains(tmp_path, spec):
+    camvid(tmp_path)
+    with pytest.raises(DomainError, match=r"a name is made of letters, digits, `\.`, `_` and `-`"):
+        load_labelled(spec.format(tmp_path))
+
+
+def test_an_empty_path_is_not_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(camvid(tmp_path))
+    with pytest.raises(DomainError, match="'streets': the path is empty; write streets=PATH"):
+        load_labelled("streets=")
+
+
+def test_crops_of_one_image_are_called_so(tmp_path):
+    for i in range(12):
+        name = f"photo{i // 2:03d}_{i % 2}"
+        save_pair(tmp_path / "images" / f"{name}.png", tmp_path / "labels" / f"{name}.png", i)
+    assert load(tmp_path).unit == "crops"
+    assert load(camvid(tmp_path / "other")).unit == "images"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("\n".join(f"c{i}" for i in range(300)), "has 300 classes, it must be 2 to 254"),
+        ("sky\n", "has 1 classes, it must be 2 to 254"),
+        ("straße\nweg\nhaus\n".encode("latin-1"), "cannot be read as UTF-8 text"),
+        ("road, wet\nsky\ntree\n", "the class 'road, wet' cannot be the name of a score"),
+        ("a\t\tb\nsky\ntree\n", r"the class 'a\t\tb' cannot be the name of a score"),
+        ("sky/\nroad\ntree\n", "the class 'sky/' cannot be the name of a score"),
+        ("sky/../road\nroad\ntree\n", "the class 'sky/../road' cannot be the name of a score"),
+        ("road\nsky\nroad\n", "the classes 'road' and 'road' would have one score"),
+        ("a road\na_road\nsky\n", "the classes 'a road' and 'a_road' would have one score"),
+        ("x" * 201 + "\nsky\ntree\n", "up to 200 letters"),
+    ],
+    ids=["many", "one", "latin-1", "comma", "tab", "slash", "dots", "twice", "as one", "long"],
+)
+def test_classes_that_cannot_be_scored_are_refused(tmp_path, text, said):
+    """MLflow refuses all metrics of a cell for one bad name."""
+    camvid(tmp_path)
+    file = tmp_path / "classes.txt"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(DomainError, match=re.escape(said)) as caught:
+        load(tmp_path)
+    assert f"'thing': {file}" in str(caught.value)
+    assert any(remedy in str(caught.value) for remedy in ("rename", "save it as", "merge some"))
+
+
+def test_classes_are_read_without_the_mark_that_editors_write(tmp_path):
+    camvid(tmp_path)
+    (tmp_path / "classes.txt").write_text("straße\ntraffic light\nwall: low/high\n", "utf-8-sig")
+    classes = load(tmp_path).classes
+    assert classes == ("straße", "traffic light", "wall: low/high")
+    for name in classes:
+        _validate_metric_name(iou_metric(name))
+
+
+def test_a_list_of_images_that_is_no_text_is_named(tmp_path):
+    listing = tmp_path / "ImageSets" / "Segmentation"
+    listing.mkdir(parents=True)
+    (tmp_path / "JPEGImages").mkdir()
+    (tmp_path / "SegmentationClass").mkdir()
+    (listing / "train.txt").write_bytes(b"\xff\xfe\x00a")
+    assert "train.txt cannot be read as UTF-8 text" in refusal(tmp_path)
+
+
+def test_classes_are_checked_wherever_they_come_from():
+    parts = (sample("a", 1),), (sample("b", 2),), (sample("c", 3),)
+    with pytest.raises(DomainError, match="domain 'd': the class 'x,y' cannot be the name"):
+        LabelledDomain("d", ("x,y", "z"), *parts)
 
 
 def sample(name, seed, label=0):

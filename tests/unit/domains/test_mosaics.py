@@ -36,6 +36,14 @@ def test_an_image_is_a_function_of_its_place(domain):
     assert all(len(mosaics_of(domain, p)) == FEW[p] for p in PORTIONS)
 
 
+def test_mosaics_are_crops_that_share_their_pictures(domain):
+    """All are made of the same few tiles: none is a picture that a bootstrap could draw."""
+    samples = [s for portion in PORTIONS for s in domain.portion(portion)]
+    assert domain.unit == "crops"
+    assert {s.source_image for s in samples} == {"brick+grass+gravel+ihc+hubble_deep_field+chelsea"}
+    assert [s.group for s in samples] == [s.name for s in samples]
+
+
 def mosaics_of(domain, portion):
     return domain.portion(portion)
 

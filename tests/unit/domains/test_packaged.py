@@ -85,6 +85,15 @@ def test_region_crops_are_the_pixels_of_their_box(name):
 
 
 @pytest.mark.parametrize("name", REGIONS)
+def test_blocks_are_groups_of_their_own_and_no_pictures(name):
+    """Splits part blocks; a bootstrap draws pictures."""
+    domain = getattr(packaged, name)()
+    for split in (domain.train, domain.test):
+        assert [s.group for s in split] == [s.name for s in split]
+        assert {s.source_image for s in split} == {r.picture.name for r in REGIONS[name]}
+
+
+@pytest.mark.parametrize("name", REGIONS)
 def test_region_domains_have_groups_enough_for_validation(name):
     domain = getattr(packaged, name)()
     assert len({s.group for s in domain.train}) >= 6

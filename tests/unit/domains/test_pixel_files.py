@@ -83,7 +83,8 @@ def parquet(path, split=True):
     for i in range(14):
         buffer = io.BytesIO()
         picture(i).save(buffer, "PNG")
-        rows.append({"image": buffer.getvalue(), "name": f"n{i}", "group": f"g{i // 2}"})
+        rows.append({"image": buffer.getvalue(), "name": f"n{i}", "group": f"g{i // 2}",
+                     "source_image": f"picture {i // 4}"})  # fmt: skip
         if split:
             rows[-1]["split"] = "test" if i // 2 in (1, 5) else "train"
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path, row_group_size=6)
@@ -102,8 +103,8 @@ def assert_same(one, two):
     assert one.fingerprint == two.fingerprint
     assert (one.notes, one.unit) == (two.notes, two.unit)
     for mine, other in ((one.train, two.train), (one.test, two.test)):
-        assert [(s.name, s.group, s.digest) for s in mine] == [
-            (s.name, s.group, s.digest) for s in other
+        assert [(s.name, s.group, s.source_image, s.digest) for s in mine] == [
+            (s.name, s.group, s.source_image, s.digest) for s in other
         ]
         assert all(
             np.array_equal(a.pixels_HWC, b.pixels_HWC) for a, b in zip(mine, other, strict=True)

@@ -22,6 +22,7 @@ def assert_same(first, second):
     assert (first.name, first.unit, first.notes) == (second.name, second.unit, second.notes)
     for a, b in zip((*first.train, *first.test), (*second.train, *second.test), strict=True):
         assert (a.name, a.group, a.digest) == (b.name, b.group, b.digest)
+        assert a.source_image == b.source_image
         np.testing.assert_array_equal(a.pixels_HWC, b.pixels_HWC)
 
 
@@ -32,6 +33,13 @@ def test_a_folder_in_memory_comes_back(image_folder, tmp_path):
     assert [s.name for s in again.split(3, 1).training] == [
         s.name for s in domain.split(3, 1).training
     ]
+
+
+def test_blocks_of_a_picture_still_know_it(tmp_path):
+    domain = load_domain("histology")
+    again = through_a_file(domain, tmp_path / "images.u8")
+    assert_same(domain, again)
+    assert {s.source_image for s in pickle.loads(pickle.dumps(again.test))} == {"ihc"}
 
 
 def test_a_mapped_domain_comes_back_and_is_the_same_file(image_folder, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from interfero.analysis.about import About
 from interfero.analysis.learning import DIFFERENCES, SHARE, Difference, Line, Score, Summary
+from interfero.analysis.learning_bootstrap import counted
 from interfero.analysis.learning_figures import COLOURS, PARTS_FILE, RATES_FILE
 from interfero.analysis.report.figure_data import Axis, Figure, Panel, Point, Runs, Series, Variant
 from interfero.analysis.report.sections import (
@@ -91,11 +92,10 @@ def _facts(report: LearningReport) -> list[tuple[str, str]]:
 
     names = ("domain", "configuration", "codec", "rate_bpp", "num_steps", "architecture", "encoder")
     seeds = sorted({(p["data_seed"], p["init_seed"]) for p in params})
-    told = (
-        "n = 1: an illustration"
-        if len(seeds) == 1
-        else f"n = {len(seeds)}: {', '.join(f'{data}/{init}' for data, init in seeds)} (data/init)"
-    )
+    num_data = len({data for data, _ in seeds})
+    pairs = ", ".join(f"{data}/{init}" for data, init in seeds)
+    n = f"{num_data} data seeds, {len(seeds)} models a line" if num_data > 1 else str(len(seeds))
+    told = "n = 1: an illustration" if len(seeds) == 1 else f"n = {n}: {pairs} (data/init)"
     listed = [
         (name.replace("_bpp", " asked, bpp").replace("_", " "), every(name)) for name in names
     ]
@@ -158,7 +158,7 @@ def _score_point(report: LearningReport, score: Score, rate: float) -> Point:
     cells = [r for r in report.records if r.metrics and _belongs(r, score.line)]
     lines = (
         f"{score.line.label} on {score.line.domain}{asked}",
-        f"mean IoU {score.mean:.3f}, {low:.3f} to {high:.3f} ({len(score.values)} seeds)",
+        f"mean IoU {score.mean:.3f}, {low:.3f} to {high:.3f} ({counted(len(score.values), 'model')})",
         *(
             f"seed {r.params['data_seed']}/{r.params['init_seed']}: "
             f"{r.metrics['segmentation/miou']:.3f}, {report.runs.text(r)}"
@@ -185,9 +185,10 @@ def _parts_figure(summary: Summary) -> Figure | None:
         panels = tuple(
             _parts_panel(codec, [d for d in own if d.line.codec == codec]) for codec in codecs
         )
+        over = ", or ".join(dict.fromkeys(d.drawn.over for d in own))
         caption = (
-            "Differences of mean IoU, and their 95 % intervals by a paired bootstrap over seeds and test "
-            "images; hollow where the interval includes zero or is not known."
+            f"Differences of mean IoU, and their 95 % intervals by a paired bootstrap over {over}; hollow "
+            "where the interval includes zero or is not known."
         )
         files = tuple(f"{PARTS_FILE}_{domain}{s}" for s in (".png", ".svg"))
         variants.append(Variant((domain, f"{rate:g} bpp"), panels, caption, files))
@@ -207,7 +208,7 @@ def _parts_panel(codec: str, differences: Sequence[Difference]) -> Panel:
         known = span is not None and not span[0] <= 0 <= span[1]
         ends = "no interval" if span is None else f"95 % {span[0]:+.3f} to {span[1]:+.3f}"
         lines = (part_name(d).replace("\n", " "), f"{d.value:+.3f}, {ends}",
-                 f"{d.seeds} seeds, {d.images} images")  # fmt: skip
+                 d.drawn.text(d.restorers))  # fmt: skip
         sure[known].append(Point(d.value, order.index(part_name(d)), lines, x_range=span))
     series = tuple(
         Series("interval apart from zero" if known else "may be zero", COLOURS["CC"], "o",
@@ -233,7 +234,7 @@ def _scores(summary: Summary) -> str:
         asked = "" if s.line.codec == "original" else f"{s.line.rate_bpp:g}"
         reached = "" if s.bpp is None else f"{s.bpp:.3f}"
         rows.append([s.line.domain, s.line.codec, s.line.label, asked, reached, f"{s.mean:.3f}",
-                     f"{low:.3f} to {high:.3f}", str(len(s.values)), gain])  # fmt: skip
+                     f"{low:.3f} to {high:.3f}", s.seeds_text, gain])  # fmt: skip
     header = ["domain", "codec", "trained, tested", "bpp asked", "reached", "mean IoU", "seeds' range",
               "seeds", "PSNR gain (dB)"]  # fmt: skip
     return table(header, rows, 3) if rows else ""
@@ -247,9 +248,8 @@ def _parts(summary: Summary) -> str:
         known = d.low is not None and d.high is not None
         ends = f"{form.format(d.low)} to {form.format(d.high)}" if known else d.refusal or "none"
         rows.append([d.line.domain, d.line.codec, d.name, d.line.label, f"{d.line.rate_bpp:g}", value,
-                     ends, f"{d.seeds}", f"{d.images}"])  # fmt: skip
-    header = ["domain", "codec", "difference", "of", "bpp asked", "value", "95 % interval", "seeds",
-              "images"]  # fmt: skip
+                     ends, d.drawn.text(d.restorers)])  # fmt: skip
+    header = ["domain", "codec", "difference", "of", "bpp asked", "value", "95 % interval", "drawn"]
     return table(header, rows, 4, long=6) if rows else ""
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from interfero.domains.mosaics import SOURCE
 from interfero.engine.learning.jobs import JobPack
 from interfero.engine.learning.steps import Restored
 from interfero.engine.packs import read_pack, without
@@ -79,6 +80,7 @@ def test_all_configurations_run_and_are_scored(tmp_path):
         assert [image.name for image in record.segmented] == [
             s.name for s in plan.domains["mosaics"].test
         ]
+        assert {image.group for image in record.segmented} == {SOURCE}
         assert sum(record.segmented[0].labelled) == 128 * 128
         assert Image.open(local.store.folder / record.sample_file).width >= 4 * 128
     restored = [r for r in cells.values() if r.params["configuration"] == "RO"]

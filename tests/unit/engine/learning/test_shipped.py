@@ -67,7 +67,9 @@ def test_a_labelled_domain_comes_back_from_its_file(tmp_path, few_mosaics):
     assert (again.name, again.classes, again.notes) == (
         few_mosaics.name, few_mosaics.classes, few_mosaics.notes,
     )  # fmt: skip
+    assert again.unit == "crops"
     for a, b in zip(again.test, few_mosaics.test, strict=True):
+        assert a.source_image == b.source_image
         assert np.array_equal(a.labels_HW, b.labels_HW)
     path = tmp_path / "other.u8"
     path.write_bytes(b"{}\n")
