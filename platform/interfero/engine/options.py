@@ -66,7 +66,8 @@ class SweepOptions(Config):
     calibrate: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Time a few steps of each method first and keep the times: a cost estimate needs them."""
     smoke: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """The smallest honest run: at most 10 steps, 3 coded images, and the first value of every axis."""
+    """The smallest honest run: at most 10 steps, 3 coded images, every method, and the first value of every
+    other axis."""
     accept_code_change: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Let --resume go on although the training code has changed."""
     workers_per_trial: int = 1

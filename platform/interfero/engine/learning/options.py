@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from interfero.engine.learning.configs import Augmentation, Generator
 from interfero.engine.learning.steps import CONFIGURATIONS, Configuration, RestorationSplit
@@ -15,7 +17,7 @@ from interfero.engine.option_rules import (
     refuse_broken,
     sweep_rules,
 )
-from interfero.engine.options import SweepOptions
+from interfero.engine.options import EarlyStopping, Sampler, SweepOptions
 from interfero.errors import nearest
 
 Restoration = Literal["gan", "regression"]
@@ -24,6 +26,23 @@ Restoration = Literal["gan", "regression"]
 class LearningOptions(SweepOptions):
     """Options of sweeps that train segmentation models on compressed and restored images."""
 
+    source: str = "mbt2018-mean"
+    """Refused here: codecs are named by --codecs."""
+    source_domain: str = "photos"
+    """Refused here: nothing is adapted."""
+    init_seeds: tuple[int, ...] = (0,)
+    """Seeds that draw segmentation models."""
+    sampler: Sampler = "grid"
+    """Only grid: there is nothing to choose."""
+    num_samples: int = 16
+    """Refused here: every cell is wanted."""
+    early_stopping: EarlyStopping = "none"
+    """Refused here: a cell is tested at its last step."""
+    calibrate: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Refused here: steps of the graph are timed as they are done."""
+    smoke: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """The smallest honest run: 4 steps a model, 3 images a portion, every configuration, and the first value
+    of every other axis."""
     domains: tuple[str, ...] = ("mosaics",)
     """Labelled domains: mosaics, or NAME=PATH for a folder in CamVid's, Cityscapes', VOC's or the plain
     layout of images and label maps."""
