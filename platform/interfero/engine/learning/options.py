@@ -35,7 +35,7 @@ class LearningOptions(SweepOptions):
     sampler: Sampler = "grid"
     """Only grid: there is nothing to choose."""
     num_samples: int = 16
-    """Refused here: every cell is wanted."""
+    """Of samplers other than grid, which are refused here."""
     early_stopping: EarlyStopping = "none"
     """Refused here: a cell is tested at its last step."""
     calibrate: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -173,7 +173,10 @@ def _training_rules(o: LearningOptions) -> list[Rule]:
 
 
 def _meaningless(o: LearningOptions) -> list[Rule]:
-    """Options that every sweep takes and this one has no use for: refused, not ignored."""
+    """Options that would ask for something this sweep does not do: refused, not ignored.
+
+    `--no-packs` and `--num-samples` ask for what it does anyway: no packs, and no samplers to count for.
+    """
     default = SweepOptions()
     unused: dict[str, tuple[str, Callable[[SweepOptions], object]]] = {
         "--source": ("codecs are named by --codecs", lambda s: s.source),
@@ -184,14 +187,6 @@ def _meaningless(o: LearningOptions) -> list[Rule]:
         ),
         "--early-stopping": ("a cell is tested at its last step", lambda s: s.early_stopping),
         "--calibrate": ("steps of a graph are timed as they are done", lambda s: s.calibrate),
-        "--num-samples": (
-            "there is nothing to sample, every cell is wanted",
-            lambda s: s.num_samples,
-        ),
-        "--no-packs": (
-            "a step runs alone, and cells of one model are tested together",
-            lambda s: s.packs,
-        ),
     }
     return [
         (

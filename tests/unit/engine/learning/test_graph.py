@@ -212,8 +212,6 @@ def test_a_restored_copy_is_nearer_than_nothing(tmp_path):
         ({"codecs": ("jpeg", "jpeg")}, "--codecs names one value twice"),
         ({"source": "x"}, "--source x: codecs are named by --codecs"),
         ({"sampler": "tpe"}, "--sampler tpe: there is nothing to search"),
-        ({"num_samples": 4}, "--num-samples 4: there is nothing to sample, every cell is wanted"),
-        ({"packs": False}, "--no-packs: a step runs alone"),
         ({"calibrate": True}, "--calibrate: steps of a graph are timed"),
         ({"crop_size": 40}, "--crop-size must be a multiple of 32"),
         ({"perceptual_weight": 1.0}, "needs --perceptual-weights FILE"),
