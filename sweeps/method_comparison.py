@@ -19,6 +19,8 @@ SWEEP = Sweep(
         batch_size=4,
         max_target_images=8,
         max_source_images=8,
+        # From random weights the highest rate diverges (7 of 9 cells): a result, not a mishap.
+        max_failed=9,
     ),
     make_runner=AdaptationRunner.from_plan,
     code=ADAPTATION_CODE,
