@@ -26,6 +26,7 @@ from interfero.analysis.law_view import (
     left_out_domains,
     main_axis,
     measured,
+    nothing_left_out,
     others_text,
 )
 from interfero.analysis.map_figures import MAP_INCHES, save_figures
@@ -120,9 +121,9 @@ def _draw_left_out(axes: Axes, scaling: Scaling) -> None:
             )  # fmt: skip
         drawn += [way.predicted, y]
     if not drawn:
-        axes.set(xticks=[], yticks=[])
+        axes.set_axis_off()
         axes.text(
-            0.5, 0.5, f"{len(data.domain_names)} domains:\nnone can be left out",
+            0.5, 0.5, nothing_left_out(scaling).replace(": ", ":\n"),
             transform=axes.transAxes, ha="center", va="center",
         )  # fmt: skip
         return

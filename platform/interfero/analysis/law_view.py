@@ -107,6 +107,12 @@ def left_out_domains(scaling: Scaling) -> list[LeftOut]:
     return found
 
 
+def nothing_left_out(scaling: Scaling) -> str:
+    """Why there is no prediction of a left-out domain."""
+    count = len(scaling.data.domain_names)
+    return f"{count} domain{'' if count == 1 else 's'}: none can be left out"
+
+
 def errors_text(scaling: Scaling) -> str:
     """How far predictions of left-out domains are off."""
 

@@ -15,6 +15,7 @@ from interfero.analysis.law_view import (
     left_out_domains,
     main_axis,
     measured,
+    nothing_left_out,
     others_text,
     plain_name,
 )
@@ -258,7 +259,7 @@ def _left_out_panel(scaling: Scaling) -> Panel:
         y=Axis("measured (%)", scale),
         series=tuple(series),
         diagonal=True,
-        empty="" if series else f"{len(data.domain_names)} domains: none can be left out",
+        empty="" if series else nothing_left_out(scaling),
     )
 
 
