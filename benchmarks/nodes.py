@@ -37,12 +37,13 @@ from rich.table import Table
 from benchmarks._report import Target, finish, run
 from benchmarks.scale import no_op_record
 from interfero.config import Config
-from interfero.engine.cells import CellRecord, Pack
+from interfero.engine.cells import Pack
 from interfero.engine.command import Sweep, run_sweep
 from interfero.engine.options import AdaptationOptions
 from interfero.engine.store import SweepStore
 from interfero.engine.worker import PackRunner, Shippable, Worker
 from interfero.errors import InterferoError
+from interfero.records import CellRecord
 from trainables.adaptation_runner import AdaptationRunner
 
 TARGET = Target(">=", 0.9)

@@ -32,11 +32,12 @@ from rich.table import Table
 from benchmarks._report import Target, finish, run
 from interfero.analysis.records import METRICS
 from interfero.config import Config
-from interfero.engine.cells import Cell, CellRecord, ImageRow, Pack
+from interfero.engine.cells import Cell, Pack
 from interfero.engine.command import Sweep, run_sweep
 from interfero.engine.options import AdaptationOptions
 from interfero.engine.worker import Worker
 from interfero.errors import InterferoError
+from interfero.records import CellRecord, ImageRow
 from interfero.storage import write_atomic
 
 TARGET = Target("<=", 0.15)

@@ -26,14 +26,14 @@ from interfero.codecs.memory import keep_freed_memory
 from interfero.codecs.noise import NoiseKey
 from interfero.domains.batches import draw_batch
 from interfero.domains.images import Sample
-from interfero.engine.cells import Block, Cell, CellRecord, LoopConfig
+from interfero.engine.cells import Block, Cell, LoopConfig
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.distributed import Group, Share
-from interfero.engine.timing import Timing
 from interfero.engine.worker import Worker
 from interfero.errors import InterferoError
 from interfero.metrics.rate_distortion import rd_loss
 from interfero.randomness import Role
+from interfero.records import CellRecord, Timing
 from interfero.storage import patience
 from trainables.evaluation import validation_gain
 from trainables.finishing import finish, trained_before

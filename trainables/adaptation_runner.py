@@ -15,10 +15,10 @@ from interfero.codecs.evaluation_store import EvaluationStore
 from interfero.content import ContentStore
 from interfero.domains.domain import Domain
 from interfero.domains.shipped import domain_blocks, read_domain_file
-from interfero.engine.cells import CellRecord, Pack
-from interfero.engine.timing import Timing
+from interfero.engine.cells import Pack
 from interfero.engine.worker import Worker
 from interfero.errors import CodecError
+from interfero.records import CellRecord, Timing
 from trainables import (
     adaptation,
     attribution,

@@ -32,7 +32,7 @@ from interfero.codecs.coding import (
 )
 from interfero.domains.domain import Domain
 from interfero.domains.images import UInt8Array
-from interfero.engine.cells import Cell, ImageRow
+from interfero.engine.cells import Cell
 from interfero.engine.timing import megapixels
 from interfero.errors import BitstreamError, DecoderLostError
 from interfero.metrics.forgetting import (
@@ -43,6 +43,7 @@ from interfero.metrics.forgetting import (
     rd_gain,
 )
 from interfero.metrics.rate_distortion import psnr_db
+from interfero.records import ImageRow
 from trainables.timing import EvaluationTime
 from trainables.workbench import Reference, Workbench, score
 

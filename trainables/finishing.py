@@ -11,9 +11,10 @@ import torch
 from interfero.adaptation import find_method, load_adapter, save_adapter
 from interfero.codecs.codec import state_hash
 from interfero.domains.domain import spread
-from interfero.engine.cells import Cell, CellRecord
+from interfero.engine.cells import Cell
 from interfero.engine.worker import Worker
 from interfero.errors import InterferoError, StorageError
+from interfero.records import CellRecord
 from interfero.storage import load_tensors
 from trainables.attribution import MAX_IMAGES, attribution
 from trainables.evaluation import evaluate

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from interfero.codecs.compressed import Compression
 from interfero.codecs.lossy import LossyCodec, identity_hash
-from interfero.domains.compressed import Compression
 from interfero.domains.copies import Copies
 from interfero.domains.images import UInt8Array
 from interfero.domains.labelled import LabelledDomain, LabelledSample

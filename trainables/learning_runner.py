@@ -20,7 +20,6 @@ from interfero.domains.copies import CopiedImage
 from interfero.domains.images import Sample
 from interfero.domains.labelled import LabelledDomain
 from interfero.domains.labelled_file import labelled_blocks, read_labelled_file
-from interfero.engine.cells import CellRecord
 from interfero.engine.learning.configs import PATHS, TrainingConfig
 from interfero.engine.learning.jobs import (
     CompressJob,
@@ -37,6 +36,7 @@ from interfero.engine.learning.steps import (
 )
 from interfero.engine.worker import Worker
 from interfero.metrics.rate_distortion import psnr_db
+from interfero.records import CellRecord
 from trainables import (
     learning_bench,
     learning_scores,

@@ -8,10 +8,10 @@ import numpy as np
 
 from interfero.domains.images import UInt8Array
 from interfero.domains.labelled import iou_metric
-from interfero.engine.cells import CellRecord, SegmentedImage
 from interfero.engine.learning.jobs import TestCell
 from interfero.engine.learning.steps import Restored, compressed_of, originals_of
 from interfero.metrics.segmentation import class_iou, mean_iou, pixel_accuracy
+from interfero.records import CellRecord, SegmentedImage
 from trainables.learning_bench import Bench
 from trainables.learning_strips import save_strip
 from trainables.segmentation import Counts, count_pixels, segment

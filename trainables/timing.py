@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from interfero.codecs.codec import Codec
 from interfero.engine.cells import Cell
-from interfero.engine.timing import StepClock, Timing, setting_of
+from interfero.engine.timing import StepClock, setting_of
 from interfero.engine.worker import Worker
+from interfero.records import Timing
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from interfero.codecs.domain_distance import Description, describe, distance_bet
 from interfero.codecs.source_statistics import FILE, SourceStatistics
 from interfero.domains.catalogue import known_domains, load_domain
 from interfero.domains.domain import Domain
-from interfero.engine.cells import CellRecord
 from interfero.errors import ConfigError, DomainError, InterferoError, nearest
+from interfero.records import CellRecord
 
 MAP_FILE = Path(__file__).parent / "analysis" / "map" / "cells.parquet"
 """The map that comes with the project."""

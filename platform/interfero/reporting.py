@@ -22,8 +22,8 @@ from interfero.analysis.report.figure_data import Runs
 from interfero.analysis.report.learning import LearningReport, write_learning_report
 from interfero.analysis.report.pictures import FOLDER, Finder
 from interfero.analysis.report.writing import Origin, Written, write_report
-from interfero.engine.cells import CellRecord
 from interfero.errors import ConfigError
+from interfero.records import CellRecord
 from interfero.storage import inside
 from interfero.tracking.names import KIND_TAG
 from interfero.tracking.reading import StoredSweep, TrackedSweeps, record_of

@@ -17,17 +17,11 @@ from interfero.codecs.checkpoint import read_codec
 from interfero.codecs.codec import Codec
 from interfero.codecs.noise import NoiseKey
 from interfero.domains.domain import Domain
-from interfero.engine.cells import (
-    Block,
-    Cell,
-    CellRecord,
-    Hyperparameters,
-    Identity,
-    LoopConfig,
-)
+from interfero.engine.cells import Block, Cell, Hyperparameters, Identity, LoopConfig
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.distributed import Group
 from interfero.engine.worker import LocalWorker
+from interfero.records import CellRecord
 from trainables.adaptation import _member, _prepare, _train, run_pack
 from trainables.fusing import gradients_together
 from trainables.member import Member

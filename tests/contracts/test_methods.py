@@ -16,11 +16,12 @@ from interfero.codecs.codec import Codec, rd_parameters, state_hash
 from interfero.codecs.coding import SourceCoder, decode, encode
 from interfero.codecs.noise import NoiseKey, explicit_noise
 from interfero.domains.batches import draw_batch
-from interfero.engine.cells import Block, Cell, CellRecord, Hyperparameters, Identity, LoopConfig
+from interfero.engine.cells import Block, Cell, Hyperparameters, Identity, LoopConfig
 from interfero.engine.distributed import Group
 from interfero.engine.memory import _tensors_in
 from interfero.engine.worker import LocalWorker
 from interfero.errors import AdapterError
+from interfero.records import CellRecord
 from trainables.adaptation import _member, _train, run_pack
 from trainables.evaluation import evaluate, through_source_mode
 from trainables.finishing import check_frozen

@@ -15,7 +15,7 @@ from interfero.analysis.report.figure_data import Runs
 from interfero.analysis.report.learning import LearningReport, write_learning_report
 from interfero.analysis.report.page import Report, report_html
 from interfero.analysis.scaling import fit_scaling
-from interfero.engine.cells import CellRecord, ImageRow
+from interfero.records import CellRecord, ImageRow
 from tests.browser import chromium
 from tests.unit.analysis.test_learning import sweep as learning_sweep
 

@@ -18,7 +18,7 @@ from interfero.analysis.scaling import Refusal, Scaling, fit_scaling
 from interfero.analysis.trend_figures import write_domain_figures, write_trend_figures
 from interfero.analysis.trend_sentences import domain_lines, enough_lines, trend_lines
 from interfero.analysis.trends import DomainShift, Trend, domain_shifts, trends
-from interfero.engine.cells import CellRecord
+from interfero.records import CellRecord
 
 
 class Findings:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from interfero.engine.cells import CellRecord
 from interfero.errors import ConfigError, nearest
+from interfero.records import CellRecord
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from interfero.analysis.choices import CONTROL, Seed, Setting, seed_of, setting_of
-from interfero.analysis.metric_names import VALIDATION_GAIN, VALIDATION_ROUTED
-from interfero.engine.cells import CellRecord
 from interfero.errors import StorageError
+from interfero.metrics.names import VALIDATION_GAIN, VALIDATION_ROUTED
+from interfero.records import CellRecord
 from interfero.storage import read_json, write_json
 
 BEST_FILE = "best_adapters.json"

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from interfero.engine.cells import CellRecord
+from interfero.records import CellRecord
 
 
 @dataclass(frozen=True, order=True)

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from interfero.analysis.metric_names import VALIDATION_GAIN, VALIDATION_ROUTED
-from interfero.engine.cells import CellRecord
+from interfero.metrics.names import VALIDATION_GAIN, VALIDATION_ROUTED
+from interfero.records import CellRecord
 
 NAIVE = "finetune"
 """The method that others are compared with."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from interfero.analysis.cases import by_case, by_init_seed, case_of
 from interfero.analysis.choices import CONTROL, NAIVE, Setting, choose_learning_rates, setting_of
 from interfero.analysis.matched_gain import SHARES, MatchedRow, matched_rows
-from interfero.analysis.metric_names import (
+from interfero.metrics.names import (
     FILE_BYTES,
     FRACTION,
     GAIN,
@@ -28,7 +28,7 @@ from interfero.analysis.metric_names import (
     VALIDATION_GAIN,
     VALIDATION_UNROUTED,
 )
-from interfero.engine.cells import CellRecord
+from interfero.records import CellRecord
 from interfero.storage import write_atomic
 
 NEEDED = {GAIN, VALIDATION_GAIN, VALIDATION_UNROUTED, ROUTED, UNROUTED, FRACTION}

@@ -14,7 +14,7 @@ from interfero.analysis.map_figures import save_figures
 from interfero.analysis.report.distance import distance_figure
 from interfero.analysis.report.figure_data import INK, MapPanel, Panel, Series
 from interfero.analysis.scaling import Refusal, Scaling
-from interfero.engine.cells import CellRecord
+from interfero.records import CellRecord
 
 PANEL_INCHES = (2.9, 3.4)
 

@@ -24,9 +24,9 @@ from interfero.analysis.choices import (
     setting_of,
 )
 from interfero.analysis.figure_style import figure_style, method_style, rendered, symlog
-from interfero.analysis.metric_names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.analysis.report_table import seeds_text
-from interfero.engine.cells import CellRecord
+from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
+from interfero.records import CellRecord
 from interfero.storage import write_atomic
 
 PANEL_INCHES = (3.6, 3.0)

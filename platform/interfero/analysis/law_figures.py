@@ -32,7 +32,7 @@ from interfero.analysis.law_view import (
 from interfero.analysis.map_figures import MAP_INCHES, save_figures
 from interfero.analysis.rd_curves import RdCurve, chosen_curves, rd_curves
 from interfero.analysis.scaling import Scaling
-from interfero.engine.cells import CellRecord
+from interfero.records import CellRecord
 
 FloatArray = npt.NDArray[np.float64]
 

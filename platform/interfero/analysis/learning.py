@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from interfero.analysis.learning_bootstrap import Drawn, counted, estimate, seeds_of
-from interfero.engine.cells import CellRecord
+from interfero.records import CellRecord
 
 MIOU = "segmentation/miou"
 SHARE = "share recovered"

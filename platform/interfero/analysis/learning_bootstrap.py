@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from interfero.analysis.resampling import Part, half_width, seed_draws
-from interfero.engine.cells import CellRecord
 from interfero.errors import ConfigError
 from interfero.metrics.segmentation import mean_iou
+from interfero.records import CellRecord
 
 FloatArray = npt.NDArray[np.float64]
 

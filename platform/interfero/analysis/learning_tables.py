@@ -15,8 +15,8 @@ from rich.table import Table
 
 from interfero.analysis.about import About, with_about
 from interfero.analysis.learning import Summary
-from interfero.engine.cells import CellRecord, SegmentedImage
 from interfero.errors import StorageError
+from interfero.records import CellRecord, SegmentedImage
 from interfero.storage import write_atomic
 
 CELLS_FILE, IMAGES_FILE = "cells.parquet", "images.parquet"

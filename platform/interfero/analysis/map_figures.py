@@ -21,8 +21,8 @@ from interfero.analysis.choices import NAIVE
 from interfero.analysis.figure_style import figure_style, method_style, rendered
 from interfero.analysis.maps import Map, Place, default_maps
 from interfero.analysis.matched_gain import MatchedRow, matched_rows
-from interfero.analysis.metric_names import GAIN, ROUTED, UNROUTED
-from interfero.engine.cells import CellRecord
+from interfero.metrics.names import GAIN, ROUTED, UNROUTED
+from interfero.records import CellRecord
 from interfero.storage import write_atomic
 
 MAP_INCHES = 3.6

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from interfero.analysis.axes import AXES, Axis, find_axis, level
 from interfero.analysis.choices import CONTROL, choose_learning_rates, setting_of
-from interfero.analysis.metric_names import GAIN, UNROUTED
-from interfero.engine.cells import CellRecord
 from interfero.errors import ConfigError
+from interfero.metrics.names import GAIN, UNROUTED
+from interfero.records import CellRecord
 
 _OTHERS = ("domain", "rd_lambda", "num_images", "num_steps", "adapter_size", "strength", "codec")
 """What is fixed or averaged where it is no axis; learning rates are chosen and seeds averaged."""

@@ -17,14 +17,14 @@ from itertools import pairwise
 
 from interfero.analysis.cases import Case, by_case, by_init_seed
 from interfero.analysis.choices import CONTROL, NAIVE
-from interfero.analysis.metric_names import (
+from interfero.metrics.names import (
     GAIN,
     ROUTED,
     UNROUTED,
     VALIDATION_GAIN,
     VALIDATION_UNROUTED,
 )
-from interfero.engine.cells import CellRecord
+from interfero.records import CellRecord
 
 SHARES = (0.25, 0.5, 0.75)
 """Of fine-tuning's best validation gain in the same case: where methods are compared."""

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from interfero.analysis.best import BestAdapter
 from interfero.analysis.choices import choose_learning_rates
-from interfero.analysis.metric_names import GAIN, ROUTED
 from interfero.analysis.report_table import capacity_rows, signed, table_caption
-from interfero.engine.cells import CellRecord
+from interfero.metrics.names import GAIN, ROUTED
+from interfero.records import CellRecord
 
 MAX_CHARACTERS = 5000
 """Of a tag, on every server that MLflow supports; newer ones keep 8,000."""

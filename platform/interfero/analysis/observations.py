@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from interfero.analysis.axes import AXES, DISTANCES, LAW_AXES, level
 from interfero.analysis.choices import CONTROL, Choice, choose_learning_rates
-from interfero.analysis.metric_names import GAIN, ROUTED, UNROUTED
-from interfero.engine.cells import CellRecord, ImageRow
+from interfero.metrics.names import GAIN, ROUTED, UNROUTED
+from interfero.records import CellRecord, ImageRow
 
 FloatArray = npt.NDArray[np.float64]
 

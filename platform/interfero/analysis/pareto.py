@@ -18,14 +18,14 @@ import pyarrow.parquet as pq
 from optuna.trial import create_trial
 
 from interfero.analysis.cases import Case, case_of
-from interfero.analysis.metric_names import (
+from interfero.analysis.records import cells_table
+from interfero.metrics.names import (
     NUM_PARAMS,
     VALIDATION_GAIN,
     VALIDATION_ROUTED,
     VALIDATION_UNROUTED,
 )
-from interfero.analysis.records import cells_table
-from interfero.engine.cells import CellRecord
+from interfero.records import CellRecord
 from interfero.storage import write_atomic
 
 FRONT_FILE = "pareto_front.parquet"

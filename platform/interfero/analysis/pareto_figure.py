@@ -14,15 +14,15 @@ from matplotlib.lines import Line2D
 
 from interfero.analysis.choices import CONTROL, Setting, setting_of
 from interfero.analysis.figure_style import figure_style, method_style, rendered, symlog
-from interfero.analysis.metric_names import (
+from interfero.analysis.pareto import Front
+from interfero.metrics.names import (
     GAIN,
     NUM_PARAMS,
     UNROUTED,
     VALIDATION_GAIN,
     VALIDATION_UNROUTED,
 )
-from interfero.analysis.pareto import Front
-from interfero.engine.cells import CellRecord
+from interfero.records import CellRecord
 from interfero.storage import write_atomic
 
 PANELS = (

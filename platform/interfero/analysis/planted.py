@@ -13,8 +13,8 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-from interfero.analysis.metric_names import FRACTION, UNROUTED, VALIDATION_GAIN
-from interfero.engine.cells import CellRecord, ImageRow
+from interfero.metrics.names import FRACTION, UNROUTED, VALIDATION_GAIN
+from interfero.records import CellRecord, ImageRow
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Literal
 
 from interfero.analysis.choices import CONTROL
-from interfero.analysis.metric_names import VALIDATION_GAIN, VALIDATION_ROUTED
-from interfero.engine.cells import CellRecord
 from interfero.metrics.bd_rate import BjontegaardDelta, bd_psnr_db, bd_rate_percent
+from interfero.metrics.names import VALIDATION_GAIN, VALIDATION_ROUTED
+from interfero.records import CellRecord
 from interfero.storage import write_atomic
 
 Side = Literal["target", "source", "source_unrouted"]

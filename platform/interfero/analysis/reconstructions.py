@@ -21,8 +21,8 @@ from PIL.PngImagePlugin import PngInfo
 from pydantic import Field, ValidationError
 
 from interfero.config import Config
-from interfero.engine.cells import ImageRow
 from interfero.errors import StorageError
+from interfero.records import ImageRow
 from interfero.storage import write_atomic
 
 UInt8Array = npt.NDArray[np.uint8]

@@ -10,9 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from interfero.analysis.about import About, with_about
-from interfero.engine.cells import CellRecord, ImageRow
-from interfero.engine.timing import Timing
 from interfero.errors import StorageError
+from interfero.records import CellRecord, ImageRow, Timing
 from interfero.storage import write_atomic
 
 CELLS_FILE = "cells.parquet"

@@ -18,7 +18,7 @@ from interfero.analysis.choices import (
     choose_learning_rates,
     missing_settings,
 )
-from interfero.analysis.metric_names import (
+from interfero.metrics.names import (
     FRACTION,
     GAIN,
     OLD_DROP,
@@ -26,7 +26,7 @@ from interfero.analysis.metric_names import (
     ROUTED,
     UNROUTED,
 )
-from interfero.engine.cells import CellRecord
+from interfero.records import CellRecord
 
 NO_VALUE = "-"
 

@@ -40,7 +40,7 @@ from interfero.analysis.robust_fit import (
     robust_fit,
     to_space,
 )
-from interfero.engine.cells import CellRecord
+from interfero.records import CellRecord
 
 FloatArray = npt.NDArray[np.float64]
 

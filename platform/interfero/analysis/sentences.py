@@ -16,7 +16,16 @@ from interfero.analysis.choices import (
     seed_of,
     setting_of,
 )
-from interfero.analysis.metric_names import (
+from interfero.analysis.report_table import (
+    SETTING_COLUMNS,
+    percent,
+    seeds_text,
+    share,
+    signed,
+    unit_text,
+    value_range,
+)
+from interfero.metrics.names import (
     FRACTION,
     GAIN,
     OLD_DROP,
@@ -27,16 +36,7 @@ from interfero.analysis.metric_names import (
     UNROUTED,
     VALIDATION_GAIN,
 )
-from interfero.analysis.report_table import (
-    SETTING_COLUMNS,
-    percent,
-    seeds_text,
-    share,
-    signed,
-    unit_text,
-    value_range,
-)
-from interfero.engine.cells import CellRecord
+from interfero.records import CellRecord
 
 SOURCE_MODE = (SOURCE_BYTES, SOURCE_PIXELS)
 

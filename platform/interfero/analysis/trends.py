@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from interfero.analysis.axes import AXES, DISTANCES
 from interfero.analysis.choices import Choice, Seed, Setting, choose_learning_rates
-from interfero.analysis.metric_names import GAIN, UNROUTED, VALIDATION_GAIN
-from interfero.engine.cells import CellRecord
+from interfero.metrics.names import GAIN, UNROUTED, VALIDATION_GAIN
+from interfero.records import CellRecord
 
 TREND_AXES = ("num_images", "rd_lambda", "num_steps")
 """Params that a trend can be drawn along."""

@@ -17,9 +17,9 @@ from interfero.adaptation import find_method
 from interfero.engine.cells import Cell, Hyperparameters, LoopConfig, Pack
 from interfero.engine.planning import Plan, grid_hyperparameters
 from interfero.engine.precision import Precision
-from interfero.engine.timing import Timing
 from interfero.engine.worker import LocalWorker, PackRunner, Worker
 from interfero.errors import ConfigError
+from interfero.records import Timing
 
 STEPS = 6
 """Timed steps a cell; the first, which also allocates, is left out of the mean."""

@@ -8,7 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from interfero.engine.cells import CellRecord
+from interfero.records import CellRecord
 
 LOG_EVERY_SECONDS = 30.0
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from interfero.engine.cells import Cell, Pack
-from interfero.engine.timing import Setting, Timing
+from interfero.records import StepSetting, Timing
 
 START_UP_S = 12.0
 """Ray's start and the first imports of an actor, where no sweep of this storage has measured them."""
@@ -71,7 +71,7 @@ class PackCost:
 class CostModel:
     """Costs of cells in one setting, as far as cells like them have been timed."""
 
-    def __init__(self, timings: Iterable[Timing], setting: Setting) -> None:
+    def __init__(self, timings: Iterable[Timing], setting: StepSetting) -> None:
         """Keep the timings that match.
 
         Args:
@@ -140,7 +140,7 @@ class CostModel:
         return Span(*(float(np.interp(size, sizes, column)) for column in columns))
 
 
-def _evaluates_like(one: Setting, other: Setting) -> bool:
+def _evaluates_like(one: StepSetting, other: StepSetting) -> bool:
     if (one.device == "cpu") != (other.device == "cpu"):
         return False
     same = ("machine", "codec", "threads")

@@ -12,11 +12,12 @@ from interfero.engine import ray_environment  # noqa: F401
 from ray.tune.search import Searcher
 
 from interfero.adaptation import find_method
-from interfero.analysis.metric_names import VALIDATION_GAIN
-from interfero.engine.cells import Cell, CellRecord, Pack
+from interfero.engine.cells import Cell, Pack
 from interfero.engine.packs import AnyPack
 from interfero.engine.search import BlockSearch
 from interfero.engine.worker import Metrics
+from interfero.metrics.names import VALIDATION_GAIN
+from interfero.records import CellRecord
 
 PACK = "pack"
 """Of a trial's configuration: what it trains."""

@@ -26,7 +26,7 @@ import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
-from interfero.engine.cells import Cell, CellRecord
+from interfero.engine.cells import Cell
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.code_version import CodeVersion
 from interfero.engine.distributed import Group
@@ -35,6 +35,7 @@ from interfero.engine.packs import AnyPack, members, read_pack, without
 from interfero.engine.store import SweepStore
 from interfero.engine.worker import PackRunner, TrialWorker
 from interfero.errors import GroupError
+from interfero.records import CellRecord
 
 POLL_SECONDS = 0.5
 """Between looks for new records while a group trains."""

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from interfero.engine.cells import CellRecord
 from interfero.engine.packs import AnyPack, members
 from interfero.engine.worker import PackRunner, Worker
 from interfero.errors import StorageError
+from interfero.records import CellRecord
 from interfero.redaction import without_secrets
 
 logger = logging.getLogger(__name__)

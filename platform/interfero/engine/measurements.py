@@ -16,8 +16,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from interfero.engine.cost import START_UP_S
-from interfero.engine.timing import Timing
 from interfero.errors import StorageError
+from interfero.records import Timing
 from interfero.storage import read_json, write_json
 
 FILE = "timings.json"

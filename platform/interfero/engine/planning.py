@@ -31,8 +31,9 @@ from interfero.engine.options import ALL_IMAGES, AdaptationOptions, check_option
 from interfero.engine.packing import make_packs
 from interfero.engine.precision import PrecisionChoice, choose_precision
 from interfero.engine.resources import packs_at_once_here
-from interfero.engine.timing import Setting, megapixels, setting_of
+from interfero.engine.timing import megapixels, setting_of
 from interfero.errors import ConfigError, DomainError, InterferoError
+from interfero.records import StepSetting
 
 T = TypeVar("T")
 
@@ -104,7 +105,7 @@ class Plan:
         )
 
     @property
-    def setting(self) -> Setting:
+    def setting(self) -> StepSetting:
         """What the time of its steps depends on."""
         shape = next(iter(self.codecs.values())).shape
         return setting_of(shape, self.loop, self.loop.device, self.options.workers_per_trial)

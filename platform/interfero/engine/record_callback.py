@@ -11,10 +11,10 @@ from interfero.engine import ray_environment  # noqa: F401
 # isort: split
 from ray.tune import Callback
 
-from interfero.engine.cells import CellRecord
 from interfero.engine.feeding import PACK, RECORD, DriverOnly, Feeder, SweepListener, past_tune
 from interfero.engine.packs import members, read_pack
 from interfero.engine.store import SweepStore
+from interfero.records import CellRecord
 from interfero.storage import write_atomic
 
 RUNG = "rung"

@@ -19,11 +19,12 @@ from optuna.samplers.nsgaii import UniformCrossover
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from interfero.adaptation import find_method
-from interfero.analysis.metric_names import VALIDATION_GAIN
 from interfero.analysis.pareto import CONSTRAINED, OBJECTIVES
-from interfero.engine.cells import Block, Cell, CellRecord, Hyperparameters
+from interfero.engine.cells import Block, Cell, Hyperparameters
 from interfero.engine.options import AdaptationOptions
 from interfero.engine.planning import Plan, sizes_of, strengths_of
+from interfero.metrics.names import VALIDATION_GAIN
+from interfero.records import CellRecord
 
 KEY = "interfero.cell"
 FAILED = "interfero.failed"

@@ -20,10 +20,11 @@ from typing import IO, Any
 
 from pydantic import ValidationError
 
-from interfero.engine.cells import Cell, CellRecord
+from interfero.engine.cells import Cell
 from interfero.engine.learning.jobs import Job
 from interfero.engine.learning.products import Products, is_step_key
 from interfero.errors import ConfigError, StorageError
+from interfero.records import CellRecord
 from interfero.storage import inside, patience, read_json, write_atomic, write_json
 
 MIN_FREE_BYTES = 200 * 1024**2

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from interfero.engine.cells import Cell, CellRecord
+from interfero.engine.cells import Cell
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.console import SweepProgress
 from interfero.engine.learning.jobs import TestCell
 from interfero.engine.learning.products import is_step_key
 from interfero.engine.packs import AnyPack, members
 from interfero.engine.store import SweepStore
+from interfero.records import CellRecord
 from interfero.storage import inside
 from interfero.tracking.tracker import Tracker
 

@@ -9,59 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from pydantic import Field
 
 from interfero.codecs.codec import Shape
-from interfero.config import Config
 from interfero.domains.images import Sample
+from interfero.records import StepSetting
 
 if TYPE_CHECKING:
     from interfero.engine.cells import LoopConfig
-
-
-class Setting(Config):
-    """What the time of a step depends on, besides the method and its size."""
-
-    machine: str
-    """The processor, or the GPU."""
-    codec: str
-    """Architecture and channels of the source codec; weights do not change the time."""
-    device: str
-    precision: str
-    threads: int
-    batch_size: int
-    """Crops a step, over all workers."""
-    crop_size: int
-    """Side of a crop in pixels."""
-    workers: int = 1
-    """Processes that share a batch."""
-    fused: bool = False
-    """Whether members of a pack may step as one computation."""
-
-
-class Timing(Config):
-    """One cell's time. Means, in seconds; training apart from what the whole pack did once a step."""
-
-    setting: Setting
-    method: str
-    adapter_size: int
-    num_steps: int = Field(ge=0)
-    """Steps that were timed; 0 where a training was taken over from another block."""
-    step_seconds: float = Field(ge=0)
-    """A step of this cell alone; its part of the step of those that step as one computation with it."""
-    pack_step_seconds: float = Field(ge=0)
-    """A step's work that the members of a pack share: drawing the batch, the frozen source pass."""
-    prepare_seconds: float = Field(default=0.0, ge=0)
-    """Before the first step."""
-    coding_seconds: float = Field(default=0.0, ge=0)
-    """Saving, and coding the test images."""
-    coded_megapixels: float = Field(default=0.0, ge=0)
-    """Of the test images; each may have been coded several times. 0 where none was."""
-    validation_seconds: float = Field(default=0.0, ge=0)
-    validated_megapixels: float = Field(default=0.0, ge=0)
-    reference_seconds: float = Field(default=0.0, ge=0)
-    """Evaluating the source codec, as far as its results were not there yet."""
-    reference_megapixels: float = Field(default=0.0, ge=0)
 
 
 @dataclass
@@ -90,10 +44,10 @@ class StepClock:
 
 def setting_of(
     shape: Shape, loop: LoopConfig, device: torch.device | str, workers: int = 1
-) -> Setting:
+) -> StepSetting:
     """What the time of a cell's step depends on, on this machine."""
     device = torch.device(device)
-    return Setting(
+    return StepSetting(
         machine=machine_name(device),
         codec=f"{shape.architecture} {shape.num_channels}x{shape.num_latents}",
         device=device.type,

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 
-from interfero.engine.cells import CellRecord
+from interfero.records import CellRecord
 
 Metrics = Mapping[str, float]
 PackT_contra = TypeVar("PackT_contra", contravariant=True)

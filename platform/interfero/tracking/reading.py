@@ -12,8 +12,8 @@ import sqlalchemy
 from mlflow.entities import Run, ViewType
 from mlflow.tracking.client import MlflowClient
 
-from interfero.engine.cells import CellRecord
 from interfero.errors import ConfigError, TrackingError, nearest
+from interfero.records import CellRecord
 from interfero.redaction import masked
 from interfero.tracking.address import (
     URI_VARIABLE,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from interfero.engine.cells import CellRecord
+from interfero.records import CellRecord
 from interfero.tracking.names import CURVE_TAG, ERROR_TAG, REUSED_TAG, STOPPED_TAG
 from interfero.tracking.operations import LogBatch, LogFile, MetricPoint, Status
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from interfero.engine.cells import CellRecord
+from interfero.records import CellRecord
 from interfero.redaction import masked
 from interfero.storage import write_atomic
 from interfero.tracking.address import check_reachable, patience, quiet, unreachable

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from interfero.engine.cells import CellRecord, ImageRow
+from interfero.records import CellRecord, ImageRow
 
 NUM_PARAMS = 1_200_000
 RATES = (1e-4, 3e-4, 1e-3)

@@ -1,7 +1,7 @@
 import pytest
 
 from interfero.analysis.best import best_adapters, best_keys, write_best
-from interfero.engine.cells import CellRecord
+from interfero.records import CellRecord
 
 
 def cell(key, gain, lost, method="cawf", domain="text", rd_lambda=0.01, **given):

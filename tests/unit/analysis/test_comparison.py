@@ -3,7 +3,7 @@
 import pytest
 
 from interfero.analysis.comparison import comparison_text, write_comparison
-from interfero.engine.cells import CellRecord
+from interfero.records import CellRecord
 
 
 @pytest.fixture

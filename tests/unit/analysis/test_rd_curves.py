@@ -11,8 +11,8 @@ from interfero.analysis.rd_curves import (
     rd_curves,
     write_curves,
 )
-from interfero.engine.cells import ImageRow
 from interfero.metrics.bd_rate import BjontegaardDelta
+from interfero.records import ImageRow
 
 LAMBDAS = (0.0016, 0.0045, 0.013, 0.025)
 RATES = (0.2, 0.4, 0.8, 1.2)

@@ -9,8 +9,8 @@ from interfero.analysis.reconstructions import (
     read_reconstructions,
     save_reconstructions,
 )
-from interfero.engine.cells import ImageRow
 from interfero.errors import StorageError
+from interfero.records import ImageRow
 
 
 @pytest.fixture

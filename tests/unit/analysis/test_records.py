@@ -15,9 +15,8 @@ from interfero.analysis.records import (
     read_records,
     write_tables,
 )
-from interfero.engine.cells import CellRecord
-from interfero.engine.timing import Setting, Timing
 from interfero.errors import StorageError
+from interfero.records import CellRecord, StepSetting, Timing
 
 OUTCOME = ["adapter_file", "sample_file", "seconds", "started_at", "error", "reused_from"]
 OUTCOME += ["stopped_at", "resumed_step", "fused_members"]
@@ -120,7 +119,7 @@ def test_a_missing_file_and_another_table_are_named(sweep, tmp_path):
 
 def with_all_there_is(records):
     """Every field that a record may have besides a training curve: a new one has to come back, too."""
-    setting = Setting(
+    setting = StepSetting(
         machine="m", codec="c", device="cpu", precision="float32", threads=1, batch_size=8,
         crop_size=128,
     )  # fmt: skip

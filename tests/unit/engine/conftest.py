@@ -7,9 +7,10 @@ import pytest
 
 from interfero.domains.domain import Domain
 from interfero.domains.images import Sample
-from interfero.engine.cells import Block, Cell, CellRecord, Hyperparameters, Identity, LoopConfig
+from interfero.engine.cells import Block, Cell, Hyperparameters, Identity, LoopConfig
 from interfero.engine.options import AdaptationOptions
 from interfero.engine.planning import make_plan
+from interfero.records import CellRecord
 
 METRICS = {
     "val/rd_gain_percent": 1.0,

@@ -3,7 +3,8 @@ import json
 import pytest
 
 from interfero.analysis.records import PROVENANCE
-from interfero.engine.cells import Cell, CellRecord
+from interfero.engine.cells import Cell
+from interfero.records import CellRecord
 
 CHANGES = {
     "domain": "else", "rd_lambda": 0.025, "num_images": 4, "data_seed": 1, "method": "cawf",

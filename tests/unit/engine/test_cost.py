@@ -13,9 +13,10 @@ from interfero.engine.cost import (
     pack_cost,
     span,
 )
-from interfero.engine.timing import Setting, StepClock, Timing
+from interfero.engine.timing import StepClock
+from interfero.records import StepSetting, Timing
 
-SETTING = Setting(
+SETTING = StepSetting(
     machine="cpu", codec="tiny 8x12", device="cpu", precision="float32", threads=1, batch_size=8,
     crop_size=128,
 )  # fmt: skip

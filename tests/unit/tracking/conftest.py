@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking.client import MlflowClient
 
-from interfero.engine.cells import CellRecord
+from interfero.records import CellRecord
 from interfero.tracking.address import quiet
 from interfero.tracking.tracker import Tracker
 

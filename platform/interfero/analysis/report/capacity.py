@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 
 from interfero.analysis.choices import CONTROL, Choice, Setting, choose_learning_rates
 from interfero.analysis.figure_style import method_style
-from interfero.analysis.metric_names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.analysis.report.figure_data import (
     INK,
     Axis,
@@ -22,7 +21,8 @@ from interfero.analysis.report.figure_data import (
     span,
 )
 from interfero.analysis.report_table import seeds_text, signed
-from interfero.engine.cells import CellRecord
+from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
+from interfero.records import CellRecord
 
 _WORDS = (
     (GAIN, "gain"),

@@ -33,8 +33,8 @@ from interfero.analysis.report.figure_data import (
     Variant,
 )
 from interfero.analysis.report_table import signed, value_range
-from interfero.engine.cells import CellRecord
 from interfero.metrics.bd_rate import BjontegaardDelta
+from interfero.records import CellRecord
 
 NO_CURVES = "Every cell has the same lambda: a curve needs several, and a BD-rate four."
 

@@ -21,7 +21,7 @@ from interfero.analysis.report.figure_data import (
 )
 from interfero.analysis.report.laws import look
 from interfero.analysis.scaling import Refusal, Scaling
-from interfero.engine.cells import CellRecord
+from interfero.records import CellRecord
 
 MIN_DOMAINS = 3
 """Two domains have a distance each and say nothing about distance."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from interfero.analysis.choices import Choice, Pick, Setting
 from interfero.analysis.report_table import signed
-from interfero.engine.cells import CellRecord
+from interfero.records import CellRecord
 
 Scale = Literal["linear", "log", "symlog", "names"]
 Range = tuple[float, float]

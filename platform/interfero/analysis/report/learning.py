@@ -22,7 +22,7 @@ from interfero.analysis.report.sections import (
     table,
 )
 from interfero.analysis.report.shell import Section, page_html
-from interfero.engine.cells import CellRecord
+from interfero.records import CellRecord
 from interfero.storage import write_atomic
 
 MAX_STRIPS = 12

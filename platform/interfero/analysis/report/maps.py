@@ -9,9 +9,9 @@ from interfero.analysis.axes import AXES, level
 from interfero.analysis.choices import CONTROL, choose_learning_rates
 from interfero.analysis.map_figures import TITLES
 from interfero.analysis.maps import Map, Place, default_axes, interference_map
-from interfero.analysis.metric_names import GAIN, ROUTED, UNROUTED
 from interfero.analysis.report.figure_data import Axis, Figure, MapPanel, Tile, Variant
-from interfero.engine.cells import CellRecord
+from interfero.metrics.names import GAIN, ROUTED, UNROUTED
+from interfero.records import CellRecord
 
 SHOWN = (GAIN, UNROUTED, ROUTED)
 MAX_MAPS = 400

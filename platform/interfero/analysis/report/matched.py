@@ -19,7 +19,7 @@ from interfero.analysis.report.figure_data import (
     percent_axis,
 )
 from interfero.analysis.report_table import signed
-from interfero.engine.cells import CellRecord
+from interfero.records import CellRecord
 
 _WAYS = (("forgetting", "routed", -0.14), ("forgetting_unrouted", "unrouted", 0.14))
 

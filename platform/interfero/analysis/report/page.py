@@ -29,7 +29,7 @@ from interfero.analysis.report.sections import (
 from interfero.analysis.report.shell import Section, page_html
 from interfero.analysis.scaling import Refusal, Scaling
 from interfero.analysis.sentences import summary_lines
-from interfero.engine.cells import CellRecord
+from interfero.records import CellRecord
 
 
 @dataclass(frozen=True)

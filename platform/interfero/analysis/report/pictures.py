@@ -11,14 +11,14 @@ from pathlib import Path
 from PIL import Image
 
 from interfero.analysis.choices import CONTROL, NAIVE, Choice, best_sizes
-from interfero.analysis.metric_names import GAIN, VALIDATION_GAIN
 from interfero.analysis.reconstructions import (
     Reconstruction,
     UInt8Array,
     read_reconstructions,
 )
-from interfero.engine.cells import CellRecord, ImageRow
 from interfero.errors import StorageError
+from interfero.metrics.names import GAIN, VALIDATION_GAIN
+from interfero.records import CellRecord, ImageRow
 
 Finder = Callable[[CellRecord], Path | None]
 """The file of a cell's pictures; None where it is not at hand."""

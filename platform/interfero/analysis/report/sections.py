@@ -21,7 +21,7 @@ from interfero.analysis.report_table import (
     signed,
     table_caption,
 )
-from interfero.engine.cells import CellRecord, ImageRow
+from interfero.records import CellRecord, ImageRow
 
 WHOLE_TABLE_ROWS = 14
 """A longer table is folded away."""

@@ -11,8 +11,8 @@ import tyro
 from rich.console import Console
 
 from interfero import codecs, randomness
-from interfero.codecs import channels_last
-from interfero.domains import batches, compressed, copies, images, labelled
+from interfero.codecs import channels_last, compressed
+from interfero.domains import batches, copies, images, labelled
 from interfero.engine import distributed
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.command import FREE_OPTIONS, ended_well, exit_with

@@ -10,9 +10,9 @@ from interfero.engine import ray_environment  # noqa: F401
 # isort: split
 from ray.tune.search import Searcher
 
-from interfero.engine.cells import CellRecord
 from interfero.engine.feeding import PACK, Feeder, SweepListener
 from interfero.engine.learning.jobs import JobPack
+from interfero.records import CellRecord
 
 
 class GraphFeeder(Feeder):

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Set
 
 from rich.console import Console
 
-from interfero.engine.cells import CellRecord
 from interfero.engine.learning.jobs import Job
 from interfero.engine.learning.planning import LearningPlan
 from interfero.engine.learning.products import Products
+from interfero.records import CellRecord
 
 _AXES = ("domain", "configuration", "codec", "rate_bpp", "restoration", "restoration_split",
          "data_seed", "init_seed")  # fmt: skip

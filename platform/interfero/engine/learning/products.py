@@ -15,7 +15,6 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from interfero.domains.copies import shard_file, shards_of
-from interfero.engine.cells import CellRecord
 from interfero.engine.learning.jobs import (
     CompressJob,
     Job,
@@ -25,6 +24,7 @@ from interfero.engine.learning.jobs import (
     TestCell,
 )
 from interfero.errors import StorageError
+from interfero.records import CellRecord
 from interfero.storage import read_json, write_json
 
 FOLDER = "products"

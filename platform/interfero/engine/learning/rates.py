@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+from interfero.codecs.compressed import Compression
 from interfero.codecs.lossy import LossyCodec
-from interfero.domains.compressed import Compression
 from interfero.domains.labelled import LabelledDomain
 from interfero.engine.learning.jobs import CompressJob, JobPack
 from interfero.engine.learning.planning import LearningPlan

@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import pytest
 
 from interfero.engine import driver, group_trial
-from interfero.engine.cells import CellRecord
 from interfero.engine.driver import run_pack_trial
 from interfero.engine.feeding import Feeder
 from interfero.engine.learning.products import Products
 from interfero.engine.packs import members
 from interfero.engine.record_callback import RecordCallback
 from interfero.engine.store import SweepStore
+from interfero.records import CellRecord
 from trainables.learning_runner import LearningRunner
 
 from .conftest import Local, plan_of, ready

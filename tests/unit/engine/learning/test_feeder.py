@@ -3,10 +3,10 @@
 import pytest
 from ray.tune.search import Searcher
 
-from interfero.engine.cells import CellRecord
 from interfero.engine.feeding import PACK
 from interfero.engine.learning.feeder import GraphFeeder
 from interfero.engine.packs import read_pack
+from interfero.records import CellRecord
 
 from .conftest import plan_of
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from interfero.codecs.compressed import Compression, compressed
 from interfero.codecs.lossy import find_lossy
-from interfero.domains.compressed import Compression, compressed
 from interfero.domains.copies import SHARD_IMAGES, CopiedImage, Copies
 from interfero.domains.domain import Domain
 from interfero.domains.images import ImageRules, Sample
