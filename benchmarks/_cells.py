@@ -12,7 +12,7 @@ import torch
 
 from interfero.codecs.catalogue import load_codec
 from interfero.domains.catalogue import load_domain
-from interfero.engine.cells import Block, Cell, Hyperparameters, Identity, LoopConfig
+from interfero.engine.adaptation.nodes import Block, Cell, Hyperparameters, Identity, LoopConfig
 from interfero.engine.worker import LocalWorker
 from trainables.workbench import Workbench
 

@@ -22,7 +22,7 @@ from ray.train.torch import TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from benchmarks._training_script import train_cell
-from interfero.engine.cells import Cell
+from interfero.engine.adaptation.nodes import Cell
 
 
 def train_worker(config: dict[str, Any]) -> None:

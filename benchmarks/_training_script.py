@@ -29,7 +29,7 @@ from interfero.codecs.catalogue import load_codec
 from interfero.codecs.codec import quantile_loss, quantile_parameters, rd_parameters
 from interfero.codecs.noise import NoiseKey
 from interfero.domains.catalogue import load_domain
-from interfero.engine.cells import Cell
+from interfero.engine.adaptation.nodes import Cell
 from trainables.evaluation import evaluate
 from trainables.member import QUANTILE_LEARNING_RATE, learning_rate_at
 from trainables.workbench import Workbench

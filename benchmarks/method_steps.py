@@ -21,7 +21,7 @@ from benchmarks._cells import make_cell, scratch_worker, workbench
 from benchmarks._report import describe_machine, run
 from interfero.adaptation import METHODS
 from interfero.config import Config
-from interfero.engine.cells import Cell, LoopConfig
+from interfero.engine.adaptation.nodes import Cell, LoopConfig
 from interfero.storage import write_json
 from trainables.adaptation import time_steps
 from trainables.workbench import Workbench

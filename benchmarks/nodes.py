@@ -37,7 +37,7 @@ from rich.table import Table
 from benchmarks._report import Target, finish, run
 from benchmarks.scale import no_op_record
 from interfero.config import Config
-from interfero.engine.cells import Pack
+from interfero.engine.adaptation.nodes import Pack
 from interfero.engine.command import Sweep, run_sweep
 from interfero.engine.options import AdaptationOptions
 from interfero.engine.store import SweepStore

@@ -24,7 +24,7 @@ from benchmarks._report import Target, finish, run
 from benchmarks._rounds import Side, Turn, alternate, cpu, ratio, wall
 from interfero.adaptation import find_method
 from interfero.config import Config
-from interfero.engine.cells import LoopConfig
+from interfero.engine.adaptation.nodes import LoopConfig
 from trainables.adaptation import time_steps
 
 TARGETS = {"cpu": (4, "packed", Target(">=", 1.5)), "cuda": (8, "fused", Target(">=", 3.0))}

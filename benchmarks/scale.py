@@ -32,7 +32,7 @@ from rich.table import Table
 from benchmarks._report import Target, finish, run
 from interfero.analysis.records import METRICS
 from interfero.config import Config
-from interfero.engine.cells import Cell, Pack
+from interfero.engine.adaptation.nodes import Cell, Pack
 from interfero.engine.command import Sweep, run_sweep
 from interfero.engine.options import AdaptationOptions
 from interfero.engine.worker import Worker

@@ -30,8 +30,8 @@ from benchmarks._rounds import Side, Turn, alternate, cpu, ratio, wall
 from interfero.codecs.codec import quantile_parameters, rd_parameters
 from interfero.config import Config
 from interfero.domains.batches import draw_batch
-from interfero.engine.cells import LoopConfig
-from interfero.engine.precision import WORTH, has_bfloat16
+from interfero.engine.adaptation.nodes import LoopConfig
+from interfero.engine.adaptation.precision import WORTH, has_bfloat16
 from trainables.adaptation import time_steps
 from trainables.member import QUANTILE_LEARNING_RATE
 from trainables.workbench import Workbench

@@ -34,10 +34,10 @@ from benchmarks._cells import RD_LAMBDA, SOURCE, SOURCE_DOMAIN, TARGET_DOMAIN
 from benchmarks._report import Target, also, finish, run
 from interfero.config import Config
 from interfero.domains.catalogue import load_domain
-from interfero.engine.cells import Cell
+from interfero.engine.adaptation.nodes import Cell
 from interfero.engine.command import Sweep, loop_hash, run_sweep
 from interfero.engine.options import AdaptationOptions
-from interfero.engine.planning import make_plan
+from interfero.engine.adaptation.plan import make_plan
 from interfero.errors import InterferoError
 from interfero.records import CellRecord
 from trainables.adaptation_runner import ADAPTATION_CODE, AdaptationRunner

@@ -1,8 +1,8 @@
 """How much adapter capacity does a new domain need, and what does naive fine-tuning destroy?"""
 
-from interfero.engine.command import Sweep, main
-from interfero.engine.options import AdaptationOptions
-from trainables.adaptation_runner import ADAPTATION_CODE, AdaptationRunner
+from interfero.engine.options.adaptation import AdaptationOptions
+from interfero.engine.sweep import Sweep, main
+from trainables.studies import adaptation
 
 SWEEP = Sweep(
     kind="adapter-capacity",
@@ -20,8 +20,7 @@ SWEEP = Sweep(
         max_target_images=8,
         max_source_images=8,
     ),
-    make_runner=AdaptationRunner.from_plan,
-    code=ADAPTATION_CODE,
+    study=adaptation,
 )
 
 if __name__ == "__main__":

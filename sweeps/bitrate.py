@@ -1,9 +1,10 @@
 """Is forgetting worse at low or at high rate, and what does adapting save along the whole curve?"""
 
-from interfero.analysis.answers import BITRATE
-from interfero.engine.command import Sweep, main
-from interfero.engine.options import AdaptationOptions
-from trainables.adaptation_runner import ADAPTATION_CODE, AdaptationRunner
+from functools import partial
+
+from interfero.engine.options.adaptation import AdaptationOptions
+from interfero.engine.sweep import Sweep, main
+from trainables.studies import adaptation
 
 SWEEP = Sweep(
     kind="bitrate",
@@ -22,9 +23,7 @@ SWEEP = Sweep(
         max_target_images=6,
         max_source_images=6,
     ),
-    make_runner=AdaptationRunner.from_plan,
-    code=ADAPTATION_CODE,
-    answer=BITRATE,
+    study=partial(adaptation, "bitrate"),
 )
 
 if __name__ == "__main__":

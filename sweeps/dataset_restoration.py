@@ -1,14 +1,14 @@
 """Does restoring a compressed training set win back what compression cost the model trained on it?"""
 
-from interfero.engine.learning.command import LearningSweep, main
-from interfero.engine.learning.options import LearningOptions
-from trainables.learning_runner import RESTORATION_CODE, SEGMENTATION_CODE, LearningRunner
+from interfero.engine.options.restoration import RestorationOptions
+from interfero.engine.sweep import Sweep, main
+from trainables.studies import restoration
 
-SWEEP = LearningSweep(
+SWEEP = Sweep(
     kind="dataset-restoration",
     question="Does restoring a compressed training set win back what compression cost the model "
     "trained on it, and is it more than mixing in originals?",
-    options=LearningOptions(
+    options=RestorationOptions(
         configurations=("OO", "CO", "RO", "RR", "MO"),
         codecs=("mbt2018-mean", "jpeg"),
         rates=(0.3,),
@@ -18,9 +18,7 @@ SWEEP = LearningSweep(
         num_steps=200,
         restoration_steps=200,
     ),
-    make_runner=LearningRunner.from_plan,
-    restoration_code=RESTORATION_CODE,
-    segmentation_code=SEGMENTATION_CODE,
+    study=restoration,
 )
 
 if __name__ == "__main__":

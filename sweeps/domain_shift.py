@@ -1,9 +1,10 @@
 """Does a codec forget more the further a domain is from its own, and can that be told beforehand?"""
 
-from interfero.analysis.answers import DOMAIN_SHIFT
-from interfero.engine.command import Sweep, main
-from interfero.engine.options import AdaptationOptions
-from trainables.adaptation_runner import ADAPTATION_CODE, AdaptationRunner
+from functools import partial
+
+from interfero.engine.options.adaptation import AdaptationOptions
+from interfero.engine.sweep import Sweep, main
+from trainables.studies import adaptation
 
 SWEEP = Sweep(
     kind="domain-shift",
@@ -23,9 +24,7 @@ SWEEP = Sweep(
         max_target_images=6,
         max_source_images=6,
     ),
-    make_runner=AdaptationRunner.from_plan,
-    code=ADAPTATION_CODE,
-    answer=DOMAIN_SHIFT,
+    study=partial(adaptation, "domain_shift"),
 )
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """How do gain and forgetting grow with images and bitrate, and which law, if any, holds?"""
 
-from interfero.analysis.answers import INTERFERENCE_MAP
-from interfero.engine.command import Sweep, main
-from interfero.engine.options import AdaptationOptions
-from trainables.adaptation_runner import ADAPTATION_CODE, AdaptationRunner
+from functools import partial
+
+from interfero.engine.options.adaptation import AdaptationOptions
+from interfero.engine.sweep import Sweep, main
+from trainables.studies import adaptation
 
 SWEEP = Sweep(
     kind="interference-map",
@@ -23,9 +24,7 @@ SWEEP = Sweep(
         max_target_images=6,
         max_source_images=6,
     ),
-    make_runner=AdaptationRunner.from_plan,
-    code=ADAPTATION_CODE,
-    answer=INTERFERENCE_MAP,
+    study=partial(adaptation, "interference_map"),
 )
 
 if __name__ == "__main__":

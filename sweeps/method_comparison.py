@@ -1,9 +1,9 @@
 """What does each way to adapt a codec gain, and what does it forget?"""
 
 from interfero.adaptation import METHODS
-from interfero.engine.command import Sweep, main
-from interfero.engine.options import AdaptationOptions
-from trainables.adaptation_runner import ADAPTATION_CODE, AdaptationRunner
+from interfero.engine.options.adaptation import AdaptationOptions
+from interfero.engine.sweep import Sweep, main
+from trainables.studies import adaptation
 
 SWEEP = Sweep(
     kind="method-comparison",
@@ -22,8 +22,7 @@ SWEEP = Sweep(
         # From random weights the highest rate diverges (7 of 9 cells): a result, not a mishap.
         max_failed=9,
     ),
-    make_runner=AdaptationRunner.from_plan,
-    code=ADAPTATION_CODE,
+    study=adaptation,
 )
 
 if __name__ == "__main__":

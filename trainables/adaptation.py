@@ -26,7 +26,7 @@ from interfero.codecs.memory import keep_freed_memory
 from interfero.codecs.noise import NoiseKey
 from interfero.domains.batches import draw_batch
 from interfero.domains.images import Sample
-from interfero.engine.cells import Block, Cell, LoopConfig
+from interfero.engine.adaptation.nodes import Block, Cell, LoopConfig, Train
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.distributed import Group, Share
 from interfero.engine.worker import Worker
@@ -36,7 +36,7 @@ from interfero.randomness import Role
 from interfero.records import CellRecord, Timing
 from interfero.storage import patience
 from trainables.evaluation import validation_gain
-from trainables.finishing import finish, trained_before
+from trainables.finishing import finish, finish_training, trained_before
 from trainables.fusing import bundles, gradients_together, learn_together
 from trainables.member import CellFailure, Member, MemberLoss, optimizers, training_precision
 from trainables.resuming import CHECKPOINT_SECONDS, StateKeeper
@@ -73,6 +73,29 @@ def run_pack(
         yield record
 
 
+def run_trainings(
+    nodes: Sequence[Train],
+    bench: Workbench,
+    worker: Worker,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> Iterator[CellRecord]:
+    """Train what the cells of all target domains share; one record a node, in order.
+
+    As `run_pack`, without evaluating: the cells that need it do that.
+    """
+    started_at = time.time()
+    group = Group(worker)
+    with group.together():
+        members = [_member(node.cell, bench, worker.device, node.key) for node in nodes]
+    _train(members, bench, worker, checkpoint_seconds)
+    if worker.rank > 0:
+        return
+    for member, node in zip(members, nodes, strict=True):
+        with patience():
+            record = finish_training(member, node, bench, worker, started_at)
+        yield record
+
+
 def time_steps(cells: Sequence[Cell], bench: Workbench, worker: Worker) -> list[Timing]:
     """Train the cells, and say what a step took; nothing is kept or evaluated.
 
@@ -87,7 +110,7 @@ def time_steps(cells: Sequence[Cell], bench: Workbench, worker: Worker) -> list[
     return [m.clock.timing(m.cell, bench.codec, worker) for m in members]
 
 
-def _member(cell: Cell, bench: Workbench, device: torch.device) -> Member:
+def _member(cell: Cell, bench: Workbench, device: torch.device, key: str | None = None) -> Member:
     wanted = cell.hyperparameters
     method = find_method(wanted.method)
     adapted = method.build(bench.training_codec(device), wanted.adapter_size, wanted.init_seed)
@@ -97,7 +120,9 @@ def _member(cell: Cell, bench: Workbench, device: torch.device) -> Member:
     adapted.train_parameters()
     adapted.train()
     main, auxiliary = optimizers(adapted, wanted.learning_rate)
-    return Member(cell, method, adapted, main, auxiliary, MemberLoss(method, adapted))
+    return Member(
+        cell, method, adapted, main, auxiliary, MemberLoss(method, adapted), key or cell.key
+    )
 
 
 def _train(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,33 +16,18 @@ from interfero.codecs.evaluation_store import EvaluationStore
 from interfero.content import ContentStore
 from interfero.domains.domain import Domain
 from interfero.domains.shipped import domain_blocks, read_domain_file
-from interfero.engine.cells import Pack
+from interfero.engine.adaptation.nodes import Cell, Distance, Reference, Train
 from interfero.engine.worker import Worker
 from interfero.errors import CodecError
 from interfero.records import CellRecord, Timing
-from trainables import (
-    adaptation,
-    attribution,
-    evaluation,
-    finishing,
-    fusing,
-    member,
-    resuming,
-    schedule,
-    workbench,
-)
-from trainables.adaptation import run_pack, time_steps
+from trainables.adaptation import run_pack, run_trainings, time_steps
 from trainables.resuming import CHECKPOINT_SECONDS
+from trainables.timing import reference_timing
 from trainables.workbench import Workbench
 
 if TYPE_CHECKING:
-    from interfero.engine.planning import Plan
-
-_MODULES = (
-    adaptation, attribution, evaluation, finishing, fusing, member, resuming, schedule, workbench,
-)  # fmt: skip
-ADAPTATION_CODE = tuple(Path(str(m.__file__)) for m in _MODULES)
-"""Files whose code decides an adaptation cell's numbers."""
+    from interfero.engine.adaptation.plan import AdaptationPlan
+    from interfero.engine.packs import Pack
 
 MAX_BENCHES = 8
 """Workbenches a process keeps: a codec of a few megabytes and coded test images each."""
@@ -66,7 +52,7 @@ class AdaptationRunner:
     """Seconds of training between checkpoints."""
 
     @classmethod
-    def from_plan(cls, plan: Plan) -> AdaptationRunner:
+    def from_plan(cls, plan: AdaptationPlan) -> AdaptationRunner:
         """The runner of a plan."""
         source = Path(plan.options.source)
         # Workers run in folders of their own: a path must not depend on where the driver started.
@@ -91,37 +77,75 @@ class AdaptationRunner:
         return ShippedRunner(content, codecs, domains, source_domain, self.checkpoint_seconds)
 
     def __call__(self, pack: Pack, worker: Worker) -> Iterator[CellRecord]:
-        """One record a cell, in order."""
-        bench = self._bench(pack, worker)
-        return run_pack(pack.cells, bench, worker, self.checkpoint_seconds)
+        """One record a node, in order."""
+        first, seconds = pack.nodes[0], self.checkpoint_seconds
+        if isinstance(first, Cell):
+            cells = [node for node in pack.nodes if isinstance(node, Cell)]
+            yield from run_pack(cells, self._bench_of(first, worker), worker, seconds)
+        elif isinstance(first, Train):
+            trainings = [node for node in pack.nodes if isinstance(node, Train)]
+            yield from run_trainings(trainings, self._bench_of(first.cell, worker), worker, seconds)
+        elif worker.rank == 0:
+            for node in pack.nodes:
+                if isinstance(node, Reference | Distance):
+                    yield self._look(node, worker)
 
     def time_steps(self, pack: Pack, worker: Worker) -> list[Timing]:
         """What a step of each cell takes; nothing is kept or evaluated."""
-        return time_steps(pack.cells, self._bench(pack, worker), worker)
+        cells = [node for node in pack.nodes if isinstance(node, Cell)]
+        return time_steps(cells, self._bench_of(cells[0], worker), worker)
 
-    def _bench(self, pack: Pack, worker: Worker) -> Workbench:
-        identity, value = pack.cells[0].identity, pack.block.rd_lambda
+    def _look(self, node: Reference | Distance, worker: Worker) -> CellRecord:
+        """What the source codec makes of a domain; kept by content, where cells find it."""
+        bench = self._bench(node.codec_hash, node.rd_lambda, self._named(node), worker)
+        started_at, started = time.time(), time.perf_counter()
+        metrics: dict[str, float] = {}
+        timing = None
+        if isinstance(node, Distance):
+            metrics = bench.distance.metrics
+        else:
+            before = bench.source_seconds, bench.source_megapixels
+            bench.references(bench.target, node.num_images)
+            bench.estimates(bench.target, node.data_seed)
+            spent, seen = bench.source_seconds - before[0], bench.source_megapixels - before[1]
+            metrics = {"reference/megapixels": seen}
+            timing = reference_timing(bench.codec, node, worker, spent, seen)
+        return CellRecord(
+            key=node.key,
+            params=node.params,
+            status="finished",
+            metrics=metrics,
+            started_at=started_at,
+            seconds=time.perf_counter() - started,
+            timing=timing,
+            provenance={"domain": node.domain},
+        )
+
+    def _named(self, node: Reference | Distance) -> Domain:
+        """The domain that a node looks at; the source domain may bear a target's name."""
+        source = self.source_domain
+        return source if node.domain_hash == source.fingerprint else self.domains[node.domain]
+
+    def _bench_of(self, cell: Cell, worker: Worker) -> Workbench:
+        domain = self.domains[cell.block.domain]
+        return self._bench(cell.identity.codec_hash, cell.block.rd_lambda, domain, worker)
+
+    def _bench(self, codec_hash: str, value: float, target: Domain, worker: Worker) -> Workbench:
         evaluations = worker.folder.parent / EVALUATIONS
-        domains = (identity.domain_hash, identity.source_domain_hash)
-        key = (identity.codec_hash, *domains, evaluations)
+        key = (codec_hash, target.fingerprint, self.source_domain.fingerprint, evaluations)
         if key not in _BENCHES:
 
             def load() -> Codec:
                 codec = load_codec(self.source, value)
-                if codec.weights_hash != identity.codec_hash:
+                if codec.weights_hash != codec_hash:
                     raise CodecError(
                         f"{self.source} at lambda {value:g} is now {codec.weights_hash}, the sweep "
-                        f"was planned with {identity.codec_hash}: put the old file back, or start "
-                        "another --name"
+                        f"was planned with {codec_hash}: put the old file back, or start another --name"
                     )
                 return codec
 
             _BENCHES[key] = Workbench(
-                load(),
-                load,
-                self.domains[pack.block.domain],
-                self.source_domain,
-                EvaluationStore(evaluations),
+                load(), load, target, self.source_domain, EvaluationStore(evaluations)
             )
             while len(_BENCHES) > MAX_BENCHES:
                 _BENCHES.popitem(last=False)
@@ -147,10 +171,11 @@ class ShippedRunner:
         Raises:
             StorageError: the storage does not hold what the driver has put there, whole.
         """
-        value, domain = pack.block.rd_lambda, pack.block.domain
+        value, domain = _place(pack)
+        here = {domain: self._domain(self.domains[domain])} if domain in self.domains else {}
         runner = AdaptationRunner(
             str(self.content.fetch(self.codecs[value], "codec.safetensors")),
-            {domain: self._domain(self.domains[domain])},
+            here,
             self._domain(self.source_domain),
             (value,),
             self.checkpoint_seconds,
@@ -159,3 +184,13 @@ class ShippedRunner:
 
     def _domain(self, address: str) -> Domain:
         return read_domain_file(self.content.fetch(address, "images.u8"))
+
+
+def _place(pack: Pack) -> tuple[float, str]:
+    """Lambda and domain of a pack's nodes."""
+    node = pack.nodes[0]
+    if isinstance(node, Reference | Distance):
+        return node.rd_lambda, node.domain
+    cell = node.cell if isinstance(node, Train) else node
+    assert isinstance(cell, Cell)
+    return cell.block.rd_lambda, cell.block.domain

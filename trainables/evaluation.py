@@ -32,7 +32,7 @@ from interfero.codecs.coding import (
 )
 from interfero.domains.domain import Domain
 from interfero.domains.images import UInt8Array
-from interfero.engine.cells import Cell
+from interfero.engine.adaptation.nodes import Cell
 from interfero.engine.timing import megapixels
 from interfero.errors import BitstreamError, DecoderLostError
 from interfero.metrics.forgetting import (

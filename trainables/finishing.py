@@ -11,7 +11,8 @@ import torch
 from interfero.adaptation import find_method, load_adapter, save_adapter
 from interfero.codecs.codec import state_hash
 from interfero.domains.domain import spread
-from interfero.engine.cells import Cell
+from interfero.engine.adaptation.nodes import ADAPTER_FILE, Cell, Train
+from interfero.engine.products import Products
 from interfero.engine.worker import Worker
 from interfero.errors import InterferoError, StorageError
 from interfero.records import CellRecord
@@ -50,6 +51,51 @@ def finish(member: Member, bench: Workbench, worker: Worker, started_at: float) 
     return CellRecord(**common, **came_to)
 
 
+def finish_training(
+    member: Member, node: Train, bench: Workbench, worker: Worker, started_at: float
+) -> CellRecord:
+    """Save a training that several cells share; one that failed is a failed record.
+
+    Raises:
+        StorageError: something cannot be written.
+    """
+    came_to: dict[str, Any]
+    try:
+        if member.failure:
+            raise CellFailure(member.failure)
+        _save(
+            _rounded(member, bench), Products(worker.folder.parent).place(node.key) / ADAPTER_FILE
+        )
+        came_to = {
+            "status": "finished",
+            "timing": member.clock.timing(member.cell, bench.codec, worker),
+        }
+    except StorageError:
+        raise
+    except (CellFailure, InterferoError, RuntimeError, ValueError) as error:
+        came_to = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+    return CellRecord(
+        key=node.key,
+        params=node.params,
+        curve=tuple(member.curve),
+        started_at=started_at,
+        seconds=member.seconds,
+        resumed_step=member.start,
+        fused_members=member.fused_members,
+        provenance={"method": member.method.name},
+        **came_to,
+    )
+
+
+def _rounded(member: Member, bench: Workbench) -> Member:
+    """A member as it is saved: on the CPU, with tables of its own parameters."""
+    check_frozen(member, bench)
+    member.adapted.to("cpu").to(memory_format=torch.contiguous_format)
+    if not member.taken_over:
+        member.adapted.refresh_tables()
+    return member
+
+
 def _stopped(member: Member) -> dict[str, Any]:
     """What the record of a cell has that a search stopped early."""
     assert member.stopped is not None
@@ -67,13 +113,7 @@ def _measured(member: Member, bench: Workbench, worker: Worker) -> dict[str, Any
     cell = member.cell
     started = time.perf_counter()
     path = worker.folder / "adapters" / f"{cell.key}.safetensors"
-    check_frozen(member, bench)
-    member.adapted.to("cpu").to(memory_format=torch.contiguous_format)
-    if not member.taken_over:
-        member.adapted.refresh_tables()
-    _save(member, path)
-    if member.method.trains_on == "source":
-        _save(member, _shared_file(member, worker))
+    _save(_rounded(member, bench), path)
     result = evaluate(cell, bench, path, worker.folder / "samples" / f"{cell.key}.png")
     metrics = {**result.metrics, **_adapter_metrics(member, bench, path)}
     seconds = time.perf_counter() - started
@@ -130,14 +170,16 @@ def _save(member: Member, path: Path) -> None:
     )
 
 
-def _shared_file(member: Member, worker: Worker) -> Path:
-    return worker.folder / "trained" / f"{member.cell.source_training_key}.safetensors"
-
-
 def trained_before(member: Member, worker: Worker) -> bool:
-    """Take over a training that never saw the target domain from another block of the sweep."""
-    path = _shared_file(member, worker)
-    if member.method.trains_on != "source" or not path.exists():
+    """Take over a training that never saw the target domain; False if there is none.
+
+    The cell trains itself then: somebody deleted it, or times a cell by itself.
+    """
+    if member.method.trains_on != "source":
+        return False
+    node = Train(cell=member.cell)
+    path = Products(worker.folder.parent).place(node.key) / ADAPTER_FILE
+    if not path.exists():
         return False
     try:
         state, metadata = load_tensors(path)

@@ -11,10 +11,9 @@ from interfero.codecs.lossy import LossyCodec, identity_hash
 from interfero.domains.copies import Copies
 from interfero.domains.images import UInt8Array
 from interfero.domains.labelled import LabelledDomain, LabelledSample
-from interfero.engine.learning.jobs import RestorationJob, SegmentationJob
-from interfero.engine.learning.products import MODEL_FILE, Products
-from interfero.engine.learning.rates import compression_of, settings_folder
-from interfero.engine.learning.steps import (
+from interfero.engine.products import Products
+from interfero.engine.restoration.nodes import (
+    MODEL_FILE,
     Compressed,
     Images,
     Originals,
@@ -23,6 +22,7 @@ from interfero.engine.learning.steps import (
     Segmenter,
     originals_of,
 )
+from interfero.engine.restoration.rates import compression_of, settings_folder
 from interfero.engine.worker import Worker
 from interfero.errors import CodecError
 from interfero.storage import load_tensors, save_tensors
@@ -54,7 +54,7 @@ class Bench:
         """Where the copies of images are kept."""
         originals = originals_of(images)
         split = "test" if originals.portion == "test" else "train"
-        return Copies(self.products.place(images.key), self.samples(originals), split)
+        return Copies(self.products.place(images.product), self.samples(originals), split)
 
     def compression(self, images: Compressed) -> Compression:
         """The codec at its rate.
@@ -77,11 +77,11 @@ class Bench:
             return [sample.pixels_HWC for sample in self.samples(images)]
         return [copy.pixels_HWC for copy in self.copies(images).images]
 
-    def save(self, job: RestorationJob | SegmentationJob, model: nn.Module) -> None:
+    def save(self, node: Restorer | Segmenter, model: nn.Module) -> None:
         """Keep a model, once."""
         if self.worker.rank == 0:
-            path = self.products.place(job.key) / MODEL_FILE
-            save_tensors(path, model.state_dict(), {"key": job.key, **job.lineage})
+            path = self.products.place(node.key) / MODEL_FILE
+            save_tensors(path, model.state_dict(), {"key": node.key, **node.lineage})
 
     def model(self, step: Restorer | Segmenter) -> nn.Module:
         """A trained model, in evaluation mode."""

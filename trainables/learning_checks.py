@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from interfero.engine.learning.configs import RestorationConfig, SegmentationConfig
-from interfero.engine.learning.jobs import Job, RestorationJob, SegmentationJob
+from interfero.engine.node import Node
+from interfero.engine.restoration.configs import RestorationConfig, SegmentationConfig
+from interfero.engine.restoration.nodes import Restorer, Segmenter
 from interfero.errors import ConfigError
 from trainables.restoration import perceptual_loss
 from trainables.segmentation import build_segmenter
 
 
-def check_models(jobs: Iterable[Job]) -> None:
+def check_models(nodes: Iterable[Node]) -> None:
     """Build each segmentation model once, and load the weights that restorers are judged by.
 
     Raises:
@@ -23,12 +24,12 @@ def check_models(jobs: Iterable[Job]) -> None:
     # A dictionary keeps the order of the plan, in which a user reads the problems.
     segmenters: dict[tuple[SegmentationConfig, int], None] = {}
     restorers: dict[RestorationConfig, None] = {}
-    for job in jobs:
-        match job:
-            case SegmentationJob():
-                segmenters[job.segmenter.config, job.segmenter.num_classes] = None
-            case RestorationJob():
-                restorers[job.restorer.config] = None
+    for node in nodes:
+        match node:
+            case Segmenter():
+                segmenters[node.config, node.num_classes] = None
+            case Restorer():
+                restorers[node.config] = None
             case _:
                 pass
     problems = []

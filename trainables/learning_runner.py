@@ -1,4 +1,4 @@
-"""The steps of learning from compressed images as the engine sees them: jobs in, records out."""
+"""Restoration sweeps as the engine sees them: nodes in, records out."""
 
 from __future__ import annotations
 
@@ -20,33 +20,20 @@ from interfero.domains.copies import CopiedImage
 from interfero.domains.images import Sample
 from interfero.domains.labelled import LabelledDomain
 from interfero.domains.labelled_file import labelled_blocks, read_labelled_file
-from interfero.engine.learning.configs import PATHS, TrainingConfig
-from interfero.engine.learning.jobs import (
-    CompressJob,
-    Job,
-    JobPack,
-    RestorationJob,
-    RestoreJob,
-    SegmentationJob,
+from interfero.engine.node import Node
+from interfero.engine.products import Products
+from interfero.engine.restoration.configs import PATHS, TrainingConfig
+from interfero.engine.restoration.nodes import (
+    Compressed,
+    Restored,
+    Restorer,
+    Segmenter,
     TestCell,
-)
-from interfero.engine.learning.products import Products
-from interfero.engine.learning.steps import (
     originals_of,
 )
 from interfero.engine.worker import Worker
 from interfero.metrics.rate_distortion import psnr_db
 from interfero.records import CellRecord
-from trainables import (
-    learning_bench,
-    learning_scores,
-    loop_keeper,
-    paired_batches,
-    restoration,
-    restoration_networks,
-    schedule,
-    segmentation,
-)
 from trainables.learning_bench import Bench
 from trainables.learning_checks import check_models
 from trainables.learning_scores import test_cell
@@ -56,27 +43,15 @@ from trainables.restoration import restore, train_restorer
 from trainables.segmentation import train_segmenter
 
 if TYPE_CHECKING:
-    from interfero.engine.learning.planning import LearningPlan
+    from interfero.engine.packs import Pack
+    from interfero.engine.restoration.plan import RestorationPlan
 
 TrainingT = TypeVar("TrainingT", bound=TrainingConfig)
 
-_SHARED = (
-    Path(__file__),
-    *(Path(str(m.__file__)) for m in (learning_bench, loop_keeper, paired_batches, schedule)),
-)
-RESTORATION_CODE = (
-    *_SHARED, *(Path(str(m.__file__)) for m in (restoration, restoration_networks)),
-)  # fmt: skip
-"""Files whose code decides what a restorer makes."""
-SEGMENTATION_CODE = (
-    *_SHARED, *(Path(str(m.__file__)) for m in (learning_scores, segmentation)),
-)  # fmt: skip
-"""Files whose code decides a segmentation model and its score."""
-
 
 @dataclass(frozen=True)
-class LearningRunner:
-    """Does jobs; travels to workers of this machine with the originals.
+class RestorationRunner:
+    """Does nodes; travels to workers of this machine with the originals.
 
     What steps made it finds in the storage.
     """
@@ -92,25 +67,25 @@ class LearningRunner:
     """Where such a file lies on this node, if not where the config says."""
 
     @classmethod
-    def from_plan(cls, plan: LearningPlan) -> LearningRunner:
+    def from_plan(cls, plan: RestorationPlan) -> RestorationRunner:
         """The runner of a plan, every model of which can be built.
 
         Raises:
             ConfigError: as `check_models`.
         """
-        jobs = list(plan.jobs.values())
-        check_models(jobs)
+        nodes = list(plan.behind(plan.cells).values())
+        check_models(nodes)
         seconds = plan.options.checkpoint_seconds
-        return cls(plan.domains, plan.codecs, seconds, weight_files(jobs))
+        return cls(plan.domains, plan.codecs, seconds, weight_files(nodes))
 
-    def shipped(self, storage: Path) -> ShippedLearningRunner:
+    def shipped(self, storage: Path) -> ShippedRestorationRunner:
         """The same for the nodes of a cluster, which need no file of this machine.
 
         Raises:
             StorageError: the storage cannot be written.
         """
         content = ContentStore(storage)
-        return ShippedLearningRunner(
+        return ShippedRestorationRunner(
             content,
             {name: content.add(labelled_blocks(d)) for name, d in self.domains.items()},
             {name: _shipped_codec(codec, content) for name, codec in self.codecs.items()},
@@ -118,46 +93,46 @@ class LearningRunner:
             self.checkpoint_seconds,
         )
 
-    def __call__(self, pack: JobPack, worker: Worker) -> Iterator[CellRecord]:
-        """One record a job, in order; of several workers, the first one gives them."""
+    def __call__(self, pack: Pack, worker: Worker) -> Iterator[CellRecord]:
+        """One record a node, in order; of several workers, the first one gives them."""
         bench = Bench(self.domains, self.codecs, Products(worker.folder.parent), worker)
-        for job in pack.cells:
+        for node in pack.nodes:
             started_at, started = time.time(), time.perf_counter()
-            record = self._do(job, bench)
+            record = self._do(node, bench)
             if worker.rank == 0 and record is not None:
                 yield record.model_copy(
                     update={"started_at": started_at, "seconds": time.perf_counter() - started}
                 )
 
-    def _do(self, job: Job, bench: Bench) -> CellRecord | None:
-        match job:
-            case RestorationJob():
-                return self._train_restorer(job, bench)
-            case SegmentationJob():
-                return self._train_segmenter(job, bench)
+    def _do(self, node: Node, bench: Bench) -> CellRecord | None:
+        match node:
+            case Restorer():
+                return self._train_restorer(node, bench)
+            case Segmenter():
+                return self._train_segmenter(node, bench)
             case _ if bench.worker.rank > 0:
                 return None
-            case CompressJob():
-                return _compress(job, bench)
-            case RestoreJob():
-                return _restore(job, bench)
+            case Compressed():
+                return _compress(node, bench)
+            case Restored():
+                return _restore(node, bench)
             case TestCell():
-                return test_cell(job, bench)
+                return test_cell(node, bench)
+            case _:
+                raise TypeError(f"a {node.kind} node is no part of a restoration sweep")
 
-    def _train_restorer(self, job: RestorationJob, bench: Bench) -> CellRecord:
-        step = job.restorer
+    def _train_restorer(self, step: Restorer, bench: Bench) -> CellRecord:
         originals = bench.samples(step.compressed.originals)
         copies = bench.pixels(step.compressed)
         scenes = [Scene((c, s.pixels_HWC)) for c, s in zip(copies, originals, strict=True)]
         seeds = Seeds(step.training.data_seed, step.training.init_seed)
         model, progress, resumed = train_restorer(
-            self._here(step.config), scenes, seeds, bench.worker, job.key, self.checkpoint_seconds
+            self._here(step.config), scenes, seeds, bench.worker, step.key, self.checkpoint_seconds
         )
-        bench.save(job, model)
-        return _trained(job, progress, resumed)
+        bench.save(step, model)
+        return _trained(step, progress, resumed)
 
-    def _train_segmenter(self, job: SegmentationJob, bench: Bench) -> CellRecord:
-        step = job.segmenter
+    def _train_segmenter(self, step: Segmenter, bench: Bench) -> CellRecord:
         scenes = [
             Scene((pixels,), sample.labels_HW)
             for images in step.images
@@ -167,11 +142,11 @@ class LearningRunner:
         ]
         seeds = Seeds(step.training.data_seed, step.training.init_seed)
         model, progress, resumed = train_segmenter(
-            self._here(step.config), scenes, step.num_classes, seeds, bench.worker, job.key,
+            self._here(step.config), scenes, step.num_classes, seeds, bench.worker, step.key,
             self.checkpoint_seconds,
         )  # fmt: skip
-        bench.save(job, model)
-        return _trained(job, progress, resumed)
+        bench.save(step, model)
+        return _trained(step, progress, resumed)
 
     def _here(self, config: TrainingT) -> TrainingT:
         """A config with the files that it names where this node has them."""
@@ -181,8 +156,8 @@ class LearningRunner:
 
 
 @dataclass(frozen=True)
-class ShippedLearningRunner:
-    """Does jobs with images, codecs and weights that its node fetches by content."""
+class ShippedRestorationRunner:
+    """Does nodes with images, codecs and weights that its node fetches by content."""
 
     content: ContentStore
     domains: dict[str, str]
@@ -193,8 +168,8 @@ class ShippedLearningRunner:
     """Addresses of files, by the path that configs have."""
     checkpoint_seconds: float
 
-    def __call__(self, pack: JobPack, worker: Worker) -> Iterator[CellRecord]:
-        """One record a job, in order.
+    def __call__(self, pack: Pack, worker: Worker) -> Iterator[CellRecord]:
+        """One record a node, in order.
 
         Raises:
             StorageError: the storage does not hold what the driver has put there, whole.
@@ -205,7 +180,7 @@ class ShippedLearningRunner:
         }
         codecs = {name: self._codec(name, kept) for name, kept in self.codecs.items()}
         places = {p: self.content.fetch(a, "weights.safetensors") for p, a in self.weights.items()}
-        runner = LearningRunner(domains, codecs, self.checkpoint_seconds, places=places)
+        runner = RestorationRunner(domains, codecs, self.checkpoint_seconds, places=places)
         return runner(pack, worker)
 
     def _codec(self, name: str, kept: LossyClassical | dict[float, str]) -> LossyCodec:
@@ -225,50 +200,49 @@ def _shipped_codec(codec: LossyCodec, content: ContentStore) -> LossyClassical |
     }
 
 
-def weight_files(jobs: Iterable[Job]) -> tuple[str, ...]:
-    """The local files that the configs of some jobs name."""
+def weight_files(nodes: Iterable[Node]) -> tuple[str, ...]:
+    """The local files that the configs of some nodes name."""
     configs: set[str | None] = set()
-    for job in jobs:
-        match job:
-            case RestorationJob():
-                configs.add(job.restorer.config.perceptual_weights)
-            case SegmentationJob():
-                configs.add(job.segmenter.config.encoder_weights)
+    for node in nodes:
+        match node:
+            case Restorer():
+                configs.add(node.config.perceptual_weights)
+            case Segmenter():
+                configs.add(node.config.encoder_weights)
             case _:
                 pass
     return tuple(sorted(path for path in configs if path is not None))
 
 
-def _trained(job: RestorationJob | SegmentationJob, progress: Progress, resumed: int) -> CellRecord:
+def _trained(node: Restorer | Segmenter, progress: Progress, resumed: int) -> CellRecord:
     last = {f"train/{name}": value for name, value in progress.curve[-1][1].items()}
     rate = progress.step / max(progress.seconds, 1e-9)
     return CellRecord(
-        key=job.key,
-        params=job.params,
+        key=node.key,
+        params=node.params,
         status="finished",
         metrics={**last, "train/steps_per_second": rate},
         curve=tuple(progress.curve),
         resumed_step=resumed,
-        provenance=job.lineage,
+        provenance=node.lineage,
     )
 
 
-def _compress(job: CompressJob, bench: Bench) -> CellRecord:
+def _compress(node: Compressed, bench: Bench) -> CellRecord:
     keep_freed_memory()
-    compression, copies = bench.compression(job.copy_), bench.copies(job.copy_)
+    compression, copies = bench.compression(node), bench.copies(node)
     setting = compression.setting()
-    compression.make(copies, job.copy_.shards(job.part))
+    compression.make(copies, node.shards)
     return CellRecord(
-        key=job.key,
-        params=job.params,
+        key=node.key,
+        params=node.params,
         status="finished",
         metrics={"rate/asked_bpp": setting.asked_bpp, "rate/matched_bpp": setting.bpp},
-        provenance={"setting": f"{setting.value:g}", "codec": job.copy_.codec_name},
+        provenance={"setting": f"{setting.value:g}", "codec": node.codec_name},
     )
 
 
-def _restore(job: RestoreJob, bench: Bench) -> CellRecord:
-    step = job.restored
+def _restore(step: Restored, bench: Bench) -> CellRecord:
     model = bench.model(step.restorer)
     before = {
         sample.digest: copy
@@ -294,7 +268,11 @@ def _restore(job: RestoreJob, bench: Bench) -> CellRecord:
         "restoration/psnr_db": _mean_psnr(originals, after.images),
     }
     return CellRecord(
-        key=job.key, params=job.params, status="finished", metrics=metrics, provenance=job.lineage
+        key=step.key,
+        params=step.params,
+        status="finished",
+        metrics=metrics,
+        provenance=step.lineage,
     )
 
 

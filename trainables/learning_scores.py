@@ -8,8 +8,7 @@ import numpy as np
 
 from interfero.domains.images import UInt8Array
 from interfero.domains.labelled import iou_metric
-from interfero.engine.learning.jobs import TestCell
-from interfero.engine.learning.steps import Restored, compressed_of, originals_of
+from interfero.engine.restoration.nodes import Restored, TestCell, compressed_of, originals_of
 from interfero.metrics.segmentation import class_iou, mean_iou, pixel_accuracy
 from interfero.records import CellRecord, SegmentedImage
 from trainables.learning_bench import Bench

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from interfero.engine.checkpoints import Checkpoints, load_state
 from interfero.engine.distributed import Group
-from interfero.engine.learning.configs import TrainingConfig
+from interfero.engine.restoration.configs import TrainingConfig
 from interfero.engine.worker import Worker
 from interfero.errors import GroupError, StorageError
 from interfero.randomness import Role, seed_for

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from interfero.adaptation.method import AdaptedCodec, Batch, Method
 from interfero.codecs.codec import quantile_loss, quantile_parameters, rd_parameters
-from interfero.engine.cells import Cell, LoopConfig
+from interfero.engine.adaptation.nodes import Cell, LoopConfig
 from interfero.errors import InterferoError
 from trainables.schedule import schedule, warmup_of
 from trainables.timing import MemberClock
@@ -36,6 +36,8 @@ class Member:
     auxiliary: torch.optim.Optimizer | None
     loss: nn.Module
     """Takes a batch, gives the parts of a `StepLoss`."""
+    key: str
+    """Names its states: the cell's, or that of the training which several cells share."""
     start: int = 0
     """Step it goes on from; 0 if it was never interrupted."""
     curve: list[tuple[int, dict[str, float]]] = field(default_factory=list)

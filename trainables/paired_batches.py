@@ -12,7 +12,7 @@ from torch import Tensor
 
 from interfero.domains.images import UInt8Array
 from interfero.domains.labelled import VOID
-from interfero.engine.learning.configs import Augmentation
+from interfero.engine.restoration.configs import Augmentation
 from interfero.randomness import Role, numpy_generator
 
 SCALES = (0.75, 4 / 3)

@@ -20,7 +20,7 @@ from interfero.codecs.channels_last import to_channels_last
 from interfero.domains.batches import image_tensor
 from interfero.domains.images import UInt8Array
 from interfero.engine.distributed import Group
-from interfero.engine.learning.configs import RestorationConfig
+from interfero.engine.restoration.configs import RestorationConfig
 from interfero.engine.worker import Worker
 from interfero.metrics.lpips import Lpips, load_lpips
 from interfero.metrics.rate_distortion import PEAK

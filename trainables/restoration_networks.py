@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from interfero.engine.learning.configs import RestorationConfig
+from interfero.engine.restoration.configs import RestorationConfig
 
 UNSHUFFLE = 2
 """Generators work at half resolution with four times the channels: a quarter of the time."""

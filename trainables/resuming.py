@@ -53,7 +53,7 @@ class StateKeeper:
             StorageError: the state is of other parameters: the training code has changed.
             GroupError: another process cannot read it.
         """
-        path = self._group.from_first(lambda: self._checkpoints.newest(member.cell.key))
+        path = self._group.from_first(lambda: self._checkpoints.newest(member.key))
         if path is None:
             return
         with self._group.together():
@@ -68,7 +68,7 @@ class StateKeeper:
         member.fused_members = int(info.get("fused_members", 1))
         self._begun = True
         if member.failure:
-            self._settled.add(member.cell.key)
+            self._settled.add(member.key)
 
     def after_step(self, members: Sequence[Member], num_done: int, *, last: bool) -> None:
         """Write the states of those that took part in the step, if it is time.
@@ -79,7 +79,7 @@ class StateKeeper:
         if self._group.rank > 0 or not due:
             return
         for member in members:
-            key = member.cell.key
+            key = member.key
             if member.start >= num_done or key in self._settled:
                 continue
             try:
@@ -102,7 +102,7 @@ class StateKeeper:
             "stopped": member.stopped,
             "fused_members": member.fused_members,
         }
-        key = member.cell.key
+        key = member.key
         self._checkpoints.write(key, _state(member), _optimizers(member), info)
 
 

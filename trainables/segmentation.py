@@ -24,7 +24,7 @@ from interfero.domains.batches import image_tensor
 from interfero.domains.images import UInt8Array
 from interfero.domains.labelled import VOID
 from interfero.engine.distributed import Group
-from interfero.engine.learning.configs import SegmentationConfig
+from interfero.engine.restoration.configs import SegmentationConfig
 from interfero.engine.worker import Worker
 from interfero.errors import ConfigError, nearest
 from interfero.metrics.segmentation import IntArray

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
+
 from interfero.codecs.codec import Codec
-from interfero.engine.cells import Cell
+from interfero.engine.adaptation.nodes import Cell, LoopConfig, Reference
 from interfero.engine.timing import StepClock, setting_of
 from interfero.engine.worker import Worker
 from interfero.records import Timing
@@ -64,3 +66,22 @@ class MemberClock:
             prepare_seconds=self.prepare_seconds,
             **spent,
         )
+
+
+def reference_timing(
+    codec: Codec, node: Reference, worker: Worker, seconds: float, megapixels: float
+) -> Timing | None:
+    """What evaluating the source codec took; None where all of it was there."""
+    if not megapixels:
+        return None
+    loop = LoopConfig(num_steps=1, threads=torch.get_num_threads())
+    return Timing(
+        setting=setting_of(codec.shape, loop, worker.device),
+        method=node.kind,
+        adapter_size=0,
+        num_steps=0,
+        step_seconds=0.0,
+        pack_step_seconds=0.0,
+        reference_seconds=seconds,
+        reference_megapixels=megapixels,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 
 import torch
@@ -84,8 +84,20 @@ class Workbench:
     def distance(self) -> DomainDistance:
         """Of the target from the source domain, as the source codec sees it."""
         if self._distance is None:
-            self._distance = domain_distance(self.codec, self.target, self.source)
+            self._distance = self._kept_distance()
         return self._distance
+
+    def _kept_distance(self) -> DomainDistance:
+        if self._store is None:
+            return domain_distance(self.codec, self.target, self.source)
+
+        def measure() -> Entry:
+            return Entry(asdict(domain_distance(self.codec, self.target, self.source)))
+
+        both = f"{self.target.fingerprint} {self.source.fingerprint}"
+        key = EvaluationKey(codec_identity(self.codec), both, {"kind": "distance"})
+        entry = self._store.fetch(key, measure)
+        return DomainDistance(**{f.name: entry.number(f.name) for f in fields(DomainDistance)})
 
     def training_codec(self, device: torch.device) -> Codec:
         """A replica on a device, in the memory format that trains fastest; never codes."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from interfero.analysis.figures import write_figures
 from interfero.analysis.law_figures import write_curve_figures, write_law_figures
@@ -123,3 +124,13 @@ DOMAIN_SHIFT = Answer(_domain_figures, _domain_sentences)
 IMAGE_COUNT = Answer(_image_figures, _image_sentences)
 BITRATE = Answer(_bitrate_figures, _bitrate_sentences)
 INTERFERENCE_MAP = Answer(_map_figures, _map_sentences)
+
+AnswerName = Literal["capacity", "domain_shift", "image_count", "bitrate", "interference_map"]
+ANSWERS: dict[AnswerName, Answer] = {
+    "capacity": CAPACITY,
+    "domain_shift": DOMAIN_SHIFT,
+    "image_count": IMAGE_COUNT,
+    "bitrate": BITRATE,
+    "interference_map": INTERFERENCE_MAP,
+}
+"""By the name that a sweep gives."""

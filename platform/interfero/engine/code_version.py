@@ -20,8 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from interfero.engine.fingerprint import MODEL_LIBRARIES, library_versions
-from interfero.engine.options import SweepOptions
+from interfero.engine.code import MODEL_LIBRARIES, library_versions
+from interfero.engine.options.base import SweepOptions
 from interfero.errors import ConfigError
 
 PACKAGES = ("interfero", "trainables")

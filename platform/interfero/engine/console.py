@@ -62,10 +62,10 @@ class SweepProgress:
         self.running = cells
         self._draw()
 
-    def add(self, record: CellRecord, known: CellRecord | None = None) -> None:
-        """One more cell ended; `known` is its failed record that this one replaces."""
-        self.done += known is None
-        self.failed += (record.status == "failed") - (known is not None)
+    def add(self, record: CellRecord, *, replaces: bool = False) -> None:
+        """One more cell ended; or one that had failed was tried again, and its record is replaced."""
+        self.done += not replaces
+        self.failed += (record.status == "failed") - replaces
         self.stopped += record.status == "stopped"
         gain = record.metrics.get("val/rd_gain_percent") if record.status == "finished" else None
         domain = str(record.params["domain"])

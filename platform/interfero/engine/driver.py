@@ -26,16 +26,16 @@ from ray import tune
 from ray.tune import FailureConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 
-from interfero.engine.cells import Cell
+from interfero.engine.adaptation.nodes import Cell
+from interfero.engine.adaptation.search import rung_steps
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.code_version import CodeVersion, on_cluster, shipped_code
 from interfero.engine.feeding import PACK, RECORD, Feeder, PastTune, SweepListener
 from interfero.engine.guarding import train_guarded
-from interfero.engine.options import SweepOptions
-from interfero.engine.packs import AnyPack, members, read_pack, without
+from interfero.engine.options.base import SweepOptions
+from interfero.engine.packs import Pack
 from interfero.engine.record_callback import RETRIES, RUNG, RecordCallback
 from interfero.engine.resources import packs_at_once
-from interfero.engine.search import rung_steps
 from interfero.engine.store import SweepStore
 from interfero.engine.worker import Metrics, PackRunner, Shippable, TrialWorker
 from interfero.errors import ConfigError
@@ -74,7 +74,7 @@ class TuneWorker(TrialWorker):
 
 
 def run_pack_trial(
-    config: dict[str, Any], *, runner: PackRunner[Any], storage: Path, name: str, threads: int,
+    config: dict[str, Any], *, runner: PackRunner, storage: Path, name: str, threads: int,
     stops_early: bool = False, code: CodeVersion | None = None,
 ) -> None:  # fmt: skip
     """What a Tune actor does with a pack: train what is not finished, report each record.
@@ -86,23 +86,22 @@ def run_pack_trial(
         code.require()
     torch.set_num_threads(threads)
     store = SweepStore(storage, name)
-    left = _report_finished(read_pack(config[PACK]), store)
+    left = _report_finished(Pack.model_validate_json(config[PACK]), store)
     device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
     if left:
         worker, checkpoints = TuneWorker(store.folder, device), Checkpoints(store.folder)
-        if stops_early:
-            (cell,) = left.cells
-            assert isinstance(cell, Cell)
+        cell = left.nodes[0]
+        if stops_early and isinstance(cell, Cell):
             worker.rungs = rung_steps(cell.loop.num_steps)
             worker.stop_file = store.stop_file(cell.key)
         for record in train_guarded(runner, left, worker):
             store.write_record(record)
             checkpoints.delete(record.key)
-            tune.report({RECORD: record.model_dump_json()})
+            tune.report({RECORD: record.key})
 
 
 def run_group_trial(
-    config: dict[str, Any], *, runner: list[ray.ObjectRef[PackRunner[Any]]], storage: Path, name: str,
+    config: dict[str, Any], *, runner: list[ray.ObjectRef[PackRunner]], storage: Path, name: str,
     size: GroupSize, code: CodeVersion | None = None,
 ) -> None:  # fmt: skip
     """The same for a pack that several processes train: start them, report what they keep."""
@@ -111,23 +110,23 @@ def run_group_trial(
     if code is not None:
         code.require()
     store = SweepStore(storage, name)
-    left = _report_finished(read_pack(config[PACK]), store)
+    left = _report_finished(Pack.model_validate_json(config[PACK]), store)
     if left:
         for record in train_in_group(runner[0], left, store, size, RETRIES, code):
-            tune.report({RECORD: record.model_dump_json()})
+            tune.report({RECORD: record.key})
 
 
-def _report_finished(pack: AnyPack, store: SweepStore) -> AnyPack | None:
+def _report_finished(pack: Pack, store: SweepStore) -> Pack | None:
     """Report cells that were finished before; returns those that are left, if any."""
     done = set()
-    for cell in members(pack):
-        record = store.outcome(cell)
+    for node in pack.nodes:
+        record = store.outcome(node)
         if record is not None and record.status != "failed":
-            done.add(cell.key)
+            done.add(node.key)
             # Its worker may have died between keeping the record and deleting these.
-            Checkpoints(store.folder).delete(cell.key)
-            tune.report({RECORD: record.model_dump_json()})
-    return without(pack, done)
+            Checkpoints(store.folder).delete(node.key)
+            tune.report({RECORD: record.key})
+    return pack.without(done)
 
 
 @contextmanager
@@ -213,7 +212,7 @@ def _trial_name(trial: Any) -> str:
     return f"pack-{trial.trial_id}"
 
 
-def _trainable(options: SweepOptions, store: SweepStore, runner: PackRunner[Any]) -> Any:
+def _trainable(options: SweepOptions, store: SweepStore, runner: PackRunner) -> Any:
     """What Tune runs for each pack, with what a trial takes."""
     cpus, gpus = options.cpus_per_trial, options.gpus_per_trial
     code = CodeVersion.current() if on_cluster(options) else None
@@ -236,7 +235,7 @@ def _trainable(options: SweepOptions, store: SweepStore, runner: PackRunner[Any]
 
 
 def run_packs(
-    options: SweepOptions, store: SweepStore, runner: PackRunner[Any], feeder: Feeder,
+    options: SweepOptions, store: SweepStore, runner: PackRunner, feeder: Feeder,
     listener: SweepListener, concurrent: int,
 ) -> None:  # fmt: skip
     """Run every pack the feeder gives, in warm actors, and pass on the records."""

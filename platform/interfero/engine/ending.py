@@ -1,42 +1,21 @@
-"""How a sweep ends: the table, the figures, what the parent run holds, and the last lines."""
+"""How a sweep ends: what the parent run holds, the table, and the last lines."""
 
 from __future__ import annotations
 
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
-from interfero.analysis.about import About
-from interfero.analysis.answers import Answer, Findings
-from interfero.analysis.best import BestAdapter, best_adapters, best_keys, write_best
-from interfero.analysis.note import sweep_note
-from interfero.analysis.pareto import (
-    CONSTRAINED,
-    Front,
-    front_keys,
-    pareto_fronts,
-    write_fronts,
-)
-from interfero.analysis.pareto_figure import write_front_figures
-from interfero.analysis.records import write_tables
-from interfero.analysis.report.figure_data import Runs
-from interfero.analysis.report.pictures import FOLDER as PICTURES_FOLDER
-from interfero.analysis.report.writing import Origin, Written, write_report
-from interfero.analysis.report_table import capacity_table, failed_lines
-from interfero.engine.options import AdaptationOptions
-from interfero.engine.search import BlockSearch
+from interfero.engine.options.base import SweepOptions
 from interfero.engine.store import SweepStore
 from interfero.engine.sweep_run import SweepRun
-from interfero.records import CellRecord
-from interfero.storage import inside
-from interfero.tracking.names import BEST_TAG, PARETO_TAG
-from interfero.tracking.provenance import provenance_tags
+from interfero.errors import ConfigError, InterferoError
 from interfero.tracking.tracker import Tracker
 
 FAILED_EXIT = 1
@@ -45,24 +24,106 @@ INTERRUPTED_WAIT_S = 3.0
 """How long an interrupted sweep tries a tracking server that is away; --resume delivers the rest."""
 
 
-def report(
-    console: Console, question: str, answer: Answer, options: AdaptationOptions, run: SweepRun,
-    searches: Sequence[BlockSearch], command: str,
-) -> int:  # fmt: skip
-    """Print and log what came out; returns the exit code."""
+class StoppedError(Exception):
+    """A sweep that had begun cannot go on; what is finished is kept."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What came out of a sweep, written and ready to be logged and printed."""
+
+    table: RenderableType
+    lines: Sequence[str]
+    """Printed under the table."""
+    summary: str
+    """Where the report is, in one line."""
+    note: str
+    """Markdown for the parent run's page."""
+    files: Sequence[Path]
+    """For the parent run."""
+    first_lines: Sequence[str] = ()
+    """Printed above the table."""
+    folders: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    """More files for the parent run, by folder."""
+    cell_tags: Sequence[Mapping[str, Mapping[str, str]]] = ()
+    """Tags of cells' runs, by key."""
+    retried: bool = True
+    """Whether --resume tries failed cells again."""
+
+
+def conclude(
+    console: Console, options: SweepOptions, run: SweepRun, end: Callable[[], Ending]
+) -> int:
+    """Log and print what came out; returns the exit code.
+
+    Args:
+        console: Where to print.
+        options: Of the sweep.
+        run: What was heard.
+        end: Writes tables, figures and the report.
+    """
     too_many = run.num_failed > options.max_failed
-    found = Findings(run.reported)
-    written = _log_report(question, answer, found, options, run, command)
+    ending = end()
+    run.tracker.note(ending.note)
+    run.tracker.parent_artifacts(list(dict.fromkeys(ending.files)))
+    for folder, files in ending.folders.items():
+        run.tracker.parent_artifacts(files, folder)
+    for by_cell in ending.cell_tags:
+        run.tracker.cell_tags(by_cell)
+    run.tracker.parent_metrics(_counts(options, run))
     run.tracker.close("FAILED" if too_many else "FINISHED")
-    _print_report(console, options, run, searches, written)
+    for line in ending.first_lines:
+        console.print(line, highlight=False, markup=False)
+    console.print(ending.table)
+    for line in ending.lines:
+        console.print(line, highlight=False, markup=False)
+    _print_last_lines(console, run, ending.summary)
     if too_many:
-        what = "--resume tries them again"
-        if options.sampler != "grid":
-            what = "a sampler does not ask for them again"
+        what = (
+            "--resume tries them again"
+            if ending.retried
+            else "a sampler does not ask for them again"
+        )
         console.print(
             f"{run.num_failed} cells failed, --max-failed is {options.max_failed}; {what}"
         )
     return FAILED_EXIT if too_many else 0
+
+
+def _counts(options: SweepOptions, run: SweepRun) -> dict[str, float]:
+    finished = len(run.statuses) - run.num_failed - run.num_stopped
+    counts = {"cells/finished": float(finished), "cells/failed": float(run.num_failed)}
+    return counts | (
+        {} if options.early_stopping == "none" else {"cells/stopped": float(run.num_stopped)}
+    )
+
+
+def ended_well(
+    drive: Callable[[], int], tracker: Tracker, store: SweepStore, console: Console, command: str
+) -> int:
+    """Drive a sweep; however that ends, its parent run says so.
+
+    Raises:
+        ConfigError: it could not begin.
+        StoppedError: it had begun and cannot go on.
+    """
+    from interfero.engine.driver import uninterrupted
+
+    try:
+        return drive()
+    except KeyboardInterrupt:
+        with uninterrupted():
+            return interrupted(console, tracker, store, command)
+    except ConfigError:
+        tracker.close("FAILED")
+        raise
+    except InterferoError as error:
+        tracker.close("FAILED")
+        raise StoppedError(f"{error}\ngo on with: {resume_command(command)}") from error
+    except BaseException:
+        with suppress(InterferoError):
+            tracker.close("FAILED")
+        raise
 
 
 def interrupted(console: Console, tracker: Tracker, store: SweepStore, command: str) -> int:
@@ -90,112 +151,7 @@ def resume_command(command: str) -> str:
     return command if "--resume" in shlex.split(command) else f"{command} --resume"
 
 
-def _log_report(
-    question: str, answer: Answer, found: Findings, options: AdaptationOptions, run: SweepRun,
-    command: str,
-) -> Written:  # fmt: skip
-    records, store = found.records, run.store
-    folder = store.folder / "report"
-    fronts = pareto_fronts(records, options.max_forgetting)
-    best = best_adapters(records, options.max_forgetting)
-    tags = [_front_tags(fronts, front_keys(folder)), _best_tags(best, best_keys(folder))]
-    settings = store.settings() if store.exists else {}
-    about = About(
-        name=store.name,
-        kind=settings.get("kind", ""),
-        question=question,
-        # As it was begun: a resumption's own options repeat nothing.
-        command=settings.get("command", command),
-        versions=provenance_tags(),
-    )
-    tables = write_tables(records, folder, about)
-    origin = Origin(store.name, [about], Runs(run.tracker.run_ids), answer=answer.sentences(found))
-    written = write_report(found, folder, origin, partial(_pictures, store))
-    run.tracker.note(_note(options, run, about, written, best))
-    others = [
-        *answer.write_figures(found, folder),
-        *write_fronts(fronts, folder),
-        *write_front_figures(fronts, folder),
-        *write_best(best, folder),
-    ]
-    run.tracker.parent_artifacts(list(dict.fromkeys([*written.files, *tables, *others])))
-    run.tracker.parent_artifacts(written.pictures, PICTURES_FOLDER)
-    for by_cell in tags:
-        run.tracker.cell_tags(by_cell)
-    counts = {"cells/finished": len(records) - run.num_failed, "cells/failed": run.num_failed}
-    if options.early_stopping != "none":
-        counts["cells/stopped"] = run.num_stopped
-    run.tracker.parent_metrics(counts)
-    return written
-
-
-def _note(
-    options: AdaptationOptions, run: SweepRun, about: About, written: Written,
-    best: Sequence[BestAdapter],
-) -> str:  # fmt: skip
-    """What the parent run's page says."""
-    return sweep_note(
-        run.reported,
-        about.command,
-        question=about.question,
-        seeds={"data": options.data_seeds, "init": options.init_seeds},
-        versions=about.versions,
-        findings=written.findings,
-        best=best,
-        link=run.tracker.link,
-    )
-
-
-def _pictures(store: SweepStore, record: CellRecord) -> Path | None:
-    """A cell's reconstructions, if it kept any and they are still there."""
-    path = None if record.sample_file is None else inside(store.folder, record.sample_file)
-    return path if path is not None and path.is_file() else None
-
-
-def _front_tags(fronts: Sequence[Front], before: set[str]) -> dict[str, dict[str, str]]:
-    """Which cells are on a front, and which no longer are."""
-    members = {member.key for front in fronts for member in front.members}
-    return {key: {PARETO_TAG: str(key in members).lower()} for key in sorted(members | before)}
-
-
-def _best_tags(best: Sequence[BestAdapter], before: set[str]) -> dict[str, dict[str, str]]:
-    """Which cells are the best of their domain and lambda, and which no longer are."""
-    tags = {one.record.key: f"{one.domain}, lambda {one.rd_lambda:g}" for one in best}
-    return {key: {BEST_TAG: tags.get(key, "")} for key in sorted({*tags, *before})}
-
-
-def search_lines(
-    options: AdaptationOptions, run: SweepRun, searches: Sequence[BlockSearch]
-) -> list[str]:
-    """What came of the searches: the best cells of each block, and how many were stopped early."""
-    lines = []
-    limit = options.max_forgetting
-    bound = "" if limit is None else f" that forget {limit:g} % at most ({CONSTRAINED}, routed)"
-    for search in searches:
-        best = ", ".join(search.best_keys()) or "none"
-        lines.append(f"best cells of {search.study.study_name}{bound}: {best}")
-    if run.num_stopped:
-        lines.append(
-            f"{run.num_stopped} of {len(run.records)} cells were stopped early by "
-            f"{options.early_stopping}: they are in no table and no figure"
-        )
-    return lines
-
-
-def _print_report(
-    console: Console, options: AdaptationOptions, run: SweepRun, searches: Sequence[BlockSearch],
-    written: Written,
-) -> None:  # fmt: skip
-    records = run.reported
-    for line in search_lines(options, run, searches):
-        console.print(line, highlight=False, markup=False)
-    console.print(capacity_table(records))
-    for line in [*written.findings, *failed_lines(records)]:
-        console.print(line, highlight=False, markup=False)
-    print_last_lines(console, run, f"the report, one file for a browser: {written.files[0]}")
-
-
-def print_last_lines(console: Console, run: SweepRun, summary: str) -> None:
+def _print_last_lines(console: Console, run: SweepRun, summary: str) -> None:
     """Where the results are, `summary` being a line of them; and whether the tracking server has them."""
     for line in (
         *_tracking_lines(run.tracker),

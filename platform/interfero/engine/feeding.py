@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import heapq
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -11,10 +13,10 @@ from interfero.engine import ray_environment  # noqa: F401
 # isort: split
 from ray.tune.search import Searcher
 
-from interfero.adaptation import find_method
-from interfero.engine.cells import Cell, Pack
-from interfero.engine.packs import AnyPack
-from interfero.engine.search import BlockSearch
+from interfero.engine.adaptation.nodes import Cell
+from interfero.engine.adaptation.search import BlockSearch
+from interfero.engine.node import Node
+from interfero.engine.packs import Pack
 from interfero.engine.worker import Metrics
 from interfero.metrics.names import VALIDATION_GAIN
 from interfero.records import CellRecord
@@ -22,17 +24,17 @@ from interfero.records import CellRecord
 PACK = "pack"
 """Of a trial's configuration: what it trains."""
 RECORD = "record"
-"""Of a trial's result: what a cell came to, or None."""
+"""Of a trial's result: the key of a node whose record is kept, or None."""
 
 
 class SweepListener(Protocol):
     """Whoever wants to know how a sweep goes."""
 
-    def on_started(self, pack: AnyPack) -> None:
+    def on_started(self, pack: Pack) -> None:
         """A pack is about to train."""
 
     def on_record(self, record: CellRecord) -> None:
-        """A cell ended. The same record may come twice."""
+        """A node ended. The same record may come twice."""
 
     def on_repeated(self) -> None:
         """A sampler asked for a cell that it had asked for before."""
@@ -63,81 +65,108 @@ class DriverOnly:
         return self
 
 
+class _Waiting:
+    """Packs in order, handed out as soon as all that they need is done."""
+
+    def __init__(self, packs: Sequence[Pack], done: Set[str]) -> None:
+        self._packs = dict(enumerate(packs))
+        self._missing = {i: len(pack.needs - done) for i, pack in self._packs.items()}
+        self._waits_for: dict[str, list[int]] = defaultdict(list)
+        for i, pack in self._packs.items():
+            for key in pack.needs - done:
+                self._waits_for[key].append(i)
+        self._ready = [i for i, missing in self._missing.items() if not missing]
+
+    def __len__(self) -> int:
+        return len(self._packs)
+
+    @property
+    def num_nodes(self) -> int:
+        return sum(len(pack.nodes) for pack in self._packs.values())
+
+    def pop(self) -> Pack | None:
+        """The first pack that waits for nothing."""
+        return self._packs.pop(heapq.heappop(self._ready)) if self._ready else None
+
+    def done(self, key: str) -> None:
+        """A node is done: others may be ready now."""
+        for i in self._waits_for.pop(key, ()):
+            self._missing[i] -= 1
+            if not self._missing[i] and i in self._packs:
+                heapq.heappush(self._ready, i)
+
+    def lost(self, key: str) -> list[Pack]:
+        """A node has failed: takes out the packs that wait for it, and returns them."""
+        waiting = [i for i in self._waits_for.pop(key, ()) if i in self._packs]
+        return [self._packs.pop(i) for i in waiting]
+
+
 class Feeder(DriverOnly, Searcher):
-    """Hands Tune one pack after another: from a list, or from the blocks' searches."""
+    """Hands Tune one pack after another: those of a plan as they get ready, then those of searches."""
 
     def __init__(
         self, packs: Sequence[Pack], searches: Sequence[BlockSearch], num_samples: int,
         recall: Callable[[str], CellRecord | None], listener: SweepListener,
+        done: Set[str] = frozenset(),
     ) -> None:  # fmt: skip
         """Feed `packs`, then `num_samples` cells for each search.
 
         Args:
-            packs: Packs of a grid.
+            packs: What is to be done, in order, with everything that it needs and that is not done.
             searches: Searches of a sampler.
-            num_samples: Cells a block that a sampler may ask for, earlier ones included.
+            num_samples: Cells per block that a sampler may ask for, earlier ones included.
             recall: Looks up the record of a cell that has ended already.
-            listener: Is told what starts, and of repeated cells.
+            listener: Is told what starts, of repeated cells, and of nodes that can be done no more.
+            done: Keys of nodes that are done already.
         """
         super().__init__(metric=RECORD, mode="max")
         self.recall = recall
         self.cells_at_once = 1
         """Cells that a search is asked for together; they are one pack."""
+        self._done = set(done)
+        self._failed: dict[str, str] = {}
+        """Why, by key."""
         self.set_packs(packs)
         self._searches = {search: max(0, num_samples - search.num_told) for search in searches}
         self._listener = listener
         self._owner: dict[str, BlockSearch] = {}
-        self._under_way: dict[str, frozenset[str]] = {}
-        """Source trainings that no other pack may begin, by the trial that does them."""
 
     @property
     def num_left(self) -> int:
         """Packs still to be handed out, at most."""
-        return len(self._packs) + sum(self._searches.values())
+        return len(self._waiting) + sum(self._searches.values())
 
     @property
-    def num_cells_left(self) -> int:
-        """Cells still to be handed out, at most."""
-        return sum(len(pack.cells) for pack, _ in self._packs) + sum(self._searches.values())
+    def num_nodes_left(self) -> int:
+        """Nodes still to be handed out, at most."""
+        return self._waiting.num_nodes + sum(self._searches.values())
 
     def set_packs(self, packs: Sequence[Pack]) -> None:
-        """Hand out these packs of the grid instead, before the first."""
-        self._packs = [(pack, _source_trainings(pack)) for pack in packs]
+        """Hand out these packs instead, before the first."""
+        self._waiting = _Waiting(packs, self._done)
 
     def suggest(self, trial_id: str) -> Any:
         """The next pack, as a Tune configuration; None where all that are left wait for others."""
         with past_tune():
-            pack = self._next(trial_id) or self._search()
+            pack = self._waiting.pop() or self._search()
             if pack is None:
-                return None if self._packs else Searcher.FINISHED
+                return None if self.num_left else Searcher.FINISHED
             self._listener.on_started(pack)
-        return {PACK: pack.model_dump(mode="json")}
-
-    def _next(self, trial_id: str) -> Pack | None:
-        """The first pack of the grid that need not wait.
-
-        A method that never sees the target is trained in one block, and taken over in the others: these
-        start once the first has ended, or each of them would train the same again.
-        """
-        busy: frozenset[str] = frozenset().union(*self._under_way.values())
-        for index, (pack, trainings) in enumerate(self._packs):
-            if not trainings & busy:
-                del self._packs[index]
-                self._under_way[trial_id] = trainings
-                return pack
-        return None
+        # As text: Tune keeps the configuration of every trial.
+        return {PACK: pack.model_dump_json()}
 
     def _search(self) -> Pack | None:
-        """A pack of new cells of the block with most cells left."""
-        while any(self._searches.values()):
-            search = max(self._searches, key=lambda s: self._searches[s])
+        """A pack of new cells of the block with most cells left, among those that wait for nothing."""
+        settled = self._done | self._failed.keys()
+        while ready := [s for s, left in self._searches.items() if left and s.needs <= settled]:
+            search = max(ready, key=lambda s: self._searches[s])
             cells: list[Cell] = []
             while self._searches[search] and len(cells) < self.cells_at_once:
                 self._searches[search] -= 1
                 cell = self._ask(search)
                 cells += [cell] if cell else []
             if cells:
-                return Pack(cells=tuple(cells))
+                return Pack(nodes=tuple(cells))
         return None
 
     def _ask(self, search: BlockSearch) -> Cell | None:
@@ -159,16 +188,24 @@ class Feeder(DriverOnly, Searcher):
         return search is not None and search.should_stop(key, step, metrics[VALIDATION_GAIN])
 
     def tell(self, record: CellRecord) -> None:
-        """Give a cell's record to the search that asked for it, once."""
+        """A node ended: the search that asked for it hears of it, once; others may be ready now."""
         search = self._owner.pop(record.key, None)
         if search is not None:
             search.tell(record)
+        if record.status != "failed":
+            self._done.add(record.key)
+            self._waiting.done(record.key)
+        else:
+            self._give_up(record)
 
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
-        """Its source trainings are kept, or have failed. Records were told as they came."""
-        self._under_way.pop(trial_id, None)
+    def _give_up(self, record: CellRecord) -> None:
+        """Fail what needs a failed node, and what needs that, and so on."""
+        self._failed[record.key] = record.error or "no reason was given"
+        for pack in self._waiting.lost(record.key):
+            for node in pack.nodes:
+                lost = failed_for_want_of(node, record.key, self._failed[record.key])
+                self._listener.on_record(lost)
+                self._give_up(lost)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: sweeps go on from their own records, not from Tune's state."""
@@ -176,12 +213,13 @@ class Feeder(DriverOnly, Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Nothing, see `save`."""
 
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Nothing: records were told as they came."""
 
-def _source_trainings(pack: Pack) -> frozenset[str]:
-    """Trainings of a pack that never see the target domain, by what they have in common elsewhere."""
-    shared = (
-        cell
-        for cell in pack.cells
-        if find_method(cell.hyperparameters.method).trains_on == "source"
-    )
-    return frozenset(cell.source_training_key for cell in shared)
+
+def failed_for_want_of(node: Node, needed: str, why: str) -> CellRecord:
+    """The record of a node that cannot be done, because `needed` failed."""
+    error = f"it needs {needed}, which failed: {why}"
+    return CellRecord(key=node.key, params=node.params, status="failed", error=error)

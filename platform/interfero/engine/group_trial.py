@@ -26,12 +26,11 @@ import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
-from interfero.engine.cells import Cell
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.code_version import CodeVersion
 from interfero.engine.distributed import Group
 from interfero.engine.guarding import train_guarded
-from interfero.engine.packs import AnyPack, members, read_pack, without
+from interfero.engine.packs import Pack
 from interfero.engine.store import SweepStore
 from interfero.engine.worker import PackRunner, TrialWorker
 from interfero.errors import GroupError
@@ -64,7 +63,7 @@ class GroupSize:
 
 
 def train_in_group(
-    runner: ray.ObjectRef[PackRunner[Any]], pack: AnyPack, store: SweepStore, size: GroupSize,
+    runner: ray.ObjectRef[PackRunner], pack: Pack, store: SweepStore, size: GroupSize,
     retries: int, code: CodeVersion | None = None,
 ) -> Iterator[CellRecord]:  # fmt: skip
     """Train a pack by `size.num_workers` processes; a record a cell, as they are kept.
@@ -74,8 +73,8 @@ def train_in_group(
     second record. After that, the cells that are left are failed. What fails in all processes alike, a
     training that diverges say, is a record at once.
     """
-    known = {cell.key: store.outcome(cell) for cell in members(pack)}
-    left = {cell.key: cell for cell in members(pack)}
+    known = {cell.key: store.outcome(cell) for cell in pack.nodes}
+    left = {cell.key: cell for cell in pack.nodes}
     trainer = _trainer(runner, pack, store, size, retries, code)
     with ThreadPoolExecutor(max_workers=1) as thread:
         running = thread.submit(trainer.fit)
@@ -98,13 +97,13 @@ def train_in_group(
 
 
 def _new_records(
-    store: SweepStore, pack: AnyPack, known: dict[str, CellRecord | None]
+    store: SweepStore, pack: Pack, known: dict[str, CellRecord | None]
 ) -> Iterator[CellRecord]:
     """Records of a pack that are not as `known`, by key, which is brought up to date.
 
     A failed cell is looked at again: a group that starts again tries it again.
     """
-    for cell in members(pack):
+    for cell in pack.nodes:
         before = known[cell.key]
         if before is not None and before.status == "finished":
             continue
@@ -115,13 +114,13 @@ def _new_records(
 
 
 def _trainer(
-    runner: ray.ObjectRef[PackRunner[Any]], pack: AnyPack, store: SweepStore, size: GroupSize,
+    runner: ray.ObjectRef[PackRunner], pack: Pack, store: SweepStore, size: GroupSize,
     retries: int, code: CodeVersion | None,
 ) -> TorchTrainer:  # fmt: skip
-    keys = " ".join(cell.key for cell in members(pack))
+    keys = " ".join(cell.key for cell in pack.nodes)
     config = {
         "runner": runner,
-        "pack": pack.model_dump(mode="json"),
+        "pack": pack.model_dump_json(),
         "storage": store.storage,
         "name": store.name,
         "size": size,
@@ -166,15 +165,15 @@ def train_rank(config: dict[str, Any]) -> None:
         rank=context.get_world_rank(),
         world_size=context.get_world_size(),
     )
-    pack = read_pack(config["pack"])
+    pack = Pack.model_validate_json(config["pack"])
     # The first one looks: files may reach another machine later.
     finished = Group(worker).from_first(
-        lambda: {c.key for c in members(pack) if _is_finished(store.outcome(c))}
+        lambda: {c.key for c in pack.nodes if _is_finished(store.outcome(c))}
     )
-    left = without(pack, finished)
+    left = pack.without(finished)
     if left is None:
         return
-    runner: PackRunner[Any] = ray.get(config["runner"])
+    runner: PackRunner = ray.get(config["runner"])
     checkpoints = Checkpoints(store.folder)
     for record in train_guarded(runner, left, worker, _met_by_all(left)):
         if worker.rank == 0:
@@ -182,13 +181,13 @@ def train_rank(config: dict[str, Any]) -> None:
             checkpoints.delete(record.key)
 
 
-def _met_by_all(pack: AnyPack) -> type[Exception]:
+def _met_by_all(pack: Pack) -> type[Exception]:
     """Errors that starting the group again would only repeat, and that leave no process waiting.
 
     Where all processes step together, one that met another error must end: the others wait for it in
     torch's process group. Where the first one works alone, the others have gone home.
     """
-    together = any(isinstance(cell, Cell) or cell.together for cell in members(pack))
+    together = any(node.together for node in pack.nodes)
     return GroupError if together else Exception
 
 

@@ -6,9 +6,8 @@ import logging
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from interfero.engine.packs import AnyPack, members
+from interfero.engine.packs import Pack
 from interfero.engine.worker import PackRunner, Worker
 from interfero.errors import StorageError
 from interfero.records import CellRecord
@@ -18,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def train_guarded(
-    runner: PackRunner[Any], pack: AnyPack, worker: Worker, kind: type[Exception] = Exception
+    runner: PackRunner, pack: Pack, worker: Worker, kind: type[Exception] = Exception
 ) -> Iterator[CellRecord]:
     """What the runner gives; if it fails as a whole, a failed record of every cell that is left.
 
@@ -40,10 +39,10 @@ def train_guarded(
         # Not the cells' failure: the pack starts again, and goes on where the disk let it.
         raise
     except kind as error:
-        logger.exception("pack failed: %s", pack.cells[0].params)
+        logger.exception("pack failed: %s", pack.nodes[0].params)
         place = traceback.extract_tb(error.__traceback__)[-1]
         said = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
         text = without_secrets(said)
-        for cell in members(pack):
+        for cell in pack.nodes:
             if cell.key not in done:
                 yield CellRecord(key=cell.key, params=cell.params, status="failed", error=text)

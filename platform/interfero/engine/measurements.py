@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from interfero.engine.cost import START_UP_S
+from interfero.engine.adaptation.cost import START_UP_S
 from interfero.errors import StorageError
 from interfero.records import Timing
 from interfero.storage import read_json, write_json

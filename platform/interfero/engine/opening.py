@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from interfero.engine.ending import command_line
-from interfero.engine.options import SweepOptions, storage_folder
+from interfero.engine.options.base import SweepOptions, storage_folder
 from interfero.engine.resources import check_machine
 from interfero.engine.store import SweepStore
 from interfero.redaction import without_secrets

@@ -1,34 +1,59 @@
-"""What one trial of Tune does, whatever the sweep: cells that train together, or a job of a graph."""
+"""A pack: what one trial of Tune does. A scheduling policy over ready nodes, never part of their content."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
-from typing import Any
+from collections.abc import Iterable, Sequence, Set
+from typing import Annotated, cast
 
-from pydantic import TypeAdapter
+from pydantic import Field
 
-from interfero.engine.cells import Cell, Pack
-from interfero.engine.learning.jobs import Job, JobPack
+from interfero.config import Config
+from interfero.engine.adaptation.nodes import Cell, Distance, Reference, Train
+from interfero.engine.node import Node
+from interfero.engine.restoration.nodes import Compressed, Restored, Restorer, Segmenter, TestCell
 
-AnyPack = Pack | JobPack
-
-_ANY_PACK: TypeAdapter[AnyPack] = TypeAdapter(AnyPack)
-
-
-def read_pack(value: Any) -> AnyPack:
-    """A pack from what `model_dump` made of it."""
-    return _ANY_PACK.validate_python(value)
-
-
-def without(pack: AnyPack, done: Set[str]) -> AnyPack | None:
-    """What is left of a pack, if anything is."""
-    if isinstance(pack, Pack):
-        cells = tuple(cell for cell in pack.cells if cell.key not in done)
-        return Pack(cells=cells) if cells else None
-    jobs = tuple(job for job in pack.cells if job.key not in done)
-    return JobPack(cells=jobs) if jobs else None
+AnyNode = Annotated[
+    Cell | Train | Reference | Distance | Compressed | Restorer | Restored | Segmenter | TestCell,
+    Field(discriminator="node"),
+]
+"""What trials do; a new kind of node is added here and in the table of its trainable."""
 
 
-def members(pack: AnyPack) -> Iterator[Cell | Job]:
-    """Its cells or jobs: each has a key and params."""
-    yield from pack.cells
+class Pack(Config):
+    """Nodes that one trial does, in order; those that learn from the same batches train together."""
+
+    nodes: tuple[AnyNode, ...] = Field(min_length=1)
+    needs: frozenset[str] = Field(default=frozenset(), exclude=True)
+    """Keys of what has to be done before; a worker does not need to know."""
+
+    @classmethod
+    def of(cls, nodes: Iterable[Node], needs: Set[str] = frozenset()) -> Pack:
+        """A pack of nodes of any kind that trials do."""
+        return cls(nodes=cast("tuple[AnyNode, ...]", tuple(nodes)), needs=frozenset(needs))
+
+    @property
+    def keys(self) -> list[str]:
+        """Of its nodes."""
+        return [node.key for node in self.nodes]
+
+    @property
+    def num_cells(self) -> int:
+        """Nodes with a run of their own."""
+        return sum(node.leaf for node in self.nodes)
+
+    def without(self, done: Set[str]) -> Pack | None:
+        """What is left of it, if anything is."""
+        left = tuple(node for node in self.nodes if node.key not in done)
+        return Pack(nodes=left, needs=self.needs) if left else None
+
+
+def cells_of(pack: Pack) -> Sequence[Cell]:
+    """Cells of an adaptation sweep, and those that its trainings stand for.
+
+    Raises:
+        TypeError: it holds another kind of node.
+    """
+    found = [node.cell if isinstance(node, Train) else node for node in pack.nodes]
+    if not all(isinstance(cell, Cell) for cell in found):
+        raise TypeError(f"a pack of {sorted({node.kind for node in pack.nodes})} has no cells")
+    return [cell for cell in found if isinstance(cell, Cell)]

@@ -20,7 +20,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from ray.util.state import list_nodes
 
-from interfero.engine.fingerprint import NUMBER_LIBRARIES, library_versions
+from interfero.engine.code import NUMBER_LIBRARIES, library_versions
 
 NODE_S = 60
 """A node's first worker process takes seconds to start; a busy machine longer."""

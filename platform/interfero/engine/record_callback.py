@@ -1,7 +1,8 @@
-"""Takes records out of Tune's results, and answers cells that a search may stop early."""
+"""Hears of ended nodes in Tune's results, and answers cells that a search may stop early."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from interfero.engine import ray_environment  # noqa: F401
 from ray.tune import Callback
 
 from interfero.engine.feeding import PACK, RECORD, DriverOnly, Feeder, SweepListener, past_tune
-from interfero.engine.packs import members, read_pack
+from interfero.engine.node import Node
+from interfero.engine.packs import Pack
 from interfero.engine.store import SweepStore
+from interfero.errors import StorageError
 from interfero.records import CellRecord
 from interfero.storage import write_atomic
 
@@ -21,11 +24,14 @@ RUNG = "rung"
 """Of a trial's result: the validation of a cell in training."""
 RETRIES = 2
 """Times a pack starts again after its actor died; cells it had finished are not repeated."""
+SEEN_WITHIN_S = 60.0
+"""A file that one node of a cluster has written may reach another later (NFS keeps what it looked up)."""
+LOOK_EVERY_S = 0.2
 
 
 @dataclass
 class RecordCallback(DriverOnly, Callback):
-    """Takes records out of Tune's results, and answers cells that have reached a rung."""
+    """Reads the records that trials report, and answers cells that have reached a rung."""
 
     feeder: Feeder
     listener: SweepListener
@@ -36,33 +42,52 @@ class RecordCallback(DriverOnly, Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """One cell ended, or reached a rung."""
+        """One node ended, or a cell reached a rung."""
         with past_tune():
             if result.get(RECORD) is not None:
-                self._pass_on(CellRecord.model_validate_json(result[RECORD]))
+                self._pass_on(kept_record(self.store, result[RECORD]))
             elif RUNG in result and self.feeder.should_stop(**result[RUNG]):
                 write_atomic(self.store.stop_file(result[RUNG]["key"]), b"")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A pack's actor died too often: its unfinished cells are failed."""
+        """A pack's actor died too often: its unfinished nodes are failed."""
         text = f"its process died {RETRIES + 1} times; the last error: {_last_error(trial)}"
         with past_tune():
-            for cell in members(read_pack(trial.config[PACK])):
-                if cell.key not in self.seen:
-                    failed = CellRecord(
-                        key=cell.key, params=cell.params, status="failed", error=text
-                    )
-                    # Its worker may have died between keeping the record and reporting it.
-                    kept = self.store.outcome(cell)
-                    self._pass_on(kept if kept and kept.status != "failed" else failed)
+            for node in Pack.model_validate_json(trial.config[PACK]).nodes:
+                if node.key not in self.seen:
+                    self._pass_on(self._outcome(node, text))
+
+    def _outcome(self, node: Node, error: str) -> CellRecord:
+        # Its worker may have died between keeping the record and reporting it.
+        kept = self.store.outcome(node)
+        if kept is not None and kept.status != "failed":
+            return kept
+        return CellRecord(key=node.key, params=node.params, status="failed", error=error)
 
     def _pass_on(self, record: CellRecord) -> None:
-        # A pack that starts again tries its failed cells again.
+        # A pack that starts again tries its failed nodes again.
         known = self.seen.get(record.key)
         if known is None or (known == "failed" and record.status != "failed"):
             self.seen[record.key] = record.status
             self.feeder.tell(record)
             self.listener.on_record(record)
+
+
+def kept_record(store: SweepStore, key: str) -> CellRecord:
+    """The record that a worker has just reported.
+
+    Raises:
+        StorageError: it does not get here, or is damaged.
+    """
+    given_up = time.monotonic() + SEEN_WITHIN_S
+    while (record := store.ended(key)) is None:
+        if time.monotonic() > given_up:
+            raise StorageError(
+                f"the record of {key} was reported, and is not in {store.folder} after "
+                f"{SEEN_WITHIN_S:.0f} s: give a --storage that all nodes see"
+            )
+        time.sleep(LOOK_EVERY_S)
+    return record
 
 
 def _last_error(trial: Any) -> str:

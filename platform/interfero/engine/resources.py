@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import torch
 
-from interfero.engine.options import SweepOptions
+from interfero.engine.options.base import SweepOptions
 from interfero.errors import ConfigError
 
 

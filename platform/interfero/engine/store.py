@@ -13,16 +13,15 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from pydantic import ValidationError
 
-from interfero.engine.cells import Cell
-from interfero.engine.learning.jobs import Job
-from interfero.engine.learning.products import Products, is_step_key
+from interfero.engine.node import Node, product_key
+from interfero.engine.products import Products
 from interfero.errors import ConfigError, StorageError
 from interfero.records import CellRecord
 from interfero.storage import inside, patience, read_json, write_atomic, write_json
@@ -168,14 +167,21 @@ class SweepStore:
             StorageError: it cannot be written, for as long as `PATIENCE_S`.
         """
         with patience():
-            if is_step_key(record.key):
+            if product_key(record.key):
                 Products(self.storage).write(record)
                 return
             write_json(self.folder / "cells" / f"{record.key}.json", record.model_dump(mode="json"))
 
     def records(self) -> dict[str, CellRecord]:
         """Records by key; a damaged one counts as not computed."""
-        return {r.key: r for r in map(_read_record, self._record_files(self.folder)) if r}
+        return {record.key: record for record in self.each_record()}
+
+    def each_record(self) -> Iterator[CellRecord]:
+        """The same one after the other: all of a large sweep need not be in memory at once."""
+        for path in self._record_files(self.folder):
+            record = _read_record(path)
+            if record is not None:
+                yield record
 
     def finished(self, key: str) -> CellRecord | None:
         """The record of a cell that finished, if there is one."""
@@ -184,34 +190,32 @@ class SweepStore:
 
     def ended(self, key: str) -> CellRecord | None:
         """The record of a cell that ended in this sweep, or of a step in any, whatever it came to."""
-        if is_step_key(key):
+        if product_key(key):
             return Products(self.storage).record(key)
         path = self.folder / "cells" / f"{key}.json"
         return _read_record(path) if path.exists() else None
 
-    def outcome(self, member: Cell | Job) -> CellRecord | None:
-        """What a member of a pack came to; None if it has not ended, or what a step made is gone.
+    def outcome(self, node: Node) -> CellRecord | None:
+        """What a node came to; None if it has not ended, or what it made is gone.
 
-        A plan hands out a step whose files were deleted, however whole its record is: a worker that
-        asked for the record alone would make nothing, and what needs the files would fail for ever.
+        A plan hands out a node whose files were deleted, however whole its record is: a worker that
+        asked for the record only would make nothing, and what needs the files would fail for ever.
         """
-        record = self.ended(member.key)
-        if record is None or record.status != "finished" or isinstance(member, Cell):
+        record = self.ended(node.key)
+        if record is None or record.status != "finished" or node.leaf:
             return record
-        if is_step_key(member.key) and not Products(self.storage).is_done(member):
-            return None
-        return record
+        return record if Products(self.storage).is_done(node) else None
 
     def stop_file(self, key: str) -> Path:
         """Asks a cell's worker to stop by being there."""
         return self.folder / "stop" / key
 
-    def take_over(self, keys: set[str]) -> list[CellRecord]:
-        """Copy cells that other sweeps in this storage have finished.
+    def take_over(self, keys: Set[str]) -> Iterator[CellRecord]:
+        """Copy cells that other sweeps in this storage have finished, one after the other.
 
         Files are linked where the file system can, so that deleting one sweep leaves the other whole.
         """
-        taken: dict[str, CellRecord] = {}
+        taken: set[str] = set()
         for sweep, record in self._others(keys):
             if record.key in taken:
                 continue
@@ -220,16 +224,17 @@ class SweepStore:
             except (OSError, StorageError):
                 continue  # A file of it is gone, or not of that sweep: the cell is trained again.
             origin = record.reused_from or sweep.name
-            taken[record.key] = record.model_copy(update={"reused_from": origin})
-            self.write_record(taken[record.key])
-        return list(taken.values())
+            copied = record.model_copy(update={"reused_from": origin})
+            self.write_record(copied)
+            taken.add(record.key)
+            yield copied
 
-    def reusable(self, keys: set[str]) -> frozenset[str]:
+    def reusable(self, keys: Set[str]) -> frozenset[str]:
         """Those of the keys that this or another sweep in this storage has finished."""
-        own = {key for key, record in self.records().items() if record.status == "finished"}
+        own = {record.key for record in self.each_record() if record.status == "finished"}
         return frozenset((own & keys) | {record.key for _, record in self._others(keys)})
 
-    def _others(self, keys: set[str]) -> Iterator[tuple[Path, CellRecord]]:
+    def _others(self, keys: Set[str]) -> Iterator[tuple[Path, CellRecord]]:
         """Finished records of other sweeps, with the sweep's folder; a key may come twice."""
         if not self.storage.is_dir():
             return

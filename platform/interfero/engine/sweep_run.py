@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from interfero.engine.cells import Cell
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.console import SweepProgress
-from interfero.engine.learning.jobs import TestCell
-from interfero.engine.learning.products import is_step_key
-from interfero.engine.packs import AnyPack, members
+from interfero.engine.node import product_key
+from interfero.engine.packs import Pack
 from interfero.engine.store import SweepStore
 from interfero.records import CellRecord
 from interfero.storage import inside
@@ -18,43 +19,48 @@ from interfero.tracking.tracker import Tracker
 
 @dataclass
 class SweepRun:
-    """Keeps each record first, then tracks it, then shows it: what is kept is never lost."""
+    """Keeps each record first, then tracks it, then shows it: what is kept is never lost.
+
+    Records stay in the store: of each cell only its status stays here, so that a driver holds 100,000.
+    """
 
     store: SweepStore
     tracker: Tracker
     progress: SweepProgress
-    records: dict[str, CellRecord] = field(default_factory=dict)
-    """By key."""
-    steps: dict[str, CellRecord] = field(default_factory=dict)
-    """Records of steps behind cells, by key."""
+    statuses: dict[str, str] = field(default_factory=dict)
+    """What each cell came to, by key."""
     running: set[str] = field(default_factory=set)
     """Keys of cells in training."""
+    started: float = math.inf
+    """When the first of its cells started; Unix time in seconds."""
 
     @property
     def num_failed(self) -> int:
         """Cells that failed."""
-        return self._count("failed")
+        return Counter(self.statuses.values())["failed"]
 
     @property
     def num_stopped(self) -> int:
         """Cells that a search stopped early."""
-        return self._count("stopped")
-
-    def _count(self, status: str) -> int:
-        return sum(record.status == status for record in self.records.values())
+        return Counter(self.statuses.values())["stopped"]
 
     @property
     def reported(self) -> list[CellRecord]:
-        """What tables, figures and fits may read: cells that were stopped early are no results."""
-        return [record for record in self.records.values() if record.status != "stopped"]
+        """What tables, figures and fits may read, from the store: cells stopped early are no results."""
+        return [record for record in self._kept() if record.status != "stopped"]
 
-    def on_started(self, pack: AnyPack) -> None:
-        """Open the cells' MLflow runs; steps have none."""
-        for cell in members(pack):
-            if not isinstance(cell, Cell | TestCell):
-                continue
-            self.tracker.cell_started(cell.key, cell.params, cell.tags)
-            self.running.add(cell.key)
+    def _kept(self) -> Iterator[CellRecord]:
+        for key in self.statuses:
+            record = self.store.ended(key)
+            if record is not None:
+                yield record
+
+    def on_started(self, pack: Pack) -> None:
+        """Open the cells' MLflow runs; other nodes have none."""
+        for node in pack.nodes:
+            if node.leaf:
+                self.tracker.cell_started(node.key, node.params, node.tags)
+                self.running.add(node.key)
         self.progress.set_running(len(self.running))
 
     def on_record(self, record: CellRecord) -> None:
@@ -62,17 +68,18 @@ class SweepRun:
         if record.status != "failed":
             # Its worker may have died between keeping the record and deleting these.
             Checkpoints(self.store.folder).delete(record.key)
-        if is_step_key(record.key):
-            self.steps[record.key] = record
+        if product_key(record.key) is not None:
+            self.store.keep(record)
             self.progress.add_step(record)
             return
         self.running.discard(record.key)
-        known = self.records.get(record.key)
-        if known is None or known.status == "failed":
-            self.records[record.key] = record
+        known = self.statuses.get(record.key)
+        if known is None or known == "failed":
+            self.statuses[record.key] = record.status
+            self.started = min(self.started, record.started_at or math.inf)
             self.store.keep(record)
             self._track(record)
-            self.progress.add(record, known)
+            self.progress.add(record, replaces=known is not None)
         self.progress.set_running(len(self.running))
 
     def on_repeated(self) -> None:

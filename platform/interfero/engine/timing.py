@@ -15,7 +15,7 @@ from interfero.domains.images import Sample
 from interfero.records import StepSetting
 
 if TYPE_CHECKING:
-    from interfero.engine.cells import LoopConfig
+    from interfero.engine.adaptation.nodes import LoopConfig
 
 
 @dataclass

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 
 from interfero.records import CellRecord
 
+if TYPE_CHECKING:
+    from interfero.engine.packs import Pack
+
 Metrics = Mapping[str, float]
-PackT_contra = TypeVar("PackT_contra", contravariant=True)
 
 
 class Worker(Protocol):
@@ -88,16 +90,16 @@ class TrialWorker:
         return False
 
 
-class PackRunner(Protocol[PackT_contra]):
-    """What a trainable gives the engine: trains a pack, one record a cell."""
+class PackRunner(Protocol):
+    """What a trainable gives the engine: does a pack, one record a node."""
 
-    def __call__(self, pack: PackT_contra, worker: Worker) -> Iterator[CellRecord]:
-        """Records in the order of the pack's cells."""
+    def __call__(self, pack: Pack, worker: Worker) -> Iterator[CellRecord]:
+        """One record a node, in the order of the pack."""
 
 
 @runtime_checkable
 class Shippable(Protocol):
     """A `PackRunner` that would take its data along, and can leave them in the storage instead."""
 
-    def shipped(self, storage: Path) -> PackRunner[Any]:
+    def shipped(self, storage: Path) -> PackRunner:
         """The same runner for a cluster: each node fetches what it needs from the storage, once."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from interfero.adaptation.method import AdaptedCodec, Batch, Method, Role
 from interfero.codecs.codec import Codec
 from interfero.codecs.noise import NoiseKey
-from interfero.engine.cells import LoopConfig
+from interfero.engine.adaptation.nodes import LoopConfig
 
 SAFETY = 0.8
 """Share of the free memory that is planned with: evaluation and other programs want some as well."""

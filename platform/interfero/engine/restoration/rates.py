@@ -10,10 +10,10 @@ from pathlib import Path
 from interfero.codecs.compressed import Compression
 from interfero.codecs.lossy import LossyCodec
 from interfero.domains.labelled import LabelledDomain
-from interfero.engine.learning.jobs import CompressJob, JobPack
-from interfero.engine.learning.planning import LearningPlan
-from interfero.engine.learning.products import Products
-from interfero.engine.learning.steps import Compressed
+from interfero.engine.packs import Pack
+from interfero.engine.products import Products
+from interfero.engine.restoration.nodes import Compressed
+from interfero.engine.restoration.plan import RestorationPlan
 from interfero.errors import CodecError
 
 
@@ -30,7 +30,7 @@ def settings_folder(products: Products) -> Path:
 
 
 def match_rates(
-    plan: LearningPlan, packs: Iterable[JobPack], products: Products, *, keep: bool
+    plan: RestorationPlan, packs: Iterable[Pack], products: Products, *, keep: bool
 ) -> None:
     """Find the setting of every codec and rate that copies are still to be made at.
 
@@ -46,9 +46,8 @@ def match_rates(
     """
     steps: dict[tuple[str, str, float], Compressed] = {}
     for pack in packs:
-        for job in pack.cells:
-            if isinstance(job, CompressJob):
-                step = job.copy_
+        for step in pack.nodes:
+            if isinstance(step, Compressed):
                 steps[step.originals.domain, step.codec, step.rate_bpp] = step
     problems = []
     where: AbstractContextManager[Path | str] = (

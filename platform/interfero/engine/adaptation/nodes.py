@@ -1,22 +1,34 @@
-"""Cells: what is trained, what identifies it, and what is kept of it."""
+"""The nodes of an adaptation sweep: cells, and the work that several of them share."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Sequence
-from typing import Literal
+from functools import cached_property
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from interfero.config import Config
 from interfero.domains.domain import ImageUnit
+from interfero.engine.node import Node, Params, content_hash, text_hash
 
-KEY_LENGTH = 16
-"""Hexadecimal digits of a key: 64 bits."""
+ADAPTER_FILE = "adapter.safetensors"
 
 
-class Block(Config):
+class Part(Config):
+    """A part of what identifies a cell, whose JSON text is made once for all cells that share it."""
+
+    @cached_property
+    def text(self) -> str:
+        """Its JSON, as a key hashes it."""
+        return json.dumps(self.named_by(), sort_keys=True)
+
+    def named_by(self) -> dict[str, Any]:
+        """What a key has of it."""
+        return self.model_dump(mode="json")
+
+
+class Block(Part):
     """What is always gridded: a sampler never chooses it, it would pick the easy domain."""
 
     domain: str
@@ -29,7 +41,7 @@ class Block(Config):
     """Draws the subset, the crops and the noise."""
 
 
-class Hyperparameters(Config):
+class Hyperparameters(Part):
     """What a sampler may choose inside a block, and the initialisation."""
 
     method: str
@@ -49,7 +61,7 @@ class Hyperparameters(Config):
         return self.method, self.adapter_size, self.strength
 
 
-class LoopConfig(Config):
+class LoopConfig(Part):
     """How every cell of a sweep is trained and measured."""
 
     num_steps: int = Field(gt=0)
@@ -82,8 +94,17 @@ class LoopConfig(Config):
     attribute: bool = False
     """Whether forgetting is attributed to the codec's components."""
 
+    def named_by(self) -> dict[str, Any]:
+        """See `Part`: fields that came later are left out where they are as they always were."""
+        value = super().named_by()
+        if self.workers == 1:
+            del value["workers"]
+        if not self.fused:
+            del value["fused"]
+        return value
 
-class Identity(Config):
+
+class Identity(Part):
     """Content that a cell's numbers depend on."""
 
     codec: str
@@ -105,43 +126,55 @@ class Identity(Config):
     versions: dict[str, str]
     """Of the libraries that decide numbers."""
 
+    def named_by(self) -> dict[str, Any]:
+        """See `Part`."""
+        return self.model_dump(mode="json", exclude={"image_unit"})
 
-class Cell(Config):
-    """One point of a sweep, resolved."""
 
+class Cell(Node):
+    """One point of a sweep, resolved: a training of its own, and its evaluation.
+
+    Where the method trains on the source domain alone, the training is a `Train` node that all target
+    domains share, and the cell evaluates it.
+    """
+
+    kind: ClassVar[str] = "evaluate"
+    leaf: ClassVar[bool] = True
+    together: ClassVar[bool] = True
+
+    node: Literal["evaluate"] = "evaluate"
     block: Block
     hyperparameters: Hyperparameters
     loop: LoopConfig
     identity: Identity
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Content hash of everything the cell's numbers depend on."""
-        return self._hash({"identity": {"image_unit"}})
+        # Written by hand, so that a sweep's cells share the texts of what they have in common.
+        return text_hash(
+            f'{{"block": {self.block.text}, "hyperparameters": {self.hyperparameters.text}, '
+            f'"identity": {self.identity.text}, "loop": {self.loop.text}}}'
+        )
 
     @property
     def source_training_key(self) -> str:
-        """Content hash of what the trained parameters depend on if the target domain is never seen.
-
-        Cells of methods that train on the source domain alone share one training for all targets.
-        """
-        return self._hash(
-            {"block": {"domain", "num_images"}, "identity": {"domain_hash", "image_unit"}}
+        """Content hash of what the trained parameters depend on if the target domain is never seen."""
+        parts = {
+            "block": (self.block, {"domain", "num_images"}),
+            "hyperparameters": (self.hyperparameters, set()),
+            "identity": (self.identity, {"domain_hash"}),
+            "loop": (self.loop, set()),
+        }
+        return content_hash(
+            {
+                name: {k: v for k, v in part.named_by().items() if k not in left_out}
+                for name, (part, left_out) in parts.items()
+            }
         )
 
-    def _hash(self, left_out: dict[str, set[str]]) -> str:
-        value = self.model_dump(mode="json", exclude=left_out)
-        if self.loop.workers == 1:
-            # Cells that one process trained were named before there could be more of them.
-            del value["loop"]["workers"]
-        if not self.loop.fused:
-            # Nor were those that trained one after the other.
-            del value["loop"]["fused"]
-        text = json.dumps(value, sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=KEY_LENGTH // 2).hexdigest()
-
     @property
-    def params(self) -> dict[str, str | int | float]:
+    def params(self) -> Params:
         """What MLflow shows as parameters."""
         return {
             "codec": self.identity.codec,
@@ -167,23 +200,72 @@ class Cell(Config):
         return {**identity, "versions": ", ".join(versions), "loop": loop}
 
 
-class Pack(Config):
-    """Cells of one block that train together."""
+class Train(Node):
+    """A training that never sees a target domain (the control, say): one for all of them."""
 
-    cells: tuple[Cell, ...]
+    kind: ClassVar[str] = "train"
+    together: ClassVar[bool] = True
+
+    node: Literal["train"] = "train"
+    cell: Cell
+    """One of the cells that need it: its target domain is not looked at."""
+
+    @cached_property
+    def key(self) -> str:
+        """See `Node`."""
+        return f"{self.kind}-{self.cell.source_training_key}"
 
     @property
-    def block(self) -> Block:
-        """The block all members share."""
-        return self.cells[0].block
+    def files(self) -> tuple[str, ...]:
+        """See `Node`."""
+        return (ADAPTER_FILE,)
 
 
-def group_cells(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """Cells that may train together: of one block, method and setting, in order."""
-    groups: dict[str, list[Cell]] = {}
-    for cell in cells:
-        shared = (cell.block, cell.loop, cell.identity)
-        text = json.dumps([part.model_dump(mode="json") for part in shared])
-        text += cell.hyperparameters.method
-        groups.setdefault(text, []).append(cell)
-    return list(groups.values())
+class Reference(Node):
+    """What the source codec makes of a domain's test and validation images."""
+
+    kind: ClassVar[str] = "reference"
+
+    node: Literal["reference"] = "reference"
+    codec_hash: str
+    """Of the codec's weights and tables."""
+    rd_lambda: float
+    domain: str
+    domain_hash: str
+    """Of all its images."""
+    num_images: int = Field(gt=0)
+    """Test images, at most."""
+    data_seed: int
+    """Draws the validation images."""
+    code: str
+    """Hash of the training code."""
+
+    @cached_property
+    def key(self) -> str:
+        """See `Node`."""
+        left_out = {"node", "domain", "rd_lambda"}
+        return f"{self.kind}-{content_hash(self.model_dump(mode='json', exclude=left_out))}"
+
+
+class Distance(Node):
+    """How far a target domain is from the source domain, as the source codec sees it."""
+
+    kind: ClassVar[str] = "distance"
+
+    node: Literal["distance"] = "distance"
+    codec_hash: str
+    rd_lambda: float
+    domain: str
+    """The target."""
+    domain_hash: str
+    source_domain_hash: str
+    code: str
+
+    @cached_property
+    def key(self) -> str:
+        """See `Node`."""
+        left_out = {"node", "domain", "rd_lambda"}
+        return f"{self.kind}-{content_hash(self.model_dump(mode='json', exclude=left_out))}"
+
+
+AdaptationNode = Cell | Train | Reference | Distance

@@ -1,4 +1,4 @@
-"""The plan of a learning sweep as a user reads it before anything is trained."""
+"""The plan of a restoration sweep as a user reads it before anything is trained."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Iterator, Set
 
 from rich.console import Console
 
-from interfero.engine.learning.jobs import Job
-from interfero.engine.learning.planning import LearningPlan
-from interfero.engine.learning.products import Products
+from interfero.engine.node import Node
+from interfero.engine.products import Products
+from interfero.engine.restoration.plan import RestorationPlan
 from interfero.records import CellRecord
 
 _AXES = ("domain", "configuration", "codec", "rate_bpp", "restoration", "restoration_split",
@@ -18,11 +18,11 @@ _AXES = ("domain", "configuration", "codec", "rate_bpp", "restoration", "restora
 """Parameters that tell a plan's cells apart."""
 
 
-def print_learning_plan(
+def print_plan(
     console: Console,
     title: str,
     question: str,
-    plan: LearningPlan,
+    plan: RestorationPlan,
     done: Set[str],
     products: Products,
 ) -> None:
@@ -37,7 +37,7 @@ def print_learning_plan(
         products: Of the storage.
     """
     console.print(f"[bold]{title}[/bold]: {question}", highlight=False)
-    jobs = plan.jobs
+    jobs = plan.behind(plan.cells)
     left = {key: job for key, job in jobs.items() if key not in done}
     for line in [*_images(plan), *_amounts(plan, jobs, left, done)]:
         _say(console, line)
@@ -47,7 +47,7 @@ def print_learning_plan(
         _say(console, f"  {_cost(left, jobs, products)}")
 
 
-def _images(plan: LearningPlan) -> Iterator[str]:
+def _images(plan: RestorationPlan) -> Iterator[str]:
     for domain in plan.domains.values():
         counts = ", ".join(
             f"{len(domain.portion(p))} {p}" for p in ("train", "restoration", "test")
@@ -60,7 +60,7 @@ def _images(plan: LearningPlan) -> Iterator[str]:
 
 
 def _amounts(
-    plan: LearningPlan, jobs: dict[str, Job], left: dict[str, Job], done: Set[str]
+    plan: RestorationPlan, jobs: dict[str, Node], left: dict[str, Node], done: Set[str]
 ) -> Iterator[str]:
     """How many cells and steps there are, and how many are left."""
     options = plan.options
@@ -78,7 +78,7 @@ def _amounts(
         yield f"  {known} of {len(plan.cells)} cells are reused"
 
 
-def _cells(plan: LearningPlan, done: Set[str]) -> Iterator[str]:
+def _cells(plan: RestorationPlan, done: Set[str]) -> Iterator[str]:
     """A line a cell with its key, or where to get them."""
     if not plan.options.list_cells:
         yield "  --list-cells prints each cell with its key"
@@ -89,7 +89,7 @@ def _cells(plan: LearningPlan, done: Set[str]) -> Iterator[str]:
         yield f"    {cell.key} {said}{' (reused)' if cell.key in done else ''}"
 
 
-def _cost(left: dict[str, Job], jobs: dict[str, Job], products: Products) -> str:
+def _cost(left: dict[str, Node], jobs: dict[str, Node], products: Products) -> str:
     """Seconds of steps that are left, from those of their kind in this plan that are there."""
     if not left:
         return "cost: nothing is left to do but tests"

@@ -6,8 +6,9 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from interfero.engine.cells import Cell, Pack, group_cells
-from interfero.engine.cost import makespan
+from interfero.engine.adaptation.cost import makespan
+from interfero.engine.adaptation.nodes import Block, Cell, LoopConfig
+from interfero.engine.packs import Pack
 
 GOOD_ENOUGH = 1.02
 """A schedule this close to a perfect share of the work is not improved any further."""
@@ -50,7 +51,7 @@ def make_packs(
 def _split(cells: Sequence[Cell], parts: int) -> list[Pack]:
     """Neighbours together, in parts whose sizes differ by one at most."""
     bounds = [round(i * len(cells) / parts) for i in range(parts + 1)]
-    return [Pack(cells=tuple(cells[a:b])) for a, b in itertools.pairwise(bounds)]
+    return [Pack(nodes=tuple(cells[a:b])) for a, b in itertools.pairwise(bounds)]
 
 
 def _spread(packs: list[Pack], at_once: int, seconds: PackSeconds) -> list[Pack]:
@@ -61,13 +62,13 @@ def _spread(packs: list[Pack], at_once: int, seconds: PackSeconds) -> list[Pack]
     tried = [(seconds(pack), pack) for pack in packs]
     best, best_end = packs, _end(tried, at_once)
     for _ in range(SPLITS_PER_WORKER * at_once):
-        several = [item for item in tried if len(item[1].cells) > 1]
+        several = [item for item in tried if len(item[1].nodes) > 1]
         busy = sum(cost for cost, _ in tried)
         if not several or best_end <= GOOD_ENOUGH * busy / at_once:
             break
         longest = max(several, key=lambda item: item[0])
         tried.remove(longest)
-        tried += [(seconds(half), half) for half in _split(longest[1].cells, 2)]
+        tried += [(seconds(half), half) for half in _split(_cells(longest[1]), 2)]
         end = _end(tried, at_once)
         # One split alone may not help yet: two equal packs on four workers need two.
         if end < best_end / MIN_GAIN:
@@ -77,3 +78,16 @@ def _spread(packs: list[Pack], at_once: int, seconds: PackSeconds) -> list[Pack]
 
 def _end(packs: Sequence[tuple[float, Pack]], at_once: int) -> float:
     return makespan(sorted((cost for cost, _ in packs), reverse=True), at_once)
+
+
+def _cells(pack: Pack) -> list[Cell]:
+    return [node for node in pack.nodes if isinstance(node, Cell)]
+
+
+def group_cells(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Cells that may train together: of one block, method and setting, in order."""
+    groups: dict[tuple[Block, LoopConfig, str, str], list[Cell]] = {}
+    for cell in cells:
+        shared = (cell.block, cell.loop, cell.identity.text, cell.hyperparameters.method)
+        groups.setdefault(shared, []).append(cell)
+    return list(groups.values())

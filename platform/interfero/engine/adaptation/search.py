@@ -20,9 +20,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from interfero.adaptation import find_method
 from interfero.analysis.pareto import CONSTRAINED, OBJECTIVES
-from interfero.engine.cells import Block, Cell, Hyperparameters
-from interfero.engine.options import AdaptationOptions
-from interfero.engine.planning import Plan, sizes_of, strengths_of
+from interfero.engine.adaptation.nodes import Block, Cell, Hyperparameters
+from interfero.engine.adaptation.plan import AdaptationPlan, sizes_of, strengths_of
+from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.metrics.names import VALIDATION_GAIN
 from interfero.records import CellRecord
 
@@ -43,7 +43,9 @@ FindRecord = Callable[[str], CellRecord | None]
 class BlockSearch:
     """Chooses the cells of one block."""
 
-    def __init__(self, plan: Plan, block: Block, database: Path, ended: FindRecord) -> None:
+    def __init__(
+        self, plan: AdaptationPlan, block: Block, database: Path, ended: FindRecord
+    ) -> None:
         """Open the block's study, or make it.
 
         Args:
@@ -87,6 +89,11 @@ class BlockSearch:
             else:
                 cell = self.plan.cell(self.block, choose(trial, self.plan.options))
                 self._left_over.append(cell)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Keys of what its cells need, whatever their method."""
+        return frozenset(node.key for node in self.plan.shared(self.block))
 
     @property
     def num_told(self) -> int:
@@ -179,7 +186,7 @@ def _log_float(trial: Trial, name: str, values: Sequence[float]) -> float:
     return float(f"{trial.suggest_float(name, min(values), max(values), log=True):.3g}")
 
 
-def open_searches(plan: Plan, database: Path, ended: FindRecord) -> list[BlockSearch]:
+def open_searches(plan: AdaptationPlan, database: Path, ended: FindRecord) -> list[BlockSearch]:
     """One search a block."""
     return [BlockSearch(plan, block, database, ended) for block in plan.blocks]
 

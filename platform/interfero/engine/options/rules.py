@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from interfero.errors import ConfigError
 
 if TYPE_CHECKING:
-    from interfero.engine.options import SweepOptions
+    from interfero.engine.options.base import SweepOptions
 
 Rule = tuple[bool, str]
 """Whether it is broken, and what is said then."""

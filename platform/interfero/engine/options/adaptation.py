@@ -1,18 +1,21 @@
-"""What a sweep script takes on its command line."""
+"""Options of sweeps that adapt codecs, and what must hold of them."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
-from typing import Annotated, Literal
-
-import tyro
+from typing import Annotated, Literal, Self, cast
 
 from interfero.adaptation import METHODS
-from interfero.config import Config
-from interfero.engine.option_rules import (
+from interfero.engine.options.base import (
+    ALL_IMAGES,
+    FLAG,
+    EarlyStopping,
+    Sampler,
+    SweepOptions,
+)
+from interfero.engine.options.marks import FREE, PLAN, QUESTION, SEARCH, TRAINING
+from interfero.engine.options.rules import (
     Rule,
-    folder_of,
     list_rules,
     number_rules,
     parted_rules,
@@ -20,111 +23,66 @@ from interfero.engine.option_rules import (
     sweep_rules,
 )
 
-Sampler = Literal["grid", "random", "tpe", "nsga2"]
-EarlyStopping = Literal["none", "asha"]
-ALL_IMAGES = "all"
-
-
-class SweepOptions(Config):
-    """Options every sweep has."""
-
-    source: str = "mbt2018-mean"
-    """Source codec: a bundled NAME, a codec file, a folder of them, or compressai:NAME."""
-    domains: tuple[str, ...] = ()
-    """Target domains: bundled NAMEs, or NAME=PATH for a folder of images or a Parquet file."""
-    source_domain: str = "photos"
-    """Domain whose images may get worse: NAME or NAME=PATH."""
-    data_seeds: tuple[int, ...] = (0,)
-    """Seeds that draw training subsets, crops and noise."""
-    init_seeds: tuple[int, ...] = (0,)
-    """Seeds that draw initial custom parameters."""
-    num_steps: int = 200
-    """Optimiser steps a cell."""
-    sampler: Sampler = "grid"
-    """How hyperparameters are chosen inside each block."""
-    num_samples: int = 16
-    """Cells a block, for samplers other than grid."""
-    early_stopping: EarlyStopping = "none"
-    """Which cells a search by random or tpe ends early: asha stops those whose gain on validation,
-    after a ninth and a third of the steps, is not in the best third so far. Its packs have one cell."""
-    name: str | None = None
-    """Name of this sweep; by default made of its kind, the date and the time."""
-    storage: str = "interfero-storage"
-    """Folder that keeps records, adapters and figures: a PATH, or file:///PATH."""
-    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Go on with the sweep called --name: what is finished is kept."""
-    reuse: bool = True
-    """Take over cells that an earlier sweep in the same storage has computed."""
-    packs: bool = True
-    """Train cells of one block together."""
-    max_failed: int = 0
-    """Failed cells that still let the command exit with 0."""
-    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print blocks, packs, cells and a cost estimate; train nothing."""
-    list_cells: bool = True
-    """With --dry-run, a line for every cell and its key; --no-list-cells names them by their axes."""
-    calibrate: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Time a few steps of each method first and keep the times: a cost estimate needs them."""
-    smoke: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """The smallest honest run: at most 10 steps, 3 coded images, every method, and the first value of every
-    other axis."""
-    accept_code_change: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Let --resume go on although the training code has changed."""
-    workers_per_trial: int = 1
-    """Processes that train one pack, each on its part of every batch (torch's DistributedDataParallel)."""
-    cpus_per_trial: float = 1.0
-    """CPUs each process of a pack takes; it uses as many threads."""
-    gpus_per_trial: float = 0.0
-    """GPUs each process of a pack takes; fractions share one."""
-    checkpoint_seconds: float = 60.0
-    """Seconds of training between checkpoints, from which an interrupted cell goes on."""
-    max_concurrent: int = 0
-    """Packs at once; 0 is as many as there is room for now. A cluster that grows is asked for so many."""
-    address: str | None = None
-    """Address of a Ray cluster; by default this machine alone."""
-    max_domain_memory: float | None = None
-    """GiB of decoded images that all domains together hold in memory; what does not fit is decoded to
-    files once a node and mapped. By default an eighth of the machine's memory."""
-    halve_jpeg: bool = True
-    """Halve JPEG files in size, so that their artefacts do not pass for detail."""
-
 
 class AdaptationOptions(SweepOptions):
     """Options of sweeps that adapt codecs."""
 
-    methods: tuple[str, ...] = ("finetune", "cawf", "continue_source")
+    source: Annotated[str, QUESTION] = "mbt2018-mean"
+    """Source codec: a bundled NAME, a codec file, a folder of them, or compressai:NAME."""
+    source_domain: Annotated[str, QUESTION] = "photos"
+    """Domain whose images may get worse: NAME or NAME=PATH."""
+    methods: Annotated[tuple[str, ...], QUESTION] = ("finetune", "cawf", "continue_source")
     """Ways to adapt."""
-    adapter_sizes: tuple[int, ...] = (1, 2, 4, 8)
+    adapter_sizes: Annotated[tuple[int, ...], QUESTION] = (1, 2, 4, 8)
     """Adapter sizes, in each method's unit (channels, rank, kernel side); methods without one run once."""
-    strengths: tuple[float, ...] = (1.0,)
+    strengths: Annotated[tuple[float, ...], QUESTION] = (1.0,)
     """Weights of a method's own term (penalty, teacher, replay), in its own unit, or a sampler's range."""
-    num_images: tuple[str, ...] = (ALL_IMAGES,)
+    num_images: Annotated[tuple[str, ...], QUESTION] = (ALL_IMAGES,)
     """Target training images: counts, or `all`."""
-    lambdas: tuple[float, ...] = (0.013,)
+    lambdas: Annotated[tuple[float, ...], QUESTION] = (0.013,)
     """Weights of distortion the source codec has been trained for: bits per pixel per unit of MSE."""
-    learning_rates: tuple[float, ...] = (3e-4, 1e-3)
+    learning_rates: Annotated[tuple[float, ...], QUESTION] = (3e-4, 1e-3)
     """Grid of peak learning rates, or the ends of a sampler's range."""
-    attribute: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    attribute: Annotated[bool, FLAG, QUESTION] = False
     """Also measure which part of the codec the forgetting comes from."""
-    fuse_packs: Literal["auto", "on", "off"] = "auto"
+    halve_jpeg: Annotated[bool, QUESTION] = True
+    """Halve JPEG files in size, so that their artefacts do not pass for detail."""
+    max_source_images: Annotated[int, QUESTION] = 24
+    """Source test images that are coded, at most."""
+    max_target_images: Annotated[int, QUESTION] = 24
+    """Target test images that are coded, at most."""
+    batch_size: Annotated[int, TRAINING] = 8
+    """Crops per step."""
+    crop_size: Annotated[int, TRAINING] = 128
+    """Side of a training crop in pixels, a multiple of 64."""
+    precision: Annotated[Literal["auto", "bfloat16", "float32"], TRAINING] = "auto"
+    """Training precision. auto uses bfloat16 where a benchmark, run once per storage, shows that it is
+    faster. Evaluation is always float32."""
+    fuse_packs: Annotated[Literal["auto", "on", "off"], TRAINING] = "auto"
     """Let members of a pack that are of one method and size compute their gradients at once: less time,
     and numbers to rounding instead of to the bit. auto is on with --gpus-per-trial, off without."""
-    delta_rank: int = 0
+    delta_rank: Annotated[int, TRAINING] = 0
     """Rank of what fine-tuned codecs keep of each kernel's difference from the source; 0 is all."""
-    batch_size: int = 8
-    """Crops a step."""
-    crop_size: int = 128
-    """Side of a training crop in pixels, a multiple of 64."""
-    precision: Literal["auto", "bfloat16", "float32"] = "auto"
-    """Of training; auto is bfloat16 where the hardware has it and is faster with it, measured once a
-    storage. Evaluation is always float32."""
-    max_forgetting: float | None = None
+    sampler: Annotated[Sampler, SEARCH] = "grid"
+    """How hyperparameters are chosen inside each block."""
+    num_samples: Annotated[int, SEARCH, FREE] = 16
+    """Cells per block, for samplers other than grid."""
+    early_stopping: Annotated[EarlyStopping, SEARCH] = "none"
+    """Which cells a search by random or tpe ends early: asha stops those whose gain on validation,
+    after a ninth and a third of the steps, is not in the best third so far. Its packs have one cell."""
+    max_forgetting: Annotated[float | None, SEARCH] = None
     """Percent of the source's validation loss that a search lets a cell lose and still calls feasible:
     `val/forgetting_percent`, routed, so that a method whose adapter detaches always is."""
-    max_source_images: int = 24
-    """Source test images that are coded, at most."""
-    max_target_images: int = 24
-    """Target test images that are coded, at most."""
+    calibrate: Annotated[bool, FLAG, PLAN, FREE] = False
+    """Time a few steps of each method first and keep the times: a cost estimate needs them."""
+
+    def check(self) -> None:
+        """See `SweepOptions`."""
+        check_options(self)
+
+    def smallest(self) -> Self:
+        """See `SweepOptions`."""
+        return cast("Self", smoke_options(self))
 
 
 def check_options(options: AdaptationOptions) -> None:
@@ -289,10 +247,3 @@ def smoke_options(options: AdaptationOptions) -> AdaptationOptions:
             "max_target_images": min(options.max_target_images, 3),
         }
     )
-
-
-def storage_folder(options: SweepOptions) -> Path:
-    """Where sweeps are kept."""
-    folder = folder_of(options.storage)
-    assert folder is not None, "options were checked"
-    return folder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console
@@ -11,10 +11,11 @@ from interfero.adaptation import find_method
 from interfero.adaptation.method import Method
 from interfero.domains.bundled import BUNDLED
 from interfero.domains.domain import Domain
-from interfero.engine.cells import Block, Cell, Pack
-from interfero.engine.cost import Estimate, Span
-from interfero.engine.memory import mebibytes
-from interfero.engine.planning import Plan
+from interfero.engine.adaptation.cost import Estimate, Span
+from interfero.engine.adaptation.memory import mebibytes
+from interfero.engine.adaptation.nodes import Block, Cell
+from interfero.engine.adaptation.plan import AdaptationPlan
+from interfero.engine.packs import Pack
 
 AXES = {
     "domain": "", "rd_lambda": "lambda", "num_images": "images", "data_seed": "data seed",
@@ -24,7 +25,7 @@ AXES = {
 """What a plan calls the fields of blocks and hyperparameters."""
 
 
-def print_plan(console: Console, title: str, question: str, plan: Plan) -> None:
+def print_plan(console: Console, title: str, question: str, plan: AdaptationPlan) -> None:
     """What is asked, on which images, and how much there is to train."""
     options, loop = plan.options, plan.loop
     console.print(f"[bold]{title}[/bold]: {question}", highlight=False)
@@ -48,7 +49,12 @@ def print_plan(console: Console, title: str, question: str, plan: Plan) -> None:
 
 
 def print_cells(
-    console: Console, plan: Plan, packs: Sequence[Pack], known: frozenset[str], *, every: bool
+    console: Console,
+    plan: AdaptationPlan,
+    packs: Sequence[Pack],
+    known: frozenset[str],
+    *,
+    every: bool,
 ) -> None:
     """Blocks, their packs and their cells, or the space that a sampler will draw from.
 
@@ -66,16 +72,40 @@ def print_cells(
             f"  --fuse-packs {plan.options.fuse_packs}: members of one method and size step as one "
             f"computation{_left_out(plan)}",
         )
+    _print_shared(console, packs)
+    of_cells = _by_block(packs)
+    reused: dict[Block, list[Cell]] = defaultdict(list)
+    for cell in plan.cells:
+        if cell.key in known:
+            reused[cell.block].append(cell)
     if plan.options.sampler != "grid":
         _print_space(console, plan)
     elif every:
         for block in plan.blocks:
-            _print_block(console, plan, block, packs, known)
+            _print_block(console, plan, block, of_cells[block], reused[block])
     else:
-        _print_alike(console, plan, packs, known)
+        _print_alike(console, plan, of_cells, reused)
     if known:
         _say(console, f"  {len(known)} of {plan.num_cells} cells are reused")
     _print_memory(console, plan, packs)
+
+
+def _by_block(packs: Sequence[Pack]) -> dict[Block, list[Pack]]:
+    """Packs of cells."""
+    found: dict[Block, list[Pack]] = defaultdict(list)
+    for pack in packs:
+        first = pack.nodes[0]
+        if isinstance(first, Cell):
+            found[first.block].append(pack)
+    return found
+
+
+def _print_shared(console: Console, packs: Sequence[Pack]) -> None:
+    """What cells share, and what is done once."""
+    kinds = Counter(node.kind for pack in packs for node in pack.nodes if not node.leaf)
+    if kinds:
+        listed = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
+        _say(console, f"  done once for all cells: {listed}")
 
 
 def print_cost(console: Console, cost: Estimate) -> None:
@@ -108,7 +138,7 @@ def _spread(value: Span, unit_seconds: float, unit: str) -> str:
     return f"{middle} {unit} ({low} to {high})" if low != high else f"{middle} {unit}"
 
 
-def _print_space(console: Console, plan: Plan) -> None:
+def _print_space(console: Console, plan: AdaptationPlan) -> None:
     options = plan.options
     for block in plan.blocks:
         _say(
@@ -126,34 +156,38 @@ def _print_space(console: Console, plan: Plan) -> None:
 
 
 def _print_block(
-    console: Console, plan: Plan, block: Block, packs: Sequence[Pack], known: frozenset[str]
+    console: Console,
+    plan: AdaptationPlan,
+    block: Block,
+    packs: Sequence[Pack],
+    reused: Sequence[Cell],
 ) -> None:
-    mine = [pack for pack in packs if pack.block == block]
-    reused = [c for c in plan.cells if c.block == block and c.key in known]
-    _say(console, f"  block {_describe_block(block, plan)}")
-    for pack in mine:
-        _say(console, f"    {_describe_pack(pack, plan)}")
-        for cell in pack.cells:
-            _say(console, f"      {cell.key} {_describe(cell)}")
-    for cell in reused:
-        _say(console, f"    {cell.key} {_describe(cell)} (reused)")
+    lines = [f"  block {_describe_block(block, plan)}"]
+    for pack in packs:
+        cells = _cells(pack)
+        lines.append(f"    {_describe_pack(cells, plan)}")
+        lines += [f"      {cell.key} {_describe(cell)}" for cell in cells]
+    lines += [f"    {cell.key} {_describe(cell)} (reused)" for cell in reused]
+    # Written as it is, a block at a time: a plan may have 100,000 lines.
+    console.out("\n".join(lines), highlight=False)
 
 
 def _print_alike(
-    console: Console, plan: Plan, packs: Sequence[Pack], known: frozenset[str]
+    console: Console,
+    plan: AdaptationPlan,
+    packs: Mapping[Block, Sequence[Pack]],
+    reused: Mapping[Block, Sequence[Cell]],
 ) -> None:
     """Blocks with the same packs together, cells by their axes."""
     alike: dict[tuple[str, ...], list[Block]] = {}
     for block in plan.blocks:
-        lines = [
-            f"{_describe_pack(pack, plan)}: {_compressed(c.hyperparameters for c in pack.cells)}"
-            for pack in packs
-            if pack.block == block
-        ]
-        reused = [c for c in plan.cells if c.block == block and c.key in known]
-        if reused:
-            points = _compressed(c.hyperparameters for c in reused)
-            lines.append(f"{len(reused)} cells reused: {points}")
+        lines = []
+        for cells in map(_cells, packs[block]):
+            points = _compressed(cell.hyperparameters for cell in cells)
+            lines.append(f"{_describe_pack(cells, plan)}: {points}")
+        if reused[block]:
+            points = _compressed(cell.hyperparameters for cell in reused[block])
+            lines.append(f"{len(reused[block])} cells reused: {points}")
         alike.setdefault(tuple(lines), []).append(block)
     for texts, blocks in alike.items():
         each = "1 block" if len(blocks) == 1 else f"each of {len(blocks)} blocks"
@@ -163,30 +197,36 @@ def _print_alike(
     _say(console, f"  {plan.num_cells} cells; --list-cells prints each with its key")
 
 
-def _describe_pack(pack: Pack, plan: Plan) -> str:
-    method = pack.cells[0].hyperparameters.method
-    text, fuses = f"pack of {len(pack.cells)} {method}", plan.fuses(method)
-    if len(pack.cells) > 1:
+def _cells(pack: Pack) -> list[Cell]:
+    return [node for node in pack.nodes if isinstance(node, Cell)]
+
+
+def _describe_pack(cells: Sequence[Cell], plan: AdaptationPlan) -> str:
+    method = cells[0].hyperparameters.method
+    text, fuses = f"pack of {len(cells)} {method}", plan.fuses(method)
+    if find_method(method).trains_on == "source":
+        return f"{text}, trained once for all target domains"
+    if len(cells) > 1:
         frozen = type(find_method(method)).shared_pass is not Method.shared_pass
         text += ", one source pass for all" if frozen else ", batches drawn once"
-        alike = Counter(cell.hyperparameters.shape for cell in pack.cells).values()
+        alike = Counter(cell.hyperparameters.shape for cell in cells).values()
         if fuses and max(alike) > 1:
             text += f", fused {' + '.join(map(str, alike))}"
     needed = plan.footprints.get(method)
     if needed is not None:
-        text += f", about {mebibytes(needed.of_pack(len(pack.cells), fused=fuses))}"
+        text += f", about {mebibytes(needed.of_pack(len(cells), fused=fuses))}"
     return text
 
 
-def _left_out(plan: Plan) -> str:
+def _left_out(plan: AdaptationPlan) -> str:
     """Methods that do not fuse."""
     others = [name for name in plan.options.methods if not plan.fuses(name)]
     return f"; one by one: {', '.join(others)}" if others else ""
 
 
-def _print_memory(console: Console, plan: Plan, packs: Sequence[Pack]) -> None:
+def _print_memory(console: Console, plan: AdaptationPlan, packs: Sequence[Pack]) -> None:
     if plan.options.sampler == "grid":
-        sizes = {len(pack.cells) for pack in packs}
+        sizes = {len(pack.nodes) for pack in packs}
         most = f", of {max(sizes)} cells at most" if sizes else ""
         _say(console, f"  {len(packs)} packs{most}")
     if plan.at_once is None:
@@ -260,7 +300,7 @@ def _print_domain(console: Console, role: str, domain: Domain) -> None:
             console.print(f"    {note}", highlight=False, markup=False)
 
 
-def _describe_block(block: Block, plan: Plan) -> str:
+def _describe_block(block: Block, plan: AdaptationPlan) -> str:
     unit = plan.domains[block.domain].unit
     return (
         f"{block.domain}, lambda {block.rd_lambda:g}, {block.num_images} {unit}, "

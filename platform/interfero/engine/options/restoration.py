@@ -1,15 +1,14 @@
-"""What a sweep about learning from compressed images takes on its command line."""
+"""Options of sweeps that train segmentation models on compressed and restored images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self, cast
 
 import tyro
 
-from interfero.engine.learning.configs import Augmentation, Generator
-from interfero.engine.learning.steps import CONFIGURATIONS, Configuration, RestorationSplit
-from interfero.engine.option_rules import (
+from interfero.engine.options.base import SweepOptions
+from interfero.engine.options.marks import FREE, QUESTION, TRAINING, Group
+from interfero.engine.options.rules import (
     Rule,
     list_rules,
     number_rules,
@@ -17,93 +16,91 @@ from interfero.engine.option_rules import (
     refuse_broken,
     sweep_rules,
 )
-from interfero.engine.options import EarlyStopping, Sampler, SweepOptions
+from interfero.engine.restoration.configs import Augmentation, Generator
+from interfero.engine.restoration.nodes import CONFIGURATIONS, Configuration, RestorationSplit
 from interfero.errors import nearest
 
 Restoration = Literal["gan", "regression"]
+MODELS = Group("models")
 
 
-class LearningOptions(SweepOptions):
+class RestorationOptions(SweepOptions):
     """Options of sweeps that train segmentation models on compressed and restored images."""
 
-    source: str = "mbt2018-mean"
-    """Refused here: codecs are named by --codecs."""
-    source_domain: str = "photos"
-    """Refused here: nothing is adapted."""
-    init_seeds: tuple[int, ...] = (0,)
-    """Seeds that draw segmentation models."""
-    sampler: Sampler = "grid"
-    """Only grid: there is nothing to choose."""
-    num_samples: int = 16
-    """Of samplers other than grid, which are refused here."""
-    early_stopping: EarlyStopping = "none"
-    """Refused here: a cell is tested at its last step."""
-    calibrate: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Refused here: steps of the graph are timed as they are done."""
-    smoke: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """The smallest honest run: 4 steps a model, 3 images a portion, every configuration, and the first value
-    of every other axis."""
-    domains: tuple[str, ...] = ("mosaics",)
+    domains: Annotated[tuple[str, ...], QUESTION] = ("mosaics",)
     """Labelled domains: mosaics, or NAME=PATH for a folder in CamVid's, Cityscapes', VOC's or the plain
     layout of images and label maps."""
-    codecs: tuple[str, ...] = ("mbt2018-mean", "jpeg")
+    init_seeds: Annotated[tuple[int, ...], QUESTION] = (0,)
+    """Seeds that draw segmentation models."""
+    codecs: Annotated[tuple[str, ...], QUESTION] = ("mbt2018-mean", "jpeg")
     """Codecs that compress: bundled NAMEs, paths, compressai:NAME, or jpeg, jpeg2000, webp, avif, heif,
     jpegxl."""
-    rates: tuple[float, ...] = (0.3, 0.8)
+    rates: Annotated[tuple[float, ...], QUESTION] = (0.3, 0.8)
     """Rates in bits per pixel, headers included, matched on training images; the rate reached is logged."""
-    configurations: tuple[str, ...] = ("OO", "CC", "CO", "OC")
+    configurations: Annotated[tuple[str, ...], QUESTION] = ("OO", "CC", "CO", "OC")
     """What a model is trained on, then tested on: O original, C compressed, R restored, M originals and
     compressed mixed. OO CC CO OC RO RR MO."""
-    restorations: tuple[Restoration, ...] = ("gan", "regression")
-    """How restorers are trained, for RO and RR: against discriminators, or by regression alone."""
-    restoration_splits: tuple[RestorationSplit, ...] = ("disjoint",)
+    restorations: Annotated[tuple[Restoration, ...], QUESTION] = ("gan", "regression")
+    """How restorers are trained, for RO and RR: against discriminators, or by regression only."""
+    restoration_splits: Annotated[tuple[RestorationSplit, ...], QUESTION] = ("disjoint",)
     """What restorers are trained on: disjoint, images that are restored by none, or same, the ones they
     restore later."""
-    num_steps: int = 200
-    """Optimiser steps of a segmentation model."""
-    restoration_steps: int = 200
-    """Optimiser steps of a restorer."""
-    architecture: str = "unet"
-    """Architecture of segmentation-models-pytorch."""
-    encoder: str = "tu-tf_mobilenetv3_small_minimal_100"
-    """Encoder of segmentation-models-pytorch."""
-    encoder_depth: int = 3
-    """Stages of the encoder of a U-Net; each halves the resolution."""
-    encoder_weights: str | None = None
-    """Local safetensors file of the encoder's state; without it the weights are drawn by a seed."""
-    learning_rate: float = 4e-3
-    """Peak learning rate of segmentation models."""
-    batch_size: int = 8
-    """Crops a step."""
-    crop_size: int = 64
-    """Side of a training crop in pixels, a multiple of 32."""
-    class_weights: Literal["none", "median_frequency"] = "none"
-    """Weights of classes in the loss."""
-    augmentations: tuple[Augmentation, ...] = ("mirror", "turn")
-    """mirror: left to right; turn: any way round; jitter: brightness and contrast; scale."""
-    generator: Generator = "residual"
-    """Of restorers."""
-    adversary: Literal["lsgan", "hinge"] = "lsgan"
-    """Loss of the discriminators."""
-    adversarial_weight: float = 0.02
-    """Of the adversarial loss beside the mean absolute error, pixels in [0, 1]."""
-    feature_weight: float = 0.1
-    """Of feature matching."""
-    perceptual_weight: float = 0.0
-    """Of LPIPS; needs --perceptual-weights."""
-    perceptual_weights: str | None = None
-    """Local safetensors file of LPIPS weights."""
-    restoration_learning_rate: float = 1e-3
-    """Peak learning rate of restorers."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Of training; what is tested is computed in float32."""
-    max_images: int = 0
+    max_images: Annotated[int, QUESTION] = 0
     """Images of each portion (train, restoration, test) at most; 0 is all."""
-    max_side: int = 1024
+    max_side: Annotated[int, QUESTION] = 1024
     """Longer images are cut to their centre, in pixels."""
+    num_steps: Annotated[int, TRAINING] = 200
+    """Optimiser steps per segmentation model."""
+    restoration_steps: Annotated[int, TRAINING] = 200
+    """Optimiser steps per restorer."""
+    architecture: Annotated[str, MODELS] = "unet"
+    """Architecture of segmentation-models-pytorch."""
+    encoder: Annotated[str, MODELS] = "tu-tf_mobilenetv3_small_minimal_100"
+    """Encoder of segmentation-models-pytorch."""
+    encoder_depth: Annotated[int, MODELS] = 3
+    """Stages of the encoder of a U-Net; each halves the resolution."""
+    encoder_weights: Annotated[str | None, MODELS] = None
+    """Local safetensors file of the encoder's state; without it the weights are drawn by a seed."""
+    learning_rate: Annotated[float, TRAINING] = 4e-3
+    """Peak learning rate of segmentation models."""
+    batch_size: Annotated[int, TRAINING] = 8
+    """Crops per step."""
+    crop_size: Annotated[int, TRAINING] = 64
+    """Side of a training crop in pixels, a multiple of 32."""
+    class_weights: Annotated[Literal["none", "median_frequency"], TRAINING] = "none"
+    """Weights of classes in the loss."""
+    augmentations: Annotated[tuple[Augmentation, ...], TRAINING] = ("mirror", "turn")
+    """mirror: left to right; turn: any way round; jitter: brightness and contrast; scale."""
+    generator: Annotated[Generator, MODELS] = "residual"
+    """Of restorers."""
+    adversary: Annotated[Literal["lsgan", "hinge"], TRAINING] = "lsgan"
+    """Loss of the discriminators."""
+    adversarial_weight: Annotated[float, TRAINING] = 0.02
+    """Of the adversarial loss beside the mean absolute error, pixels in [0, 1]."""
+    feature_weight: Annotated[float, TRAINING] = 0.1
+    """Of feature matching."""
+    perceptual_weight: Annotated[float, TRAINING] = 0.0
+    """Of LPIPS; needs --perceptual-weights."""
+    perceptual_weights: Annotated[str | None, MODELS] = None
+    """Local safetensors file of LPIPS weights."""
+    restoration_learning_rate: Annotated[float, TRAINING] = 1e-3
+    """Peak learning rate of restorers."""
+    precision: Annotated[Literal["float32", "bfloat16"], TRAINING] = "float32"
+    """Of training; what is tested is computed in float32."""
+
+    packs: Annotated[bool, tyro.conf.Suppress, FREE] = True
+    """Without effect: what trains here trains by itself."""
+
+    def check(self) -> None:
+        """See `SweepOptions`."""
+        check_options(self)
+
+    def smallest(self) -> Self:
+        """See `SweepOptions`."""
+        return cast("Self", smoke_options(self))
 
 
-def check_learning_options(options: LearningOptions) -> None:
+def check_options(options: RestorationOptions) -> None:
     """Refuse what cannot be run, all problems at once, before anything is loaded.
 
     Raises:
@@ -119,7 +116,7 @@ def check_learning_options(options: LearningOptions) -> None:
     )
 
 
-def _axis_rules(o: LearningOptions) -> list[Rule]:
+def _axis_rules(o: RestorationOptions) -> list[Rule]:
     lists = {
         "--codecs": o.codecs, "--rates": o.rates, "--configurations": o.configurations,
         "--restorations": o.restorations, "--restoration-splits": o.restoration_splits,
@@ -138,7 +135,7 @@ def _axis_rules(o: LearningOptions) -> list[Rule]:
     ]
 
 
-def _training_rules(o: LearningOptions) -> list[Rule]:
+def _training_rules(o: RestorationOptions) -> list[Rule]:
     weights = {
         "--adversarial-weight": o.adversarial_weight, "--feature-weight": o.feature_weight,
         "--perceptual-weight": o.perceptual_weight,
@@ -172,32 +169,30 @@ def _training_rules(o: LearningOptions) -> list[Rule]:
     ]
 
 
-def _meaningless(o: LearningOptions) -> list[Rule]:
+def _meaningless(o: RestorationOptions) -> list[Rule]:
     """Options that would ask for something this sweep does not do: refused, not ignored.
 
     `--no-packs` and `--num-samples` ask for what it does anyway: no packs, and no samplers to count for.
     """
-    default = SweepOptions()
-    unused: dict[str, tuple[str, Callable[[SweepOptions], object]]] = {
-        "--source": ("codecs are named by --codecs", lambda s: s.source),
-        "--source-domain": ("nothing is adapted here", lambda s: s.source_domain),
-        "--sampler": (
-            "there is nothing to search, every cell is wanted",
-            lambda s: s.sampler,
-        ),
-        "--early-stopping": ("a cell is tested at its last step", lambda s: s.early_stopping),
-        "--calibrate": ("steps of a graph are timed as they are done", lambda s: s.calibrate),
+    default = RestorationOptions()
+    unused = {
+        "source": "codecs are named by --codecs",
+        "source_domain": "nothing is adapted here",
+        "sampler": "there is nothing to search, every cell is wanted",
+        "early_stopping": "a cell is tested at its last step",
+        "calibrate": "nodes of a graph are timed as they are done",
     }
     return [
         (
-            value(o) != value(default),
-            f"{name}{'' if isinstance(value(o), bool) else f' {value(o)}'}: {why}; leave it out",
+            getattr(o, name) != getattr(default, name),
+            f"--{name.replace('_', '-')}"
+            f"{'' if isinstance(getattr(o, name), bool) else f' {getattr(o, name)}'}: {why}; leave it out",
         )
-        for name, (why, value) in unused.items()
+        for name, why in unused.items()
     ]
 
 
-def smoke_learning_options(options: LearningOptions) -> LearningOptions:
+def smoke_options(options: RestorationOptions) -> RestorationOptions:
     """The smallest honest run of the same options: every step happens, on little."""
     return options.model_copy(
         update={
@@ -216,6 +211,6 @@ def smoke_learning_options(options: LearningOptions) -> LearningOptions:
     )
 
 
-def configurations_of(options: LearningOptions) -> tuple[Configuration, ...]:
+def configurations_of(options: RestorationOptions) -> tuple[Configuration, ...]:
     """The configurations asked for, in the order of the table."""
     return tuple(c for c in CONFIGURATIONS if c in options.configurations)

@@ -1,9 +1,10 @@
-"""From options to a plan: what is loaded, which blocks and cells there are, which train together."""
+"""The plan of an adaptation sweep: what is loaded, which blocks and cells there are, and what they need."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -16,20 +17,26 @@ from interfero.domains.catalogue import load_domain
 from interfero.domains.domain import Domain, spread
 from interfero.domains.images import ImageRules
 from interfero.domains.memory import GIB, MemoryBudget
-from interfero.engine.cells import (
+from interfero.engine.adaptation.cost import CostModel, Work, pack_cost
+from interfero.engine.adaptation.memory import Footprint, footprint, mebibytes, room_for_pack
+from interfero.engine.adaptation.nodes import (
     Block,
     Cell,
+    Distance,
     Hyperparameters,
     Identity,
     LoopConfig,
-    Pack,
+    Reference,
+    Train,
 )
-from interfero.engine.cost import CostModel, Work, pack_cost
-from interfero.engine.fingerprint import library_versions
-from interfero.engine.memory import Footprint, footprint, mebibytes, room_for_pack
-from interfero.engine.options import ALL_IMAGES, AdaptationOptions, check_options, fuses_packs
-from interfero.engine.packing import make_packs
-from interfero.engine.precision import PrecisionChoice, choose_precision
+from interfero.engine.adaptation.packing import make_packs
+from interfero.engine.adaptation.precision import PrecisionChoice
+from interfero.engine.code import library_versions
+from interfero.engine.node import Node
+from interfero.engine.options.adaptation import AdaptationOptions, check_options, fuses_packs
+from interfero.engine.options.base import ALL_IMAGES
+from interfero.engine.packs import Pack
+from interfero.engine.plan import Plan
 from interfero.engine.resources import packs_at_once_here
 from interfero.engine.timing import megapixels, setting_of
 from interfero.errors import ConfigError, DomainError, InterferoError
@@ -49,8 +56,20 @@ DRAWN_STEPS = 0.02
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A sweep, resolved: nothing is left to decide but what a sampler may choose."""
+class Loaded:
+    """What the options of a sweep name, checked and in memory."""
+
+    options: AdaptationOptions
+    codecs: dict[float, Codec]
+    """By lambda."""
+    domains: dict[str, Domain]
+    """Target domains by name."""
+    source_domain: Domain
+
+
+@dataclass(frozen=True)
+class AdaptationPlan(Plan):
+    """An adaptation sweep, resolved: nothing is left to decide but what a sampler may choose."""
 
     options: AdaptationOptions
     blocks: tuple[Block, ...]
@@ -72,11 +91,64 @@ class Plan:
     room: int | None = None
     """Bytes of memory for each of the packs at once; None where it cannot be known."""
     _identities: dict[Block, Identity] = field(default_factory=dict, repr=False, compare=False)
+    _shared: dict[Block, tuple[Node, ...]] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def leaves(self) -> Sequence[Cell]:
+        """See `Plan`."""
+        return self.cells
+
+    @property
+    def code(self) -> str:
+        """See `Plan`."""
+        return self.loop_hash
+
+    @property
+    def content(self) -> dict[str, str]:
+        """See `Plan`."""
+        return {
+            **{f"codec for lambda {v:g}": c.weights_hash for v, c in self.codecs.items()},
+            **{f"domain {n}": d.fingerprint for n, d in self.domains.items()},
+            f"source domain {self.source_domain.name}": self.source_domain.fingerprint,
+            **{f"version of {n}": v for n, v in library_versions().items()},
+            # Resolved: `auto` and the CPUs of a trial mean something else on another machine.
+            **{f"{n} in training": v for n, v in self.loop.model_dump().items()},
+        }
 
     @property
     def num_cells(self) -> int:
-        """Cells of the grid, or those a sampler may ask for."""
+        """See `Plan`."""
         return len(self.cells) or self.options.num_samples * len(self.blocks)
+
+    def needs(self, node: Node) -> tuple[Node, ...]:
+        """See `Plan`: a cell needs what the source codec makes of both domains, and a shared training."""
+        if not isinstance(node, Cell):
+            return ()
+        shared = self.shared(node.block)
+        if find_method(node.hyperparameters.method).trains_on != "source":
+            return shared
+        return (*shared, Train(cell=node))
+
+    def shared(self, block: Block) -> tuple[Node, ...]:
+        """What all cells of a block need."""
+        if block not in self._shared:
+            target = self.domains[block.domain]
+            codec, code = self.codecs[block.rd_lambda].weights_hash, self.loop_hash
+            sides = (
+                (target, self.loop.max_target_images),
+                (self.source_domain, self.loop.max_source_images),
+            )
+            references = (
+                Reference(codec_hash=codec, rd_lambda=block.rd_lambda, domain=domain.name, num_images=limit,
+                          domain_hash=domain.fingerprint, data_seed=block.data_seed, code=code)
+                for domain, limit in sides
+            )  # fmt: skip
+            distance = Distance(
+                codec_hash=codec, rd_lambda=block.rd_lambda, domain=target.name, code=code,
+                domain_hash=target.fingerprint, source_domain_hash=self.source_domain.fingerprint,
+            )  # fmt: skip
+            self._shared[block] = (*references, distance)
+        return self._shared[block]
 
     def cell(self, block: Block, hyperparameters: Hyperparameters) -> Cell:
         """A cell of this sweep."""
@@ -128,8 +200,8 @@ class Plan:
         """Whether members of a method step at the same time, and so need memory for all their steps."""
         return self.loop.fused and find_method(method).fuses
 
-    def check_memory(self) -> None:
-        """Refuse what cannot fit this machine even alone.
+    def check(self) -> None:
+        """Refuse what cannot fit this machine even in a pack of one.
 
         Raises:
             ConfigError: names the method, what it needs and what there is.
@@ -146,27 +218,64 @@ class Plan:
                 )
 
     def packs(
-        self, cells: Sequence[Cell], at_once: int | None = None, model: CostModel | None = None
-    ) -> list[Pack]:
-        """Cells grouped for training, the longest packs first: they would be waited for last.
+        self, cells: Sequence[Node], done: Set[str], at_once: int | None = None,
+        model: CostModel | None = None,
+    ) -> list[Pack]:  # fmt: skip
+        """See `Plan`; the longest packs of a kind first: they would be waited for last.
 
         Args:
             cells: What is to be trained.
+            done: Keys of other nodes that are done.
             at_once: Packs at once; as many as this machine has room for by default.
             model: What is known of their time; else members count alike.
         """
+        own = [cell for cell in cells if isinstance(cell, Cell)]
+        behind = list(self.behind(own, done).values())
+        trainings = [node for node in behind if isinstance(node, Train)]
+        alike: dict[tuple[Any, ...], list[Train]] = defaultdict(list)
+        for node in trainings:
+            block = node.cell.block
+            alike[block.rd_lambda, block.data_seed, node.cell.hyperparameters.method].append(node)
+        packs = [Pack.of([node]) for node in behind if not isinstance(node, Train)]
+        for members in alike.values():
+            most = self.max_members(members[0].cell.hyperparameters.method)
+            for part in range(0, len(members), most):
+                packs.append(Pack(nodes=tuple(members[part : part + most])))
+        return [*packs, *self.cell_packs(own, done, at_once, model)]
+
+    def cell_packs(
+        self, cells: Sequence[Cell], done: Set[str] = frozenset(), at_once: int | None = None,
+        model: CostModel | None = None,
+    ) -> list[Pack]:  # fmt: skip
+        """Cells grouped for training."""
         methods = {cell.hyperparameters.method for cell in cells}
         limits = {name: self.max_members(name) for name in methods}
-        return make_packs(cells, limits, at_once or self.at_once, partial(self._seconds, model))
+        seconds = partial(self._seconds, model)
+        made = make_packs(cells, limits, at_once or self.at_once, seconds)
+        return [self.with_needs(pack, done) for pack in made]
+
+    def with_needs(self, pack: Pack, done: Set[str] = frozenset()) -> Pack:
+        """A pack that knows what it waits for."""
+        needs = {need.key for node in pack.nodes for need in self.needs(node)}
+        return pack.model_copy(update={"needs": frozenset(needs - done)})
+
+    def shared_trainings(self, cell: Cell) -> str | None:
+        """Key of the shared training that a cell evaluates, if it has none of its own."""
+        trains = find_method(cell.hyperparameters.method).trains_on == "source"
+        return Train(cell=cell).key if trains else None
 
     def _seconds(self, model: CostModel | None, pack: Pack) -> float:
-        """What a pack takes; in steps of a member where it was never timed."""
-        cost = pack_cost(pack, model, self.work, frozenset()) if model else None
+        """What a pack of cells takes; in steps of a member where it was never timed."""
+        cost = pack_cost(pack, model, self.work) if model else None
         if cost is not None:
             return cost.total.middle
-        shares = type(find_method(pack.cells[0].hyperparameters.method)).shared_pass
+        cells = [node for node in pack.nodes if isinstance(node, Cell)]
+        method = find_method(cells[0].hyperparameters.method)
+        if method.trains_on == "source":
+            return DRAWN_STEPS * len(cells)
+        shares = type(method).shared_pass
         once = DRAWN_STEPS if shares is Method.shared_pass else SHARED_STEPS
-        return once + len(pack.cells)
+        return once + len(cells)
 
     def work(self, cell: Cell) -> Work:
         """What a cell's evaluation looks at."""
@@ -180,44 +289,31 @@ class Plan:
         return Work(coded, sum(megapixels(d.split(1, seed).validation) for d in both))
 
 
-def native_precision(plan: Plan) -> PrecisionChoice:
-    """bfloat16 for `auto` wherever the machine has it, timed or not."""
-    return choose_precision(plan.options.precision, plan.loop.device)
-
-
-def make_plan(
-    options: AdaptationOptions,
-    loop_hash: str,
-    choose: Callable[[Plan], PrecisionChoice] = native_precision,
-) -> Plan:
-    """Check everything that can be checked before training, and list the cells.
+def make_plan(loaded: Loaded, loop_hash: str, precision: PrecisionChoice) -> AdaptationPlan:
+    """List the blocks and cells of a sweep; nothing is trained, and nothing is written.
 
     Args:
-        options: What was asked for.
+        loaded: Codecs and domains.
         loop_hash: Of all code that decides a cell's numbers.
-        choose: Decides the precision, of a plan that has no cells yet.
+        precision: Of training.
 
     Raises:
-        ConfigError, DomainError, CodecError: names the value, the rule and the remedy.
+        ConfigError, DomainError: names the value, the rule and the remedy.
     """
-    check_options(options)
-    codecs, domains, source_domain = _load(options)
-    blocks = tuple(_blocks(options, domains, source_domain))
-    loop, precision = _loop(options), PrecisionChoice("float32", "not chosen yet")
-    plan = Plan(options, blocks, codecs, domains, source_domain, loop, loop_hash, (), precision)
-    for codec in codecs.values():
-        for name in options.methods:
-            # Refused here, before training, where an architecture cannot be adapted.
-            method = find_method(name)
-            if method.trains_on == "both" and options.batch_size < 2:
-                raise ConfigError(
-                    f"--batch-size must be 2 or more for {name}, half of whose crops come from the "
-                    f"source domain; got {options.batch_size}"
-                )
-            method.build(codec, min(sizes_of(method, options)), 0)
-    precision = choose(plan)
-    loop = loop.model_copy(update={"precision": precision.precision})
-    plan = replace(plan, loop=loop, precision=precision)
+    options = loaded.options
+    blocks = tuple(_blocks(options, loaded.domains, loaded.source_domain))
+    loop = _loop(options).model_copy(update={"precision": precision.precision})
+    plan = AdaptationPlan(
+        options,
+        blocks,
+        loaded.codecs,
+        loaded.domains,
+        loaded.source_domain,
+        loop,
+        loop_hash,
+        (),
+        precision,
+    )
     plan = replace(plan, **_bounds(plan))
     if options.sampler != "grid":
         return plan
@@ -226,7 +322,7 @@ def make_plan(
     return replace(plan, cells=cells)
 
 
-def _bounds(plan: Plan) -> dict[str, Any]:
+def _bounds(plan: AdaptationPlan) -> dict[str, Any]:
     """What bounds packs: how many train at once, and the memory each has and needs."""
     options = plan.options
     at_once = packs_at_once_here(options)
@@ -242,8 +338,13 @@ def _bounds(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _load(options: AdaptationOptions) -> tuple[dict[float, Codec], dict[str, Domain], Domain]:
-    """Codecs by lambda, target domains by name, and the source domain; all problems at once."""
+def load(options: AdaptationOptions) -> Loaded:
+    """Load codecs and domains, and check everything that can be checked before training.
+
+    Raises:
+        ConfigError, DomainError, CodecError: all problems at once.
+    """
+    check_options(options)
     problems = _Problems()
     for name in options.methods:
         problems.attempt(find_method, name)
@@ -253,10 +354,10 @@ def _load(options: AdaptationOptions) -> tuple[dict[float, Codec], dict[str, Dom
     rules = ImageRules(halve_jpeg=options.halve_jpeg)
     most = max((int(n) for n in options.num_images if n != ALL_IMAGES), default=0)
     given = options.max_domain_memory
-    load = partial(load_domain, budget=MemoryBudget(None if given is None else int(given * GIB)))
-    load_target = partial(load, num_images=most, data_seeds=options.data_seeds)
+    read = partial(load_domain, budget=MemoryBudget(None if given is None else int(given * GIB)))
+    load_target = partial(read, num_images=most, data_seeds=options.data_seeds)
     targets = [problems.attempt(load_target, spec, rules) for spec in options.domains]
-    source_domain = problems.attempt(load, options.source_domain, rules)
+    source_domain = problems.attempt(read, options.source_domain, rules)
     problems.check()
     assert source_domain is not None
     domains = {domain.name: domain for domain in targets if domain is not None}
@@ -269,7 +370,21 @@ def _load(options: AdaptationOptions) -> tuple[dict[float, Codec], dict[str, Dom
         _check_apart(domain, source_domain)
         _check_apart(source_domain, domain)
     codecs = {value: codec for value, codec in found.items() if codec is not None}
-    return codecs, domains, source_domain
+    _check_methods(options, codecs)
+    return Loaded(options, codecs, domains, source_domain)
+
+
+def _check_methods(options: AdaptationOptions, codecs: Mapping[float, Codec]) -> None:
+    """Refuse, before training, an architecture that a method cannot adapt."""
+    for codec in codecs.values():
+        for name in options.methods:
+            method = find_method(name)
+            if method.trains_on == "both" and options.batch_size < 2:
+                raise ConfigError(
+                    f"--batch-size must be 2 or more for {name}, half of whose crops come from the "
+                    f"source domain; got {options.batch_size}"
+                )
+            method.build(codec, min(sizes_of(method, options)), 0)
 
 
 def _check_apart(trained: Domain, tested: Domain) -> None:
@@ -357,7 +472,8 @@ def strengths_of(method: Method, options: AdaptationOptions) -> tuple[float, ...
 def _blocks(
     options: AdaptationOptions, domains: dict[str, Domain], source_domain: Domain
 ) -> list[Block]:
-    blocks: list[Block] = []
+    # A dictionary: `all` and the same number in figures are one block.
+    blocks: dict[Block, None] = {}
     seeds = options.data_seeds
     # Validation keeps photographs whole, so seeds leave different numbers of images; `all` is what
     # every seed has, or the seeds would be different settings.
@@ -371,10 +487,8 @@ def _blocks(
         number = everything[domain.name] if count == ALL_IMAGES else int(count)
         domain.split(number, seed)
         block = Block(domain=domain.name, rd_lambda=value, num_images=number, data_seed=seed)
-        # `all` and the same number in figures are one block.
-        if block not in blocks:
-            blocks.append(block)
-    return blocks
+        blocks[block] = None
+    return list(blocks)
 
 
 def _loop(options: AdaptationOptions) -> LoopConfig:

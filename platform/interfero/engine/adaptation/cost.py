@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from interfero.engine.cells import Cell, Pack
+from interfero.adaptation import find_method
+from interfero.engine.adaptation.nodes import Cell, Train
+from interfero.engine.packs import Pack
 from interfero.records import StepSetting, Timing
 
 START_UP_S = 12.0
@@ -94,17 +96,18 @@ class CostModel:
                 self._references.append(timing)
             self.num_timings += fits
 
-    def cell(self, cell: Cell, work: Work, *, trains: bool = True) -> Span | None:
-        """Seconds of a cell without what its pack shares; None where its like was never timed.
-
-        Args:
-            cell: The cell.
-            work: What it is evaluated on.
-            trains: False where another cell's training is taken over.
-        """
+    def training(self, cell: Cell) -> Span | None:
+        """Seconds of a cell's training without what its pack shares; None where its like was never timed."""
         method, size = cell.hyperparameters.method, cell.hyperparameters.adapter_size
-        timed = self._evaluations.get(method)
-        if method not in self._steps or not timed:
+        if method not in self._steps:
+            return None
+        steps = self._at(method, size, "step_seconds").times(cell.loop.num_steps)
+        return steps.plus(self._at(method, size, "prepare_seconds"))
+
+    def evaluation(self, cell: Cell, work: Work) -> Span | None:
+        """Seconds of a cell's evaluation on `work`; None where its like was never timed."""
+        timed = self._evaluations.get(cell.hyperparameters.method)
+        if not timed:
             return None
         coding = span([t.coding_seconds / t.coded_megapixels for t in timed])
         cost = coding.times(work.coded)
@@ -113,9 +116,6 @@ class CostModel:
         ]
         if validated:
             cost = cost.plus(span(validated).times(work.validated))
-        if trains:
-            steps = self._at(method, size, "step_seconds").times(cell.loop.num_steps)
-            cost = cost.plus(steps).plus(self._at(method, size, "prepare_seconds"))
         return cost
 
     def shared(self, cell: Cell) -> Span | None:
@@ -185,27 +185,41 @@ class Estimate:
         return self.num_cells - sum(self.unknown.values())
 
 
-def pack_cost(
-    pack: Pack, model: CostModel, work: Callable[[Cell], Work], trained: Set[str]
-) -> PackCost | None:
-    """Seconds of a pack; None where a member's like was never timed.
+class Worked(Protocol):
+    """What a plan knows of the images that nodes look at."""
+
+    def __call__(self, cell: Cell, /) -> Work:
+        """What a cell is evaluated on."""
+
+
+def pack_cost(pack: Pack, model: CostModel, work: Worked) -> PackCost | None:
+    """Seconds of a pack of cells or of shared trainings; None where a member's like was never timed.
 
     Args:
-        pack: Cells of one method.
+        pack: Of one method.
         model: What is known.
         work: What a cell is evaluated on.
-        trained: `source_training_key`s of cells that never see the target, and whose training
-            another pack has done.
     """
-    members, trains = [], []
-    for cell in pack.cells:
-        trains.append(cell.source_training_key not in trained)
-        cost = model.cell(cell, work(cell), trains=trains[-1])
-        if cost is None:
+    members: list[Span] = []
+    shared = NOTHING
+    for node in pack.nodes:
+        cell = node.cell if isinstance(node, Train) else node
+        assert isinstance(cell, Cell)
+        evaluated = NOTHING if isinstance(node, Train) else model.evaluation(cell, work(cell))
+        # A cell whose method never sees the target is trained by a node of its own.
+        elsewhere = find_method(cell.hyperparameters.method).trains_on == "source"
+        trains = isinstance(node, Train) or not elsewhere
+        trained = model.training(cell) if trains else NOTHING
+        if evaluated is None or trained is None:
             return None
-        members.append(cost)
-    shared = model.shared(pack.cells[0])
-    return PackCost((shared or NOTHING) if any(trains) else NOTHING, tuple(members))
+        members.append(evaluated.plus(trained))
+        shared = (model.shared(cell) or NOTHING) if trains else NOTHING
+    return PackCost(shared, tuple(members))
+
+
+def reference_cost(megapixels: float, model: CostModel) -> PackCost:
+    """Seconds to evaluate the source codec on so many pixels; nothing if that was never timed."""
+    return PackCost(NOTHING, (model.references(megapixels),))
 
 
 def estimate(
@@ -214,7 +228,6 @@ def estimate(
     at_once: int,
     cpus: float,
     num_timings: int,
-    references: Span = NOTHING,
     start_up_seconds: float = START_UP_S,
 ) -> Estimate:
     """Add up packs in the order in which they start.
@@ -224,24 +237,21 @@ def estimate(
         at_once: Packs at once.
         cpus: CPUs a pack holds.
         num_timings: Timed cells behind `costs`.
-        references: Evaluating the source codec, once for all cells.
         start_up_seconds: Before the first pack trains.
     """
     unknown: dict[str, int] = defaultdict(int)
     for pack, cost in costs:
         if cost is None:
-            unknown[pack.cells[0].hyperparameters.method] += len(pack.cells)
+            unknown[_method(pack)] += max(1, pack.num_cells)
     totals = [cost.total for _, cost in costs if cost is not None]
-    busy = references
+    busy = NOTHING
     for total in totals:
         busy = busy.plus(total)
     columns = list(zip(*totals, strict=True)) or [(), (), ()]
     wall = Span(*(makespan(column, at_once) for column in columns))
-    # Workers that meet a domain at the same time share the reference's images between them.
-    wall = wall.plus(references.times(1 / at_once))
     start = Span(start_up_seconds, start_up_seconds, start_up_seconds) if costs else NOTHING
     return Estimate(
-        num_cells=sum(len(pack.cells) for pack, _ in costs),
+        num_cells=sum(pack.num_cells for pack, _ in costs),
         unknown=dict(unknown),
         num_timings=num_timings,
         cpu_seconds=busy.times(cpus),
@@ -249,3 +259,9 @@ def estimate(
         start_up_seconds=start.middle,
         at_once=at_once,
     )
+
+
+def _method(pack: Pack) -> str:
+    node = pack.nodes[0]
+    cell = node.cell if isinstance(node, Train) else node
+    return cell.hyperparameters.method if isinstance(cell, Cell) else node.kind

@@ -14,9 +14,10 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from interfero.adaptation import find_method
-from interfero.engine.cells import Cell, Hyperparameters, LoopConfig, Pack
-from interfero.engine.planning import Plan, grid_hyperparameters
-from interfero.engine.precision import Precision
+from interfero.engine.adaptation.nodes import Cell, Hyperparameters, LoopConfig
+from interfero.engine.adaptation.plan import AdaptationPlan, grid_hyperparameters
+from interfero.engine.adaptation.precision import Precision
+from interfero.engine.packs import Pack
 from interfero.engine.worker import LocalWorker, PackRunner, Worker
 from interfero.errors import ConfigError
 from interfero.records import Timing
@@ -37,7 +38,7 @@ class StepTimer(Protocol):
         """Train the pack's cells, keep nothing, and say what a step took."""
 
 
-def calibrate(plan: Plan, runner: PackRunner[Pack]) -> list[Timing]:
+def calibrate(plan: AdaptationPlan, runner: PackRunner) -> list[Timing]:
     """Time the smallest and the largest cell of each method of a plan, packed where it packs.
 
     Raises:
@@ -45,7 +46,7 @@ def calibrate(plan: Plan, runner: PackRunner[Pack]) -> list[Timing]:
     """
     timings = []
     for name in plan.options.methods:
-        pack = Pack(cells=tuple(_extremes(plan, name)))
+        pack = Pack(nodes=tuple(_extremes(plan, name)))
         with _worker(plan.loop) as worker:
             for record in runner(pack, worker):
                 if record.timing is None:
@@ -57,7 +58,7 @@ def calibrate(plan: Plan, runner: PackRunner[Pack]) -> list[Timing]:
     return timings
 
 
-def _extremes(plan: Plan, method: str) -> list[Cell]:
+def _extremes(plan: AdaptationPlan, method: str) -> list[Cell]:
     """Two cells of the plan's first block, shortened; several of each size where they fuse."""
     points = [p for p in grid_hyperparameters(plan.options) if p.method == method]
     points.sort(key=lambda p: (p.adapter_size, p.learning_rate))
@@ -85,7 +86,7 @@ def _short(loop: LoopConfig) -> LoopConfig:
     )
 
 
-def step_seconds(plan: Plan, timer: StepTimer, precision: Precision) -> float:
+def step_seconds(plan: AdaptationPlan, timer: StepTimer, precision: Precision) -> float:
     """What a step of fine-tuning all of the codec takes in a precision."""
     method = find_method("finetune")
     point = grid_hyperparameters(plan.options)[0].model_copy(
@@ -94,7 +95,7 @@ def step_seconds(plan: Plan, timer: StepTimer, precision: Precision) -> float:
     loop = _short(plan.loop).model_copy(update={"precision": precision, "num_steps": STEPS})
     cell = plan.cell(plan.blocks[0], point).model_copy(update={"loop": loop})
     with _worker(loop) as worker:
-        return _mean(timer.time_steps(Pack(cells=(cell,)), worker))
+        return _mean(timer.time_steps(Pack(nodes=(cell,)), worker))
 
 
 def _mean(timings: Sequence[Timing]) -> float:

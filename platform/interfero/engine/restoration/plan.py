@@ -1,10 +1,10 @@
-"""From options to the graph of a learning sweep: its cells, and every job that they need."""
+"""The plan of a restoration sweep: its cells, and every node that they need."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,16 +13,18 @@ from interfero.codecs.lossy import LossyCodec, find_lossy, identity_hash
 from interfero.domains.labelled import LabelledDomain, Portion
 from interfero.domains.labelled_catalogue import load_labelled
 from interfero.domains.memory import GIB, MemoryBudget
-from interfero.engine.fingerprint import MODEL_LIBRARIES, library_versions
-from interfero.engine.learning.configs import RestorationConfig, SegmentationConfig
-from interfero.engine.learning.jobs import Job, JobPack, TestCell
-from interfero.engine.learning.options import (
-    LearningOptions,
+from interfero.engine.code import MODEL_LIBRARIES, library_versions
+from interfero.engine.node import Node
+from interfero.engine.options.restoration import (
     Restoration,
-    check_learning_options,
+    RestorationOptions,
+    check_options,
     configurations_of,
 )
-from interfero.engine.learning.steps import (
+from interfero.engine.packs import Pack
+from interfero.engine.plan import Plan
+from interfero.engine.restoration.configs import RestorationConfig, SegmentationConfig
+from interfero.engine.restoration.nodes import (
     Compressed,
     Configuration,
     Images,
@@ -31,7 +33,9 @@ from interfero.engine.learning.steps import (
     Restored,
     Restorer,
     Segmenter,
+    TestCell,
     Training,
+    needs_of,
 )
 from interfero.errors import ConfigError
 
@@ -42,63 +46,82 @@ _ORDER = ("compress", "restoration", "restore", "segmentation", "test")
 
 
 @dataclass(frozen=True)
-class Code:
-    """Hashes of the code behind each kind of step."""
+class StepCode:
+    """Hashes of the code behind each kind of node."""
 
     copies: str
     restoration: str
     segmentation: str
 
+    @property
+    def text(self) -> str:
+        """The hashes in one text, as settings keep them."""
+        return f"{self.copies} {self.restoration} {self.segmentation}"
+
 
 @dataclass(frozen=True)
-class LearningPlan:
-    """A learning sweep, resolved."""
+class RestorationPlan(Plan):
+    """A sweep about learning from compressed and restored images, resolved."""
 
-    options: LearningOptions
+    options: RestorationOptions
     domains: dict[str, LabelledDomain]
     codecs: dict[str, LossyCodec]
     """As `--codecs` names them."""
     cells: tuple[TestCell, ...]
-    code: Code
-
-    def packs(self, done: Set[str]) -> list[JobPack]:
-        """Every job behind the cells that is not done, what others wait for first."""
-        jobs: dict[str, Job] = {}
-        tests: dict[str, list[TestCell]] = {}
-        for cell in self.cells:
-            if cell.key in done:
-                continue
-            tests.setdefault(cell.segmenter.key, []).append(cell)
-            for job in _behind(cell, done):
-                jobs.setdefault(job.key, job)
-        packs = [JobPack(cells=(job,)) for job in jobs.values()]
-        packs += [JobPack(cells=tuple(cells)) for cells in tests.values()]
-        return sorted(packs, key=lambda p: _ORDER.index(p.cells[0].kind))
+    step_code: StepCode
 
     @property
-    def jobs(self) -> dict[str, Job]:
-        """Every step behind the cells, done or not, by key."""
-        found: dict[str, Job] = {}
-        for cell in self.cells:
-            found.update((job.key, job) for job in _behind(cell, frozenset()))
-        return found
+    def leaves(self) -> Sequence[TestCell]:
+        """See `Plan`."""
+        return self.cells
+
+    @property
+    def num_cells(self) -> int:
+        """See `Plan`."""
+        return len(self.cells)
+
+    @property
+    def code(self) -> str:
+        """See `Plan`."""
+        return self.step_code.text
+
+    @property
+    def content(self) -> dict[str, str]:
+        """See `Plan`."""
+        return {
+            **{f"codec {c.name}": c.identity for c in self.codecs.values()},
+            **{f"domain {n}": d.fingerprint for n, d in self.domains.items()},
+            **{f"version of {n}": v for n, v in library_versions(MODEL_LIBRARIES).items()},
+        }
+
+    def needs(self, node: Node) -> tuple[Node, ...]:
+        """See `Plan`."""
+        return needs_of(node)
+
+    def packs(
+        self, cells: Sequence[Node], done: Set[str], at_once: int | None = None
+    ) -> list[Pack]:
+        """See `Plan`: a node each, and the cells that test one model together; long chains first."""
+        tests: dict[str, list[TestCell]] = {}
+        for cell in cells:
+            assert isinstance(cell, TestCell)
+            tests.setdefault(cell.segmenter.key, []).append(cell)
+        groups: list[tuple[Node, ...]] = [(node,) for node in self.behind(cells, done).values()]
+        groups += [tuple(members) for members in tests.values()]
+        packs = [
+            Pack.of(nodes, {need.key for node in nodes for need in self.needs(node)} - done)
+            for nodes in groups
+        ]
+        return sorted(packs, key=lambda p: _ORDER.index(p.nodes[0].kind))
 
 
-def _behind(job: Job, done: Set[str]) -> Iterator[Job]:
-    """What has to be done before a job; nothing behind what is done."""
-    for need in job.needs:
-        if need.key not in done:
-            yield from _behind(need, done)
-            yield need
-
-
-def make_learning_plan(options: LearningOptions, code: Code) -> LearningPlan:
+def make_plan(options: RestorationOptions, code: StepCode) -> RestorationPlan:
     """Check everything that can be checked before training, and list the cells.
 
     Raises:
         ConfigError, DomainError, CodecError: names the value, the rule and the remedy.
     """
-    check_learning_options(options)
+    check_options(options)
     codecs = {name: find_lossy(name) for name in options.codecs}
     names = [codec.name for codec in codecs.values()]
     if len(set(names)) < len(names):
@@ -118,16 +141,16 @@ def make_learning_plan(options: LearningOptions, code: Code) -> LearningPlan:
     for domain in domains.values():
         for cell in maker.cells(domain):
             cells.setdefault(cell.key, cell)
-    return LearningPlan(options, domains, codecs, tuple(cells.values()), code)
+    return RestorationPlan(options, domains, codecs, tuple(cells.values()), code)
 
 
 @dataclass(frozen=True)
 class _Maker:
     """Makes the cells of a domain."""
 
-    options: LearningOptions
+    options: RestorationOptions
     codecs: dict[str, LossyCodec]
-    code: Code
+    code: StepCode
 
     def cells(self, domain: LabelledDomain) -> Iterator[TestCell]:
         """Configurations x codecs x rates x restorations x seeds, as far as each has them."""
@@ -227,7 +250,7 @@ class _Maker:
         return Restorer(compressed=compressed, config=config, training=training)
 
 
-def segmentation_config(options: LearningOptions) -> SegmentationConfig:
+def segmentation_config(options: RestorationOptions) -> SegmentationConfig:
     """How the sweep's segmentation models are trained."""
     return SegmentationConfig(
         num_steps=options.num_steps,
@@ -248,7 +271,7 @@ def segmentation_config(options: LearningOptions) -> SegmentationConfig:
     )
 
 
-def restoration_config(options: LearningOptions, restoration: Restoration) -> RestorationConfig:
+def restoration_config(options: RestorationOptions, restoration: Restoration) -> RestorationConfig:
     """How the sweep's restorers are trained."""
     config = RestorationConfig(
         num_steps=options.restoration_steps,

@@ -1,0 +1,159 @@
+"""Adaptation sweeps: cells that adapt a source codec, and what they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass
+from functools import partial
+
+from rich.console import Console
+
+from interfero.analysis.answers import Answer
+from interfero.engine.adaptation.calibration import StepTimer, calibrate, step_seconds
+from interfero.engine.adaptation.cost import CostModel
+from interfero.engine.adaptation.estimating import estimate_plan, expected_packs
+from interfero.engine.adaptation.plan import AdaptationPlan, Loaded, load, make_plan
+from interfero.engine.adaptation.plan_text import print_cells, print_cost, print_plan
+from interfero.engine.adaptation.precision import (
+    Precision,
+    PrecisionChoice,
+    choose_precision,
+    has_bfloat16,
+    keep_choice,
+    stored_choice,
+)
+from interfero.engine.adaptation.report import write_ending
+from interfero.engine.adaptation.search import BlockSearch, cells_at_once, open_searches
+from interfero.engine.code import closure_hash
+from interfero.engine.ending import Ending
+from interfero.engine.measurements import (
+    Measurements,
+    keep_start,
+    keep_timings,
+    read_measurements,
+)
+from interfero.engine.node import Node
+from interfero.engine.options.adaptation import AdaptationOptions
+from interfero.engine.packs import Pack
+from interfero.engine.store import SweepStore
+from interfero.engine.study import Study
+from interfero.engine.sweep_run import SweepRun
+from interfero.engine.timing import machine_name
+from interfero.engine.worker import PackRunner
+
+
+@dataclass(frozen=True)
+class AdaptationStudy(Study[AdaptationOptions, AdaptationPlan]):
+    """How sweeps of adapted codecs are planned, done and ended."""
+
+    make_runner: Callable[[AdaptationPlan], PackRunner]
+    """Builds the trainable's `PackRunner`."""
+    entry: str
+    """Module of the training loop; it and all that it imports decide a cell's numbers."""
+    answer: Answer
+    """Which figures and sentences the question is answered with."""
+
+    def code(self) -> str:
+        """See `Study`."""
+        return closure_hash(self.entry)
+
+    def plan(self, options: AdaptationOptions, code: str, store: SweepStore) -> AdaptationPlan:
+        """See `Study`. The precision is settled first: every key has it."""
+        loaded = load(options)
+        return make_plan(loaded, code, self._precision(loaded, code, store))
+
+    def runner(self, plan: AdaptationPlan) -> PackRunner:
+        """See `Study`."""
+        return self.make_runner(plan)
+
+    def prepare(self, plan: AdaptationPlan, store: SweepStore, done: Set[str]) -> None:
+        """See `Study`: times a few steps if `--calibrate` asks for it."""
+        if plan.options.calibrate:
+            keep_timings(store.storage, calibrate(plan, self.make_runner(plan)))
+
+    def show(
+        self, console: Console, title: str, question: str, plan: AdaptationPlan, store: SweepStore,
+        done: Set[str],
+    ) -> None:  # fmt: skip
+        """See `Study`."""
+        print_plan(console, title, question, plan)
+        options = plan.options
+        if not options.dry_run:
+            return
+        known = _measurements(plan, store)
+        left = [cell for cell in plan.cells if cell.key not in done]
+        model = CostModel(known.timings, plan.setting)
+        packs = plan.packs(left, done, model=model)
+        keys = frozenset(cell.key for cell in plan.cells if cell.key in done)
+        print_cells(console, plan, packs, keys, every=options.list_cells)
+        expected = packs if options.sampler == "grid" else [*packs, *expected_packs(plan)]
+        print_cost(console, estimate_plan(plan, expected, known))
+
+    def searches(self, plan: AdaptationPlan, store: SweepStore) -> list[BlockSearch]:
+        """See `Study`."""
+        if plan.options.sampler == "grid":
+            return []
+        return open_searches(plan, store.folder / "search.db", store.ended)
+
+    def packs(
+        self, plan: AdaptationPlan, left: Sequence[Node], done: Set[str], store: SweepStore,
+        at_once: int | None = None,
+    ) -> list[Pack]:  # fmt: skip
+        """See `Study`: packs of equal length, from what the storage knows of the time of such cells."""
+        model = CostModel(_measurements(plan, store).timings, plan.setting)
+        return plan.packs(left, done, at_once, model)
+
+    def cells_at_once(self, plan: AdaptationPlan, packs_at_once: int) -> int:
+        """See `Study`."""
+        return cells_at_once(plan.options, len(plan.blocks), packs_at_once, plan.max_mixed_members)
+
+    def say_cost(
+        self, console: Console, plan: AdaptationPlan, packs: Sequence[Pack], store: SweepStore
+    ) -> None:
+        """See `Study`."""
+        known = _measurements(plan, store)
+        if CostModel(known.timings, plan.setting).num_timings:
+            expected = packs if plan.options.sampler == "grid" else expected_packs(plan)
+            print_cost(console, estimate_plan(plan, expected, known))
+
+    def ended(self, plan: AdaptationPlan, run: SweepRun, began: float) -> None:
+        """See `Study`: remembers how long Ray and the first actor took, for the next estimate."""
+        if began < run.started < float("inf"):
+            keep_start(run.store.storage, machine_name(plan.loop.device), run.started - began)
+
+    def end(
+        self, question: str, plan: AdaptationPlan, run: SweepRun, searches: Sequence[BlockSearch],
+        command: str,
+    ) -> Ending:  # fmt: skip
+        """See `Study`."""
+        return write_ending(question, self.answer, plan.options, run, searches, command)
+
+    def _precision(self, loaded: Loaded, code: str, store: SweepStore) -> PrecisionChoice:
+        """What this storage was decided to use on such a machine, measured if nothing was.
+
+        A dry run measures nothing: it would have to train.
+        """
+        options = loaded.options
+        device = "cuda" if options.gpus_per_trial else "cpu"
+        if options.precision != "auto":
+            return choose_precision(options.precision, device)
+        if options.resume and store.exists:
+            begun = store.settings().get("content", {}).get("precision in training")
+            if begun in ("bfloat16", "float32"):
+                return PrecisionChoice(begun, "as this sweep was started")
+        machine = machine_name(device)
+        kept = stored_choice(store.storage, machine)
+        if kept is not None:
+            return kept
+        if options.dry_run or not has_bfloat16(device):
+            return choose_precision("auto", device)
+        plan = make_plan(loaded, code, PrecisionChoice("float32", "not chosen yet"))
+        runner = self.make_runner(plan)
+        if not isinstance(runner, StepTimer):
+            return choose_precision("auto", device)
+        timer: Callable[[Precision], float] = partial(step_seconds, plan, runner)
+        return keep_choice(store.storage, machine, choose_precision("auto", device, timer))
+
+
+def _measurements(plan: AdaptationPlan, store: SweepStore) -> Measurements:
+    return read_measurements(store.storage, machine_name(plan.loop.device))

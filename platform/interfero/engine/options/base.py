@@ -1,0 +1,107 @@
+"""Options that every sweep has. Each carries its group in `--help`, and whether `--resume` may change it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+import tyro
+
+from interfero.config import Config
+from interfero.engine.options.marks import FREE, KEPT, MACHINE, PLAN, QUESTION, TRAINING, Free
+from interfero.engine.options.rules import folder_of, refuse_broken, sweep_rules
+
+Sampler = Literal["grid", "random", "tpe", "nsga2"]
+EarlyStopping = Literal["none", "asha"]
+ALL_IMAGES = "all"
+FLAG: Final[Any] = tyro.conf.FlagCreatePairsOff
+
+
+class SweepOptions(Config):
+    """Options every sweep has."""
+
+    domains: Annotated[tuple[str, ...], QUESTION] = ()
+    """Target domains: bundled NAMEs, or NAME=PATH for a folder of images or a Parquet file."""
+    data_seeds: Annotated[tuple[int, ...], QUESTION] = (0,)
+    """Seeds that draw training subsets, crops and noise."""
+    init_seeds: Annotated[tuple[int, ...], QUESTION] = (0,)
+    """Seeds that draw initial parameters."""
+    num_steps: Annotated[int, TRAINING] = 200
+    """Optimiser steps per cell."""
+    name: Annotated[str | None, KEPT, FREE] = None
+    """Name of this sweep; by default made of its kind, the date and the time."""
+    storage: Annotated[str, KEPT, FREE] = "interfero-storage"
+    """Folder that keeps records, adapters and figures: a PATH, or file:///PATH."""
+    resume: Annotated[bool, FLAG, KEPT, FREE] = False
+    """Go on with the sweep called --name: what is finished is kept."""
+    reuse: Annotated[bool, KEPT, FREE] = True
+    """Take over cells that an earlier sweep in the same storage has computed."""
+    packs: Annotated[bool, MACHINE, FREE] = True
+    """Train cells of one block together."""
+    max_failed: Annotated[int, KEPT, FREE] = 0
+    """Failed cells that still let the command exit with 0."""
+    dry_run: Annotated[bool, FLAG, PLAN, FREE] = False
+    """Print blocks, packs, cells and a cost estimate; train nothing."""
+    list_cells: Annotated[bool, PLAN, FREE] = True
+    """With --dry-run, a line for every cell and its key; --no-list-cells names them by their axes."""
+    smoke: Annotated[bool, FLAG, PLAN] = False
+    """The smallest honest run: few steps and images, every method or configuration, and the first value of
+    every other axis."""
+    accept_code_change: Annotated[bool, FLAG, KEPT, FREE] = False
+    """Let --resume go on although the training code has changed."""
+    workers_per_trial: Annotated[int, MACHINE] = 1
+    """Processes that train one pack, each on its part of every batch (torch's DistributedDataParallel)."""
+    cpus_per_trial: Annotated[float, MACHINE] = 1.0
+    """CPUs per process of a pack; it uses as many threads."""
+    gpus_per_trial: Annotated[float, MACHINE] = 0.0
+    """GPUs per process of a pack; fractions share one."""
+    checkpoint_seconds: Annotated[float, KEPT, FREE] = 60.0
+    """Seconds of training between checkpoints, from which an interrupted cell goes on."""
+    max_concurrent: Annotated[int, MACHINE, FREE] = 0
+    """Packs at once; 0 is as many as there is room for now. A cluster that grows is asked for so many."""
+    address: Annotated[str | None, MACHINE, FREE] = None
+    """Address of a Ray cluster; by default this machine only."""
+    # Accepted by every sweep, since tools pass them to all; a sweep that has them shows them in --help.
+    source: Annotated[str, tyro.conf.Suppress] = "mbt2018-mean"
+    """Source codec."""
+    source_domain: Annotated[str, tyro.conf.Suppress] = "photos"
+    """Domain whose images may get worse."""
+    sampler: Annotated[Sampler, tyro.conf.Suppress] = "grid"
+    """How hyperparameters are chosen inside each block."""
+    num_samples: Annotated[int, tyro.conf.Suppress, FREE] = 16
+    """Cells per block, for samplers other than grid."""
+    early_stopping: Annotated[EarlyStopping, tyro.conf.Suppress] = "none"
+    """Which cells a search ends early."""
+    calibrate: Annotated[bool, FLAG, tyro.conf.Suppress, FREE] = False
+    """Time a few steps first."""
+    max_domain_memory: Annotated[float | None, MACHINE, FREE] = None
+    """GiB of decoded images that all domains together hold in memory; what does not fit is decoded to
+    files once per node and mapped. By default an eighth of the machine's memory."""
+
+    def check(self) -> None:
+        """Refuse what cannot be run, all problems at once, before anything is loaded.
+
+        Raises:
+            ConfigError: names each value, its rule and the remedy.
+        """
+        refuse_broken(sweep_rules(self))
+
+    def smallest(self) -> Self:
+        """The smallest honest run of the same options: everything happens, on little."""
+        return self
+
+
+def free_options(kind: type[SweepOptions]) -> set[str]:
+    """Names of the options that may differ between a sweep and its resumption."""
+    return {
+        name
+        for name, field in kind.model_fields.items()
+        if any(isinstance(mark, Free) for mark in field.metadata)
+    }
+
+
+def storage_folder(options: SweepOptions) -> Path:
+    """Where sweeps are kept."""
+    folder = folder_of(options.storage)
+    assert folder is not None, "options were checked"
+    return folder

@@ -1,0 +1,66 @@
+"""The command line of a sweep: one flat set of options, shown in groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar
+
+import tyro
+from pydantic import ConfigDict, Field, create_model
+from pydantic.fields import FieldInfo
+
+from interfero.engine.options.base import SweepOptions
+from interfero.engine.options.marks import PLAN, Group
+
+OptionsT = TypeVar("OptionsT", bound=SweepOptions)
+
+
+def parse_options(default: OptionsT, arguments: Sequence[str] | None, description: str) -> OptionsT:
+    """Options from the command line; exits with 2 where they cannot be read.
+
+    tyro shows a nested structure as a group. Options are flat for all who read them, so the structure is
+    made for the parser and left again.
+
+    Args:
+        default: The options of the sweep.
+        arguments: Of the command line; those of this process by default.
+        description: What the sweep asks.
+    """
+    groups: dict[str, dict[str, Any]] = {}
+    for name, field in type(default).model_fields.items():
+        fields = groups.setdefault(group_of(field).title, {})
+        fields[name] = (
+            _annotated(field),
+            Field(getattr(default, name), description=field.description),
+        )
+    # create_model's overloads do not know fields that are given by a dictionary.
+    make: Any = create_model
+    kinds = {
+        title.replace(" ", "_"): make(
+            title, __doc__="", __config__=ConfigDict(frozen=True), **fields
+        )
+        for title, fields in groups.items()
+    }
+    flat: Any = tyro.conf.OmitArgPrefixes
+    outer = make(
+        "Options",
+        **{name: (flat[kind], kind()) for name, kind in kinds.items()},
+    )
+    parsed = tyro.cli(outer, args=arguments, description=description)
+    values: dict[str, Any] = {}
+    for name in kinds:
+        values |= dict(getattr(parsed, name))
+    return type(default)(**values)
+
+
+def group_of(field: FieldInfo) -> Group:
+    """The heading an option stands under."""
+    return next((mark for mark in field.metadata if isinstance(mark, Group)), PLAN)
+
+
+def _annotated(field: FieldInfo) -> Any:
+    """The option's type with its marks, tyro's among them."""
+    kind: Any = field.annotation
+    for mark in field.metadata:
+        kind = Annotated[kind, mark]
+    return kind

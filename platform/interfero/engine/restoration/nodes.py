@@ -1,0 +1,315 @@
+"""The nodes of a restoration sweep: from images to a score, each named by all that decides what it makes.
+
+    originals -> compress -> restoration -> restore -> segmentation -> test
+
+A node holds the nodes it needs. A compressed copy of many images is made in parts, by several trials.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from interfero.config import Config
+from interfero.domains.copies import SHARD_IMAGES, shard_file, shards_of
+from interfero.domains.labelled import Portion
+from interfero.engine.node import Node, Params, content_hash
+from interfero.engine.restoration.configs import RestorationConfig, SegmentationConfig
+
+PART_IMAGES = 64
+"""Images that one trial compresses; more are compressed by several trials at once."""
+MODEL_FILE = "model.safetensors"
+Configuration = Literal["OO", "CC", "CO", "OC", "RO", "RR", "MO"]
+"""Trained on, then tested on: original, compressed, restored, mixed (originals and compressed)."""
+CONFIGURATIONS: tuple[Configuration, ...] = ("OO", "CC", "CO", "OC", "RO", "RR", "MO")
+RestorationSplit = Literal["disjoint", "same"]
+"""Whether a restorer trains on images that it does not restore later, or on the same ones."""
+
+
+class Training(Config):
+    """What decides a training besides its images and its config."""
+
+    data_seed: int = Field(ge=0)
+    """Draws crops."""
+    init_seed: int = Field(ge=0)
+    """Draws initial parameters."""
+    code: str
+    """Hash of the training's code."""
+    versions: dict[str, str]
+    """Of the libraries that decide numbers."""
+
+
+class ContentNode(Node):
+    """A node whose key is its kind and the hash of its identity."""
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """What the key hashes: nodes it needs by their keys."""
+
+    @cached_property
+    def key(self) -> str:
+        """See `Node`."""
+        return f"{self.kind}-{content_hash(self.identity())}"
+
+
+class Originals(ContentNode):
+    """Images as they are; nothing is to be done for them."""
+
+    kind: ClassVar[str] = "originals"
+    given: ClassVar[bool] = True
+
+    node: Literal["originals"] = "originals"
+    domain: str
+    domain_hash: str
+    """Of all images, labels and portions of the domain."""
+    portion: Portion
+    num_images: int = Field(gt=0)
+
+    def identity(self) -> dict[str, Any]:
+        """See `ContentNode`."""
+        return {"domain": self.domain_hash, "portion": self.portion}
+
+
+class Compressed(ContentNode):
+    """Images after a codec at an asked rate, or a part of them."""
+
+    kind: ClassVar[str] = "compress"
+
+    node: Literal["compressed"] = "compressed"
+    originals: Originals
+    codec: str
+    """As `--codecs` names it."""
+    codec_name: str
+    """As results name it."""
+    codec_hash: str
+    """Of everything that decides its bytes and pixels."""
+    rate_bpp: float = Field(gt=0)
+    code: str
+    """Hash of the code that copies."""
+    part: int | None = None
+    """Which part a trial makes; None is the whole."""
+
+    @cached_property
+    def key(self) -> str:
+        """See `Node`; of a part, its number as well."""
+        whole = f"{self.kind}-{content_hash(self.identity())}"
+        return whole if self.part is None else f"{whole}.{self.part}"
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        """See `Node`."""
+        return (self.originals,)
+
+    def identity(self) -> dict[str, Any]:
+        """See `ContentNode`."""
+        return {"originals": self.originals.identity(), "codec": self.codec_hash,
+                "rate_bpp": self.rate_bpp, "code": self.code}  # fmt: skip
+
+    @property
+    def parts(self) -> tuple[Compressed, ...]:
+        """What trials make of it."""
+        count = -(-self.originals.num_images // PART_IMAGES)
+        return tuple(self.model_copy(update={"part": part}) for part in range(count))
+
+    @property
+    def shards(self) -> range:
+        """Shards of the part."""
+        last = shards_of(self.originals.num_images)
+        if self.part is None:
+            return range(last)
+        per_part = PART_IMAGES // SHARD_IMAGES
+        return range(self.part * per_part, min((self.part + 1) * per_part, last))
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """See `Node`."""
+        return tuple(map(shard_file, self.shards))
+
+
+class Restorer(ContentNode):
+    """A generator trained on compressed images and their originals."""
+
+    kind: ClassVar[str] = "restoration"
+    together: ClassVar[bool] = True
+
+    node: Literal["restorer"] = "restorer"
+    compressed: Compressed
+    config: RestorationConfig
+    training: Training
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        """See `Node`."""
+        return (self.compressed,)
+
+    def identity(self) -> dict[str, Any]:
+        """See `ContentNode`."""
+        return {"compressed": self.compressed.key, "config": self.config.identity(),
+                "training": self.training.model_dump(mode="json")}  # fmt: skip
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """See `Node`."""
+        return (MODEL_FILE,)
+
+
+class Restored(ContentNode):
+    """Compressed images after a restorer."""
+
+    kind: ClassVar[str] = "restore"
+
+    node: Literal["restored"] = "restored"
+    compressed: Compressed
+    restorer: Restorer
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        """See `Node`."""
+        return (self.compressed, self.restorer)
+
+    def identity(self) -> dict[str, Any]:
+        """See `ContentNode`."""
+        return {"compressed": self.compressed.key, "restorer": self.restorer.key}
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """See `Node`."""
+        return tuple(map(shard_file, range(shards_of(self.compressed.originals.num_images))))
+
+
+Images = Annotated[Originals | Compressed | Restored, Field(discriminator="node")]
+
+
+class Segmenter(ContentNode):
+    """A segmentation model trained on images, each kind as often as any other."""
+
+    kind: ClassVar[str] = "segmentation"
+    together: ClassVar[bool] = True
+
+    node: Literal["segmenter"] = "segmenter"
+    images: tuple[Images, ...] = Field(min_length=1)
+    """Of one portion; two kinds are mixed."""
+    config: SegmentationConfig
+    num_classes: int
+    training: Training
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        """See `Node`."""
+        return self.images
+
+    def identity(self) -> dict[str, Any]:
+        """See `ContentNode`."""
+        return {"images": [image.key for image in self.images], "config": self.config.identity(),
+                "classes": self.num_classes, "training": self.training.model_dump(mode="json")}  # fmt: skip
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """See `Node`."""
+        return (MODEL_FILE,)
+
+
+class TestCell(ContentNode):
+    """One point of a sweep: a model trained on images of one kind, tested on images of a kind."""
+
+    __test__: ClassVar[bool] = False  # pytest takes what is called Test... for its own.
+
+    kind: ClassVar[str] = "test"
+    leaf: ClassVar[bool] = True
+
+    node: Literal["test"] = "test"
+    configuration: Configuration
+    segmenter: Segmenter
+    tested_on: Images
+    codec: str
+    """Name of the codec; `original` where none takes part."""
+    rate_bpp: float | None
+    """Asked for; None where no codec takes part."""
+    restoration: str = "none"
+    """How the restorer was trained: its adversary, or `regression`; `none` without a restorer."""
+    restoration_split: RestorationSplit | Literal["none"] = "none"
+    data_seed: int
+    init_seed: int
+    code: str
+    """Hash of the code that tests."""
+
+    @cached_property
+    def key(self) -> str:
+        """Content hash, without a kind: it is a cell."""
+        return content_hash(self.identity())
+
+    def identity(self) -> dict[str, Any]:
+        """See `ContentNode`."""
+        # MO at two rates, say, differs by its images; a cell that only bears another name does not exist.
+        return {"configuration": self.configuration, "segmenter": self.segmenter.key,
+                "tested_on": self.tested_on.key, "code": self.code}  # fmt: skip
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        """See `Node`: also what the model learned from, for its rates and for the picture."""
+        learned_from = self.segmenter.images[-1]
+        compressed = compressed_of(learned_from)
+        shown = (learned_from,) if compressed is None else (learned_from, compressed)
+        return (self.segmenter, self.tested_on, *shown)
+
+    @property
+    def params(self) -> Params:
+        """What MLflow shows as parameters."""
+        config = self.segmenter.config
+        originals = originals_of(self.tested_on)
+        return {
+            "codec": self.codec,
+            "rate_bpp": "original" if self.rate_bpp is None else self.rate_bpp,
+            "domain": originals.domain,
+            "configuration": self.configuration,
+            "restoration": self.restoration,
+            "restoration_split": self.restoration_split,
+            "data_seed": self.data_seed,
+            "init_seed": self.init_seed,
+            "num_images": originals_of(self.segmenter.images[0]).num_images,
+            "num_steps": config.num_steps,
+            "learning_rate": config.learning_rate,
+            "architecture": config.architecture,
+            "encoder": config.encoder,
+        }
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Fingerprints that link the cell's run to the nodes behind it."""
+        steps = {f"interfero.step_{kind}": keys for kind, keys in self.lineage.items()}
+        return {"interfero.domain_hash": originals_of(self.tested_on).domain_hash, **steps}
+
+
+RestorationNode = Compressed | Restorer | Restored | Segmenter | TestCell
+"""What trials do."""
+
+
+def work_of(node: Node) -> Iterator[Node]:
+    """What trials do to make a node: parts of copies; nothing for images as they are."""
+    if isinstance(node, Compressed):
+        yield from node.parts if node.part is None else (node,)
+    elif not node.given:
+        yield node
+
+
+def needs_of(node: Node) -> tuple[Node, ...]:
+    """What trials have to do before a node."""
+    return tuple(work for needed in node.inputs for work in work_of(needed))
+
+
+def originals_of(images: Originals | Compressed | Restored) -> Originals:
+    """What images were before anything was done to them."""
+    if isinstance(images, Restored):
+        return images.compressed.originals
+    return images.originals if isinstance(images, Compressed) else images
+
+
+def compressed_of(images: Originals | Compressed | Restored) -> Compressed | None:
+    """The compressed copy behind images, if any."""
+    if isinstance(images, Restored):
+        return images.compressed
+    return images if isinstance(images, Compressed) else None

@@ -1,0 +1,203 @@
+"""A sweep script from its command line to its last line, whatever it asks."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.text import Text
+
+from interfero.engine.options.base import SweepOptions, free_options
+from interfero.engine.options.parsing import parse_options
+from interfero.errors import InterferoError
+from interfero.redaction import masked_inside, without_secrets
+
+if TYPE_CHECKING:
+    from interfero.engine.node import Node
+    from interfero.engine.plan import Plan
+    from interfero.engine.store import SweepStore
+    from interfero.engine.study import Study
+    from interfero.engine.sweep_run import SweepRun
+    from interfero.tracking.tracker import Tracker
+
+USAGE_EXIT = 2
+ERROR_LINES = 18
+"""Lines of an error's text; with its frame it fits the smallest usual terminal, 24 lines."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A question, its axes, and the kind of study that answers it."""
+
+    kind: str
+    """Name of the MLflow experiment."""
+    question: str
+    """What the sweep answers, in a sentence or two."""
+    options: SweepOptions
+    """The axes by default."""
+    study: Callable[[], Study[Any, Any]]
+    """Makes the study; called after the options were read, so that `--help` loads none of it."""
+
+
+def main(sweep: Sweep, arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a sweep script and exit; errors that a user can mend are a panel, no traceback.
+
+    Exit codes: 0 done; 1 more cells failed than --max-failed, or it had to stop; 2 it could not be
+    started; 130 it was interrupted and goes on with --resume.
+    """
+    from interfero.engine.ending import FAILED_EXIT, INTERRUPTED_EXIT, StoppedError
+
+    errors = Console(stderr=True)
+    try:
+        code = run_sweep(sweep, arguments, Console())
+    except InterferoError as error:
+        _print_error(errors, "cannot start", str(error))
+        code = USAGE_EXIT
+    except StoppedError as error:
+        _print_error(errors, "stopped", str(error))
+        code = FAILED_EXIT
+    except KeyboardInterrupt:
+        errors.print("interrupted before any training")
+        code = INTERRUPTED_EXIT
+    sys.exit(code)
+
+
+def run_sweep(sweep: Sweep, arguments: Sequence[str] | None, console: Console) -> int:
+    """Parse, plan, do what is left, report; returns the exit code.
+
+    Raises:
+        InterferoError: something cannot be run; nothing has been trained.
+        StoppedError: a full disk, say, while it was running.
+    """
+    options = parse_options(sweep.options, arguments, sweep.question)
+    if options.smoke:
+        options = options.smallest()
+    options.check()
+    # Libraries take seconds to import: an option that is refused is refused before.
+    from interfero.engine.ending import ended_well
+    from interfero.engine.opening import begun, named_store, typed_command
+
+    store = named_store(sweep.kind, options)
+    study = sweep.study()
+    code = study.code()
+    if options.resume and options.accept_code_change:
+        # A key names the code that the sweep was started with: finished cells stay known.
+        code = str(store.settings().get("loop_hash", code))
+    with console.status("loading codecs and domains"):
+        plan = study.plan(options, code, store)
+    done = _done(plan, store)
+    if not options.dry_run:
+        plan.check()
+    with console.status("preparing"):
+        study.prepare(plan, store, done)
+    study.show(console, sweep.kind, sweep.question, plan, store, done)
+    if options.dry_run:
+        return 0
+    command = typed_command(sweep.kind, arguments, store, options)
+    with begun(store, _settings(sweep, plan, command), options, plan.num_cells) as tracker:
+        driven = partial(_drive, sweep, study, plan, store, tracker, console, command)
+        return ended_well(driven, tracker, store, console, command)
+
+
+def _done(plan: Plan, store: SweepStore) -> frozenset[str]:
+    """Keys of nodes that this storage has, and of cells that this or, with --reuse, any sweep has."""
+    cells = {cell.key for cell in plan.leaves}
+    if plan.options.reuse:
+        known = store.reusable(cells)
+    else:
+        known = frozenset(key for key in cells if store.finished(key) is not None)
+    return known | _made(plan, plan.leaves, store)
+
+
+def _made(plan: Plan, cells: Sequence[Node], store: SweepStore) -> frozenset[str]:
+    """Keys of nodes behind some cells whose products are there."""
+    from interfero.engine.products import Products
+
+    products = Products(store.storage)
+    return frozenset(k for k, node in plan.behind(cells).items() if products.is_done(node))
+
+
+def _print_error(console: Console, title: str, text: str) -> None:
+    """A panel of one screen: of a longer text, its start and its end, where the remedy stands."""
+    lines = list(Text(without_secrets(text)).wrap(console, console.width - 4))
+    if len(lines) > ERROR_LINES:
+        left_out = Text(f"... {len(lines) - ERROR_LINES} lines left out ...")
+        half = ERROR_LINES // 2
+        lines = [*lines[:half], left_out, *lines[-half:]]
+    console.print(Panel(Text("\n").join(lines), title=title, border_style="red"))
+
+
+def _settings(sweep: Sweep, plan: Plan, command: str) -> dict[str, Any]:
+    """What a resumption must not change, and the command for a reader."""
+    fixed = plan.options.model_dump(mode="json", exclude=free_options(type(plan.options)))
+    return {
+        "kind": sweep.kind,
+        "loop_hash": plan.code,
+        "options": masked_inside(fixed),
+        "content": plan.content,
+        "command": command,
+    }
+
+
+def _drive(
+    sweep: Sweep, study: Study[Any, Any], plan: Plan, store: SweepStore, tracker: Tracker,
+    console: Console, command: str,
+) -> int:  # fmt: skip
+    # Ray takes a second to import; errors before this point answer at once.
+    from interfero.engine.checkpoints import Checkpoints
+    from interfero.engine.console import SweepProgress
+    from interfero.engine.driver import ray_session, run_packs
+    from interfero.engine.ending import conclude
+    from interfero.engine.feeding import Feeder
+    from interfero.engine.sweep_run import SweepRun
+
+    options = plan.options
+    searches = study.searches(plan, store)
+    progress = SweepProgress(console)
+    run = SweepRun(store, tracker, progress)
+    with progress:
+        left = _recall(run, plan, console)
+        made = _made(plan, left, store)
+        packs = study.packs(plan, left, made, store)
+        study.say_cost(console, plan, packs, store)
+        feeder = Feeder(packs, searches, options.num_samples, store.ended, run, made)
+        progress.steps = sum(not node.leaf for pack in packs for node in pack.nodes)
+        progress.expect(len(run.statuses) + feeder.num_nodes_left - progress.steps)
+        if feeder.num_left:
+            began, run.started = time.time(), math.inf
+            with ray_session(options) as concurrent:
+                feeder.cells_at_once = study.cells_at_once(plan, concurrent)
+                feeder.set_packs(study.packs(plan, left, made, store, concurrent))
+                run_packs(options, store, study.runner(plan), feeder, run, concurrent)
+            study.ended(plan, run, began)
+        for key in made:
+            # A node another driver finished while its worker here was dying.
+            Checkpoints(store.folder).delete(key)
+    return conclude(
+        console, options, run, lambda: study.end(sweep.question, plan, run, searches, command)
+    )
+
+
+def _recall(run: SweepRun, plan: Plan, console: Console) -> list[Node]:
+    """Hear of every cell that is there already; returns those that are not."""
+    options, store = plan.options, run.store
+    cells = {cell.key: cell for cell in plan.leaves}
+    for record in store.each_record():
+        # A failed cell of a sampler is a sample as well: the sampler was told of it.
+        if options.sampler != "grid" or (record.status == "finished" and record.key in cells):
+            run.on_record(record)
+    if options.sampler == "grid" and options.reuse:
+        taken = 0
+        for record in store.take_over(cells.keys() - run.statuses.keys()):
+            run.on_record(record)
+            taken += 1
+        if taken:
+            console.print(f"{taken} cells taken over from earlier sweeps")
+    return [cell for key, cell in cells.items() if key not in run.statuses]
