@@ -40,10 +40,10 @@ from interfero.config import Config
 from interfero.engine.cells import Pack
 from interfero.engine.command import Sweep, run_sweep
 from interfero.engine.options import AdaptationOptions
-from interfero.engine.store import SweepStore
 from interfero.engine.worker import PackRunner, Shippable, Worker
 from interfero.errors import InterferoError
 from interfero.records import CellRecord
+from interfero.store.sweep import SweepStore
 from trainables.adaptation_runner import AdaptationRunner
 
 TARGET = Target(">=", 0.9)

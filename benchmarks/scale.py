@@ -38,7 +38,7 @@ from interfero.engine.options import AdaptationOptions
 from interfero.engine.worker import Worker
 from interfero.errors import InterferoError
 from interfero.records import CellRecord, ImageRow
-from interfero.storage import write_atomic
+from interfero.store.files import write_atomic
 
 TARGET = Target("<=", 0.15)
 MAX_GROWTH = 1.25

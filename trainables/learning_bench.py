@@ -12,7 +12,6 @@ from interfero.domains.copies import Copies
 from interfero.domains.images import UInt8Array
 from interfero.domains.labelled import LabelledDomain, LabelledSample
 from interfero.engine.learning.jobs import RestorationJob, SegmentationJob
-from interfero.engine.learning.products import MODEL_FILE, Products
 from interfero.engine.learning.rates import compression_of, settings_folder
 from interfero.engine.learning.steps import (
     Compressed,
@@ -25,7 +24,8 @@ from interfero.engine.learning.steps import (
 )
 from interfero.engine.worker import Worker
 from interfero.errors import CodecError
-from interfero.storage import load_tensors, save_tensors
+from interfero.store.products import MODEL_FILE, Products
+from interfero.store.tensors import load_tensors, save_tensors
 from trainables.restoration_networks import build_generator
 from trainables.segmentation import build_segmenter
 

@@ -15,7 +15,6 @@ from interfero.codecs.checkpoint import codec_bytes
 from interfero.codecs.coding import pixel_mse
 from interfero.codecs.lossy import LossyClassical, LossyCodec, LossyLearned
 from interfero.codecs.memory import keep_freed_memory
-from interfero.content import ContentStore
 from interfero.domains.copies import CopiedImage
 from interfero.domains.images import Sample
 from interfero.domains.labelled import LabelledDomain
@@ -30,13 +29,14 @@ from interfero.engine.learning.jobs import (
     SegmentationJob,
     TestCell,
 )
-from interfero.engine.learning.products import Products
 from interfero.engine.learning.steps import (
     originals_of,
 )
 from interfero.engine.worker import Worker
 from interfero.metrics.rate_distortion import psnr_db
 from interfero.records import CellRecord
+from interfero.store.content import ContentStore
+from interfero.store.products import Products
 from trainables import (
     learning_bench,
     learning_scores,

@@ -12,8 +12,8 @@ from rich.console import Console
 from interfero.engine.command import StoppedError, run_sweep
 from interfero.engine.driver import ray_session
 from interfero.engine.options import AdaptationOptions
-from interfero.engine.store import SweepStore
 from interfero.errors import ConfigError, StorageError
+from interfero.store.sweep import SweepStore
 from sweeps.adapter_capacity import SWEEP
 
 SEARCH = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from typing import Literal
@@ -11,9 +10,7 @@ from pydantic import Field
 
 from interfero.config import Config
 from interfero.domains.domain import ImageUnit
-
-KEY_LENGTH = 16
-"""Hexadecimal digits of a key: 64 bits."""
+from interfero.store.keys import content_key
 
 
 class Block(Config):
@@ -137,8 +134,7 @@ class Cell(Config):
         if not self.loop.fused:
             # Nor were those that trained one after the other.
             del value["loop"]["fused"]
-        text = json.dumps(value, sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=KEY_LENGTH // 2).hexdigest()
+        return content_key(value)
 
     @property
     def params(self) -> dict[str, str | int | float]:

@@ -55,12 +55,12 @@ from interfero.engine.precision import (
     stored_choice,
 )
 from interfero.engine.search import BlockSearch, cells_at_once, open_searches
-from interfero.engine.store import SweepStore
 from interfero.engine.sweep_run import SweepRun
 from interfero.engine.timing import machine_name
 from interfero.engine.worker import PackRunner
 from interfero.errors import ConfigError, InterferoError
 from interfero.redaction import masked_inside, without_secrets
+from interfero.store.sweep import SweepStore
 from interfero.tracking.tracker import Tracker
 
 USAGE_EXIT = 2

@@ -31,15 +31,16 @@ from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.code_version import CodeVersion, on_cluster, shipped_code
 from interfero.engine.feeding import PACK, RECORD, Feeder, PastTune, SweepListener
 from interfero.engine.guarding import train_guarded
+from interfero.engine.learning.products import files_of
 from interfero.engine.options import SweepOptions
 from interfero.engine.packs import AnyPack, members, read_pack, without
 from interfero.engine.record_callback import RETRIES, RUNG, RecordCallback
 from interfero.engine.resources import packs_at_once
 from interfero.engine.search import rung_steps
-from interfero.engine.store import SweepStore
 from interfero.engine.worker import Metrics, PackRunner, Shippable, TrialWorker
 from interfero.errors import ConfigError
 from interfero.redaction import without_secrets
+from interfero.store.sweep import SweepStore
 
 if TYPE_CHECKING:
     from interfero.engine.group_trial import GroupSize
@@ -121,7 +122,7 @@ def _report_finished(pack: AnyPack, store: SweepStore) -> AnyPack | None:
     """Report cells that were finished before; returns those that are left, if any."""
     done = set()
     for cell in members(pack):
-        record = store.outcome(cell)
+        record = store.outcome(cell.key, files_of(cell))
         if record is not None and record.status != "failed":
             done.add(cell.key)
             # Its worker may have died between keeping the record and deleting these.

@@ -31,10 +31,10 @@ from interfero.analysis.report.writing import Origin, Written, write_report
 from interfero.analysis.report_table import capacity_table, failed_lines
 from interfero.engine.options import AdaptationOptions
 from interfero.engine.search import BlockSearch
-from interfero.engine.store import SweepStore
 from interfero.engine.sweep_run import SweepRun
 from interfero.records import CellRecord
-from interfero.storage import inside
+from interfero.store.files import inside
+from interfero.store.sweep import SweepStore
 from interfero.tracking.names import BEST_TAG, PARETO_TAG
 from interfero.tracking.provenance import provenance_tags
 from interfero.tracking.tracker import Tracker

@@ -6,7 +6,6 @@ keeps. What all processes do is the loop that one process runs; it sees a worker
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -18,6 +17,7 @@ from typing import Any
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
 
 from interfero.engine import ray_environment  # noqa: F401
+from interfero.store.keys import CELL_DIGITS, text_key
 
 # isort: split
 import ray
@@ -31,11 +31,12 @@ from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.code_version import CodeVersion
 from interfero.engine.distributed import Group
 from interfero.engine.guarding import train_guarded
+from interfero.engine.learning.products import files_of
 from interfero.engine.packs import AnyPack, members, read_pack, without
-from interfero.engine.store import SweepStore
 from interfero.engine.worker import PackRunner, TrialWorker
 from interfero.errors import GroupError
 from interfero.records import CellRecord
+from interfero.store.sweep import SweepStore
 
 POLL_SECONDS = 0.5
 """Between looks for new records while a group trains."""
@@ -74,7 +75,7 @@ def train_in_group(
     second record. After that, the cells that are left are failed. What fails in all processes alike, a
     training that diverges say, is a record at once.
     """
-    known = {cell.key: store.outcome(cell) for cell in members(pack)}
+    known = {cell.key: store.outcome(cell.key, files_of(cell)) for cell in members(pack)}
     left = {cell.key: cell for cell in members(pack)}
     trainer = _trainer(runner, pack, store, size, retries, code)
     with ThreadPoolExecutor(max_workers=1) as thread:
@@ -108,7 +109,7 @@ def _new_records(
         before = known[cell.key]
         if before is not None and before.status == "finished":
             continue
-        record = store.outcome(cell)
+        record = store.outcome(cell.key, files_of(cell))
         if record is not None and record != before:
             known[cell.key] = record
             yield record
@@ -138,7 +139,7 @@ def _trainer(
         ),
         run_config=RunConfig(
             # By content: a pack that starts again finds itself.
-            name=f"group-{hashlib.blake2b(keys.encode(), digest_size=8).hexdigest()}",
+            name=f"group-{text_key(keys, digits=CELL_DIGITS)}",
             storage_path=str(store.folder / "tune" / "groups"),
             failure_config=FailureConfig(max_failures=retries),
         ),
@@ -169,7 +170,7 @@ def train_rank(config: dict[str, Any]) -> None:
     pack = read_pack(config["pack"])
     # The first one looks: files may reach another machine later.
     finished = Group(worker).from_first(
-        lambda: {c.key for c in members(pack) if _is_finished(store.outcome(c))}
+        lambda: {c.key for c in members(pack) if _is_finished(store.outcome(c.key, files_of(c)))}
     )
     left = without(pack, finished)
     if left is None:

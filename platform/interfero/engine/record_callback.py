@@ -12,10 +12,11 @@ from interfero.engine import ray_environment  # noqa: F401
 from ray.tune import Callback
 
 from interfero.engine.feeding import PACK, RECORD, DriverOnly, Feeder, SweepListener, past_tune
+from interfero.engine.learning.products import files_of
 from interfero.engine.packs import members, read_pack
-from interfero.engine.store import SweepStore
 from interfero.records import CellRecord
-from interfero.storage import write_atomic
+from interfero.store.files import write_atomic
+from interfero.store.sweep import SweepStore
 
 RUNG = "rung"
 """Of a trial's result: the validation of a cell in training."""
@@ -53,7 +54,7 @@ class RecordCallback(DriverOnly, Callback):
                         key=cell.key, params=cell.params, status="failed", error=text
                     )
                     # Its worker may have died between keeping the record and reporting it.
-                    kept = self.store.outcome(cell)
+                    kept = self.store.outcome(cell.key, files_of(cell))
                     self._pass_on(kept if kept and kept.status != "failed" else failed)
 
     def _pass_on(self, record: CellRecord) -> None:

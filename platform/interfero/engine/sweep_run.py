@@ -8,11 +8,11 @@ from interfero.engine.cells import Cell
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.console import SweepProgress
 from interfero.engine.learning.jobs import TestCell
-from interfero.engine.learning.products import is_step_key
 from interfero.engine.packs import AnyPack, members
-from interfero.engine.store import SweepStore
 from interfero.records import CellRecord
-from interfero.storage import inside
+from interfero.store.files import inside
+from interfero.store.products import is_step_key
+from interfero.store.sweep import SweepStore
 from interfero.tracking.tracker import Tracker
 
 

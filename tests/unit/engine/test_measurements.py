@@ -9,7 +9,7 @@ from interfero.engine.measurements import (
     keep_timings,
     read_measurements,
 )
-from interfero.engine.store import SweepStore
+from interfero.store.sweep import SweepStore
 from tests.unit.engine.test_cost import timing
 
 

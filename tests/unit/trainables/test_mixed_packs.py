@@ -97,7 +97,7 @@ def test_a_member_of_a_mixed_pack_gets_the_record_it_gets_alone(
 
 
 def state(path):
-    from interfero.storage import load_tensors
+    from interfero.store.tensors import load_tensors
 
     return {name: value.numpy().tobytes() for name, value in load_tensors(path)[0].items()}
 

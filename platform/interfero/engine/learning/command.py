@@ -32,14 +32,15 @@ from interfero.engine.learning.planning import (
     LearningPlan,
     make_learning_plan,
 )
-from interfero.engine.learning.products import Products
+from interfero.engine.learning.products import files_of
 from interfero.engine.learning.rates import match_rates
 from interfero.engine.opening import begun, named_store, typed_command
-from interfero.engine.store import SweepStore
 from interfero.engine.sweep_run import SweepRun
 from interfero.engine.worker import PackRunner
 from interfero.metrics import lpips, segmentation
 from interfero.redaction import masked_inside
+from interfero.store.products import Products
+from interfero.store.sweep import SweepStore
 from interfero.tracking.tracker import Tracker
 
 MakeRunner = Callable[[LearningPlan], PackRunner[JobPack]]
@@ -130,7 +131,7 @@ def code_text(code: Code) -> str:
 def _done(plan: LearningPlan, store: SweepStore) -> set[str]:
     """Keys of steps that this storage has, and of cells that this or, with --reuse, any sweep has."""
     products = Products(store.storage)
-    done = {key for key, job in plan.jobs.items() if products.is_done(job)}
+    done = {key for key, job in plan.jobs.items() if products.is_done(key, files_of(job))}
     cells = {cell.key for cell in plan.cells}
     if plan.options.reuse:
         return done | store.reusable(cells)
@@ -167,7 +168,7 @@ def _drive(
     with progress:
         _recall(run, plan, console)
         products = Products(store.storage)
-        kept = {key for key, job in plan.jobs.items() if products.is_done(job)}
+        kept = {key for key, job in plan.jobs.items() if products.is_done(key, files_of(job))}
         packs = plan.packs(kept | {r.key for r in run.records.values()})
         feeder = GraphFeeder(packs, kept, store.ended, run)
         progress.steps = sum(pack.cells[0].kind != "test" for pack in packs)

@@ -16,9 +16,9 @@ from interfero.analysis.report.learning import LearningReport, write_learning_re
 from interfero.analysis.report_table import failed_lines
 from interfero.engine.ending import FAILED_EXIT, print_last_lines
 from interfero.engine.learning.planning import LearningPlan
-from interfero.engine.learning.products import Products
 from interfero.engine.sweep_run import SweepRun
-from interfero.storage import inside, write_atomic, write_json
+from interfero.store.files import inside, write_atomic, write_json
+from interfero.store.products import Products
 from interfero.tracking.provenance import provenance_tags
 
 MAX_NOTE = 7800

@@ -19,9 +19,9 @@ from interfero.engine.learning.steps import (
     Restorer,
     Segmenter,
     compressed_of,
-    content_hash,
     originals_of,
 )
+from interfero.store.keys import content_key
 
 Params = dict[str, str | int | float]
 Text = dict[str, str]
@@ -205,7 +205,7 @@ class TestCell(_Job):
     @cached_property
     def key(self) -> str:
         """Content hash, without a kind: it is a cell."""
-        return content_hash(self.identity())
+        return content_key(self.identity())
 
     @property
     def kind(self) -> str:

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from interfero.engine.learning.jobs import Job
 from interfero.engine.learning.planning import LearningPlan
-from interfero.engine.learning.products import Products
 from interfero.records import CellRecord
+from interfero.store.products import Products
 
 _AXES = ("domain", "configuration", "codec", "rate_bpp", "restoration", "restoration_split",
          "data_seed", "init_seed")  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from interfero.engine.learning.steps import (
     Training,
 )
 from interfero.errors import ConfigError
+from interfero.store.keys import bytes_key
 
 ORIGINAL = "original"
 """Codec of cells that no codec takes part in."""
@@ -289,4 +289,4 @@ def _file_hash(option: str, path: str | None) -> str:
         data = Path(path).expanduser().read_bytes()
     except OSError as error:
         raise ConfigError(f"{option} {path} cannot be read ({error.strerror})") from error
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
+    return bytes_key(data)

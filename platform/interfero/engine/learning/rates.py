@@ -12,9 +12,9 @@ from interfero.codecs.lossy import LossyCodec
 from interfero.domains.labelled import LabelledDomain
 from interfero.engine.learning.jobs import CompressJob, JobPack
 from interfero.engine.learning.planning import LearningPlan
-from interfero.engine.learning.products import Products
 from interfero.engine.learning.steps import Compressed
 from interfero.errors import CodecError
+from interfero.store.products import Products
 
 
 def compression_of(
@@ -26,7 +26,7 @@ def compression_of(
 
 def settings_folder(products: Products) -> Path:
     """Where settings are kept, for all copies of a storage."""
-    return products.folder / "settings"
+    return products.settings()
 
 
 def match_rates(

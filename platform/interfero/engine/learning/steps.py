@@ -9,8 +9,6 @@ for a step is a job (see `interfero.engine.learning.jobs`).
 
 from __future__ import annotations
 
-import hashlib
-import json
 from abc import ABC, abstractmethod
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -20,8 +18,8 @@ from pydantic import Field
 from interfero.config import Config
 from interfero.domains.copies import SHARD_IMAGES, shards_of
 from interfero.domains.labelled import Portion
-from interfero.engine.cells import KEY_LENGTH
 from interfero.engine.learning.configs import RestorationConfig, SegmentationConfig
+from interfero.store.keys import content_key
 
 PART_IMAGES = 64
 """Images that one trial compresses; more are compressed by several trials at once."""
@@ -30,12 +28,6 @@ Configuration = Literal["OO", "CC", "CO", "OC", "RO", "RR", "MO"]
 CONFIGURATIONS: tuple[Configuration, ...] = ("OO", "CC", "CO", "OC", "RO", "RR", "MO")
 RestorationSplit = Literal["disjoint", "same"]
 """Whether a restorer trains on images that it does not restore later, or on the same ones."""
-
-
-def content_hash(identity: dict[str, Any]) -> str:
-    """Of what decides a result."""
-    text = json.dumps(identity, sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=KEY_LENGTH // 2).hexdigest()
 
 
 class Training(Config):
@@ -57,7 +49,7 @@ class Step(Config, ABC):
     @cached_property
     def key(self) -> str:
         """Content hash of everything the step's result depends on, after the step's kind."""
-        return f"{self.kind}-{content_hash(self.identity())}"
+        return f"{self.kind}-{content_key(self.identity())}"
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
