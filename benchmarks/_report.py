@@ -17,7 +17,7 @@ import torch
 from PIL import features
 
 from interfero.errors import InterferoError
-from interfero.storage import write_json
+from interfero.store.files import write_json
 
 PACKAGES = ("interfero", "torch", "compressai", "numpy", "pillow", "ray", "mlflow", "optuna")
 

@@ -22,7 +22,7 @@ from benchmarks._report import describe_machine, run
 from interfero.adaptation import METHODS
 from interfero.config import Config
 from interfero.engine.adaptation.nodes import Cell, LoopConfig
-from interfero.storage import write_json
+from interfero.store.files import write_json
 from trainables.adaptation import time_steps
 from trainables.workbench import Workbench
 

@@ -29,6 +29,7 @@ from typing import Annotated, Any
 
 import psutil
 import tyro
+from interfero.engine.command import Sweep, run_sweep
 from pydantic import Field
 from ray.cluster_utils import Cluster
 from rich.console import Console
@@ -38,12 +39,11 @@ from benchmarks._report import Target, finish, run
 from benchmarks.scale import no_op_record
 from interfero.config import Config
 from interfero.engine.adaptation.nodes import Pack
-from interfero.engine.command import Sweep, run_sweep
 from interfero.engine.options import AdaptationOptions
-from interfero.engine.store import SweepStore
 from interfero.engine.worker import PackRunner, Shippable, Worker
 from interfero.errors import InterferoError
 from interfero.records import CellRecord
+from interfero.store.sweep import SweepStore
 from trainables.adaptation_runner import AdaptationRunner
 
 TARGET = Target(">=", 0.9)

@@ -24,6 +24,7 @@ from typing import Annotated, Any
 import numpy as np
 import psutil
 import tyro
+from interfero.engine.command import Sweep, run_sweep
 from mlflow.tracking.client import MlflowClient
 from pydantic import Field
 from rich.console import Console
@@ -33,12 +34,11 @@ from benchmarks._report import Target, finish, run
 from interfero.analysis.records import METRICS
 from interfero.config import Config
 from interfero.engine.adaptation.nodes import Cell, Pack
-from interfero.engine.command import Sweep, run_sweep
 from interfero.engine.options import AdaptationOptions
 from interfero.engine.worker import Worker
 from interfero.errors import InterferoError
 from interfero.records import CellRecord, ImageRow
-from interfero.storage import write_atomic
+from interfero.store.files import write_atomic
 
 TARGET = Target("<=", 0.15)
 MAX_GROWTH = 1.25

@@ -7,8 +7,6 @@ it is `natural` below INTERFERO_DATA, or else the bundled photographs.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -46,7 +44,8 @@ from interfero.domains.images import (
 from interfero.domains.ingest import load_parquet
 from interfero.errors import DomainError
 from interfero.metrics.bd_rate import MIN_POINTS, Curve, bd_rate_percent, psnr_at_rate
-from interfero.storage import write_json
+from interfero.store.files import write_json
+from interfero.store.keys import ENTRY_DIGITS, content_key
 
 TARGET = Target("<=", -20.0)
 BUNDLED_DOMAIN = "photos"
@@ -172,8 +171,7 @@ def build_manifest(samples: Sequence[Sample], codecs: Sequence[Codec]) -> dict[s
 
 def manifest_hash(manifest: Mapping[str, object]) -> str:
     """One hash of a manifest."""
-    text = json.dumps(manifest, sort_keys=True).encode()
-    return hashlib.blake2b(text, digest_size=16).hexdigest()
+    return content_key(manifest, ENTRY_DIGITS)
 
 
 def find_worst(results: Sequence[LambdaResult], jpeg: JpegScores) -> list[WorstImage]:

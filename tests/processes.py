@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 
 import psutil
 
-from interfero.storage import load_tensors
+from interfero.store.tensors import load_tensors
 
 PATIENCE_S = 600
 """A machine that trains something else may be this slow."""

@@ -17,9 +17,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from interfero.analysis.records import cells_table, read_records
-from interfero.engine.store import SweepStore
 from interfero.errors import InterferoError
 from interfero.records import CellRecord
+from interfero.store.sweep import SweepStore
 
 
 def joined(tables: Iterable[Sequence[CellRecord]], *, without_files: bool) -> list[CellRecord]:

@@ -34,7 +34,7 @@ from interfero.errors import InterferoError
 from interfero.metrics.rate_distortion import rd_loss
 from interfero.randomness import Role
 from interfero.records import CellRecord, Timing
-from interfero.storage import patience
+from interfero.store.files import patience
 from trainables.evaluation import validation_gain
 from trainables.finishing import finish, finish_training, trained_before
 from trainables.fusing import bundles, gradients_together, learn_together

@@ -13,13 +13,13 @@ from interfero.codecs.catalogue import bundled_names, load_codec
 from interfero.codecs.checkpoint import codec_bytes
 from interfero.codecs.codec import Codec
 from interfero.codecs.evaluation_store import EvaluationStore
-from interfero.content import ContentStore
 from interfero.domains.domain import Domain
 from interfero.domains.shipped import domain_blocks, read_domain_file
 from interfero.engine.adaptation.nodes import Cell, Distance, Reference, Train
 from interfero.engine.worker import Worker
 from interfero.errors import CodecError
 from interfero.records import CellRecord, Timing
+from interfero.store.content import ContentStore
 from trainables.adaptation import run_pack, run_trainings, time_steps
 from trainables.resuming import CHECKPOINT_SECONDS
 from trainables.timing import reference_timing

@@ -9,14 +9,13 @@ from typing import Any
 import torch
 
 from interfero.adaptation import find_method, load_adapter, save_adapter
-from interfero.codecs.codec import state_hash
 from interfero.domains.domain import spread
 from interfero.engine.adaptation.nodes import ADAPTER_FILE, Cell, Train
-from interfero.engine.products import Products
 from interfero.engine.worker import Worker
 from interfero.errors import InterferoError, StorageError
 from interfero.records import CellRecord
-from interfero.storage import load_tensors
+from interfero.store.products import Products
+from interfero.store.tensors import load_tensors, state_hash
 from trainables.attribution import MAX_IMAGES, attribution
 from trainables.evaluation import evaluate
 from trainables.member import CellFailure, Member

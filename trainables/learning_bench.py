@@ -11,9 +11,7 @@ from interfero.codecs.lossy import LossyCodec, identity_hash
 from interfero.domains.copies import Copies
 from interfero.domains.images import UInt8Array
 from interfero.domains.labelled import LabelledDomain, LabelledSample
-from interfero.engine.products import Products
 from interfero.engine.restoration.nodes import (
-    MODEL_FILE,
     Compressed,
     Images,
     Originals,
@@ -25,7 +23,8 @@ from interfero.engine.restoration.nodes import (
 from interfero.engine.restoration.rates import compression_of, settings_folder
 from interfero.engine.worker import Worker
 from interfero.errors import CodecError
-from interfero.storage import load_tensors, save_tensors
+from interfero.store.products import MODEL_FILE, Products
+from interfero.store.tensors import load_tensors, save_tensors
 from trainables.restoration_networks import build_generator
 from trainables.segmentation import build_segmenter
 

@@ -15,13 +15,11 @@ from interfero.codecs.checkpoint import codec_bytes
 from interfero.codecs.coding import pixel_mse
 from interfero.codecs.lossy import LossyClassical, LossyCodec, LossyLearned
 from interfero.codecs.memory import keep_freed_memory
-from interfero.content import ContentStore
 from interfero.domains.copies import CopiedImage
 from interfero.domains.images import Sample
 from interfero.domains.labelled import LabelledDomain
 from interfero.domains.labelled_file import labelled_blocks, read_labelled_file
 from interfero.engine.node import Node
-from interfero.engine.products import Products
 from interfero.engine.restoration.configs import PATHS, TrainingConfig
 from interfero.engine.restoration.nodes import (
     Compressed,
@@ -34,6 +32,8 @@ from interfero.engine.restoration.nodes import (
 from interfero.engine.worker import Worker
 from interfero.metrics.rate_distortion import psnr_db
 from interfero.records import CellRecord
+from interfero.store.content import ContentStore
+from interfero.store.products import Products
 from trainables.learning_bench import Bench
 from trainables.learning_checks import check_models
 from trainables.learning_scores import test_cell

@@ -12,7 +12,7 @@ from PIL import Image
 
 from interfero.domains.images import UInt8Array
 from interfero.domains.labelled import VOID
-from interfero.storage import write_atomic
+from interfero.store.files import write_atomic
 
 GAP = 4
 """Pixels between pictures."""

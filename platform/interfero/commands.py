@@ -23,7 +23,7 @@ from interfero.domains.images import ImageRules, SkippedImageError, UInt8Array, 
 from interfero.errors import DomainError, InterferoError, StorageError
 from interfero.metrics.rate_distortion import psnr_db
 from interfero.predicting import Question, answer
-from interfero.storage import write_atomic
+from interfero.store.files import write_atomic
 
 
 def codecs() -> None:

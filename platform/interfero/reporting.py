@@ -24,7 +24,7 @@ from interfero.analysis.report.pictures import FOLDER, Finder
 from interfero.analysis.report.writing import Origin, Written, write_report
 from interfero.errors import ConfigError
 from interfero.records import CellRecord
-from interfero.storage import inside
+from interfero.store.files import inside
 from interfero.tracking.names import KIND_TAG
 from interfero.tracking.reading import StoredSweep, TrackedSweeps, record_of
 

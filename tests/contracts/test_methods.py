@@ -7,21 +7,22 @@ from typing import Any
 
 import pytest
 import torch
+from interfero.engine.cells import Block, Cell, Hyperparameters, Identity, LoopConfig
+from interfero.engine.memory import _tensors_in
 
 import trainables.adaptation
 from interfero.adaptation import METHODS, load_adapter, save_adapter
 from interfero.adaptation.method import AdaptedCodec, Batch, Method
 from interfero.codecs.bitstream import parse_stream
-from interfero.codecs.codec import Codec, rd_parameters, state_hash
+from interfero.codecs.codec import Codec, rd_parameters
 from interfero.codecs.coding import SourceCoder, decode, encode
 from interfero.codecs.noise import NoiseKey, explicit_noise
 from interfero.domains.batches import draw_batch
-from interfero.engine.cells import Block, Cell, Hyperparameters, Identity, LoopConfig
 from interfero.engine.distributed import Group
-from interfero.engine.memory import _tensors_in
 from interfero.engine.worker import LocalWorker
 from interfero.errors import AdapterError
 from interfero.records import CellRecord
+from interfero.store.tensors import state_hash
 from trainables.adaptation import _member, _train, run_pack
 from trainables.evaluation import evaluate, through_source_mode
 from trainables.finishing import check_frozen

@@ -9,8 +9,8 @@ from interfero.adaptation import load_adapter
 from interfero.analysis.reconstructions import read_reconstructions
 from interfero.analysis.records import PROVENANCE, read_records
 from interfero.codecs.catalogue import load_codec
-from interfero.codecs.codec import state_hash
 from interfero.metrics.rate_distortion import psnr_db
+from interfero.store.tensors import state_hash
 
 PARAMS = {
     "codec", "rd_lambda", "domain", "num_images", "method", "adapter_size", "learning_rate",

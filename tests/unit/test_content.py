@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from interfero.content import CACHE_VARIABLE, FOLDER, ContentStore
 from interfero.errors import StorageError
+from interfero.store.content import CACHE_VARIABLE, FOLDER, ContentStore
 
 
 @pytest.fixture

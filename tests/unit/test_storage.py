@@ -11,15 +11,8 @@ import pytest
 import torch
 
 from interfero.errors import StorageError
-from interfero.storage import (
-    inside,
-    load_tensors,
-    patience,
-    read_json,
-    save_tensors,
-    write_atomic,
-    write_json,
-)
+from interfero.store.files import inside, patience, read_json, write_atomic, write_json
+from interfero.store.tensors import load_tensors, save_tensors
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from typing import Any
 
 from interfero.adaptation.catalogue import find_method
 from interfero.adaptation.method import AdaptedCodec
-from interfero.codecs.codec import Codec, state_hash
+from interfero.codecs.codec import Codec
 from interfero.errors import AdapterError, ConfigError, StorageError
-from interfero.storage import load_tensors, save_tensors
+from interfero.store.tensors import load_tensors, save_tensors, state_hash
 
 FORMAT = "interfero-adapter-1"
 

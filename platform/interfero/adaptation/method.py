@@ -17,11 +17,12 @@ from compressai.models import CompressionModel
 from torch import Tensor, nn
 
 from interfero.codecs.bitstream import ID_BYTES
-from interfero.codecs.codec import Codec, entropy_tables, state_hash
+from interfero.codecs.codec import Codec, entropy_tables
 from interfero.codecs.coding import codec_id
 from interfero.codecs.noise import NoiseKey
 from interfero.errors import CodecError
 from interfero.metrics.rate_distortion import estimated_bpp, mse_255, rd_loss
+from interfero.store.tensors import state_hash
 
 Mode = Literal["source", "target"]
 Role = Literal["target", "source"]

@@ -12,7 +12,7 @@ from interfero.analysis.choices import CONTROL, Seed, Setting, seed_of, setting_
 from interfero.errors import StorageError
 from interfero.metrics.names import VALIDATION_GAIN, VALIDATION_ROUTED
 from interfero.records import CellRecord
-from interfero.storage import read_json, write_json
+from interfero.store.files import read_json, write_json
 
 BEST_FILE = "best_adapters.json"
 

@@ -29,7 +29,7 @@ from interfero.metrics.names import (
     VALIDATION_UNROUTED,
 )
 from interfero.records import CellRecord
-from interfero.storage import write_atomic
+from interfero.store.files import write_atomic
 
 NEEDED = {GAIN, VALIDATION_GAIN, VALIDATION_UNROUTED, ROUTED, UNROUTED, FRACTION}
 """Of a cell to be compared; those of the earliest sweeps lack some."""

@@ -27,7 +27,7 @@ from interfero.analysis.figure_style import figure_style, method_style, rendered
 from interfero.analysis.report_table import seeds_text
 from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
-from interfero.storage import write_atomic
+from interfero.store.files import write_atomic
 
 PANEL_INCHES = (3.6, 3.0)
 TITLE_CHARACTERS = 85

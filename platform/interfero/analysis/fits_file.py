@@ -14,7 +14,7 @@ from interfero.analysis.scaling import (
     Scaling,
     reference,
 )
-from interfero.storage import write_json
+from interfero.store.files import write_json
 
 FITS_FILE = "scaling_fits.json"
 FORMAT = 1

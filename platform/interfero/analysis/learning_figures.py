@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from interfero.analysis.figure_style import figure_style, rendered
 from interfero.analysis.learning import Difference, Line, Score, Summary
-from interfero.storage import write_atomic
+from interfero.store.files import write_atomic
 
 COLOURS = {
     "OO": "#000000", "CC": "#0072B2", "CO": "#D55E00", "OC": "#CC79A7", "RO": "#009E73",

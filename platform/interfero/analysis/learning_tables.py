@@ -17,7 +17,7 @@ from interfero.analysis.about import About, with_about
 from interfero.analysis.learning import Summary
 from interfero.errors import StorageError
 from interfero.records import CellRecord, SegmentedImage
-from interfero.storage import write_atomic
+from interfero.store.files import write_atomic
 
 CELLS_FILE, IMAGES_FILE = "cells.parquet", "images.parquet"
 PROVENANCE = "provenance"

@@ -23,7 +23,7 @@ from interfero.analysis.maps import Map, Place, default_maps
 from interfero.analysis.matched_gain import MatchedRow, matched_rows
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
-from interfero.storage import write_atomic
+from interfero.store.files import write_atomic
 
 MAP_INCHES = 3.6
 """Width of a panel: a column of a paper."""

@@ -26,7 +26,7 @@ from interfero.metrics.names import (
     VALIDATION_UNROUTED,
 )
 from interfero.records import CellRecord
-from interfero.storage import write_atomic
+from interfero.store.files import write_atomic
 
 FRONT_FILE = "pareto_front.parquet"
 OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {

@@ -23,7 +23,7 @@ from interfero.metrics.names import (
     VALIDATION_UNROUTED,
 )
 from interfero.records import CellRecord
-from interfero.storage import write_atomic
+from interfero.store.files import write_atomic
 
 PANELS = (
     ("validation: what fronts are made of", VALIDATION_GAIN, VALIDATION_UNROUTED),

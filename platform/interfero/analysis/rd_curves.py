@@ -19,7 +19,7 @@ from interfero.analysis.choices import CONTROL
 from interfero.metrics.bd_rate import BjontegaardDelta, bd_psnr_db, bd_rate_percent
 from interfero.metrics.names import VALIDATION_GAIN, VALIDATION_ROUTED
 from interfero.records import CellRecord
-from interfero.storage import write_atomic
+from interfero.store.files import write_atomic
 
 Side = Literal["target", "source", "source_unrouted"]
 SIDES: tuple[Side, ...] = ("target", "source", "source_unrouted")

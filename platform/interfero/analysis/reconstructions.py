@@ -23,7 +23,7 @@ from pydantic import Field, ValidationError
 from interfero.config import Config
 from interfero.errors import StorageError
 from interfero.records import ImageRow
-from interfero.storage import write_atomic
+from interfero.store.files import write_atomic
 
 UInt8Array = npt.NDArray[np.uint8]
 Rank = Literal["worst", "median"]

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from interfero.analysis.about import About, with_about
 from interfero.errors import StorageError
 from interfero.records import CellRecord, ImageRow, Timing
-from interfero.storage import write_atomic
+from interfero.store.files import write_atomic
 
 CELLS_FILE = "cells.parquet"
 IMAGES_FILE = "images.parquet"

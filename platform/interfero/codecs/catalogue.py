@@ -12,9 +12,9 @@ from compressai.zoo.pretrained import load_pretrained
 
 from interfero.codecs.checkpoint import read_codec, save_codec
 from interfero.codecs.codec import ARCHITECTURES, Codec, Shape, build_model, mask_context
-from interfero.content import cache_root
 from interfero.errors import CodecError, nearest
-from interfero.storage import load_tensors
+from interfero.store.content import cache_root
+from interfero.store.tensors import load_tensors
 
 BUNDLED_FOLDER = Path(__file__).parent / "weights"
 ZOO_PREFIX = "compressai:"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from interfero.codecs.codec import Codec, Shape, build_model, mask_context
 from interfero.errors import CodecError, StorageError
-from interfero.storage import load_tensors, save_tensors, tensor_bytes
+from interfero.store.tensors import load_tensors, save_tensors, tensor_bytes
 
 FORMAT = "interfero-codec-1"
 _CDF = "._quantized_cdf"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +22,7 @@ from compressai.models import (
 from torch import Tensor, nn
 
 from interfero.errors import CodecError, nearest
+from interfero.store.tensors import state_hash
 
 Architecture = Callable[..., CompressionModel]
 
@@ -167,13 +167,3 @@ def load_state(model: CompressionModel, state: Mapping[str, Tensor]) -> None:
 def table_hash(model: nn.Module) -> str:
     """Content hash of the entropy-coding tables below `model`."""
     return state_hash(entropy_tables(model).items())
-
-
-def state_hash(named: Iterable[tuple[str, Tensor]]) -> str:
-    """Content hash of named tensors: names, dtypes, shapes and bytes."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted(named):
-        data = tensor.detach().cpu().contiguous()
-        digest.update(f"{name} {data.dtype} {tuple(data.shape)}".encode())
-        digest.update(data.flatten().view(torch.uint8).numpy().tobytes() if data.numel() else b"")
-    return digest.hexdigest()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,8 +11,9 @@ from interfero.codecs.lossy import LossyCodec, Setting
 from interfero.domains.copies import CopiedImage, Copies
 from interfero.domains.domain import Domain, spread
 from interfero.domains.images import Sample
-from interfero.errors import StorageError
-from interfero.storage import read_json, write_json
+from interfero.store.files import read_json, write_json
+from interfero.store.keyed import KeyedStore
+from interfero.store.keys import content_key
 
 MATCHED_IMAGES = 32
 """Training images that a rate is matched on, at most."""
@@ -41,18 +39,15 @@ class Compression:
             CodecError: the codec comes no nearer to the rate.
             StorageError: the folder cannot be written.
         """
-        path = self.folder / f"{self._key}.json"
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with (self.folder / ".lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                if path.exists():
-                    return Setting(**read_json(path))
-                found = self.codec.setting_for(spread(self.training, MATCHED_IMAGES), self.rate_bpp)
-                write_json(path, asdict(found))
-                return found
-        except OSError as error:
-            raise StorageError(f"{self.folder} cannot be written ({error.strerror})") from error
+
+        def read(path: Path) -> Setting:
+            return Setting(**read_json(path))
+
+        def search(path: Path) -> None:
+            found = self.codec.setting_for(spread(self.training, MATCHED_IMAGES), self.rate_bpp)
+            write_json(path, asdict(found))
+
+        return KeyedStore(self.folder, ".json").fetch(self._key, read, search)
 
     def make(
         self,
@@ -77,8 +72,7 @@ class Compression:
     @property
     def _key(self) -> str:
         digests = [sample.digest for sample in self.training]
-        text = json.dumps([self.codec.identity, self.rate_bpp, digests, MATCHED_IMAGES, self.code])
-        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        return content_key([self.codec.identity, self.rate_bpp, digests, MATCHED_IMAGES, self.code])
 
 
 def compressed(domain: Domain, codec: LossyCodec, rate_bpp: float, folder: Path) -> Domain:
@@ -98,8 +92,7 @@ def compressed(domain: Domain, codec: LossyCodec, rate_bpp: float, folder: Path)
     parts: dict[str, tuple[Sample, ...]] = {}
     reached: dict[str, float] = {}
     for split, samples in (("train", domain.train), ("test", domain.test)):
-        text = json.dumps([compression._key, split, [sample.digest for sample in samples]])
-        key = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        key = content_key([compression._key, split, [sample.digest for sample in samples]])
         copies = Copies(folder / key, samples, split)
         compression.make(copies)
         parts[split] = tuple(

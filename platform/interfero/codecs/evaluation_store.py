@@ -4,15 +4,13 @@ FOLDER/AB/ABCD....safetensors, one file an image and codec. The name hashes ever
 the numbers: the codec's weights and tables (or the classical codec, its settings and library), the
 image's pixels, the settings, the versions of torch and CompressAI, this package's own coding modules,
 and the processor, since the last bits of a float decide symbols. A file that does not match its own
-hash counts as not there. Entries are never removed; the folder can be deleted at any time.
+hash counts as not there. The folder can be deleted at any time; `interfero store prune` removes old ones.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import io
-import json
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,11 +23,13 @@ from PIL import Image
 from torch import Tensor
 
 from interfero.codecs.classical.codec import ClassicalPoint
-from interfero.codecs.codec import Codec, state_hash
+from interfero.codecs.codec import Codec
 from interfero.codecs.coding import Coder, SourceCoder
 from interfero.domains.images import UInt8Array
 from interfero.errors import StorageError
-from interfero.storage import load_tensors, save_tensors
+from interfero.store.keyed import KeyedStore
+from interfero.store.keys import ENTRY_DIGITS, content_key, new_digest
+from interfero.store.tensors import load_tensors, save_tensors, state_hash
 
 _PACKAGES = ("codecs", "adaptation", "metrics")
 """Parts of this package whose code decides an entry; a changed one makes every entry new."""
@@ -52,8 +52,7 @@ class EvaluationKey:
     def digest(self) -> str:
         """Names the entry's file."""
         parts = [self.codec, self.image, dict(self.settings), environment()]
-        text = json.dumps(parts, sort_keys=True, allow_nan=False).encode()
-        return hashlib.blake2b(text, digest_size=16).hexdigest()
+        return content_key(parts, ENTRY_DIGITS)
 
 
 @dataclass(frozen=True)
@@ -99,6 +98,7 @@ class EvaluationStore:
     def __init__(self, folder: Path) -> None:
         """Name the folder; it is created by the first entry."""
         self.folder = folder
+        self._entries = KeyedStore(folder, ".safetensors", spread=True)
 
     def fetch(self, key: EvaluationKey, compute: Callable[[], Entry]) -> Entry:
         """The entry of a key, computed and kept if it is not there or is damaged.
@@ -114,16 +114,7 @@ class EvaluationStore:
 
     def read(self, key: EvaluationKey) -> Entry | None:
         """The entry of a key; None where there is none, or a damaged one."""
-        path = self.path(key)
-        if not path.exists():
-            return None
-        try:
-            tensors, described = load_tensors(path)
-            if described["hash"] != _content_hash(tensors, described["numbers"]):
-                return None
-            return _unpacked(tensors, described["numbers"])
-        except (StorageError, KeyError, TypeError, OSError):
-            return None
+        return self._entries.read(key.digest, read_entry)
 
     def write(self, key: EvaluationKey, entry: Entry) -> None:
         """Keep an entry, whole or not at all.
@@ -142,8 +133,22 @@ class EvaluationStore:
 
     def path(self, key: EvaluationKey) -> Path:
         """Where the entry of a key lies."""
-        name = key.digest
-        return self.folder / name[:2] / f"{name}.safetensors"
+        return self._entries.path(key.digest)
+
+
+def read_entry(path: Path) -> Entry:
+    """The entry in a file.
+
+    Raises:
+        StorageError: it is no entry, or does not match its own hash.
+    """
+    tensors, described = load_tensors(path)
+    try:
+        if described["hash"] == _content_hash(tensors, described["numbers"]):
+            return _unpacked(tensors, described["numbers"])
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise StorageError(f"{path} is no evaluation of an image ({error!r}): delete it") from error
+    raise StorageError(f"{path} is damaged, it does not match its own hash: delete it")
 
 
 def codec_identity(codec: Codec | Coder | ClassicalPoint) -> str:
@@ -170,7 +175,7 @@ def environment() -> str:
 
 
 def _code_hash() -> str:
-    digest = hashlib.blake2b(digest_size=16)
+    digest = new_digest()
     root = Path(__file__).parents[1]
     for package in _PACKAGES:
         for file in sorted((root / package).rglob("*.py")):
@@ -187,8 +192,7 @@ def _cpu_model() -> str:
 
 
 def _content_hash(tensors: Mapping[str, Tensor], numbers: Mapping[str, float | None]) -> str:
-    text = json.dumps([state_hash(tensors.items()), dict(numbers)], sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return content_key([state_hash(tensors.items()), dict(numbers)], ENTRY_DIGITS)
 
 
 def _packed(entry: Entry) -> dict[str, Tensor]:

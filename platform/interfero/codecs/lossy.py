@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from interfero.codecs.classical import CLASSICAL, ClassicalCodec, find_classical
 from interfero.codecs.coding import SourceCoder, decode, encode
 from interfero.domains.images import Sample, UInt8Array
 from interfero.errors import CodecError, nearest
+from interfero.store.keys import CELL_DIGITS, text_key
 
 MAX_RATE_ERROR = 1.5
 """A rate further off than by this factor is refused: codecs would be compared at rates that are not one.
@@ -181,7 +181,7 @@ def find_lossy(name: str) -> LossyCodec:
 
 def identity_hash(codec: LossyCodec) -> str:
     """Of everything that decides bytes and pixels."""
-    return hashlib.blake2b(codec.identity.encode(), digest_size=8).hexdigest()
+    return text_key(codec.identity, digits=CELL_DIGITS)
 
 
 @lru_cache(8)

@@ -17,7 +17,7 @@ from interfero.codecs.codec import Codec
 from interfero.codecs.domain_distance import Description, describe
 from interfero.domains.domain import Domain
 from interfero.errors import StorageError
-from interfero.storage import load_tensors, save_tensors
+from interfero.store.tensors import load_tensors, save_tensors
 
 FILE = "source.safetensors"
 """Beside the `cells.parquet` of a map."""

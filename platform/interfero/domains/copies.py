@@ -26,7 +26,7 @@ from PIL import Image
 from interfero.domains.images import Sample, UInt8Array
 from interfero.domains.sources import UNIT_KEY
 from interfero.errors import StorageError
-from interfero.storage import read_json, write_atomic, write_json
+from interfero.store.files import read_json, write_atomic, write_json
 
 SHARD_IMAGES = 16
 """Images in a shard: what is lost at most when a worker dies."""

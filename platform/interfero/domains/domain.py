@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import Literal
 from interfero.domains.images import Sample
 from interfero.errors import DomainError
 from interfero.randomness import Role, seed_for
+from interfero.store.keys import new_digest
 
 ImageUnit = Literal["images", "crops"]
 """What one image of a domain is: `crops` where several are cut from one picture."""
@@ -71,7 +71,7 @@ class Domain:
     @cached_property
     def fingerprint(self) -> str:
         """Content hash of every image and of the splits; name, unit and reserve are no part."""
-        digest = hashlib.blake2b(digest_size=16)
+        digest = new_digest()
         for split, samples in (("train", self.train), ("test", self.test)):
             rows = sorted(f"{split} {s.group} {s.name} {s.digest}" for s in samples)
             digest.update("\n".join(rows).encode())
@@ -82,7 +82,8 @@ class Domain:
         num_spare = num_images - self.num_outside_validation(data_seed)
         if num_spare <= 0:
             return self.fingerprint
-        digest = hashlib.blake2b(self.fingerprint.encode(), digest_size=16)
+        digest = new_digest()
+        digest.update(self.fingerprint.encode())
         for sample in self.reserve.get(data_seed, ())[:num_spare]:
             digest.update(sample.digest.encode())
         return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import numpy as np
 from interfero.domains.domain import ImageUnit
 from interfero.domains.images import Sample, UInt8Array
 from interfero.errors import DomainError
+from interfero.store.keys import new_digest
 
 Portion = Literal["train", "restoration", "test"]
 """What images are for: segmentation trains on `train`; `restoration` teaches a restorer, and no more."""
@@ -37,7 +37,8 @@ class LabelledSample(Sample):
     @cached_property
     def labels_digest(self) -> str:
         """Content hash of the label map and its shape."""
-        digest = hashlib.blake2b(str(self.labels_HW.shape).encode(), digest_size=16)
+        digest = new_digest()
+        digest.update(str(self.labels_HW.shape).encode())
         digest.update(np.ascontiguousarray(self.labels_HW).reshape(-1).data)
         return digest.hexdigest()
 
@@ -153,7 +154,8 @@ def check_classes(place: str, classes: Sequence[str]) -> None:
 
 def fingerprint(portions: Mapping[str, Sequence[LabelledSample]], classes: Sequence[str]) -> str:
     """Content hash of labelled images by portion, in their order: it decides which crops are drawn."""
-    digest = hashlib.blake2b("\n".join(classes).encode(), digest_size=16)
+    digest = new_digest()
+    digest.update("\n".join(classes).encode())
     for portion, samples in portions.items():
         rows = (f"{portion} {s.group} {s.name} {s.digest} {s.labels_digest}" for s in samples)
         digest.update("\n".join(rows).encode())

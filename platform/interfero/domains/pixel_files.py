@@ -8,11 +8,8 @@ The kernel shares mapped pages between processes and drops them when memory is s
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import mmap
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,14 +22,18 @@ import numpy as np
 from PIL import __version__ as pillow_version
 from PIL import features
 
-from interfero.content import CACHE_VARIABLE, cache_root
 from interfero.domains import images
 from interfero.domains.decoding import Decoded, each_sample, in_threads
 from interfero.domains.images import ImageRules, Sample, UInt8Array, digest_of
 from interfero.domains.sources import Portion, Row, Source
 from interfero.errors import DomainError, StorageError
+from interfero.store.content import CACHE_VARIABLE, cached
+from interfero.store.files import settle, temporary_file
+from interfero.store.keyed import KeyedStore
+from interfero.store.keys import ENTRY_DIGITS, content_key, text_key
+from interfero.store.locks import LOCK_NAME
 
-_PIXELS, _DESCRIPTION, _LOCK = ".u8", ".json", "lock"
+_PIXELS, _DESCRIPTION = ".u8", ".json"
 MAX_MAPS = 256
 """Files a process maps at once: each holds one of the 1,024 files it may usually open."""
 
@@ -76,8 +77,7 @@ class PixelFile:
     def content(self) -> str:
         """Hash of everything but the identity."""
         parts = asdict(self) | {"stem": ""}
-        text = json.dumps(parts, sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        return content_key(parts, ENTRY_DIGITS)
 
 
 @dataclass(frozen=True)
@@ -193,18 +193,18 @@ def make_pixel_files(source: Source, rules: ImageRules) -> tuple[Path, list[Pixe
     Raises:
         DomainError, StorageError: see `decode_to_files`.
     """
-    folder = cache_folder() / _key(source.place, repr(rules), *_decoder())
-    with _disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
+    folders, key = decoded_folders(), text_key(source.place, repr(rules), *_decoder())
+    folder = folders.path(key)
+    # One process decodes into a folder; others wait and find it done.
+    with folders.lock(key):
         made = list(in_threads(_tasks(source, rules, folder)))
         _remove_others(folder, {file.stem for file in made})
     return folder, made
 
 
-def cache_folder() -> Path:
-    """Where this node keeps decoded images: it may be removed when nothing runs."""
-    return cache_root() / "domains"
+def decoded_folders() -> KeyedStore:
+    """Where this node keeps decoded images, a folder a source: it may be removed when nothing runs."""
+    return cached("domains")
 
 
 def _tasks(source: Source, rules: ImageRules, folder: Path) -> Iterator[Callable[[], PixelFile]]:
@@ -228,7 +228,7 @@ def _decode(rows: list[Row], rules: ImageRules, folder: Path, stem: str) -> Pixe
     offset = 0
     path = folder / (stem + _PIXELS)
     with _disk_errors(folder):
-        with (folder / f".{stem}").open("wb") as out:
+        with temporary_file(folder, path.name) as out:
             for portion, sample in each_sample(rows, rules, decoded):
                 pixels = np.ascontiguousarray(sample.pixels_HWC)
                 out.write(pixels.reshape(-1).data)
@@ -239,9 +239,7 @@ def _decode(rows: list[Row], rules: ImageRules, folder: Path, stem: str) -> Pixe
                 )  # fmt: skip
                 entries.append(entry)
                 offset += entry.num_bytes
-            out.flush()
-            os.fsync(out.fileno())
-        (folder / f".{stem}").replace(path)
+            settle(out, path)
         file = PixelFile(stem, tuple(entries), tuple(decoded.skipped), dict(decoded.counts))
         _describe(folder, file)
     return file
@@ -250,12 +248,10 @@ def _decode(rows: list[Row], rules: ImageRules, folder: Path, stem: str) -> Pixe
 def _describe(folder: Path, file: PixelFile) -> None:
     status = (folder / (file.stem + _PIXELS)).stat()
     parts = asdict(file) | {"content": file.content, "mtime_ns": status.st_mtime_ns}
-    text = json.dumps(parts)
-    with (folder / f".{file.stem}").open("w") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    (folder / f".{file.stem}").replace(folder / (file.stem + _DESCRIPTION))
+    path = folder / (file.stem + _DESCRIPTION)
+    with temporary_file(folder, path.name) as out:
+        out.write(json.dumps(parts).encode())
+        settle(out, path)
 
 
 def _kept(folder: Path, stem: str) -> PixelFile | None:
@@ -323,16 +319,8 @@ def _map_file(path: Path) -> mmap.mmap:
 
 def _remove_others(folder: Path, stems: set[str]) -> None:
     for path in folder.iterdir():
-        if path.name != _LOCK and path.stem not in stems:
+        if path.name != LOCK_NAME and path.stem not in stems:
             path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One process decodes into a folder; others wait and find it done."""
-    with (folder / _LOCK).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager
@@ -352,7 +340,3 @@ def _decoder() -> tuple[str, ...]:
     code = Path(str(images.__file__)).read_text()
     codecs = ("libjpeg_turbo", "zlib", "webp", "libtiff", "avif")
     return (code, pillow_version, *(str(features.version(c)) for c in codecs))
-
-
-def _key(*parts: str) -> str:
-    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -15,6 +14,7 @@ import pyarrow.parquet
 
 from interfero.domains.images import IMAGE_SUFFIXES
 from interfero.errors import DomainError
+from interfero.store.keys import text_key
 
 UNIT_KEY = b"interfero.unit"
 """Parquet metadata: what one image is, where its groups cannot tell (regions of one picture)."""
@@ -281,4 +281,4 @@ def _state(path: Path) -> tuple[str, str]:
 
 
 def _hash(parts: Iterable[str]) -> str:
-    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+    return text_key(*parts)

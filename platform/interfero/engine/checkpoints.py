@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Iterable, Mapping
@@ -13,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from interfero.codecs.codec import state_hash
 from interfero.errors import StorageError
-from interfero.storage import load_tensors, save_tensors
+from interfero.store.keys import text_key
+from interfero.store.tensors import load_tensors, save_tensors, state_hash
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +149,7 @@ def _read_whole(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _content_hash(tensors: Mapping[str, Tensor], content: Mapping[str, Any]) -> str:
     text = state_hash(tensors.items()) + json.dumps(content, sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return text_key(text)
 
 
 def _is_plain(value: object) -> bool:

@@ -36,10 +36,10 @@ from interfero.engine.options.base import SweepOptions
 from interfero.engine.packs import Pack
 from interfero.engine.record_callback import RETRIES, RUNG, RecordCallback
 from interfero.engine.resources import packs_at_once
-from interfero.engine.store import SweepStore
 from interfero.engine.worker import Metrics, PackRunner, Shippable, TrialWorker
 from interfero.errors import ConfigError
 from interfero.redaction import without_secrets
+from interfero.store.sweep import SweepStore
 
 if TYPE_CHECKING:
     from interfero.engine.group_trial import GroupSize
@@ -120,7 +120,7 @@ def _report_finished(pack: Pack, store: SweepStore) -> Pack | None:
     """Report cells that were finished before; returns those that are left, if any."""
     done = set()
     for node in pack.nodes:
-        record = store.outcome(node)
+        record = store.outcome(node.key, node.files)
         if record is not None and record.status != "failed":
             done.add(node.key)
             # Its worker may have died between keeping the record and deleting these.

@@ -13,9 +13,9 @@ from pathlib import Path
 from rich.console import Console, RenderableType
 
 from interfero.engine.options.base import SweepOptions
-from interfero.engine.store import SweepStore
 from interfero.engine.sweep_run import SweepRun
 from interfero.errors import ConfigError, InterferoError
+from interfero.store.sweep import SweepStore
 from interfero.tracking.tracker import Tracker
 
 FAILED_EXIT = 1

@@ -6,7 +6,6 @@ keeps. What all processes do is the loop that one process runs; it sees a worker
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -18,6 +17,7 @@ from typing import Any
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
 
 from interfero.engine import ray_environment  # noqa: F401
+from interfero.store.keys import CELL_DIGITS, text_key
 
 # isort: split
 import ray
@@ -31,10 +31,10 @@ from interfero.engine.code_version import CodeVersion
 from interfero.engine.distributed import Group
 from interfero.engine.guarding import train_guarded
 from interfero.engine.packs import Pack
-from interfero.engine.store import SweepStore
 from interfero.engine.worker import PackRunner, TrialWorker
 from interfero.errors import GroupError
 from interfero.records import CellRecord
+from interfero.store.sweep import SweepStore
 
 POLL_SECONDS = 0.5
 """Between looks for new records while a group trains."""
@@ -73,7 +73,7 @@ def train_in_group(
     second record. After that, the cells that are left are failed. What fails in all processes alike, a
     training that diverges say, is a record at once.
     """
-    known = {cell.key: store.outcome(cell) for cell in pack.nodes}
+    known = {cell.key: store.outcome(cell.key, cell.files) for cell in pack.nodes}
     left = {cell.key: cell for cell in pack.nodes}
     trainer = _trainer(runner, pack, store, size, retries, code)
     with ThreadPoolExecutor(max_workers=1) as thread:
@@ -107,7 +107,7 @@ def _new_records(
         before = known[cell.key]
         if before is not None and before.status == "finished":
             continue
-        record = store.outcome(cell)
+        record = store.outcome(cell.key, cell.files)
         if record is not None and record != before:
             known[cell.key] = record
             yield record
@@ -137,7 +137,7 @@ def _trainer(
         ),
         run_config=RunConfig(
             # By content: a pack that starts again finds itself.
-            name=f"group-{hashlib.blake2b(keys.encode(), digest_size=8).hexdigest()}",
+            name=f"group-{text_key(keys, digits=CELL_DIGITS)}",
             storage_path=str(store.folder / "tune" / "groups"),
             failure_config=FailureConfig(max_failures=retries),
         ),
@@ -168,7 +168,7 @@ def train_rank(config: dict[str, Any]) -> None:
     pack = Pack.model_validate_json(config["pack"])
     # The first one looks: files may reach another machine later.
     finished = Group(worker).from_first(
-        lambda: {c.key for c in pack.nodes if _is_finished(store.outcome(c))}
+        lambda: {c.key for c in pack.nodes if _is_finished(store.outcome(c.key, c.files))}
     )
     left = pack.without(finished)
     if left is None:

@@ -5,7 +5,6 @@ STORAGE/timings.json    steps timed by --calibrate, and what sweeps took to star
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from pydantic import ValidationError
 from interfero.engine.adaptation.cost import START_UP_S
 from interfero.errors import StorageError
 from interfero.records import Timing
-from interfero.storage import read_json, write_json
+from interfero.store.files import read_json, write_json
+from interfero.store.locks import locked
 
 FILE = "timings.json"
 MAX_RECORDS = 1000
@@ -92,26 +92,6 @@ def _changed(storage: Path) -> Iterator[dict[str, Any]]:
         kept = _read(storage / FILE)
         yield kept
         write_json(storage / FILE, kept)
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a file's lock; the system releases it if this process dies.
-
-    Raises:
-        StorageError: the file cannot be made.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a")
-    except OSError as error:
-        raise StorageError(
-            f"{path} cannot be made ({error.strerror}): choose a --storage below a folder that you "
-            "may write to"
-        ) from error
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _read(path: Path) -> dict[str, Any]:

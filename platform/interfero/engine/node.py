@@ -10,29 +10,13 @@ has one key, is done once, and is found again by any later sweep. Nodes with a r
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from interfero.config import Config
-
-KEY_LENGTH = 16
-"""Hexadecimal digits of a key: 64 bits."""
-_PRODUCT_KEY = re.compile(r"([a-z]+-[0-9a-f]+)(\.\d+)?")
+from interfero.store.products import product_of
 
 Params = dict[str, str | int | float]
-
-
-def content_hash(identity: Any) -> str:
-    """Hash of what decides a result, written as JSON with sorted keys."""
-    return text_hash(json.dumps(identity, sort_keys=True))
-
-
-def text_hash(text: str) -> str:
-    """The same of a text that is such JSON already."""
-    return hashlib.blake2b(text.encode(), digest_size=KEY_LENGTH // 2).hexdigest()
 
 
 class Node(Config, ABC):
@@ -55,7 +39,7 @@ class Node(Config, ABC):
     @property
     def product(self) -> str:
         """Folder of its product: its key without the part."""
-        return self.key.partition(".")[0]
+        return product_of(self.key)
 
     @property
     def inputs(self) -> tuple[Node, ...]:
@@ -88,9 +72,3 @@ class Node(Config, ABC):
                 found.setdefault(kind, {}).update(dict.fromkeys(text.split(" ")))
             found.setdefault(node.kind, {})[node.product] = None
         return {kind: " ".join(keys) for kind, keys in found.items()}
-
-
-def product_key(key: str) -> tuple[str, str] | None:
-    """Folder and part (`.N`, or nothing) of a product's key; None if it is the key of a cell."""
-    match = _PRODUCT_KEY.fullmatch(key)
-    return None if match is None else (match.group(1), match.group(2) or "")

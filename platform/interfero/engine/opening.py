@@ -11,8 +11,8 @@ from typing import Any
 from interfero.engine.ending import command_line
 from interfero.engine.options.base import SweepOptions, storage_folder
 from interfero.engine.resources import check_machine
-from interfero.engine.store import SweepStore
 from interfero.redaction import without_secrets
+from interfero.store.sweep import SweepStore
 from interfero.tracking.provenance import provenance_tags
 from interfero.tracking.tracker import Tracker
 

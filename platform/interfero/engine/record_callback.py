@@ -15,10 +15,10 @@ from ray.tune import Callback
 from interfero.engine.feeding import PACK, RECORD, DriverOnly, Feeder, SweepListener, past_tune
 from interfero.engine.node import Node
 from interfero.engine.packs import Pack
-from interfero.engine.store import SweepStore
 from interfero.errors import StorageError
 from interfero.records import CellRecord
-from interfero.storage import write_atomic
+from interfero.store.files import write_atomic
+from interfero.store.sweep import SweepStore
 
 RUNG = "rung"
 """Of a trial's result: the validation of a cell in training."""
@@ -59,7 +59,7 @@ class RecordCallback(DriverOnly, Callback):
 
     def _outcome(self, node: Node, error: str) -> CellRecord:
         # Its worker may have died between keeping the record and reporting it.
-        kept = self.store.outcome(node)
+        kept = self.store.outcome(node.key, node.files)
         if kept is not None and kept.status != "failed":
             return kept
         return CellRecord(key=node.key, params=node.params, status="failed", error=error)

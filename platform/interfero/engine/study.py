@@ -14,9 +14,9 @@ from interfero.engine.node import Node
 from interfero.engine.options.base import SweepOptions
 from interfero.engine.packs import Pack
 from interfero.engine.plan import Plan
-from interfero.engine.store import SweepStore
 from interfero.engine.sweep_run import SweepRun
 from interfero.engine.worker import PackRunner
+from interfero.store.sweep import SweepStore
 
 OptionsT = TypeVar("OptionsT", bound=SweepOptions)
 PlanT = TypeVar("PlanT", bound=Plan)

@@ -22,9 +22,9 @@ from interfero.redaction import masked_inside, without_secrets
 if TYPE_CHECKING:
     from interfero.engine.node import Node
     from interfero.engine.plan import Plan
-    from interfero.engine.store import SweepStore
     from interfero.engine.study import Study
     from interfero.engine.sweep_run import SweepRun
+    from interfero.store.sweep import SweepStore
     from interfero.tracking.tracker import Tracker
 
 USAGE_EXIT = 2
@@ -118,10 +118,12 @@ def _done(plan: Plan, store: SweepStore) -> frozenset[str]:
 
 def _made(plan: Plan, cells: Sequence[Node], store: SweepStore) -> frozenset[str]:
     """Keys of nodes behind some cells whose products are there."""
-    from interfero.engine.products import Products
+    from interfero.store.products import Products
 
     products = Products(store.storage)
-    return frozenset(k for k, node in plan.behind(cells).items() if products.is_done(node))
+    return frozenset(
+        k for k, node in plan.behind(cells).items() if products.is_done(node.key, node.files)
+    )
 
 
 def _print_error(console: Console, title: str, text: str) -> None:

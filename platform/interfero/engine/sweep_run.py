@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.console import SweepProgress
-from interfero.engine.node import product_key
 from interfero.engine.packs import Pack
-from interfero.engine.store import SweepStore
 from interfero.records import CellRecord
-from interfero.storage import inside
+from interfero.store.files import inside
+from interfero.store.products import is_product_key
+from interfero.store.sweep import SweepStore
 from interfero.tracking.tracker import Tracker
 
 
@@ -68,7 +68,7 @@ class SweepRun:
         if record.status != "failed":
             # Its worker may have died between keeping the record and deleting these.
             Checkpoints(self.store.folder).delete(record.key)
-        if product_key(record.key) is not None:
+        if is_product_key(record.key):
             self.store.keep(record)
             self.progress.add_step(record)
             return

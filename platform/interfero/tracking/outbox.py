@@ -12,7 +12,7 @@ from typing import BinaryIO
 from pydantic import ValidationError
 
 from interfero.errors import StorageError
-from interfero.storage import patience, patiently
+from interfero.store.files import patience, patiently
 from interfero.tracking.operations import OPERATION, Operation
 
 

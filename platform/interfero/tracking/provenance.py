@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import platform
 import subprocess
 from pathlib import Path
+
+from interfero.store.keys import CELL_DIGITS, bytes_key
 
 LOCK_FILE = "requirements.lock"
 PACKAGES = ("torch", "compressai", "ray")
@@ -29,7 +30,7 @@ def provenance_tags() -> dict[str, str]:
         return tags
     lock = next((f for f in (p / LOCK_FILE for p in here.parents) if f.is_file()), None)
     if lock is not None:
-        tags["interfero.lock_hash"] = hashlib.blake2b(lock.read_bytes(), digest_size=8).hexdigest()
+        tags["interfero.lock_hash"] = bytes_key(lock.read_bytes(), CELL_DIGITS)
     commit = _git(here.parent, "rev-parse", "HEAD")
     if commit:
         dirty = "+dirty" if _git(here.parent, "status", "--porcelain") else ""

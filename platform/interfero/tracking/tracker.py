@@ -13,7 +13,7 @@ from typing import Literal
 
 from interfero.records import CellRecord
 from interfero.redaction import masked
-from interfero.storage import write_atomic
+from interfero.store.files import write_atomic
 from interfero.tracking.address import check_reachable, patience, quiet, unreachable
 from interfero.tracking.address import tracking_uri as resolve_uri
 from interfero.tracking.names import (

@@ -5,8 +5,9 @@ import torch
 
 from interfero.adaptation import METHODS, load_adapter, save_adapter
 from interfero.codecs.checkpoint import read_codec
-from interfero.codecs.codec import rd_parameters, state_hash
+from interfero.codecs.codec import rd_parameters
 from interfero.errors import AdapterError
+from interfero.store.tensors import state_hash
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from interfero.analysis.scaling import (
     leave_one_domain_out,
     setting_means,
 )
-from interfero.storage import read_json
+from interfero.store.files import read_json
 
 UNROUTED = RESPONSES["forgetting_unrouted"]
 FIVE = {

@@ -8,7 +8,7 @@ from interfero.codecs.checkpoint import copy_parameters, freeze_codec, read_code
 from interfero.codecs.codec import Shape, build_model, entropy_tables
 from interfero.codecs.coding import SourceCoder, decode, encode
 from interfero.errors import CodecError
-from interfero.storage import load_tensors, save_tensors
+from interfero.store.tensors import load_tensors, save_tensors
 
 SHAPE = Shape("mbt2018-mean", 8, 12)
 

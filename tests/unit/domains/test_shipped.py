@@ -5,11 +5,11 @@ import pickle
 import numpy as np
 import pytest
 
-from interfero.content import CACHE_VARIABLE, ContentStore
 from interfero.domains.catalogue import load_domain
 from interfero.domains.memory import MemoryBudget
 from interfero.domains.shipped import domain_blocks, read_domain_file
 from interfero.errors import DomainError
+from interfero.store.content import CACHE_VARIABLE, ContentStore
 
 
 def through_a_file(domain, path):

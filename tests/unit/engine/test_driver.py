@@ -5,10 +5,11 @@ import signal
 from types import SimpleNamespace
 
 import pytest
+from interfero.engine.cells import Cell, Pack
+from interfero.engine.search import BlockSearch
 from rich.console import Console
 
 from interfero.engine import driver
-from interfero.engine.cells import Cell, Pack
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.code_version import CodeVersion
 from interfero.engine.console import SweepProgress
@@ -18,11 +19,10 @@ from interfero.engine.guarding import train_guarded
 from interfero.engine.options import AdaptationOptions
 from interfero.engine.record_callback import RecordCallback
 from interfero.engine.resources import check_machine
-from interfero.engine.search import BlockSearch
-from interfero.engine.store import SweepStore
 from interfero.engine.sweep_run import SweepRun
 from interfero.engine.worker import LocalWorker
 from interfero.errors import ConfigError, DomainError
+from interfero.store.sweep import SweepStore
 from interfero.tracking.tracker import Tracker
 
 
@@ -202,7 +202,7 @@ def test_a_cell_that_a_group_tried_again_is_heard_of_again(cell, record, tmp_pat
     first, second = cell(), cell(learning_rate=2e-3)
     store.write_record(record(first, status="failed", error="in an earlier attempt"))
     pack = Pack(cells=(first, second))
-    known = {each.key: store.outcome(each) for each in pack.cells}
+    known = {each.key: store.outcome(each.key) for each in pack.cells}
     heard = []
     for each, status in ((second, "failed"), (second, "finished"), (first, "finished")):
         store.write_record(record(each, status=status))

@@ -7,8 +7,8 @@ from rich.console import Console
 
 from interfero.engine.console import SweepProgress
 from interfero.engine.ending import print_last_lines
-from interfero.engine.store import SweepStore
 from interfero.engine.sweep_run import SweepRun
+from interfero.store.sweep import SweepStore
 from interfero.tracking.tracker import Tracker
 
 

@@ -3,13 +3,14 @@
 import json
 
 from interfero.engine.cost import START_UP_S
+
 from interfero.engine.measurements import (
     FILE,
     keep_start,
     keep_timings,
     read_measurements,
 )
-from interfero.engine.store import SweepStore
+from interfero.store.sweep import SweepStore
 from tests.unit.engine.test_cost import timing
 
 

@@ -3,8 +3,8 @@ import os
 
 import pytest
 
-from interfero.engine.store import SweepStore
 from interfero.errors import ConfigError, StorageError
+from interfero.store.sweep import SweepStore
 
 SETTINGS = {
     "kind": "adapter-capacity", "loop_hash": "l", "options": {"num_steps": 4, "batch_size": 2},
@@ -156,7 +156,7 @@ def test_a_full_disk_is_refused(store, monkeypatch):
     class Usage:
         free = 1024**2
 
-    monkeypatch.setattr("interfero.engine.store.shutil.disk_usage", lambda _: Usage)
+    monkeypatch.setattr("interfero.store.sweep.shutil.disk_usage", lambda _: Usage)
     with pytest.raises(StorageError, match="1 MiB free, a sweep needs 200 MiB"):
         store.check(SETTINGS, resume=False)
 

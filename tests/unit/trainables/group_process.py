@@ -18,7 +18,7 @@ from conftest import make_bench, make_cell
 from interfero.codecs.codec import rd_parameters
 from interfero.domains.batches import draw_batch
 from interfero.engine.worker import LocalWorker
-from interfero.storage import save_tensors
+from interfero.store.tensors import save_tensors
 from trainables import adaptation
 from trainables.adaptation import _member, _train, run_pack
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from interfero.storage import load_tensors
+from interfero.store.tensors import load_tensors
 
 SCRIPT = Path(__file__).with_name("group_process.py")
 AGREEING = ("finetune", "cawf", "lora", "replay", "ewc", "gated_adapters")

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from interfero.engine.cells import Block, Cell, Hyperparameters, Identity, LoopConfig
 
 from interfero.adaptation import METHODS
 from interfero.codecs.checkpoint import read_codec
 from interfero.domains.ingest import load_folder
-from interfero.engine.cells import Block, Cell, Hyperparameters, Identity, LoopConfig
 from interfero.engine.worker import LocalWorker
 from trainables.adaptation import run_pack
 from trainables.workbench import Workbench
@@ -97,7 +97,7 @@ def test_a_member_of_a_mixed_pack_gets_the_record_it_gets_alone(
 
 
 def state(path):
-    from interfero.storage import load_tensors
+    from interfero.store.tensors import load_tensors
 
     return {name: value.numpy().tobytes() for name, value in load_tensors(path)[0].items()}
 

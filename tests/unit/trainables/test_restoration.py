@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-
-from interfero.codecs.codec import state_hash
 from interfero.engine.learning.configs import RestorationConfig
+
 from interfero.engine.worker import LocalWorker
 from interfero.metrics.lpips import Lpips, _names
+from interfero.store.tensors import state_hash
 from trainables.loop_keeper import DivergedError, Seeds
 from trainables.paired_batches import Scene
 from trainables.restoration import (

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-
-from interfero.codecs.codec import state_hash
-from interfero.domains.labelled import VOID
 from interfero.engine.learning.configs import SegmentationConfig
+
+from interfero.domains.labelled import VOID
 from interfero.engine.worker import LocalWorker
 from interfero.errors import ConfigError
 from interfero.metrics.segmentation import mean_iou
+from interfero.store.tensors import state_hash
 from trainables.loop_keeper import Seeds
 from trainables.paired_batches import Scene, draw_scenes
 from trainables.segmentation import build_segmenter, count_pixels, segment, train_segmenter

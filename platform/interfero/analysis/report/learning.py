@@ -23,7 +23,7 @@ from interfero.analysis.report.sections import (
 )
 from interfero.analysis.report.shell import Section, page_html
 from interfero.records import CellRecord
-from interfero.storage import write_atomic
+from interfero.store.files import write_atomic
 
 MAX_STRIPS = 12
 _MARKERS = {"gan": "o", "regression": "s", "none": "o"}

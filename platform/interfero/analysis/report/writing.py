@@ -19,7 +19,7 @@ from interfero.analysis.rd_curves import write_curves
 from interfero.analysis.report.figure_data import Runs
 from interfero.analysis.report.page import Report, findings, report_html
 from interfero.analysis.report.pictures import FOLDER, Finder, ShownCell, shown_cells
-from interfero.storage import write_atomic
+from interfero.store.files import write_atomic
 
 REPORT_FILE = "report.html"
 

@@ -10,7 +10,8 @@ from pydantic import Field
 
 from interfero.config import Config
 from interfero.domains.domain import ImageUnit
-from interfero.engine.node import Node, Params, content_hash, text_hash
+from interfero.engine.node import Node, Params
+from interfero.store.keys import CELL_DIGITS, content_key, text_key
 
 ADAPTER_FILE = "adapter.safetensors"
 
@@ -152,9 +153,10 @@ class Cell(Node):
     def key(self) -> str:
         """Content hash of everything the cell's numbers depend on."""
         # Written by hand, so that a sweep's cells share the texts of what they have in common.
-        return text_hash(
+        return text_key(
             f'{{"block": {self.block.text}, "hyperparameters": {self.hyperparameters.text}, '
-            f'"identity": {self.identity.text}, "loop": {self.loop.text}}}'
+            f'"identity": {self.identity.text}, "loop": {self.loop.text}}}',
+            digits=CELL_DIGITS,
         )
 
     @property
@@ -166,7 +168,7 @@ class Cell(Node):
             "identity": (self.identity, {"domain_hash"}),
             "loop": (self.loop, set()),
         }
-        return content_hash(
+        return content_key(
             {
                 name: {k: v for k, v in part.named_by().items() if k not in left_out}
                 for name, (part, left_out) in parts.items()
@@ -244,7 +246,7 @@ class Reference(Node):
     def key(self) -> str:
         """See `Node`."""
         left_out = {"node", "domain", "rd_lambda"}
-        return f"{self.kind}-{content_hash(self.model_dump(mode='json', exclude=left_out))}"
+        return f"{self.kind}-{content_key(self.model_dump(mode='json', exclude=left_out))}"
 
 
 class Distance(Node):
@@ -265,7 +267,7 @@ class Distance(Node):
     def key(self) -> str:
         """See `Node`."""
         left_out = {"node", "domain", "rd_lambda"}
-        return f"{self.kind}-{content_hash(self.model_dump(mode='json', exclude=left_out))}"
+        return f"{self.kind}-{content_key(self.model_dump(mode='json', exclude=left_out))}"
 
 
 AdaptationNode = Cell | Train | Reference | Distance

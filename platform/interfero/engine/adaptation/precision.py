@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
-from interfero.engine.measurements import locked
 from interfero.errors import StorageError
-from interfero.storage import read_json, write_json
+from interfero.store.files import read_json, write_json
+from interfero.store.locks import locked
 
 FILE = "precision.json"
 WORTH = 1.1

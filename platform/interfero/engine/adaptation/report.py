@@ -26,10 +26,10 @@ from interfero.analysis.report_table import capacity_table, failed_lines
 from interfero.engine.adaptation.search import BlockSearch
 from interfero.engine.ending import Ending
 from interfero.engine.options.adaptation import AdaptationOptions
-from interfero.engine.store import SweepStore
 from interfero.engine.sweep_run import SweepRun
 from interfero.records import CellRecord
-from interfero.storage import inside
+from interfero.store.files import inside
+from interfero.store.sweep import SweepStore
 from interfero.tracking.names import BEST_TAG, PARETO_TAG
 from interfero.tracking.provenance import provenance_tags
 

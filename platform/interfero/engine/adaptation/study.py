@@ -35,11 +35,11 @@ from interfero.engine.measurements import (
 from interfero.engine.node import Node
 from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.packs import Pack
-from interfero.engine.store import SweepStore
 from interfero.engine.study import Study
 from interfero.engine.sweep_run import SweepRun
 from interfero.engine.timing import machine_name
 from interfero.engine.worker import PackRunner
+from interfero.store.sweep import SweepStore
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,13 @@ from pydantic import Field
 from interfero.config import Config
 from interfero.domains.copies import SHARD_IMAGES, shard_file, shards_of
 from interfero.domains.labelled import Portion
-from interfero.engine.node import Node, Params, content_hash
+from interfero.engine.node import Node, Params
 from interfero.engine.restoration.configs import RestorationConfig, SegmentationConfig
+from interfero.store.keys import content_key
+from interfero.store.products import MODEL_FILE
 
 PART_IMAGES = 64
 """Images that one trial compresses; more are compressed by several trials at once."""
-MODEL_FILE = "model.safetensors"
 Configuration = Literal["OO", "CC", "CO", "OC", "RO", "RR", "MO"]
 """Trained on, then tested on: original, compressed, restored, mixed (originals and compressed)."""
 CONFIGURATIONS: tuple[Configuration, ...] = ("OO", "CC", "CO", "OC", "RO", "RR", "MO")
@@ -53,7 +54,7 @@ class ContentNode(Node):
     @cached_property
     def key(self) -> str:
         """See `Node`."""
-        return f"{self.kind}-{content_hash(self.identity())}"
+        return f"{self.kind}-{content_key(self.identity())}"
 
 
 class Originals(ContentNode):
@@ -96,7 +97,7 @@ class Compressed(ContentNode):
     @cached_property
     def key(self) -> str:
         """See `Node`; of a part, its number as well."""
-        whole = f"{self.kind}-{content_hash(self.identity())}"
+        whole = f"{self.kind}-{content_key(self.identity())}"
         return whole if self.part is None else f"{whole}.{self.part}"
 
     @property
@@ -240,7 +241,7 @@ class TestCell(ContentNode):
     @cached_property
     def key(self) -> str:
         """Content hash, without a kind: it is a cell."""
-        return content_hash(self.identity())
+        return content_key(self.identity())
 
     def identity(self) -> dict[str, Any]:
         """See `ContentNode`."""

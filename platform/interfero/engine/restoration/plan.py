@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ from interfero.engine.restoration.nodes import (
     needs_of,
 )
 from interfero.errors import ConfigError
+from interfero.store.keys import bytes_key
 
 ORIGINAL = "original"
 """Codec of cells that no codec takes part in."""
@@ -312,4 +312,4 @@ def _file_hash(option: str, path: str | None) -> str:
         data = Path(path).expanduser().read_bytes()
     except OSError as error:
         raise ConfigError(f"{option} {path} cannot be read ({error.strerror})") from error
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
+    return bytes_key(data)

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Set
 from rich.console import Console
 
 from interfero.engine.node import Node
-from interfero.engine.products import Products
 from interfero.engine.restoration.plan import RestorationPlan
 from interfero.records import CellRecord
+from interfero.store.products import Products
 
 _AXES = ("domain", "configuration", "codec", "rate_bpp", "restoration", "restoration_split",
          "data_seed", "init_seed")  # fmt: skip

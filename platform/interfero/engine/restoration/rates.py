@@ -11,10 +11,10 @@ from interfero.codecs.compressed import Compression
 from interfero.codecs.lossy import LossyCodec
 from interfero.domains.labelled import LabelledDomain
 from interfero.engine.packs import Pack
-from interfero.engine.products import Products
 from interfero.engine.restoration.nodes import Compressed
 from interfero.engine.restoration.plan import RestorationPlan
 from interfero.errors import CodecError
+from interfero.store.products import Products
 
 
 def compression_of(
@@ -26,7 +26,7 @@ def compression_of(
 
 def settings_folder(products: Products) -> Path:
     """Where settings are kept, for all copies of a storage."""
-    return products.folder / "settings"
+    return products.settings()
 
 
 def match_rates(

@@ -14,10 +14,10 @@ from interfero.analysis.report.figure_data import Runs
 from interfero.analysis.report.learning import LearningReport, write_learning_report
 from interfero.analysis.report_table import failed_lines
 from interfero.engine.ending import Ending
-from interfero.engine.products import FOLDER, Products
 from interfero.engine.restoration.plan import RestorationPlan
 from interfero.engine.sweep_run import SweepRun
-from interfero.storage import inside, write_atomic, write_json
+from interfero.store.files import inside, write_atomic, write_json
+from interfero.store.products import FOLDER, Products
 from interfero.tracking.provenance import provenance_tags
 
 

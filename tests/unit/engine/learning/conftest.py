@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pytest
-
-from interfero.domains.mosaics import mosaics
 from interfero.engine.learning.options import LearningOptions
 from interfero.engine.learning.planning import Code, make_learning_plan
-from interfero.engine.learning.products import Products
-from interfero.engine.store import SweepStore
+from interfero.engine.learning.products import files_of
+
+from interfero.domains.mosaics import mosaics
 from interfero.engine.worker import LocalWorker
+from interfero.store.products import Products
+from interfero.store.sweep import SweepStore
 from trainables.learning_runner import LearningRunner
 
 FEW = {"train": 3, "restoration": 3, "test": 3}
@@ -48,7 +49,7 @@ class Local:
         self.did: list[str] = []
 
     def run(self, plan, runner=None):
-        done = {key for key, job in plan.jobs.items() if self.products.is_done(job)}
+        done = {key for key, job in plan.jobs.items() if self.products.is_done(key, files_of(job))}
         runner = runner or LearningRunner.from_plan(plan)
         records = {}
         waiting = plan.packs(done)

@@ -3,15 +3,16 @@
 from types import SimpleNamespace
 
 import pytest
+from interfero.engine.learning.products import files_of
 
 from interfero.engine import driver, group_trial
 from interfero.engine.driver import run_pack_trial
 from interfero.engine.feeding import Feeder
-from interfero.engine.learning.products import Products
 from interfero.engine.packs import members
 from interfero.engine.record_callback import RecordCallback
-from interfero.engine.store import SweepStore
 from interfero.records import CellRecord
+from interfero.store.products import Products
+from interfero.store.sweep import SweepStore
 from trainables.learning_runner import LearningRunner
 
 from .conftest import Local, plan_of, ready
@@ -33,7 +34,7 @@ def told(monkeypatch):
 def run_trials(plan, storage, name, told):
     """Every pack that the plan hands out, as a Tune actor does it; returns what was reported."""
     products = Products(storage)
-    done = {key for key, job in plan.jobs.items() if products.is_done(job)}
+    done = {key for key, job in plan.jobs.items() if products.is_done(key, files_of(job))}
     runner = LearningRunner.from_plan(plan)
     told.clear()
     waiting = plan.packs(done)
@@ -82,7 +83,7 @@ def test_what_is_whole_is_not_made_again(tmp_path, told):
     for pack in plan.packs(frozenset()):
         if pack.cells[0].kind != "test":
             run_pack_trial(as_config(pack), runner=None, storage=tmp_path, name="second", threads=1)
-            assert all(store.outcome(job) is not None for job in members(pack))
+            assert all(store.outcome(job.key, files_of(job)) is not None for job in members(pack))
     assert {file: file.stat().st_mtime_ns for file in untouched} == untouched
 
 
@@ -99,7 +100,7 @@ def lost_model(tmp_path):
 
 def test_a_group_makes_it_again_and_hears_of_it_only_then(lost_model, in_a_group):
     plan, pack, store, file = lost_model
-    known = {job.key: store.outcome(job) for job in members(pack)}
+    known = {job.key: store.outcome(job.key, files_of(job)) for job in members(pack)}
     assert list(group_trial._new_records(store, pack, known)) == []
     in_a_group(pack, LearningRunner.from_plan(plan))
     assert file.exists()

@@ -5,9 +5,9 @@ import logging
 import pytest
 
 from interfero.engine.packs import members
-from interfero.engine.store import SweepStore
 from interfero.engine.worker import LocalWorker
 from interfero.errors import CodecError, GroupError, StorageError
+from interfero.store.sweep import SweepStore
 from trainables import segmentation
 from trainables.learning_runner import LearningRunner
 from trainables.loop_keeper import DivergedError

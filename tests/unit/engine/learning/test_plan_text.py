@@ -2,10 +2,10 @@
 
 import io
 
+from interfero.engine.learning.plan_text import print_learning_plan
 from rich.console import Console
 
-from interfero.engine.learning.plan_text import print_learning_plan
-from interfero.engine.learning.products import Products
+from interfero.store.products import Products
 
 from .conftest import plan_of
 

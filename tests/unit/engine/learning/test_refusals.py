@@ -2,10 +2,10 @@
 
 import pytest
 import safetensors.torch
-
 from interfero.engine.learning.command import main
-from interfero.engine.learning.products import Products
 from interfero.engine.learning.rates import match_rates
+
+from interfero.store.products import Products
 from sweeps.dataset_restoration import SWEEP
 from trainables.learning_runner import LearningRunner
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import safetensors.torch
-
-from interfero.content import CACHE_VARIABLE
-from interfero.domains.labelled_file import labelled_blocks, read_labelled_file
 from interfero.engine.learning.planning import segmentation_config
+
+from interfero.domains.labelled_file import labelled_blocks, read_labelled_file
 from interfero.engine.worker import Shippable
 from interfero.errors import CodecError, ConfigError, DomainError
+from interfero.store.content import CACHE_VARIABLE
 from trainables.learning_runner import LearningRunner
 from trainables.segmentation import build_segmenter
 

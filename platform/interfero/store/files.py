@@ -1,25 +1,22 @@
-"""Files that are either whole or absent, and states without pickle."""
+"""Files that are either whole or absent, whatever dies in between."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
+import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, TypeVar
-
-import safetensors
-import safetensors.torch
-from torch import Tensor
+from stat import S_ISREG
+from typing import IO, Any, TypeVar
 
 from interfero.errors import StorageError
 
-_METADATA = "interfero"
 T = TypeVar("T")
 
 PATIENCE_S = 60.0
@@ -79,18 +76,44 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 def _write_once(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes private files; results are shared like any other file.
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with temporary_file(path.parent, path.name) as file:
+        file.write(data)
+        settle(file, path)
+
+
+@contextmanager
+def temporary_file(folder: Path, name: str) -> Iterator[IO[bytes]]:
+    """A new file of a folder that is gone in the end, unless `settle` has given it a name.
+
+    Args:
+        folder: An existing folder.
+        name: What it is to become; it is called `.NAME.` and eight random characters until then.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{name}.", delete=False) as file:
+        try:
+            yield file
+        finally:
+            Path(file.name).unlink(missing_ok=True)
+
+
+def settle(file: IO[bytes], path: Path, mode: int | None = None) -> None:
+    """Give a temporary file its name once its bytes are on the disk; one that was there is replaced.
+
+    Args:
+        file: A `temporary_file`.
+        path: Its name from now on, in the same folder.
+        mode: Permissions; those of any new file by default: temporary files are private.
+
+    Raises:
+        OSError: the disk is full, say.
+    """
+    file.flush()
+    os.fsync(file.fileno())
+    os.fchmod(file.fileno(), 0o666 & ~_umask() if mode is None else mode)
+    Path(file.name).replace(path)
 
 
 def _umask() -> int:
@@ -133,31 +156,35 @@ def read_json(path: Path) -> Any:
         raise StorageError(f"{path} cannot be read as JSON ({error})") from error
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write a safetensors file whose metadata is one JSON object, atomically."""
-    write_atomic(path, tensor_bytes(tensors, metadata))
+LEFTOVER_AGE_S = 24 * 3600.0
+"""A temporary file that nobody has written to for so long was left by a process that died."""
+_LEFTOVER = re.compile(r"\..+\.([a-z0-9_]{8}|taken)")
 
 
-def tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> bytes:
-    """The content of such a file."""
-    whole = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    text = {_METADATA: json.dumps(dict(metadata), sort_keys=True, allow_nan=False)}
-    return safetensors.torch.save(whole, text)
+def leftovers(folder: Path, older_than_s: float = LEFTOVER_AGE_S) -> list[Path]:
+    """Temporary files in a folder, not below it, whose writers have died.
+
+    Writers write without a pause and then rename, so a file that is unchanged for a day has none. Who holds
+    the lock of all writers of a folder may say 0: then none of them lives.
+    """
+    now, found = time.time(), []
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if not _LEFTOVER.fullmatch(path.name):
+            continue
+        with suppress(FileNotFoundError):
+            status = path.lstat()
+            if S_ISREG(status.st_mode) and now - status.st_mtime >= older_than_s:
+                found.append(path)
+    return found
 
 
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a safetensors file and its metadata.
+def remove_leftovers(folder: Path, older_than_s: float = LEFTOVER_AGE_S) -> int:
+    """Remove `leftovers`; returns how many.
 
     Raises:
-        StorageError: the file is missing or damaged, or was not written by this project.
+        OSError: they cannot be removed.
     """
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = json.loads((file.metadata() or {})[_METADATA])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, RuntimeError, KeyError, ValueError, safetensors.SafetensorError) as error:
-        # torch, which maps the file for safetensors, says RuntimeError of one that has just gone.
-        raise StorageError(
-            f"{path} is not a whole interfero safetensors file ({error!r}): fetch or train it again"
-        ) from error
-    return tensors, metadata
+    found = leftovers(folder, older_than_s)
+    for path in found:
+        path.unlink(missing_ok=True)
+    return len(found)

@@ -10,23 +10,24 @@ STORAGE/NAME/stop/KEY          asks the worker that trains a cell to stop it ear
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from filelock import BaseFileLock
 from pydantic import ValidationError
 
-from interfero.engine.node import Node, product_key
-from interfero.engine.products import Products
 from interfero.errors import ConfigError, StorageError
 from interfero.records import CellRecord
-from interfero.storage import inside, patience, read_json, write_atomic, write_json
+from interfero.store.files import inside, patience, read_json, write_atomic, write_json
+from interfero.store.locks import acquired, is_held
+from interfero.store.products import Products, is_product_key
 
 MIN_FREE_BYTES = 200 * 1024**2
+LEASE_WAIT_S = 0.5
 
 
 class SweepStore:
@@ -127,25 +128,40 @@ class SweepStore:
             ConfigError: another driver holds it.
             StorageError: the folder cannot be made.
         """
-        with self._open_lease() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                file.seek(0)
-                holder = file.read().strip() or "unknown"
-                raise ConfigError(
-                    f"sweep {self.name!r} is running (process {holder}): wait for it or stop it"
-                ) from error
+        lock = self._lease_lock()
+        if lock is None:
+            raise ConfigError(
+                f"sweep {self.name!r} is running (process {self.holder()}): wait for it or stop it"
+            )
+        try:
             # On a full disk the lease holds without this note; what cannot be written is found next.
             with suppress(OSError):
-                os.ftruncate(file.fileno(), 0)
-                os.pwrite(file.fileno(), str(os.getpid()).encode(), 0)
+                self._lease_file.write_text(str(os.getpid()))
             yield
+        finally:
+            lock.release()
 
-    def _open_lease(self) -> IO[str]:
+    @property
+    def is_running(self) -> bool:
+        """Whether a driver holds the sweep, on any machine that sees the storage."""
+        return is_held(self._lease_file)
+
+    def holder(self) -> str:
+        """Process that holds the sweep, or held it last; on the machine it runs on."""
+        try:
+            return self._lease_file.read_text().strip() or "unknown"
+        except (OSError, ValueError):
+            return "unknown"
+
+    @property
+    def _lease_file(self) -> Path:
+        return self.folder / "lease"
+
+    def _lease_lock(self) -> BaseFileLock | None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            return (self.folder / "lease").open("a+")
+            # `is_running` of another process holds it for an instant.
+            return acquired(self._lease_file, LEASE_WAIT_S)
         except OSError as error:
             raise StorageError(
                 f"{self.folder} cannot be made ({error.strerror}): choose a --storage below a "
@@ -167,7 +183,7 @@ class SweepStore:
             StorageError: it cannot be written, for as long as `PATIENCE_S`.
         """
         with patience():
-            if product_key(record.key):
+            if is_product_key(record.key):
                 Products(self.storage).write(record)
                 return
             write_json(self.folder / "cells" / f"{record.key}.json", record.model_dump(mode="json"))
@@ -190,21 +206,25 @@ class SweepStore:
 
     def ended(self, key: str) -> CellRecord | None:
         """The record of a cell that ended in this sweep, or of a step in any, whatever it came to."""
-        if product_key(key):
+        if is_product_key(key):
             return Products(self.storage).record(key)
         path = self.folder / "cells" / f"{key}.json"
         return _read_record(path) if path.exists() else None
 
-    def outcome(self, node: Node) -> CellRecord | None:
-        """What a node came to; None if it has not ended, or what it made is gone.
+    def outcome(self, key: str, files: Iterable[str] = ()) -> CellRecord | None:
+        """What a cell or another node came to; None if it has not ended, or what it made is gone.
 
         A plan hands out a node whose files were deleted, however whole its record is: a worker that
         asked for the record only would make nothing, and what needs the files would fail for ever.
+
+        Args:
+            key: Of the node.
+            files: What it leaves in the folder of its product besides its record; none for a cell.
         """
-        record = self.ended(node.key)
-        if record is None or record.status != "finished" or node.leaf:
+        record = self.ended(key)
+        if record is None or record.status != "finished" or not is_product_key(key):
             return record
-        return record if Products(self.storage).is_done(node) else None
+        return record if Products(self.storage).is_done(key, files) else None
 
     def stop_file(self, key: str) -> Path:
         """Asks a cell's worker to stop by being there."""

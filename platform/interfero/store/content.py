@@ -6,18 +6,17 @@ it is what its name says, and all of the node's processes read that copy.
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from interfero.errors import StorageError
+from interfero.store.files import remove_leftovers, settle, temporary_file
+from interfero.store.keyed import KeyedStore
+from interfero.store.keys import new_digest
 
 CACHE_VARIABLE = "INTERFERO_CACHE"
 """Environment variable: the folder for what can be made or fetched again, on a disk of this machine."""
@@ -26,6 +25,8 @@ FOLDER = "content"
 _ADDRESS = re.compile(r"[0-9a-f]{32}")
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _BLOCK_BYTES = 2**20
+_READ_ONLY = 0o444
+"""All users of a node share a file, and nobody has a reason to change it."""
 
 
 def cache_root() -> Path:
@@ -35,6 +36,13 @@ def cache_root() -> Path:
         return Path(given).expanduser().resolve()
     base = os.environ.get("XDG_CACHE_HOME", "") or "~/.cache"
     return Path(base).expanduser().resolve() / "interfero"
+
+
+def cached(folder: str, suffix: str = "") -> KeyedStore:
+    """The entries of one kind in this node's cache."""
+    return KeyedStore(
+        cache_root() / folder, suffix, remedy=f"set {CACHE_VARIABLE} to a folder with room"
+    )
 
 
 @dataclass(frozen=True)
@@ -51,14 +59,14 @@ class ContentStore:
         Raises:
             StorageError: the disk is full or the place is not writable.
         """
-        folder, digest = self.storage / FOLDER, hashlib.blake2b(digest_size=16)
+        folder, digest = self.storage / FOLDER, new_digest()
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            with _temporary(folder) as file:
+            with temporary_file(folder, "new") as file:
                 for block in blocks:
                     digest.update(block)
                     file.write(block)
-                _settle(file, folder / digest.hexdigest())
+                settle(file, folder / digest.hexdigest(), _READ_ONLY)
         return digest.hexdigest()
 
     def fetch(self, address: str, name: str) -> Path:
@@ -73,21 +81,20 @@ class ContentStore:
                 f"content is fetched by 32 hexadecimal digits and a plain file name, got {address!r} "
                 f"and {name!r}: whatever names them was damaged; start the sweep again with --resume"
             )
-        source, copy = self.storage / FOLDER / address, cache_root() / FOLDER / address / name
+        source, copies = self.storage / FOLDER / address, cached(FOLDER)
+        copy = copies.path(address) / name
         size = _size(source)
-        with _writing(copy.parent, f"set {CACHE_VARIABLE} to a folder with room"):
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            with (copy.parent / ".lock").open("w") as lock:
-                # One process of a node copies, the others wait and find it done.
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                if not copy.exists() or copy.stat().st_size != size:
-                    _copy_verified(source, copy, address)
+        # One process of a node copies, the others wait and find it done.
+        with copies.lock(address), _writing(copy.parent, copies.remedy):
+            if not copy.exists() or copy.stat().st_size != size:
+                remove_leftovers(copy.parent, older_than_s=0)
+                _copy_verified(source, copy, address)
         return copy
 
 
 def _copy_verified(source: Path, copy: Path, address: str) -> None:
-    digest = hashlib.blake2b(digest_size=16)
-    with _temporary(copy.parent) as file:
+    digest = new_digest()
+    with temporary_file(copy.parent, copy.name) as file:
         for block in _read(source):
             digest.update(block)
             file.write(block)
@@ -96,7 +103,7 @@ def _copy_verified(source: Path, copy: Path, address: str) -> None:
                 f"{source} is damaged: its bytes hash to {digest.hexdigest()}; start the sweep again "
                 "with --resume, which writes it anew"
             )
-        _settle(file, copy)
+        settle(file, copy, _READ_ONLY)
 
 
 def _read(path: Path) -> Iterator[bytes]:
@@ -120,24 +127,6 @@ def _unreadable(path: Path, error: OSError) -> StorageError:
         f"{path} cannot be read ({error.strerror}): --storage must be one folder that every node sees "
         "at the same path (`interfero doctor --address auto` checks it)"
     )
-
-
-@contextmanager
-def _temporary(folder: Path) -> Iterator[IO[bytes]]:
-    """A file that is gone in the end, unless `_settle` has given it its name."""
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".new.", delete=False) as file:
-        try:
-            yield file
-        finally:
-            Path(file.name).unlink(missing_ok=True)
-
-
-def _settle(file: IO[bytes], path: Path) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-    # Made private; all users of a node share it, and nobody has a reason to change it.
-    os.fchmod(file.fileno(), 0o444)
-    Path(file.name).replace(path)
 
 
 @contextmanager

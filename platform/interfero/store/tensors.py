@@ -1,0 +1,59 @@
+"""Tensors in safetensors files with one JSON object, never pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from interfero.errors import StorageError
+from interfero.store.files import write_atomic
+from interfero.store.keys import new_digest
+
+_METADATA = "interfero"
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write a safetensors file whose metadata is one JSON object, atomically."""
+    write_atomic(path, tensor_bytes(tensors, metadata))
+
+
+def tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> bytes:
+    """The content of such a file."""
+    whole = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    text = {_METADATA: json.dumps(dict(metadata), sort_keys=True, allow_nan=False)}
+    return safetensors.torch.save(whole, text)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a safetensors file and its metadata.
+
+    Raises:
+        StorageError: the file is missing or damaged, or was not written by this project.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = json.loads((file.metadata() or {})[_METADATA])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, RuntimeError, KeyError, ValueError, safetensors.SafetensorError) as error:
+        # torch, which maps the file for safetensors, says RuntimeError of one that has just gone.
+        raise StorageError(
+            f"{path} is not a whole interfero safetensors file ({error!r}): fetch or train it again"
+        ) from error
+    return tensors, metadata
+
+
+def state_hash(named: Iterable[tuple[str, Tensor]]) -> str:
+    """Content hash of named tensors: names, dtypes, shapes and bytes."""
+    digest = new_digest()
+    for name, tensor in sorted(named):
+        data = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {data.dtype} {tuple(data.shape)}".encode())
+        digest.update(data.flatten().view(torch.uint8).numpy().tobytes() if data.numel() else b"")
+    return digest.hexdigest()
