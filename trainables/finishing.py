@@ -14,6 +14,8 @@ from interfero.engine.cells import Cell
 from interfero.engine.worker import Worker
 from interfero.errors import InterferoError, StorageError
 from interfero.records import CellRecord
+from interfero.store.keyed import KeyedStore
+from interfero.store.sweep import TRAINED
 from interfero.store.tensors import load_tensors, state_hash
 from trainables.attribution import MAX_IMAGES, attribution
 from trainables.evaluation import evaluate
@@ -72,7 +74,7 @@ def _measured(member: Member, bench: Workbench, worker: Worker) -> dict[str, Any
         member.adapted.refresh_tables()
     _save(member, path)
     if member.method.trains_on == "source":
-        _save(member, _shared_file(member, worker))
+        _save(member, _shared(worker).path(cell.source_training_key))
     result = evaluate(cell, bench, path, worker.folder / "samples" / f"{cell.key}.png")
     metrics = {**result.metrics, **_adapter_metrics(member, bench, path)}
     seconds = time.perf_counter() - started
@@ -129,16 +131,17 @@ def _save(member: Member, path: Path) -> None:
     )
 
 
-def _shared_file(member: Member, worker: Worker) -> Path:
-    return worker.folder / "trained" / f"{member.cell.source_training_key}.safetensors"
+def _shared(worker: Worker) -> KeyedStore:
+    """Trainings that never see a target domain, shared by the blocks of a sweep."""
+    return KeyedStore(worker.folder / TRAINED, ".safetensors")
 
 
 def trained_before(member: Member, worker: Worker) -> bool:
     """Take over a training that never saw the target domain from another block of the sweep."""
-    path = _shared_file(member, worker)
-    if member.method.trains_on != "source" or not path.exists():
+    if member.method.trains_on != "source":
         return False
-    try:
+
+    def take_over(path: Path) -> bool:
         state, metadata = load_tensors(path)
         if metadata["adapter_hash"] != state_hash(state.items()):
             return False
@@ -148,9 +151,10 @@ def trained_before(member: Member, worker: Worker) -> bool:
         member.seconds = float(record["train_seconds"])
         member.fused_members = int(record.get("fused_members", 1))
         member.taken_over = True
-    except (InterferoError, KeyError):
-        return False  # Damaged: it is trained and written again.
-    return True
+        return True
+
+    # A damaged one is trained and written again.
+    return bool(_shared(worker).read(member.cell.source_training_key, take_over))
 
 
 def check_frozen(member: Member, bench: Workbench) -> None:
