@@ -87,7 +87,9 @@ def run_trainings(
     group = Group(worker)
     with group.together():
         members = [_member(node.cell, bench, worker.device, node.key) for node in nodes]
-    _train(members, bench, worker, checkpoint_seconds)
+    taken = group.from_first(lambda: [trained_before(m, worker) for m in members])
+    left = [m for m, done in zip(members, taken, strict=True) if not done]
+    _train(left, bench, worker, checkpoint_seconds)
     if worker.rank > 0:
         return
     for member, node in zip(members, nodes, strict=True):

@@ -14,7 +14,9 @@ from interfero.engine.adaptation.nodes import ADAPTER_FILE, Cell, Train
 from interfero.engine.worker import Worker
 from interfero.errors import InterferoError, StorageError
 from interfero.records import CellRecord
+from interfero.store.keyed import KeyedStore
 from interfero.store.products import Products
+from interfero.store.sweep import TRAINED
 from interfero.store.tensors import load_tensors, state_hash
 from trainables.attribution import MAX_IMAGES, attribution
 from trainables.evaluation import evaluate
@@ -176,11 +178,8 @@ def trained_before(member: Member, worker: Worker) -> bool:
     """
     if member.method.trains_on != "source":
         return False
-    node = Train(cell=member.cell)
-    path = Products(worker.folder.parent).place(node.key) / ADAPTER_FILE
-    if not path.exists():
-        return False
-    try:
+
+    def take_over(path: Path) -> bool:
         state, metadata = load_tensors(path)
         if metadata["adapter_hash"] != state_hash(state.items()):
             return False
@@ -190,9 +189,16 @@ def trained_before(member: Member, worker: Worker) -> bool:
         member.seconds = float(record["train_seconds"])
         member.fused_members = int(record.get("fused_members", 1))
         member.taken_over = True
-    except (InterferoError, KeyError):
-        return False  # Damaged: it is trained and written again.
-    return True
+        return True
+
+    product = Products(worker.folder.parent).place(Train(cell=member.cell).key)
+    # Where sweeps of earlier versions kept them.
+    earlier = KeyedStore(worker.folder / TRAINED, ".safetensors")
+    # A damaged one is trained and written again.
+    return bool(
+        KeyedStore(product, ".safetensors").read(Path(ADAPTER_FILE).stem, take_over)
+        or earlier.read(member.cell.source_training_key, take_over)
+    )
 
 
 def check_frozen(member: Member, bench: Workbench) -> None:

@@ -24,7 +24,7 @@ from interfero.engine.restoration.rates import compression_of, settings_folder
 from interfero.engine.worker import Worker
 from interfero.errors import CodecError
 from interfero.store.products import MODEL_FILE, Products
-from interfero.store.tensors import load_tensors, save_tensors
+from interfero.store.tensors import load_hashed
 from trainables.restoration_networks import build_generator
 from trainables.segmentation import build_segmenter
 
@@ -91,7 +91,7 @@ class Bench:
                 # The state has every weight: those of the encoder's file are not read again.
                 config = step.config.model_copy(update={"encoder_weights": None})
                 model = build_segmenter(config, step.num_classes, 0)
-            tensors, _ = load_tensors(self.products.place(step.key) / MODEL_FILE)
+            tensors, _ = load_hashed(self.products.place(step.key) / MODEL_FILE)
             model.load_state_dict(tensors)
             self._models[step.key] = model.to(self.worker.device).eval()
         return self._models[step.key]

@@ -13,7 +13,7 @@ from compressai.zoo.pretrained import load_pretrained
 from interfero.codecs.checkpoint import read_codec, save_codec
 from interfero.codecs.codec import ARCHITECTURES, Codec, Shape, build_model, mask_context
 from interfero.errors import CodecError, nearest
-from interfero.store.content import cache_root
+from interfero.store.content import cached
 from interfero.store.tensors import load_tensors
 
 BUNDLED_FOLDER = Path(__file__).parent / "weights"
@@ -98,9 +98,18 @@ def _zoo_architecture(source: str) -> str:
 def _load_zoo(source: str, quality: int) -> Codec:
     """Download, verify and freeze once; later calls read the frozen file."""
     name = _zoo_architecture(source)
-    path = cache_root() / "compressai" / f"{name}-{quality}.safetensors"
-    if path.exists():
+
+    def read(path: Path) -> Codec:
         return read_codec(path, source)
+
+    def download(path: Path) -> None:
+        save_codec(_downloaded(source, name, quality), path, half_precision=False)
+
+    return cached("compressai", ".safetensors").fetch(f"{name}-{quality}", read, download)
+
+
+def _downloaded(source: str, name: str, quality: int) -> Codec:
+    """Zoo weights stay in single precision: rounding them would make another codec."""
     url = zoo.model_urls[name]["mse"][quality]
     try:
         # The file name carries the start of its SHA-256, which `check_hash` compares.
@@ -119,7 +128,4 @@ def _load_zoo(source: str, quality: int) -> Codec:
     mask_context(model)
     model.update(force=True)
     model.eval().requires_grad_(False)
-    # Zoo weights stay in single precision: rounding them would make another codec.
-    codec = Codec(shape, ZOO_LAMBDAS[quality - 1], source, model, {"origin": url})
-    save_codec(codec, path, half_precision=False)
-    return codec
+    return Codec(shape, ZOO_LAMBDAS[quality - 1], source, model, {"origin": url})

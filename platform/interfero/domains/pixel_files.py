@@ -13,7 +13,7 @@ import mmap
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,9 +31,8 @@ from interfero.store.content import CACHE_VARIABLE, cached
 from interfero.store.files import settle, temporary_file
 from interfero.store.keyed import KeyedStore
 from interfero.store.keys import ENTRY_DIGITS, content_key, text_key
-from interfero.store.locks import LOCK_NAME
 
-_PIXELS, _DESCRIPTION = ".u8", ".json"
+_PIXELS, _DESCRIPTION, _LOCK = ".u8", ".json", "lock"
 MAX_MAPS = 256
 """Files a process maps at once: each holds one of the 1,024 files it may usually open."""
 
@@ -204,7 +203,8 @@ def make_pixel_files(source: Source, rules: ImageRules) -> tuple[Path, list[Pixe
 
 def decoded_folders() -> KeyedStore:
     """Where this node keeps decoded images, a folder a source: it may be removed when nothing runs."""
-    return cached("domains")
+    store = cached("domains")
+    return replace(store, remedy=f"{store.remedy}, or raise --max-domain-memory", lock_name=_LOCK)
 
 
 def _tasks(source: Source, rules: ImageRules, folder: Path) -> Iterator[Callable[[], PixelFile]]:
@@ -319,7 +319,7 @@ def _map_file(path: Path) -> mmap.mmap:
 
 def _remove_others(folder: Path, stems: set[str]) -> None:
     for path in folder.iterdir():
-        if path.name != LOCK_NAME and path.stem not in stems:
+        if path.name != _LOCK and path.stem not in stems:
             path.unlink(missing_ok=True)
 
 

@@ -41,6 +41,8 @@ class KeyedStore:
     """Whether entries lie in folders named by the first two characters of their keys."""
     remedy: str = "choose another --storage"
     """What a user can do if the folder cannot be written."""
+    lock_name: str = LOCK_NAME
+    """Of the lock in the folder of an entry."""
 
     def path(self, key: str) -> Path:
         """Where an entry lies, whether it is there or not.
@@ -112,7 +114,7 @@ class KeyedStore:
     def lock_path(self, key: str) -> Path:
         """The file whose lock it is."""
         path = self.path(key)
-        return path.with_name(f".{key}{LOCK_NAME}") if self.suffix else path / LOCK_NAME
+        return path.with_name(f".{key}{LOCK_NAME}") if self.suffix else path / self.lock_name
 
     def _parent(self, key: str) -> Path:
         return self.folder / key[:2] if self.spread else self.folder

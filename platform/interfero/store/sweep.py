@@ -3,6 +3,7 @@
 STORAGE/NAME/sweep.json        settings, kind and the hash of the training code
 STORAGE/NAME/cells/KEY.json    one record a cell, written whole when it is finished
 STORAGE/NAME/adapters/KEY.safetensors, samples/KEY.png
+STORAGE/NAME/trained/         trainings that several blocks share
 STORAGE/NAME/checkpoints/      states of cells in training, gone when they end
 STORAGE/NAME/search.db         the Optuna study of a sampler
 STORAGE/NAME/stop/KEY          asks the worker that trains a cell to stop it early
@@ -28,6 +29,8 @@ from interfero.store.products import Products, is_product_key
 
 MIN_FREE_BYTES = 200 * 1024**2
 LEASE_WAIT_S = 0.5
+TRAINED = "trained"
+"""Folder of trainings that never see a target domain, by `Cell.source_training_key`."""
 
 
 class SweepStore:

@@ -17,6 +17,8 @@ from interfero.store.files import write_atomic
 from interfero.store.keys import new_digest
 
 _METADATA = "interfero"
+STATE_HASH = "state_hash"
+"""Of the metadata: hash of all tensors."""
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
@@ -46,6 +48,25 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise StorageError(
             f"{path} is not a whole interfero safetensors file ({error!r}): fetch or train it again"
         ) from error
+    return tensors, metadata
+
+
+def save_hashed(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write such a file with the hash of its tensors, for `load_hashed`."""
+    save_tensors(path, tensors, {**metadata, STATE_HASH: state_hash(tensors.items())})
+
+
+def load_hashed(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read such a file; files from before there was a hash are read as they are.
+
+    Raises:
+        StorageError: as `load_tensors`, or a bit of a tensor has changed; the format would not notice.
+    """
+    tensors, metadata = load_tensors(path)
+    if STATE_HASH in metadata and metadata[STATE_HASH] != state_hash(tensors.items()):
+        raise StorageError(
+            f"{path} is damaged: its tensors do not have the hash it names; delete it, and it is made again"
+        )
     return tensors, metadata
 
 

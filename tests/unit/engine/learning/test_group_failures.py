@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+from interfero.engine.learning.products import files_of
 
 from interfero.engine.packs import members
 from interfero.engine.worker import LocalWorker
@@ -34,8 +35,12 @@ def failing(error):
     return runner
 
 
+def outcomes(store, pack):
+    return [store.outcome(job.key, files_of(job)) for job in members(pack)]
+
+
 def errors(store, pack):
-    return [record and record.error for record in map(store.outcome, members(pack))]
+    return [record and record.error for record in outcomes(store, pack)]
 
 
 def test_a_training_that_diverges_is_not_trained_again(tmp_path, packs, in_a_group, monkeypatch):
