@@ -1,1 +1,5 @@
 """interfero."""
+
+from interfero.deferred import install
+
+install()
