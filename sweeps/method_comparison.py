@@ -1,6 +1,6 @@
 """What does each way to adapt a codec gain, and what does it forget?"""
 
-from interfero.adaptation import METHODS
+from interfero.adaptation.table import METHOD_TABLE
 from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.sweep import Sweep, main
 from trainables.studies import adaptation
@@ -10,7 +10,7 @@ SWEEP = Sweep(
     question="What does each way to adapt a codec gain, and what does it forget?",
     options=AdaptationOptions(
         domains=("histology", "textures", "text"),
-        methods=tuple(METHODS),
+        methods=tuple(METHOD_TABLE),
         adapter_sizes=(1, 4),
         learning_rates=(3e-5, 2e-4, 1e-3, 5e-3),
         lambdas=(0.013,),

@@ -13,12 +13,12 @@ import sys
 from pathlib import Path
 
 from interfero.analysis.records import read_records
+from interfero.cli.predicting import MAP_FILE
 from interfero.codecs.catalogue import load_codec
 from interfero.codecs.codec import Codec
 from interfero.codecs.source_statistics import FILE, SourceStatistics
 from interfero.domains.catalogue import load_domain
 from interfero.errors import CodecError, ConfigError, InterferoError
-from interfero.predicting import MAP_FILE
 
 
 def described(path: Path) -> tuple[SourceStatistics, list[str]]:

@@ -17,8 +17,8 @@ from interfero.analysis.answers import INTERFERENCE_MAP, Findings
 from interfero.analysis.records import read_records
 from interfero.analysis.report_table import capacity_rows
 from interfero.analysis.sentences import summary_lines
+from interfero.cli.predicting import MAP_FILE
 from interfero.errors import InterferoError
-from interfero.predicting import MAP_FILE
 
 
 def markdown(path: Path) -> Iterator[str]:

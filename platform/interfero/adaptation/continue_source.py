@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from interfero.adaptation.finetune import Finetune
-from interfero.adaptation.method import TrainsOn
+from interfero.adaptation.table import TrainsOn
 
 
 class ContinueSource(Finetune):

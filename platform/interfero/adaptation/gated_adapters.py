@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from interfero.adaptation.branched import BranchedCodec, Convolution, convolutions
-from interfero.adaptation.method import AdaptedCodec, Batch, Method, StepLoss, TrainsOn, rd_step
+from interfero.adaptation.method import AdaptedCodec, Batch, Method, StepLoss, rd_step
+from interfero.adaptation.table import TrainsOn
 from interfero.codecs.codec import Codec
 from interfero.randomness import Role, seed_for
 

@@ -16,6 +16,7 @@ import torch
 from compressai.models import CompressionModel
 from torch import Tensor, nn
 
+from interfero.adaptation.table import TrainsOn
 from interfero.codecs.bitstream import ID_BYTES
 from interfero.codecs.codec import Codec, entropy_tables
 from interfero.codecs.coding import codec_id
@@ -26,7 +27,6 @@ from interfero.store.tensors import state_hash
 
 Mode = Literal["source", "target"]
 Role = Literal["target", "source"]
-TrainsOn = Literal["target", "source", "both"]
 Strings = list[list[bytes]]
 """CompressAI's layout: one list a latent, one string an image."""
 

@@ -18,10 +18,10 @@ from interfero.adaptation.method import (
     Batch,
     Output,
     StepLoss,
-    TrainsOn,
     rd_step,
 )
 from interfero.adaptation.rehearsal import decode_old, old_latents
+from interfero.adaptation.table import TrainsOn
 from interfero.randomness import Role
 
 

@@ -9,14 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
 
-from interfero.engine.options.base import SweepOptions
-from interfero.engine.sweep_run import SweepRun
 from interfero.errors import ConfigError, InterferoError
-from interfero.store.sweep import SweepStore
-from interfero.tracking.tracker import Tracker
+
+if TYPE_CHECKING:
+    # Imported before options are read, for the exit codes: this may load neither MLflow nor torch.
+    from interfero.engine.options.base import SweepOptions
+    from interfero.engine.sweep_run import SweepRun
+    from interfero.store.sweep import SweepStore
+    from interfero.tracking.tracker import Tracker
 
 FAILED_EXIT = 1
 INTERRUPTED_EXIT = 130

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from interfero.errors import ConfigError
@@ -38,6 +37,9 @@ class Lpips(nn.Module):
     def __init__(self) -> None:
         """Random weights; `load_lpips` gives them their values."""
         super().__init__()
+        # It imports torch's compiler: seconds, which every evaluation without LPIPS would pay.
+        import torchvision
+
         features = torchvision.models.alexnet(weights=None).features
         bounds = zip((0, *_SLICES), _SLICES, strict=False)
         self.slices = nn.ModuleList(features[start:stop] for start, stop in bounds)

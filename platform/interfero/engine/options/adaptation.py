@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal, Self, cast
 
-from interfero.adaptation import METHODS
+from interfero.adaptation.table import METHOD_TABLE
 from interfero.engine.options.base import (
     ALL_IMAGES,
     FLAG,
@@ -22,6 +22,7 @@ from interfero.engine.options.rules import (
     refuse_broken,
     sweep_rules,
 )
+from interfero.errors import nearest
 
 
 class AdaptationOptions(SweepOptions):
@@ -114,6 +115,10 @@ def _axis_rules(o: AdaptationOptions) -> list[Rule]:
     counts = [n for n in o.num_images if n != ALL_IMAGES and not (n.isdigit() and int(n) > 0)]
     return [
         *list_rules(lists),
+        *(
+            (m not in METHOD_TABLE, f"unknown method {m!r}: {nearest(m, METHOD_TABLE)}")
+            for m in o.methods
+        ),
         *number_rules({}, {}, finite),
         (any(v <= 0 for v in o.lambdas), f"--lambdas must be above 0, got {o.lambdas}"),
         (
@@ -212,7 +217,7 @@ def _worker_rules(o: AdaptationOptions) -> list[Rule]:
     workers, crops = o.workers_per_trial, o.batch_size
     if workers < 2:
         return []
-    halving = [n for n in o.methods if n in METHODS and METHODS[n].trains_on == "both"]
+    halving = [n for n in o.methods if n in METHOD_TABLE and METHOD_TABLE[n].trains_on == "both"]
     return [
         (
             o.calibrate,

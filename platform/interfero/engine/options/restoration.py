@@ -16,8 +16,13 @@ from interfero.engine.options.rules import (
     refuse_broken,
     sweep_rules,
 )
-from interfero.engine.restoration.configs import Augmentation, Generator
-from interfero.engine.restoration.nodes import CONFIGURATIONS, Configuration, RestorationSplit
+from interfero.engine.restoration.configs import (
+    CONFIGURATIONS,
+    Augmentation,
+    Configuration,
+    Generator,
+    RestorationSplit,
+)
 from interfero.errors import nearest
 
 Restoration = Literal["gan", "regression"]

@@ -11,6 +11,11 @@ from interfero.config import Config
 Augmentation = Literal["mirror", "turn", "jitter", "scale"]
 Adversary = Literal["none", "lsgan", "hinge"]
 Generator = Literal["residual", "unet"]
+Configuration = Literal["OO", "CC", "CO", "OC", "RO", "RR", "MO"]
+"""Trained on, then tested on: original, compressed, restored, mixed (originals and compressed)."""
+CONFIGURATIONS: tuple[Configuration, ...] = ("OO", "CC", "CO", "OC", "RO", "RR", "MO")
+RestorationSplit = Literal["disjoint", "same"]
+"""Whether a restorer trains on images that it does not restore later, or on the same ones."""
 PATHS = frozenset({"encoder_weights", "perceptual_weights"})
 """Fields that name local files: a key has the hash of the file instead."""
 

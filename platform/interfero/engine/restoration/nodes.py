@@ -18,17 +18,17 @@ from interfero.config import Config
 from interfero.domains.copies import SHARD_IMAGES, shard_file, shards_of
 from interfero.domains.labelled import Portion
 from interfero.engine.node import Node, Params
-from interfero.engine.restoration.configs import RestorationConfig, SegmentationConfig
+from interfero.engine.restoration.configs import (
+    Configuration,
+    RestorationConfig,
+    RestorationSplit,
+    SegmentationConfig,
+)
 from interfero.store.keys import content_key
 from interfero.store.products import MODEL_FILE
 
 PART_IMAGES = 64
 """Images that one trial compresses; more are compressed by several trials at once."""
-Configuration = Literal["OO", "CC", "CO", "OC", "RO", "RR", "MO"]
-"""Trained on, then tested on: original, compressed, restored, mixed (originals and compressed)."""
-CONFIGURATIONS: tuple[Configuration, ...] = ("OO", "CC", "CO", "OC", "RO", "RR", "MO")
-RestorationSplit = Literal["disjoint", "same"]
-"""Whether a restorer trains on images that it does not restore later, or on the same ones."""
 
 
 class Training(Config):

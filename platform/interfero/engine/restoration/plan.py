@@ -22,13 +22,16 @@ from interfero.engine.options.restoration import (
 )
 from interfero.engine.packs import Pack
 from interfero.engine.plan import Plan
-from interfero.engine.restoration.configs import RestorationConfig, SegmentationConfig
+from interfero.engine.restoration.configs import (
+    Configuration,
+    RestorationConfig,
+    RestorationSplit,
+    SegmentationConfig,
+)
 from interfero.engine.restoration.nodes import (
     Compressed,
-    Configuration,
     Images,
     Originals,
-    RestorationSplit,
     Restored,
     Restorer,
     Segmenter,

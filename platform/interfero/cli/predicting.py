@@ -25,7 +25,7 @@ from interfero.domains.domain import Domain
 from interfero.errors import ConfigError, DomainError, InterferoError, nearest
 from interfero.records import CellRecord
 
-MAP_FILE = Path(__file__).parent / "analysis" / "map" / "cells.parquet"
+MAP_FILE = Path(__file__).parents[1] / "analysis" / "map" / "cells.parquet"
 """The map that comes with the project."""
 
 

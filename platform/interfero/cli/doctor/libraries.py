@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from interfero.doctor.finding import Finding
+from interfero.cli.doctor.finding import Finding
 
 PYTHONS = ((3, 11), (3, 12))
 """CompressAI has wheels for these two and pins numpy<2, which newer Pythons lack."""

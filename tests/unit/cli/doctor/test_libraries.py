@@ -7,7 +7,7 @@ import venv
 import pytest
 import torch
 
-from interfero.doctor.libraries import check_gpus, check_python, check_torch_pair
+from interfero.cli.doctor.libraries import check_gpus, check_python, check_torch_pair
 
 
 def test_this_python_and_this_pair_are_fine():

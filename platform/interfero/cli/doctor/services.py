@@ -11,11 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from interfero.doctor.finding import Finding
-from interfero.doctor.machine import existing_folder
+from interfero.cli.doctor.finding import Finding
+from interfero.cli.doctor.machine import existing_folder
 from interfero.errors import TrackingError
 from interfero.redaction import masked
-from interfero.tracking.address import DEFAULT_URI, check_reachable, tracking_uri
 
 CONNECT_S = 4
 """A host that accepts nothing for so many seconds is not there."""
@@ -136,6 +135,9 @@ def _shared_storage(seen: dict[str, Any], storage: Path) -> Finding:
 
 def check_tracking() -> Finding:
     """Whether runs can be written to MLFLOW_TRACKING_URI, or else to the database file."""
+    # MLflow takes seconds to import: the table of commands is printed without it.
+    from interfero.tracking.address import DEFAULT_URI, check_reachable, tracking_uri
+
     uri = tracking_uri()
     database = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
     fresh = database is not None and not database.exists()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from interfero.doctor.finding import GIB, Finding
+from interfero.cli.doctor.finding import GIB, Finding
 
 DISK_GIB = 1.0
 """Records, adapters and samples of an ordinary sweep."""

@@ -14,15 +14,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from interfero.doctor.finding import Finding
-from interfero.doctor.libraries import check_gpus, check_python, check_torch_pair
-from interfero.doctor.machine import (
+from interfero.cli.doctor.finding import Finding
+from interfero.cli.doctor.libraries import check_gpus, check_python, check_torch_pair
+from interfero.cli.doctor.machine import (
     check_disk,
     check_memory,
     check_shared_memory,
     check_storage,
 )
-from interfero.doctor.services import check_ray, check_tracking
+from interfero.cli.doctor.services import check_ray, check_tracking
 
 
 def doctor(

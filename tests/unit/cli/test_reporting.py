@@ -11,7 +11,7 @@ from interfero.analysis.about import About, read_about
 from interfero.analysis.records import write_tables
 from interfero.errors import ConfigError, StorageError, TrackingError
 from interfero.records import CellRecord
-from interfero.reporting import Wanted, make_report
+from interfero.cli.reporting import Wanted, make_report
 from interfero.tracking.address import quiet
 from interfero.tracking.tracker import Tracker
 

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from interfero import cli
-from interfero.doctor import services
-from interfero.doctor.services import check_ray, check_tracking
+from interfero.cli.doctor import services
+from interfero.cli.doctor.services import check_ray, check_tracking
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +84,7 @@ def test_a_cluster_that_runs_and_then_without_its_state_api(tmp_path):
         "import json, socket, sys\n"
         "from pathlib import Path\n"
         "from ray.cluster_utils import Cluster\n"
-        "from interfero.doctor.services import check_ray\n"
+        "from interfero.cli.doctor.services import check_ray\n"
         "with socket.create_server(('127.0.0.1', 0)) as listener:\n"
         "    page = {'include_dashboard': True, 'dashboard_port': listener.getsockname()[1]}\n"
         "cluster = Cluster(True, head_node_args={'num_cpus': 1, **page})\n"

@@ -1,0 +1,41 @@
+"""The methods by name, without their code: what a command line has to know before torch is imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+TrainsOn = Literal["target", "source", "both"]
+"""Domains whose training images a method sees."""
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """What a method's class says of it (see `interfero.adaptation.method.Method`)."""
+
+    size_unit: str | None = None
+    strength_unit: str | None = None
+    trains_on: TrainsOn = "target"
+
+
+METHOD_TABLE: dict[str, MethodEntry] = {
+    "finetune": MethodEntry(),
+    "finetune_encoder": MethodEntry(),
+    "finetune_decoder": MethodEntry(),
+    "freeze_entropy": MethodEntry(),
+    "from_scratch": MethodEntry(),
+    "continue_source": MethodEntry(trains_on="source"),
+    "cawf": MethodEntry(size_unit="channels"),
+    "cawf_two_way": MethodEntry(size_unit="channels"),
+    "lora": MethodEntry(size_unit="rank"),
+    "residual_adapter": MethodEntry(size_unit="kernel side"),
+    "gated_adapters": MethodEntry(
+        "channels", "loss per nat of the gate's cross-entropy", trains_on="both"
+    ),
+    "bias_gain": MethodEntry(),
+    "l2_sp": MethodEntry(strength_unit="the paper's alpha of 0.01"),
+    "ewc": MethodEntry(strength_unit="one source crop's evidence"),
+    "distill": MethodEntry(strength_unit="weight of the teacher's loss against the target's"),
+    "replay": MethodEntry(None, "weight of the source half against the target half", "both"),
+}
+"""In the order of `METHODS`; a test holds the two equal."""

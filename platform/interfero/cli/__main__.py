@@ -1,0 +1,5 @@
+"""`python -m interfero.cli`."""
+
+from interfero.cli.main import main
+
+main()

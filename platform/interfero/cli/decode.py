@@ -1,0 +1,46 @@
+"""`interfero decode`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import tyro
+
+from interfero.cli.options import Adapters, Lambda
+from interfero.errors import StorageError
+
+
+def decode(
+    stream: tyro.conf.Positional[Path],
+    out: tyro.conf.Positional[Path],
+    source: str = "mbt2018-mean",
+    rd_lambda: Lambda = 0.013,
+    adapter: Adapters = (),
+) -> None:
+    """Decode a bitstream to an image; damaged streams and wrong codecs are refused.
+
+    Args:
+        stream: A bitstream written by `interfero encode`.
+        out: The image to write; PNG keeps every pixel.
+        source: The source codec it was made with.
+        rd_lambda: Lambda of its weights.
+        adapter: An adapter it may have been made with; may be given several times. The stream says
+            which one it needs; one in source mode needs none.
+    """
+    import numpy as np
+    from PIL import Image
+
+    from interfero.adaptation.deployment import Deployment
+
+    deployment = Deployment.load(source, rd_lambda, adapter)
+    try:
+        data = stream.read_bytes()
+    except OSError as error:
+        raise StorageError(f"{stream} cannot be read ({error.strerror})") from error
+    pixels = deployment.decode(data)
+    try:
+        Image.fromarray(np.asarray(pixels)).save(out)
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{out} cannot be written ({error}): name a .png file") from error
+    sys.stdout.write(f"{out}: {pixels.shape[1]}x{pixels.shape[0]} pixels\n")

@@ -1,0 +1,62 @@
+"""`interfero encode`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import tyro
+
+from interfero.cli.options import Adapters, Lambda
+
+if TYPE_CHECKING:
+    from interfero.adaptation.deployment import Candidate
+
+Mode = Literal["source", "target", "auto"]
+
+
+def encode(
+    image: tyro.conf.Positional[Path],
+    out: tyro.conf.Positional[Path],
+    source: str = "mbt2018-mean",
+    rd_lambda: Lambda = 0.013,
+    adapter: Adapters = (),
+    mode: Mode | None = None,
+) -> None:
+    """Code an image to a bitstream.
+
+    Args:
+        image: An image file.
+        out: The bitstream to write.
+        source: Source codec: bundled NAME, file, folder, or compressai:NAME.
+        rd_lambda: Lambda of its weights.
+        adapter: Adapter file; may be given several times. A target-mode stream needs its adapter too.
+        mode: `source` uses the source codec alone, `target` the adapter, `auto` codes the image both
+            ways and keeps the cheaper by bpp + lambda * mse; `target` if there is an adapter, else
+            `source`.
+    """
+    from interfero.adaptation.deployment import Deployment
+    from interfero.api import read_image
+    from interfero.codecs.bitstream import parse_stream
+    from interfero.metrics.rate_distortion import psnr_db
+    from interfero.store.files import write_atomic
+
+    deployment = Deployment.load(source, rd_lambda, adapter)
+    chosen = mode or ("target" if adapter else "source")
+    candidates = deployment.candidates(read_image(image), chosen)
+    kept = min(candidates, key=lambda c: c.rd_loss)
+    write_atomic(out, kept.data)
+    for candidate in candidates if len(candidates) > 1 else ():
+        sys.stdout.write(f"  {_way(candidate)}: loss {candidate.rd_loss:.4f}\n")
+    header = len(kept.data) - sum(map(len, parse_stream(kept.data).strings))
+    sys.stdout.write(
+        f"{out}: {len(kept.data)} bytes ({header} of them header), {kept.bpp:.4f} bpp, "
+        f"{psnr_db(kept.mse):.2f} dB, {_way(kept)}\n"
+    )
+
+
+def _way(candidate: Candidate) -> str:
+    if candidate.adapter_id is None:
+        return "source mode"
+    return f"target mode, adapter {candidate.adapter_id.hex()}"

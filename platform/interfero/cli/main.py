@@ -1,0 +1,41 @@
+"""`interfero` on the command line."""
+
+from __future__ import annotations
+
+import sys
+
+import tyro
+
+from interfero.cli.codecs import codecs
+from interfero.cli.decode import decode
+from interfero.cli.doctor.command import doctor
+from interfero.cli.domains import domains
+from interfero.cli.encode import encode
+from interfero.cli.predict import predict
+from interfero.cli.report import report
+from interfero.errors import InterferoError
+
+COMMANDS = {
+    "doctor": doctor,
+    "codecs": codecs,
+    "domains": domains,
+    "encode": encode,
+    "decode": decode,
+    "report": report,
+    "predict": predict,
+}
+"""Name to function. Their modules import neither torch nor anything that does: a word that is mistyped is
+answered at once, and `doctor` runs where torch is broken."""
+
+
+def main() -> None:
+    """Command line; exits with 2 on a user's error, and `doctor` with 1 where something is missing."""
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            COMMANDS,
+            prog="interfero",
+            description="Neural image codecs, adapted: machine, codecs, bitstreams, reports, predictions.",
+        )
+    except InterferoError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
