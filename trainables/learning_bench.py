@@ -24,7 +24,7 @@ from interfero.engine.restoration.rates import compression_of, settings_folder
 from interfero.engine.worker import Worker
 from interfero.errors import CodecError
 from interfero.store.products import MODEL_FILE, Products
-from interfero.store.tensors import load_hashed
+from interfero.store.tensors import load_hashed, save_hashed
 from trainables.restoration_networks import build_generator
 from trainables.segmentation import build_segmenter
 
@@ -80,7 +80,7 @@ class Bench:
         """Keep a model, once."""
         if self.worker.rank == 0:
             path = self.products.place(node.key) / MODEL_FILE
-            save_tensors(path, model.state_dict(), {"key": node.key, **node.lineage})
+            save_hashed(path, model.state_dict(), {"key": node.key, **node.lineage})
 
     def model(self, step: Restorer | Segmenter) -> nn.Module:
         """A trained model, in evaluation mode."""

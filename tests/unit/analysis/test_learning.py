@@ -12,9 +12,9 @@ from interfero.analysis.learning_tables import (
     read_learning_records,
     write_learning_tables,
 )
+from interfero.cli.reporting import Wanted, make_report
 from interfero.errors import StorageError
 from interfero.records import CellRecord, SegmentedImage
-from interfero.cli.reporting import Wanted, make_report
 
 LEVELS = {"OO": 0.9, "CC": 0.8, "CO": 0.6, "OC": 0.7, "RO": 0.75, "MO": 0.7}
 """Share of pixels predicted right."""

@@ -9,9 +9,9 @@ from mlflow.tracking.client import MlflowClient
 from interfero import cli
 from interfero.analysis.about import About, read_about
 from interfero.analysis.records import write_tables
+from interfero.cli.reporting import Wanted, make_report
 from interfero.errors import ConfigError, StorageError, TrackingError
 from interfero.records import CellRecord
-from interfero.cli.reporting import Wanted, make_report
 from interfero.tracking.address import quiet
 from interfero.tracking.tracker import Tracker
 

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from interfero.cli.doctor.machine import check_disk, check_memory, check_shared_memory, check_storage
+from interfero.cli.doctor.machine import (
+    check_disk,
+    check_memory,
+    check_shared_memory,
+    check_storage,
+)
 
 
 @pytest.fixture
