@@ -6,47 +6,62 @@ real one (80 points of a curve, 60 test images, an adapter file and a picture). 
 a process of its own: the small one shows start-up, the large one the cost of a cell and whether it grows.
 
 At the end the MLflow runs are counted: exactly one a cell, all of them finished.
+
+With `--before PATH`, a checkout of an earlier build with an environment of its own (`make install` there),
+the same sweeps run on it too, in turn, and plans of 20,000 cells are made by both: then the figures are
+ratios.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import psutil
 import tyro
-from interfero.engine.command import Sweep, run_sweep
 from mlflow.tracking.client import MlflowClient
 from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks._planning import ADAPTER_SIZES, CELLS_A_SEED, LEARNING_RATES
 from benchmarks._report import Target, finish, run
 from interfero.analysis.records import METRICS
 from interfero.config import Config
-from interfero.engine.adaptation.nodes import Cell, Pack
-from interfero.engine.options import AdaptationOptions
+from interfero.engine.adaptation.nodes import Cell
+from interfero.engine.node import Node
+from interfero.engine.options.adaptation import AdaptationOptions
+from interfero.engine.packs import Pack
+from interfero.engine.sweep import Sweep, run_sweep
 from interfero.engine.worker import Worker
 from interfero.errors import InterferoError
 from interfero.records import CellRecord, ImageRow
 from interfero.store.files import write_atomic
+from trainables.studies import adaptation
 
 TARGET = Target("<=", 0.15)
 MAX_GROWTH = 1.25
 """Seconds a cell in the last quarter of a sweep over those in its second: above this, it is not linear."""
 KIND = "benchmark-scale"
-ADAPTER_SIZES = tuple(range(1, 9))
-LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
-CELLS_A_SEED = len(ADAPTER_SIZES) * len(LEARNING_RATES)
+ROOT = Path(__file__).resolve().parents[1]
+PLANNED_CELLS = 20_000
+DRY_RUN_CELLS = 100_000
+RATIOS = {
+    "seconds_a_further_cell": 0.6,
+    "driver_kib_a_further_cell": 1 / 8,
+    "make_plan_cpu_s": 1 / 4,
+}
+"""Most of the build before that each figure may take."""
 CURVE_POINTS = 80
 NUM_IMAGES = 60
 FILE_BYTES = 20_000
@@ -61,6 +76,10 @@ class ScaleBenchmark(Config):
     """Cells of the small and of the large sweep, multiples of 40."""
     packs: bool = True
     """Eight cells a Tune trial, as sweeps do by default; without, one."""
+    before: Path | None = None
+    """Checkout of the build to compare with; it has an environment of its own in .venv."""
+    dry_run: bool = True
+    """Also plan 100,000 cells."""
     folder: Path | None = None
     """Where the sweeps are kept; by default a temporary folder that is removed."""
     json_path: Annotated[Path | None, tyro.conf.arg(name="json")] = None
@@ -72,9 +91,14 @@ class NoOpRunner:
     """Gives every cell a record at once."""
 
     def __call__(self, pack: Pack, worker: Worker) -> Iterator[CellRecord]:
-        """Records in the order of the pack's cells."""
-        for cell in pack.cells:
-            yield no_op_record(cell, worker.folder)
+        """Records in the order of the pack."""
+        for node in pack.nodes:
+            yield no_op_record(node, worker.folder) if isinstance(node, Cell) else nothing(node)
+
+
+def nothing(node: Node) -> CellRecord:
+    """A finished record of what cells share."""
+    return CellRecord(key=node.key, params=node.params, status="finished")
 
 
 def no_op_record(cell: Cell, folder: Path) -> CellRecord:
@@ -124,8 +148,7 @@ def drive(num_cells: int, folder: str, packs: bool) -> None:
             name="sweep",
             packs=packs,
         ),
-        make_runner=lambda plan: NoOpRunner(),
-        code=(),
+        study=lambda: replace(adaptation(), make_runner=lambda plan: NoOpRunner()),
     )
     sys.exit(run_sweep(sweep, [], Console()))
 
@@ -159,7 +182,7 @@ class Seen:
         return next(seconds for seconds, count in self.timeline if count == self.timeline[-1][1])
 
 
-def watch(num_cells: int, folder: Path, packs: bool) -> Seen:
+def watch(num_cells: int, folder: Path, packs: bool, checkout: Path) -> Seen:
     """Run a sweep in a process of its own, and look at it twice a second."""
     folder.mkdir(parents=True)
     code = f"from benchmarks.scale import drive; drive({num_cells}, {str(folder)!r}, {packs})"
@@ -167,8 +190,8 @@ def watch(num_cells: int, folder: Path, packs: bool) -> Seen:
     started = time.perf_counter()
     with (folder / "output.txt").open("w") as output:
         driver = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", code],
-            stdout=output, stderr=subprocess.STDOUT, env=_environment(folder),
+            [python_of(checkout), "-W", "ignore", "-c", code], cwd=checkout,
+            stdout=output, stderr=subprocess.STDOUT, env=_environment(folder, checkout),
         )  # fmt: skip
         seen_by = psutil.Process(driver.pid)
         while driver.poll() is None:
@@ -185,8 +208,51 @@ def watch(num_cells: int, folder: Path, packs: bool) -> Seen:
     return Seen(seconds, peak / 2**20, tuple(timeline))
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    return {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+def python_of(checkout: Path) -> str:
+    """The interpreter of a checkout: ours, or that of its own environment.
+
+    Raises:
+        InterferoError: it has none.
+    """
+    if checkout == ROOT:
+        return sys.executable
+    python = checkout / ".venv/bin/python"
+    if not python.exists():
+        raise InterferoError(f"--before {checkout} has no .venv: run `make install` there first")
+    return str(python)
+
+
+def _environment(folder: Path, checkout: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+        "PYTHONPATH": f"{checkout / 'platform'}{os.pathsep}{checkout}",
+    }
+
+
+def planning(what: str, num_cells: int, folder: Path, checkout: Path) -> dict[str, float]:
+    """What a build takes to plan: CPU seconds and the peak of its memory in MiB."""
+    script = [
+        python_of(checkout),
+        str(ROOT / "benchmarks/_planning.py"),
+        what,
+        str(num_cells),
+        str(folder),
+    ]
+    ended = subprocess.run(
+        script,
+        cwd=checkout,
+        env=_environment(folder, checkout),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ended.returncode:
+        raise InterferoError(
+            f"{what} of {num_cells} cells ended with an error:\n{ended.stderr[-2000:]}"
+        )
+    found: dict[str, float] = json.loads(ended.stdout.splitlines()[-1])
+    return found
 
 
 def check_runs(num_cells: int, folder: Path) -> int:
@@ -213,9 +279,9 @@ def check_runs(num_cells: int, folder: Path) -> int:
     return len(runs[0].data.metrics) + 4 * (len(curve) - 1)
 
 
-def measure(num_cells: int, folder: Path, packs: bool) -> dict[str, Any]:
+def measure(num_cells: int, folder: Path, packs: bool, checkout: Path = ROOT) -> dict[str, Any]:
     """Run one sweep, check its runs, and give its figures."""
-    seen = watch(num_cells, folder, packs)
+    seen = watch(num_cells, folder, packs, checkout)
     points = check_runs(num_cells, folder)
     database = (folder / "mlflow.db").stat().st_size
     return {
@@ -255,28 +321,77 @@ def main() -> None:
     wrong = [n for n in command.cells if n % CELLS_A_SEED or n <= 0]
     if wrong:
         raise InterferoError(f"--cells must be multiples of {CELLS_A_SEED}, got {wrong}")
-    console, rows = Console(), []
+    console = Console()
+    builds = {"now": ROOT} | (
+        {} if command.before is None else {"before": command.before.resolve()}
+    )
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in builds}
+    planned: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="interfero-scale-") as temporary:
         folder = (command.folder or Path(temporary)).resolve()
+        for name, checkout in builds.items():
+            planned[name] = planning("make_plan", PLANNED_CELLS, folder, checkout)
+            console.print(f"{name}: make_plan of {PLANNED_CELLS} cells {planned[name]}")
+        dry = planning("dry_run", DRY_RUN_CELLS, folder, ROOT) if command.dry_run else {}
         for num_cells in sorted(command.cells):
-            rows.append(measure(num_cells, folder / str(num_cells), command.packs))
-            console.print(f"{num_cells} cells: {rows[-1]['seconds']:.1f} s")
-    console.print(table(rows))
-    small, large = rows[0], rows[-1]
-    added = large["cells"] - small["cells"]
-    more = {
-        "seconds_a_further_cell": (large["seconds"] - small["seconds"]) / added,
-        "driver_kib_a_further_cell": 1024 * (large["driver_peak_mib"] - small["driver_peak_mib"]) / added,
-    }  # fmt: skip
-    console.print(
-        f"each cell beyond {small['cells']}: {more['seconds_a_further_cell']:.3f} s, "
-        f"{more['driver_kib_a_further_cell']:.0f} KiB of the driver's memory"
-    )
+            for name, checkout in builds.items():
+                row = measure(num_cells, folder / name / str(num_cells), command.packs, checkout)
+                rows[name].append(row)
+                console.print(f"{name}: {num_cells} cells: {row['seconds']:.1f} s")
+    for name in builds:
+        console.print(f"{name}:", table(rows[name]))
+    further = {
+        name: added(*rows[name]) | {"make_plan_cpu_s": planned[name]["cpu_seconds"]}
+        for name in builds
+    }
+    missed = report_ratios(console, further) if "before" in further else []
+    large = rows["now"][-1]
     value, linear = large["seconds_a_cell"], large["growth"] <= MAX_GROWTH
-    ok = linear and TARGET.met(value)
-    reason = "" if linear else f"the last cells take {large['growth']:.2f} times as long"
-    figures = {"packs": command.packs, "sweeps": rows, **more}
-    finish("scale", value, "s/cell", TARGET, ok, figures, command.json_path, reason=reason)
+    ok = linear and TARGET.met(value) and not missed
+    reasons = [] if linear else [f"the last cells take {large['growth']:.2f} times as long"]
+    figures = {
+        "packs": command.packs,
+        "sweeps": rows,
+        "further": further,
+        "planned": planned,
+        "dry_run": dry,
+    }
+    finish(
+        "scale",
+        value,
+        "s/cell",
+        TARGET,
+        ok,
+        figures,
+        command.json_path,
+        reason="; ".join(reasons + missed),
+    )
+
+
+def added(*rows: dict[str, Any]) -> dict[str, float]:
+    """What each cell beyond those of the small sweep takes."""
+    small, large = rows[0], rows[-1]
+    cells = large["cells"] - small["cells"]
+    return {
+        "seconds_a_further_cell": (large["seconds"] - small["seconds"]) / cells,
+        "driver_kib_a_further_cell": 1024
+        * (large["driver_peak_mib"] - small["driver_peak_mib"])
+        / cells,
+    }
+
+
+def report_ratios(console: Console, further: dict[str, dict[str, float]]) -> list[str]:
+    """Print each figure of both builds; returns those that missed their ratio."""
+    missed = []
+    for name, most in RATIOS.items():
+        now, before = further["now"][name], further["before"][name]
+        ok = now <= most * before
+        console.print(
+            f"{name}: {now:.3f}, before {before:.3f}: {now / before:.2f}x (at most {most:.3g}x)"
+        )
+        if not ok:
+            missed.append(f"{name} is {now / before:.2f}x")
+    return missed
 
 
 if __name__ == "__main__":

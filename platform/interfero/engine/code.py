@@ -17,7 +17,13 @@ MODEL_LIBRARIES = ("segmentation-models-pytorch", "timm", "torchmetrics")
 
 def library_versions(more: Sequence[str] = ()) -> dict[str, str]:
     """Versions of the libraries that decide numbers: those of every sweep, and `more` of some."""
-    return {name: importlib.metadata.version(name) for name in (*NUMBER_LIBRARIES, *more)}
+    return {name: _version(name) for name in (*NUMBER_LIBRARIES, *more)}
+
+
+@cache
+def _version(library: str) -> str:
+    # Finding it means walking the folders of all packages.
+    return importlib.metadata.version(library)
 
 
 def code_hash(files: Iterable[Path]) -> str:

@@ -6,15 +6,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from interfero.engine.ending import command_line
 from interfero.engine.options.base import SweepOptions, storage_folder
 from interfero.engine.resources import check_machine
 from interfero.redaction import without_secrets
 from interfero.store.sweep import SweepStore
-from interfero.tracking.provenance import provenance_tags
-from interfero.tracking.tracker import Tracker
+
+if TYPE_CHECKING:
+    from interfero.tracking.tracker import Tracker
 
 
 def named_store(kind: str, options: SweepOptions) -> SweepStore:
@@ -59,6 +60,10 @@ def begun(
         ConfigError: another driver holds it, or it was started with other settings.
         StorageError: the folder cannot be written.
     """
+    # MLflow takes seconds to import: a sweep that is only shown, or refused, is spared it.
+    from interfero.tracking.provenance import provenance_tags
+    from interfero.tracking.tracker import Tracker
+
     with store.lease():
         store.check(settings, resume=options.resume)
         tracker = Tracker.open(

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.console import SweepProgress
@@ -14,7 +15,9 @@ from interfero.records import CellRecord
 from interfero.store.files import inside
 from interfero.store.products import is_product_key
 from interfero.store.sweep import SweepStore
-from interfero.tracking.tracker import Tracker
+
+if TYPE_CHECKING:
+    from interfero.tracking.tracker import Tracker
 
 
 @dataclass

@@ -91,6 +91,9 @@ class AdaptationPlan(Plan):
     room: int | None = None
     """Bytes of memory for each of the packs at once; None where it cannot be known."""
     _identities: dict[Block, Identity] = field(default_factory=dict, repr=False, compare=False)
+    _hashes: dict[float, tuple[str, str]] = field(default_factory=dict, repr=False, compare=False)
+    """Of each codec's weights and of its tables, by lambda: hashing megabytes takes a while."""
+    _works: dict[Block, Work] = field(default_factory=dict, repr=False, compare=False)
     _shared: dict[Block, tuple[Node, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -107,7 +110,7 @@ class AdaptationPlan(Plan):
     def content(self) -> dict[str, str]:
         """See `Plan`."""
         return {
-            **{f"codec for lambda {v:g}": c.weights_hash for v, c in self.codecs.items()},
+            **{f"codec for lambda {v:g}": self._hashes_of(v)[0] for v in self.codecs},
             **{f"domain {n}": d.fingerprint for n, d in self.domains.items()},
             f"source domain {self.source_domain.name}": self.source_domain.fingerprint,
             **{f"version of {n}": v for n, v in library_versions().items()},
@@ -133,7 +136,7 @@ class AdaptationPlan(Plan):
         """What all cells of a block need."""
         if block not in self._shared:
             target = self.domains[block.domain]
-            codec, code = self.codecs[block.rd_lambda].weights_hash, self.loop_hash
+            codec, code = self._hashes_of(block.rd_lambda)[0], self.loop_hash
             sides = (
                 (target, self.loop.max_target_images),
                 (self.source_domain, self.loop.max_source_images),
@@ -153,7 +156,6 @@ class AdaptationPlan(Plan):
     def cell(self, block: Block, hyperparameters: Hyperparameters) -> Cell:
         """A cell of this sweep."""
         if block not in self._identities:
-            # Hashing a codec's weights takes longer than all else of a cell.
             self._identities[block] = self._identity(block)
         return Cell(
             block=block,
@@ -164,10 +166,11 @@ class AdaptationPlan(Plan):
 
     def _identity(self, block: Block) -> Identity:
         codec, domain = self.codecs[block.rd_lambda], self.domains[block.domain]
+        weights_hash, table_hash = self._hashes_of(block.rd_lambda)
         return Identity(
             codec=codec.name,
-            codec_hash=codec.weights_hash,
-            table_hash=codec.table_hash,
+            codec_hash=weights_hash,
+            table_hash=table_hash,
             domain_hash=domain.fingerprint_for(block.num_images, block.data_seed),
             image_unit=domain.unit,
             source_domain=self.source_domain.name,
@@ -175,6 +178,12 @@ class AdaptationPlan(Plan):
             loop_hash=self.loop_hash,
             versions=library_versions(),
         )
+
+    def _hashes_of(self, rd_lambda: float) -> tuple[str, str]:
+        if rd_lambda not in self._hashes:
+            codec = self.codecs[rd_lambda]
+            self._hashes[rd_lambda] = codec.weights_hash, codec.table_hash
+        return self._hashes[rd_lambda]
 
     @property
     def setting(self) -> StepSetting:
@@ -279,7 +288,12 @@ class AdaptationPlan(Plan):
 
     def work(self, cell: Cell) -> Work:
         """What a cell's evaluation looks at."""
-        target, seed = self.domains[cell.block.domain], cell.block.data_seed
+        if cell.block not in self._works:
+            self._works[cell.block] = self._work(cell.block)
+        return self._works[cell.block]
+
+    def _work(self, block: Block) -> Work:
+        target, seed = self.domains[block.domain], block.data_seed
         limits = (
             (target, self.loop.max_target_images),
             (self.source_domain, self.loop.max_source_images),
