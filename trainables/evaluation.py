@@ -45,7 +45,7 @@ from interfero.metrics.forgetting import (
 from interfero.metrics.rate_distortion import psnr_db
 from interfero.records import ImageRow
 from trainables.timing import EvaluationTime
-from trainables.workbench import Reference, Workbench, score
+from trainables.workbench import ReferenceImage, Workbench, score
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def evaluate(cell: Cell, bench: Workbench, adapter_path: Path, sample_path: Path
 
 
 def through_source_mode(
-    adapted: AdaptedCodec, references: Sequence[Reference]
+    adapted: AdaptedCodec, references: Sequence[ReferenceImage]
 ) -> tuple[list[ImageScore], dict[str, float]]:
     """Code source images in source mode, and compare with the source codec byte by byte.
 
@@ -128,7 +128,7 @@ def through_source_mode(
 
 
 def _through_target_mode(
-    adapted: AdaptedCodec, references: Sequence[Reference]
+    adapted: AdaptedCodec, references: Sequence[ReferenceImage]
 ) -> tuple[list[ImageScore], list[UInt8Array]]:
     """Code the references' images with the custom parameters on."""
     scores, pictures = [], []
@@ -219,7 +219,7 @@ def _validation_metrics(
 
 
 def _old_bitstreams(
-    adapted: AdaptedCodec, references: Sequence[Reference], mode: Mode
+    adapted: AdaptedCodec, references: Sequence[ReferenceImage], mode: Mode
 ) -> dict[str, float]:
     """Streams that the source codec made, decoded by the new codec in the mode a deployment would use."""
     adapted.mode = mode
@@ -251,7 +251,7 @@ def _decode_old(adapted: AdaptedCodec, data: bytes) -> Decoded | None:
 
 
 def _rate_error(
-    adapted: AdaptedCodec, references: Sequence[Reference], scores: Sequence[ImageScore]
+    adapted: AdaptedCodec, references: Sequence[ReferenceImage], scores: Sequence[ImageScore]
 ) -> float:
     """How much more is coded than the entropy model promised, in percent of the promise."""
     estimated = sum(score_estimated(adapted, r.sample).bpp for r in references)
@@ -259,7 +259,7 @@ def _rate_error(
 
 
 def _rows(
-    role: str, references: Sequence[Reference], scores: Sequence[ImageScore], rd_lambda: float
+    role: str, references: Sequence[ReferenceImage], scores: Sequence[ImageScore], rd_lambda: float
 ) -> list[ImageRow]:
     return [
         ImageRow(
@@ -280,7 +280,7 @@ def _rows(
 def _shown(
     role: Literal["target", "source_unrouted"],
     rows: Sequence[ImageRow],
-    references: Sequence[Reference],
+    references: Sequence[ReferenceImage],
     pictures: Sequence[UInt8Array],
 ) -> list[Reconstruction]:
     """Worst and median image of a role, as they come out of the source codec and the adapted one."""

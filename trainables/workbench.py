@@ -36,7 +36,7 @@ from interfero.engine.timing import megapixels
 
 
 @dataclass(frozen=True)
-class Reference:
+class ReferenceImage:
     """One image as the source codec codes it."""
 
     sample: Sample
@@ -76,7 +76,7 @@ class Workbench:
         """What they were computed on."""
         self._store = store
         self._training_codec: Codec | None = None
-        self._references: dict[tuple[str, int], tuple[Reference, ...]] = {}
+        self._references: dict[tuple[str, int], tuple[ReferenceImage, ...]] = {}
         self._estimates: dict[tuple[str, int], list[ImageScore]] = {}
         self._distance: DomainDistance | None = None
 
@@ -108,7 +108,7 @@ class Workbench:
             self._training_codec = Codec(shape, rd_lambda, name, model)
         return self._training_codec
 
-    def references(self, domain: Domain, limit: int) -> tuple[Reference, ...]:
+    def references(self, domain: Domain, limit: int) -> tuple[ReferenceImage, ...]:
         """The domain's test images as the source codec codes them, at most `limit`."""
         key = (domain.fingerprint, limit)
         if key not in self._references:
@@ -158,10 +158,10 @@ def _coded_entry(coder: Coder, sample: Sample) -> Entry:
     return Entry({}, (coded.data,), coded.symbols, decoded.symbols, decoded.pixels_HWC)
 
 
-def _reference(sample: Sample, entry: Entry) -> Reference:
+def _reference(sample: Sample, entry: Entry) -> ReferenceImage:
     coded = Coded(entry.streams[0], entry.symbols)
     decoded = Decoded(entry.picture(), entry.decoded_symbols)
-    return Reference(sample, coded, decoded, score(sample, coded, decoded.pixels_HWC))
+    return ReferenceImage(sample, coded, decoded, score(sample, coded, decoded.pixels_HWC))
 
 
 def _estimated_entry(coder: Coder, sample: Sample) -> Entry:

@@ -180,3 +180,135 @@ def test_loading_a_pickle_is_seen(source):
 def test_what_loads_no_pickle_passes():
     for source in ("torch.load(path, weights_only=True)", "np.load(path)", "json.load(file)"):
         assert pickle_loads(source) == []
+
+
+FLOORS = (
+    {"records", "config", "errors", "redaction", "randomness"},
+    {"store", "metrics"},
+    {"domains"},
+    {"codecs"},
+    {"adaptation"},
+    {"tracking"},
+    {"analysis"},
+    {"engine"},
+    {"cli", "api"},
+    {"__init__", "deferred"},
+)
+"""The library from the ground up: what stands on a floor imports from its own and from those below."""
+
+
+def modules():
+    """Every module of the library and the trainables, by name."""
+    found = {}
+    for base, package in ((ROOT / "platform", "interfero"), (ROOT, "trainables")):
+        for path in (base / package).rglob("*.py"):
+            name = ".".join(path.relative_to(base).with_suffix("").parts)
+            found[name.removesuffix(".__init__")] = path
+    return found
+
+
+def imports_of(source, known):
+    """Modules of ours that run when a module runs; inside functions too, not those for type checkers."""
+    names = set()
+    for node in running(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names & known
+
+
+def running(node):
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            continue
+        yield child
+        yield from running(child)
+
+
+def part_of(module):
+    """The folder or file of the library that a module lies in; the package itself is `__init__`."""
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def floor_of(module):
+    return next(i for i, parts in enumerate(FLOORS) if part_of(module) in parts)
+
+
+def arrows_upward(graph):
+    return sorted(
+        (module, other)
+        for module, others in graph.items()
+        for other in others
+        # Importing a part of the package runs the package's own file, which imports lazily.
+        if "." in other and floor_of(other) > floor_of(module)
+    )
+
+
+def circles(graph):
+    """Sets of modules that import each other, in turn."""
+    reached = {}
+
+    def reach(module):
+        if module not in reached:
+            seen, waiting = set(), list(graph[module])
+            while waiting:
+                other = waiting.pop()
+                if other not in seen:
+                    seen.add(other)
+                    waiting += graph[other]
+            reached[module] = seen
+        return reached[module]
+
+    return sorted(
+        {frozenset(m for m in reach(a) if a in reach(m)) for a in graph if a in reach(a)},
+        key=sorted,
+    )
+
+
+def import_graph(found):
+    known = set(found)
+    return {name: imports_of(path.read_text(), known) - {name} for name, path in found.items()}
+
+
+def test_every_part_of_the_library_stands_on_one_floor():
+    parts = [part_of(name) for name in modules() if name.startswith("interfero.")]
+    floors = [part for floor in FLOORS for part in floor]
+    assert len(floors) == len(set(floors))
+    assert set(parts) <= set(floors)
+
+
+def test_no_import_runs_upward():
+    library = {name: path for name, path in modules().items() if name.startswith("interfero")}
+    assert arrows_upward(import_graph(library)) == []
+
+
+def test_an_arrow_upward_is_seen():
+    assert arrows_upward({"interfero.store.files": {"interfero.engine.sweep"}}) == [
+        ("interfero.store.files", "interfero.engine.sweep")
+    ]
+    assert arrows_upward({"interfero.engine.sweep": {"interfero.store.files"}}) == []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    # Packages that only gather names are left out: importing one of their modules runs them first.
+    found = {n: p for n, p in modules().items() if p.name != "__init__.py"}
+    assert circles(import_graph(found)) == []
+
+
+def test_a_circle_is_seen():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [frozenset("abc")]
+    assert circles({"a": {"b"}, "b": set()}) == []
+
+
+def public_classes():
+    names = {}
+    for module, path in modules().items():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                names.setdefault(node.name, []).append(module)
+    return names
+
+
+def test_no_two_public_classes_bear_one_name():
+    assert {name: where for name, where in public_classes().items() if len(where) > 1} == {}

@@ -162,7 +162,7 @@ def makespan(seconds: Sequence[float], at_once: int) -> float:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """What a plan will cost, as far as it is known."""
 
     num_cells: int
@@ -229,7 +229,7 @@ def estimate(
     cpus: float,
     num_timings: int,
     start_up_seconds: float = START_UP_S,
-) -> Estimate:
+) -> CostEstimate:
     """Add up packs in the order in which they start.
 
     Args:
@@ -250,7 +250,7 @@ def estimate(
     columns = list(zip(*totals, strict=True)) or [(), (), ()]
     wall = Span(*(makespan(column, at_once) for column in columns))
     start = Span(start_up_seconds, start_up_seconds, start_up_seconds) if costs else NOTHING
-    return Estimate(
+    return CostEstimate(
         num_cells=sum(pack.num_cells for pack, _ in costs),
         unknown=dict(unknown),
         num_timings=num_timings,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from interfero.domains.domain import Domain, spread
 from interfero.engine.adaptation.cost import (
     NOTHING,
+    CostEstimate,
     CostModel,
-    Estimate,
     PackCost,
     estimate,
     pack_cost,
@@ -37,7 +37,7 @@ def estimate_plan(
     packs: Sequence[Pack],
     measurements: Measurements,
     at_once: int | None = None,
-) -> Estimate:
+) -> CostEstimate:
     """What the packs of a plan will cost, as far as cells like theirs have been timed.
 
     Args:

@@ -16,7 +16,7 @@ from interfero.store.keys import CELL_DIGITS, content_key, text_key
 ADAPTER_FILE = "adapter.safetensors"
 
 
-class Part(Config):
+class KeyPart(Config):
     """A part of what identifies a cell, whose JSON text is made once for all cells that share it."""
 
     @cached_property
@@ -29,7 +29,7 @@ class Part(Config):
         return self.model_dump(mode="json")
 
 
-class Block(Part):
+class Block(KeyPart):
     """What is always gridded: a sampler never chooses it, it would pick the easy domain."""
 
     domain: str
@@ -42,7 +42,7 @@ class Block(Part):
     """Draws the subset, the crops and the noise."""
 
 
-class Hyperparameters(Part):
+class Hyperparameters(KeyPart):
     """What a sampler may choose inside a block, and the initialisation."""
 
     method: str
@@ -62,7 +62,7 @@ class Hyperparameters(Part):
         return self.method, self.adapter_size, self.strength
 
 
-class LoopConfig(Part):
+class LoopConfig(KeyPart):
     """How every cell of a sweep is trained and measured."""
 
     num_steps: int = Field(gt=0)
@@ -96,7 +96,7 @@ class LoopConfig(Part):
     """Whether forgetting is attributed to the codec's components."""
 
     def named_by(self) -> dict[str, Any]:
-        """See `Part`: fields that came later are left out where they are as they always were."""
+        """See `KeyPart`: fields that came later are left out where they are as they always were."""
         value = super().named_by()
         if self.workers == 1:
             del value["workers"]
@@ -105,7 +105,7 @@ class LoopConfig(Part):
         return value
 
 
-class Identity(Part):
+class Identity(KeyPart):
     """Content that a cell's numbers depend on."""
 
     codec: str
@@ -128,7 +128,7 @@ class Identity(Part):
     """Of the libraries that decide numbers."""
 
     def named_by(self) -> dict[str, Any]:
-        """See `Part`."""
+        """See `KeyPart`."""
         return self.model_dump(mode="json", exclude={"image_unit"})
 
 

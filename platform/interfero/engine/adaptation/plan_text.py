@@ -11,7 +11,7 @@ from interfero.adaptation import find_method
 from interfero.adaptation.method import Method
 from interfero.domains.bundled import BUNDLED
 from interfero.domains.domain import Domain
-from interfero.engine.adaptation.cost import Estimate, Span
+from interfero.engine.adaptation.cost import CostEstimate, Span
 from interfero.engine.adaptation.memory import mebibytes
 from interfero.engine.adaptation.nodes import Block, Cell
 from interfero.engine.adaptation.plan import AdaptationPlan
@@ -108,7 +108,7 @@ def _print_shared(console: Console, packs: Sequence[Pack]) -> None:
         _say(console, f"  done once for all cells: {listed}")
 
 
-def print_cost(console: Console, cost: Estimate) -> None:
+def print_cost(console: Console, cost: CostEstimate) -> None:
     """What the cells to train will take, or that nobody knows."""
     hint = "--calibrate times a few"
     if cost.num_cells == 0:

@@ -7,7 +7,7 @@ from typing import Final
 
 
 @dataclass(frozen=True)
-class Group:
+class OptionGroup:
     """A heading of `--help`."""
 
     title: str
@@ -19,9 +19,9 @@ class Free:
 
 
 FREE: Final = Free()
-QUESTION: Final = Group("question")
-TRAINING: Final = Group("training")
-SEARCH: Final = Group("search")
-KEPT: Final = Group("storage")
-PLAN: Final = Group("planning")
-MACHINE: Final = Group("machine")
+QUESTION: Final = OptionGroup("question")
+TRAINING: Final = OptionGroup("training")
+SEARCH: Final = OptionGroup("search")
+KEPT: Final = OptionGroup("storage")
+PLAN: Final = OptionGroup("planning")
+MACHINE: Final = OptionGroup("machine")

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, create_model
 from pydantic.fields import FieldInfo
 
 from interfero.engine.options.base import SweepOptions
-from interfero.engine.options.marks import PLAN, Group
+from interfero.engine.options.marks import PLAN, OptionGroup
 
 OptionsT = TypeVar("OptionsT", bound=SweepOptions)
 
@@ -53,9 +53,9 @@ def parse_options(default: OptionsT, arguments: Sequence[str] | None, descriptio
     return type(default)(**values)
 
 
-def group_of(field: FieldInfo) -> Group:
+def group_of(field: FieldInfo) -> OptionGroup:
     """The heading an option stands under."""
-    return next((mark for mark in field.metadata if isinstance(mark, Group)), PLAN)
+    return next((mark for mark in field.metadata if isinstance(mark, OptionGroup)), PLAN)
 
 
 def _annotated(field: FieldInfo) -> Any:

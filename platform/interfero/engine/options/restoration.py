@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self, cast
 import tyro
 
 from interfero.engine.options.base import SweepOptions
-from interfero.engine.options.marks import FREE, QUESTION, TRAINING, Group
+from interfero.engine.options.marks import FREE, QUESTION, TRAINING, OptionGroup
 from interfero.engine.options.rules import (
     Rule,
     list_rules,
@@ -26,7 +26,7 @@ from interfero.engine.restoration.configs import (
 from interfero.errors import nearest
 
 Restoration = Literal["gan", "regression"]
-MODELS = Group("models")
+MODELS = OptionGroup("models")
 
 
 class RestorationOptions(SweepOptions):
