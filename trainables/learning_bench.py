@@ -81,7 +81,7 @@ class Bench:
         """Keep a model, once."""
         if self.worker.rank == 0:
             path = self.products.place(job.key) / MODEL_FILE
-            save_tensors(path, model.state_dict(), {"key": job.key, **job.lineage})
+            save_hashed(path, model.state_dict(), {"key": job.key, **job.lineage})
 
     def model(self, step: Restorer | Segmenter) -> nn.Module:
         """A trained model, in evaluation mode."""
