@@ -25,7 +25,7 @@ from interfero.engine.learning.steps import (
 from interfero.engine.worker import Worker
 from interfero.errors import CodecError
 from interfero.store.products import MODEL_FILE, Products
-from interfero.store.tensors import load_hashed
+from interfero.store.tensors import load_hashed, save_hashed
 from trainables.restoration_networks import build_generator
 from trainables.segmentation import build_segmenter
 

@@ -15,6 +15,12 @@ def main() -> None:
 
         tyro.cli(doctor, prog="interfero doctor", args=sys.argv[2:])
         return
+    if sys.argv[1:2] == ["store"]:
+        # It needs no torch either, which takes seconds to import.
+        from interfero.cli_store import run_store
+
+        run_store(sys.argv[2:])
+        return
     from interfero.commands import run_command
 
     run_command()

@@ -6,12 +6,14 @@ import re
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
+import tyro
 from rich.console import Console
 from rich.table import Column, Table
 
-from interfero.errors import ConfigError
+from interfero.errors import ConfigError, InterferoError
 from interfero.store.inventory import KINDS, Kept, SweepState, sweeps_of, take_stock
 from interfero.store.pruning import Wish, held_sweeps, prune
 from interfero.store.verifying import Check, damaged
@@ -106,12 +108,18 @@ def prune_command(
     sys.stdout.write(f"{len(gone)} entries, {_size(sum(e.num_bytes for e in gone))} {verb}\n")
 
 
-STORE_COMMANDS = {
-    "store list": list_command,
-    "store verify": verify_command,
-    "store prune": prune_command,
-}
-"""For `tyro.extras.subcommand_cli_from_dict`."""
+def run_store(arguments: Sequence[str]) -> None:
+    """Run `interfero store ...`; exits with 2 on a user's error."""
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            {"list": list_command, "verify": verify_command, "prune": prune_command},
+            args=arguments,
+            prog="interfero store",
+            description="What is kept on disk, whether it is whole, and what may go.",
+        )
+    except InterferoError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
 
 
 def _format_checks() -> dict[str, Check]:

@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from interfero.adaptation.deployment import Candidate, Deployment, StreamMode
-from interfero.cli_store import STORE_COMMANDS
 from interfero.codecs.bitstream import MAX_SIDE, parse_stream
 from interfero.codecs.catalogue import available_lambdas, bundled_names, load_codec
 from interfero.doctor.command import doctor
@@ -212,10 +211,9 @@ def run_command() -> None:
                 "decode": decode_command,
                 "report": report_command,
                 "predict": predict_command,
-                **STORE_COMMANDS,
             },
             prog="interfero",
-            description="Neural image codecs, adapted: machine, codecs, bitstreams, reports, predictions.",
+            description="Neural image codecs, adapted: machine, codecs, bitstreams, reports, predictions. `interfero store --help`: what is kept on disk.",
         )
     except InterferoError as error:
         sys.stderr.write(f"error: {error}\n")

@@ -47,7 +47,8 @@ class Wish:
         for state in states:
             if state.name == self.sweep and state.running:
                 raise ConfigError(
-                    f"sweep {self.sweep!r} is running (process {state.store.holder()}): wait for it or stop it"
+                    f"sweep {self.sweep!r} is running (process {state.store.holder()}): wait for it "
+                    "or stop it"
                 )
 
 
