@@ -213,7 +213,7 @@ def run_command() -> None:
                 "predict": predict_command,
             },
             prog="interfero",
-            description="Neural image codecs, adapted: machine, codecs, bitstreams, reports, predictions. `interfero store --help`: what is kept on disk.",
+            description="Neural image codecs, adapted: machine, codecs, bitstreams, reports, predictions.",
         )
     except InterferoError as error:
         sys.stderr.write(f"error: {error}\n")

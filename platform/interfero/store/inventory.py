@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 from interfero.errors import StorageError
+from interfero.records import CellRecord
 from interfero.store.content import FOLDER as CONTENT
 from interfero.store.content import cache_root
 from interfero.store.keyed import KeyedStore
@@ -89,7 +90,7 @@ class SweepState:
 
     @cached_property
     def ended(self) -> bool:
-        """Whether it has written its report after its last record, and left no checkpoint."""
+        """Whether its report is newer than its records, no cell failed, and no checkpoint is left."""
         folder = self.store.folder
         report = _newest(folder / "report")
         states = folder / CHECKPOINTS
@@ -97,14 +98,19 @@ class SweepState:
             0 < report >= _newest(folder / "cells")
             and not (states.is_dir() and any(states.iterdir()))
             and not self.running
+            and all(record.status != "failed" for record in self._records)
         )
+
+    @cached_property
+    def _records(self) -> tuple[CellRecord, ...]:
+        return tuple(self.store.records().values())
 
     @cached_property
     def products(self) -> frozenset[str]:
         """Keys of the steps behind its cells, as far as cells have ended."""
         return frozenset(
             key
-            for record in self.store.records().values()
+            for record in self._records
             for text in record.provenance.values()
             for key in text.split(" ")
             if is_step_key(key)

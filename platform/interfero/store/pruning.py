@@ -39,6 +39,10 @@ class Wish:
         for kind in self.kinds:
             if kind not in KINDS:
                 raise ConfigError(f"unknown --kind {kind!r}: it is one of {', '.join(KINDS)}")
+        if self.force and self.sweep is None and not self.kinds:
+            raise ConfigError(
+                "--force would remove every result: name a --sweep or a --kind with it"
+            )
         names = [state.name for state in states]
         if self.sweep is not None and self.sweep not in names:
             raise ConfigError(
