@@ -170,4 +170,4 @@ def _age(modified: float) -> str:
 def _state(state: SweepState) -> str:
     if state.running:
         return f"running (process {state.store.holder()})"
-    return "ended" if state.ended else "can go on"
+    return "ended" if state.ended else "resumable"
