@@ -195,6 +195,7 @@ def test_the_command_loads_no_torch(storage):
         f"run_store(['list', '--storage', {str(storage)!r}])\n"
         "assert 'torch' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    wide = {**os.environ, "COLUMNS": "200"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=wide)
     assert done.returncode == 0, done.stderr
-    assert "resumabl" in done.stdout
+    assert "resumable" in done.stdout
