@@ -84,5 +84,5 @@ def without_before(state):
     return state.with_name(state.name.replace(".before", ""))
 
 
-def step_of(state):
+def product_of(state):
     return load_tensors(state)[1]["info"]["step"]

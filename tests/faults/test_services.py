@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.processes import standing_still, step_of, stop_in_mid_cell
+from tests.processes import product_of, standing_still, stop_in_mid_cell
 from tests.unit.tracking.test_server_away import Server
 
 SWEEP = [
@@ -45,7 +45,7 @@ def swept(make_workplace, server):
     content = bytearray(newest.read_bytes())
     content[-1] ^= 1
     newest.write_bytes(content)
-    step = step_of(before)
+    step = product_of(before)
     return place, finished, step, place.run(*SWEEP, "--resume")
 
 

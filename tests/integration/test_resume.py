@@ -5,17 +5,17 @@ import re
 
 import psutil
 import pytest
+from interfero.engine.cells import Cell
+from interfero.engine.command import run_sweep
 from rich.console import Console
 
 from interfero.adaptation import load_adapter
 from interfero.codecs.checkpoint import read_codec
 from interfero.domains.catalogue import load_domain
-from interfero.engine.cells import Cell
-from interfero.engine.command import run_sweep
 from interfero.engine.worker import LocalWorker
 from interfero.errors import ConfigError
 from sweeps.adapter_capacity import SWEEP
-from tests.processes import step_of, stop_in_mid_cell
+from tests.processes import product_of, stop_in_mid_cell
 from trainables.adaptation import run_pack
 from trainables.workbench import Workbench
 
@@ -265,7 +265,7 @@ def test_a_cell_killed_in_the_middle_goes_on_as_if_it_never_was(
     process = place.start(*LONG)
     newest, _ = stop_in_mid_cell(place, process, "long")
     place.cut_power(process)
-    step = step_of(newest)
+    step = product_of(newest)
     assert 0 < step < 200
     assert place.record_files("long") == []
     done = place.run(*LONG, "--resume")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import tyro
 
@@ -13,9 +15,10 @@ from interfero.cli.domains import domains
 from interfero.cli.encode import encode
 from interfero.cli.predict import predict
 from interfero.cli.report import report
+from interfero.cli.store import run_store, store
 from interfero.errors import InterferoError
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., Any]] = {
     "doctor": doctor,
     "codecs": codecs,
     "domains": domains,
@@ -23,6 +26,7 @@ COMMANDS = {
     "decode": decode,
     "report": report,
     "predict": predict,
+    "store": store,
 }
 """Name to function. Their modules import neither torch nor anything that does: a word that is mistyped is
 answered at once, and `doctor` runs where torch is broken."""
@@ -30,6 +34,9 @@ answered at once, and `doctor` runs where torch is broken."""
 
 def main() -> None:
     """Command line; exits with 2 on a user's error, and `doctor` with 1 where something is missing."""
+    if sys.argv[1:2] == ["store"]:
+        run_store(sys.argv[2:])
+        return
     try:
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS,

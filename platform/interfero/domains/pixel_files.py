@@ -279,6 +279,18 @@ def _kept(folder: Path, stem: str) -> PixelFile | None:
     return file
 
 
+def check_decoded(folder: Path) -> None:
+    """Compare decoded images with the digests in their descriptions.
+
+    Raises:
+        StorageError: names the file that differs; it is made again when it is needed.
+    """
+    for description in sorted(folder.glob(f"*{_DESCRIPTION}")):
+        file = _kept(folder, description.stem)
+        if file is None or not _has_digests(folder, file):
+            raise StorageError(f"{description.with_suffix(_PIXELS)} does not match its description")
+
+
 def _has_digests(folder: Path, file: PixelFile) -> bool:
     if not file.entries:
         return True

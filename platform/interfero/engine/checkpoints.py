@@ -133,6 +133,15 @@ def load_state(
     return info
 
 
+def check_state(path: Path) -> None:
+    """Read a state and hash it.
+
+    Raises:
+        StorageError: it is damaged.
+    """
+    _read_whole(path)
+
+
 def _read_whole(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """A state's tensors and metadata.
 

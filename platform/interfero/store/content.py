@@ -92,6 +92,18 @@ class ContentStore:
         return copy
 
 
+def address_of(path: Path) -> str:
+    """Hash of a file's bytes.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    digest = new_digest()
+    for block in _read(path):
+        digest.update(block)
+    return digest.hexdigest()
+
+
 def _copy_verified(source: Path, copy: Path, address: str) -> None:
     digest = new_digest()
     with temporary_file(copy.parent, copy.name) as file:

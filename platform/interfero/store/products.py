@@ -39,7 +39,7 @@ class Products:
         """Folder of a step's product."""
         return self._entries.path(step_key)
 
-    def keys(self) -> list[str]:
+    def list_keys(self) -> list[str]:
         """Keys of the steps that have a folder, whole or not."""
         return [key for key in self._entries.list_keys() if is_product_key(key)]
 
