@@ -50,7 +50,8 @@ def test_help_of_a_command_is_light(command):
 
 
 @pytest.mark.parametrize(
-    "typed", [("encod",), ("encode", "a.png", "a.ifr", "--sorce", "x"), ("domains", "--nam", "x"), ()]
+    "typed",
+    [("encod",), ("encode", "a.png", "a.ifr", "--sorce", "x"), ("domains", "--nam", "x"), ()],
 )
 def test_a_mistyped_command_is_light(typed):
     code, modules, _, errors = started("interfero.cli", *typed)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import tyro
 
@@ -15,7 +17,7 @@ from interfero.cli.predict import predict
 from interfero.cli.report import report
 from interfero.errors import InterferoError
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., Any]] = {
     "doctor": doctor,
     "codecs": codecs,
     "domains": domains,
