@@ -9,10 +9,14 @@ from __future__ import annotations
 import hashlib
 import struct
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    # Domains draw too, and need no torch.
+    import torch
+    from torch import Tensor
 
 
 class Role(StrEnum):
@@ -57,6 +61,8 @@ def torch_generator(
     seed: int, step: int, role: Role, index: int = 0, label: str = ""
 ) -> torch.Generator:
     """A CPU torch generator for one purpose (see `seed_for`)."""
+    import torch
+
     return torch.Generator().manual_seed(seed_for(seed, step, role, index, label))
 
 
@@ -82,6 +88,8 @@ def uniform_noise(
     Returns:
         (batch, channels, height, width) float32 on the CPU.
     """
+    import torch
+
     samples = []
     for i in range(shape_BCHW[0]):
         generator = torch_generator(seed, step, role, first_index + i, label)

@@ -16,9 +16,11 @@ __all__ = ["METHODS", "find_method", "load_adapter", "save_adapter"]
 def __getattr__(name: str) -> Any:
     # Imports that can be seen: what a cell's key hashes is found by following them.
     if name in ("METHODS", "find_method"):
-        from interfero.adaptation import catalogue as module
-    elif name in ("load_adapter", "save_adapter"):
-        from interfero.adaptation import adapter_file as module
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(module, name)
+        from interfero.adaptation import catalogue
+
+        return getattr(catalogue, name)
+    if name in ("load_adapter", "save_adapter"):
+        from interfero.adaptation import adapter_file
+
+        return getattr(adapter_file, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
