@@ -29,7 +29,6 @@ from typing import Annotated, Any
 
 import psutil
 import tyro
-from interfero.engine.command import Sweep, run_sweep
 from pydantic import Field
 from ray.cluster_utils import Cluster
 from rich.console import Console
@@ -39,7 +38,8 @@ from benchmarks._report import Target, finish, run
 from benchmarks.scale import no_op_record
 from interfero.config import Config
 from interfero.engine.adaptation.nodes import Pack
-from interfero.engine.options import AdaptationOptions
+from interfero.engine.options.adaptation import AdaptationOptions
+from interfero.engine.sweep import Sweep, run_sweep
 from interfero.engine.worker import PackRunner, Shippable, Worker
 from interfero.errors import InterferoError
 from interfero.records import CellRecord
@@ -89,7 +89,7 @@ class SimulatedRunner:
 
     def __call__(self, pack: Pack, worker: Worker) -> Iterator[CellRecord]:
         """Records in the order of the pack's cells."""
-        for cell in pack.cells:
+        for cell in pack.nodes:
             started_at = time.time()
             share = int(cell.key, 16) % 1000 / 999 - 0.5
             time.sleep(self.seconds * (1 + SPREAD * share))

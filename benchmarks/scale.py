@@ -24,7 +24,6 @@ from typing import Annotated, Any
 import numpy as np
 import psutil
 import tyro
-from interfero.engine.command import Sweep, run_sweep
 from mlflow.tracking.client import MlflowClient
 from pydantic import Field
 from rich.console import Console
@@ -34,7 +33,8 @@ from benchmarks._report import Target, finish, run
 from interfero.analysis.records import METRICS
 from interfero.config import Config
 from interfero.engine.adaptation.nodes import Cell, Pack
-from interfero.engine.options import AdaptationOptions
+from interfero.engine.options.adaptation import AdaptationOptions
+from interfero.engine.sweep import Sweep, run_sweep
 from interfero.engine.worker import Worker
 from interfero.errors import InterferoError
 from interfero.records import CellRecord, ImageRow
@@ -73,7 +73,7 @@ class NoOpRunner:
 
     def __call__(self, pack: Pack, worker: Worker) -> Iterator[CellRecord]:
         """Records in the order of the pack's cells."""
-        for cell in pack.cells:
+        for cell in pack.nodes:
             yield no_op_record(cell, worker.folder)
 
 

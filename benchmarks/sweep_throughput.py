@@ -25,7 +25,6 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
 import tyro
-from interfero.engine.command import Sweep, loop_hash, run_sweep
 from PIL import Image
 from pydantic import Field
 from rich.console import Console
@@ -37,7 +36,8 @@ from interfero.config import Config
 from interfero.domains.catalogue import load_domain
 from interfero.engine.adaptation.nodes import Cell
 from interfero.engine.adaptation.plan import make_plan
-from interfero.engine.options import AdaptationOptions
+from interfero.engine.options.adaptation import AdaptationOptions
+from interfero.engine.sweep import Sweep, loop_hash, run_sweep
 from interfero.errors import InterferoError
 from interfero.records import CellRecord
 from trainables.adaptation_runner import ADAPTATION_CODE, AdaptationRunner

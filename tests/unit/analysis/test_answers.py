@@ -7,7 +7,7 @@ from rich.console import Console
 from interfero.analysis.answers import CAPACITY, INTERFERENCE_MAP
 from interfero.engine.console import SweepProgress
 from interfero.engine.ending import report
-from interfero.engine.options import AdaptationOptions
+from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.sweep_run import SweepRun
 from interfero.store.sweep import SweepStore
 from interfero.tracking.tracker import Tracker

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from ray.tune.search import Searcher
 
 from interfero.engine.feeding import PACK, Feeder
-from interfero.engine.packs import read_pack
+from interfero.engine.packs import Pack
 
 LISTENER = SimpleNamespace(on_started=lambda pack: None)
 
@@ -21,12 +21,12 @@ def take(feeder, trials):
         given = feeder.suggest(trial)
         if not isinstance(given, dict):
             return started, given
-        started[trial] = read_pack(given[PACK])
+        started[trial] = Pack.model_validate_json(given[PACK])
     return started, "more"
 
 
 def methods(started):
-    return sorted(pack.cells[0].hyperparameters.method for pack in started.values())
+    return sorted(pack.nodes[0].hyperparameters.method for pack in started.values())
 
 
 def test_a_source_training_begins_once_and_the_others_wait_for_it(plan):

@@ -6,14 +6,14 @@ import pytest
 from rich.console import Console
 
 from interfero.engine import calibration, command, precision
-from interfero.engine.calibration import calibrate, step_seconds
-from interfero.engine.command import run_sweep
-from interfero.engine.cost import CostModel
-from interfero.engine.estimating import estimate_plan
+from interfero.engine.adaptation.calibration import calibrate, step_seconds
+from interfero.engine.adaptation.cost import CostModel
+from interfero.engine.adaptation.estimating import estimate_plan
+from interfero.engine.adaptation.plan import make_plan
+from interfero.engine.adaptation.precision import PrecisionChoice, stored_choice
 from interfero.engine.measurements import Measurements
-from interfero.engine.options import AdaptationOptions
-from interfero.engine.planning import make_plan
-from interfero.engine.precision import PrecisionChoice, stored_choice
+from interfero.engine.options.adaptation import AdaptationOptions
+from interfero.engine.sweep import run_sweep
 from interfero.engine.timing import machine_name
 from sweeps.adapter_capacity import SWEEP
 from trainables.adaptation_runner import AdaptationRunner
@@ -82,7 +82,7 @@ def test_the_estimate_is_the_sum_of_the_packs(timings, plan):
     found = estimate_plan(plan, packs, Measurements(tuple(timings)))
     model = CostModel(timings, plan.setting)
     cells = sum(model.cell(c, plan.work(c)).middle for c in plan.cells)
-    shared = sum(model.shared(p.cells[0]).middle for p in packs)
+    shared = sum(model.shared(p.nodes[0]).middle for p in packs)
     references = model.references(sum(plan.work(plan.cells[0]))).middle
     assert found.num_known == found.num_cells == len(plan.cells)
     assert found.cpu_seconds.middle == pytest.approx(cells + shared + references)

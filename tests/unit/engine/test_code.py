@@ -2,7 +2,7 @@ import ast
 
 import pytest
 
-from interfero.engine.fingerprint import code_hash, library_versions, python_files
+from interfero.engine.code import code_hash, library_versions, python_files
 
 CODE = '''"""What it does."""
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from interfero.analysis.records import PROVENANCE
-from interfero.engine.cells import Cell
+from interfero.engine.adaptation.nodes import Cell
 from interfero.records import CellRecord
 
 CHANGES = {
