@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,13 +32,15 @@ from rich.table import Table
 from benchmarks._report import Target, finish, run
 from interfero.analysis.records import METRICS
 from interfero.config import Config
-from interfero.engine.adaptation.nodes import Cell, Pack
+from interfero.engine.node import Node
 from interfero.engine.options.adaptation import AdaptationOptions
+from interfero.engine.packs import Pack
 from interfero.engine.sweep import Sweep, run_sweep
 from interfero.engine.worker import Worker
 from interfero.errors import InterferoError
 from interfero.records import CellRecord, ImageRow
 from interfero.store.files import write_atomic
+from trainables.studies import adaptation
 
 TARGET = Target("<=", 0.15)
 MAX_GROWTH = 1.25
@@ -72,13 +74,20 @@ class NoOpRunner:
     """Gives every cell a record at once."""
 
     def __call__(self, pack: Pack, worker: Worker) -> Iterator[CellRecord]:
-        """Records in the order of the pack's cells."""
-        for cell in pack.nodes:
-            yield no_op_record(cell, worker.folder)
+        """Records in the order of the pack's nodes."""
+        for node in pack.nodes:
+            yield no_op_record(node, worker.folder)
 
 
-def no_op_record(cell: Cell, folder: Path) -> CellRecord:
-    """A finished record of a usual size, its numbers drawn from the cell's key."""
+def no_op_record(cell: Node, folder: Path) -> CellRecord:
+    """A finished record of a usual size, its numbers drawn from the cell's key.
+
+    What cells share has no numbers of its own.
+    """
+    if not cell.leaf:
+        return CellRecord(
+            key=cell.key, params=cell.params, status="finished", started_at=time.time()
+        )
     random = np.random.default_rng(int(cell.key, 16))
     started_at = time.time()
     adapter, sample = f"adapters/{cell.key}.safetensors", f"samples/{cell.key}.png"
@@ -124,8 +133,7 @@ def drive(num_cells: int, folder: str, packs: bool) -> None:
             name="sweep",
             packs=packs,
         ),
-        make_runner=lambda plan: NoOpRunner(),
-        code=(),
+        study=lambda: replace(adaptation(), make_runner=lambda plan: NoOpRunner()),
     )
     sys.exit(run_sweep(sweep, [], Console()))
 

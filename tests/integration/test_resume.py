@@ -232,7 +232,7 @@ def test_accepted_code_changes_keep_what_is_finished(interrupted, monkeypatch):
     place = interrupted[0]
     before = contents(place, "larger")
     monkeypatch.chdir(place.folder)
-    monkeypatch.setattr("interfero.engine.sweep.code_hash", lambda _: "changed")
+    monkeypatch.setattr("interfero.engine.adaptation.study.closure_hash", lambda _: "changed")
     with pytest.raises(ConfigError, match="the training code has changed"):
         in_process(place, *LARGER, "--resume")
     assert in_process(place, *LARGER, "--resume", "--accept-code-change") == 0
