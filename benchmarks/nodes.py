@@ -22,14 +22,13 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
 import psutil
 import tyro
-from interfero.engine.command import Sweep, run_sweep
 from pydantic import Field
 from ray.cluster_utils import Cluster
 from rich.console import Console
@@ -38,13 +37,15 @@ from rich.table import Table
 from benchmarks._report import Target, finish, run
 from benchmarks.scale import no_op_record
 from interfero.config import Config
-from interfero.engine.adaptation.nodes import Pack
-from interfero.engine.options import AdaptationOptions
+from interfero.engine.options.adaptation import AdaptationOptions
+from interfero.engine.packs import Pack
+from interfero.engine.sweep import Sweep, run_sweep
 from interfero.engine.worker import PackRunner, Shippable, Worker
 from interfero.errors import InterferoError
 from interfero.records import CellRecord
 from interfero.store.sweep import SweepStore
 from trainables.adaptation_runner import AdaptationRunner
+from trainables.studies import adaptation
 
 TARGET = Target(">=", 0.9)
 WORKER_GIB = 0.8
@@ -88,13 +89,14 @@ class SimulatedRunner:
     seconds: float
 
     def __call__(self, pack: Pack, worker: Worker) -> Iterator[CellRecord]:
-        """Records in the order of the pack's cells."""
-        for cell in pack.cells:
+        """Records in the order of the pack's nodes; what cells share takes no time."""
+        for node in pack.nodes:
             started_at = time.time()
-            share = int(cell.key, 16) % 1000 / 999 - 0.5
-            time.sleep(self.seconds * (1 + SPREAD * share))
+            if node.leaf:
+                share = int(node.key, 16) % 1000 / 999 - 0.5
+                time.sleep(self.seconds * (1 + SPREAD * share))
             seconds = time.time() - started_at
-            record = no_op_record(cell, worker.folder)
+            record = no_op_record(node, worker.folder)
             yield record.model_copy(update={"started_at": started_at, "seconds": seconds})
 
 
@@ -102,7 +104,7 @@ class SimulatedRunner:
 class TogetherRunner:
     """Starts no cell before all workers are there; notes when this one was."""
 
-    runner: PackRunner[Pack]
+    runner: PackRunner
     workers: int
 
     def __call__(self, pack: Pack, worker: Worker) -> Iterator[CellRecord]:
@@ -131,7 +133,7 @@ def drive(
     """One sweep, as a user's script would run it; cells are real if `seconds` is 0."""
     rates = tuple(1e-4 * (1 + index / num_cells) for index in range(num_cells))
 
-    def make_runner(plan: Any) -> PackRunner[Pack]:
+    def make_runner(plan: Any) -> PackRunner:
         inner = SimulatedRunner(seconds) if seconds else AdaptationRunner.from_plan(plan)
         return TogetherRunner(inner, workers)
 
@@ -144,8 +146,7 @@ def drive(
             storage=f"{folder}/storage", name="sweep", packs=False, address=address,
             precision="float32",
         ),
-        make_runner=make_runner,
-        code=(),
+        study=lambda: replace(adaptation(), make_runner=make_runner),
     )  # fmt: skip
     sys.exit(run_sweep(sweep, [], Console()))
 

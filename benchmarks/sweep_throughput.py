@@ -25,7 +25,6 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
 import tyro
-from interfero.engine.command import Sweep, loop_hash, run_sweep
 from PIL import Image
 from pydantic import Field
 from rich.console import Console
@@ -36,11 +35,13 @@ from benchmarks._report import Target, also, finish, run
 from interfero.config import Config
 from interfero.domains.catalogue import load_domain
 from interfero.engine.adaptation.nodes import Cell
-from interfero.engine.adaptation.plan import make_plan
-from interfero.engine.options import AdaptationOptions
+from interfero.engine.adaptation.plan import load, make_plan
+from interfero.engine.adaptation.precision import choose_precision
+from interfero.engine.options.adaptation import AdaptationOptions
+from interfero.engine.sweep import Sweep, run_sweep
 from interfero.errors import InterferoError
 from interfero.records import CellRecord
-from trainables.adaptation_runner import ADAPTATION_CODE, AdaptationRunner
+from trainables.studies import adaptation
 
 RAY, PLAIN, OVERHEAD = Target(">=", 3.0), Target(">=", 1.8), Target("<=", 5.0)
 CORES = os.cpu_count() or 1
@@ -92,8 +93,7 @@ def make_sweep(options: AdaptationOptions) -> Sweep:
         kind="benchmark-throughput",
         question="How many cells an hour?",
         options=options,
-        make_runner=AdaptationRunner.from_plan,
-        code=ADAPTATION_CODE,
+        study=adaptation,
     )
 
 
@@ -204,7 +204,8 @@ def main() -> None:
     rounds: list[dict[str, dict[str, Any]]] = []
     with TemporaryDirectory(prefix="interfero-throughput-") as temporary:
         options = options_of(command, temporary)
-        cells = list(make_plan(options, loop_hash(make_sweep(options))).cells)
+        precision = choose_precision(options.precision, "cpu")
+        cells = list(make_plan(load(options), adaptation().code(), precision).cells)
         images = Path(temporary) / "images"
         (images / "train").mkdir(parents=True)
         training = load_domain(TARGET_DOMAIN).split("all", 0).training

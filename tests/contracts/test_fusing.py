@@ -17,7 +17,7 @@ from interfero.codecs.checkpoint import read_codec
 from interfero.codecs.codec import Codec
 from interfero.codecs.noise import NoiseKey
 from interfero.domains.domain import Domain
-from interfero.engine.cells import Block, Cell, Hyperparameters, Identity, LoopConfig
+from interfero.engine.adaptation.nodes import Block, Cell, Hyperparameters, Identity, LoopConfig
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.distributed import Group
 from interfero.engine.worker import LocalWorker

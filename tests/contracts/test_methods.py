@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from interfero.engine.cells import Block, Cell, Hyperparameters, Identity, LoopConfig
-from interfero.engine.memory import _tensors_in
 
 import trainables.adaptation
 from interfero.adaptation import METHODS, load_adapter, save_adapter
@@ -18,6 +16,8 @@ from interfero.codecs.codec import Codec, rd_parameters
 from interfero.codecs.coding import SourceCoder, decode, encode
 from interfero.codecs.noise import NoiseKey, explicit_noise
 from interfero.domains.batches import draw_batch
+from interfero.engine.adaptation.memory import _tensors_in
+from interfero.engine.adaptation.nodes import Block, Cell, Hyperparameters, Identity, LoopConfig
 from interfero.engine.distributed import Group
 from interfero.engine.worker import LocalWorker
 from interfero.errors import AdapterError

@@ -18,7 +18,7 @@ from ray.util.state.exception import RayStateApiException
 from interfero.adaptation import load_adapter
 from interfero.codecs.checkpoint import read_codec
 from interfero.domains.catalogue import load_domain
-from interfero.engine.cells import Cell
+from interfero.engine.adaptation.nodes import Cell
 from interfero.engine.worker import LocalWorker
 from tests.integration.conftest import make_workplace
 from tests.processes import PATIENCE_S, kill_all, training_below

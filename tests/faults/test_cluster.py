@@ -30,7 +30,7 @@ import json, sys, time
 import ray
 from ray.util.state import list_actors, list_placement_groups
 from rich.console import Console
-from interfero.engine.command import run_sweep
+from interfero.engine.sweep import run_sweep
 from sweeps.adapter_capacity import SWEEP
 
 address, common, *sweeps = map(json.loads, sys.argv[1:])
@@ -61,7 +61,7 @@ def test_a_sweep_that_names_no_cluster_starts_its_own(cluster):
     script = (
         "import ray\n"
         "from interfero.engine.driver import ray_session\n"
-        "from interfero.engine.options import AdaptationOptions\n"
+        "from interfero.engine.options.adaptation import AdaptationOptions\n"
         "with ray_session(AdaptationOptions()):\n"
         "    print('NODES', len(ray.nodes()))\n"
     )

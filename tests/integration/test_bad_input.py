@@ -7,7 +7,7 @@ import time
 import pytest
 from PIL import Image
 
-from interfero.engine.command import main
+from interfero.engine.sweep import main
 from sweeps.adapter_capacity import SWEEP
 
 
@@ -18,7 +18,7 @@ def refused(tmp_path, tiny_codec_file, image_folder, other_image_folder, monkeyp
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("INTERFERO_DATA", raising=False)
-    monkeypatch.setattr("interfero.engine.command._drive", never)
+    monkeypatch.setattr("interfero.engine.sweep._drive", never)
     good = {
         "--source": [tiny_codec_file],
         "--domains": [f"thing={image_folder}"],

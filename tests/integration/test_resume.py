@@ -5,13 +5,13 @@ import re
 
 import psutil
 import pytest
-from interfero.engine.cells import Cell
-from interfero.engine.command import run_sweep
 from rich.console import Console
 
 from interfero.adaptation import load_adapter
 from interfero.codecs.checkpoint import read_codec
 from interfero.domains.catalogue import load_domain
+from interfero.engine.adaptation.nodes import Cell
+from interfero.engine.sweep import run_sweep
 from interfero.engine.worker import LocalWorker
 from interfero.errors import ConfigError
 from sweeps.adapter_capacity import SWEEP
@@ -232,7 +232,7 @@ def test_accepted_code_changes_keep_what_is_finished(interrupted, monkeypatch):
     place = interrupted[0]
     before = contents(place, "larger")
     monkeypatch.chdir(place.folder)
-    monkeypatch.setattr("interfero.engine.command.code_hash", lambda _: "changed")
+    monkeypatch.setattr("interfero.engine.adaptation.study.closure_hash", lambda _: "changed")
     with pytest.raises(ConfigError, match="the training code has changed"):
         in_process(place, *LARGER, "--resume")
     assert in_process(place, *LARGER, "--resume", "--accept-code-change") == 0

@@ -6,12 +6,13 @@ import optuna
 import pyarrow.parquet
 import pytest
 import ray
-from interfero.engine.command import StoppedError, run_sweep
 from optuna.trial import TrialState
 from rich.console import Console
 
 from interfero.engine.driver import ray_session
-from interfero.engine.options import AdaptationOptions
+from interfero.engine.ending import StoppedError
+from interfero.engine.options.adaptation import AdaptationOptions
+from interfero.engine.sweep import run_sweep
 from interfero.errors import ConfigError, StorageError
 from interfero.store.sweep import SweepStore
 from sweeps.adapter_capacity import SWEEP

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from interfero.engine.command import main
+from interfero.engine.sweep import main
 from interfero.errors import TrackingError
 from interfero.tracking.address import check_reachable
 from sweeps.adapter_capacity import SWEEP

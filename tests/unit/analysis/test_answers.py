@@ -5,9 +5,10 @@ import pytest
 from rich.console import Console
 
 from interfero.analysis.answers import CAPACITY, INTERFERENCE_MAP
+from interfero.engine.adaptation.report import write_ending
 from interfero.engine.console import SweepProgress
-from interfero.engine.ending import report
-from interfero.engine.options import AdaptationOptions
+from interfero.engine.ending import conclude
+from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.sweep_run import SweepRun
 from interfero.store.sweep import SweepStore
 from interfero.tracking.tracker import Tracker
@@ -27,8 +28,14 @@ def end(tmp_path, sweep):
             r.model_copy(update={"metrics": {**r.metrics, "adapter/file_bytes": 1024.0}})
             for r in sweep(("text",), rates=(1e-3,), **axes)
         ]
-        swept = SweepRun(store, tracker, SweepProgress(console), {r.key: r for r in records})
-        code = report(console, "Which law?", answer, AdaptationOptions(), swept, (), "python s.py")
+        for record in records:
+            store.write_record(record)
+        swept = SweepRun(store, tracker, SweepProgress(console), {r.key: r.status for r in records})
+        options = AdaptationOptions()
+        code = conclude(
+            console, options, swept,
+            lambda: write_ending("Which law?", answer, options, swept, (), "python s.py"),
+        )  # fmt: skip
         client = mlflow.MlflowClient(uri)
         experiment = client.get_experiment_by_name("simulated")
         (parent,) = client.search_runs([experiment.experiment_id])

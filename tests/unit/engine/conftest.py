@@ -7,9 +7,10 @@ import pytest
 
 from interfero.domains.domain import Domain
 from interfero.domains.images import Sample
-from interfero.engine.cells import Block, Cell, Hyperparameters, Identity, LoopConfig
-from interfero.engine.options import AdaptationOptions
-from interfero.engine.planning import make_plan
+from interfero.engine.adaptation.nodes import Block, Cell, Hyperparameters, Identity, LoopConfig
+from interfero.engine.adaptation.plan import load, make_plan
+from interfero.engine.adaptation.precision import PrecisionChoice
+from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.records import CellRecord
 
 METRICS = {
@@ -96,10 +97,18 @@ def options_builder(tiny_codec_file, image_folder, other_image_folder):
     return build
 
 
+AS_ASKED = PrecisionChoice("float32", "as asked for")
+
+
+def plan_of(options, precision=AS_ASKED):
+    """The plan of some options, as a study makes it."""
+    return make_plan(load(options), "loop", precision)
+
+
 @pytest.fixture(name="plan")
 def plan_builder(options):
     def build(**changes):
-        return make_plan(options(**changes), "loop")
+        return plan_of(options(**changes))
 
     return build
 
@@ -115,7 +124,7 @@ def in_a_group(monkeypatch, tmp_path):
         monkeypatch.setattr(group_trial.ray.train, "get_context", lambda: context)
         monkeypatch.setattr(group_trial.ray, "get", lambda reference: reference)
         group_trial.train_rank(
-            {"runner": runner, "pack": pack.model_dump(mode="json"), "storage": tmp_path, "name": "s",
+            {"runner": runner, "pack": pack.model_dump_json(), "storage": tmp_path, "name": "s",
              "size": group_trial.GroupSize(1, 1.0, 0.0), "code": None}
         )  # fmt: skip
 

@@ -9,7 +9,6 @@ import pytest
 
 import interfero
 import trainables
-from interfero.engine.cells import Pack
 from interfero.engine.code_version import (
     CodeVersion,
     code_fingerprint,
@@ -17,6 +16,7 @@ from interfero.engine.code_version import (
     shipped_code,
 )
 from interfero.engine.driver import run_pack_trial
+from interfero.engine.packs import Pack
 from interfero.errors import ConfigError
 
 FOLDERS = {name: Path(next(iter(p.__path__))) for name, p in
@@ -24,7 +24,7 @@ FOLDERS = {name: Path(next(iter(p.__path__))) for name, p in
 
 REQUIRE = """
 import sys
-from interfero.engine.cells import Pack
+from interfero.engine.packs import Pack
 from interfero.engine.code_version import CodeVersion
 from interfero.errors import ConfigError
 import trainables
@@ -116,10 +116,10 @@ def test_no_cell_is_trained_by_other_code(tmp_path, cell):
         pytest.fail("training was about to start")
 
     other = CodeVersion(("interfero",), "another", ())
-    pack = Pack(cells=(cell(),))
+    pack = Pack(nodes=(cell(),))
     with pytest.raises(ConfigError, match="must run the driver's version"):
         run_pack_trial(
-            {"pack": pack.model_dump(mode="json")},
+            {"pack": pack.model_dump_json()},
             runner=runner, storage=tmp_path, name="one", threads=1, code=other,
         )  # fmt: skip
     assert list(tmp_path.iterdir()) == []

@@ -5,18 +5,18 @@ import signal
 from types import SimpleNamespace
 
 import pytest
-from interfero.engine.cells import Cell, Pack
-from interfero.engine.search import BlockSearch
 from rich.console import Console
 
 from interfero.engine import driver
+from interfero.engine.adaptation.search import BlockSearch
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.code_version import CodeVersion
 from interfero.engine.console import SweepProgress
 from interfero.engine.driver import uninterrupted
 from interfero.engine.feeding import Feeder
 from interfero.engine.guarding import train_guarded
-from interfero.engine.options import AdaptationOptions
+from interfero.engine.options.adaptation import AdaptationOptions
+from interfero.engine.packs import Pack
 from interfero.engine.record_callback import RecordCallback
 from interfero.engine.resources import check_machine
 from interfero.engine.sweep_run import SweepRun
@@ -30,11 +30,11 @@ def test_a_runner_that_fails_leaves_a_record_of_every_cell(cell, record, tmp_pat
     cells = [cell(learning_rate=rate) for rate in (1e-4, 1e-3, 1e-2)]
 
     def runner(pack, worker):
-        yield record(pack.cells[0])
+        yield record(pack.nodes[0])
         raise DomainError("no such image")
 
     with caplog.at_level(logging.CRITICAL):
-        records = list(train_guarded(runner, Pack(cells=tuple(cells)), LocalWorker(tmp_path)))
+        records = list(train_guarded(runner, Pack(nodes=tuple(cells)), LocalWorker(tmp_path)))
     assert [r.key for r in records] == [c.key for c in cells]
     assert [r.status for r in records] == ["finished", "failed", "failed"]
     assert records[1].error.startswith("DomainError: no such image (test_driver.py:")
@@ -46,7 +46,7 @@ def test_a_runner_that_is_interrupted_is_not_a_failed_cell(cell, tmp_path):
         yield
 
     with pytest.raises(KeyboardInterrupt):
-        list(train_guarded(runner, Pack(cells=(cell(),)), LocalWorker(tmp_path)))
+        list(train_guarded(runner, Pack(nodes=(cell(),)), LocalWorker(tmp_path)))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def answering(plan, tmp_path):
     made = plan(sampler="random", early_stopping="asha", num_steps=90, learning_rates=(1e-5, 0.1))
     search = BlockSearch(made, made.blocks[0], tmp_path / "search.db", {}.get)
     feeder = Feeder([], [search], 2, {}.get, Heard())
-    keys = [Cell(**feeder.suggest("x")["pack"]["cells"][0]).key for _ in range(2)]
+    keys = [Pack.model_validate_json(feeder.suggest("x")["pack"]).nodes[0].key for _ in range(2)]
     store = SweepStore(tmp_path, "one")
     return RecordCallback(feeder, feeder._listener, store), store, keys
 
@@ -152,7 +152,7 @@ def test_an_actor_that_died_too_often_leaves_what_its_cell_came_to(answering, re
     lost = record(cell(learning_rate=2e-3), status="failed", metrics={}, error="an earlier attempt")
     for each in (kept, lost):
         store.write_record(each)
-    pack = Pack(cells=(cell(), cell(learning_rate=2e-3))).model_dump(mode="json")
+    pack = Pack(nodes=(cell(), cell(learning_rate=2e-3))).model_dump_json()
     callback.on_trial_error(0, [], SimpleNamespace(config={"pack": pack}, error_file=None))
     assert [r.status for r in callback.listener.records] == ["stopped", "failed"]
     assert callback.listener.records[1].error.startswith("its process died 3 times")
@@ -188,7 +188,7 @@ def test_every_process_of_a_group_checks_its_code(cell, tmp_path):
 
     other = CodeVersion(("interfero",), "another", ())
     config = {
-        "runner": None, "pack": Pack(cells=(cell(),)).model_dump(mode="json"), "code": other,
+        "runner": None, "pack": Pack(nodes=(cell(),)).model_dump_json(), "code": other,
         "storage": tmp_path, "name": "one", "size": GroupSize(2, 1.0, 0.0),
     }  # fmt: skip
     with pytest.raises(ConfigError, match="must run the driver's version"):
@@ -201,8 +201,8 @@ def test_a_cell_that_a_group_tried_again_is_heard_of_again(cell, record, tmp_pat
     store = SweepStore(tmp_path, "one")
     first, second = cell(), cell(learning_rate=2e-3)
     store.write_record(record(first, status="failed", error="in an earlier attempt"))
-    pack = Pack(cells=(first, second))
-    known = {each.key: store.outcome(each.key) for each in pack.cells}
+    pack = Pack(nodes=(first, second))
+    known = {each.key: store.outcome(each.key) for each in pack.nodes}
     heard = []
     for each, status in ((second, "failed"), (second, "finished"), (first, "finished")):
         store.write_record(record(each, status=status))

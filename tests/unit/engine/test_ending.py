@@ -6,7 +6,7 @@ import logging
 from rich.console import Console
 
 from interfero.engine.console import SweepProgress
-from interfero.engine.ending import print_last_lines
+from interfero.engine.ending import _print_last_lines
 from interfero.engine.sweep_run import SweepRun
 from interfero.store.sweep import SweepStore
 from interfero.tracking.tracker import Tracker
@@ -14,7 +14,7 @@ from interfero.tracking.tracker import Tracker
 
 def last_lines(run):
     text = io.StringIO()
-    print_last_lines(Console(file=text, width=100), run, "the report: report.html")
+    _print_last_lines(Console(file=text, width=100), run, "the report: report.html")
     return text.getvalue()
 
 

@@ -2,8 +2,7 @@
 
 import json
 
-from interfero.engine.cost import START_UP_S
-
+from interfero.engine.adaptation.cost import START_UP_S
 from interfero.engine.measurements import (
     FILE,
     keep_start,
@@ -11,7 +10,7 @@ from interfero.engine.measurements import (
     read_measurements,
 )
 from interfero.store.sweep import SweepStore
-from tests.unit.engine.test_cost import timing
+from tests.unit.engine.adaptation.test_cost import timing
 
 
 def test_an_empty_storage_knows_nothing_and_stays_empty(tmp_path):

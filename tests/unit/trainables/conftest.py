@@ -5,7 +5,7 @@ import pytest
 from interfero.adaptation import METHODS
 from interfero.codecs.checkpoint import read_codec
 from interfero.domains.ingest import load_folder
-from interfero.engine.cells import Block, Cell, Hyperparameters, Identity, LoopConfig
+from interfero.engine.adaptation.nodes import Block, Cell, Hyperparameters, Identity, LoopConfig
 from trainables.workbench import Workbench
 
 

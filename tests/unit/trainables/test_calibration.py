@@ -5,15 +5,16 @@ import io
 import pytest
 from rich.console import Console
 
-from interfero.engine import calibration, command, precision
-from interfero.engine.calibration import calibrate, step_seconds
-from interfero.engine.command import run_sweep
-from interfero.engine.cost import CostModel
-from interfero.engine.estimating import estimate_plan
+from interfero.engine import opening
+from interfero.engine.adaptation import calibration, precision, study
+from interfero.engine.adaptation.calibration import calibrate, step_seconds
+from interfero.engine.adaptation.cost import CostModel
+from interfero.engine.adaptation.estimating import estimate_plan
+from interfero.engine.adaptation.plan import load, make_plan
+from interfero.engine.adaptation.precision import PrecisionChoice, stored_choice
 from interfero.engine.measurements import Measurements
-from interfero.engine.options import AdaptationOptions
-from interfero.engine.planning import make_plan
-from interfero.engine.precision import PrecisionChoice, stored_choice
+from interfero.engine.options.adaptation import AdaptationOptions
+from interfero.engine.sweep import run_sweep
 from interfero.engine.timing import machine_name
 from sweeps.adapter_capacity import SWEEP
 from trainables.adaptation_runner import AdaptationRunner
@@ -41,7 +42,7 @@ def plan(tiny_codec_file, image_folder, other_image_folder):
         adapter_sizes=(1, 4), num_steps=50, crop_size=64, batch_size=2, max_source_images=2,
         max_target_images=2, max_concurrent=1,
     )  # fmt: skip
-    return make_plan(options, "loop")
+    return make_plan(load(options), "loop", PrecisionChoice("float32", "as asked for"))
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,7 @@ def test_the_estimate_is_the_sum_of_the_packs(timings, plan):
     found = estimate_plan(plan, packs, Measurements(tuple(timings)))
     model = CostModel(timings, plan.setting)
     cells = sum(model.cell(c, plan.work(c)).middle for c in plan.cells)
-    shared = sum(model.shared(p.cells[0]).middle for p in packs)
+    shared = sum(model.shared(p.nodes[0]).middle for p in packs)
     references = model.references(sum(plan.work(plan.cells[0]))).middle
     assert found.num_known == found.num_cells == len(plan.cells)
     assert found.cpu_seconds.middle == pytest.approx(cells + shared + references)
@@ -124,7 +125,7 @@ class TestPrecision:
     @pytest.fixture(autouse=True)
     def native(self, monkeypatch):
         monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
-        monkeypatch.setattr(command, "has_bfloat16", lambda device: True)
+        monkeypatch.setattr(study, "has_bfloat16", lambda device: True)
 
     @pytest.fixture
     def timed(self, monkeypatch):
@@ -134,7 +135,7 @@ class TestPrecision:
             asked.append(name)
             return {"float32": 0.4, "bfloat16": 0.2}[name]
 
-        monkeypatch.setattr(command, "step_seconds", seconds)
+        monkeypatch.setattr(study, "step_seconds", seconds)
         return asked
 
     def test_a_dry_run_measures_and_does_not_decide(self, arguments, tmp_path, timed):
@@ -146,7 +147,7 @@ class TestPrecision:
         # Refused after the plan, so that nothing trains.
         once = [*arguments, "--storage", str(tmp_path), "--name", "one"]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(command.Tracker, "open", _refuse)
+            patch.setattr(opening.Tracker, "open", _refuse)
             with pytest.raises(_Refused):
                 run_sweep(SWEEP, once, Console(quiet=True))
         kept = stored_choice(tmp_path, machine_name("cpu"))

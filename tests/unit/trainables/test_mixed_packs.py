@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from interfero.engine.cells import Block, Cell, Hyperparameters, Identity, LoopConfig
 
 from interfero.adaptation import METHODS
 from interfero.codecs.checkpoint import read_codec
 from interfero.domains.ingest import load_folder
+from interfero.engine.adaptation.nodes import Block, Cell, Hyperparameters, Identity, LoopConfig
 from interfero.engine.worker import LocalWorker
 from trainables.adaptation import run_pack
 from trainables.workbench import Workbench

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from interfero.engine.learning.configs import RestorationConfig
 
+from interfero.engine.restoration.configs import RestorationConfig
 from interfero.engine.worker import LocalWorker
 from interfero.metrics.lpips import Lpips, _names
 from interfero.store.tensors import state_hash

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from interfero.engine.cells import LoopConfig
+from interfero.engine.adaptation.nodes import LoopConfig
 from trainables.member import learning_rate_at
 from trainables.schedule import schedule, warmup_of
 from trainables.source import SourceConfig

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from interfero.engine.learning.configs import SegmentationConfig
 
 from interfero.domains.labelled import VOID
+from interfero.engine.restoration.configs import SegmentationConfig
 from interfero.engine.worker import LocalWorker
 from interfero.errors import ConfigError
 from interfero.metrics.segmentation import mean_iou

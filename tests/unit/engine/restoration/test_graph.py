@@ -7,20 +7,19 @@ import pytest
 from PIL import Image
 
 from interfero.domains.mosaics import SOURCE
-from interfero.engine.learning.jobs import JobPack
-from interfero.engine.learning.steps import Restored
-from interfero.engine.packs import read_pack, without
+from interfero.engine.packs import Pack
+from interfero.engine.restoration.nodes import Restored
 from interfero.engine.worker import LocalWorker
 from interfero.errors import ConfigError
-from trainables.learning_runner import LearningRunner
+from trainables.learning_runner import RestorationRunner
 
-from .conftest import Local, plan_of
+from .conftest import Local, packs_of, plan_of
 
 EVERYTHING = ("OO", "CC", "CO", "OC", "RO", "RR", "MO")
 
 
 def kinds(plan):
-    return sorted(job.kind for job in plan.jobs.values())
+    return sorted(job.kind for job in plan.behind(plan.cells).values())
 
 
 def by_configuration(plan):
@@ -35,7 +34,7 @@ def test_configurations_share_what_they_have_in_common():
     assert cells["CC"].tested_on.key == cells["OC"].tested_on.key
     # Two copies (train, test) and two models for four cells.
     assert kinds(plan) == ["compress", "compress", "segmentation", "segmentation"]
-    assert len(plan.packs(frozenset())) == 6
+    assert len(packs_of(plan)) == 6
 
 
 def test_originals_are_tested_once_whatever_the_codecs_and_rates():
@@ -108,9 +107,9 @@ def test_who_goes_on_repeats_no_step(tmp_path):
             raise Killed
         return real(self, job, bench)
 
-    real = LearningRunner._do
+    real = RestorationRunner._do
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(LearningRunner, "_do", dies)
+        patch.setattr(RestorationRunner, "_do", dies)
         with pytest.raises(Killed):
             first.run(plan)
     second = Local(tmp_path)
@@ -177,11 +176,10 @@ def test_a_cell_names_every_step_behind_it(tmp_path):
 
 
 def test_packs_survive_their_journey():
-    for pack in plan_of(configurations=EVERYTHING).packs(frozenset()):
-        back = read_pack(pack.model_dump(mode="json"))
-        assert isinstance(back, JobPack)
-        assert [job.key for job in back.cells] == [job.key for job in pack.cells]
-        assert without(back, {back.cells[0].key}) is None or len(pack.cells) > 1
+    for pack in packs_of(plan_of(configurations=EVERYTHING)):
+        back = Pack.model_validate_json(pack.model_dump_json())
+        assert [job.key for job in back.nodes] == [job.key for job in pack.nodes]
+        assert back.without({back.nodes[0].key}) is None or len(pack.nodes) > 1
 
 
 def test_a_restored_copy_is_nearer_than_nothing(tmp_path):

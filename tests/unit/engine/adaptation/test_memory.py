@@ -6,9 +6,9 @@ import pytest
 from interfero.adaptation import METHODS
 from interfero.codecs.checkpoint import read_codec
 from interfero.codecs.codec import rd_parameters
-from interfero.engine import memory
-from interfero.engine.cells import LoopConfig
-from interfero.engine.memory import Footprint, available_bytes, footprint
+from interfero.engine.adaptation import memory
+from interfero.engine.adaptation.memory import Footprint, available_bytes, footprint
+from interfero.engine.adaptation.nodes import LoopConfig
 
 SMALL = LoopConfig(num_steps=1, batch_size=4, crop_size=64)
 

@@ -3,17 +3,15 @@
 import logging
 
 import pytest
-from interfero.engine.learning.products import files_of
 
-from interfero.engine.packs import members
 from interfero.engine.worker import LocalWorker
 from interfero.errors import CodecError, GroupError, StorageError
 from interfero.store.sweep import SweepStore
 from trainables import segmentation
-from trainables.learning_runner import LearningRunner
+from trainables.learning_runner import RestorationRunner
 from trainables.loop_keeper import DivergedError
 
-from .conftest import Local, plan_of
+from .conftest import Local, packs_of, plan_of
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +22,7 @@ def quiet(caplog):
 @pytest.fixture
 def packs():
     """A pack of each kind, by kind."""
-    return {p.cells[0].kind: p for p in plan_of(configurations=("CO",)).packs(frozenset())}
+    return {p.nodes[0].kind: p for p in packs_of(plan_of(configurations=("CO",)))}
 
 
 def failing(error):
@@ -35,12 +33,11 @@ def failing(error):
     return runner
 
 
-def outcomes(store, pack):
-    return [store.outcome(job.key, files_of(job)) for job in members(pack)]
-
-
 def errors(store, pack):
-    return [record and record.error for record in outcomes(store, pack)]
+    return [
+        record and record.error
+        for record in (store.outcome(node.key, node.files) for node in pack.nodes)
+    ]
 
 
 def test_a_training_that_diverges_is_not_trained_again(tmp_path, packs, in_a_group, monkeypatch):
@@ -48,8 +45,8 @@ def test_a_training_that_diverges_is_not_trained_again(tmp_path, packs, in_a_gro
     loss = segmentation._loss
     monkeypatch.setattr(segmentation, "_loss", lambda *given: loss(*given) * float("nan"))
     plan = plan_of(configurations=("OO",))
-    pack = plan.packs(frozenset())[0]
-    in_a_group(pack, LearningRunner.from_plan(plan))
+    pack = packs_of(plan)[0]
+    in_a_group(pack, RestorationRunner.from_plan(plan))
     (error,) = errors(SweepStore(tmp_path, "s"), pack)
     assert error.startswith("DivergedError: loss is nan at step 1")
 
@@ -81,13 +78,13 @@ def test_nobody_waits_for_what_the_first_process_does_alone(tmp_path, packs, in_
 
 def test_jobs_say_who_does_them(tmp_path):
     plan = plan_of(configurations=("RO",), restorations=("regression",))
-    together = {job.kind: job.together for pack in plan.packs(frozenset()) for job in pack.cells}
+    together = {job.kind: job.together for pack in packs_of(plan) for job in pack.nodes}
     assert together == {"compress": False, "restoration": True, "restore": False,
                         "segmentation": True, "test": False}  # fmt: skip
     # The runner parts the work in the same way: what is done alone is nothing to the others.
     local = Local(tmp_path)
     local.run(plan)
-    runner = LearningRunner.from_plan(plan)
-    for pack in plan.packs(frozenset()):
-        if not pack.cells[0].together:
+    runner = RestorationRunner.from_plan(plan)
+    for pack in packs_of(plan):
+        if not pack.nodes[0].together:
             assert list(runner(pack, LocalWorker(local.store.folder, rank=1))) == []

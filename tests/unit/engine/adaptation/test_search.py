@@ -6,10 +6,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from interfero.engine.cells import Cell
-from interfero.engine.feeding import Feeder
-from interfero.engine.options import AdaptationOptions
-from interfero.engine.search import BlockSearch, cells_at_once, open_searches, rung_steps
+from interfero.engine.adaptation.nodes import Cell
+from interfero.engine.adaptation.search import BlockSearch, cells_at_once, open_searches, rung_steps
+from interfero.engine.feeding import PACK, Feeder
+from interfero.engine.options.adaptation import AdaptationOptions
+from interfero.engine.packs import Pack
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ class Listener:
         self.started, self.repeated, self.records = [], 0, []
 
     def on_started(self, pack):
-        self.started += [cell.key for cell in pack.cells]
+        self.started += [cell.key for cell in pack.nodes]
 
     def on_repeated(self):
         self.repeated += 1
@@ -386,7 +387,7 @@ def test_a_feeder_asks_blocks_in_turn_up_to_the_number_of_samples(plan, record, 
     feeder = Feeder([], searches, 3, {}.get, listener)
     asked = []
     while (suggestion := feeder.suggest("x")) != "FINISHED":
-        asked.append(suggestion["pack"]["cells"][0]["block"]["num_images"])
+        asked.append(Pack.model_validate_json(suggestion[PACK]).nodes[0].block.num_images)
     most = made.domains["thing"].max_images
     assert sorted(asked) == [2, 2, 2, most, most, most]
     assert set(asked[:2]) == {2, most}
@@ -403,9 +404,9 @@ def test_told_trials_count_against_the_number_of_samples(search, record, kept):
 def test_grid_packs_come_first_and_once(plan):
     made = plan()
     listener = Listener()
-    feeder = Feeder(made.packs(made.cells), [], 16, {}.get, listener)
+    feeder = Feeder(made.cell_packs(made.cells), [], 16, {}.get, listener)
     assert feeder.num_left == 2
-    assert feeder.num_cells_left == 6
+    assert feeder.num_nodes_left == 6
     while feeder.suggest("x") != "FINISHED":
         pass
     assert sorted(listener.started) == sorted(c.key for c in made.cells)

@@ -2,8 +2,7 @@
 
 import pytest
 
-from interfero.engine.cells import LoopConfig, Pack
-from interfero.engine.cost import (
+from interfero.engine.adaptation.cost import (
     CostModel,
     PackCost,
     Span,
@@ -13,6 +12,8 @@ from interfero.engine.cost import (
     pack_cost,
     span,
 )
+from interfero.engine.adaptation.nodes import LoopConfig
+from interfero.engine.packs import Pack
 from interfero.engine.timing import StepClock
 from interfero.records import StepSetting, Timing
 
@@ -45,7 +46,7 @@ def test_a_cell_costs_its_steps_its_preparation_and_its_evaluation(cell):
 def test_what_a_pack_shares_is_paid_once(cell):
     cells = tuple(cell(num_steps=100, learning_rate=rate) for rate in (1e-4, 1e-3, 1e-2))
     cost = pack_cost(
-        Pack(cells=cells), CostModel([timing()], SETTING), lambda c: Work(6.0, 4.0), frozenset()
+        Pack(nodes=cells), CostModel([timing()], SETTING), lambda c: Work(6.0, 4.0), frozenset()
     )
     assert cost.total.middle == pytest.approx(3 * 35 + 5)
 
@@ -53,7 +54,7 @@ def test_what_a_pack_shares_is_paid_once(cell):
 def test_a_training_that_is_taken_over_costs_its_evaluation_alone(cell):
     one = cell()
     model = CostModel([timing()], SETTING)
-    cost = pack_cost(Pack(cells=(one,)), model, lambda c: Work(3.0, 0.0), {one.source_training_key})
+    cost = pack_cost(Pack(nodes=(one,)), model, lambda c: Work(3.0, 0.0), {one.source_training_key})
     assert cost.total.middle == pytest.approx(6.0)
 
 
@@ -117,7 +118,7 @@ def test_an_estimate_is_the_sum_and_the_schedule_of_its_packs(cell):
     def pack(count, seconds, method="finetune"):
         cells = tuple(cell(method=method, init_seed=i) for i in range(count))
         each = Span(seconds * 0.9, seconds, seconds * 1.2)
-        return Pack(cells=cells), PackCost(Span(1.0, 1.0, 1.0), (each,) * count)
+        return Pack(nodes=cells), PackCost(Span(1.0, 1.0, 1.0), (each,) * count)
 
     unknown = pack(2, 1.0, "ewc")[0], None
     found = estimate(

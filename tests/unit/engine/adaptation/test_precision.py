@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from interfero.engine import precision
-from interfero.engine.precision import (
+from interfero.engine.adaptation import precision
+from interfero.engine.adaptation.precision import (
     PrecisionChoice,
     choose_precision,
     keep_choice,

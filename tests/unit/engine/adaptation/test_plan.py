@@ -2,11 +2,12 @@ from dataclasses import replace
 
 import pytest
 
-from interfero.engine.calibration import _extremes
-from interfero.engine.cells import Cell
-from interfero.engine.planning import grid_hyperparameters, make_plan
-from interfero.engine.precision import PrecisionChoice
+from interfero.engine.adaptation.calibration import _extremes
+from interfero.engine.adaptation.nodes import Cell
+from interfero.engine.adaptation.plan import grid_hyperparameters
+from interfero.engine.adaptation.precision import PrecisionChoice
 from interfero.errors import CodecError, ConfigError, DomainError
+from tests.unit.engine.conftest import plan_of
 
 
 def test_the_grid_is_the_product_and_methods_without_size_run_once(plan):
@@ -53,7 +54,7 @@ def test_cells_say_whether_their_images_are_crops(plan):
 
 def test_more_images_than_there_are_is_refused(options):
     with pytest.raises(DomainError, match=r"has \d training crops .* asked for 11"):
-        make_plan(options(num_images=("11",)), "loop")
+        plan_of(options(num_images=("11",)))
 
 
 def test_the_order_of_options_changes_no_key(plan):
@@ -76,45 +77,45 @@ def test_the_key_follows_the_images_and_not_their_folder(plan, options, tmp_path
 
 def test_packs_hold_every_cell_once_the_largest_first(plan):
     made = plan(adapter_sizes=(1, 2, 4, 8, 16), max_concurrent=1)
-    packs = made.packs(made.cells)
-    assert [len(p.cells) for p in packs] == [5, 5, 2]
-    assert sorted(c.key for p in packs for c in p.cells) == sorted(c.key for c in made.cells)
+    packs = made.cell_packs(made.cells)
+    assert [len(p.nodes) for p in packs] == [5, 5, 2]
+    assert sorted(c.key for p in packs for c in p.nodes) == sorted(c.key for c in made.cells)
     alone = plan(adapter_sizes=(1, 2, 4, 8, 16), packs=False)
-    assert [len(p.cells) for p in alone.packs(alone.cells)] == 12 * [1]
+    assert [len(p.nodes) for p in alone.cell_packs(alone.cells)] == 12 * [1]
 
 
 def test_memory_bounds_packs(plan):
     made = plan(adapter_sizes=(1, 2, 4, 8), max_concurrent=1)
     needed = made.footprints["cawf"]
     tight = replace(made, room=needed.of_pack(3))
-    assert [len(p.cells) for p in tight.packs(tight.cells) if _is(p, "cawf")] == [3, 3, 2]
+    assert [len(p.nodes) for p in tight.cell_packs(tight.cells) if _is(p, "cawf")] == [3, 3, 2]
     unknown = replace(made, room=None)
-    assert [len(p.cells) for p in unknown.packs(unknown.cells) if _is(p, "cawf")] == [8]
+    assert [len(p.nodes) for p in unknown.cell_packs(unknown.cells) if _is(p, "cawf")] == [8]
 
 
 def _is(pack, method):
-    return pack.cells[0].hyperparameters.method == method
+    return pack.nodes[0].hyperparameters.method == method
 
 
 def test_what_does_not_fit_even_alone_is_refused_with_its_figure(plan):
     made = plan()
-    made.check_memory()
-    replace(made, room=None).check_memory()
+    made.check()
+    replace(made, room=None).check()
     largest = max(f.of_pack(1) for f in made.footprints.values())
-    replace(made, room=largest).check_memory()
+    replace(made, room=largest).check()
     with pytest.raises(
         ConfigError, match=r"one cell of \w+ needs about \d+ MiB .* lower --max-conc"
     ):
-        replace(made, room=largest - 1).check_memory()
+        replace(made, room=largest - 1).check()
     # A plan for another machine can still be read.
-    assert [len(p.cells) for p in replace(made, room=0).packs(made.cells)] == 6 * [1]
+    assert [len(p.nodes) for p in replace(made, room=0).cell_packs(made.cells)] == 6 * [1]
 
 
 def test_a_cluster_decides_how_many_packs_train_at_once(plan):
     made = plan(address="ray://head:10001", adapter_sizes=(1, 2, 4, 8))
     assert (made.at_once, made.room) == (None, None)
-    assert len(made.packs(made.cells)) == 2
-    assert len(made.packs(made.cells, at_once=10)) == 10
+    assert len(made.cell_packs(made.cells)) == 2
+    assert len(made.cell_packs(made.cells, at_once=10)) == 10
 
 
 def test_packs_change_no_key(plan):
@@ -135,27 +136,25 @@ def test_all_that_cannot_be_loaded_is_said_at_once(options):
         methods=("cawf", "finetun"), domains=("histolgy", "nowhere=/nowhere"), lambdas=(0.5,)
     )
     with pytest.raises(ConfigError) as caught:
-        make_plan(wrong, "loop")
+        plan_of(wrong)
     for said in ("did you mean 'finetune'", "did you mean 'histology'", "/nowhere", "lambda 0.5"):
         assert said in str(caught.value)
 
 
 def test_one_problem_keeps_its_kind(options):
     with pytest.raises(CodecError, match=r"no weights for lambda 0\.5"):
-        make_plan(options(lambdas=(0.5,)), "loop")
+        plan_of(options(lambdas=(0.5,)))
 
 
 def test_one_name_for_two_domains_is_refused(options, image_folder, other_image_folder):
     twice = (f"thing={image_folder}", f"thing={other_image_folder}")
     with pytest.raises(ConfigError, match="names one domain twice"):
-        make_plan(options(domains=twice), "loop")
+        plan_of(options(domains=twice))
 
 
 def test_the_chosen_precision_is_in_the_key(options):
-    def choose(precision):
-        return lambda plan: PrecisionChoice(precision, "because")
-
-    plans = [make_plan(options(), "loop", choose(p)) for p in ("float32", "bfloat16")]
+    choices = [PrecisionChoice(p, "because") for p in ("float32", "bfloat16")]
+    plans = [plan_of(options(), choice) for choice in choices]
     assert [plan.loop.precision for plan in plans] == ["float32", "bfloat16"]
     assert plans[0].precision.reason == "because"
     assert not {c.key for c in plans[0].cells} & {c.key for c in plans[1].cells}
@@ -164,7 +163,7 @@ def test_the_chosen_precision_is_in_the_key(options):
 @pytest.mark.parametrize("method", ["replay", "gated_adapters"])
 def test_half_a_batch_of_one_is_refused(options, method):
     with pytest.raises(ConfigError, match=f"--batch-size must be 2 or more for {method}"):
-        make_plan(options(methods=(method,), batch_size=1), "loop")
+        plan_of(options(methods=(method,), batch_size=1))
 
 
 def test_each_method_takes_the_sizes_and_strengths_it_has(options):
@@ -182,7 +181,7 @@ def test_each_method_takes_the_sizes_and_strengths_it_has(options):
 
 def test_a_method_with_none_of_the_sizes_is_refused(options):
     with pytest.raises(ConfigError, match=r"residual_adapter \(kernel side\) has none of"):
-        make_plan(options(methods=("residual_adapter",), adapter_sizes=(2, 4)), "loop")
+        plan_of(options(methods=("residual_adapter",), adapter_sizes=(2, 4)))
 
 
 def test_memory_bounds_the_packs_of_a_search_too(plan):
@@ -208,9 +207,9 @@ def test_no_domain_is_trained_on_what_the_other_is_tested_on(
     target, source = (part, whole) if turned else (whole, part)
     leaking = options(domains=(f"thing={target}",), source_domain=f"other={source}")
     with pytest.raises(DomainError, match=r"test image .* is the training image .* of domain"):
-        make_plan(leaking, "loop")
+        plan_of(leaking)
     same = options(domains=(f"thing={whole}",), source_domain=f"other={whole}")
-    assert make_plan(same, "loop").cells, "the source domain itself may be a target"
+    assert plan_of(same).cells, "the source domain itself may be a target"
 
 
 def test_fused_cells_have_other_keys_and_say_so(plan):

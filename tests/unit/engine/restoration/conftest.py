@@ -3,18 +3,17 @@
 from pathlib import Path
 
 import pytest
-from interfero.engine.learning.options import LearningOptions
-from interfero.engine.learning.planning import Code, make_learning_plan
-from interfero.engine.learning.products import files_of
 
 from interfero.domains.mosaics import mosaics
+from interfero.engine.options.restoration import RestorationOptions
+from interfero.engine.restoration.plan import StepCode, make_plan
 from interfero.engine.worker import LocalWorker
 from interfero.store.products import Products
 from interfero.store.sweep import SweepStore
-from trainables.learning_runner import LearningRunner
+from trainables.learning_runner import RestorationRunner
 
 FEW = {"train": 3, "restoration": 3, "test": 3}
-CODE = Code("c", "r", "s")
+CODE = StepCode("c", "r", "s")
 
 
 def options(**changes):
@@ -22,7 +21,7 @@ def options(**changes):
         "codecs": ("webp",), "rates": (0.8,), "configurations": ("OO", "CC", "CO", "OC"),
         "num_steps": 2, "restoration_steps": 2, "batch_size": 2, "crop_size": 32, "max_images": 3,
     }  # fmt: skip
-    return LearningOptions(**(given | changes))
+    return RestorationOptions(**(given | changes))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -37,7 +36,12 @@ def few_mosaics():
 
 
 def plan_of(**changes):
-    return make_learning_plan(options(**changes), CODE)
+    return make_plan(options(**changes), CODE)
+
+
+def packs_of(plan, done=frozenset()):
+    """All that is to be done for a plan's cells."""
+    return plan.packs(plan.cells, done)
 
 
 class Local:
@@ -49,10 +53,10 @@ class Local:
         self.did: list[str] = []
 
     def run(self, plan, runner=None):
-        done = {key for key, job in plan.jobs.items() if self.products.is_done(key, files_of(job))}
-        runner = runner or LearningRunner.from_plan(plan)
+        done = done_in(self.products, plan)
+        runner = runner or RestorationRunner.from_plan(plan)
         records = {}
-        waiting = plan.packs(done)
+        waiting = packs_of(plan, done)
         while waiting:
             pack = next(p for p in waiting if ready(p, done))
             waiting.remove(pack)
@@ -60,9 +64,15 @@ class Local:
                 self.store.write_record(record)
                 records[record.key] = record
                 done.add(record.key)
-            self.did.append(pack.cells[0].kind)
+            self.did.append(pack.nodes[0].kind)
         return records
 
 
 def ready(pack, done):
-    return all(need.key in done for job in pack.cells for need in job.needs)
+    return pack.needs <= done
+
+
+def done_in(products, plan):
+    """Keys of the nodes behind a plan's cells whose products are whole."""
+    behind = plan.behind(plan.cells)
+    return {key for key, node in behind.items() if products.is_done(key, node.files)}

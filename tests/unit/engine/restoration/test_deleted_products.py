@@ -3,51 +3,49 @@
 from types import SimpleNamespace
 
 import pytest
-from interfero.engine.learning.products import files_of
 
 from interfero.engine import driver, group_trial
 from interfero.engine.driver import run_pack_trial
 from interfero.engine.feeding import Feeder
-from interfero.engine.packs import members
 from interfero.engine.record_callback import RecordCallback
-from interfero.records import CellRecord
 from interfero.store.products import Products
 from interfero.store.sweep import SweepStore
-from trainables.learning_runner import LearningRunner
+from trainables.learning_runner import RestorationRunner
 
-from .conftest import Local, plan_of, ready
+from .conftest import Local, packs_of, plan_of, ready
 
 
 @pytest.fixture
 def told(monkeypatch):
-    """Records that trials report to Tune, which is not there."""
-    records = []
+    """Keys that trials report to Tune, which is not there."""
+    keys = []
 
     def report(result):
-        records.append(CellRecord.model_validate_json(result["record"]))
+        keys.append(result["record"])
 
     monkeypatch.setattr(driver.tune, "report", report)
     monkeypatch.setattr(driver.ray, "get_gpu_ids", list)
-    return records
+    return keys
 
 
 def run_trials(plan, storage, name, told):
     """Every pack that the plan hands out, as a Tune actor does it; returns what was reported."""
     products = Products(storage)
-    done = {key for key, job in plan.jobs.items() if products.is_done(key, files_of(job))}
-    runner = LearningRunner.from_plan(plan)
+    done = {key for key, job in plan.behind(plan.cells).items() if products.is_done(key, job.files)}
+    runner = RestorationRunner.from_plan(plan)
     told.clear()
-    waiting = plan.packs(done)
+    waiting = packs_of(plan, done)
     while waiting:
         pack = next(p for p in waiting if ready(p, done))
         waiting.remove(pack)
         run_pack_trial(as_config(pack), runner=runner, storage=storage, name=name, threads=1)
-        done |= {record.key for record in told if record.status == "finished"}
-    return {record.key: record for record in told}
+        records = {key: SweepStore(storage, name).ended(key) for key in told}
+        done |= {key for key, record in records.items() if record.status == "finished"}
+    return records
 
 
 def as_config(pack):
-    return {"pack": pack.model_dump(mode="json")}
+    return {"pack": pack.model_dump_json()}
 
 
 def files_of_a_cell(plan, storage):
@@ -80,10 +78,10 @@ def test_what_is_whole_is_not_made_again(tmp_path, told):
     run_trials(plan, tmp_path, "first", told)
     untouched = {f: f.stat().st_mtime_ns for f in files_of_a_cell(plan, tmp_path).values()}
     store = SweepStore(tmp_path, "second")
-    for pack in plan.packs(frozenset()):
-        if pack.cells[0].kind != "test":
+    for pack in packs_of(plan):
+        if pack.nodes[0].kind != "test":
             run_pack_trial(as_config(pack), runner=None, storage=tmp_path, name="second", threads=1)
-            assert all(store.outcome(job.key, files_of(job)) is not None for job in members(pack))
+            assert all(store.outcome(job.key, job.files) is not None for job in pack.nodes)
     assert {file: file.stat().st_mtime_ns for file in untouched} == untouched
 
 
@@ -94,18 +92,18 @@ def lost_model(tmp_path):
     Local(tmp_path).run(plan)
     place = Products(tmp_path).place(plan.cells[0].segmenter.key)
     (place / "model.safetensors").unlink()
-    pack = next(p for p in plan.packs(frozenset()) if p.cells[0].kind == "segmentation")
+    pack = next(p for p in packs_of(plan) if p.nodes[0].kind == "segmentation")
     return plan, pack, SweepStore(tmp_path, "s"), place / "model.safetensors"
 
 
 def test_a_group_makes_it_again_and_hears_of_it_only_then(lost_model, in_a_group):
     plan, pack, store, file = lost_model
-    known = {job.key: store.outcome(job.key, files_of(job)) for job in members(pack)}
+    known = {job.key: store.outcome(job.key, job.files) for job in pack.nodes}
     assert list(group_trial._new_records(store, pack, known)) == []
-    in_a_group(pack, LearningRunner.from_plan(plan))
+    in_a_group(pack, RestorationRunner.from_plan(plan))
     assert file.exists()
     heard = list(group_trial._new_records(store, pack, known))
-    assert [(r.key, r.status) for r in heard] == [(pack.cells[0].key, "finished")]
+    assert [(r.key, r.status) for r in heard] == [(pack.nodes[0].key, "finished")]
 
 
 def test_a_trial_that_died_over_it_has_not_finished_it(lost_model):

@@ -2,13 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from interfero.engine.options import (
+from interfero.engine.options.adaptation import (
     AdaptationOptions,
     check_options,
     fuses_packs,
     smoke_options,
-    storage_folder,
 )
+from interfero.engine.options.base import storage_folder
 from interfero.errors import ConfigError
 
 GOOD = AdaptationOptions(domains=("text",))

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from interfero.analysis.records import PROVENANCE
-from interfero.engine.cells import Cell
+from interfero.engine.adaptation.nodes import Cell, Train
 from interfero.records import CellRecord
 
 CHANGES = {
@@ -38,6 +38,13 @@ def test_the_key_is_what_it_was(cell):
     """A changed way to hash would make every stored cell unknown: change it knowingly."""
     assert cell().key == "1dc177cf930da6e4"
     assert len(cell().key) == 16
+    assert cell().source_training_key == "28dcacc02256eec5"
+    other = cell(
+        workers=2, fused=True, precision="bfloat16", device="cuda", method="ewc",
+        learning_rate=2e-4, strength=2.5, init_seed=3,
+    )  # fmt: skip
+    assert (other.key, other.source_training_key) == ("84043de44d0a5d0d", "980e33693d1441a4")
+    assert Train(cell=cell()).key == "train-28dcacc02256eec5"
 
 
 @pytest.mark.parametrize("name", ["domain", "num_images", "domain_hash"])

@@ -2,9 +2,9 @@
 
 import io
 
-from interfero.engine.learning.plan_text import print_learning_plan
 from rich.console import Console
 
+from interfero.engine.restoration.plan_text import print_plan
 from interfero.store.products import Products
 
 from .conftest import plan_of
@@ -12,7 +12,7 @@ from .conftest import plan_of
 
 def shown(plan, storage, done=frozenset()):
     text = io.StringIO()
-    print_learning_plan(
+    print_plan(
         Console(file=text, width=100), "covariate-shift", "Why?", plan, done, Products(storage)
     )
     return text.getvalue()

@@ -3,12 +3,11 @@
 import pytest
 from ray.tune.search import Searcher
 
-from interfero.engine.feeding import PACK
-from interfero.engine.learning.feeder import GraphFeeder
-from interfero.engine.packs import read_pack
+from interfero.engine.feeding import PACK, Feeder
+from interfero.engine.packs import Pack
 from interfero.records import CellRecord
 
-from .conftest import plan_of
+from .conftest import packs_of, plan_of
 
 
 class Listener:
@@ -29,18 +28,23 @@ class Listener:
 def fed():
     plan = plan_of(configurations=("OO", "CO"))
     listener = Listener()
-    return GraphFeeder(plan.packs(frozenset()), frozenset(), lambda key: None, listener), listener
+    return Feeder(packs_of(plan), [], 0, lambda key: None, listener), listener
 
 
 def take_all(feeder):
     found = []
     while isinstance(value := feeder.suggest("t"), dict):
-        found.append(read_pack(value[PACK]))
+        found.append(Pack.model_validate_json(value[PACK]))
     return found, value
 
 
+def tell(feeder, records):
+    for record in records:
+        feeder.tell(record)
+
+
 def ended(pack, status="finished", error=None):
-    return [CellRecord(key=j.key, params=j.params, status=status, error=error) for j in pack.cells]
+    return [CellRecord(key=j.key, params=j.params, status=status, error=error) for j in pack.nodes]
 
 
 def test_jobs_come_when_what_they_need_is_done(fed):
@@ -48,15 +52,15 @@ def test_jobs_come_when_what_they_need_is_done(fed):
     assert feeder.num_left == 5
     first, nothing = take_all(feeder)
     # The copy and the model of originals need nothing; everything else waits.
-    assert [p.cells[0].kind for p in first] == ["compress", "segmentation"]
+    assert [p.nodes[0].kind for p in first] == ["compress", "segmentation"]
     assert nothing is None
-    feeder.tell(*ended(first[0]))
+    tell(feeder, ended(first[0]))
     second, _ = take_all(feeder)
-    assert [p.cells[0].kind for p in second] == ["segmentation"]
-    feeder.tell(*ended(first[1]))
-    feeder.tell(*ended(second[0]))
+    assert [p.nodes[0].kind for p in second] == ["segmentation"]
+    tell(feeder, ended(first[1]))
+    tell(feeder, ended(second[0]))
     third, end = take_all(feeder)
-    assert [p.cells[0].configuration for p in third] == ["OO", "CO"]
+    assert [p.nodes[0].configuration for p in third] == ["OO", "CO"]
     assert end == Searcher.FINISHED
     assert len(listener.started) == 5
 
@@ -64,10 +68,10 @@ def test_jobs_come_when_what_they_need_is_done(fed):
 def test_what_needs_a_failed_step_is_failed_with_its_reason(fed):
     feeder, listener = fed
     first, _ = take_all(feeder)
-    feeder.tell(*ended(first[0], "failed", "no disk"))
-    feeder.tell(*ended(first[1]))
+    tell(feeder, ended(first[0], "failed", "no disk"))
+    tell(feeder, ended(first[1]))
     rest, end = take_all(feeder)
-    assert [p.cells[0].configuration for p in rest] == ["OO"]
+    assert [p.nodes[0].configuration for p in rest] == ["OO"]
     assert end == Searcher.FINISHED
     lost = {r.params.get("configuration") or r.params["step"]: r.error for r in listener.records}
     assert set(lost) == {"segmentation", "CO"}
@@ -76,9 +80,9 @@ def test_what_needs_a_failed_step_is_failed_with_its_reason(fed):
 
 def test_steps_that_are_there_are_not_fed():
     plan = plan_of(configurations=("OO", "CO"))
-    done = set(plan.jobs)
-    packs = plan.packs(done)
-    feeder = GraphFeeder(packs, done, lambda key: None, Listener())
+    done = set(plan.behind(plan.cells))
+    packs = packs_of(plan, done)
+    feeder = Feeder(packs, [], 0, lambda key: None, Listener(), done)
     found, end = take_all(feeder)
-    assert [p.cells[0].kind for p in found] == ["test", "test"]
+    assert [p.nodes[0].kind for p in found] == ["test", "test"]
     assert end == Searcher.FINISHED

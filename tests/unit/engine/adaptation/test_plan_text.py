@@ -5,9 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from interfero.engine.cost import Estimate, Span
-from interfero.engine.estimating import expected_packs
-from interfero.engine.plan_text import print_cells, print_cost
+from interfero.engine.adaptation.cost import CostEstimate, Span
+from interfero.engine.adaptation.estimating import expected_packs
+from interfero.engine.adaptation.plan_text import print_cells, print_cost
 
 
 def shown(write):
@@ -17,7 +17,7 @@ def shown(write):
 
 
 def cells_text(plan, known=frozenset(), *, every=True):
-    packs = plan.packs([c for c in plan.cells if c.key not in known])
+    packs = plan.cell_packs([c for c in plan.cells if c.key not in known])
     return shown(lambda console: print_cells(console, plan, packs, known, every=every))
 
 
@@ -27,7 +27,7 @@ def cost(**changes):
         "cpu_seconds": Span(3500.0, 3600.0, 3700.0), "wall_seconds": Span(1800.0, 1860.0, 1920.0),
         "start_up_seconds": 12.0, "at_once": 2,
     }  # fmt: skip
-    return shown(lambda console: print_cost(console, Estimate(**given | changes)))
+    return shown(lambda console: print_cost(console, CostEstimate(**given | changes)))
 
 
 def test_every_cell_stands_under_its_pack_and_block(plan):
@@ -97,7 +97,7 @@ def test_a_sampler_shows_its_space(plan):
 
 def test_a_sampler_is_expected_to_ask_for_each_method_and_size(plan):
     packs = expected_packs(plan(sampler="random", num_samples=6, num_images=("2", "4")))
-    points = [p.cells[0].hyperparameters for p in packs]
+    points = [p.nodes[0].hyperparameters for p in packs]
     assert len(points) == 12
     assert {(p.method, p.adapter_size) for p in points} == {
         ("finetune", 0),

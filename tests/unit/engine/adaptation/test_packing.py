@@ -2,15 +2,15 @@
 
 import pytest
 
-from interfero.engine.cost import makespan
-from interfero.engine.packing import make_packs
+from interfero.engine.adaptation.cost import makespan
+from interfero.engine.adaptation.packing import make_packs
 
 LIMITS = {"finetune": 8, "cawf": 8}
 
 
 def by_members(shared):
     """Seconds of a pack: one a member, and what it shares."""
-    return lambda pack: shared + len(pack.cells)
+    return lambda pack: shared + len(pack.nodes)
 
 
 def grid(cell, rates, blocks=1, methods=("finetune",)):
@@ -23,11 +23,11 @@ def grid(cell, rates, blocks=1, methods=("finetune",)):
 
 
 def sizes(packs):
-    return [len(pack.cells) for pack in packs]
+    return [len(pack.nodes) for pack in packs]
 
 
 def keys(packs):
-    return sorted(c.key for pack in packs for c in pack.cells)
+    return sorted(c.key for pack in packs for c in pack.nodes)
 
 
 def test_packs_hold_cells_of_one_block_and_method_in_order(cell):
@@ -41,8 +41,8 @@ def test_packs_hold_cells_of_one_block_and_method_in_order(cell):
     assert sorted(sizes(packs)) == 4 * [1] + 4 * [2]
     assert keys(packs) == sorted(c.key for c in cells)
     for pack in packs:
-        assert len({(c.block, c.hyperparameters.method) for c in pack.cells}) == 1
-        rates = [c.hyperparameters.learning_rate for c in pack.cells]
+        assert len({(c.block, c.hyperparameters.method) for c in pack.nodes}) == 1
+        rates = [c.hyperparameters.learning_rate for c in pack.nodes]
         assert rates == sorted(rates)
 
 
@@ -60,7 +60,7 @@ def test_each_method_has_its_own_limit(cell):
         grid(cell, 4, methods=("finetune", "cawf")), {"finetune": 1, "cawf": 8}, 1, by_members(1.0)
     )
     assert sizes(packs) == [4, 1, 1, 1, 1]
-    assert packs[0].cells[0].hyperparameters.method == "cawf"
+    assert packs[0].nodes[0].hyperparameters.method == "cawf"
 
 
 @pytest.mark.parametrize(
@@ -102,6 +102,6 @@ def test_splitting_never_makes_the_end_later(cell):
 def test_the_longest_pack_starts_first(cell):
     packs = make_packs(
         grid(cell, 3, methods=("finetune", "cawf")), LIMITS, None,
-        lambda pack: 9.0 if pack.cells[0].hyperparameters.method == "cawf" else 1.0,
+        lambda pack: 9.0 if pack.nodes[0].hyperparameters.method == "cawf" else 1.0,
     )  # fmt: skip
-    assert [p.cells[0].hyperparameters.method for p in packs] == ["cawf", "finetune"]
+    assert [p.nodes[0].hyperparameters.method for p in packs] == ["cawf", "finetune"]

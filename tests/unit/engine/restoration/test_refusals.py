@@ -2,14 +2,14 @@
 
 import pytest
 import safetensors.torch
-from interfero.engine.learning.command import main
-from interfero.engine.learning.rates import match_rates
 
+from interfero.engine.restoration.rates import match_rates
+from interfero.engine.sweep import main
 from interfero.store.products import Products
 from sweeps.dataset_restoration import SWEEP
-from trainables.learning_runner import LearningRunner
+from trainables.learning_runner import RestorationRunner
 
-from .conftest import Local, plan_of
+from .conftest import Local, packs_of, plan_of
 
 SMALL = ("--smoke", "--codecs", "webp", "--rates", "0.8", "--configurations", "RO", "CO",
          "--restorations", "gan")  # fmt: skip
@@ -21,7 +21,7 @@ def refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr("interfero.engine.learning.command._drive", never)
+    monkeypatch.setattr("interfero.engine.sweep._drive", never)
 
     def run(*changes):
         with pytest.raises(SystemExit) as ended:
@@ -83,15 +83,15 @@ def test_a_rate_is_searched_once(tmp_path, monkeypatch):
         return search(self, images, rate_bpp)
 
     monkeypatch.setattr(codec, "setting_for", counted)
-    match_rates(plan, plan.packs(frozenset()), products, keep=True)
+    match_rates(plan, packs_of(plan), products, keep=True)
     assert asked == [0.8]
-    Local(tmp_path).run(plan, LearningRunner.from_plan(plan))
+    Local(tmp_path).run(plan, RestorationRunner.from_plan(plan))
     assert asked == [0.8]
 
 
 def test_a_plan_that_is_shown_writes_nothing(tmp_path):
     plan = plan_of(configurations=("CO",))
-    match_rates(plan, plan.packs(frozenset()), Products(tmp_path), keep=False)
+    match_rates(plan, packs_of(plan), Products(tmp_path), keep=False)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -100,6 +100,6 @@ def test_rates_of_copies_that_are_there_are_not_matched_again(tmp_path, monkeypa
     Local(tmp_path).run(plan)
     asked = []
     monkeypatch.setattr(type(plan.codecs["webp"]), "setting_for", lambda *_: asked.append(1))
-    packs = plan.packs(set(plan.jobs))
+    packs = packs_of(plan, plan.behind(plan.cells).keys())
     match_rates(plan, packs, Products(tmp_path), keep=False)
     assert asked == []
