@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, Self
 import tyro
 
 from interfero.config import Config
-from interfero.engine.options.marks import FREE, KEPT, MACHINE, PLAN, QUESTION, TRAINING, Free
+from interfero.engine.options.marks import FREE, HIDDEN, KEPT, MACHINE, PLAN, QUESTION, TRAINING, Free
 from interfero.engine.options.rules import folder_of, refuse_broken, sweep_rules
 
 Sampler = Literal["grid", "random", "tpe", "nsga2"]
@@ -62,17 +62,17 @@ class SweepOptions(Config):
     address: Annotated[str | None, MACHINE, FREE] = None
     """Address of a Ray cluster; by default this machine only."""
     # Accepted by every sweep, since tools pass them to all; a sweep that has them shows them in --help.
-    source: Annotated[str, tyro.conf.Suppress] = "mbt2018-mean"
+    source: Annotated[str, HIDDEN] = "mbt2018-mean"
     """Source codec."""
-    source_domain: Annotated[str, tyro.conf.Suppress] = "photos"
+    source_domain: Annotated[str, HIDDEN] = "photos"
     """Domain whose images may get worse."""
-    sampler: Annotated[Sampler, tyro.conf.Suppress] = "grid"
+    sampler: Annotated[Sampler, HIDDEN] = "grid"
     """How hyperparameters are chosen inside each block."""
-    num_samples: Annotated[int, tyro.conf.Suppress, FREE] = 16
+    num_samples: Annotated[int, HIDDEN, FREE] = 16
     """Cells per block, for samplers other than grid."""
-    early_stopping: Annotated[EarlyStopping, tyro.conf.Suppress] = "none"
+    early_stopping: Annotated[EarlyStopping, HIDDEN] = "none"
     """Which cells a search ends early."""
-    calibrate: Annotated[bool, FLAG, tyro.conf.Suppress, FREE] = False
+    calibrate: Annotated[bool, FLAG, HIDDEN, FREE] = False
     """Time a few steps first."""
     max_domain_memory: Annotated[float | None, MACHINE, FREE] = None
     """GiB of decoded images that all domains together hold in memory; what does not fit is decoded to

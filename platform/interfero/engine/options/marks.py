@@ -18,7 +18,13 @@ class Free:
     """The option decides no number: `--resume` may change it."""
 
 
+@dataclass(frozen=True)
+class Hidden:
+    """The option is taken and not shown in `--help`: tools pass it to every sweep, and this one lacks it."""
+
+
 FREE: Final = Free()
+HIDDEN: Final = Hidden()
 QUESTION: Final = OptionGroup("question")
 TRAINING: Final = OptionGroup("training")
 SEARCH: Final = OptionGroup("search")

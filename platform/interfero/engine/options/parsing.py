@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
@@ -10,7 +11,7 @@ from pydantic import ConfigDict, Field, create_model
 from pydantic.fields import FieldInfo
 
 from interfero.engine.options.base import SweepOptions
-from interfero.engine.options.marks import PLAN, OptionGroup
+from interfero.engine.options.marks import HIDDEN, PLAN, OptionGroup
 
 OptionsT = TypeVar("OptionsT", bound=SweepOptions)
 
@@ -26,8 +27,12 @@ def parse_options(default: OptionsT, arguments: Sequence[str] | None, descriptio
         arguments: Of the command line; those of this process by default.
         description: What the sweep asks.
     """
+    given = sys.argv[1:] if arguments is None else arguments
+    asks_for_help = any(word in ("-h", "--help") for word in given)
     groups: dict[str, dict[str, Any]] = {}
     for name, field in type(default).model_fields.items():
+        if asks_for_help and HIDDEN in field.metadata:
+            continue
         fields = groups.setdefault(group_of(field).title, {})
         fields[name] = (
             _annotated(field),

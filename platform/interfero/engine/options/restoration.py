@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self, cast
 import tyro
 
 from interfero.engine.options.base import SweepOptions
-from interfero.engine.options.marks import FREE, QUESTION, TRAINING, OptionGroup
+from interfero.engine.options.marks import FREE, HIDDEN, QUESTION, TRAINING, OptionGroup
 from interfero.engine.options.rules import (
     Rule,
     list_rules,
@@ -93,7 +93,7 @@ class RestorationOptions(SweepOptions):
     precision: Annotated[Literal["float32", "bfloat16"], TRAINING] = "float32"
     """Of training; what is tested is computed in float32."""
 
-    packs: Annotated[bool, tyro.conf.Suppress, FREE] = True
+    packs: Annotated[bool, HIDDEN, FREE] = True
     """Without effect: what trains here trains by itself."""
 
     def check(self) -> None:

@@ -5,6 +5,7 @@ import tyro
 
 from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.options.base import SweepOptions, free_options
+from interfero.engine.options import marks
 from interfero.engine.options.marks import OptionGroup
 from interfero.engine.options.parsing import parse_options
 from interfero.engine.options.restoration import RestorationOptions
@@ -26,9 +27,7 @@ HIDDEN = {
 
 
 def is_hidden(field):
-    return tyro.conf.Suppress in field.metadata or any(
-        mark is getattr(tyro.conf.Suppress, "__metadata__", (None,))[0] for mark in field.metadata
-    )
+    return marks.HIDDEN in field.metadata
 
 
 @pytest.mark.parametrize("kind", KINDS)
