@@ -33,4 +33,5 @@ def restoration() -> RestorationStudy:
         copies="interfero.codecs.compressed",
         restoration="trainables.restoration",
         segmentation=("trainables.segmentation", "trainables.learning_scores"),
+        between=("trainables.learning_bench", "trainables.learning_runner"),
     )

@@ -68,13 +68,23 @@ PACKAGES = ("interfero", "trainables")
 """Whose modules are looked into; other libraries are known by their versions."""
 
 
-def closure_hash(*modules: str) -> str:
+def closure_hash(*modules: str, alone: Sequence[str] = ()) -> str:
     """Hash of some modules and of everything of ours that they import, in turn.
+
+    Args:
+        modules: Where to begin.
+        alone: Modules that count without what they import.
 
     Raises:
         ModuleNotFoundError: one of the modules is not there.
     """
-    return code_hash(import_closure(modules).values())
+    files = import_closure(modules)
+    for name in alone:
+        path = _source_of(name)
+        if path is None:
+            raise ModuleNotFoundError(f"no module {name!r}")
+        files[name] = path
+    return code_hash(files.values())
 
 
 def import_closure(modules: Iterable[str]) -> dict[str, Path]:

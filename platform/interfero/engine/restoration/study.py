@@ -34,13 +34,15 @@ class RestorationStudy(Study[RestorationOptions, RestorationPlan]):
     """Module that trains restorers."""
     segmentation: tuple[str, ...]
     """Modules that train segmentation models and score them."""
+    between: tuple[str, ...]
+    """Modules that hand images to both trainings; they count, and not all that they import."""
 
     def code(self) -> str:
         """See `Study`."""
         return StepCode(
             copies=closure_hash(self.copies),
-            restoration=closure_hash(self.restoration),
-            segmentation=closure_hash(*self.segmentation),
+            restoration=closure_hash(self.restoration, alone=self.between),
+            segmentation=closure_hash(*self.segmentation, alone=self.between),
         ).text
 
     def plan(self, options: RestorationOptions, code: str, store: SweepStore) -> RestorationPlan:

@@ -10,9 +10,10 @@ from interfero.engine.adaptation.cost import (
     estimate,
     makespan,
     pack_cost,
+    reference_cost,
     span,
 )
-from interfero.engine.adaptation.nodes import LoopConfig
+from interfero.engine.adaptation.nodes import LoopConfig, Reference, Train
 from interfero.engine.packs import Pack
 from interfero.engine.timing import StepClock
 from interfero.records import StepSetting, Timing
@@ -36,26 +37,38 @@ def timing(method="finetune", size=0, **changes):
 
 def test_a_cell_costs_its_steps_its_preparation_and_its_evaluation(cell):
     model = CostModel([timing()], SETTING)
-    cost = model.cell(cell(num_steps=100), Work(coded=6.0, validated=4.0))
-    # 100 steps of 0.2 s, 1 s before them, 6 megapixels at 2 s and 4 at half a second.
-    assert cost == pytest.approx(Span(35.0, 35.0, 35.0))
+    one = cell(num_steps=100)
+    # 100 steps of 0.2 s, 1 s before them; 6 megapixels at 2 s and 4 at half a second.
+    assert model.training(one) == pytest.approx(Span(21.0, 21.0, 21.0))
+    work = Work(coded=6.0, validated=4.0)
+    assert model.evaluation(one, work) == pytest.approx(Span(14.0, 14.0, 14.0))
     assert model.shared(cell(num_steps=100)) == pytest.approx(Span(5.0, 5.0, 5.0))
     assert model.references(3.0) == pytest.approx(Span(6.0, 6.0, 6.0))
 
 
 def test_what_a_pack_shares_is_paid_once(cell):
     cells = tuple(cell(num_steps=100, learning_rate=rate) for rate in (1e-4, 1e-3, 1e-2))
-    cost = pack_cost(
-        Pack(nodes=cells), CostModel([timing()], SETTING), lambda c: Work(6.0, 4.0), frozenset()
-    )
+    cost = pack_cost(Pack(nodes=cells), CostModel([timing()], SETTING), lambda c: Work(6.0, 4.0))
     assert cost.total.middle == pytest.approx(3 * 35 + 5)
 
 
-def test_a_training_that_is_taken_over_costs_its_evaluation_alone(cell):
-    one = cell()
-    model = CostModel([timing()], SETTING)
-    cost = pack_cost(Pack(nodes=(one,)), model, lambda c: Work(3.0, 0.0), {one.source_training_key})
-    assert cost.total.middle == pytest.approx(6.0)
+def test_a_training_of_several_targets_is_paid_once_and_its_cells_cost_their_evaluation(cell):
+    one = cell(method="continue_source", num_steps=100)
+    model = CostModel([timing("continue_source")], SETTING)
+
+    def cost(node):
+        return pack_cost(Pack(nodes=(node,)), model, lambda c: Work(3.0, 0.0)).total.middle
+
+    assert cost(one) == pytest.approx(6.0)
+    # 100 steps, what is before them, and the drawing of batches; no evaluation.
+    assert cost(Train(cell=one)) == pytest.approx(20 + 1 + 5)
+
+
+def test_a_shared_training_whose_like_was_never_timed_is_unknown(cell):
+    one = cell(method="continue_source", num_steps=100)
+    model = CostModel([timing("finetune")], SETTING)
+    for node in (one, Train(cell=one)):
+        assert pack_cost(Pack(nodes=(node,)), model, lambda c: Work(3.0, 0.0)) is None
 
 
 @pytest.mark.parametrize(
@@ -68,13 +81,18 @@ def test_a_training_that_is_taken_over_costs_its_evaluation_alone(cell):
 def test_times_of_another_setting_say_nothing(cell, changes):
     other = SETTING.model_copy(update=changes)
     model = CostModel([timing(setting=other)], SETTING)
-    assert model.cell(cell(), Work(1.0, 1.0)) is None
+    assert model.training(cell()) is None
     assert model.num_timings == 0
+    evaluates_alike = {"precision", "batch_size", "crop_size", "workers"} & changes.keys()
+    evaluated = model.evaluation(cell(), Work(1.0, 1.0))
+    # Evaluation is always in float32 on the CPU, by one process, on whole images.
+    assert (evaluated is not None) == bool(evaluates_alike)
 
 
 def test_times_of_another_method_say_nothing(cell):
     model = CostModel([timing("cawf", 2)], SETTING)
-    assert model.cell(cell(), Work(1.0, 1.0)) is None
+    assert model.training(cell()) is None
+    assert model.evaluation(cell(), Work(1.0, 1.0)) is None
 
 
 def test_sizes_between_measured_ones_lie_between_them(cell):
@@ -84,7 +102,7 @@ def test_sizes_between_measured_ones_lie_between_them(cell):
 
     def steps(size):
         one = cell(method="cawf", adapter_size=size, num_steps=10)
-        return model.cell(one, Work(0.0, 0.0)).middle - 1.0
+        return model.training(one).middle - 1.0
 
     assert [steps(s) for s in (1, 2, 4, 8, 16)] == pytest.approx([2.0, 2.0, 4.0, 8.0, 8.0])
 
@@ -121,16 +139,19 @@ def test_an_estimate_is_the_sum_and_the_schedule_of_its_packs(cell):
         return Pack(nodes=cells), PackCost(Span(1.0, 1.0, 1.0), (each,) * count)
 
     unknown = pack(2, 1.0, "ewc")[0], None
+    model = CostModel([timing()], SETTING)
+    look = Pack.of([Reference(codec_hash="c", rd_lambda=0.013, domain="thing", domain_hash="d",
+                              num_images=8, data_seed=0, code="l")])  # fmt: skip
     found = estimate(
-        [pack(3, 10.0), pack(2, 10.0), pack(1, 10.0), unknown],
-        at_once=2, cpus=2.0, num_timings=4, references=Span(4.0, 4.0, 4.0), start_up_seconds=12.0,
+        [(look, reference_cost(2.0, model)), pack(3, 10.0), pack(2, 10.0), pack(1, 10.0), unknown],
+        at_once=2, cpus=2.0, num_timings=4, start_up_seconds=12.0,
     )  # fmt: skip
     assert (found.num_cells, found.num_known, found.unknown) == (8, 6, {"ewc": 2})
     # Packs of 31, 21 and 11 s and 4 s for the source codec, on two CPUs each.
     assert found.cpu_seconds.middle == pytest.approx(2 * (31 + 21 + 11 + 4))
-    # The third starts after 21 s; both workers evaluate the source codec; Ray starts before.
-    assert found.wall_seconds.middle == pytest.approx(32 + 4 / 2 + 12)
-    assert found.wall_seconds.low == pytest.approx(19 + 10 + 4 / 2 + 12)
+    # One worker looks for 4 s, then takes the second pack and, 25 s after the start, the third.
+    assert found.wall_seconds.middle == pytest.approx(4 + 21 + 11 + 12)
+    assert found.wall_seconds.low == pytest.approx(4 + 19 + 10 + 12)
     assert found.wall_seconds.low < found.wall_seconds.middle < found.wall_seconds.high
 
 

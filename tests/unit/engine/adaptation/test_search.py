@@ -404,7 +404,8 @@ def test_told_trials_count_against_the_number_of_samples(search, record, kept):
 def test_grid_packs_come_first_and_once(plan):
     made = plan()
     listener = Listener()
-    feeder = Feeder(made.cell_packs(made.cells), [], 16, {}.get, listener)
+    done = frozenset(made.behind(made.cells))
+    feeder = Feeder(made.packs(made.cells, done), [], 16, {}.get, listener, done)
     assert feeder.num_left == 2
     assert feeder.num_nodes_left == 6
     while feeder.suggest("x") != "FINISHED":

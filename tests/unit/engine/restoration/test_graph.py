@@ -7,11 +7,14 @@ import pytest
 from PIL import Image
 
 from interfero.domains.mosaics import SOURCE
+from interfero.engine import code
 from interfero.engine.packs import Pack
 from interfero.engine.restoration.nodes import Restored
+from interfero.engine.restoration.plan import StepCode
 from interfero.engine.worker import LocalWorker
 from interfero.errors import ConfigError
 from trainables.learning_runner import RestorationRunner
+from trainables.studies import restoration
 
 from .conftest import Local, packs_of, plan_of
 
@@ -158,11 +161,31 @@ def test_the_libraries_of_the_models_count_in_their_keys(monkeypatch):
         assert by_configuration(plan_of())["OO"].segmenter.key != base.segmenter.key, name
 
 
-def test_the_code_that_trains_and_tests_counts_in_the_keys():
-    from sweeps.covariate_shift import SWEEP
-
-    files = {path.name for path in (*SWEEP.restoration_code, *SWEEP.segmentation_code)}
-    assert {"learning_runner.py", "segmentation.py", "restoration.py", "loop_keeper.py"} <= files
+@pytest.mark.parametrize(
+    ("module", "steps"),
+    [
+        ("trainables.learning_runner", {"restoration", "segmentation"}),
+        ("trainables.learning_bench", {"restoration", "segmentation"}),
+        ("trainables.loop_keeper", {"restoration", "segmentation"}),
+        ("trainables.segmentation", {"segmentation"}),
+        ("trainables.restoration", {"restoration"}),
+        ("trainables.learning_scores", {"segmentation"}),
+        ("interfero.domains.copies", {"copies", "segmentation"}),
+        ("interfero.codecs.lossy", {"copies", "segmentation"}),
+    ],
+)
+def test_the_code_that_makes_and_tests_counts_in_the_keys(module, steps, tmp_path, monkeypatch):
+    before = StepCode(*restoration().code().split(" "))
+    changed = tmp_path / "changed.py"
+    changed.write_text("x = 1\n")
+    source_of = code._source_of
+    monkeypatch.setattr(
+        code, "_source_of", lambda name: changed if name == module else source_of(name)
+    )
+    after = StepCode(*restoration().code().split(" "))
+    found = {n for n in ("copies", "restoration", "segmentation")
+             if getattr(before, n) != getattr(after, n)}  # fmt: skip
+    assert found >= steps
 
 
 def test_a_cell_names_every_step_behind_it(tmp_path):
@@ -210,7 +233,7 @@ def test_a_restored_copy_is_nearer_than_nothing(tmp_path):
         ({"codecs": ("jpeg", "jpeg")}, "--codecs names one value twice"),
         ({"source": "x"}, "--source x: codecs are named by --codecs"),
         ({"sampler": "tpe"}, "--sampler tpe: there is nothing to search"),
-        ({"calibrate": True}, "--calibrate: steps of a graph are timed"),
+        ({"calibrate": True}, "--calibrate: nodes of a graph are timed"),
         ({"crop_size": 40}, "--crop-size must be a multiple of 32"),
         ({"perceptual_weight": 1.0}, "needs --perceptual-weights FILE"),
         ({"batch_size": 3, "workers_per_trial": 2}, "cannot be parted equally"),
