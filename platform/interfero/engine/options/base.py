@@ -8,7 +8,16 @@ from typing import Annotated, Any, Final, Literal, Self
 import tyro
 
 from interfero.config import Config
-from interfero.engine.options.marks import FREE, HIDDEN, KEPT, MACHINE, PLAN, QUESTION, TRAINING, Free
+from interfero.engine.options.marks import (
+    FREE,
+    HIDDEN,
+    KEPT,
+    MACHINE,
+    PLAN,
+    QUESTION,
+    TRAINING,
+    Free,
+)
 from interfero.engine.options.rules import folder_of, refuse_broken, sweep_rules
 
 Sampler = Literal["grid", "random", "tpe", "nsga2"]

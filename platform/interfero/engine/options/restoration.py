@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self, cast
 
-import tyro
-
 from interfero.engine.options.base import SweepOptions
 from interfero.engine.options.marks import FREE, HIDDEN, QUESTION, TRAINING, OptionGroup
 from interfero.engine.options.rules import (

@@ -1,11 +1,10 @@
 """Every option says where it stands in --help; what a kind of sweep lacks is accepted and not shown."""
 
 import pytest
-import tyro
 
+from interfero.engine.options import marks
 from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.options.base import SweepOptions, free_options
-from interfero.engine.options import marks
 from interfero.engine.options.marks import OptionGroup
 from interfero.engine.options.parsing import parse_options
 from interfero.engine.options.restoration import RestorationOptions
