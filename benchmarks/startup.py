@@ -1,8 +1,8 @@
 """What a command costs that trains nothing: `python benchmarks/startup.py --before PATH`.
 
-PATH is a checkout of a build before, with its environment in `.venv`. Both builds run the same commands in turns, each a
-process of its own: CPU seconds (user and system, of all its processes) and peak memory. What counts is the
-median of the rounds' ratios, and of several commands the worst.
+PATH is a checkout of a build before, with its environment in `.venv`. Both builds run the same commands in
+turns, each a process of its own: CPU seconds (user and system, of all its processes) and peak memory. What
+counts is the median of the rounds' ratios, and of several commands the worst.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""docs/python.md does what it says: its blocks are run as one notebook, in a folder with a few small images."""
+"""docs/python.md does what it says: its blocks are run as one notebook, in a folder of small images."""
 
 import os
 import re
