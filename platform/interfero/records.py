@@ -6,12 +6,25 @@ Records are read by everything above: the engine that writes them, tracking, and
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+import sys
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain, islice
+from operator import itemgetter
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, GetCoreSchemaHandler, ValidatorFunctionWrapHandler, field_validator
+from pydantic_core import CoreSchema, core_schema
 
 from interfero.config import Config
 from interfero.redaction import without_secrets
+
+Point = tuple[int, dict[str, float]]
+"""(step, training metrics) of a curve."""
+_Value = TypeVar("_Value", str, str | int | float)
+_Names = TypeVar("_Names", bound=tuple[object, ...])
 
 
 class StepSetting(Config):
@@ -75,6 +88,162 @@ class ImageRow(Config):
     rd_loss: float
 
 
+_WORDS = ("role", "name", "group")
+_NUMBERS = tuple(name for name in ImageRow.model_fields if name not in _WORDS)
+_words_of = itemgetter(*_WORDS)
+_numbers_of = itemgetter(*_NUMBERS)
+
+
+@lru_cache(maxsize=1024)
+def _shared(names: _Names) -> _Names:
+    """The first tuple that was equal to this one: cells of a sweep have the same test images and steps."""
+    return names
+
+
+class _Compact(Sequence[Any]):
+    """What `ImageRows` and `Points` have in common: they compare and hash like the tuple they stand for."""
+
+    __slots__ = ()
+
+    def __getitem__(self, index: Any) -> Any:
+        """An item, made anew at each access, or a tuple of items."""
+        every = range(len(self))[index]
+        return self._at(every) if isinstance(every, int) else tuple(self._at(i) for i in every)
+
+    def _at(self, index: int) -> Any:
+        raise NotImplementedError
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, tuple | _Compact):
+            return NotImplemented
+        return tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageRows(_Compact):
+    """Rows of test images at 8 bytes a number: as an object, a row takes 2 to 3 KiB."""
+
+    words: tuple[tuple[str, str, str], ...]
+    """Role, name and group of each row; one tuple for all cells that have the same test images."""
+    numbers: array[float]
+    """Row by row, in the order of `ImageRow`."""
+
+    @classmethod
+    def of(cls, rows: Sequence[Mapping[str, Any]]) -> ImageRows | tuple[()]:
+        """From rows whose values are valid."""
+        if not rows:
+            return ()
+        numbers = [*chain.from_iterable(map(_numbers_of, rows))]
+        return cls(_shared(tuple(map(_words_of, rows))), array("d", numbers))
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def _at(self, index: int) -> ImageRow:
+        return ImageRow(**self._values(index))
+
+    def values(self) -> tuple[dict[str, Any], ...]:
+        """What `model_dump` gives of each row."""
+        return tuple(self._values(i) for i in range(len(self)))
+
+    def _values(self, index: int) -> dict[str, Any]:
+        start = index * len(_NUMBERS)
+        numbers = self.numbers[start : start + len(_NUMBERS)]
+        role, name, group = self.words[index]
+        return {
+            "role": role,
+            "name": name,
+            "group": group,
+            **dict(zip(_NUMBERS, numbers, strict=True)),
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Points(_Compact):
+    """The points of a training curve at 8 bytes a number."""
+
+    steps: tuple[int, ...]
+    names: tuple[tuple[str, ...], ...]
+    """Of each point's metrics, in their order."""
+    numbers: array[float]
+    """Point by point."""
+
+    @classmethod
+    def of(cls, points: Sequence[Point]) -> Points | tuple[()]:
+        """From points whose values are valid."""
+        if not points:
+            return ()
+        steps, metrics = zip(*points, strict=True)
+        numbers = [*chain.from_iterable(map(dict.values, metrics))]
+        return cls(_shared(steps), _shared(tuple(map(tuple, metrics))), array("d", numbers))
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[Point]:
+        numbers = iter(self.numbers)
+        for step, names in zip(self.steps, self.names, strict=True):
+            yield step, dict(zip(names, islice(numbers, len(names)), strict=True))
+
+    def _at(self, index: int) -> Point:
+        start = sum(map(len, self.names[:index]))
+        names = self.names[index]
+        numbers = self.numbers[start : start + len(names)]
+        return self.steps[index], dict(zip(names, numbers, strict=True))
+
+
+class _AsImageRows:
+    """Validates and serialises like `tuple[ImageRow, ...]`, without making the rows."""
+
+    def __get_pydantic_core_schema__(self, _: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        fields = {
+            name: core_schema.typed_dict_field(handler.generate_schema(field.annotation))
+            for name, field in ImageRow.model_fields.items()
+        }
+        row = core_schema.typed_dict_schema(fields, extra_behavior="forbid")
+        return _compact(
+            ImageRows,
+            core_schema.list_schema(row),
+            core_schema.list_schema(core_schema.no_info_before_validator_function(_plain, row)),
+            lambda rows: rows.values() if isinstance(rows, ImageRows) else tuple(map(_plain, rows)),
+            core_schema.tuple_variable_schema(row),
+        )
+
+
+class _AsPoints:
+    """Validates and serialises like `tuple[Point, ...]`."""
+
+    def __get_pydantic_core_schema__(self, _: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        points = handler.generate_schema(tuple[Point, ...])
+        return _compact(Points, points, points, tuple, points)
+
+
+def _plain(row: Any) -> Any:
+    return row.__dict__ if isinstance(row, ImageRow) else row
+
+
+def _compact(
+    kind: type[ImageRows | Points],
+    json: CoreSchema,
+    python: CoreSchema,
+    plain: Any,
+    dumped: CoreSchema,
+) -> CoreSchema:
+    """Schema of a compact sequence, from those of the sequence that it stands for."""
+
+    def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        return value if isinstance(value, kind) else kind.of(handler(value))
+
+    return core_schema.json_or_python_schema(
+        json_schema=core_schema.no_info_after_validator_function(kind.of, json),
+        python_schema=core_schema.no_info_wrap_validator_function(validate, python),
+        serialization=core_schema.plain_serializer_function_ser_schema(plain, return_schema=dumped),
+    )
+
+
 class SegmentedImage(Config):
     """One test image and what a segmentation model made of it, in pixels of each class."""
 
@@ -97,10 +266,10 @@ class CellRecord(Config):
     """`stopped`: a search stopped it early; it has a validation result of that step and no other."""
     metrics: dict[str, float] = Field(default_factory=dict)
     """By MLflow name; never NaN or infinite."""
-    images: tuple[ImageRow, ...] = ()
+    images: Annotated[Sequence[ImageRow], _AsImageRows()] = ()
     segmented: tuple[SegmentedImage, ...] = ()
     """Of a segmentation model's cell."""
-    curve: tuple[tuple[int, dict[str, float]], ...] = ()
+    curve: Annotated[Sequence[Point], _AsPoints()] = ()
     """(step, training metrics), about a hundred points."""
     adapter_file: str | None = None
     """Relative to the sweep's folder."""
@@ -130,6 +299,20 @@ class CellRecord(Config):
         bad = [name for name, value in self.metrics.items() if not math.isfinite(value)]
         if bad:
             raise ValueError(f"metric {bad[0]!r} of cell {self.key} is not finite")
+
+    @field_validator("params", "provenance")
+    @classmethod
+    def _shared_texts(cls, found: dict[str, _Value]) -> dict[str, _Value]:
+        """Cells of a sweep repeat them: each text is kept once."""
+        return {
+            sys.intern(name): sys.intern(value) if type(value) is str else value
+            for name, value in found.items()
+        }
+
+    @field_validator("metrics")
+    @classmethod
+    def _shared_names(cls, metrics: dict[str, float]) -> dict[str, float]:
+        return {sys.intern(name): value for name, value in metrics.items()}
 
     @field_validator("error")
     @classmethod
