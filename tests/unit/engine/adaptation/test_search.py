@@ -6,7 +6,6 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from interfero.engine.adaptation.nodes import Cell
 from interfero.engine.adaptation.search import BlockSearch, cells_at_once, open_searches, rung_steps
 from interfero.engine.feeding import PACK, Feeder
 from interfero.engine.options.adaptation import AdaptationOptions
@@ -178,7 +177,7 @@ def asked_packs(feeder):
     """Keys of the cells of each pack that is left."""
     packs = []
     while (suggestion := feeder.suggest("x")) != "FINISHED":
-        packs.append([Cell(**cell).key for cell in suggestion["pack"]["cells"]])
+        packs.append(Pack.model_validate_json(suggestion[PACK]).keys)
     return packs
 
 
