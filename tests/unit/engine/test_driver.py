@@ -116,7 +116,7 @@ def answering(plan, tmp_path):
     """What the driver has of a search that stops cells early, and keys of two cells in training."""
     made = plan(sampler="random", early_stopping="asha", num_steps=90, learning_rates=(1e-5, 0.1))
     search = BlockSearch(made, made.blocks[0], tmp_path / "search.db", {}.get)
-    feeder = Feeder([], [search], 2, {}.get, Heard())
+    feeder = Feeder([], [search], 2, {}.get, Heard(), search.needs)
     keys = [Pack.model_validate_json(feeder.suggest("x")["pack"]).nodes[0].key for _ in range(2)]
     store = SweepStore(tmp_path, "one")
     return RecordCallback(feeder, feeder._listener, store), store, keys

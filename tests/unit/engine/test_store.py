@@ -165,7 +165,7 @@ def test_cells_of_other_sweeps_are_taken_over_with_their_files(tmp_path, started
     known, wanted = cell(), cell(learning_rate=1e-2)
     started.write_record(with_files(started, record(known)))
     other = SweepStore(tmp_path, "two")
-    taken = other.take_over({known.key, wanted.key})
+    taken = list(other.take_over({known.key, wanted.key}))
     assert [(r.key, r.reused_from) for r in taken] == [(known.key, "one")]
     assert (other.folder / taken[0].adapter_file).read_text() == known.key
     assert other.finished(known.key) == taken[0]
@@ -187,7 +187,7 @@ def test_a_stopped_cell_has_ended_and_is_no_result_for_anybody(tmp_path, started
     assert started.finished(stopped.key) is None
     assert started.reusable({stopped.key}) == frozenset()
     other = SweepStore(tmp_path, "two")
-    assert other.take_over({stopped.key}) == []
+    assert list(other.take_over({stopped.key})) == []
     assert other.ended(stopped.key) is None
 
 
@@ -214,7 +214,7 @@ def test_a_record_that_names_files_outside_its_sweep_is_not_taken_over(
     (tmp_path / "x").write_text("secret")
     bad = written.model_copy(update={field: name.format(outside=outside)})
     started.write_record(bad)
-    assert other.take_over({bad.key}) == []
+    assert list(other.take_over({bad.key})) == []
     files = [p for p in other.folder.rglob("*") if p.is_file()]
     assert all(p.read_text() != "secret" for p in files)
     assert outside.read_text() == "secret"
@@ -237,7 +237,7 @@ def test_a_cell_taken_over_has_the_files_that_its_record_is_of(tmp_path, started
     own = other.folder / kept.adapter_file
     own.parent.mkdir(parents=True)
     own.write_text("of an attempt without a record")
-    assert len(other.take_over({kept.key})) == 1
+    assert len(list(other.take_over({kept.key}))) == 1
     assert own.read_text() == kept.key
     assert (started.folder / kept.adapter_file).read_text() == kept.key
 
@@ -258,7 +258,7 @@ def test_a_copy_that_was_killed_half_way_is_no_file(tmp_path, started, cell, rec
     with monkeypatch.context() as patched:
         patched.setattr("shutil.copyfile", half)
         with pytest.raises(KeyboardInterrupt):
-            other.take_over({kept.key})
+            list(other.take_over({kept.key}))
     assert not (other.folder / kept.adapter_file).exists()
-    assert len(other.take_over({kept.key})) == 1
+    assert len(list(other.take_over({kept.key}))) == 1
     assert (other.folder / kept.adapter_file).read_text() == kept.key

@@ -6,7 +6,6 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from interfero.engine.adaptation.nodes import Cell
 from interfero.engine.adaptation.search import BlockSearch, cells_at_once, open_searches, rung_steps
 from interfero.engine.feeding import PACK, Feeder
 from interfero.engine.options.adaptation import AdaptationOptions
@@ -121,7 +120,7 @@ def test_a_cell_that_two_trials_of_a_dead_driver_waited_for_is_asked_once(search
     opened, listener = search(**one_cell()), Listener()
     assert opened.ask().key == opened.ask().key
     resumed = search(**one_cell())
-    feeder = Feeder([], [resumed], 2, kept.get, listener)
+    feeder = Feeder([], [resumed], 2, kept.get, listener, resumed.needs)
     assert feeder.suggest("a") is not None
     assert feeder.suggest("b") == "FINISHED"
     feeder.tell(record(FakeCell(listener.started[0])))
@@ -144,7 +143,7 @@ def one_cell(**changes):
 
 def test_a_repeated_suggestion_is_told_the_stored_value(search, record, kept):
     opened, listener = search(**one_cell()), Listener()
-    feeder = Feeder([], [opened], 4, kept.get, listener)
+    feeder = Feeder([], [opened], 4, kept.get, listener, opened.needs)
     assert feeder.num_left == feeder.num_cells_left == 4
     assert feeder.suggest("a") is not None
     key = listener.started[0]
@@ -159,7 +158,7 @@ def test_a_repeated_suggestion_is_told_the_stored_value(search, record, kept):
 
 def test_a_cell_in_training_is_not_trained_beside_itself(search, record, kept):
     opened, listener = search(**one_cell()), Listener()
-    feeder = Feeder([], [opened], 3, kept.get, listener)
+    feeder = Feeder([], [opened], 3, kept.get, listener, opened.needs)
     assert feeder.suggest("a") is not None
     assert feeder.suggest("b") == "FINISHED"
     assert listener.repeated == 2
@@ -178,14 +177,14 @@ def asked_packs(feeder):
     """Keys of the cells of each pack that is left."""
     packs = []
     while (suggestion := feeder.suggest("x")) != "FINISHED":
-        packs.append([Cell(**cell).key for cell in suggestion["pack"]["cells"]])
+        packs.append(Pack.model_validate_json(suggestion[PACK]).keys)
     return packs
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
 def test_several_cells_are_asked_together_and_told_one_by_one(search, record, kept, sampler):
     opened, listener = search(sampler, **WIDE), Listener()
-    feeder = Feeder([], [opened], 5, kept.get, listener)
+    feeder = Feeder([], [opened], 5, kept.get, listener, opened.needs)
     feeder.cells_at_once = 3
     packs = asked_packs(feeder)
     assert [len(pack) for pack in packs] == [3, 2]
@@ -203,7 +202,7 @@ def test_several_cells_are_asked_together_and_told_one_by_one(search, record, ke
 def test_what_was_asked_before_makes_room_in_the_pack_for_another(search, record, kept):
     two = {"methods": ("cawf",), "adapter_sizes": (1, 2), "learning_rates": (1e-3,)}
     opened, listener = search("random", **two), Listener()
-    feeder = Feeder([], [opened], 12, kept.get, listener)
+    feeder = Feeder([], [opened], 12, kept.get, listener, opened.needs)
     feeder.cells_at_once = 2
     (pack,) = asked_packs(feeder)
     assert len(set(pack)) == 2
@@ -219,7 +218,7 @@ def test_a_finished_cell_is_told_within_the_ask(search, record, kept):
     opened.tell(record(first))
     kept[first.key] = record(first)
     opened.study.enqueue_trial(opened.study.get_trials()[0].params)
-    feeder = Feeder([], [opened], 4, kept.get, listener)
+    feeder = Feeder([], [opened], 4, kept.get, listener, opened.needs)
     feeder.cells_at_once = 2
     # One sample of four was told before, one is the first cell again.
     (pack,) = asked_packs(feeder)
@@ -354,7 +353,7 @@ def test_a_stopped_cell_is_a_pruned_trial_and_a_sample(halving, record, sampler)
 
 def test_a_stopped_cell_is_not_trained_again(search, record, kept):
     opened, listener = search(early_stopping="asha", **one_cell()), Listener()
-    feeder = Feeder([], [opened], 3, kept.get, listener)
+    feeder = Feeder([], [opened], 3, kept.get, listener, opened.needs)
     assert feeder.suggest("a") is not None
     (key,) = listener.started
     assert not feeder.should_stop(key, 1, {"val/rd_gain_percent": 2.0})
@@ -384,7 +383,7 @@ def test_a_feeder_asks_blocks_in_turn_up_to_the_number_of_samples(plan, record, 
     made = plan(sampler="random", num_images=("2", "all"), learning_rates=(1e-5, 1e-1))
     searches = open_searches(made, tmp_path / "search.db", {}.get)
     listener = Listener()
-    feeder = Feeder([], searches, 3, {}.get, listener)
+    feeder = Feeder([], searches, 3, {}.get, listener, searches[0].needs | searches[1].needs)
     asked = []
     while (suggestion := feeder.suggest("x")) != "FINISHED":
         asked.append(Pack.model_validate_json(suggestion[PACK]).nodes[0].block.num_images)
