@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from interfero.analysis.cells import Cells
 from interfero.analysis.figures import write_figures
 from interfero.analysis.law_figures import write_curve_figures, write_law_figures
 from interfero.analysis.map_figures import write_map_figures
@@ -31,7 +32,7 @@ class Findings:
         Args:
             records: All cells of a sweep, failed ones too.
         """
-        self.records = tuple(records)
+        self.records = Cells(records)
 
     @cached_property
     def laws(self) -> list[Scaling | Refusal]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from interfero.analysis.cells import once_for_cells
 from interfero.metrics.names import VALIDATION_GAIN, VALIDATION_ROUTED
 from interfero.records import CellRecord
 
@@ -143,6 +144,7 @@ class Missing:
     """0 if no cell of it was run."""
 
 
+@once_for_cells
 def choose_learning_rates(records: Iterable[CellRecord]) -> list[Choice]:
     """For each setting and seed, the cell with the best `val/rd_gain_percent`.
 
@@ -169,6 +171,7 @@ def best_sizes(choices: Iterable[Choice]) -> list[Choice]:
     return list(best.values())
 
 
+@once_for_cells
 def missing_settings(records: Iterable[CellRecord]) -> list[Missing]:
     """Settings whose cells all failed, and those that other domains have and this one lacks."""
     groups = _by_setting(records)

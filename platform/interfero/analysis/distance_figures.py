@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from interfero.analysis.figure_style import figure_style
+from interfero.analysis.figure_style import figure_style, settle
 from interfero.analysis.map_figures import save_figures
 from interfero.analysis.report.distance import distance_figure
 from interfero.analysis.report.figure_data import INK, MapPanel, Panel, Series
@@ -50,7 +50,7 @@ def panels_figure(panels: Sequence[Panel | MapPanel], title: str) -> Figure:
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.suptitle(title)
         figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-        figure.draw_without_rendering()
+        settle(figure)
     return figure
 
 

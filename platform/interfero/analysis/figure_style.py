@@ -73,14 +73,22 @@ def figure_style() -> Iterator[None]:
         yield
 
 
+def settle(figure: Figure) -> None:
+    """Lay a figure out, once for all its files; under the style that it was made with."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+
+
 def rendered(figure: Figure, suffix: str) -> bytes:
     """The figure as a file's bytes; `suffix` is `png` or `svg`."""
     buffer = io.BytesIO()
     # No date: the same records give the same bytes.
     metadata: dict[str, Any] = {"Date": None} if suffix == "svg" else {}
     with figure_style():
-        # The layout was settled when the figure was made; each file would settle it again.
-        figure.set_layout_engine("none")
+        # The layout was settled when the figure was made. Any engine, even a placeholder, makes `savefig`
+        # draw the whole figure once more for nothing.
+        figure.set_layout_engine(None)
         figure.savefig(buffer, format=suffix, dpi=DOTS_PER_INCH, metadata=metadata)
     return buffer.getvalue()
 

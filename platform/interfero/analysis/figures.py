@@ -23,7 +23,7 @@ from interfero.analysis.choices import (
     missing_settings,
     setting_of,
 )
-from interfero.analysis.figure_style import figure_style, method_style, rendered, symlog
+from interfero.analysis.figure_style import figure_style, method_style, rendered, settle, symlog
 from interfero.analysis.report_table import seeds_text
 from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
@@ -93,7 +93,7 @@ def capacity_figure(records: Sequence[CellRecord], domain: str) -> Figure:
         figure.suptitle("\n".join(_title_lines(records, domain, cases, choices)))
         figure.legend(handles=_legend(choices), loc="outside lower center", ncols=3, frameon=False)
         # The layout and all text are settled here, under this style, not where the figure is saved.
-        figure.draw_without_rendering()
+        settle(figure)
     return figure
 
 

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from interfero.analysis.axes import AXES
-from interfero.analysis.figure_style import figure_style, method_style
+from interfero.analysis.figure_style import figure_style, method_style, settle
 from interfero.analysis.law_view import (
     BY_DISTANCE,
     MEAN_OF_OTHERS,
@@ -81,7 +81,7 @@ def law_figure(scaling: Scaling) -> Figure:
         figure.legend(
             handles=_domain_legend(scaling), loc="outside lower center", ncols=4, frameon=False
         )
-        figure.draw_without_rendering()
+        settle(figure)
     return figure
 
 
@@ -197,7 +197,7 @@ def curve_figure(curves: Sequence[RdCurve], domain: str) -> Figure:
         )
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-        figure.draw_without_rendering()
+        settle(figure)
     return figure
 
 

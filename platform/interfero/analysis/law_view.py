@@ -10,7 +10,7 @@ import numpy.typing as npt
 from interfero.analysis.axes import AXES, GROWTH_AXES
 from interfero.analysis.laws import Design
 from interfero.analysis.robust_fit import from_space, predicted
-from interfero.analysis.scaling import Candidate, Scaling, leave_one_domain_out, setting_means
+from interfero.analysis.scaling import Candidate, Scaling, setting_means
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -174,7 +174,5 @@ def _along(scaling: Scaling, main: str, grid: FloatArray, mean_u: FloatArray) ->
 
 
 def _left_out(candidate: Candidate, scaling: Scaling) -> FloatArray | None:
-    if candidate.fit is None:
-        return None
-    found = leave_one_domain_out(scaling.data, candidate.fit, scaling.space)
+    found = candidate.left_out
     return None if found is None else from_space(found, scaling.space)

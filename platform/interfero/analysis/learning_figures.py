@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from interfero.analysis.figure_style import figure_style, rendered
+from interfero.analysis.figure_style import figure_style, rendered, settle
 from interfero.analysis.learning import Difference, Line, Score, Summary
 from interfero.store.files import write_atomic
 
@@ -44,7 +44,7 @@ def write_learning_figures(summary: Summary, folder: Path) -> list[Path]:
             for name, figure in made.items():
                 if figure is None:
                     continue
-                figure.draw_without_rendering()
+                settle(figure)
                 for suffix in ("png", "svg"):
                     path = folder / f"{name}_{domain}.{suffix}"
                     write_atomic(path, rendered(figure, suffix))

@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from interfero.analysis.choices import NAIVE
-from interfero.analysis.figure_style import figure_style, method_style, rendered
+from interfero.analysis.figure_style import figure_style, method_style, rendered, settle
 from interfero.analysis.maps import Map, Place, default_maps
 from interfero.analysis.matched_gain import MatchedRow, matched_rows
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED
@@ -88,7 +88,7 @@ def map_figure(maps: Sequence[Map]) -> Figure:
         handles = _map_legend(maps)
         if handles:
             figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
-        figure.draw_without_rendering()
+        settle(figure)
     return figure
 
 
@@ -182,7 +182,7 @@ def matched_figure(rows: Sequence[MatchedRow]) -> Figure:
         panels[0].set_ylim(-0.5, len(methods) - 0.3)
         figure.suptitle("Forgetting at matched gain; gain matched on validation, results on test")
         figure.legend(handles=_matched_legend(), loc="outside lower center", ncols=3, frameon=False)
-        figure.draw_without_rendering()
+        settle(figure)
     return figure
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from interfero.analysis.axes import AXES, DISTANCES, LAW_AXES, level
+from interfero.analysis.cells import once_for_cells
 from interfero.analysis.choices import CONTROL, Choice, choose_learning_rates
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord, ImageRow
@@ -148,6 +149,7 @@ class Observations:
         return np.where(np.isnan(self.values), np.nan, values)
 
 
+@once_for_cells
 def observations(records: Iterable[CellRecord], response: Response) -> dict[Subject, Observations]:
     """One set a method, codec and strength; the control has none, for it never sees the target.
 

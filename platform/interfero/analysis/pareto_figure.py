@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from interfero.analysis.choices import CONTROL, Setting, setting_of
-from interfero.analysis.figure_style import figure_style, method_style, rendered, symlog
+from interfero.analysis.figure_style import figure_style, method_style, rendered, settle, symlog
 from interfero.analysis.pareto import Front
 from interfero.metrics.names import (
     GAIN,
@@ -85,7 +85,7 @@ def pareto_figure(fronts: Sequence[Front]) -> Figure:
         handles = _legend(fronts, diameter)
         figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
         # The layout and all text are settled here, under this style, not where the figure is saved.
-        figure.draw_without_rendering()
+        settle(figure)
     return figure
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from interfero.analysis.cells import once_for_cells
 from interfero.analysis.choices import CONTROL
 from interfero.metrics.bd_rate import BjontegaardDelta, bd_psnr_db, bd_rate_percent
 from interfero.metrics.names import VALIDATION_GAIN, VALIDATION_ROUTED
@@ -97,6 +98,7 @@ class RdCurve:
     """dB at equal rate; positive is better."""
 
 
+@once_for_cells
 def rd_curves(records: Iterable[CellRecord]) -> list[RdCurve]:
     """Every curve of finished cells, on each side that they were measured on."""
     groups: dict[CurveKey, dict[float, CellRecord]] = defaultdict(dict)

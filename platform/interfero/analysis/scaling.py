@@ -12,7 +12,7 @@ the map's own domains much better when each is left out in turn, one by its dist
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -82,6 +82,8 @@ class Candidate:
     left_out_domains: float | None
     """RMS error over domains, each left out in turn."""
     note: str = ""
+    left_out: FloatArray | None = field(default=None, compare=False, repr=False)
+    """(points,) what that error is of, in the space of the fit: each domain predicted from the others."""
 
     @property
     def extrapolation(self) -> float | None:
@@ -335,7 +337,8 @@ def _try(law: Law, data: Observations, y: FloatArray, space: Space, floor: float
     }
     held_out = {axis: error for axis, error in errors.items() if error is not None}
     left_out = leave_one_domain_out(data, fit, space)
-    return Candidate(law, fit, aicc(fit), held_out, None if left_out is None else rms(y - left_out))
+    error = None if left_out is None else rms(y - left_out)
+    return Candidate(law, fit, aicc(fit), held_out, error, left_out=left_out)
 
 
 def _extrapolation_error(

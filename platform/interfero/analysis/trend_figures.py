@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from interfero.analysis.axes import AXES
 from interfero.analysis.choices import CONTROL, NAIVE
-from interfero.analysis.figure_style import figure_style, method_style, symlog
+from interfero.analysis.figure_style import figure_style, method_style, settle, symlog
 from interfero.analysis.figures import SPREAD_LIMIT
 from interfero.analysis.map_figures import save_figures
 from interfero.analysis.trends import DomainShift, Point, Trend
@@ -180,4 +180,4 @@ def _finish(
         for m in order
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
-    figure.draw_without_rendering()
+    settle(figure)

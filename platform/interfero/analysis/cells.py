@@ -1,0 +1,43 @@
+"""The cells of a sweep, with what was computed from them: a report asks for the same things many times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from copy import copy
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from interfero.records import CellRecord
+
+_More = ParamSpec("_More")
+_Found = TypeVar("_Found")
+
+
+class Cells(tuple[CellRecord, ...]):
+    """Records that do not change any more; they take along what `once_for_cells` computed from them."""
+
+    def __init__(self, _: Iterable[CellRecord] = ()) -> None:
+        """Nothing is computed yet."""
+        self.known: dict[tuple[Any, ...], Any] = {}
+
+
+def once_for_cells(
+    compute: Callable[Concatenate[Iterable[CellRecord], _More], _Found],
+) -> Callable[Concatenate[Iterable[CellRecord], _More], _Found]:
+    """A function of records that computes once for the same `Cells`, and each time for other sequences.
+
+    Its further arguments must be hashable. A list or dictionary is copied at each call, so that no caller
+    changes another's; what is in it is shared.
+    """
+
+    @wraps(compute)
+    def found(records: Iterable[CellRecord], /, *args: _More.args, **named: _More.kwargs) -> _Found:
+        if not isinstance(records, Cells):
+            return compute(records, *args, **named)
+        place = (compute, args, tuple(sorted(named.items())))
+        if place not in records.known:
+            records.known[place] = compute(records, *args, **named)
+        value: _Found = records.known[place]
+        return copy(value)
+
+    return found

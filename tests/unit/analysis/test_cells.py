@@ -1,0 +1,47 @@
+"""What is computed from the cells of a sweep is computed once, and no caller changes another's."""
+
+from interfero.analysis.answers import Findings
+from interfero.analysis.cells import Cells, once_for_cells
+from interfero.analysis.choices import choose_learning_rates
+from interfero.analysis.figure_style import rendered
+from interfero.analysis.figures import capacity_figure
+
+
+def test_once_for_the_same_cells_and_arguments(record):
+    calls = []
+
+    @once_for_cells
+    def keys(records, suffix):
+        calls.append(suffix)
+        return [r.key + suffix for r in records]
+
+    cells = Cells([record()])
+    keys(cells, "a").clear()
+    assert keys(cells, "a") == [cells[0].key + "a"]
+    assert keys(cells, "b") == [cells[0].key + "b"]
+    assert calls == ["a", "b"]
+    assert keys(list(cells), "a") == keys(Cells(cells), "a") == keys(cells, "a")
+    assert calls == ["a", "b", "a", "a"]
+
+
+def test_the_cells_of_findings_share_their_choices(record):
+    records = [
+        record(learning_rate=rate, metrics={"val/rd_gain_percent": rate}) for rate in (1e-4, 1e-3)
+    ]
+    cells = Findings(records).records
+    first, second = choose_learning_rates(cells), choose_learning_rates(cells)
+    assert first[0] is second[0]
+    assert first == choose_learning_rates(records)
+
+
+def test_a_settled_figure_is_drawn_once_for_each_file(record, monkeypatch):
+    figure = capacity_figure([record()], "histology")
+    draws = []
+    axes = figure.axes[0]
+    draw = axes.draw
+    monkeypatch.setattr(axes, "draw", lambda renderer: (draws.append(1), draw(renderer)))
+    before = axes.get_position().bounds
+    assert rendered(figure, "png")
+    assert rendered(figure, "svg")
+    assert len(draws) == 2
+    assert axes.get_position().bounds == before
