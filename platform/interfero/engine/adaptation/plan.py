@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -251,6 +251,14 @@ class AdaptationPlan(Plan):
             for part in range(0, len(members), most):
                 packs.append(Pack(nodes=tuple(members[part : part + most])))
         return [*packs, *self.cell_packs(own, done, at_once, model)]
+
+    def behind(self, cells: Iterable[Node], done: Set[str] = frozenset()) -> dict[str, Node]:
+        """See `Plan`; and what a sampler's cells will need, whichever it asks for."""
+        found = super().behind(cells, done)
+        if self.options.sampler != "grid":
+            for block in self.blocks:
+                found.update((n.key, n) for n in self.shared(block) if n.key not in done)
+        return found
 
     def cell_packs(
         self, cells: Sequence[Cell], done: Set[str] = frozenset(), at_once: int | None = None,
