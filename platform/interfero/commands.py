@@ -20,6 +20,7 @@ from interfero.doctor.command import doctor
 from interfero.domains.bundled import BUNDLED
 from interfero.domains.catalogue import load_domain
 from interfero.domains.images import ImageRules, SkippedImageError, UInt8Array, decode_image
+from interfero.domains.listing import shown
 from interfero.errors import DomainError, InterferoError, StorageError
 from interfero.metrics.rate_distortion import psnr_db
 from interfero.predicting import Question, answer
@@ -52,8 +53,13 @@ def domains(specs: tyro.conf.Positional[tuple[str, ...]] = ()) -> None:
         specs: NAME, or NAME=PATH for a folder of images or a Parquet file.
     """
     table = Table("domain", "train", "test", "unit", "hash", "notes")
+    problems: list[str] = []
     for spec in specs or tuple(BUNDLED):
-        domain = load_domain(spec)
+        try:
+            domain = load_domain(spec)
+        except DomainError as error:
+            problems.append(str(error))
+            continue
         table.add_row(
             domain.name,
             str(len(domain.train)),
@@ -62,7 +68,10 @@ def domains(specs: tyro.conf.Positional[tuple[str, ...]] = ()) -> None:
             domain.fingerprint[:12],
             "; ".join(domain.notes),
         )
-    Console().print(table)
+    if table.row_count:
+        Console().print(table)
+    if problems:
+        raise DomainError("\n".join(problems))
 
 
 Adapters = tyro.conf.UseAppendAction[tuple[Path, ...]]
@@ -90,7 +99,10 @@ def encode_command(
             `source`.
     """
     deployment = Deployment.load(source, rd_lambda, adapter)
-    pixels = _read_image(image)
+    counts: Counter[str] = Counter()
+    pixels = _read_image(image, counts)
+    for what, number in sorted(counts.items()):
+        sys.stdout.write(f"  {number} x {what}\n")
     candidates = deployment.candidates(pixels, mode or ("target" if adapter else "source"))
     kept = min(candidates, key=lambda c: c.rd_loss)
     write_atomic(out, kept.data)
@@ -184,11 +196,14 @@ def report_command(
     sys.stdout.write(make_report(Wanted(experiment, sweep, cells, out)))
 
 
-def _read_image(path: Path) -> UInt8Array:
-    """All of the picture: a domain would crop a large one to its centre, or halve a JPEG."""
+def _read_image(path: Path, counts: Counter[str]) -> UInt8Array:
+    """All of the picture: a domain would crop a large one to its centre, or halve a JPEG.
+
+    What is done to opacity, and pages that are left out, are counted.
+    """
     rules = ImageRules(halve_jpeg=False, min_side=1, max_side=MAX_SIDE + 1)
     try:
-        return decode_image(path, str(path), rules, Counter())
+        return decode_image(path, shown(path), rules, counts)
     except SkippedImageError as error:
         raise DomainError(str(error)) from error
 

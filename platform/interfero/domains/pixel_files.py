@@ -26,7 +26,7 @@ from PIL import __version__ as pillow_version
 from PIL import features
 
 from interfero.content import CACHE_VARIABLE, cache_root
-from interfero.domains import images
+from interfero.domains import images, pixel_meaning
 from interfero.domains.decoding import Decoded, each_sample, in_threads
 from interfero.domains.images import ImageRules, Sample, UInt8Array, digest_of
 from interfero.domains.sources import Portion, Row, Source
@@ -349,7 +349,7 @@ def _disk_errors(folder: Path) -> Iterator[None]:
 
 def _decoder() -> tuple[str, ...]:
     """What decides pixels besides the files and the rules."""
-    code = Path(str(images.__file__)).read_text()
+    code = "".join(Path(str(module.__file__)).read_text() for module in (images, pixel_meaning))
     codecs = ("libjpeg_turbo", "zlib", "webp", "libtiff", "avif")
     return (code, pillow_version, *(str(features.version(c)) for c in codecs))
 
