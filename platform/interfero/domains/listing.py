@@ -111,7 +111,7 @@ def list_folder(name: str, root: Path) -> Listing:
 
 
 def shown(path: Path | str) -> str:
-    """A path as text that can be written anywhere: bytes that are no UTF-8 become `\\xe9`."""
+    r"""A path as text that can be written anywhere: bytes that are no UTF-8 become `\xe9`."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
@@ -210,7 +210,7 @@ def _without_label_maps(pictures: list[Found], left: _LeftOut) -> list[Found]:
 
 
 def _told_by(found: Found) -> str:
-    """What says that a file may be a label map: its folder, or the end of its name; nothing if nothing does."""
+    """What says that a file may be a label map: its folder, or the end of its name; empty if nothing."""
     parts = found.label.split("/")[:-1]
     folder = next((i for i, part in enumerate(parts) if part.lower() in LABEL_FOLDERS), None)
     if folder is not None:
