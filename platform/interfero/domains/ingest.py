@@ -11,10 +11,11 @@ from interfero.domains.decoding import Decoded, decode_rows, in_threads
 from interfero.domains.domain import Domain, ImageUnit
 from interfero.domains.images import ImageRules, Sample, decoded_bytes
 from interfero.domains.leaks import check_crops, without_copies
+from interfero.domains.listing import Portion
 from interfero.domains.memory import MemoryBudget
 from interfero.domains.pixel_files import decode_to_files
 from interfero.domains.portions import SPLITS, split_of
-from interfero.domains.sources import FolderSource, ParquetSource, Portion, Row, Source
+from interfero.domains.sources import FolderSource, ParquetSource, Row, Source
 from interfero.errors import DomainError
 from interfero.randomness import Role, seed_for
 

@@ -29,7 +29,8 @@ from interfero.content import CACHE_VARIABLE, cache_root
 from interfero.domains import images, pixel_meaning
 from interfero.domains.decoding import Decoded, each_sample, in_threads
 from interfero.domains.images import ImageRules, Sample, UInt8Array, digest_of
-from interfero.domains.sources import Portion, Row, Source
+from interfero.domains.listing import Portion
+from interfero.domains.sources import Row, Source
 from interfero.errors import DomainError, StorageError
 
 _PIXELS, _DESCRIPTION, _LOCK = ".u8", ".json", "lock"

@@ -178,7 +178,7 @@ class ParquetSource:
     def _named(self) -> tuple[tuple[Portion, ...], tuple[str, ...]]:
         """Where each file's name puts its rows, and a line that says so; `split` decides if it is there."""
         if "split" in self._files[0].schema_arrow.names:
-            return ("any",) * len(self.paths), ()
+            return _anywhere(self.paths), ()
         return portions_of_files(self.name, self.paths)
 
     @cached_property
@@ -263,11 +263,11 @@ def portions_of_files(
     told = [split_of_shard(path.stem) or split_of(path.parent.name) for path in paths]
     named = [f"{split}: {told.count(split)}" for split in SPLITS if split in told]
     if not named:
-        return ("any",) * len(paths), ()
+        return _anywhere(paths), ()
     if not {"train", "test"} <= set(told):
         missing = "test" if "train" in told else "train"
         line = f"file names say {', '.join(named)} and no {missing}: all images are split anew"
-        return ("any",) * len(paths), (line,)
+        return _anywhere(paths), (line,)
     if None in told:
         raise DomainError(
             f"domain {name!r}: {shown(paths[told.index(None)])} does not say whether it is train or test, "
@@ -277,6 +277,10 @@ def portions_of_files(
     return tuple(portions[split] for split in told), (
         f"split as file names say ({', '.join(named)} files)",
     )
+
+
+def _anywhere(paths: Sequence[Path]) -> tuple[Portion, ...]:
+    return tuple("any" for _ in paths)
 
 
 def _parquet_row(index: int, values: dict[str, Any], portion: Portion) -> Row:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Set
 
 from rich.console import Console
 
+from interfero.domains.labelled_catalogue import LABELLED
 from interfero.engine.cells import CellRecord
 from interfero.engine.learning.jobs import Job
 from interfero.engine.learning.planning import LearningPlan
@@ -57,6 +58,8 @@ def _images(plan: LearningPlan) -> Iterator[str]:
             f"  {domain.name}: {counts} {domain.unit} of {width}x{height} pixels, "
             f"{len(domain.classes)} classes"
         )
+        if domain.name not in LABELLED:
+            yield from (f"    {note}" for note in domain.notes)
 
 
 def _amounts(
