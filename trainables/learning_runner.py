@@ -263,7 +263,11 @@ def _compress(job: CompressJob, bench: Bench) -> CellRecord:
         params=job.params,
         status="finished",
         metrics={"rate/asked_bpp": setting.asked_bpp, "rate/matched_bpp": setting.bpp},
-        provenance={"setting": f"{setting.value:g}", "codec": job.copy_.codec_name},
+        provenance={
+            "setting": f"{setting.value:g}",
+            "regime": setting.regime,
+            "codec": job.copy_.codec_name,
+        },
     )
 
 
