@@ -10,6 +10,7 @@ from pathlib import Path
 from interfero.domains.decoding import Decoded, decode_rows, in_threads
 from interfero.domains.domain import Domain, ImageUnit
 from interfero.domains.images import ImageRules, Sample, decoded_bytes
+from interfero.domains.jpeg_past import jpeg_note
 from interfero.domains.leaks import check_crops, without_copies
 from interfero.domains.listing import Portion
 from interfero.domains.memory import MemoryBudget
@@ -96,6 +97,7 @@ def _load(
         notes += filter(None, [check_crops(name, _by_folder([*train, *test, *any_]))])
     if any_ or not train + test:
         train, test = split_by_group(name, any_)
+    notes += filter(None, [jpeg_note([*train, *test])])
     unit = "crops" if source.unit == b"crops" else unit_of([*train, *test])
     return Domain(name, tuple(train), tuple(test), unit, tuple(notes))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,8 @@ from interfero.domains.domain import spread
 from interfero.domains.images import Sample, UInt8Array
 
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+Kind = TypeVar("Kind", bound=np.generic)
 
 LOOKED_AT = 16
 """Images of a domain that are examined, so that a large one takes no longer."""
@@ -30,10 +33,12 @@ _BASE = {
     (3, 0): 14,
 }  # fmt: skip
 """Low frequencies (row, column), and their steps at quality 50 (ISO 10918-1, table K.1)."""
+_MIN_SIDE = 32
+"""Fewer pixels a side do not show where blocks begin."""
 _STEPS = range(3, 61)
 _NEAR = 0.75
 """Levels that rounding to 8-bit colours moves a coefficient by, at most for 97 %."""
-_MIN_COEFFICIENTS = 30
+_MIN_COEFFICIENTS = 12
 _MIN_SHARE = 0.9
 _MIN_FREQUENCIES = 3
 
@@ -52,9 +57,15 @@ def jpeg_past(pixels_HWC: UInt8Array) -> JpegPast | None:
     Args:
         pixels_HWC: (height, width, 3), 0-255, at the file's resolution: a resized picture shows nothing.
     """
-    luma = _luma(pixels_HWC)
+    if min(pixels_HWC.shape[:2]) < _MIN_SIDE:
+        return None
+    luma, clipped = _luma(pixels_HWC)
     top, left = (_grid_start(np.abs(np.diff(luma, 2, axis=axis)), axis) for axis in (0, 1))
     blocks = _blocks(luma[top:, left:])
+    # Clipped pixels are no longer what the coefficients were; flat blocks have none.
+    blocks = blocks[
+        ~_blocks(clipped[top:, left:]).any(axis=(1, 2)) & (np.ptp(blocks, axis=(1, 2)) > 0)
+    ]
     if not len(blocks):
         return None
     coefficients: FloatArray = dctn(blocks, axes=(1, 2), norm="ortho")
@@ -77,13 +88,13 @@ def jpeg_note(samples: Sequence[Sample]) -> str:
     )
 
 
-def _luma(pixels_HWC: UInt8Array) -> FloatArray:
-    """(height, width) of the middle, less 128."""
+def _luma(pixels_HWC: UInt8Array) -> tuple[FloatArray, BoolArray]:
+    """(height, width) of the middle, less 128, and where a colour may have been clipped."""
     height, width = pixels_HWC.shape[:2]
     top, left = max(0, (height - _SIDE) // 2), max(0, (width - _SIDE) // 2)
-    part = pixels_HWC[top : top + _SIDE, left : left + _SIDE].astype(np.float64)
+    part = pixels_HWC[top : top + _SIDE, left : left + _SIDE]
     luma: FloatArray = part @ np.array([0.299, 0.587, 0.114]) - 128
-    return luma
+    return luma, ((part == 0) | (part == 255)).any(axis=2)
 
 
 def _grid_start(bends: FloatArray, axis: int) -> int:
@@ -96,14 +107,11 @@ def _grid_start(bends: FloatArray, axis: int) -> int:
     return int(np.argmax(total))
 
 
-def _blocks(luma: FloatArray) -> FloatArray:
-    """(blocks, 8, 8), flat ones left out."""
-    rows, columns = luma.shape[0] // 8, luma.shape[1] // 8
-    cut = luma[: 8 * rows, : 8 * columns].reshape(rows, 8, columns, 8)
-    blocks = cut.transpose(0, 2, 1, 3).reshape(-1, 8, 8)
-    # Clipped pixels are no longer what the coefficients were.
-    clipped = ((blocks <= -127.5) | (blocks >= 126.5)).any(axis=(1, 2))
-    return blocks[~clipped & (np.ptp(blocks, axis=(1, 2)) > 0)]
+def _blocks(values: npt.NDArray[Kind]) -> npt.NDArray[Kind]:
+    """(blocks, 8, 8) of (height, width), from its first corner on."""
+    rows, columns = values.shape[0] // 8, values.shape[1] // 8
+    cut = values[: 8 * rows, : 8 * columns].reshape(rows, 8, columns, 8)
+    return cut.transpose(0, 2, 1, 3).reshape(-1, 8, 8)
 
 
 def _step(values: FloatArray) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 from interfero.domains.domain import spread
 from interfero.domains.images import MAX_SIDE, SkippedImageError, UInt8Array
 from interfero.domains.ingest import TEST_SHARE, unit_of
+from interfero.domains.jpeg_past import jpeg_note
 from interfero.domains.label_layouts import find_layout, is_labelled
 from interfero.domains.label_maps import crop_alike, read_image, read_label_map
 from interfero.domains.label_pairs import Layout, Pair
@@ -73,6 +74,7 @@ def load_labelled(
         classes, read, left_out = without_absent(classes, read)
         notes += left_out
     train, restoration, test = read
+    notes += filter(None, [jpeg_note([*train, *restoration, *test])])
     unit = unit_of([*train, *restoration, *test])
     return LabelledDomain(name, classes, train, restoration, test, unit, tuple(notes))
 

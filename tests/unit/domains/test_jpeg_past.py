@@ -48,6 +48,13 @@ def test_flat_and_tiny_pictures_say_nothing():
     assert jpeg_past(np.full((9, 9, 3), 7, dtype=np.uint8)) is None
 
 
+def test_a_folder_of_pngs_that_were_jpegs_says_so(pictures, tmp_path):
+    for i, pixels in enumerate(pictures):
+        Image.fromarray(through(pixels, "JPEG", quality=60)).save(tmp_path / f"{i}p.png")
+    (line,) = load_domain(f"d={tmp_path}").notes
+    assert "of 12 images looked at were JPEG files of quality about" in line
+
+
 def test_the_line_gives_the_share_and_the_remedy(pictures):
     old = [through(p, "JPEG", quality=75) if i < 6 else p for i, p in enumerate(pictures)]
     line = jpeg_note([Sample(f"{i}", f"{i}", p) for i, p in enumerate(old)])

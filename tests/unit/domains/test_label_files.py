@@ -1,4 +1,4 @@
-"""Labels as they come: the public datasets' files, colours, polygons, and files that are not what was drawn."""
+"""Labels as they come: public datasets' files, colours, polygons, and files that are not what was drawn."""
 
 import json
 import struct
@@ -289,8 +289,10 @@ def coco(root, split, first, count, crowd=None):
             content["annotations"].append(
                 {"image_id": i, "category_id": category, "area": area, "segmentation": shape})  # fmt: skip
         if crowd:
+            shape = {"counts": crowd}
             content["annotations"].append(
-                {"image_id": i, "category_id": 3, "iscrowd": 1, "segmentation": {"counts": crowd}})  # fmt: skip
+                {"image_id": i, "category_id": 3, "iscrowd": 1, "segmentation": shape}
+            )
     (folder / "_annotations.coco.json").write_text(json.dumps(content))
 
 
