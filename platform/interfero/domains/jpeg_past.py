@@ -24,7 +24,7 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 Kind = TypeVar("Kind", bound=np.generic)
 
-LOOKED_AT = 16
+LOOKED_AT = 8
 """Images of a domain that are examined, so that a large one takes no longer."""
 _SIDE = 256
 """Of the part in an image's middle that is examined, in pixels."""
@@ -39,6 +39,7 @@ _STEPS = range(3, 61)
 _NEAR = 0.75
 """Levels that rounding to 8-bit colours moves a coefficient by, at most for 97 %."""
 _MIN_COEFFICIENTS = 12
+_MAX_COEFFICIENTS = 256
 _MIN_SHARE = 0.9
 _MIN_FREQUENCIES = 3
 
@@ -69,8 +70,12 @@ def jpeg_past(pixels_HWC: UInt8Array) -> JpegPast | None:
     if not len(blocks):
         return None
     coefficients: FloatArray = dctn(blocks, axes=(1, 2), norm="ortho")
-    steps = {place: _step(coefficients[:, place[0], place[1]]) for place in _BASE}
-    found = {place: step for place, step in steps.items() if step}
+    found: dict[tuple[int, int], int] = {}
+    for left_over, place in enumerate(_BASE):
+        if len(found) + len(_BASE) - left_over < _MIN_FREQUENCIES:
+            break
+        if step := _step(coefficients[:, place[0], place[1]]):
+            found[place] = step
     return JpegPast(_quality(found)) if len(found) >= _MIN_FREQUENCIES else None
 
 
@@ -117,14 +122,13 @@ def _blocks(values: npt.NDArray[Kind]) -> npt.NDArray[Kind]:
 def _step(values: FloatArray) -> int:
     """The largest step whose multiples, 0 left out, nearly all coefficients lie near; 0 for none."""
     sizes = np.abs(values)
-    for step in reversed(_STEPS):
-        counted = sizes[sizes > step / 2]
-        if len(counted) < _MIN_COEFFICIENTS:
-            continue
-        distance = np.abs(counted - step * np.rint(counted / step))
-        if (distance < _NEAR).mean() >= _MIN_SHARE:
-            return step
-    return 0
+    sizes = sizes[sizes > _STEPS[0] / 2][:_MAX_COEFFICIENTS]
+    steps = np.array(_STEPS, dtype=np.float64)[:, None]
+    counted = sizes > steps / 2
+    is_near = np.abs(sizes - steps * np.rint(sizes / steps)) < _NEAR
+    total = counted.sum(axis=1)
+    fits = (total >= _MIN_COEFFICIENTS) & ((is_near & counted).sum(axis=1) >= _MIN_SHARE * total)
+    return int(steps[fits].max(initial=0))
 
 
 def _quality(steps: dict[tuple[int, int], int]) -> int:
