@@ -238,7 +238,11 @@ def _compress(node: Compressed, bench: Bench) -> CellRecord:
         params=node.params,
         status="finished",
         metrics={"rate/asked_bpp": setting.asked_bpp, "rate/matched_bpp": setting.bpp},
-        provenance={"setting": f"{setting.value:g}", "codec": node.codec_name},
+        provenance={
+            "setting": f"{setting.value:g}",
+            "regime": setting.regime,
+            "codec": node.codec_name,
+        },
     )
 
 

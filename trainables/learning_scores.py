@@ -9,7 +9,7 @@ import numpy as np
 from interfero.domains.images import UInt8Array
 from interfero.domains.labelled import iou_metric
 from interfero.engine.restoration.nodes import Restored, TestCell, compressed_of, originals_of
-from interfero.metrics.segmentation import class_iou, mean_iou, pixel_accuracy
+from interfero.metrics.segmentation import absent_share, class_iou, mean_iou, pixel_accuracy
 from interfero.records import CellRecord, SegmentedImage
 from trainables.learning_bench import Bench
 from trainables.learning_strips import save_strip
@@ -76,10 +76,13 @@ def _scores(each: Sequence[Counts], classes: Sequence[str]) -> dict[str, float]:
         np.sum([getattr(c, n) for c in each], axis=0) for n in ("hits", "labelled", "predicted")
     ]
     hits, labelled, predicted = sums
-    by_class = zip(classes, class_iou(hits, labelled, predicted), strict=True)
+    # A class that no label has is scored by `absent_class_share` alone.
+    iou = np.where(labelled > 0, class_iou(hits, labelled, predicted), np.nan)
+    by_class = zip(classes, iou, strict=True)
     return {
         "segmentation/miou": float(mean_iou(hits, labelled, predicted)),
         "segmentation/pixel_accuracy": pixel_accuracy(hits, labelled),
+        "segmentation/absent_class_share": absent_share(labelled, predicted),
         **{iou_metric(name): float(value) for name, value in by_class if np.isfinite(value)},
     }
 

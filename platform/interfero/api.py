@@ -26,21 +26,28 @@ if TYPE_CHECKING:
     from interfero.engine.sweep import Sweep
 
 
-def read_image(path: str | Path) -> UInt8Array:
+def read_image(path: str | Path, counts: Counter[str] | None = None) -> UInt8Array:
     """All of a picture: (height, width, 3), 8-bit RGB, turned as its file says.
 
     A domain would crop a large picture to its centre, or halve a JPEG; this does neither.
+
+    Args:
+        path: The file.
+        counts: Is told what was done to opacity, and of pages that are left out.
 
     Raises:
         DomainError: the file is no image that can be decoded.
     """
     from interfero.codecs.bitstream import MAX_SIDE
     from interfero.domains.images import ImageRules, SkippedImageError, decode_image
+    from interfero.domains.listing import shown
 
     # One pixel more than a bitstream holds: the codec says so of a larger picture.
     rules = ImageRules(halve_jpeg=False, min_side=1, max_side=MAX_SIDE + 1)
     try:
-        return decode_image(Path(path), str(path), rules, Counter())
+        return decode_image(
+            Path(path), shown(Path(path)), rules, Counter() if counts is None else counts
+        )
     except SkippedImageError as error:
         raise DomainError(str(error)) from error
 

@@ -115,12 +115,15 @@ def estimate(
     counts = np.array([[_counts(cell) for cell in row] for row in cells])
     num_data = len({data_seed for data_seed, _ in pairs})
     drawn = Drawn(num_data, len(pairs), len(members), int(members.max()) + 1)
+    # The same classes in every configuration and every draw.
+    averaged = counts[:, :, 1].sum(axis=(0, 1, 3)) > 0
     shares = _shares([data_seed for data_seed, _ in pairs]) if num_data > 1 else np.eye(len(pairs))
 
     def scores(weights: FloatArray) -> FloatArray:
         """(groups, seeds to draw) mean IoU with source images that count so often."""
         total = np.tensordot(counts, weights[members], axes=(4, 0)).round().astype(np.int64)
-        each: FloatArray = mean_iou(total[:, :, 0], total[:, :, 1], total[:, :, 2]) @ shares
+        hits, labelled, predicted = (total[:, :, i] for i in range(3))
+        each: FloatArray = mean_iou(hits, labelled, predicted, averaged) @ shares
         return each
 
     whole = scores(np.ones(drawn.pictures))

@@ -15,10 +15,16 @@ def domains(specs: tyro.conf.Positional[tuple[str, ...]] = ()) -> None:
     """
     from interfero.domains.bundled import BUNDLED
     from interfero.domains.catalogue import load_domain
+    from interfero.errors import DomainError
 
     table = Table("domain", "train", "test", "unit", "hash", "notes")
+    problems: list[str] = []
     for spec in specs or tuple(BUNDLED):
-        domain = load_domain(spec)
+        try:
+            domain = load_domain(spec)
+        except DomainError as error:
+            problems.append(str(error))
+            continue
         table.add_row(
             domain.name,
             str(len(domain.train)),
@@ -27,4 +33,7 @@ def domains(specs: tyro.conf.Positional[tuple[str, ...]] = ()) -> None:
             domain.fingerprint[:12],
             "; ".join(domain.notes),
         )
-    Console().print(table)
+    if table.row_count:
+        Console().print(table)
+    if problems:
+        raise DomainError("\n".join(problems))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -44,7 +45,10 @@ def encode(
 
     deployment = Deployment.load(source, rd_lambda, adapter)
     chosen = mode or ("target" if adapter else "source")
-    candidates = deployment.candidates(read_image(image), chosen)
+    counts: Counter[str] = Counter()
+    candidates = deployment.candidates(read_image(image, counts), chosen)
+    for what, number in sorted(counts.items()):
+        sys.stdout.write(f"  {number} x {what}\n")
     kept = min(candidates, key=lambda c: c.rd_loss)
     write_atomic(out, kept.data)
     for candidate in candidates if len(candidates) > 1 else ():

@@ -101,7 +101,9 @@ def compressed(domain: Domain, codec: LossyCodec, rate_bpp: float, folder: Path)
         )
         reached[split] = copies.mean_bpp
     rates = ", ".join(f"{split} {bpp:.3f}" for split, bpp in reached.items())
-    note = f"compressed by {codec.name}, asked for {rate_bpp:g} bpp, reached {rates}"
+    regime = compression.setting().regime
+    way = f" at {regime}" if regime else ""
+    note = f"compressed by {codec.name}{way}, asked for {rate_bpp:g} bpp, reached {rates}"
     return replace(
         domain,
         name=f"{domain.name}-{codec.name}-{rate_bpp:g}",

@@ -32,6 +32,8 @@ class Setting:
     bpp: float
     """Mean over the images it was searched on, headers included."""
     asked_bpp: float
+    regime: str = ""
+    """The way the format works in there, where it has several: JPEG XL's `half resolution`."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class LossyCodec(Protocol):
         """Everything that decides bytes and pixels, in words."""
 
     def setting_for(self, images: Sequence[Sample], rate_bpp: float) -> Setting:
-        """The setting whose mean rate on the images is nearest to the asked one, by ratio.
+        """A classical codec's best setting at or under the asked rate, a learned one's nearest.
 
         Raises:
             CodecError: no setting comes near.
@@ -82,9 +84,9 @@ class LossyClassical:
         return self.codec.identity(self.codec.qualities[-1])
 
     def setting_for(self, images: Sequence[Sample], rate_bpp: float) -> Setting:
-        """The nearest quality."""
+        """The best quality at or under the rate."""
         match = quality_for_rate(self.codec, images, rate_bpp)
-        return Setting(float(match.quality), match.bpp, rate_bpp)
+        return Setting(float(match.quality), match.bpp, rate_bpp, match.regime)
 
     def transcode(self, pixels_HWC: UInt8Array, setting: Setting) -> Lossy:
         """One file, decoded again."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from interfero.domains.bundled import BUNDLED
 from interfero.domains.domain import Domain
 from interfero.domains.images import ImageRules
 from interfero.domains.ingest import load_folder, load_parquet
+from interfero.domains.listing import is_picture
 from interfero.domains.memory import MemoryBudget
 from interfero.domains.specs import data_folders, split_spec
 from interfero.errors import DomainError, nearest
@@ -63,10 +65,7 @@ def _load_path(
     name: str, path: Path, rules: ImageRules | None, budget: MemoryBudget | None
 ) -> Domain:
     if path.is_dir():
-        shards = _shards(path)
-        if shards:
-            return load_parquet(name, shards, rules, budget)
-        return load_folder(name, path, rules, budget)
+        return _load_folder(name, path, rules, budget)
     if path.is_file():
         if path.suffix.lower() != ".parquet":
             raise DomainError(
@@ -82,8 +81,25 @@ def _load_path(
     return load_parquet(name, _matches(name, path), rules, budget)
 
 
-def _shards(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.glob("*.parquet") if p.is_file())
+def _load_folder(
+    name: str, path: Path, rules: ImageRules | None, budget: MemoryBudget | None
+) -> Domain:
+    """Parquet directly in a folder goes before pictures; Parquet further below counts where no picture is."""
+    shards = _shards(path.glob("*.parquet"))
+    pictures = sum(is_picture(file) for file in (path.rglob("*") if shards else ()))
+    if not shards and not any(is_picture(file) for file in path.rglob("*")):
+        shards = _shards(path.rglob("*.parquet"))
+    if not shards:
+        return load_folder(name, path, rules, budget)
+    domain = load_parquet(name, shards, rules, budget)
+    if not pictures:
+        return domain
+    line = f"left out: {pictures} images next to {len(shards)} Parquet files, which were read"
+    return replace(domain, notes=(*domain.notes, line))
+
+
+def _shards(found: Iterable[Path]) -> list[Path]:
+    return sorted(p for p in found if p.is_file() and not p.name.startswith("."))
 
 
 def _matches(name: str, pattern: Path) -> list[Path]:

@@ -14,7 +14,8 @@ from typing import TypeVar
 from PIL import Image
 
 from interfero.domains.images import ImageRules, Sample, SkippedImageError, decode_image
-from interfero.domains.sources import Portion, Row
+from interfero.domains.listing import Portion
+from interfero.domains.sources import Row
 
 T = TypeVar("T")
 _CROP_NAME = re.compile(r"^(.*\d)_\d{1,2}$")

@@ -128,11 +128,22 @@ class Domain:
             groups = self._validation_groups(data_seed)
             inside = [s for s in self.train if s.group in groups]
             outside = [s for s in self.train if s.group not in groups]
+            self._check_validation(inside, outside)
             self._parts[data_seed] = (
                 tuple(_shuffled(outside, data_seed, Role.SUBSET)),
                 tuple(_shuffled(inside, data_seed, Role.VALIDATION)),
             )
         return self._parts[data_seed]
+
+    def _check_validation(self, inside: Sequence[Sample], outside: Sequence[Sample]) -> None:
+        """Refuse validation images whose content is trained on under another name."""
+        copies = {s.digest: s.name for s in outside}
+        for sample in inside:
+            if sample.digest in copies:
+                raise DomainError(
+                    f"domain {self.name!r}: validation image {sample.name!r} is the training image "
+                    f"{copies[sample.digest]!r}; remove one of them, or give both one group"
+                )
 
     @cached_property
     def _parts(self) -> dict[int, tuple[tuple[Sample, ...], tuple[Sample, ...]]]:

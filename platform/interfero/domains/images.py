@@ -12,9 +12,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image
 
-from interfero.errors import DomainError
+from interfero.domains.pixel_meaning import (
+    JPEG_FORMATS,
+    UNREADABLE,
+    refuse_unclear,
+    upright_rgb,
+)
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -25,17 +30,6 @@ MIN_SIDE = 64
 """Shortest side in pixels: one 64-pixel stride of a hyperprior."""
 MAX_SIDE = 1024
 """Longer sides are cropped to their centre, so that one photograph cannot fill the memory."""
-_JPEG = ("JPEG", "MPO")
-"""What Pillow calls a JPEG; with a preview behind it, as cameras write it, it is an MPO."""
-_SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
-_CONVERTED = {
-    "L": "grey",
-    "1": "grey",
-    "LA": "grey",
-    "P": "palette",
-    "PA": "palette",
-    "RGBA": "RGBA",
-}
 
 
 class SkippedImageError(Exception):
@@ -102,15 +96,16 @@ def decode_image(
         (height, width, 3) uint8.
 
     Raises:
-        DomainError: the image has 16 bits a channel or is CMYK.
+        DomainError: the image is not 8-bit colour, grey or palette; see `pixel_meaning`.
         SkippedImageError: the image is corrupt, or its shorter side is under `rules.min_side`.
     """
     source: Any = io.BytesIO(data) if isinstance(data, bytes) else data
     try:
         with Image.open(source) as image:
-            _refuse(image, label)
-            rgb = _to_rgb(image, rules, counts)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            refuse_unclear(image, data, label)
+            is_jpeg = image.format in JPEG_FORMATS
+            rgb = _halve(upright_rgb(image, label, counts), is_jpeg, rules, counts)
+    except UNREADABLE as error:
         raise SkippedImageError(f"{label}: cannot be read ({error})") from error
     if min(rgb.size) < rules.min_side:
         raise SkippedImageError(
@@ -124,9 +119,9 @@ def decoded_bytes(data: bytes | Path, rules: ImageRules) -> int:
     source: Any = io.BytesIO(data) if isinstance(data, bytes) else data
     try:
         with Image.open(source) as image:
-            is_halved = _is_halved(image.format in _JPEG, image.size, rules)
+            is_halved = _is_halved(image.format in JPEG_FORMATS, image.size, rules)
             sides = [side // 2 if is_halved else side for side in image.size]
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except UNREADABLE:
         return 0
     return 3 * min(sides[0], rules.max_side) * min(sides[1], rules.max_side)
 
@@ -135,42 +130,11 @@ def _is_halved(is_jpeg: bool, size: tuple[int, int], rules: ImageRules) -> bool:
     return is_jpeg and rules.halve_jpeg and min(size) // 2 >= rules.min_side
 
 
-def _refuse(image: Image.Image, label: str) -> None:
-    tiff_bits = getattr(image, "tag_v2", {}).get(258, (8,))
-    is_deep = image.mode in _SIXTEEN_BIT or max(np.atleast_1d(tiff_bits)) > 8
-    if is_deep or _is_narrowed(image):
-        raise DomainError(
-            f"{label} has more than 8 bits a channel (mode {image.mode}): convert it to 8-bit RGB "
-            "with a tone curve of your choice, interfero would have to guess one"
-        )
-    if image.mode in ("CMYK", "YCCK", "LAB"):
-        raise DomainError(
-            f"{label} is {image.mode}: convert it to 8-bit RGB with its colour profile first"
-        )
-
-
-def _is_narrowed(image: Image.Image) -> bool:
-    """Whether Pillow would quietly drop the lower bits: colour PNG and PPM of 16 bits a channel."""
-    arguments = [tile[3] for tile in getattr(image, "tile", ())]
-    if image.format == "PPM":
-        return any(isinstance(a, tuple) and int(a[1]) > 255 for a in arguments)
-    return image.format == "PNG" and any(";16" in str(a) for a in arguments)
-
-
-def _to_rgb(image: Image.Image, rules: ImageRules, counts: Counter[str]) -> Image.Image:
-    is_jpeg = image.format in _JPEG
-    upright = ImageOps.exif_transpose(image)
-    if kind := _CONVERTED.get(upright.mode):
-        counts[f"{kind} converted to RGB"] += 1
-    if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
-        upright = upright.convert("RGBA")
-        white = Image.new("RGBA", upright.size, (255, 255, 255, 255))
-        upright = Image.alpha_composite(white, upright)
-    rgb = upright.convert("RGB")
-    if _is_halved(is_jpeg, rgb.size, rules):
-        counts["JPEG halved"] += 1
-        rgb = rgb.resize((rgb.width // 2, rgb.height // 2), Image.Resampling.BOX)
-    return rgb
+def _halve(rgb: Image.Image, is_jpeg: bool, rules: ImageRules, counts: Counter[str]) -> Image.Image:
+    if not _is_halved(is_jpeg, rgb.size, rules):
+        return rgb
+    counts["JPEG halved"] += 1
+    return rgb.resize((rgb.width // 2, rgb.height // 2), Image.Resampling.BOX)
 
 
 def _limit(rgb: Image.Image, rules: ImageRules, counts: Counter[str]) -> Image.Image:

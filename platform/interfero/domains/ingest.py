@@ -10,9 +10,13 @@ from pathlib import Path
 from interfero.domains.decoding import Decoded, decode_rows, in_threads
 from interfero.domains.domain import Domain, ImageUnit
 from interfero.domains.images import ImageRules, Sample, decoded_bytes
+from interfero.domains.jpeg_past import jpeg_note
+from interfero.domains.leaks import check_crops, without_copies
+from interfero.domains.listing import Portion
 from interfero.domains.memory import MemoryBudget
 from interfero.domains.pixel_files import decode_to_files
-from interfero.domains.sources import FolderSource, ParquetSource, Portion, Row, Source
+from interfero.domains.portions import SPLITS, split_of
+from interfero.domains.sources import FolderSource, ParquetSource, Row, Source
 from interfero.errors import DomainError
 from interfero.randomness import Role, seed_for
 
@@ -87,14 +91,31 @@ def _load(
         decoded = decode_to_files(source, rules)
     for portion in ("train", "test", "any"):
         _count_skipped(name, portion, decoded)
-    train, test, any_ = (
-        [sample for where, sample in decoded.samples if where == portion]
-        for portion in ("train", "test", "any")
-    )
+    notes = [*source.notes, *_lines(decoded.counts)]
+    train, test, any_ = (_portion(portion, decoded, notes) for portion in ("train", "test", "any"))
+    if isinstance(source, FolderSource):
+        notes += filter(None, [check_crops(name, _by_folder([*train, *test, *any_]))])
     if any_ or not train + test:
         train, test = split_by_group(name, any_)
+    notes += filter(None, [jpeg_note([*train, *test])])
     unit = "crops" if source.unit == b"crops" else unit_of([*train, *test])
-    return Domain(name, tuple(train), tuple(test), unit, _lines(decoded.counts))
+    return Domain(name, tuple(train), tuple(test), unit, tuple(notes))
+
+
+def _portion(portion: Portion, decoded: Decoded, notes: list[str]) -> list[Sample]:
+    """The images of a portion, copies left out with a line."""
+    kept, line = without_copies([s for where, s in decoded.samples if where == portion])
+    notes += [line] if line else []
+    return kept
+
+
+def _by_folder(samples: Sequence[Sample]) -> dict[str, Sequence[Sample]]:
+    """Samples that lie in folders of a split, by the split: `val` apart from `train`."""
+    found: dict[str, list[Sample]] = {split: [] for split in SPLITS}
+    for sample in samples:
+        told = filter(None, map(split_of, sample.name.split("/")[:-1]))
+        found[next(told, "train")].append(sample)
+    return {split: inside for split, inside in found.items() if inside}
 
 
 def _fits(source: Source, rules: ImageRules, budget: MemoryBudget) -> bool:

@@ -1,70 +1,52 @@
-"""How datasets lay out images and label maps in folders: CamVid's, Cityscapes', VOC's, and the plain one.
+"""How datasets lay out images and label maps in folders.
 
 CamVid (and plain):  PORTION/images/NAME.*        PORTION/labels/NAME.png     PORTION of train, val, test
                      or SegNet's train/ and trainannot/, val/ and valannot/, test/ and testannot/
+                     or PORTION/NAME.* with PORTION/NAME_mask.png in one folder
+                     or images/PORTION/ and labels/PORTION/
                      or images/ and labels/ alone: parted by a seed
-Cityscapes:          leftImg8bit/SPLIT/CITY/X_leftImg8bit.png    gtFine/SPLIT/CITY/X_gtFine_labelIds.png
-VOC:                 JPEGImages/X.jpg  SegmentationClass/X.png  ImageSets/Segmentation/{train,val}.txt
+and the datasets of `label_datasets`. `labels/` may be `masks/` or `annotations/`, names may end in `_mask`
+and the like, PORTION be `valid` or `Train`.
 
-`classes.txt` beside them, a name a line, names the classes; CamVid's eleven are known by their number.
+`classes.txt` names the classes, a name a line; CamVid's eleven are known by their number. Coloured label
+maps need a palette file (`label_palettes`), or have CamVid's or VOC's colours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
-from interfero.domains.decoding import group_of
-from interfero.domains.images import IMAGE_SUFFIXES
-from interfero.domains.label_maps import LabelRules, highest_label
-from interfero.domains.labelled import MAX_CLASSES, VOID, check_classes
+from interfero.domains.label_classes import CAMVID
+from interfero.domains.label_datasets import ade20k, bdd100k, cityscapes, coco, coco_files, voc
+from interfero.domains.label_maps import LabelRules, colours_of, highest_label
+from interfero.domains.label_pairs import (
+    Layout,
+    Pair,
+    Part,
+    is_mask_name,
+    matched,
+    named_classes,
+    read_text,
+)
+from interfero.domains.label_palettes import (
+    Palette,
+    known_palette,
+    palette_file,
+    read_palette,
+)
+from interfero.domains.labelled import MAX_CLASSES, VOID
+from interfero.domains.listing import is_picture, shown
+from interfero.domains.portions import said_as, split_folders
 from interfero.errors import DomainError
 
-Part = Literal["train", "val", "test", "any"]
-"""Where a layout puts an image; `any` where it does not say."""
+LABEL_FOLDERS = ("labels", "masks", "annotations", "label", "mask")
+_PALETTE_MAPS = 16
+"""Label maps whose colours choose a known palette, at most; every colour is looked up when maps are read."""
 
-CAMVID = (
-    "sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian",
-    "bicyclist",
-)  # fmt: skip
-"""SegNet's eleven classes of CamVid, and 11 for void."""
-CITYSCAPES: Mapping[int, str] = {
-    7: "road", 8: "sidewalk", 11: "building", 12: "wall", 13: "fence", 17: "pole",
-    19: "traffic light", 20: "traffic sign", 21: "vegetation", 22: "terrain", 23: "sky",
-    24: "person", 25: "rider", 26: "car", 27: "truck", 28: "bus", 31: "train", 32: "motorcycle",
-    33: "bicycle",
-}  # fmt: skip
-"""The 19 classes that Cityscapes evaluates, by `labelIds`."""
-VOC = (
-    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
-    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
-    "tvmonitor",
-)  # fmt: skip
-"""PASCAL VOC's classes; 255 is void."""
-CLASSES_FILE = "classes.txt"
-
-
-@dataclass(frozen=True)
-class Pair:
-    """An image and its label map."""
-
-    name: str
-    group: str
-    part: Part
-    image: Path
-    labels: Path
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What a folder was found to hold."""
-
-    kind: str
-    pairs: tuple[Pair, ...]
-    classes: tuple[str, ...]
-    rules: LabelRules
+Place = tuple[Part, Path, Path]
+"""Portion, folder of images, folder of label maps."""
 
 
 def find_layout(name: str, root: Path) -> Layout:
@@ -73,152 +55,138 @@ def find_layout(name: str, root: Path) -> Layout:
     Raises:
         DomainError: no known layout, an image without a label map or the other way round.
     """
-    if (root / "leftImg8bit").is_dir():
-        return _cityscapes(name, root)
-    if (root / "JPEGImages").is_dir() and (root / "SegmentationClass").is_dir():
-        return _voc(name, root)
-    pairs = tuple(_plain(name, root))
-    classes, rules = _named_classes(name, root, [pair.labels for pair in pairs])
-    return Layout("plain", pairs, classes, rules)
+    for is_there, read in _DATASETS:
+        if is_there(root):
+            return read(name, root)
+    places, said = _places(name, root)
+    pairs = tuple(
+        pair for part, images, labels in places for pair in matched(name, part, images, labels)
+    )
+    layout = _plain(name, root, pairs)
+    return replace(layout, notes=(said, *layout.notes)) if said else layout
 
 
 def is_labelled(root: Path) -> bool:
     """Whether a folder has one of the layouts."""
-    folders = ("leftImg8bit", "SegmentationClass", "labels", "train/labels", "trainannot")
-    return any((root / folder).is_dir() for folder in folders)
+    folders = ("leftImg8bit", "SegmentationClass", "labels", "masks", "train/labels", "train/masks",
+               "trainannot", "annotations/training")  # fmt: skip
+    return any((root / folder).is_dir() for folder in folders) or bool(coco_files(root))
 
 
-def _plain(name: str, root: Path) -> Iterator[Pair]:
-    places: list[tuple[Part, Path, Path]] = []
-    parts: tuple[Part, ...] = ("train", "val", "test")
-    for part in parts:
-        if (root / part / "images").is_dir() or (root / part / "labels").is_dir():
-            places.append((part, root / part / "images", root / part / "labels"))
-        elif (root / f"{part}annot").is_dir():
-            places.append((part, root / part, root / f"{part}annot"))
-    if not places and (root / "images").is_dir():
-        places.append(("any", root / "images", root / "labels"))
-    if not places:
-        raise DomainError(
-            f"domain {name!r}: {root} has none of the layouts of labelled images (train/images and "
-            "train/labels, or images and labels, or Cityscapes' leftImg8bit and gtFine, or VOC's "
-            "JPEGImages and SegmentationClass): arrange it so"
-        )
-    for part, images, labels in places:
-        yield from _matched(name, part, images, labels)
+def _is_ade20k(root: Path) -> bool:
+    return (root / "annotations" / "training").is_dir()
 
 
-def _matched(name: str, part: Part, images: Path, labels: Path) -> Iterator[Pair]:
-    """Images and label maps of one name, wherever they are below their folders."""
-    pictures, maps = _by_stem(name, images), _by_stem(name, labels)
-    for alone, folder in (
-        (pictures.keys() - maps.keys(), labels),
-        (maps.keys() - pictures.keys(), images),
-    ):
-        if alone:
-            first = min(alone)
-            raise DomainError(
-                f"domain {name!r}: {pictures.get(first) or maps[first]} has no partner {first}.* in "
-                f"{folder} ({len(alone)} such files): every image needs its label map, and no other may "
-                "be there"
-            )
-    for stem in sorted(pictures):
-        yield Pair(stem, group_of(stem), part, pictures[stem], maps[stem])
+def _is_bdd100k(root: Path) -> bool:
+    return (root / "labels" / "sem_seg" / "masks").is_dir()
 
 
-def _by_stem(name: str, folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise DomainError(f"domain {name!r}: there is no folder {folder}")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
-            continue
-        stem = path.relative_to(folder).with_suffix("").as_posix()
-        other = found.setdefault(stem, path)
-        if other != path:
-            raise DomainError(
-                f"domain {name!r}: {other} and {path} have one name; keep one of them"
-            )
-    if not found:
-        raise DomainError(f"domain {name!r}: there is no image in {folder}")
-    return found
+def _is_cityscapes(root: Path) -> bool:
+    return (root / "leftImg8bit").is_dir()
 
 
-def _named_classes(name: str, root: Path, maps: list[Path]) -> tuple[tuple[str, ...], LabelRules]:
-    """From `classes.txt`; else CamVid's where numbers go up to 11; else numbers, up to the highest."""
-    file = root / CLASSES_FILE
-    if file.is_file():
-        lines = _text(name, file).splitlines()
-        classes = tuple(line.strip() for line in lines if line.strip())
-        check_classes(f"domain {name!r}: {file}", classes)
-        return classes, LabelRules(len(classes))
+def _is_voc(root: Path) -> bool:
+    return (root / "JPEGImages").is_dir() and (root / "SegmentationClass").is_dir()
+
+
+def _is_coco(root: Path) -> bool:
+    return bool(coco_files(root))
+
+
+_DATASETS: tuple[tuple[Callable[[Path], bool], Callable[[str, Path], Layout]], ...] = (
+    (_is_cityscapes, cityscapes), (_is_voc, voc), (_is_ade20k, ade20k), (_is_bdd100k, bdd100k),
+    (_is_coco, coco),
+)  # fmt: skip
+
+
+def _places(name: str, root: Path) -> tuple[list[Place], str]:
+    """Folders of images and of label maps with their portion, and what was guessed."""
+    splits = split_folders(name, root)
+    places: list[Place] = []
+    for part, folder in splits.items():
+        if (folder / "images").is_dir() or _labels_in(folder) is not None:
+            places.append((part, folder / "images", _labels_in(folder) or folder / "labels"))
+        elif (root / f"{folder.name}annot").is_dir():
+            places.append((part, folder, root / f"{folder.name}annot"))
+        elif _holds_masks(folder):
+            places.append((part, folder, folder))
+    if places:
+        used = {part for part, _, _ in places}
+        return places, said_as((s, f.name) for s, f in splits.items() if s in used)
+    if (root / "images").is_dir():
+        return _beside(name, root)
+    if _holds_masks(root):
+        return [("any", root, root)], ""
+    raise DomainError(
+        f"domain {name!r}: {shown(root)} has none of the layouts of labelled images (train/images and "
+        "train/labels, or images and labels, or X.png with X_mask.png, or those of Cityscapes, VOC, ADE20K, "
+        "BDD100K and COCO): arrange it so"
+    )
+
+
+def _beside(name: str, root: Path) -> tuple[list[Place], str]:
+    """`images/` and `labels/`, with splits below both or none."""
+    images, labels = root / "images", _labels_in(root) or root / "labels"
+    inner = split_folders(name, images)
+    if labels.is_dir() and {"train", "val"} & inner.keys() and len(inner) > 1:
+        places: list[Place] = [(s, f, labels / f.name) for s, f in inner.items()]
+        return places, said_as((s, f.name) for s, f in inner.items())
+    return [("any", images, labels)], ""
+
+
+def _labels_in(folder: Path) -> Path | None:
+    return next((folder / n for n in LABEL_FOLDERS if (folder / n).is_dir()), None)
+
+
+def _holds_masks(folder: Path) -> bool:
+    return any(is_picture(p) and is_mask_name(p.stem) for p in folder.iterdir())
+
+
+def _plain(name: str, root: Path, pairs: tuple[Pair, ...]) -> Layout:
+    """Classes by a palette, by `classes.txt`, as CamVid's where numbers go up to 11, or by number."""
+    maps = [pair.labels for pair in pairs if isinstance(pair.labels, Path)]
+    palette, is_file = _palette(name, root, maps)
+    if palette is not None:
+        rules = LabelRules(len(palette.classes), palette=palette, by_colour=is_file)
+        note = f"label maps are coloured: {palette.origin}"
+        return Layout("plain", pairs, palette.classes, rules, (note,), fixed_classes=True)
+    classes = named_classes(name, root)
+    if classes is not None:
+        return Layout("plain", pairs, classes, LabelRules(len(classes)))
     highest = max(map(highest_label, maps))
     if highest == len(CAMVID):
-        return CAMVID, LabelRules(len(CAMVID), frozenset({len(CAMVID), VOID}))
+        rules = LabelRules(len(CAMVID), frozenset({len(CAMVID), VOID}))
+        note = (
+            "numbers go up to 11 and there is no classes.txt: taken for CamVid's 11 classes, where 11 does "
+            "not count; name 12 classes in classes.txt if they are others"
+        )
+        return Layout("CamVid", pairs, CAMVID, rules, (note,))
+    _check_highest(name, highest, maps)
+    return Layout(
+        "plain", pairs, tuple(f"class {i}" for i in range(highest + 1)), LabelRules(highest + 1)
+    )
+
+
+def _check_highest(name: str, highest: int, maps: list[Path]) -> None:
     if highest >= MAX_CLASSES:
         raise DomainError(
             f"domain {name!r}: its label maps have numbers up to {highest}, at most "
             f"{MAX_CLASSES - 1}; merge classes, or mark what does not count with {VOID}"
         )
-    return tuple(f"class {i}" for i in range(highest + 1)), LabelRules(highest + 1)
-
-
-def _text(name: str, file: Path) -> str:
-    """A text file; some editors begin UTF-8 with a mark, which is no part of the first name."""
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    if highest == 0:
         raise DomainError(
-            f"domain {name!r}: {file} cannot be read as UTF-8 text ({error}): save it as UTF-8, a name "
-            "a line"
-        ) from error
-
-
-def _cityscapes(name: str, root: Path) -> Layout:
-    def pairs() -> Iterator[Pair]:
-        # gtFine/test of the release is filled with numbers of no class: nobody has its labels.
-        parts: tuple[Part, ...] = ("train", "val")
-        for part in parts:
-            for image in sorted((root / "leftImg8bit" / part).rglob("*_leftImg8bit.png")):
-                stem = image.name.removesuffix("_leftImg8bit.png")
-                folder = root / "gtFine" / part / image.parent.name
-                labels = folder / f"{stem}_gtFine_labelIds.png"
-                _require(name, labels, image)
-                yield Pair(stem, stem, part, image, labels)
-
-    numbers = {number: i for i, number in enumerate(CITYSCAPES)}
-    rules = LabelRules(len(CITYSCAPES), renumbered=numbers)
-    return Layout("Cityscapes", _some(name, root, pairs), tuple(CITYSCAPES.values()), rules)
-
-
-def _voc(name: str, root: Path) -> Layout:
-    def pairs() -> Iterator[Pair]:
-        parts: tuple[Part, ...] = ("train", "val", "test")
-        for part in parts:
-            listing = root / "ImageSets" / "Segmentation" / f"{part}.txt"
-            stems = _text(name, listing).split() if listing.is_file() else []
-            folder = root / "SegmentationClass"
-            if part == "test" and not any((folder / f"{stem}.png").is_file() for stem in stems):
-                continue  # Later years list test images, and keep their labels to themselves.
-            for stem in stems:
-                image = root / "JPEGImages" / f"{stem}.jpg"
-                labels = folder / f"{stem}.png"
-                _require(name, image, listing)
-                _require(name, labels, image)
-                yield Pair(stem, stem, part, image, labels)
-
-    return Layout("VOC", _some(name, root, pairs), VOC, LabelRules(len(VOC)))
-
-
-def _require(name: str, path: Path, partner: Path) -> None:
-    if not path.is_file():
-        raise DomainError(
-            f"domain {name!r}: {partner} has no partner {path}; every image needs its label map"
+            f"domain {name!r}: its label maps ({shown(maps[0])} and {len(maps) - 1} more) hold 0 and "
+            f"{VOID} at most, and {VOID} is void here: a mask of 0 and {VOID} needs 1 for its class"
         )
 
 
-def _some(name: str, root: Path, pairs: Callable[[], Iterator[Pair]]) -> tuple[Pair, ...]:
-    found = tuple(pairs())
-    if not found:
-        raise DomainError(f"domain {name!r}: {root} lists no labelled image")
-    return found
+def _palette(name: str, root: Path, maps: list[Path]) -> tuple[Palette | None, bool]:
+    """What colours mean, and whether a file says so; None where the first label map holds numbers."""
+    file = palette_file(root)
+    if file is not None:
+        return read_palette(name, file, read_text(name, file)), True
+    if not colours_of(maps[0]):
+        return None, False
+    step = max(1, len(maps) // _PALETTE_MAPS)
+    colours = frozenset[tuple[int, int, int]]().union(*map(colours_of, maps[::step]))
+    return known_palette(colours), False

@@ -90,8 +90,15 @@ class LabelledDomain:
             raise DomainError(
                 f"domain {self.name!r}: no label map in train ({place} and {len(self.train) - 1} "
                 f"more) has a pixel of {names}: nothing could be learned of it; leave the class out, "
-                "or label some"
+                f"or label some{self._void_hint(missing.size)}"
             )
+
+    def _void_hint(self, num_missing: int) -> str:
+        """What is likely where all that is labelled is one class, and the rest is void."""
+        has_void = any((sample.labels_HW == VOID).any() for sample in self.train)
+        if not has_void or len(self.classes) - num_missing > 1:
+            return ""
+        return f"; {VOID} is void here: a mask of 0 and {VOID} needs 1 for its class"
 
     def portion(self, portion: Portion) -> tuple[LabelledSample, ...]:
         """The images of a portion."""

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from interfero.domains.domain import spread
-from interfero.domains.images import MAX_SIDE, SkippedImageError
+from interfero.domains.images import MAX_SIDE, SkippedImageError, UInt8Array
 from interfero.domains.ingest import TEST_SHARE, unit_of
-from interfero.domains.label_layouts import Layout, Pair, find_layout, is_labelled
+from interfero.domains.jpeg_past import jpeg_note
+from interfero.domains.label_layouts import find_layout, is_labelled
 from interfero.domains.label_maps import crop_alike, read_image, read_label_map
-from interfero.domains.labelled import LabelledDomain, LabelledSample
+from interfero.domains.label_pairs import Layout, Pair
+from interfero.domains.labelled import VOID, LabelledDomain, LabelledSample
+from interfero.domains.listing import shown
 from interfero.domains.memory import MemoryBudget
 from interfero.domains.mosaics import NAME as MOSAICS
 from interfero.domains.mosaics import mosaics
+from interfero.domains.polygons import Outlines
 from interfero.domains.specs import data_folders, split_spec
 from interfero.errors import DomainError, nearest
 from interfero.randomness import Role, seed_for
 
 LABELLED: dict[str, Callable[[], LabelledDomain]] = {MOSAICS: mosaics}
 """Labelled domains that come with the project."""
+MIN_CLASSES = 2
+NAMED_CLASSES = 6
+"""Classes left out whose names a line holds, at most."""
 RESTORATION_SHARE = 0.4
 """Of the training images, by source image, where no `val` is there for the restorer."""
 
@@ -57,10 +67,55 @@ def load_labelled(
     counts: Counter[str] = Counter()
     room = budget or MemoryBudget()
     read = [_read(name, layout, spread_pairs(p, max_images), max_side, counts, room) for p in parts]
-    notes = [f"{layout.kind} layout: {root}", *(f"{n} x {w}" for w, n in sorted(counts.items()))]
+    notes = [f"{layout.kind} layout: {shown(root)}", *layout.notes]
+    notes += [f"{n} x {what}" for what, n in sorted(counts.items())]
+    classes = layout.classes
+    if layout.fixed_classes or max_images:
+        classes, read, left_out = without_absent(classes, read)
+        notes += left_out
     train, restoration, test = read
+    notes += filter(None, [jpeg_note([*train, *restoration, *test])])
     unit = unit_of([*train, *restoration, *test])
-    return LabelledDomain(name, layout.classes, train, restoration, test, unit, tuple(notes))
+    return LabelledDomain(name, classes, train, restoration, test, unit, tuple(notes))
+
+
+def without_absent(
+    classes: tuple[str, ...], parts: Sequence[tuple[LabelledSample, ...]]
+) -> tuple[tuple[str, ...], list[tuple[LabelledSample, ...]], list[str]]:
+    """Leave out classes without a training pixel: their pixels elsewhere become void.
+
+    For classes that are a dataset's own, or that are lost because few images were asked for: nobody can
+    rename those. Nothing changes where every class is there, or where fewer than two would be left.
+
+    Args:
+        classes: Names by number.
+        parts: Images for training first.
+
+    Returns:
+        Classes and parts with new numbers, and a line each class left out.
+    """
+    pixels = [np.zeros(256, dtype=np.int64) for _ in parts]
+    for total, samples in zip(pixels, parts, strict=True):
+        for sample in samples:
+            total += np.bincount(sample.labels_HW.reshape(-1), minlength=256)
+    kept = [i for i in range(len(classes)) if pixels[0][i]]
+    if len(kept) == len(classes) or len(kept) < MIN_CLASSES:
+        return classes, list(parts), []
+    table = np.full(256, VOID, dtype=np.uint8)
+    table[kept] = np.arange(len(kept))
+    renumbered = [
+        tuple(replace(sample, labels_HW=table[sample.labels_HW]) for sample in samples)
+        for samples in parts
+    ]
+    absent = [i for i in range(len(classes)) if not pixels[0][i]]
+    elsewhere = sum(int(total[absent].sum()) for total in pixels[1:])
+    names = ", ".join(f"{classes[i]!r}" for i in absent[:NAMED_CLASSES])
+    more = f" and {len(absent) - NAMED_CLASSES} more" if len(absent) > NAMED_CLASSES else ""
+    line = (
+        f"left out: {len(absent)} classes without a pixel in the {len(parts[0])} training images ({names}"
+        f"{more}); their {elsewhere} pixels in other portions are void"
+    )
+    return tuple(classes[i] for i in kept), renumbered, [line]
 
 
 def spread_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:
@@ -142,7 +197,7 @@ def _read(
         except SkippedImageError as error:
             # Of a labelled pair nothing is skipped: its label map would say that all is well.
             raise DomainError(f"domain {name!r}: {error}; mend or remove the pair") from error
-        labels = crop_alike(pixels, read_label_map(pair.labels, size, layout.rules))
+        labels = crop_alike(pixels, _labels_of(pair, size, layout))
         num_bytes = pixels.nbytes + labels.nbytes
         if not budget.has(num_bytes):
             raise DomainError(
@@ -152,3 +207,9 @@ def _read(
         budget.take(num_bytes)
         samples.append(LabelledSample(pair.name, pair.group, pixels, labels))
     return tuple(samples)
+
+
+def _labels_of(pair: Pair, size: tuple[int, int], layout: Layout) -> UInt8Array:
+    if isinstance(pair.labels, Outlines):
+        return pair.labels.draw(size, pair.image)
+    return read_label_map(pair.labels, size, layout.rules)

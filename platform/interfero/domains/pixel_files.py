@@ -22,10 +22,11 @@ import numpy as np
 from PIL import __version__ as pillow_version
 from PIL import features
 
-from interfero.domains import images
+from interfero.domains import images, pixel_meaning
 from interfero.domains.decoding import Decoded, each_sample, in_threads
 from interfero.domains.images import ImageRules, Sample, UInt8Array, digest_of
-from interfero.domains.sources import Portion, Row, Source
+from interfero.domains.listing import Portion
+from interfero.domains.sources import Row, Source
 from interfero.errors import DomainError, StorageError
 from interfero.store.content import CACHE_VARIABLE, cached
 from interfero.store.files import settle, temporary_file
@@ -349,6 +350,6 @@ def _disk_errors(folder: Path) -> Iterator[None]:
 
 def _decoder() -> tuple[str, ...]:
     """What decides pixels besides the files and the rules."""
-    code = Path(str(images.__file__)).read_text()
+    code = "".join(Path(str(module.__file__)).read_text() for module in (images, pixel_meaning))
     codecs = ("libjpeg_turbo", "zlib", "webp", "libtiff", "avif")
     return (code, pillow_version, *(str(features.version(c)) for c in codecs))

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import pyarrow
 import pyarrow.parquet
 
-from interfero.domains.images import IMAGE_SUFFIXES
+from interfero.domains.listing import Listing, Portion, list_folder, shown
+from interfero.domains.portions import SPLITS, split_of, split_of_shard
 from interfero.errors import DomainError
 from interfero.store.keys import text_key
 
@@ -24,9 +25,6 @@ CHUNK_IMAGES = 64
 _COLUMNS = ("image", "name", "group", "source_image", "split")
 _READ_BYTES = 2**20
 """Parquet is read so much at a time; a whole column of a row group may be all of the file."""
-
-Portion = Literal["train", "test", "any"]
-"""Where the source puts an image; `any` where it does not say."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +66,10 @@ class Source(Protocol):
     def unit(self) -> bytes | None:
         """What one image is, if the source says so."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Guesses, and what was left out, a line each."""
+
     def chunks(self) -> Iterator[Chunk]:
         """All images, a few at a time.
 
@@ -91,7 +93,7 @@ class FolderSource:
     @property
     def place(self) -> str:
         """See `Source`."""
-        return str(self.path.resolve())
+        return shown(self.path.resolve())
 
     @property
     def num_images(self) -> int:
@@ -109,38 +111,18 @@ class FolderSource:
             rows = self._rows[start : start + CHUNK_IMAGES]
             yield Chunk(partial(_identity_of, rows), partial(list, rows))
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """See `Source`."""
+        return self._listing.notes
+
+    @cached_property
+    def _listing(self) -> Listing:
+        return list_folder(self.name, self.path)
+
     @cached_property
     def _rows(self) -> list[Row]:
-        if not self.path.is_dir():
-            raise DomainError(f"domain {self.name!r}: there is no folder {self.path}")
-        if (self.path / "train").is_dir() and (self.path / "test").is_dir():
-            return [*self._files(("train", "val"), "train"), *self._files(("test",), "test")]
-        return self._files(("",), "any")
-
-    def _files(self, folders: Iterable[str], portion: Portion) -> list[Row]:
-        try:
-            found = [row for folder in folders for row in self._walk(folder, portion)]
-        except OSError as error:
-            raise DomainError(
-                f"domain {self.name!r}: {self.path} cannot be listed ({error})"
-            ) from error
-        if not found:
-            raise DomainError(
-                f"domain {self.name!r}: no image in {self.path}; it may hold "
-                f"{', '.join(sorted(IMAGE_SUFFIXES))}"
-            )
-        return found
-
-    def _walk(self, folder: str, portion: Portion) -> Iterator[Row]:
-        root = self.path / folder
-        # CamVid's layout keeps the pictures beside their label maps.
-        root = root / "images" if (root / "images").is_dir() else root
-        for file in sorted(root.rglob("*")):
-            hidden = any(part.startswith(".") for part in file.relative_to(root).parts)
-            # A link that points nowhere is an image that cannot be read, not none at all.
-            there = file.is_file() or (file.is_symlink() and not file.exists())
-            if file.suffix.lower() in IMAGE_SUFFIXES and there and not hidden:
-                yield Row(str(file.relative_to(self.path)), None, portion, file)
+        return [Row(f.label, None, f.portion, f.path) for f in self._listing.pictures]
 
 
 @dataclass(frozen=True)
@@ -158,12 +140,17 @@ class ParquetSource:
     @property
     def place(self) -> str:
         """See `Source`."""
-        return "\n".join(str(path.resolve()) for path in self.paths)
+        return "\n".join(shown(path.resolve()) for path in self.paths)
 
     @property
     def num_images(self) -> int:
         """See `Source`."""
         return sum(file.metadata.num_rows for file in self._files)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """See `Source`."""
+        return self._named[1]
 
     @property
     def unit(self) -> bytes | None:
@@ -174,17 +161,25 @@ class ParquetSource:
     def chunks(self) -> Iterator[Chunk]:
         """See `Source`."""
         first = 0
-        for path, file in zip(self.paths, self._files, strict=True):
+        portions = self._named[0]
+        for path, file, portion in zip(self.paths, self._files, portions, strict=True):
             for group in range(file.metadata.num_row_groups):
                 count = file.metadata.row_group(group).num_rows
-                rows = _Forward(partial(self._rows, file, group, first, path))
+                rows = _Forward(partial(self._rows, file, group, first, path, portion))
                 for start in range(0, count, CHUNK_IMAGES):
                     stop = min(start + CHUNK_IMAGES, count)
+                    place = (group, first + start, first + stop, portion)
                     yield Chunk(
-                        partial(_identity_of_rows, path, group, first + start, first + stop),
-                        partial(rows.rows, start, stop),
+                        partial(_identity_of_rows, path, place), partial(rows.rows, start, stop)
                     )
                 first += count
+
+    @cached_property
+    def _named(self) -> tuple[tuple[Portion, ...], tuple[str, ...]]:
+        """Where each file's name puts its rows, and a line that says so; `split` decides if it is there."""
+        if "split" in self._files[0].schema_arrow.names:
+            return _anywhere(self.paths), ()
+        return portions_of_files(self.name, self.paths)
 
     @cached_property
     def _files(self) -> list[pyarrow.parquet.ParquetFile]:
@@ -209,14 +204,19 @@ class ParquetSource:
         return files
 
     def _rows(
-        self, file: pyarrow.parquet.ParquetFile, group: int, first: int, path: Path
+        self,
+        file: pyarrow.parquet.ParquetFile,
+        group: int,
+        first: int,
+        path: Path,
+        portion: Portion,
     ) -> Iterator[Row]:
         columns = [c for c in _COLUMNS if c in file.schema_arrow.names]
         try:
             batches = file.iter_batches(CHUNK_IMAGES, row_groups=[group], columns=columns)
             for batch in batches:
                 for values in batch.to_pylist():
-                    yield _parquet_row(first, values)
+                    yield _parquet_row(first, values, portion)
                     first += 1
         except (OSError, pyarrow.ArrowException) as error:
             raise self._unreadable(path, error) from error
@@ -243,7 +243,47 @@ class _Forward:
         return found
 
 
-def _parquet_row(index: int, values: dict[str, Any]) -> Row:
+def portions_of_files(
+    name: str, paths: Sequence[Path]
+) -> tuple[tuple[Portion, ...], tuple[str, ...]]:
+    """Where the names of files (`train-00000-of-00002`, or the folder `train/`) put their rows.
+
+    Names count if both train and test are among them; then every name must tell.
+
+    Args:
+        name: The domain's, for errors.
+        paths: Parquet files.
+
+    Returns:
+        A portion a file, and a line that says what the names were taken for, if any tells.
+
+    Raises:
+        DomainError: some names tell train and test, and another tells nothing.
+    """
+    told = [split_of_shard(path.stem) or split_of(path.parent.name) for path in paths]
+    named = [f"{split}: {told.count(split)}" for split in SPLITS if split in told]
+    if not named:
+        return _anywhere(paths), ()
+    if not {"train", "test"} <= set(told):
+        missing = "test" if "train" in told else "train"
+        line = f"file names say {', '.join(named)} and no {missing}: all images are split anew"
+        return _anywhere(paths), (line,)
+    if None in told:
+        raise DomainError(
+            f"domain {name!r}: {shown(paths[told.index(None)])} does not say whether it is train or test, "
+            "as other files there do by their names; rename it, or write a column `split`"
+        )
+    portions: dict[str | None, Portion] = {"train": "train", "val": "train", "test": "test"}
+    return tuple(portions[split] for split in told), (
+        f"split as file names say ({', '.join(named)} files)",
+    )
+
+
+def _anywhere(paths: Sequence[Path]) -> tuple[Portion, ...]:
+    return tuple("any" for _ in paths)
+
+
+def _parquet_row(index: int, values: dict[str, Any], portion: Portion) -> Row:
     label = str(values.get("name") or f"row {index}")
     group, source_image = (
         None if values.get(name) is None else str(values[name])
@@ -253,14 +293,19 @@ def _parquet_row(index: int, values: dict[str, Any]) -> Row:
     data = image.get("bytes") if isinstance(image, dict) else image
     if not isinstance(data, bytes):
         raise DomainError(f"{label}: column `image` must hold bytes, found {type(data).__name__}")
-    portion: Portion = "any"
     if "split" in values:
-        portion = "test" if values["split"] == "test" else "train"
+        split = split_of(str(values["split"]))
+        if split is None:
+            raise DomainError(
+                f"{label}: column `split` is {values['split']!r}; it must say train, val or test"
+            )
+        portion = "test" if split == "test" else "train"
     return Row(label, group, portion, data, source_image)
 
 
-def _identity_of_rows(path: Path, group: int, start: int, stop: int) -> str:
-    return _hash([f"rows {start} to {stop} in group {group}", *_state(path)])
+def _identity_of_rows(path: Path, place: tuple[int, int, int, Portion]) -> str:
+    group, start, stop, portion = place
+    return _hash([f"rows {start} to {stop} in group {group}, {portion}", *_state(path)])
 
 
 def _identity_of(rows: Sequence[Row]) -> str:

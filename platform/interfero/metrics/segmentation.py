@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 
 def class_iou(hits: IntArray, labelled: IntArray, predicted: IntArray) -> FloatArray:
@@ -26,24 +27,49 @@ def class_iou(hits: IntArray, labelled: IntArray, predicted: IntArray) -> FloatA
     return iou
 
 
-def mean_iou(hits: IntArray, labelled: IntArray, predicted: IntArray) -> FloatArray:
-    """Mean of `class_iou` over the classes that are labelled or predicted, as torchmetrics does.
+def mean_iou(
+    hits: IntArray, labelled: IntArray, predicted: IntArray, averaged: BoolArray | None = None
+) -> FloatArray:
+    """Mean of `class_iou` over the classes that are labelled, whatever was predicted.
 
-    Counts of several images are summed before, not their scores averaged (PASCAL VOC's protocol).
+    Counts of several images are summed before, not their scores averaged (PASCAL VOC's protocol). A class
+    that no label has is left out even where it is predicted: one stray pixel would otherwise cost a whole
+    class' share (torchmetrics counts such a class as 0). Its pixels still cost the classes they were taken
+    from, and `absent_share` reports them.
 
     Args:
         hits: As for `class_iou`.
         labelled: As for `class_iou`.
         predicted: As for `class_iou`.
+        averaged: (classes,) the classes to average; by default those that any entry of `labelled` has. Give
+            it where images are drawn again, so that every draw averages the same classes: one of which a
+            draw has no pixel then scores 0 there, in all configurations alike.
 
     Raises:
-        ValueError: no class has a pixel.
+        ValueError: no class has a labelled pixel, or none is averaged.
     """
-    iou = class_iou(hits, labelled, predicted)
-    if np.isnan(iou).all(axis=-1).any():
+    if averaged is None:
+        averaged = (labelled > 0).reshape(-1, labelled.shape[-1]).any(axis=0)
+    if not averaged.any() or (labelled.sum(axis=-1) == 0).any():
         raise ValueError("a mean IoU needs at least one labelled pixel")
-    mean: FloatArray = np.nanmean(iou, axis=-1)
+    iou = np.nan_to_num(class_iou(hits, labelled, predicted)[..., averaged], nan=0.0)
+    mean: FloatArray = iou.mean(axis=-1)
     return mean
+
+
+def absent_share(labelled: IntArray, predicted: IntArray) -> float:
+    """Share of the pixels that were predicted as classes which no label has; 0 is best.
+
+    Args:
+        labelled: (classes,) pixels of the class.
+        predicted: (classes,) pixels predicted as the class.
+
+    Raises:
+        ValueError: no pixel was predicted.
+    """
+    if not predicted.sum():
+        raise ValueError("a share of predicted pixels needs at least one")
+    return float(predicted[labelled == 0].sum() / predicted.sum())
 
 
 def pixel_accuracy(hits: IntArray, labelled: IntArray) -> float:

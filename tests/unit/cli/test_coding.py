@@ -32,6 +32,34 @@ def picture(tmp_path: Path) -> Path:
     return tmp_path / "picture.png"
 
 
+def test_encode_says_what_it_did_to_opacity_and_frames(
+    tmp_path: Path, tiny_codec_file: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    frames = [Image.new("RGBA", (70, 70), (10 * i, 20, 30, 99)) for i in range(1, 4)]
+    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
+    stream = tmp_path / "a.ifr"
+    assert call(monkeypatch, "encode", tmp_path / "a.png", stream, "--source", tiny_codec_file) == 0
+    said = capsys.readouterr().out
+    assert "1 x transparency laid on white" in said
+    assert "2 x further page or frame left out" in said
+
+
+def test_domains_goes_on_after_one_that_is_refused(
+    tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    (tmp_path / "none").mkdir()
+    good = tmp_path / "good"
+    good.mkdir()
+    for i in range(4):
+        Image.open(picture).rotate(90 * i, expand=True).save(good / f"p{i}p.png")
+    assert call(monkeypatch, "domains", f"x={tmp_path / 'none'}", f"y={good}") == 2
+    shown = capsys.readouterr()
+    assert "domain 'x': no image in" in shown.err
+    assert "y" in shown.out
+
+
 def test_round_trip_gives_the_codecs_pixels(
     tmp_path: Path, picture: Path, tiny_codec_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

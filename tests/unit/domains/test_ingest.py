@@ -233,13 +233,13 @@ def test_many_unusable_images_are_refused_and_listed(folder):
         load_folder("d", folder)
 
 
-def test_hidden_and_other_files_are_no_images(folder):
+def test_hidden_files_are_no_images_and_other_files_are_counted(folder):
     (folder / ".p99.png").write_bytes(b"nothing")
     fill(folder / ".cache", ["c.png"])
     (folder / "labels.txt").write_text("x")
     domain = load_folder("d", folder)
     assert len(domain.train) + len(domain.test) == 24
-    assert domain.notes == ()
+    assert domain.notes == ("left out: 1 other file (of .txt)",)
 
 
 def test_an_empty_folder_and_no_folder_are_named(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -26,7 +27,10 @@ class ClassicalCodec(ABC):
     format: ClassVar[str]
     """Pillow's name of the format."""
     qualities: ClassVar[range]
-    """The lossy qualities; more quality is more rate, in every codec."""
+    """The lossy qualities; within a regime more quality is more rate, but for a percent or so."""
+    regimes: ClassVar[Mapping[str, range]] = {}
+    """Names of the ways a format works in, and their qualities; rate may fall from one to the next. None
+    named is one regime."""
     default_qualities: ClassVar[tuple[int, ...]]
     """A curve of eight points, about 0.2 to 2 bpp on photographs."""
 

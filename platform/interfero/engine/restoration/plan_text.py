@@ -8,6 +8,7 @@ from collections.abc import Iterator, Set
 
 from rich.console import Console
 
+from interfero.domains.labelled_catalogue import LABELLED
 from interfero.engine.node import Node
 from interfero.engine.restoration.plan import RestorationPlan
 from interfero.records import CellRecord
@@ -57,6 +58,8 @@ def _images(plan: RestorationPlan) -> Iterator[str]:
             f"  {domain.name}: {counts} {domain.unit} of {width}x{height} pixels, "
             f"{len(domain.classes)} classes"
         )
+        if domain.name not in LABELLED:
+            yield from (f"    {note}" for note in domain.notes)
 
 
 def _amounts(

@@ -3,6 +3,7 @@
 import io
 import sys
 from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 
 from interfero.codecs.classical import CLASSICAL, Jpeg, find_classical, quality_for_rate
 from interfero.codecs.classical.formats import Avif, Heif, Jpeg2000, JpegXl
-from interfero.codecs.classical.rate_matching import mean_rate
+from interfero.codecs.classical.rate_matching import measure
 from interfero.codecs.coding import pixel_mse
 from interfero.codecs.jpeg import encode_jpeg
 from interfero.domains.images import Sample
@@ -148,17 +149,47 @@ def test_a_missing_plugin_names_its_package(monkeypatch):
 
 
 @every_codec
-def test_a_rate_is_matched_by_the_nearest_quality(codec):
+def test_a_rate_is_matched_by_the_best_quality_at_or_under_it(codec):
     images = [Sample(f"{i}", f"{i}", picture(64, 96, seed=i)) for i in range(2)]
-    low, high = (mean_rate(codec, images, codec.default_qualities[i]) for i in (1, 6))
+    low, high = (measure(codec, images, codec.default_qualities[i]).bpp for i in (1, 6))
     asked = (low * high) ** 0.5
     match = quality_for_rate(codec, images, asked)
-    assert match.bpp == mean_rate(codec, images, match.quality)
+    found = measure(codec, images, match.quality)
+    assert (match.bpp, match.psnr_db) == (found.bpp, found.psnr_db)
+    assert match.bpp <= asked
     assert match.error_percent == pytest.approx(100 * (match.bpp / asked - 1))
-    distance = abs(np.log(match.bpp / asked))
     for neighbour in (match.quality - 1, match.quality + 1):
-        rate = mean_rate(codec, images, neighbour)
-        assert distance <= abs(np.log(rate / asked)) + 1e-12
+        other = measure(codec, images, neighbour)
+        assert other.bpp > asked or other.psnr_db <= match.psnr_db
+
+
+def test_of_two_regimes_the_better_one_at_the_rate_is_taken():
+    """A format that halves the picture below quality 8: rate falls from 7 to 8 while PSNR rises."""
+
+    class Halving(Jpeg):
+        regimes: ClassVar = {"half": range(1, 8), "whole": range(8, 101)}
+
+        def _encode(self, pixels_HWC, quality):
+            # At 7 a file as large as at 30, and as bad as at 1.
+            shown = super()._encode(pixels_HWC, 1 if quality < 8 else quality)
+            size = len(super()._encode(pixels_HWC, 3 * quality + 9)) if quality < 8 else len(shown)
+            return shown + bytes(max(0, size - len(shown)))
+
+    codec, images = Halving(), [Sample("a", "a", picture())]
+    before, after = (measure(codec, images, quality) for quality in (7, 8))
+    assert after.bpp < before.bpp
+    assert after.psnr_db > before.psnr_db
+    match = quality_for_rate(codec, images, (before.bpp + after.bpp) / 2)
+    points = [measure(codec, images, quality) for quality in codec.qualities]
+    best = max(p.psnr_db for p in points if p.bpp <= match.asked_bpp)
+    assert (match.regime, match.psnr_db) == ("whole", best)
+
+
+def test_jpeg_xl_says_that_it_halves_the_picture():
+    images = [Sample("a", "a", picture(128, 128))]
+    rate = measure(JpegXl(), images, 8).bpp
+    assert quality_for_rate(JpegXl(), images, rate).regime == "half resolution"
+    assert quality_for_rate(JpegXl(), images, 1.5).regime == "full resolution"
 
 
 def test_a_rate_the_codec_cannot_spend_is_refused_with_its_range():
