@@ -34,6 +34,8 @@ CHAINS = ("g_a", "h_a", "h_s", "g_s", "entropy_parameters")
 class TwoWayChain(nn.Module):
     """A source chain with custom channels that read and write its activations."""
 
+    exact: ClassVar[bool] = True
+
     def __init__(self, source: nn.Sequential, num_custom: int) -> None:
         """Mirror `source`; the caller seeds the generator.
 
