@@ -136,8 +136,9 @@ class ImageScore:
 def encode(coder: Coder, pixels_HWC: UInt8Array) -> Coded:
     """Code one image to a container."""
     height, width = pixels_HWC.shape[:2]
-    image = pad_to_stride(image_tensor(pixels_HWC), coder.stride)
-    return _coded(coder, image, width, height)
+    with coding_setting():
+        image = pad_to_stride(image_tensor(pixels_HWC), coder.stride)
+        return _coded(coder, image, width, height)
 
 
 def transcode(coder: Coder, data: bytes) -> tuple[Coded, UInt8Array]:
@@ -156,8 +157,9 @@ def transcode(coder: Coder, data: bytes) -> tuple[Coded, UInt8Array]:
     height, width = (
         -(-side // coder.stride) * coder.stride for side in (stream.height, stream.width)
     )
-    blank = torch.zeros(1, 3, height, width)
-    coded = _coded(coder, blank, stream.width, stream.height, latents)
+    with coding_setting():
+        blank = torch.zeros(1, 3, height, width)
+        coded = _coded(coder, blank, stream.width, stream.height, latents)
     return coded, decoded.pixels_HWC
 
 
@@ -165,7 +167,7 @@ def _coded(
     coder: Coder, image_1CHW: Tensor, width: int, height: int, latents: Sequence[Tensor] = ()
 ) -> Coded:
     roots = (coder.model, *coder.roots)
-    with coding_setting(), recorded_symbols(roots, exact=True, given=latents) as recorded:
+    with recorded_symbols(roots, exact=True, given=latents) as recorded:
         model: Any = coder.model
         output = model.compress(image_1CHW)
     strings = tuple(batch[0] for batch in output["strings"])
@@ -267,8 +269,9 @@ def _decode(
             x_hat: Tensor = model.decompress(strings, shape)["x_hat"]
         except (AssertionError, ValueError, IndexError, RuntimeError) as error:
             raise BitstreamError(f"bitstream does not decode with this codec ({error})") from error
-    symbols = tuple(map(tuple, recorded.decoded))
-    return Decoded(to_pixels(x_hat[0, :, :height, :width]), symbols), recorded.latents
+        # Here still: on several threads, so little work takes more of their time than it saves.
+        pixels = to_pixels(x_hat[0, :, :height, :width])
+    return Decoded(pixels, tuple(map(tuple, recorded.decoded))), recorded.latents
 
 
 def to_pixels(image_CHW: Tensor) -> UInt8Array:

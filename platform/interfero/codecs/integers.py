@@ -74,7 +74,9 @@ class IntegerConvolution:
     bias: Tensor | None
     """(out, 1), at the scale of the sums; float64."""
     taps: Tensor
-    """Columns of a convolution's `matrix` that are not zero throughout (see `at`)."""
+    """Columns of a convolution's `matrix` that are not zero throughout."""
+    tap_matrix: Tensor
+    """Those columns (see `at`)."""
     layer_weight: Tensor
     layer_bias: Tensor | None
     """What it was made from."""
@@ -95,7 +97,7 @@ class IntegerConvolution:
             columns = functional.unfold(
                 integers, layer.kernel_size, layer.dilation, _padding(layer), layer.stride
             )
-        return self._finish(_product(self.matrix, columns)).unflatten(2, size)
+        return _finished(_product(self.matrix, columns, self.bias)).unflatten(2, size)
 
     def transpose_convolve(self, layer: nn.ConvTranspose2d, x_BCHW: Tensor) -> Tensor:
         """What `layer` does, on values in float32."""
@@ -107,28 +109,34 @@ class IntegerConvolution:
                 layer.output_padding, strict=True,
             )
         )  # fmt: skip
-        columns = _product(self.matrix, integers.flatten(2))
+        columns = _product(self.matrix, integers.flatten(2), None)
         sums = functional.fold(
             columns, size, layer.kernel_size, padding=_padding(layer), stride=layer.stride
-        )
-        return self._finish(sums.flatten(2)).unflatten(2, size)
+        ).flatten(2)
+        if self.bias is not None:
+            sums += self.bias
+        return _finished(sums).unflatten(2, size)
 
     def at(self, crop_1CHW: Tensor) -> Tensor:
         """One position of a convolution, from what lies under its kernel: (1, out, 1, 1)."""
         integers = to_integers(crop_1CHW.flatten()[self.taps])
-        sums = self.matrix[:, self.taps] @ integers[:, None]
-        return self._finish(sums[None])[..., None]
-
-    def _finish(self, sums_BCL: Tensor) -> Tensor:
-        if self.bias is not None:
-            sums_BCL += self.bias
-        return to_values(rescaled(sums_BCL))
+        sums = _product(self.tap_matrix, integers[None, :, None], self.bias)
+        return _finished(sums)[..., None]
 
 
-def _product(matrix: Tensor, columns_BKL: Tensor) -> Tensor:
+def _finished(sums_BCL: Tensor) -> Tensor:
+    return to_values(rescaled(sums_BCL))
+
+
+def _product(matrix: Tensor, columns_BKL: Tensor, bias: Tensor | None) -> Tensor:
+    """(batch, rows of the matrix, positions) sums of products."""
+
+    def product(columns_KL: Tensor) -> Tensor:
+        return matrix @ columns_KL if bias is None else torch.addmm(bias, matrix, columns_KL)
+
     if len(columns_BKL) == 1:
-        return (matrix @ columns_BKL[0])[None]
-    return torch.stack([matrix @ columns for columns in columns_BKL])
+        return product(columns_BKL[0])[None]
+    return torch.stack([product(columns) for columns in columns_BKL])
 
 
 def _padding(layer: Convolution) -> tuple[int, int]:
@@ -175,10 +183,11 @@ def _made(name: str, layer: Convolution, weight: Tensor, bias: Tensor | None) ->
     else:
         matrix = integers.flatten(1)
     taps = matrix.any(dim=0).nonzero()[:, 0]
+    tap_matrix = matrix if len(taps) == matrix.shape[1] else matrix[:, taps].contiguous()
     scaled = None if bias is None else bias.double().mul_(WEIGHT * VALUE).round_()[:, None]
     # Copies: a parameter can be written into, and nothing tells.
     kept = None if bias is None else bias.clone()
-    return IntegerConvolution(matrix, scaled, taps, weight.clone(), kept)
+    return IntegerConvolution(matrix, scaled, taps, tap_matrix, weight.clone(), kept)
 
 
 def check_bound(name: str, layer: Convolution) -> None:
