@@ -12,6 +12,7 @@ from compressai.zoo.pretrained import load_pretrained
 
 from interfero.codecs.checkpoint import read_codec, save_codec
 from interfero.codecs.codec import ARCHITECTURES, Codec, Shape, build_model, mask_context
+from interfero.codecs.exact import check_exact
 from interfero.content import cache_root
 from interfero.errors import CodecError, nearest
 from interfero.storage import load_tensors
@@ -119,6 +120,7 @@ def _load_zoo(source: str, quality: int) -> Codec:
     mask_context(model)
     model.update(force=True)
     model.eval().requires_grad_(False)
+    check_exact(model)
     # Zoo weights stay in single precision: rounding them would make another codec.
     codec = Codec(shape, ZOO_LAMBDAS[quality - 1], source, model, {"origin": url})
     save_codec(codec, path, half_precision=False)

@@ -97,7 +97,7 @@ class IntegerConvolution:
             columns = functional.unfold(
                 integers, layer.kernel_size, layer.dilation, _padding(layer), layer.stride
             )
-        return _finished(_product(self.matrix, columns, self.bias)).unflatten(2, size)
+        return _finished(_product(self.matrix, columns, self.bias)).reshape(len(columns), -1, *size)
 
     def transpose_convolve(self, layer: nn.ConvTranspose2d, x_BCHW: Tensor) -> Tensor:
         """What `layer` does, on values in float32."""
@@ -115,7 +115,7 @@ class IntegerConvolution:
         ).flatten(2)
         if self.bias is not None:
             sums += self.bias
-        return _finished(sums).unflatten(2, size)
+        return _finished(sums).reshape(len(columns), -1, *size)
 
     def at(self, crop_1CHW: Tensor) -> Tensor:
         """One position of a convolution, from what lies under its kernel: (1, out, 1, 1)."""
