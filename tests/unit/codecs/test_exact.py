@@ -4,16 +4,17 @@ import pytest
 import torch
 from torch import nn
 
-from interfero.codecs.codec import Shape, build_model
+from interfero.codecs.codec import Shape, build_model, lies_in
 from interfero.codecs.entropy_coding import coding_setting, recorded_symbols
-from interfero.codecs.exact import check_exact, deciding_layers, exact_networks
+from interfero.codecs.exact import DECIDING, check_exact, deciding_layers, exact_networks
 from interfero.codecs.integers import is_on_grid
 from interfero.errors import CodecError
 
 
 def model_of(architecture="mbt2018-mean"):
     torch.manual_seed(0)
-    return build_model(Shape(architecture, 4, 4)).eval()
+    width = 8 if architecture.startswith("elic") else 4
+    return build_model(Shape(architecture, 4, width)).eval()
 
 
 @pytest.mark.parametrize(
@@ -24,11 +25,17 @@ def model_of(architecture="mbt2018-mean"):
         ("mbt2018-mean", {"h_s"}),
         ("mbt2018", {"h_s", "context_prediction", "entropy_parameters"}),
         ("cheng2020-attn", {"h_s", "context_prediction", "entropy_parameters"}),
+        ("cheng2020-anchor-checkerboard", {"h_s", "context_prediction", "entropy_parameters"}),
+        (
+            "elic2022-official",
+            {"h_s", "context_prediction", "entropy_parameters", "channel_context"},
+        ),
     ],
 )
 def test_what_decides_symbols_is_found_and_nothing_else(architecture, networks):
     names = deciding_layers([model_of(architecture)]).values()
-    assert {name.partition(".")[0] for name in names} == networks
+    assert {part for name in names for part in name.split(".") if part in DECIDING} == networks
+    assert not any(lies_in(name, "g_a", "h_a", "g_s") for name in names)
 
 
 def test_networks_are_exact_meanwhile_and_floats_again_afterwards():
