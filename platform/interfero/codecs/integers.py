@@ -83,9 +83,11 @@ class IntegerConvolution:
 
     def made_from(self, weight: Tensor, bias: Tensor | None) -> bool:
         """Whether these are the numbers it was made from."""
+        if weight.device != self.layer_weight.device or not torch.equal(self.layer_weight, weight):
+            return False
         if bias is None or self.layer_bias is None:
-            return bias is self.layer_bias and torch.equal(self.layer_weight, weight)
-        return torch.equal(self.layer_weight, weight) and torch.equal(self.layer_bias, bias)
+            return bias is self.layer_bias
+        return torch.equal(self.layer_bias, bias)
 
     def convolve(self, layer: nn.Conv2d, x_BCHW: Tensor) -> Tensor:
         """What `layer` does, on values in float32."""
