@@ -23,6 +23,10 @@ REFUSED = {
     ("cheng2020-attn", "cawf"): "cheng2020-attn",
     ("cheng2020-anchor", "cawf_two_way"): r"g_a: layer 0 \(ResidualBlockWithStride\)",
     ("cheng2020-attn", "cawf_two_way"): r"g_a: layer 0 \(ResidualBlockWithStride\)",
+    ("cheng2020-anchor-checkerboard", "cawf"): "cheng2020-anchor-checkerboard",
+    ("cheng2020-anchor-checkerboard", "cawf_two_way"): r"g_a: layer 0 \(ResidualBlockWithStride\)",
+    ("elic2022-official", "cawf"): "elic2022-official",
+    ("elic2022-official", "cawf_two_way"): r"g_a: layer 1 \(ResidualBottleneckBlock\)",
 }
 """Pairs that are not claimed, and what their error names."""
 

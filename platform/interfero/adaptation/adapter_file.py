@@ -9,7 +9,8 @@ from typing import Any
 from interfero.adaptation.catalogue import find_method
 from interfero.adaptation.method import AdaptedCodec
 from interfero.codecs.codec import Codec
-from interfero.errors import AdapterError, ConfigError, StorageError
+from interfero.codecs.exact import check_exact
+from interfero.errors import AdapterError, CodecError, ConfigError, StorageError
 from interfero.store.tensors import load_tensors, save_tensors, state_hash
 
 FORMAT = "interfero-adapter-1"
@@ -51,7 +52,8 @@ def load_adapter(path: Path, source: Codec) -> tuple[AdaptedCodec, dict[str, Any
         The adapted codec in target mode, ready to code, and the file's metadata.
 
     Raises:
-        AdapterError: the file is damaged, or was trained on another source codec.
+        AdapterError: the file is damaged, was trained on another source codec, or makes streams that
+            would not decode on every machine.
     """
     try:
         state, metadata = load_tensors(path)
@@ -73,4 +75,8 @@ def load_adapter(path: Path, source: Codec) -> tuple[AdaptedCodec, dict[str, Any
     adapted = method.build(source, int(metadata["adapter_size"]), init_seed=0)
     adapted.load_adapter_state(state)
     adapted.name_adapter()
+    try:
+        check_exact(adapted)
+    except CodecError as error:
+        raise AdapterError(f"{path}: {error}") from error
     return adapted.eval().requires_grad_(False), metadata

@@ -15,10 +15,13 @@ from torch import Tensor, nn
 from interfero.adaptation.branched import BranchedCodec, convolutions
 from interfero.adaptation.method import Method
 from interfero.codecs.codec import Codec
+from interfero.codecs.integers import snapped
 
 
 class Bias(nn.Module):
     """`output + bias`; it starts at zero."""
+
+    exact: ClassVar[bool] = True
 
     def __init__(self, num_channels: int) -> None:
         """One number a channel."""
@@ -28,6 +31,10 @@ class Bias(nn.Module):
     def forward(self, x: Tensor, output: Tensor) -> Tensor:
         """The layer's output, shifted."""
         return output + self.bias[:, None, None]
+
+    def exactly(self, x: Tensor, output: Tensor) -> Tensor:
+        """As `forward`, where symbols are decided: by multiples of 2^-12."""
+        return output + snapped(self.bias)[:, None, None]
 
 
 class Gain(nn.Module):

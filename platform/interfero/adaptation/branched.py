@@ -48,7 +48,7 @@ class BranchedCodec(AdaptedCodec):
         if self.mode == "target":
             for key, branch in self.branches.items():
                 name = key.replace("/", ".")
-                if name.startswith(prefixes):
+                if is_below(name, prefixes):
                     layer = self.source.get_submodule(name)
                     handles.append(layer.register_forward_hook(_joined(branch)))
         try:
@@ -132,6 +132,11 @@ class _Partly(nn.Module):
         with adapted.attached(self._prefixes):
             output: dict[str, Any] = adapted.source(image_BCHW)
         return output
+
+
+def is_below(name: str, prefixes: tuple[str, ...]) -> bool:
+    """Whether a module's name, or the rest of it from some level on, starts with one of these."""
+    return any(f".{prefix}" in f".{name}." for prefix in prefixes)
 
 
 def _joined(branch: nn.Module) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:

@@ -20,7 +20,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from interfero.adaptation.branched import BranchedCodec, Convolution, like
+from interfero.adaptation.branched import BranchedCodec, Convolution, is_below, like
 from interfero.adaptation.method import Method
 from interfero.adaptation.one_way import OneWayChain, readable
 from interfero.adaptation.patching import answering
@@ -33,6 +33,8 @@ CHAINS = ("g_a", "h_a", "h_s", "g_s", "entropy_parameters")
 
 class TwoWayChain(nn.Module):
     """A source chain with custom channels that read and write its activations."""
+
+    exact: ClassVar[bool] = True
 
     def __init__(self, source: nn.Sequential, num_custom: int) -> None:
         """Mirror `source`; the caller seeds the generator.
@@ -80,7 +82,7 @@ class TwoWayCodec(BranchedCodec):
         """Let each chain answer with its two-way form, in target mode."""
         with ExitStack() as stack:
             for name, chain in self.branches.items():
-                if self.mode == "target" and f"{name}.".startswith(prefixes):
+                if self.mode == "target" and is_below(name, prefixes):
                     source = self.source.get_submodule(name)
                     stack.enter_context(answering(source, lambda x, chain=chain: chain(x)))
             yield

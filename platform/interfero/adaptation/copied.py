@@ -15,7 +15,7 @@ from compressai.models import CompressionModel
 from torch import Tensor, nn
 
 from interfero.adaptation.method import COMPONENTS, AdaptedCodec, Output, Strings, tables_of
-from interfero.codecs.codec import Codec, mask_context
+from interfero.codecs.codec import Codec, mask_context, part_owners
 from interfero.codecs.noise import NoiseKey, explicit_noise
 from interfero.errors import AdapterError, CodecError
 
@@ -152,8 +152,9 @@ class CopiedCodec(AdaptedCodec):
             raise CodecError(f"unknown component {min(unknown)!r}: {', '.join(COMPONENTS)}")
         mixed: nn.Module = copy.deepcopy(self.source).eval()
         for part in (module for name in names for module in COMPONENTS[name]):
-            if hasattr(mixed, part):
-                setattr(mixed, part, getattr(self.codec.eval(), part))
+            owners = part_owners(mixed, part), part_owners(self.codec.eval(), part)
+            for mine, adapted in zip(*owners, strict=True):
+                setattr(mine, part, getattr(adapted, part))
         return mixed
 
 

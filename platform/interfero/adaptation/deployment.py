@@ -6,6 +6,7 @@ needs to hold: the source codec, and for target mode the adapter that the header
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +16,19 @@ import numpy as np
 
 from interfero.adaptation.adapter_file import load_adapter
 from interfero.adaptation.method import AdaptedCodec
-from interfero.codecs.bitstream import check_size, parse_stream
+from interfero.codecs.bitstream import Stream, check_size, parse_stream
 from interfero.codecs.catalogue import load_codec
 from interfero.codecs.codec import Codec
-from interfero.codecs.coding import Coder, SourceCoder, codec_id, decode_checked, encode, pixel_mse
+from interfero.codecs.coding import (
+    Coder,
+    SourceCoder,
+    codec_id,
+    decode_checked,
+    encode,
+    pixel_mse,
+    portability_warning,
+    transcode,
+)
 from interfero.codecs.identity import check_adapter, check_codec
 from interfero.domains.images import UInt8Array
 from interfero.errors import AdapterError, BitstreamError, ConfigError
@@ -103,12 +113,34 @@ class Deployment:
 
         Raises:
             BitstreamError: it is damaged, or needs a codec or adapter that is not here; says which.
+
+        Warns:
+            UserWarning: it is of a version that decodes only on a machine like the one that coded it.
         """
+        coder, stream = self._receiver(data)
+        warning = portability_warning(coder, stream)
+        if warning is not None:
+            warnings.warn(warning, UserWarning, stacklevel=2)
+        return decode_checked(coder, stream, guarded=guarded).pixels_HWC
+
+    def transcode(self, data: bytes) -> tuple[bytes, UInt8Array]:
+        """A stream of an older version in the present one, and the picture that the old one shows here.
+
+        Args:
+            data: A stream that this machine decodes to the right picture (look at it).
+
+        Raises:
+            BitstreamError: it is damaged, or needs a codec or adapter that is not here; says which.
+        """
+        coder, _ = self._receiver(data)
+        coded, pixels = transcode(coder, data)
+        return coded.data, pixels
+
+    def _receiver(self, data: bytes) -> tuple[Coder, Stream]:
         stream = parse_stream(data)
         check_codec(stream, self.codec_id)
         check_adapter(stream, self._adapters.keys())
-        coder = self._coder(stream.adapter_id)
-        return decode_checked(coder, stream, guarded=guarded).pixels_HWC
+        return self._coder(stream.adapter_id), stream
 
     def candidates(self, image_HWC: UInt8Array, mode: StreamMode) -> list[Candidate]:
         """The image in every way that `mode` allows, source mode first: it wins ties."""

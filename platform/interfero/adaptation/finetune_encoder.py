@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from interfero.adaptation.finetune import Finetune
+from interfero.codecs.codec import lies_in
 
 
 class FinetuneEncoder(Finetune):
@@ -21,4 +22,4 @@ class FinetuneEncoder(Finetune):
     @staticmethod
     def learns(parameter: str) -> bool:
         """`g_a` and `h_a`."""
-        return parameter.startswith(("g_a.", "h_a."))
+        return lies_in(parameter, "g_a", "h_a")

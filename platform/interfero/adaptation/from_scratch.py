@@ -13,7 +13,7 @@ import torch
 
 from interfero.adaptation.copied import CopiedCodec
 from interfero.adaptation.method import Method
-from interfero.codecs.codec import Codec, build_model
+from interfero.codecs.codec import Codec, build_model, part_owners
 from interfero.randomness import Role, seed_for
 
 
@@ -32,8 +32,10 @@ class FromScratch(Method):
             torch.manual_seed(seed_for(init_seed, 0, Role.INIT, label=self.name))
             fresh = build_model(source.shape)
         fresh.update(force=True)
-        if hasattr(source.model, "gaussian_conditional"):
-            # A fixed grid of scales: the source's frozen tables, not this machine's. The bottleneck's
-            # are made after training.
-            fresh.gaussian_conditional = copy.deepcopy(source.model.gaussian_conditional)
+        # A fixed grid of scales: the source's frozen tables, not this machine's. The bottleneck's are
+        # made after training.
+        name = "gaussian_conditional"
+        owners = part_owners(fresh, name), part_owners(source.model, name)
+        for mine, given in zip(*owners, strict=True):
+            setattr(mine, name, copy.deepcopy(getattr(given, name)))
         return CopiedCodec(source, start=fresh)

@@ -24,6 +24,8 @@ from interfero.randomness import Role, seed_for
 class LowRank(nn.Module):
     """`output + up(down(x))`; `up` starts at zero."""
 
+    exact: ClassVar[bool] = True
+
     def __init__(self, layer: Convolution, rank: int) -> None:
         """Build both factors for one layer."""
         super().__init__()

@@ -34,9 +34,14 @@ COMPONENTS: Mapping[str, tuple[str, ...]] = {
     "encoder": ("g_a",),
     "decoder": ("g_s",),
     "hyper": ("h_a", "h_s"),
-    "entropy": ("entropy_bottleneck", "context_prediction", "entropy_parameters"),
+    "entropy": (
+        "entropy_bottleneck",
+        "context_prediction",
+        "entropy_parameters",
+        "channel_context",
+    ),
 }
-"""Parts of a CompressAI codec, each by its top-level modules; every parameter is in one of them."""
+"""Parts of a CompressAI codec, each by its modules; every parameter is in one of them."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ depend on no custom parameter: they need no gradient, and all members of a pack 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from compressai.layers import GDN
@@ -15,6 +16,7 @@ from compressai.ops.parametrizers import NonNegativeParametrizer
 from torch import Tensor, nn
 
 from interfero.adaptation.subpixel import transposed
+from interfero.codecs.exact import joined
 from interfero.errors import CodecError
 
 Activations = tuple[Tensor, ...]
@@ -72,6 +74,8 @@ class OneWayGDN(nn.Module):
 
 class OneWayChain(nn.Module):
     """Custom channels beside a chain of convolutions, transposed convolutions, GDN and ReLUs."""
+
+    exact: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -177,6 +181,9 @@ def _both_convolved(layer: nn.Module, source_BCHW: Tensor, custom_BCHW: Tensor |
     the layer's input would be thrown away.
     """
     assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+    exact = joined(layer, source_BCHW, custom_BCHW)
+    if exact is not None:
+        return exact
     if custom_BCHW is None:
         return _convolved(layer, source_BCHW, layer.weight, layer.bias)
     sizes = [source_BCHW.shape[1], custom_BCHW.shape[1]]

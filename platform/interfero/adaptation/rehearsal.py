@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from interfero.adaptation.copied import CopiedCodec
 from interfero.adaptation.method import Output
 from interfero.adaptation.patching import answering
+from interfero.codecs.codec import part_owners
 from interfero.codecs.noise import NoiseKey, explicit_noise
 
 ENCODER = ("g_a", "h_a")
@@ -25,9 +26,9 @@ def old_latents(model: CompressionModel, image_BCHW: Tensor) -> dict[str, Tensor
         return lambda layer, inputs, output: kept.__setitem__(name, output)
 
     handles = [
-        getattr(model, name).register_forward_hook(keep(name))
+        getattr(owner, name).register_forward_hook(keep(name))
         for name in ENCODER
-        if hasattr(model, name)
+        for owner in part_owners(model, name)
     ]
     try:
         with torch.no_grad(), answering(model.g_s, lambda y_hat: y_hat):
@@ -44,8 +45,9 @@ def decode_old(
     """The adapted codec's training pass on latents that the source codec made."""
     with ExitStack() as stack:
         for name, value in latents.items():
-            transform = getattr(adapted.codec, name)
-            stack.enter_context(answering(transform, lambda _, value=value: value))
+            for owner in part_owners(adapted.codec, name):
+                transform = getattr(owner, name)
+                stack.enter_context(answering(transform, lambda _, value=value: value))
         return adapted.forward_noisy(image_BCHW, noise)
 
 

@@ -26,6 +26,8 @@ class Parallel(nn.Module):
     so: oneDNN's strided one (3 to 64 channels, bfloat16, channels last) writes outside its memory.
     """
 
+    exact: ClassVar[bool] = True
+
     def __init__(self, layer: Convolution, kernel: int) -> None:
         """Build the convolution for one layer."""
         super().__init__()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 
 import tyro
 
-from interfero.cli.options import Adapters, Lambda
+from interfero.cli.options import Adapters, Lambda, read_stream
 from interfero.errors import StorageError
 
 
@@ -34,11 +35,11 @@ def decode(
     from interfero.adaptation.deployment import Deployment
 
     deployment = Deployment.load(source, rd_lambda, adapter)
-    try:
-        data = stream.read_bytes()
-    except OSError as error:
-        raise StorageError(f"{stream} cannot be read ({error.strerror})") from error
-    pixels = deployment.decode(data)
+    data = read_stream(stream)
+    with warnings.catch_warnings(record=True) as caught:
+        pixels = deployment.decode(data)
+    for warning in caught:
+        sys.stderr.write(f"warning: {warning.message}\n")
     try:
         Image.fromarray(np.asarray(pixels)).save(out)
     except (OSError, ValueError) as error:

@@ -16,6 +16,7 @@ from interfero.cli.encode import encode
 from interfero.cli.predict import predict
 from interfero.cli.report import report
 from interfero.cli.store import run_store, store
+from interfero.cli.transcode import transcode
 from interfero.errors import InterferoError
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -24,6 +25,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "domains": domains,
     "encode": encode,
     "decode": decode,
+    "transcode": transcode,
     "report": report,
     "predict": predict,
     "store": store,

@@ -7,7 +7,21 @@ from typing import Annotated
 
 import tyro
 
+from interfero.errors import StorageError
+
 Adapters = tyro.conf.UseAppendAction[tuple[Path, ...]]
 """One `--adapter FILE` each."""
 Lambda = Annotated[float, tyro.conf.arg(name="lambda")]
 """`--lambda`, which is a word of Python."""
+
+
+def read_stream(path: Path) -> bytes:
+    """The bytes of a bitstream's file.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read ({error.strerror})") from error

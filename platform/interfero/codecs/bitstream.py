@@ -1,23 +1,30 @@
 """The bitstream container: which codec, which mode, which adapter, how large, and a checksum.
 
     magic 2 | version, strings, mode 1 | codec id 6 | adapter id 4 (target mode) | width 2 | height 2 |
-    lengths of all strings but the first, LEB128 | the strings | CRC-32 of all before 4
+    lengths of all strings but the first, LEB128 | the strings |
+    CRC-16 of the symbols 2 | CRC-16 of all before 2
 
-docs/bitstream.md has the table of bytes and the reasons. A stream is coded on the CPU, in float32,
-contiguous, with one thread (`coding_setting`); the version says so. Hyper-decoders differ in their
-last bits between devices and thread counts, which would decode other symbols.
+docs/bitstream.md has the table of bytes and the reasons. The version says how symbols are decided: in
+integers, alike on every machine (3); or in float32 on one thread of a CPU (2), where hyper-decoders differ
+in their last bits between instruction sets, which decodes other symbols. Version 2 ends in one CRC-32.
 """
 
 from __future__ import annotations
 
+import binascii
 import struct
 import zlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from interfero.errors import BitstreamError
 
 MAGIC = b"if"
-VERSION = 2
+VERSION = 3
+FLOAT_VERSION = 2
+"""Streams whose symbols were decided in floats."""
 MAX_PIXELS = 1 << 24
 """16.8 megapixels: a decoder allocates in proportion to this, whatever a header claims."""
 MAX_SIDE = (1 << 16) - 1
@@ -40,6 +47,9 @@ class Stream:
     width: int
     height: int
     strings: tuple[bytes, ...]
+    symbol_checksum: int = 0
+    """`symbol_checksum` of what the strings decode to; version 2 has none, and 0 here."""
+    version: int = VERSION
 
     @property
     def table_id(self) -> bytes:
@@ -55,11 +65,31 @@ class Stream:
         check_size(self.width, self.height)
         _check_count(len(self.strings))
         _check_ids(self.codec_id, self.adapter_id)
-        kind = VERSION << 5 | len(self.strings) << 1 | (self.adapter_id is not None)
+        kind = self.version << 5 | len(self.strings) << 1 | (self.adapter_id is not None)
         head = MAGIC + bytes([kind]) + self.codec_id + (self.adapter_id or b"")
         head += struct.pack("<HH", self.width, self.height)
         body = b"".join(_leb128(len(s)) for s in self.strings[1:]) + b"".join(self.strings)
-        return head + body + struct.pack("<I", zlib.crc32(head + body))
+        if self.version != FLOAT_VERSION:
+            body += struct.pack("<H", self.symbol_checksum)
+        return sealed(head + body)
+
+
+def sealed(data: bytes) -> bytes:
+    """A stream's bytes and the checksum of all of them, as its version has it."""
+    if data[2] >> 5 == FLOAT_VERSION:
+        return data + struct.pack("<I", zlib.crc32(data))
+    return data + struct.pack("<H", binascii.crc_hqx(data, 0))
+
+
+def symbol_checksum(symbols: Iterable[Sequence[int]]) -> int:
+    """CRC-16 of a stream's symbols: every latent in coding order, each symbol an int32.
+
+    The polynomial is CCITT's, 0x1021, from 0, highest bit first (`binascii.crc_hqx`).
+    """
+    value = 0
+    for latent in symbols:
+        value = binascii.crc_hqx(np.asarray(latent, "<i4").tobytes(), value)
+    return value
 
 
 def parse_stream(data: bytes) -> Stream:
@@ -72,20 +102,23 @@ def parse_stream(data: bytes) -> Stream:
         raise BitstreamError("not an interfero bitstream: it does not start with 'if'")
     if len(data) < _MIN_BYTES:
         raise BitstreamError(f"bitstream is cut off: {len(data)} bytes, at least {_MIN_BYTES}")
-    if data[2] >> 5 != VERSION:
+    version = data[2] >> 5
+    if version not in (FLOAT_VERSION, VERSION):
         raise BitstreamError(
-            f"bitstream version {data[2] >> 5}, this release reads version {VERSION}: decode it "
-            "with the release that wrote it"
+            f"bitstream version {version}, this release reads versions {FLOAT_VERSION} and "
+            f"{VERSION}: decode it with the release that wrote it"
         )
-    if zlib.crc32(data[:-4]) != struct.unpack("<I", data[-4:])[0]:
+    seal_bytes = 4 if version == FLOAT_VERSION else 2
+    if data != sealed(data[:-seal_bytes]):
         raise BitstreamError("bitstream is damaged: its checksum does not match; fetch it again")
     try:
-        return _parse_checked(data[:-4])
+        return _parse_checked(data[:-4], int.from_bytes(data[-4:-2], "little"))
     except (IndexError, struct.error) as error:
         raise BitstreamError("bitstream is damaged: it ends inside its header") from error
 
 
-def _parse_checked(data: bytes) -> Stream:
+def _parse_checked(data: bytes, checksum: int) -> Stream:
+    """Of everything but the last 4 bytes, in either version, and the checksum of the symbols."""
     target, count = data[2] & 1, data[2] >> 1 & MAX_STRINGS
     position = 3 + CODEC_ID_BYTES
     codec_id, adapter_id = data[3:position], None
@@ -107,7 +140,9 @@ def _parse_checked(data: bytes) -> Stream:
     for length in (first, *lengths):
         strings.append(data[position : position + length])
         position += length
-    return Stream(codec_id, adapter_id, width, height, tuple(strings))
+    version = data[2] >> 5
+    checksum = 0 if version == FLOAT_VERSION else checksum
+    return Stream(codec_id, adapter_id, width, height, tuple(strings), checksum, version)
 
 
 def check_size(width: int, height: int) -> None:

@@ -12,6 +12,7 @@ from compressai.zoo.pretrained import load_pretrained
 
 from interfero.codecs.checkpoint import read_codec, save_codec
 from interfero.codecs.codec import ARCHITECTURES, Codec, Shape, build_model, mask_context
+from interfero.codecs.exact import check_exact
 from interfero.errors import CodecError, nearest
 from interfero.store.content import cached
 from interfero.store.tensors import load_tensors
@@ -128,4 +129,5 @@ def _downloaded(source: str, name: str, quality: int) -> Codec:
     mask_context(model)
     model.update(force=True)
     model.eval().requires_grad_(False)
+    check_exact(model)
     return Codec(shape, ZOO_LAMBDAS[quality - 1], source, model, {"origin": url})

@@ -10,6 +10,7 @@ from compressai.models import CompressionModel
 from torch import Tensor
 
 from interfero.codecs.codec import Codec, Shape, build_model, mask_context
+from interfero.codecs.exact import check_exact
 from interfero.errors import CodecError, StorageError
 from interfero.store.tensors import load_tensors, save_tensors, tensor_bytes
 
@@ -124,7 +125,8 @@ def read_codec(path: Path, name: str) -> Codec:
     """Read a codec file and verify its weights and tables against the hashes it carries.
 
     Raises:
-        CodecError: the file is missing, damaged, or no codec.
+        CodecError: the file is missing, damaged, or no codec; or its streams would not decode on every
+            machine.
     """
     try:
         tensors, metadata = load_tensors(path)
@@ -139,6 +141,7 @@ def read_codec(path: Path, name: str) -> Codec:
         raise CodecError(f"{path} is damaged: it describes no codec ({error!r})") from error
     if (codec.weights_hash, codec.table_hash) != hashes:
         raise CodecError(f"{path} is damaged: its content does not match its hash; fetch it again")
+    check_exact(codec.model)
     return codec
 
 

@@ -21,6 +21,7 @@ from compressai.models import (
 )
 from torch import Tensor, nn
 
+from interfero.codecs.nested import CheckerboardCodec, ElicCodec
 from interfero.errors import CodecError, nearest
 from interfero.store.tensors import state_hash
 
@@ -46,8 +47,11 @@ ARCHITECTURES: dict[str, Architecture] = {
     "mbt2018": JointAutoregressiveHierarchicalPriors,
     "cheng2020-anchor": _one_width(Cheng2020Anchor),
     "cheng2020-attn": _one_width(Cheng2020Attention),
+    "cheng2020-anchor-checkerboard": CheckerboardCodec,
+    "elic2022-official": ElicCodec,
 }
-"""Architecture name to class: Balle et al. 2018, Minnen et al. 2018, Cheng et al. 2020."""
+"""Architecture name to class: Balle et al. 2018, Minnen et al. 2018, Cheng et al. 2020, He et al. 2021 and
+2022."""
 
 TABLE_BUFFERS = ("_quantized_cdf", "_offset", "_cdf_length", "scale_table")
 """Buffers of an entropy model that are part of the bitstream format."""
@@ -125,6 +129,17 @@ def mask_context(model: nn.Module) -> None:
         for module in model.modules():
             if isinstance(module, MaskedConv2d):
                 module.weight.mul_(module.mask)
+
+
+def lies_in(name: str, *parts: str) -> bool:
+    """Whether a parameter or layer of that name lies in one of these parts, at whatever depth."""
+    return not set(parts).isdisjoint(name.split("."))
+
+
+def part_owners(model: nn.Module, part: str) -> list[nn.Module]:
+    """Modules that hold a part (`g_a`, `h_s`, ...) of a codec as an attribute."""
+    paths = [n for n, _ in model.named_modules() if n.rpartition(".")[2] == part]
+    return [model.get_submodule(path.rpartition(".")[0]) for path in paths]
 
 
 def quantile_parameters(model: nn.Module) -> list[nn.Parameter]:

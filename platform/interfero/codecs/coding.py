@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from interfero.codecs import rans, rans_guard
-from interfero.codecs.bitstream import Stream, parse_stream
+from interfero.codecs.bitstream import FLOAT_VERSION, Stream, parse_stream, symbol_checksum
 from interfero.codecs.codec import Codec
 from interfero.codecs.entropy_coding import coding_setting, pad_to_stride, recorded_symbols
+from interfero.codecs.exact import deciding_layers
 from interfero.codecs.identity import check_codec, codec_id_of
 from interfero.codecs.payload import refused_if_short
 from interfero.domains.batches import image_tensor
@@ -135,13 +136,45 @@ class ImageScore:
 def encode(coder: Coder, pixels_HWC: UInt8Array) -> Coded:
     """Code one image to a container."""
     height, width = pixels_HWC.shape[:2]
-    with coding_setting(), recorded_symbols(coder.roots) as symbols:
+    with coding_setting():
+        image = pad_to_stride(image_tensor(pixels_HWC), coder.stride)
+        return _coded(coder, image, width, height)
+
+
+def transcode(coder: Coder, data: bytes) -> tuple[Coded, UInt8Array]:
+    """A stream of an older version in the present one, and the picture that the old one shows.
+
+    The old stream is decoded as it always was, which only a machine like the one that coded it can do;
+    its latents are coded again with scales and means that every machine computes alike. A latent
+    moves by as much as its mean does, about 2^-12.
+
+    Raises:
+        BitstreamError: it is damaged, or needs another codec or adapter.
+    """
+    stream = _checked_stream(coder, data)
+    decoded, latents = _decode(coder, stream, whole=True, guarded=False)
+    # Of the image only the size is used: its latents are given.
+    height, width = (
+        -(-side // coder.stride) * coder.stride for side in (stream.height, stream.width)
+    )
+    with coding_setting():
+        blank = torch.zeros(1, 3, height, width)
+        coded = _coded(coder, blank, stream.width, stream.height, latents)
+    return coded, decoded.pixels_HWC
+
+
+def _coded(
+    coder: Coder, image_1CHW: Tensor, width: int, height: int, latents: Sequence[Tensor] = ()
+) -> Coded:
+    roots = (coder.model, *coder.roots)
+    with recorded_symbols(roots, exact=True, given=latents) as recorded:
         model: Any = coder.model
-        output = model.compress(pad_to_stride(image_tensor(pixels_HWC), coder.stride))
-    # The encoder decodes the hyperprior to see what the decoder will: that pass repeats symbols.
+        output = model.compress(image_1CHW)
     strings = tuple(batch[0] for batch in output["strings"])
-    stream = Stream(coder.codec_id, coder.adapter_id, width, height, strings)
-    return Coded(stream.pack(), _distinct(symbols))
+    symbols = tuple(map(tuple, recorded.coded))
+    check = symbol_checksum(symbols)
+    stream = Stream(coder.codec_id, coder.adapter_id, width, height, strings, check)
+    return Coded(stream.pack(), symbols)
 
 
 def decode(coder: Coder, data: bytes, *, guarded: bool = False) -> Decoded:
@@ -156,22 +189,50 @@ def decode(coder: Coder, data: bytes, *, guarded: bool = False) -> Decoded:
     Raises:
         BitstreamError: it is damaged, or needs another codec or adapter.
     """
+    return decode_checked(coder, _checked_stream(coder, data), guarded=guarded)
+
+
+def _checked_stream(coder: Coder, data: bytes) -> Stream:
     stream = parse_stream(data)
     check_codec(stream, coder.codec_id)
     if stream.adapter_id != coder.adapter_id:
         raise BitstreamError(
             f"bitstream needs adapter {_id(stream.adapter_id)}, loaded is {_id(coder.adapter_id)}"
         )
-    return decode_checked(coder, stream, guarded=guarded)
+    return stream
 
 
 def decode_checked(coder: Coder, stream: Stream, *, guarded: bool = False) -> Decoded:
     """Decode a stream of this coder, whose strings can hold as many symbols as its size needs.
 
     Raises:
-        BitstreamError: they are too short for that, or lead to no picture.
+        BitstreamError: they are too short for that, or lead to no picture or to other symbols than
+            were coded.
     """
-    return decode_unchecked(coder, stream, whole=True, guarded=guarded)
+    decoded = decode_unchecked(coder, stream, whole=True, guarded=guarded)
+    if stream.version != FLOAT_VERSION:
+        found = symbol_checksum(decoded.symbols)
+        if found != stream.symbol_checksum:
+            raise BitstreamError(
+                f"bitstream decodes to other symbols than were coded: their checksum is {found:04x}, "
+                f"it says {stream.symbol_checksum:04x}; it is damaged (fetch it again), or this "
+                "machine's floating point does not add integers exactly (decode it on another)"
+            )
+    return decoded
+
+
+def portability_warning(coder: Coder, stream: Stream) -> str | None:
+    """What to say of a stream that may decode to garbage here; None of one that cannot.
+
+    Where a stream of version 2 was coded is not known: nothing in it says.
+    """
+    if stream.version != FLOAT_VERSION or not deciding_layers((coder.model, *coder.roots)):
+        return None
+    return (
+        f"this is a stream of version {FLOAT_VERSION}: it decodes to the right picture only on a machine "
+        "like the one that coded it (the same instruction set, at least), and does not say which that "
+        "was; look at the picture, and rewrite the stream with `interfero transcode` where it is right"
+    )
 
 
 def decode_unchecked(
@@ -188,19 +249,29 @@ def decode_unchecked(
     Raises:
         BitstreamError: the symbols lead to no picture at all.
     """
+    return _decode(coder, stream, whole=whole, guarded=guarded)[0]
+
+
+def _decode(
+    coder: Coder, stream: Stream, *, whole: bool, guarded: bool
+) -> tuple[Decoded, list[Tensor]]:
+    """The picture, and the latents it was made from, in coding order."""
     height, width = stream.height, stream.width
     stride = coder.stride
     shape = torch.Size((-(-height // stride), -(-width // stride)))
     strings = [[s] for s in stream.strings]
     limits = refused_if_short(coder.roots) if whole else nullcontext()
     decoder = rans_guard.open_decoder if guarded else rans.open_decoder
-    with coding_setting(), recorded_symbols(coder.roots, decoder) as symbols, limits:
+    roots, exact = (coder.model, *coder.roots), stream.version != FLOAT_VERSION
+    with coding_setting(), recorded_symbols(roots, decoder, exact=exact) as recorded, limits:
         model: Any = coder.model
         try:
             x_hat: Tensor = model.decompress(strings, shape)["x_hat"]
         except (AssertionError, ValueError, IndexError, RuntimeError) as error:
             raise BitstreamError(f"bitstream does not decode with this codec ({error})") from error
-    return Decoded(to_pixels(x_hat[0, :, :height, :width]), _distinct(symbols))
+        # Here still: on several threads, so little work takes more of their time than it saves.
+        pixels = to_pixels(x_hat[0, :, :height, :width])
+    return Decoded(pixels, tuple(map(tuple, recorded.decoded))), recorded.latents
 
 
 def to_pixels(image_CHW: Tensor) -> UInt8Array:
@@ -246,14 +317,6 @@ def mean_score(scores: Sequence[ImageScore], rd_lambda: float) -> dict[str, floa
         "psnr_db": sum(s.psnr_db for s in scores) / count,
         "rd_loss": sum(s.rd_loss(rd_lambda) for s in scores) / count,
     }
-
-
-def _distinct(symbols: list[list[int]]) -> tuple[tuple[int, ...], ...]:
-    """Symbol lists in order, without the repeats of an encoder that decodes what it has coded."""
-    distinct: dict[tuple[int, ...], None] = {}
-    for values in symbols:
-        distinct.setdefault(tuple(values))
-    return tuple(distinct)
 
 
 def _id(identifier: bytes | None) -> str:

@@ -6,8 +6,8 @@ the same bytes as CompressAI's own, bit for bit, from checked tables without the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,7 @@ from interfero.codecs.entropy_models import (
     decompress_bottleneck,
     decompress_pixels,
 )
+from interfero.codecs.exact import exact_networks
 from interfero.codecs.memory import keep_freed_memory
 from interfero.codecs.recording import RecordingCoder
 
@@ -45,17 +46,33 @@ def coding_setting() -> Iterator[None]:
 
 @contextmanager
 def recorded_symbols(
-    roots: Iterable[nn.Module], open_decoder: rans.OpenDecoder = rans.open_decoder
-) -> Iterator[list[list[int]]]:
+    roots: Iterable[nn.Module],
+    open_decoder: rans.OpenDecoder = rans.open_decoder,
+    *,
+    exact: bool = False,
+    given: Sequence[Tensor] = (),
+) -> Iterator[RecordingCoder]:
     """Guard every entropy coder below `roots`, and collect symbols in the order they are coded.
 
     Args:
-        roots: Modules that hold the entropy models.
+        roots: Modules that hold the entropy models, and the networks that decide their symbols.
         open_decoder: Where strings are decoded: here, or in a process of their own
             (`rans_guard.open_decoder`).
+        exact: Decide symbols in integers, alike on every machine.
+        given: Latents to code in place of those that the encoder finds, in coding order.
+
+    Raises:
+        CodecError: a network that decides symbols has no integer form.
     """
-    symbols: list[list[int]] = []
-    coder = RecordingCoder(symbols, open_decoder)
+    coder = RecordingCoder(open_decoder, exact=exact, given=given)
+    roots = tuple(roots)
+    with exact_networks(roots) if exact else nullcontext(), _replaced(roots, coder):
+        yield coder
+
+
+@contextmanager
+def _replaced(roots: Iterable[nn.Module], coder: RecordingCoder) -> Iterator[None]:
+    """Let every entropy model below `roots` code through `coder`."""
     replaced: list[tuple[nn.Module, dict[str, Any]]] = []
     try:
         for module in {m: None for root in roots for m in root.modules()}:
@@ -63,7 +80,7 @@ def recorded_symbols(
             before = {k: v for k, v in vars(module).items() if k in ours}
             replaced.append((module, dict.fromkeys(ours, None) | before))
             vars(module).update(ours)
-        yield symbols
+        yield
     finally:
         for module, before in reversed(replaced):
             for name, value in before.items():
@@ -88,7 +105,7 @@ def _replacements(module: nn.Module, coder: RecordingCoder) -> dict[str, Any]:
         elif kind.decompress is EntropyModel.decompress:
             ours["decompress"] = partial(decompress, module, coder)
     if getattr(kind, "build_indexes", None) is GaussianConditional.build_indexes:
-        ours["build_indexes"] = partial(build_indexes, module)
+        ours["build_indexes"] = partial(build_indexes, module, coder)
     base = JointAutoregressiveHierarchicalPriors
     if getattr(kind, "_compress_ar", None) is base._compress_ar:
         ours["_compress_ar"] = partial(compress_pixels, module, coder)

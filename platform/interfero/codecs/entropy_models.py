@@ -7,7 +7,8 @@ autoregressive codec. What decides a symbol, every convolution and rounding, is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from interfero.codecs.entropy_tables import Int32Array, tables_of
+from interfero.codecs.exact import exact_form
+from interfero.codecs.integers import weights_of
 from interfero.codecs.recording import RecordingCoder
 
 
@@ -40,6 +43,10 @@ def compress(
             f"latents {tuple(inputs.shape)} and indexes {tuple(indexes.shape)}: one shape, of at "
             "least two dimensions, is needed"
         )
+    given = coder.next_given()
+    if given is not None:
+        inputs = given
+    coder.check_decided(module, means)
     symbols = module.quantize(inputs, "symbols", means)
     tables = tables_of(module)
     pairs = zip(symbols, indexes, strict=True)
@@ -65,7 +72,9 @@ def decompress(
     for output, string, rows in zip(outputs, strings, indexes, strict=True):
         symbols = coder.decode(string, _flat(rows), tables)
         output.copy_(torch.from_numpy(symbols).reshape(output.shape))
+    coder.check_decided(module, means)
     latents: Tensor = module.dequantize(outputs, means, dtype)
+    coder.keep(latents)
     return latents
 
 
@@ -93,17 +102,29 @@ def _medians(module: EntropyBottleneck, batch: int, spatial_dims: int) -> Tensor
     return expanded
 
 
-def build_indexes(module: GaussianConditional, scales: Tensor) -> Tensor:
+def build_indexes(module: GaussianConditional, coder: RecordingCoder, scales: Tensor) -> Tensor:
     """`GaussianConditional.build_indexes`: how many entries of the scale table a scale exceeds.
 
     A bisection counts the same where the table ascends, and gives NaN the last row, as it does.
     """
+    coder.check_decided(module, scales)
+    return _row_chooser(module)(scales)
+
+
+def _row_chooser(module: GaussianConditional) -> Callable[[Tensor], Tensor]:
+    """`build_indexes` of a module whose table stays as it is meanwhile."""
     table = module.scale_table
-    bounded = module.lower_bound_scale(scales)
-    if bounded.dtype != table.dtype or len(table) < 2 or not bool((table[1:] >= table[:-1]).all()):
-        counted: Tensor = GaussianConditional.build_indexes(module, scales)
-        return counted
-    return torch.bucketize(bounded.contiguous(), table[:-1], out_int32=True)
+    if len(table) < 2 or not bool((table[1:] >= table[:-1]).all()):
+        return partial(GaussianConditional.build_indexes, module)
+    bound, rows = module.lower_bound_scale.bound, table[:-1].contiguous()
+
+    def choose(scales: Tensor) -> Tensor:
+        if scales.dtype != rows.dtype:
+            counted: Tensor = GaussianConditional.build_indexes(module, scales)
+            return counted
+        return torch.bucketize(torch.max(scales, bound).contiguous(), rows, out_int32=True)
+
+    return choose
 
 
 def compress_pixels(
@@ -128,18 +149,23 @@ def compress_pixels(
         kernel_size: Of the context's convolution.
         padding: What `y_hat` has more on each side.
     """
-    prediction, conditional = module.context_prediction, module.gaussian_conditional
-    masked_weight = prediction.weight * prediction.mask
+    conditional = module.gaussian_conditional
+    given = coder.next_given()
+    if given is not None:
+        y_hat = functional.pad(given, 4 * (padding,))
+    context = _context(module.context_prediction)
+    choose = _row_chooser(conditional)
     symbols, rows = [], []
     for h in range(height):
         for w in range(width):
             y_crop = y_hat[:, :, h : h + kernel_size, w : w + kernel_size]
-            scales, means = _predict(module, y_crop, masked_weight, params, h, w)
+            scales, means = _predict(module, context(y_crop), params, h, w)
+            coder.check_pixel(conditional, scales, means, w)
             means = means[:, :, 0, 0]
             y_q = conditional.quantize(y_crop[:, :, padding, padding], "symbols", means)
             y_hat[:, :, h + padding, w + padding] = y_q + means
             symbols.append(y_q)
-            rows.append(conditional.build_indexes(scales))
+            rows.append(choose(scales))
     return coder.encode(_flat(torch.cat(symbols)), _flat(torch.cat(rows)), tables_of(conditional))
 
 
@@ -167,24 +193,32 @@ def decompress_pixels(
         kernel_size: Of the context's convolution.
         padding: What `y_hat` has more on each side.
     """
-    weight, conditional = module.context_prediction.weight, module.gaussian_conditional
-    count = y_hat.shape[1] * height * width
+    conditional = module.gaussian_conditional
+    context = _context(module.context_prediction)
+    count, choose = y_hat.shape[1] * height * width, _row_chooser(conditional)
     with coder.open(y_string, count, tables_of(conditional)) as decode:
         for h in range(height):
             for w in range(width):
                 y_crop = y_hat[:, :, h : h + kernel_size, w : w + kernel_size]
-                scales, means = _predict(module, y_crop, weight, params, h, w)
-                symbols = torch.from_numpy(decode(_flat(conditional.build_indexes(scales))))
+                scales, means = _predict(module, context(y_crop), params, h, w)
+                coder.check_pixel(conditional, scales, means, w)
+                symbols = torch.from_numpy(decode(_flat(choose(scales))))
                 y_hat[:, :, h + padding, w + padding] = conditional.dequantize(
                     symbols.reshape(1, -1).float(), means[:, :, 0, 0]
                 )
+    coder.keep(y_hat[:, :, padding:-padding, padding:-padding])
 
 
-def _predict(
-    module: Any, y_crop: Tensor, weight: Tensor, params: Tensor, h: int, w: int
-) -> tuple[Tensor, Tensor]:
-    """Scales and means of one pixel, each (1, M, 1, 1): the context's convolution, then 1x1 ones."""
-    context = functional.conv2d(y_crop, weight, bias=module.context_prediction.bias)
+def _context(prediction: Any) -> Callable[[Tensor], Tensor]:
+    """What the masked convolution says of the pixel in the middle of a crop: (1, 2 M, 1, 1)."""
+    exact = exact_form(prediction)
+    if exact is not None:
+        return exact.form.at
+    return partial(functional.conv2d, weight=weights_of(prediction), bias=prediction.bias)
+
+
+def _predict(module: Any, context: Tensor, params: Tensor, h: int, w: int) -> tuple[Tensor, Tensor]:
+    """Scales and means of one pixel, each (1, M, 1, 1), from its context and the hyperprior."""
     both = torch.cat((params[:, :, h : h + 1, w : w + 1], context), dim=1)
     scales, means = module.entropy_parameters(both).chunk(2, 1)
     return scales, means

@@ -7,9 +7,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from compressai.entropy_models import GaussianConditional
+from torch import Tensor, nn
 
 from interfero.codecs import rans
 from interfero.codecs.entropy_tables import Int32Array, Tables, tables_from_lists
+from interfero.codecs.exact import DECIDING
+from interfero.codecs.integers import is_on_grid
+from interfero.errors import CodecError
 
 
 class RecordingCoder:
@@ -22,16 +27,61 @@ class RecordingCoder:
     name = "ans"
 
     def __init__(
-        self, symbols: list[list[int]], open_decoder: rans.OpenDecoder = rans.open_decoder
+        self,
+        open_decoder: rans.OpenDecoder = rans.open_decoder,
+        *,
+        exact: bool = False,
+        given: Sequence[Tensor] = (),
     ) -> None:
-        """Append every coded or decoded list of symbols to `symbols`."""
-        self._symbols = symbols
+        """Start with nothing recorded.
+
+        Args:
+            open_decoder: Where strings are decoded.
+            exact: Scales and means have to be multiples of 2^-12.
+            given: Latents that are coded in place of those found, in coding order.
+        """
+        self.coded: list[list[int]] = []
+        """Symbols of every latent that was coded, in order."""
+        self.decoded: list[list[int]] = []
+        """Symbols of every latent that was decoded, in order; an encoder decodes too."""
+        self.latents: list[Tensor] = []
+        """Latents as decoded, each a batch."""
         self._open_decoder = open_decoder
+        self._exact = exact
+        self._given = list(given)[::-1]
+
+    def next_given(self) -> Tensor | None:
+        """The latent to be coded next, if it was given."""
+        return self._given.pop() if self._given else None
+
+    def keep(self, latents: Tensor) -> None:
+        """Take note of decoded latents, before a layer that works in place gets them."""
+        self.latents.append(latents.clone())
+
+    def check_decided(self, module: nn.Module, values: Tensor | None) -> None:
+        """Refuse scales or means of a network that should be exact and is not.
+
+        Raises:
+            CodecError: they are no multiples of 2^-12.
+        """
+        if not self._exact or values is None or not isinstance(module, GaussianConditional):
+            return
+        if not is_on_grid(values):
+            raise CodecError(
+                "scales or means come from a network that is not evaluated in integers: streams would "
+                f"not decode on other machines; give it one of the names {', '.join(sorted(DECIDING))}"
+            )
+
+    def check_pixel(self, module: nn.Module, scales: Tensor, means: Tensor, column: int) -> None:
+        """`check_decided`, of a row's first pixel only: it would take as long as the networks."""
+        if not column:
+            self.check_decided(module, scales)
+            self.check_decided(module, means)
 
     def encode(self, symbols: Int32Array, indexes: Int32Array, tables: Tables) -> bytes:
         """As `rans.encode`."""
         string = rans.encode(symbols, indexes, tables)
-        self._symbols.append(symbols.tolist())
+        self.coded.append(symbols.tolist())
         return string
 
     @contextmanager
@@ -46,7 +96,7 @@ class RecordingCoder:
                 return decoded
 
             yield recorded
-        self._symbols.append(symbols)
+        self.decoded.append(symbols)
 
     def decode(self, string: bytes, indexes: Int32Array, tables: Tables) -> Int32Array:
         """Decode one string at once."""

@@ -1,7 +1,9 @@
 """The container: round trip, and no damaged byte gets past it."""
 
+import binascii
 import struct
 import zlib
+from dataclasses import replace
 
 import pytest
 
@@ -10,21 +12,24 @@ from interfero.codecs.bitstream import (
     MAX_STRINGS,
     Stream,
     parse_stream,
+    symbol_checksum,
 )
 from interfero.errors import BitstreamError
 
 CODEC = b"\x01\x02\x03\x04TT"
 """Weights and tables, then tables alone."""
-SOURCE = Stream(CODEC, None, 129, 67, (b"latents", b"", b"h" * 300))
-TARGET = Stream(CODEC, b"\xff\xfe\xfd\xfc", 1, 1, (b"x",))
+SOURCE = Stream(CODEC, None, 129, 67, (b"latents", b"", b"h" * 300), 0x1234)
+TARGET = Stream(CODEC, b"\xff\xfe\xfd\xfc", 1, 1, (b"x",), 0xBEEF)
+OLD = replace(SOURCE, symbol_checksum=0, version=2)
 
 
 def sealed(body: bytes) -> bytes:
     """A container whose checksum is right, whatever it says."""
-    return body + struct.pack("<I", zlib.crc32(body))
+    body += struct.pack("<H", 0xBEEF)
+    return body + struct.pack("<H", binascii.crc_hqx(body, 0))
 
 
-def kind(strings: int, *, target: bool = False, version: int = 2) -> bytes:
+def kind(strings: int, *, target: bool = False, version: int = 3) -> bytes:
     return bytes([version << 5 | strings << 1 | target])
 
 
@@ -33,7 +38,7 @@ def container(width: int = 8, height: int = 8, lengths: bytes = b"\x01", count: 
     return sealed(head + lengths + b"xy")
 
 
-@pytest.mark.parametrize("stream", [SOURCE, TARGET, Stream(b"abcdef", None, 65535, 2, (b"",))])
+@pytest.mark.parametrize("stream", [SOURCE, TARGET, OLD, Stream(b"abcdef", None, 65535, 2, (b"",))])
 def test_round_trip(stream):
     assert parse_stream(stream.pack()) == stream
 
@@ -42,6 +47,22 @@ def test_the_layout_is_the_documented_one():
     expected = b"if" + kind(1, target=True) + b"\x01\x02\x03\x04" + b"TT" + b"\xff\xfe\xfd\xfc"
     expected += b"\x01\x00\x01\x00" + b"x"
     assert TARGET.pack() == sealed(expected)
+
+
+def test_version_2_ends_in_one_checksum_of_32_bits():
+    head = b"if" + kind(1, version=2) + CODEC + b"\x01\x00\x01\x00" + b"x"
+    stream = parse_stream(head + struct.pack("<I", zlib.crc32(head)))
+    assert (stream.version, stream.strings, stream.symbol_checksum) == (2, (b"x",), 0)
+    assert len(OLD.pack()) == len(SOURCE.pack())
+
+
+def test_the_checksum_of_symbols_is_of_their_bytes_in_order():
+    # CRC-16/XMODEM of "123456789" is 0x31C3 (its published check value).
+    first = struct.unpack("<2i", b"12345678")
+    assert binascii.crc_hqx(b"9", symbol_checksum([first])) == 0x31C3
+    assert symbol_checksum([first[:1], first[1:]]) == symbol_checksum([first])
+    assert symbol_checksum([first[1:], first[:1]]) != symbol_checksum([first])
+    assert symbol_checksum([[-1]]) == binascii.crc_hqx(b"\xff" * 4, 0)
 
 
 def test_all_strings_but_the_first_have_their_length_in_leb128():
@@ -54,7 +75,7 @@ def test_the_header_of_a_hyperprior_stream_has_18_bytes():
     assert len(Stream(CODEC, bytes(4), 240, 160, (b"y" * 700, b"z" * 100)).pack()) == 800 + 22
 
 
-@pytest.mark.parametrize("stream", [SOURCE, TARGET])
+@pytest.mark.parametrize("stream", [SOURCE, TARGET, OLD])
 def test_every_damaged_byte_is_refused(stream):
     data = stream.pack()
     for position in range(len(data)):
@@ -65,7 +86,7 @@ def test_every_damaged_byte_is_refused(stream):
                 parse_stream(bytes(damaged))
 
 
-@pytest.mark.parametrize("stream", [SOURCE, TARGET])
+@pytest.mark.parametrize("stream", [SOURCE, TARGET, OLD])
 def test_every_truncation_is_refused(stream):
     data = stream.pack()
     for length in range(len(data)):
@@ -81,8 +102,8 @@ def test_a_byte_too_many_is_refused():
 def test_the_message_says_what_is_wrong():
     with pytest.raises(BitstreamError, match="does not start with 'if'"):
         parse_stream(b"\x89PNG" + bytes(40))
-    with pytest.raises(BitstreamError, match="version 3, this release reads version 2"):
-        parse_stream(sealed(b"if" + kind(3, version=3) + SOURCE.pack()[3:-4]))
+    with pytest.raises(BitstreamError, match="version 4, this release reads versions 2 and 3"):
+        parse_stream(sealed(b"if" + kind(3, version=4) + SOURCE.pack()[3:-4]))
     with pytest.raises(BitstreamError, match="cut off: 16 bytes, at least 17"):
         parse_stream(SOURCE.pack()[:16])
     with pytest.raises(BitstreamError, match="300x0 pixels"):

@@ -1,0 +1,44 @@
+"""`interfero transcode`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import tyro
+
+from interfero.cli.options import Adapters, Lambda, read_stream
+
+
+def transcode(
+    stream: tyro.conf.Positional[Path],
+    out: tyro.conf.Positional[Path],
+    source: str = "mbt2018-mean",
+    rd_lambda: Lambda = 0.013,
+    adapter: Adapters = (),
+) -> None:
+    """Rewrite an old bitstream so that it decodes on any machine; run it where it still decodes.
+
+    Args:
+        stream: A bitstream of version 2, on a machine that `interfero decode` shows its picture on.
+        out: The bitstream to write, of version 3.
+        source: The source codec it was made with.
+        rd_lambda: Lambda of its weights.
+        adapter: An adapter it may have been made with; may be given several times.
+    """
+    import numpy as np
+
+    from interfero.adaptation.deployment import Deployment
+    from interfero.codecs.bitstream import parse_stream
+    from interfero.store.files import write_atomic
+
+    deployment = Deployment.load(source, rd_lambda, adapter)
+    old = read_stream(stream)
+    data, before = deployment.transcode(old)
+    after = deployment.decode(data, guarded=False)
+    write_atomic(out, data)
+    difference = np.abs(before.astype(int) - after.astype(int)).max()
+    sys.stdout.write(
+        f"{out}: {len(data)} bytes from {len(old)}, version {parse_stream(data).version}; its picture "
+        f"differs from the old one's by {difference} of 255 levels at most\n"
+    )
