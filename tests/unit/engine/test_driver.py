@@ -179,7 +179,8 @@ def test_a_result_of_a_second_attempt_takes_the_place_of_a_failure(answering, re
     callback, _, _ = answering
     for status in ("failed", "failed", "finished", "failed"):
         told = record(cell(), status=status)
-        callback.on_trial_result(0, [], None, {"record": told.model_dump_json()})
+        callback.store.write_record(told)
+        callback.on_trial_result(0, [], None, {"record": told.key})
     assert [r.status for r in callback.listener.records] == ["failed", "finished"]
 
 

@@ -169,7 +169,7 @@ def test_cells_of_other_sweeps_are_taken_over_with_their_files(tmp_path, started
     assert [(r.key, r.reused_from) for r in taken] == [(known.key, "one")]
     assert (other.folder / taken[0].adapter_file).read_text() == known.key
     assert other.finished(known.key) == taken[0]
-    third = SweepStore(tmp_path, "three").take_over({known.key})
+    third = list(SweepStore(tmp_path, "three").take_over({known.key}))
     assert third[0].reused_from == "one", "the sweep that computed it, not the last that had it"
 
 
@@ -177,7 +177,7 @@ def test_failed_cells_and_cells_without_files_are_not_taken_over(tmp_path, start
     failed, bare = cell(), cell(learning_rate=1e-2)
     started.write_record(record(failed, status="failed", metrics={}, error="x"))
     started.write_record(record(bare, adapter_file="adapters/gone.safetensors"))
-    assert SweepStore(tmp_path, "two").take_over({failed.key, bare.key}) == []
+    assert list(SweepStore(tmp_path, "two").take_over({failed.key, bare.key})) == []
 
 
 def test_a_stopped_cell_has_ended_and_is_no_result_for_anybody(tmp_path, started, cell, record):

@@ -1,1 +1,1 @@
-"""Learning from compressed images: its steps, their graph, and the sweep that runs it."""
+"""Restoration sweeps: their nodes, their plan, and how rates are matched."""

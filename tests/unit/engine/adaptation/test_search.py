@@ -144,7 +144,7 @@ def one_cell(**changes):
 def test_a_repeated_suggestion_is_told_the_stored_value(search, record, kept):
     opened, listener = search(**one_cell()), Listener()
     feeder = Feeder([], [opened], 4, kept.get, listener, opened.needs)
-    assert feeder.num_left == feeder.num_cells_left == 4
+    assert feeder.num_left == feeder.num_nodes_left == 4
     assert feeder.suggest("a") is not None
     key = listener.started[0]
     done = record(opened.plan.cell(opened.block, opened.ask().hyperparameters))

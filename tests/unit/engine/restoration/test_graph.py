@@ -158,7 +158,10 @@ def test_the_libraries_of_the_models_count_in_their_keys(monkeypatch):
         monkeypatch.setattr(
             importlib.metadata, "version", lambda n, own=name: "0" if n == own else version(n)
         )
+        # Versions are looked up once per process.
+        code._version.cache_clear()
         assert by_configuration(plan_of())["OO"].segmenter.key != base.segmenter.key, name
+        code._version.cache_clear()
 
 
 @pytest.mark.parametrize(
