@@ -11,7 +11,7 @@ import pytest
 from interfero.analysis.about import About
 from interfero.analysis.learning import summarise
 from interfero.analysis.planted import PlantedSweep, Scatter
-from interfero.analysis.report.figure_data import Runs
+from interfero.analysis.report.figure_data import RunLinks
 from interfero.analysis.report.learning import LearningReport, write_learning_report
 from interfero.analysis.report.page import Report, report_html
 from interfero.analysis.scaling import fit_scaling
@@ -73,7 +73,7 @@ def records():
 def folder(tmp_path_factory, records):
     folder = tmp_path_factory.mktemp("page")
     about = About(name="planted", kind="test", question="Why?", command="python x.py")
-    runs = Runs({record.key: "0123456789abcdef" for record in records})
+    runs = RunLinks({record.key: "0123456789abcdef" for record in records})
     page = report_html(Report("planted", records, fit_scaling(records), [about], runs))
     (folder / "report.html").write_text(page)
     (folder / "frame.html").write_text(

@@ -37,7 +37,7 @@ StreamMode = Literal["source", "target", "auto"]
 
 
 @dataclass(frozen=True)
-class Candidate:
+class CodedCandidate:
     """One image coded in one mode."""
 
     data: bytes = field(repr=False)
@@ -142,7 +142,7 @@ class Deployment:
         check_adapter(stream, self._adapters.keys())
         return self._coder(stream.adapter_id), stream
 
-    def candidates(self, image_HWC: UInt8Array, mode: StreamMode) -> list[Candidate]:
+    def candidates(self, image_HWC: UInt8Array, mode: StreamMode) -> list[CodedCandidate]:
         """The image in every way that `mode` allows, source mode first: it wins ties."""
         if image_HWC.dtype != np.uint8 or image_HWC.ndim != 3 or image_HWC.shape[2] != 3:
             raise BitstreamError(
@@ -171,8 +171,8 @@ class Deployment:
     def _coder(self, adapter_id: bytes | None) -> Coder:
         return SourceCoder(self.source) if adapter_id is None else self._adapters[adapter_id]
 
-    def _candidate(self, image_HWC: UInt8Array, adapter_id: bytes | None) -> Candidate:
+    def _candidate(self, image_HWC: UInt8Array, adapter_id: bytes | None) -> CodedCandidate:
         data = encode(self._coder(adapter_id), image_HWC).data
         bpp = 8 * len(data) / (image_HWC.shape[0] * image_HWC.shape[1])
         mse = pixel_mse(self.decode(data, guarded=False), image_HWC)
-        return Candidate(data, adapter_id, bpp, mse, bpp + self.source.rd_lambda * mse)
+        return CodedCandidate(data, adapter_id, bpp, mse, bpp + self.source.rd_lambda * mse)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from interfero.analysis.choices import CONTROL, Seed, Setting, seed_of, setting_of
+from interfero.analysis.choices import CONTROL, CellSetting, Seed, seed_of, setting_of
 from interfero.errors import StorageError
 from interfero.metrics.names import VALIDATION_GAIN, VALIDATION_ROUTED
 from interfero.records import CellRecord
@@ -85,8 +85,8 @@ class _Candidate:
         return not self.forgets, len(gains), mean
 
 
-def _settings(records: Iterable[CellRecord]) -> dict[Setting, list[CellRecord]]:
-    settings: dict[Setting, list[CellRecord]] = defaultdict(list)
+def _settings(records: Iterable[CellRecord]) -> dict[CellSetting, list[CellRecord]]:
+    settings: dict[CellSetting, list[CellRecord]] = defaultdict(list)
     for record in records:
         known = {VALIDATION_GAIN, VALIDATION_ROUTED} <= record.metrics.keys()
         if known and record.status == "finished" and record.params["method"] != CONTROL:

@@ -23,7 +23,7 @@ Seed = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Setting:
+class CellSetting:
     """What a learning rate is chosen for: a cell's params without learning rate and seeds."""
 
     domain: str
@@ -45,11 +45,11 @@ class Setting:
         return f"{self.num_images} {self.image_unit}"
 
     @property
-    def without_method(self) -> Setting:
+    def without_method(self) -> CellSetting:
         """What methods are compared within, over all seeds; a `Case` is of one data seed."""
         return self.with_method("", 0)
 
-    def with_method(self, method: str, adapter_size: int, strength: float = 0.0) -> Setting:
+    def with_method(self, method: str, adapter_size: int, strength: float = 0.0) -> CellSetting:
         """The same with another method."""
         return replace(self, method=method, adapter_size=adapter_size, strength=strength)
 
@@ -91,7 +91,7 @@ class Pick:
 class Choice:
     """A setting with one cell a seed, each at its own best learning rate, and the whole grid."""
 
-    setting: Setting
+    setting: CellSetting
     picks: tuple[Pick, ...]
     """By seed, a pair of data seed and init seed; a seed without a result has none."""
     grid: tuple[GridPoint, ...]
@@ -139,7 +139,7 @@ class Choice:
 class Missing:
     """A setting without any result, though the sweep has its method and size."""
 
-    setting: Setting
+    setting: CellSetting
     num_failed: int
     """0 if no cell of it was run."""
 
@@ -163,7 +163,7 @@ def choose_learning_rates(records: Iterable[CellRecord]) -> list[Choice]:
 
 def best_sizes(choices: Iterable[Choice]) -> list[Choice]:
     """Of each case and method, the size with the best validation; a tie goes to the smaller."""
-    best: dict[Setting, Choice] = {}
+    best: dict[CellSetting, Choice] = {}
     for choice in sorted(choices, key=lambda c: c.setting.order):
         group = choice.setting.with_method(choice.setting.method, 0)
         if group not in best or _mean_merit(choice) > _mean_merit(best[group]):
@@ -188,10 +188,10 @@ def missing_settings(records: Iterable[CellRecord]) -> list[Missing]:
     return sorted(found, key=lambda m: m.setting.order)
 
 
-def setting_of(record: CellRecord) -> Setting:
+def setting_of(record: CellRecord) -> CellSetting:
     """The setting a cell belongs to."""
     p = record.params
-    return Setting(
+    return CellSetting(
         domain=str(p["domain"]),
         rd_lambda=float(p["rd_lambda"]),
         num_images=int(p["num_images"]),
@@ -205,13 +205,13 @@ def setting_of(record: CellRecord) -> Setting:
     )
 
 
-def _plan(setting: Setting) -> tuple[float, int, int]:
+def _plan(setting: CellSetting) -> tuple[float, int, int]:
     """What domains of one sweep share."""
     return setting.rd_lambda, setting.num_images, setting.num_steps
 
 
-def _by_setting(records: Iterable[CellRecord]) -> dict[Setting, list[CellRecord]]:
-    groups: dict[Setting, list[CellRecord]] = defaultdict(list)
+def _by_setting(records: Iterable[CellRecord]) -> dict[CellSetting, list[CellRecord]]:
+    groups: dict[CellSetting, list[CellRecord]] = defaultdict(list)
     for record in records:
         groups[setting_of(record)].append(record)
     return groups

@@ -15,7 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from interfero.analysis.cases import by_case, by_init_seed, case_of
-from interfero.analysis.choices import CONTROL, NAIVE, Setting, choose_learning_rates, setting_of
+from interfero.analysis.choices import (
+    CONTROL,
+    NAIVE,
+    CellSetting,
+    choose_learning_rates,
+    setting_of,
+)
 from interfero.analysis.matched_gain import SHARES, MatchedRow, matched_rows
 from interfero.metrics.names import (
     FILE_BYTES,
@@ -144,7 +150,7 @@ def _mean(cells: Sequence[CellRecord], column: Column) -> str:
     except KeyError:
         return "-"  # Records of an earlier version lack the metric.
     text = format(math.fsum(values) / len(values), column.form)
-    over_seeds: dict[Setting, list[float]] = defaultdict(list)
+    over_seeds: dict[CellSetting, list[float]] = defaultdict(list)
     for cell, value in zip(cells, values, strict=True):
         over_seeds[setting_of(cell)].append(value)
     spreads = [statistics.stdev(v) for v in over_seeds.values() if len(v) > 1]

@@ -17,8 +17,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from interfero.analysis.choices import (
     CONTROL,
+    CellSetting,
     Choice,
-    Setting,
     choose_learning_rates,
     missing_settings,
     setting_of,
@@ -97,7 +97,7 @@ def capacity_figure(records: Sequence[CellRecord], domain: str) -> Figure:
     return figure
 
 
-def _order(case: Setting) -> tuple[float, int, int, str]:
+def _order(case: CellSetting) -> tuple[float, int, int, str]:
     return case.rd_lambda, case.num_images, case.num_steps, case.codec
 
 
@@ -268,7 +268,10 @@ def _say_empty(axes: Axes, choices: Sequence[Choice]) -> None:
 
 
 def _title_lines(
-    records: Sequence[CellRecord], domain: str, cases: Sequence[Setting], choices: Sequence[Choice]
+    records: Sequence[CellRecord],
+    domain: str,
+    cases: Sequence[CellSetting],
+    choices: Sequence[Choice],
 ) -> list[str]:
     """The question, what the cells share, and what is missing."""
     alone, several = len(cases) == 1, any(c.num_seeds > 1 for c in choices)
@@ -289,7 +292,7 @@ def _title_lines(
     return lines + textwrap.wrap("; ".join(gaps), TITLE_CHARACTERS)
 
 
-def _case_text(case: Setting, cases: Sequence[Setting]) -> str:
+def _case_text(case: CellSetting, cases: Sequence[CellSetting]) -> str:
     text = f"lambda {case.rd_lambda:g}, n = {case.num_images_text}"
     if len({c.num_steps for c in cases}) > 1:
         text += f", {case.num_steps} steps"

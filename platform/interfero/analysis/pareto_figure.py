@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from interfero.analysis.choices import CONTROL, Setting, setting_of
+from interfero.analysis.choices import CONTROL, CellSetting, setting_of
 from interfero.analysis.figure_style import figure_style, method_style, rendered, settle, symlog
 from interfero.analysis.pareto import Front
 from interfero.metrics.names import (
@@ -65,7 +65,7 @@ def pareto_figure(fronts: Sequence[Front]) -> Figure:
     Args:
         fronts: The cases of one target domain, one at least.
     """
-    rows: dict[Setting, list[Front]] = defaultdict(list)
+    rows: dict[CellSetting, list[Front]] = defaultdict(list)
     for front in fronts:
         # Cases are in order, and so are the rows.
         rows[setting_of(front.cells[0]).without_method].append(front)
@@ -164,7 +164,7 @@ def _title_lines(fronts: Sequence[Front], num_seeds: int) -> list[str]:
     return lines
 
 
-def _case_text(case: Setting) -> str:
+def _case_text(case: CellSetting) -> str:
     return f"lambda {case.rd_lambda:g}, n = {case.num_images_text}"
 
 

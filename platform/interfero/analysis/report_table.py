@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from interfero.analysis.choices import (
+    CellSetting,
     Choice,
     Missing,
-    Setting,
     best_sizes,
     choose_learning_rates,
     missing_settings,
@@ -60,7 +60,7 @@ _METRIC_COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("params\n%", FRACTION, percent),
 )
 _WITH_SPREAD = (GAIN, ROUTED, UNROUTED)
-SETTING_COLUMNS: tuple[tuple[str, Callable[[Setting], str]], ...] = (
+SETTING_COLUMNS: tuple[tuple[str, Callable[[CellSetting], str]], ...] = (
     ("lambda", lambda s: f"{s.rd_lambda:g}"),
     ("images", lambda s: str(s.num_images) if s.image_unit == "images" else s.num_images_text),
     ("steps", lambda s: str(s.num_steps)),
@@ -134,7 +134,7 @@ def capacity_rows(
     header = ["domain", *(n for n, _ in varying), "method", "size", "learn\nrate"]
     header += [n for n, _ in seeds] + [title for title, _, _ in _METRIC_COLUMNS]
 
-    def start(s: Setting) -> list[str]:
+    def start(s: CellSetting) -> list[str]:
         size = str(s.adapter_size) if s.adapter_size else NO_VALUE
         return [s.domain, *(of(s) for _, of in varying), s.method, size]
 
@@ -170,7 +170,7 @@ def _cell(choice: Choice, metric: str, form: Callable[[float], str]) -> str:
     return f"{form(mean)}\n±{f'{spread:.2f}' if spread else '0'}"
 
 
-def unit_text(settings: Iterable[Setting]) -> str:
+def unit_text(settings: Iterable[CellSetting]) -> str:
     """What the images of several settings are: `images`, `crops`, or both."""
     return " or ".join(sorted({s.image_unit for s in settings}, reverse=True)) or "images"
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from interfero.analysis.choices import (
     CONTROL,
     NAIVE,
+    CellSetting,
     Choice,
-    Setting,
     best_sizes,
     choose_learning_rates,
     missing_settings,
@@ -66,7 +66,7 @@ def summary_lines(records: Sequence[CellRecord]) -> list[str]:
     return [*lines, f"This is an {seeds}." if one_seed else f"Numbers are means, {seeds}."]
 
 
-def _method_lines(method: str, choices: Sequence[Choice], cases: set[Setting]) -> list[str]:
+def _method_lines(method: str, choices: Sequence[Choice], cases: set[CellSetting]) -> list[str]:
     """Gain, forgetting, old bitstreams and capacity of one method."""
     best = [c for c in best_sizes(choices) if c.setting.method == method]
     sized = len({c.setting.adapter_size for c in choices if c.setting.method == method}) > 1
@@ -99,7 +99,7 @@ def _against_naive(gains: Sequence[tuple[Choice, float]], choices: Sequence[Choi
 
 
 def _forgetting_lines(
-    method: str, best: Sequence[Choice], choices: Sequence[Choice], cases: set[Setting]
+    method: str, best: Sequence[Choice], choices: Sequence[Choice], cases: set[CellSetting]
 ) -> list[str]:
     bars = _Bars(choices)
     routed, unrouted = _known(best, ROUTED), _known(best, UNROUTED)
@@ -151,7 +151,7 @@ class _Bars:
         means = [math.fsum(values) / len(values) for values in found]
         return math.fsum(means) / len(means)
 
-    def text(self, best: Sequence[Choice], cases: set[Setting]) -> str:
+    def text(self, best: Sequence[Choice], cases: set[CellSetting]) -> str:
         """At which rate, how much that is, and where there is nothing to compare with and the bar is 0."""
         if not any(c.setting.without_method in self._control for c in best):
             return " (0: no control finished)"
@@ -203,7 +203,7 @@ def _source_mode_lines(method: str, records: Iterable[CellRecord]) -> list[str]:
 
 def _capacity_lines(method: str, choices: Sequence[Choice]) -> list[str]:
     """The smallest size that is enough, by validation, and the cases for which it is."""
-    cases: dict[Setting, list[Choice]] = {}
+    cases: dict[CellSetting, list[Choice]] = {}
     for choice in choices:
         if choice.setting.method == method:
             cases.setdefault(choice.setting.without_method, []).append(choice)
@@ -246,7 +246,7 @@ def _control_lines(choices: Sequence[Choice]) -> list[str]:
     ]
 
 
-def _image_lines(cases: Iterable[Setting]) -> list[str]:
+def _image_lines(cases: Iterable[CellSetting]) -> list[str]:
     """What each domain was trained on, where its images are crops that share pictures."""
     counts: dict[str, set[int]] = {}
     for case in cases:
@@ -300,18 +300,18 @@ def _known(choices: Iterable[Choice], metric: str) -> list[tuple[Choice, float]]
     return [(c, mean) for c, mean in pairs if mean is not None]
 
 
-def _count(number: int, known: Sequence[tuple[Choice, float]], cases: set[Setting]) -> str:
+def _count(number: int, known: Sequence[tuple[Choice, float]], cases: set[CellSetting]) -> str:
     """`5 of 6 domains (1 without result)`."""
     without = len(cases) - len(known)
     note = f" ({without} without result)" if without else ""
     return f"{number} of {len(known)} {_unit(cases)}{note}"
 
 
-def _unit(cases: set[Setting]) -> str:
+def _unit(cases: set[CellSetting]) -> str:
     return "domains" if len(cases) == len({c.domain for c in cases}) else "cases"
 
 
-def _place(case: Setting, choices: Sequence[Choice]) -> str:
+def _place(case: CellSetting, choices: Sequence[Choice]) -> str:
     """The domain, and whatever else tells the cases apart."""
     cases = [c.setting for c in choices]
     varying = [
@@ -320,5 +320,5 @@ def _place(case: Setting, choices: Sequence[Choice]) -> str:
     return f"{case.domain} ({', '.join(varying)})" if varying else case.domain
 
 
-def _label(setting: Setting) -> str:
+def _label(setting: CellSetting) -> str:
     return f"{setting.method} {setting.adapter_size}" if setting.adapter_size else setting.method

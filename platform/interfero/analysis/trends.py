@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from interfero.analysis.axes import AXES, DISTANCES
-from interfero.analysis.choices import Choice, Seed, Setting, choose_learning_rates
+from interfero.analysis.choices import CellSetting, Choice, Seed, choose_learning_rates
 from interfero.metrics.names import GAIN, UNROUTED, VALIDATION_GAIN
 from interfero.records import CellRecord
 
@@ -44,7 +44,7 @@ class Trend:
     """A line of two points or more, by rising `x`."""
 
     axis: str
-    setting: Setting
+    setting: CellSetting
     """What the points share; the axis itself is 0."""
     points: tuple[Point, ...]
 
@@ -69,7 +69,7 @@ class DomainPoint:
 class DomainShift:
     """A method on several domains, all else the same but the image counts."""
 
-    setting: Setting
+    setting: CellSetting
     """What the points share; no domain, no image count."""
     points: tuple[DomainPoint, ...]
     """One a domain, at its largest image count."""
@@ -94,7 +94,7 @@ def trends(records: Iterable[CellRecord], axis: str) -> list[Trend]:
     """
     if axis not in TREND_AXES:
         raise ValueError(f"a trend runs along one of {', '.join(TREND_AXES)}, got {axis!r}")
-    lines: dict[Setting, list[Choice]] = defaultdict(list)
+    lines: dict[CellSetting, list[Choice]] = defaultdict(list)
     for choice in choose_learning_rates(records):
         lines[_without(choice.setting, axis)].append(choice)
     found = [_trend(axis, setting, members) for setting, members in lines.items()]
@@ -104,7 +104,7 @@ def trends(records: Iterable[CellRecord], axis: str) -> list[Trend]:
 
 def domain_shifts(records: Iterable[CellRecord]) -> list[DomainShift]:
     """Every method on two domains or more."""
-    groups: dict[Setting, list[Choice]] = defaultdict(list)
+    groups: dict[CellSetting, list[Choice]] = defaultdict(list)
     for choice in choose_learning_rates(records):
         if _point(choice, 0.0) is not None:
             shared = replace(choice.setting, domain="", num_images=0, image_unit="")
@@ -120,7 +120,7 @@ def domain_shifts(records: Iterable[CellRecord]) -> list[DomainShift]:
     return sorted(_best_shift_sizes(shifts), key=lambda s: s.setting.order)
 
 
-def _without(setting: Setting, axis: str) -> Setting:
+def _without(setting: CellSetting, axis: str) -> CellSetting:
     if axis == "num_images":
         return replace(setting, num_images=0)
     if axis == "rd_lambda":
@@ -128,7 +128,7 @@ def _without(setting: Setting, axis: str) -> Setting:
     return replace(setting, num_steps=0)
 
 
-def _trend(axis: str, setting: Setting, members: Sequence[Choice]) -> Trend:
+def _trend(axis: str, setting: CellSetting, members: Sequence[Choice]) -> Trend:
     pairs = [(float(getattr(c.setting, axis)), c) for c in members]
     points = [_point(c, x) for x, c in sorted(pairs, key=lambda p: p[0])]
     return Trend(axis, setting, tuple(p for p in points if p is not None))
@@ -162,7 +162,7 @@ def _best_sizes(found: Iterable[Trend]) -> list[Trend]:
         mean = math.fsum(p.validation for p in trend.points) / len(trend.points)
         return len(trend.points), mean, -trend.setting.adapter_size
 
-    best: dict[Setting, Trend] = {}
+    best: dict[CellSetting, Trend] = {}
     for trend in found:
         key = replace(trend.setting, adapter_size=0)
         if key not in best or merit(trend) > merit(best[key]):
@@ -175,7 +175,7 @@ def _best_shift_sizes(found: Iterable[DomainShift]) -> list[DomainShift]:
         mean = math.fsum(p.point.validation for p in shift.points) / len(shift.points)
         return len(shift.points), mean, -shift.setting.adapter_size
 
-    best: dict[Setting, DomainShift] = {}
+    best: dict[CellSetting, DomainShift] = {}
     for shift in found:
         key = replace(shift.setting, adapter_size=0)
         if key not in best or merit(shift) > merit(best[key]):

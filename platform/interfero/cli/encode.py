@@ -12,7 +12,7 @@ import tyro
 from interfero.cli.options import Adapters, Lambda
 
 if TYPE_CHECKING:
-    from interfero.adaptation.deployment import Candidate
+    from interfero.adaptation.deployment import CodedCandidate
 
 Mode = Literal["source", "target", "auto"]
 
@@ -60,7 +60,7 @@ def encode(
     )
 
 
-def _way(candidate: Candidate) -> str:
+def _way(candidate: CodedCandidate) -> str:
     if candidate.adapter_id is None:
         return "source mode"
     return f"target mode, adapter {candidate.adapter_id.hex()}"

@@ -18,7 +18,7 @@ from interfero.analysis.learning_tables import (
     read_learning_records,
 )
 from interfero.analysis.records import CELLS_FILE, PARAMS, read_records
-from interfero.analysis.report.figure_data import Runs
+from interfero.analysis.report.figure_data import RunLinks
 from interfero.analysis.report.learning import LearningReport, write_learning_report
 from interfero.analysis.report.pictures import FOLDER, Finder
 from interfero.analysis.report.writing import Origin, Written, write_report
@@ -86,7 +86,7 @@ def make_report(wanted: Wanted) -> str:
         out = wanted.out or Path(f"report-{_file_name(title)}")
         if is_learning(records):
             return _learning_report(found, records, out, find)
-        origin = Origin(title, found.abouts, Runs(found.runs), found.remarks)
+        origin = Origin(title, found.abouts, RunLinks(found.runs), found.remarks)
         written = write_report(Findings(records), out, origin, find)
     return _said(written, records, found.remarks)
 
@@ -110,7 +110,7 @@ def _learning_report(found: _Found, records: Sequence[CellRecord], out: Path, fi
     about = found.abouts[0] if len(found.abouts) == 1 else None
     strips = {r.key: path for r in records if (path := find(r)) is not None}
     title = ", ".join(dict.fromkeys(found.names))
-    runs = Runs(found.runs)
+    runs = RunLinks(found.runs)
     report = LearningReport(title, records, summary, about, runs, strips, found.remarks)
     page = write_learning_report(report, out)
     files = (page, *write_learning_figures(summary, out))

@@ -30,7 +30,7 @@ SECONDS = 20.0
 SYMBOLS_PER_REQUEST = 1 << 20
 
 
-class Child:
+class GuardedChild:
     """The child process of this process, and the pipes to it."""
 
     def __init__(self) -> None:
@@ -124,7 +124,7 @@ class Child:
             raise TimeoutError("no answer in time")
 
 
-_child: Child | None = None
+_child: GuardedChild | None = None
 _lock = threading.Lock()
 
 
@@ -159,20 +159,20 @@ def open_decoder(string: bytes, count: int, tables: Tables) -> Iterator[rans.Dec
         yield decode
 
 
-def _decode(child: Child, tables: Tables, indexes: Int32Array) -> Int32Array:
+def _decode(child: GuardedChild, tables: Tables, indexes: Int32Array) -> Int32Array:
     chosen = tables.select(indexes)
     head = rans_child.HEAD.pack(rans_child.DECODE, len(chosen.used), len(indexes), 0)
     answer = child.ask(head, chosen.used.tobytes(), chosen.indexes.tobytes())
     return np.frombuffer(answer, np.int32)
 
 
-def _present_child() -> Child:
+def _present_child() -> GuardedChild:
     global _child
     if _child is not None and (_child.owner != os.getpid() or _child.process.poll() is not None):
         _child.end()
         _child = None
     if _child is None:
-        _child = Child()
+        _child = GuardedChild()
     return _child
 
 

@@ -22,7 +22,7 @@ _CROP_NAME = re.compile(r"^(.*\d)_\d{1,2}$")
 
 
 @dataclass
-class Decoded:
+class DecodedFile:
     """What became of some rows."""
 
     samples: list[tuple[Portion, Sample]] = field(default_factory=list)
@@ -32,13 +32,13 @@ class Decoded:
     """Conversions."""
 
 
-def decode_rows(rows: Sequence[Row], rules: ImageRules) -> Decoded:
+def decode_rows(rows: Sequence[Row], rules: ImageRules) -> DecodedFile:
     """Decode all rows into memory, digests included.
 
     Raises:
         DomainError: an image that refuses its whole domain, see `decode_image`.
     """
-    decoded = Decoded()
+    decoded = DecodedFile()
     for portion, sample in each_sample(rows, rules, decoded):
         # Here, because this thread has company: hashing costs as much as decoding an easy image.
         _ = sample.digest
@@ -47,7 +47,7 @@ def decode_rows(rows: Sequence[Row], rules: ImageRules) -> Decoded:
 
 
 def each_sample(
-    rows: Iterable[Row], rules: ImageRules, result: Decoded
+    rows: Iterable[Row], rules: ImageRules, result: DecodedFile
 ) -> Iterator[tuple[Portion, Sample]]:
     """Decode one row after the other; skips and conversions are added to `result`."""
     for row in rows:

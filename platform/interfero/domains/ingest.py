@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from interfero.domains.decoding import Decoded, decode_rows, in_threads
+from interfero.domains.decoding import DecodedFile, decode_rows, in_threads
 from interfero.domains.domain import Domain, ImageUnit
 from interfero.domains.images import ImageRules, Sample, decoded_bytes
 from interfero.domains.jpeg_past import jpeg_note
@@ -102,7 +102,7 @@ def _load(
     return Domain(name, tuple(train), tuple(test), unit, tuple(notes))
 
 
-def _portion(portion: Portion, decoded: Decoded, notes: list[str]) -> list[Sample]:
+def _portion(portion: Portion, decoded: DecodedFile, notes: list[str]) -> list[Sample]:
     """The images of a portion, copies left out with a line."""
     kept, line = without_copies([s for where, s in decoded.samples if where == portion])
     notes += [line] if line else []
@@ -139,8 +139,8 @@ def _measure(rows: Sequence[Row], rules: ImageRules) -> int:
     return sum(decoded_bytes(row.data, rules) for row in rows)
 
 
-def _decode_to_memory(source: Source, rules: ImageRules) -> Decoded:
-    result = Decoded()
+def _decode_to_memory(source: Source, rules: ImageRules) -> DecodedFile:
+    result = DecodedFile()
     for decoded in in_threads(partial(decode_rows, c.read(), rules) for c in source.chunks()):
         result.samples += decoded.samples
         result.skipped += decoded.skipped
@@ -148,7 +148,7 @@ def _decode_to_memory(source: Source, rules: ImageRules) -> Decoded:
     return result
 
 
-def _count_skipped(name: str, portion: Portion, decoded: Decoded) -> None:
+def _count_skipped(name: str, portion: Portion, decoded: DecodedFile) -> None:
     """Count a portion's unusable images among the conversions, and refuse too many of them."""
     skipped = [text for where, text in decoded.skipped if where == portion]
     total = len(skipped) + sum(where == portion for where, _ in decoded.samples)

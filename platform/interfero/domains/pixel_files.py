@@ -23,7 +23,7 @@ from PIL import __version__ as pillow_version
 from PIL import features
 
 from interfero.domains import images, pixel_meaning
-from interfero.domains.decoding import Decoded, each_sample, in_threads
+from interfero.domains.decoding import DecodedFile, each_sample, in_threads
 from interfero.domains.images import ImageRules, Sample, UInt8Array, digest_of
 from interfero.domains.listing import Portion
 from interfero.domains.sources import Row, Source
@@ -39,7 +39,7 @@ MAX_MAPS = 256
 
 
 @dataclass(frozen=True)
-class Entry:
+class PixelEntry:
     """One image in a file of pixels."""
 
     portion: Portion
@@ -64,7 +64,7 @@ class PixelFile:
 
     stem: str
     """File name without suffix: the chunk's identity."""
-    entries: tuple[Entry, ...]
+    entries: tuple[PixelEntry, ...]
     skipped: tuple[tuple[Portion, str], ...]
     counts: dict[str, int]
 
@@ -163,7 +163,7 @@ class MappedSample(Sample):
         return MappedSample, tuple(vars(self)[key] for key in keys)
 
 
-def decode_to_files(source: Source, rules: ImageRules) -> Decoded:
+def decode_to_files(source: Source, rules: ImageRules) -> DecodedFile:
     """Decode what is not decoded yet on this node, and map all of it.
 
     Raises:
@@ -173,7 +173,7 @@ def decode_to_files(source: Source, rules: ImageRules) -> Decoded:
     folder, made = make_pixel_files(source, rules)
     stems, contents = tuple(f.stem for f in made), tuple(f.content for f in made)
     files = PixelFiles(source, rules, folder, stems, contents)
-    result = Decoded()
+    result = DecodedFile()
     for index, file in enumerate(made):
         result.skipped += file.skipped
         result.counts += Counter(file.counts)
@@ -224,8 +224,8 @@ def _same(file: PixelFile) -> PixelFile:
 
 def _decode(rows: list[Row], rules: ImageRules, folder: Path, stem: str) -> PixelFile:
     """One chunk to its file, an image at a time; the description comes last and makes it valid."""
-    decoded = Decoded()
-    entries: list[Entry] = []
+    decoded = DecodedFile()
+    entries: list[PixelEntry] = []
     offset = 0
     path = folder / (stem + _PIXELS)
     with _disk_errors(folder):
@@ -234,7 +234,7 @@ def _decode(rows: list[Row], rules: ImageRules, folder: Path, stem: str) -> Pixe
                 pixels = np.ascontiguousarray(sample.pixels_HWC)
                 out.write(pixels.reshape(-1).data)
                 height, width, _ = pixels.shape
-                entry = Entry(
+                entry = PixelEntry(
                     portion, sample.name, sample.group, sample.source_image, sample.digest, offset,
                     (height, width, 3),
                 )  # fmt: skip
@@ -265,7 +265,7 @@ def _kept(folder: Path, stem: str) -> PixelFile | None:
         parts = json.loads((folder / (stem + _DESCRIPTION)).read_text())
         status = (folder / (stem + _PIXELS)).stat()
         content, mtime_ns = parts.pop("content"), parts.pop("mtime_ns")
-        entries = tuple(Entry(**e | {"shape": tuple(e["shape"])}) for e in parts["entries"])
+        entries = tuple(PixelEntry(**e | {"shape": tuple(e["shape"])}) for e in parts["entries"])
         skipped = tuple((portion, text) for portion, text in parts["skipped"])
         file = PixelFile(parts["stem"], entries, skipped, parts["counts"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -320,8 +320,13 @@ def mapped_pixels(path: Path, offset: int, shape: tuple[int, int, int]) -> UInt8
     return np.frombuffer(mapped, np.uint8, count, offset).reshape(shape)
 
 
-@lru_cache(MAX_MAPS)
 def _mapped(path: Path) -> mmap.mmap:
+    return _mapped_once(path, path.stat().st_ino)
+
+
+@lru_cache(MAX_MAPS)
+def _mapped_once(path: Path, inode: int) -> mmap.mmap:
+    # By inode: a file that was damaged and made anew is another, and reading a map that was cut kills.
     return _map_file(path)
 
 

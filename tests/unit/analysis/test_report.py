@@ -15,11 +15,11 @@ from interfero.analysis.report.capacity import capacity_figure
 from interfero.analysis.report.curves import curve_figure, curve_lines, curve_rows, reason_kinds
 from interfero.analysis.report.distance import distance_figure
 from interfero.analysis.report.figure_data import (
-    Axis,
     Figure,
     Panel,
-    Point,
-    Runs,
+    PlotAxis,
+    PlotPoint,
+    RunLinks,
     Series,
     Variant,
     as_json,
@@ -47,7 +47,7 @@ def data_of(page):
 def test_points_are_means_over_seeds_with_cells_and_runs(sweep):
     records = sweep(domains=("text",), seeds=(0, 1, 2))
     choice = next(c for c in choose_learning_rates(records) if c.setting.method == "finetune")
-    runs = Runs({pick.cell.key: f"run-of-{i}" for i, pick in enumerate(choice.picks)})
+    runs = RunLinks({pick.cell.key: f"run-of-{i}" for i, pick in enumerate(choice.picks)})
     figure = capacity_figure(records, runs)
     plane = figure.variants[0].panels[1]
     series = next(s for s in plane.series if s.label == "finetune" and not s.hollow)
@@ -62,15 +62,15 @@ def test_points_are_means_over_seeds_with_cells_and_runs(sweep):
 
 
 def test_the_most_images_at_a_middle_lambda_come_first(sweep):
-    figure = capacity_figure(sweep(domains=("text",), lambdas=(0.002, 0.01, 0.05)), Runs())
+    figure = capacity_figure(sweep(domains=("text",), lambdas=(0.002, 0.01, 0.05)), RunLinks())
     assert figure.variants[figure.start].choice == ("text", "lambda 0.01, 20 images")
 
 
 def test_a_zero_is_a_value_and_texts_are_kept_once():
     value = as_json([])
     assert value == {"figures": [], "texts": []}
-    records = [Point(0.0, 0.0, ("a", "b")), Point(1 / 3, float("inf"), ("a", "b"))]
-    panel = Panel("t", Axis("x"), Axis("y"), (Series("s", "ink", "o", tuple(records)),))
+    records = [PlotPoint(0.0, 0.0, ("a", "b")), PlotPoint(1 / 3, float("inf"), ("a", "b"))]
+    panel = Panel("t", PlotAxis("x"), PlotAxis("y"), (Series("s", "ink", "o", tuple(records)),))
     value = as_json([Figure("f", "F", (), (Variant((), (panel,), "c"),))])
     points = value["figures"][0]["variants"][0]["panels"][0]["series"][0]["points"]
     assert points == [{"x": 0.0, "y": 0.0, "hover": 0}, {"x": 0.33333, "y": None, "hover": 0}]
@@ -95,7 +95,7 @@ def test_reasons_that_differ_in_numbers_are_one_kind():
 
 
 def test_curves_of_the_source_codec_and_each_method(sweep):
-    figure = curve_figure(sweep(domains=("text",), lambdas=(0.002, 0.01), seeds=(0, 1)), Runs())
+    figure = curve_figure(sweep(domains=("text",), lambdas=(0.002, 0.01), seeds=(0, 1)), RunLinks())
     panel = figure.variants[0].panels[0]
     assert [s.label for s in panel.series] == [
         "source codec", "cawf", "continue_source (control)", "finetune",

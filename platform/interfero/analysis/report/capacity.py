@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from interfero.analysis.choices import CONTROL, Choice, Setting, choose_learning_rates
+from interfero.analysis.choices import CONTROL, CellSetting, Choice, choose_learning_rates
 from interfero.analysis.figure_style import method_style
 from interfero.analysis.report.figure_data import (
     INK,
-    Axis,
     Figure,
     Panel,
-    Point,
-    Runs,
+    PlotAxis,
+    PlotPoint,
+    RunLinks,
     Series,
     Variant,
     name_of,
@@ -31,7 +31,7 @@ _WORDS = (
 )
 
 
-def capacity_figure(records: Sequence[CellRecord], runs: Runs) -> Figure | None:
+def capacity_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | None:
     """None where no cell finished."""
     choices = choose_learning_rates(records)
     cases = list(dict.fromkeys(c.setting.without_method for c in choices))
@@ -64,7 +64,7 @@ def capacity_figure(records: Sequence[CellRecord], runs: Runs) -> Figure | None:
     )
 
 
-def case_text(case: Setting, cases: Iterable[Setting]) -> str:
+def case_text(case: CellSetting, cases: Iterable[CellSetting]) -> str:
     """`lambda 0.013, 51 images`, and whatever else tells the cases apart."""
     every = list(cases)
     parts = [f"lambda {case.rd_lambda:g}", case.num_images_text]
@@ -93,7 +93,7 @@ def _without_single_choices(variants: tuple[Variant, ...]) -> tuple[Variant, ...
 
 
 def _variant(
-    case: Setting, cases: Sequence[Setting], choices: Sequence[Choice], runs: Runs
+    case: CellSetting, cases: Sequence[CellSetting], choices: Sequence[Choice], runs: RunLinks
 ) -> Variant:
     where = case_text(case, cases)
     files = tuple(f"capacity_{case.domain}.{suffix}" for suffix in ("png", "svg"))
@@ -105,7 +105,7 @@ def _variant(
     )
 
 
-def _gain_panel(choices: Sequence[Choice], runs: Runs) -> Panel:
+def _gain_panel(choices: Sequence[Choice], runs: RunLinks) -> Panel:
     series = []
     for method in _methods(choices):
         own = [c for c in choices if c.setting.method == method]
@@ -122,13 +122,13 @@ def _gain_panel(choices: Sequence[Choice], runs: Runs) -> Panel:
         )
     return Panel(
         title="Target gain against adapter size",
-        x=Axis("trained parameters (% of the source codec's)", "log", factor=100),
+        x=PlotAxis("trained parameters (% of the source codec's)", "log", factor=100),
         y=_gain_axis(choices),
         series=tuple(series),
     )
 
 
-def _plane_panel(choices: Sequence[Choice], runs: Runs) -> Panel:
+def _plane_panel(choices: Sequence[Choice], runs: RunLinks) -> Panel:
     series = []
     lost: list[float] = []
     for method in _methods(choices):
@@ -150,7 +150,7 @@ def _plane_panel(choices: Sequence[Choice], runs: Runs) -> Panel:
     )
 
 
-def _gain_axis(choices: Sequence[Choice]) -> Axis:
+def _gain_axis(choices: Sequence[Choice]) -> PlotAxis:
     """What goes far astray is below zero: it must not hide the gains."""
     grid = (c for choice in choices for p in choice.grid for c in p.cells)
     lost = [c.metrics[GAIN] for c in grid if c.metrics.get(GAIN, 0.0) < 0]
@@ -161,13 +161,13 @@ def _methods(choices: Sequence[Choice]) -> list[str]:
     return list(dict.fromkeys(c.setting.method for c in choices))
 
 
-def _point(choice: Choice, x: str, y: str, runs: Runs) -> Point | None:
+def _point(choice: Choice, x: str, y: str, runs: RunLinks) -> PlotPoint | None:
     """Mean over seeds with the seeds' spread; None where a metric is missing."""
     at = choice.mean(x), choice.mean(y)
     if at[0] is None or at[1] is None:
         return None
     size = choice.setting.adapter_size
-    return Point(
+    return PlotPoint(
         x=at[0],
         y=at[1],
         hover=seed_lines(choice, _WORDS, runs),
@@ -177,7 +177,7 @@ def _point(choice: Choice, x: str, y: str, runs: Runs) -> Point | None:
     )
 
 
-def _faint(choice: Choice, x: str, y: str, runs: Runs) -> list[Point]:
+def _faint(choice: Choice, x: str, y: str, runs: RunLinks) -> list[PlotPoint]:
     """The cells of the whole grid, but for one that is its own mean."""
     cells = [
         cell
@@ -187,11 +187,12 @@ def _faint(choice: Choice, x: str, y: str, runs: Runs) -> list[Point]:
         and {x, y} <= cell.metrics.keys()
     ]
     return [
-        Point(c.metrics[x], c.metrics[y], _cell_lines(choice, c, runs), faint=True) for c in cells
+        PlotPoint(c.metrics[x], c.metrics[y], _cell_lines(choice, c, runs), faint=True)
+        for c in cells
     ]
 
 
-def _cell_lines(choice: Choice, cell: CellRecord, runs: Runs) -> tuple[str, ...]:
+def _cell_lines(choice: Choice, cell: CellRecord, runs: RunLinks) -> tuple[str, ...]:
     values = [f"{word} {signed(cell.metrics[m])} %" for m, word in _WORDS if m in cell.metrics]
     p = cell.params
     return (

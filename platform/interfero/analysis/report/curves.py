@@ -24,11 +24,11 @@ from interfero.analysis.rd_curves import (
 from interfero.analysis.report.capacity import colour_of, method_label
 from interfero.analysis.report.figure_data import (
     INK,
-    Axis,
     Figure,
     Panel,
-    Point,
-    Runs,
+    PlotAxis,
+    PlotPoint,
+    RunLinks,
     Series,
     Variant,
 )
@@ -95,7 +95,7 @@ def delta_text(deltas: Sequence[Delta], unit: str, digits: int) -> str:
     return text if len(known) == len(deltas) else f"{text}; {len(deltas) - len(known)} missing"
 
 
-def curve_figure(records: Sequence[CellRecord], runs: Runs) -> Figure | None:
+def curve_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | None:
     """None without two lambdas."""
     curves = [c for c in chosen_curves(rd_curves(records)) if len(c.points) > 1]
     if not curves:
@@ -142,7 +142,10 @@ def _cell_key(record: CellRecord) -> tuple[object, ...]:
 
 
 def _panel(
-    curves: Sequence[RdCurve], side: Side, by_key: dict[tuple[object, ...], CellRecord], runs: Runs
+    curves: Sequence[RdCurve],
+    side: Side,
+    by_key: dict[tuple[object, ...], CellRecord],
+    runs: RunLinks,
 ) -> Panel:
     here = [c for c in curves if c.side == side]
     series: list[Series] = []
@@ -159,8 +162,8 @@ def _panel(
         )
     return Panel(
         title=f"Test images: {SIDE_TITLES[side]}",
-        x=Axis("rate (bpp)"),
-        y=Axis("PSNR (dB)"),
+        x=PlotAxis("rate (bpp)"),
+        y=PlotAxis("PSNR (dB)"),
         series=tuple(series),
     )
 
@@ -182,13 +185,16 @@ def _source_series(curves: Sequence[RdCurve]) -> Series:
         at = [c.points[index].before for c in curves]
         x, y = (math.fsum(values) / len(values) for values in zip(*at, strict=True))
         lines = ("source codec", f"lambda {first.rd_lambda:g}", f"{x:.4f} bpp, {y:.2f} dB")
-        points.append(Point(x, y, lines))
+        points.append(PlotPoint(x, y, lines))
     return Series("source codec", INK, ".", tuple(points), line=True, dashed=True)
 
 
 def _point(
-    curves: Sequence[RdCurve], index: int, by_key: dict[tuple[object, ...], CellRecord], runs: Runs
-) -> Point:
+    curves: Sequence[RdCurve],
+    index: int,
+    by_key: dict[tuple[object, ...], CellRecord],
+    runs: RunLinks,
+) -> PlotPoint:
     at = [c.points[index] for c in curves]
     x, y = (math.fsum(v) / len(v) for v in zip(*(p.after for p in at), strict=True))
     first = curves[0].key
@@ -207,7 +213,7 @@ def _point(
         )
     several = len(at) > 1
     xs, ys = ([p.after[i] for p in at] for i in (0, 1))
-    return Point(
+    return PlotPoint(
         x, y, tuple(lines),
         x_range=(min(xs), max(xs)) if several else None,
         y_range=(min(ys), max(ys)) if several else None,

@@ -12,10 +12,10 @@ from interfero.analysis.law_view import MEAN_OF_OTHERS, left_out_domains
 from interfero.analysis.observations import RESPONSES, Observations, observations
 from interfero.analysis.report.figure_data import (
     INK,
-    Axis,
     Figure,
     Panel,
-    Point,
+    PlotAxis,
+    PlotPoint,
     Series,
     Variant,
 )
@@ -98,13 +98,13 @@ def _panel(data: Observations, name: str, scaling: Scaling | None) -> Panel:
     log = scaling is not None and scaling.space == "log" and min(whole) > 0
     return Panel(
         title=f"By {axis.word}",
-        x=Axis(axis.title, "log" if max(x) > 5 * min(x) else "linear"),
-        y=Axis(data.response.title, "log" if log else "linear"),
+        x=PlotAxis(axis.title, "log" if max(x) > 5 * min(x) else "linear"),
+        y=PlotAxis(data.response.title, "log" if log else "linear"),
         series=tuple(series),
     )
 
 
-def _mean(what: str, at: Sequence[tuple[float, float]]) -> Point:
+def _mean(what: str, at: Sequence[tuple[float, float]]) -> PlotPoint:
     """Of a domain's settings: they differ in images, lambda and size, not in the domain."""
     xs, ys = [x for x, _ in at], [y for _, y in at]
     x, y = math.fsum(xs) / len(xs), math.fsum(ys) / len(ys)
@@ -113,13 +113,13 @@ def _mean(what: str, at: Sequence[tuple[float, float]]) -> Point:
         f"mean over {len(at)} settings {y:+.2f} %",
         f"settings {min(ys):+.2f} to {max(ys):+.2f} %",
     )
-    return Point(x, y, lines)
+    return PlotPoint(x, y, lines)
 
 
-def _measured(data: Observations, row: int, x: float) -> Point:
+def _measured(data: Observations, row: int, x: float) -> PlotPoint:
     values = [v for v in data.values[row].tolist() if math.isfinite(v)]
     mean = math.fsum(values) / len(values)
-    return Point(
+    return PlotPoint(
         x, mean,
         (
             f"{data.subject.text} on {data.domains[row]}",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from interfero.analysis.choices import Choice, Pick, Setting
+from interfero.analysis.choices import CellSetting, Choice, Pick
 from interfero.analysis.report_table import signed
 from interfero.records import CellRecord
 
@@ -22,7 +22,7 @@ INK = "ink"
 
 
 @dataclass(frozen=True)
-class Axis:
+class PlotAxis:
     """How positions are read."""
 
     label: str
@@ -37,7 +37,7 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Point:
+class PlotPoint:
     """One mark."""
 
     x: float
@@ -60,7 +60,7 @@ class Series:
     colour: str
     marker: str
     """As Matplotlib's, empty for none."""
-    points: tuple[Point, ...]
+    points: tuple[PlotPoint, ...]
     hollow: bool = False
     line: bool = False
     dashed: bool = False
@@ -71,8 +71,8 @@ class Panel:
     """One pair of axes."""
 
     title: str
-    x: Axis
-    y: Axis
+    x: PlotAxis
+    y: PlotAxis
     series: tuple[Series, ...]
     diagonal: bool = False
     """Whether the line of equal values helps."""
@@ -97,8 +97,8 @@ class MapPanel:
     """A map."""
 
     title: str
-    x: Axis
-    y: Axis
+    x: PlotAxis
+    y: PlotAxis
     unit: str
     tiles: tuple[Tile, ...]
 
@@ -163,7 +163,7 @@ def _rounded(value: object) -> object:
 
 
 @dataclass(frozen=True)
-class Runs:
+class RunLinks:
     """What a reader finds a cell by."""
 
     names: dict[str, str] = field(default_factory=dict)
@@ -175,7 +175,9 @@ class Runs:
         return f"cell {record.key}" + (f", run {run[:8]}" if run else "")
 
 
-def seed_lines(choice: Choice, metrics: Sequence[tuple[str, str]], runs: Runs) -> tuple[str, ...]:
+def seed_lines(
+    choice: Choice, metrics: Sequence[tuple[str, str]], runs: RunLinks
+) -> tuple[str, ...]:
     """Means with their spread, then a line a seed: values, learning rate, cell and run.
 
     Args:
@@ -195,7 +197,7 @@ def seed_lines(choice: Choice, metrics: Sequence[tuple[str, str]], runs: Runs) -
     return tuple(lines)
 
 
-def _seed_line(pick: Pick, metrics: Sequence[tuple[str, str]], runs: Runs) -> str:
+def _seed_line(pick: Pick, metrics: Sequence[tuple[str, str]], runs: RunLinks) -> str:
     cell = pick.cell
     values = [signed(cell.metrics[name]) for name, _ in metrics if name in cell.metrics]
     seed = f"seed {cell.params['data_seed']}/{cell.params['init_seed']}"
@@ -210,7 +212,7 @@ def spread_text(values: Sequence[float]) -> str:
     return f"{signed(mean)} % ({len(values)} seeds, {signed(min(values))} to {signed(max(values))})"
 
 
-def name_of(setting: Setting) -> str:
+def name_of(setting: CellSetting) -> str:
     """`cawf 8 on histology`."""
     parts = [setting.method]
     parts += [str(setting.adapter_size)] if setting.adapter_size else []
@@ -223,8 +225,8 @@ def span(values: Sequence[float]) -> Range | None:
     return (min(values), max(values)) if len(values) > 1 else None
 
 
-def percent_axis(label: str, values: Sequence[float]) -> Axis:
+def percent_axis(label: str, values: Sequence[float]) -> PlotAxis:
     """Logarithmic beyond one percent where the largest would hide the small ones."""
     if values and max(map(abs, values)) > SPREAD_LIMIT:
-        return Axis(f"{label}, log beyond 1", "symlog")
-    return Axis(label)
+        return PlotAxis(f"{label}, log beyond 1", "symlog")
+    return PlotAxis(label)

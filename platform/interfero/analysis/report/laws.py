@@ -21,10 +21,10 @@ from interfero.analysis.law_view import (
 )
 from interfero.analysis.report.figure_data import (
     INK,
-    Axis,
     Figure,
     Panel,
-    Point,
+    PlotAxis,
+    PlotPoint,
     Scale,
     Series,
     Variant,
@@ -186,11 +186,11 @@ def _law_panel(scaling: Scaling) -> Panel:
     for index, one in enumerate(domain_laws(scaling)):
         colour, marker = look(index)
         line = zip(one.line_x.tolist(), one.line_y.tolist(), strict=True)
-        fitted = tuple(Point(x, y, (f"{one.domain}, the law", f"{y:+.2f} %")) for x, y in line)
+        fitted = tuple(PlotPoint(x, y, (f"{one.domain}, the law", f"{y:+.2f} %")) for x, y in line)
         series.append(Series(one.domain, colour, "", fitted, line=True))
         columns = (one.x, one.y, one.low, one.high)
         points = tuple(
-            Point(
+            PlotPoint(
                 x, y,
                 (
                     f"{scaling.subject.text} on {one.domain}",
@@ -209,8 +209,8 @@ def _law_panel(scaling: Scaling) -> Panel:
     levels = tuple((v, axis.text(v)) for v in scaling.data.levels(main))
     return Panel(
         title=f"The law{', ' if others else ''}{others}",
-        x=Axis(axis.title, "log", ticks=levels),
-        y=Axis(scaling.response.title, "log" if scaling.space == "log" else "linear"),
+        x=PlotAxis(axis.title, "log", ticks=levels),
+        y=PlotAxis(scaling.response.title, "log" if scaling.space == "log" else "linear"),
         series=tuple(series),
     )
 
@@ -241,7 +241,7 @@ def _left_out_panel(scaling: Scaling) -> Panel:
             colour, marker = look(index)
             rows = [i for i, domain in enumerate(data.domains) if domain == name]
             points = tuple(
-                Point(
+                PlotPoint(
                     float(way.predicted[i]), float(y[i]),
                     (
                         f"{name}, predicted {way.kind}" if not hollow
@@ -255,8 +255,8 @@ def _left_out_panel(scaling: Scaling) -> Panel:
             series.append(Series(name, colour, marker, points, hollow=hollow))
     return Panel(
         title=_capital(errors_text(scaling).replace("\n", " ")) if series else "Left-out domains",
-        x=Axis("predicted from the other domains (%)", scale),
-        y=Axis("measured (%)", scale),
+        x=PlotAxis("predicted from the other domains (%)", scale),
+        y=PlotAxis("measured (%)", scale),
         series=tuple(series),
         diagonal=True,
         empty="" if series else nothing_left_out(scaling),

@@ -12,7 +12,15 @@ from interfero.analysis.about import About
 from interfero.analysis.learning import DIFFERENCES, SHARE, Difference, Line, Score, Summary
 from interfero.analysis.learning_bootstrap import counted
 from interfero.analysis.learning_figures import COLOURS, PARTS_FILE, RATES_FILE
-from interfero.analysis.report.figure_data import Axis, Figure, Panel, Point, Runs, Series, Variant
+from interfero.analysis.report.figure_data import (
+    Figure,
+    Panel,
+    PlotAxis,
+    PlotPoint,
+    RunLinks,
+    Series,
+    Variant,
+)
 from interfero.analysis.report.sections import (
     escape,
     facts_list,
@@ -38,7 +46,7 @@ class LearningReport:
     records: Sequence[CellRecord]
     summary: Summary
     about: About | None = None
-    runs: Runs = field(default_factory=Runs)
+    runs: RunLinks = field(default_factory=RunLinks)
     strips: Mapping[str, Path] = field(default_factory=dict)
     """Pictures of cells that are at hand, by key."""
     remarks: Sequence[str] = ()
@@ -144,7 +152,10 @@ def _rate_panel(report: LearningReport, scores: Sequence[Score], codec: str) -> 
         ends = [_score_point(report, score, rate) for rate in sorted({min(rates), max(rates)})]
         series.append(Series("OO", COLOURS["OO"], "", tuple(ends), line=True))
     return Panel(
-        codec, Axis("rate reached (bits per pixel)"), Axis("mean IoU on test images"), tuple(series)
+        codec,
+        PlotAxis("rate reached (bits per pixel)"),
+        PlotAxis("mean IoU on test images"),
+        tuple(series),
     )
 
 
@@ -152,7 +163,7 @@ def _rate_of(score: Score) -> float:
     return score.line.rate_bpp if score.bpp is None else score.bpp
 
 
-def _score_point(report: LearningReport, score: Score, rate: float) -> Point:
+def _score_point(report: LearningReport, score: Score, rate: float) -> PlotPoint:
     low, high = score.span
     asked = "" if score.line.codec == "original" else f", {score.line.rate_bpp:g} bpp asked"
     cells = [r for r in report.records if r.metrics and _belongs(r, score.line)]
@@ -165,7 +176,7 @@ def _score_point(report: LearningReport, score: Score, rate: float) -> Point:
             for r in cells[:6]
         ),
     )
-    return Point(rate, score.mean, lines, y_range=(low, high))
+    return PlotPoint(rate, score.mean, lines, y_range=(low, high))
 
 
 def _belongs(record: CellRecord, line: Line) -> bool:
@@ -201,7 +212,7 @@ def _parts_panel(codec: str, differences: Sequence[Difference]) -> Panel:
     told = [d for d in differences if d.name != SHARE and d.value is not None]
     names = list(dict.fromkeys(part_name(d) for d in told))
     order = list(reversed(names))
-    sure = {True: [], False: []}  # type: dict[bool, list[Point]]
+    sure = {True: [], False: []}  # type: dict[bool, list[PlotPoint]]
     for d in told:
         assert d.value is not None
         span = None if d.low is None or d.high is None else (d.low, d.high)
@@ -209,13 +220,15 @@ def _parts_panel(codec: str, differences: Sequence[Difference]) -> Panel:
         ends = "no interval" if span is None else f"95 % {span[0]:+.3f} to {span[1]:+.3f}"
         lines = (part_name(d).replace("\n", " "), f"{d.value:+.3f}, {ends}",
                  d.drawn.text(d.restorers))  # fmt: skip
-        sure[known].append(Point(d.value, order.index(part_name(d)), lines, x_range=span))
+        sure[known].append(PlotPoint(d.value, order.index(part_name(d)), lines, x_range=span))
     series = tuple(
         Series("interval apart from zero" if known else "may be zero", COLOURS["CC"], "o",
                tuple(points), hollow=not known)
         for known, points in sure.items() if points
     )  # fmt: skip
-    return Panel(codec, Axis("difference of mean IoU"), Axis("", "names", tuple(order)), series)
+    return Panel(
+        codec, PlotAxis("difference of mean IoU"), PlotAxis("", "names", tuple(order)), series
+    )
 
 
 def part_name(d: Difference) -> str:

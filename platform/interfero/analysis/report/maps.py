@@ -9,7 +9,7 @@ from interfero.analysis.axes import AXES, level
 from interfero.analysis.choices import CONTROL, choose_learning_rates
 from interfero.analysis.map_figures import TITLES
 from interfero.analysis.maps import Map, Place, default_axes, interference_map
-from interfero.analysis.report.figure_data import Axis, Figure, MapPanel, Tile, Variant
+from interfero.analysis.report.figure_data import Figure, MapPanel, PlotAxis, Tile, Variant
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 
@@ -96,8 +96,8 @@ def _is_constant(drawn: Map) -> bool:
 def _panel(drawn: Map) -> MapPanel:
     return MapPanel(
         title=_capital(TITLES.get(drawn.metric, drawn.metric)),
-        x=Axis(drawn.x.title, "names", drawn.x_names),
-        y=Axis(drawn.y.title, "names", drawn.y_names),
+        x=PlotAxis(drawn.x.title, "names", drawn.x_names),
+        y=PlotAxis(drawn.y.title, "names", drawn.y_names),
         unit="%",
         tiles=tuple(
             _tile(drawn, x, y, place)

@@ -10,10 +10,10 @@ from interfero.analysis.figure_style import method_style
 from interfero.analysis.matched_gain import Matched, MatchedRow, matched_rows
 from interfero.analysis.report.capacity import colour_of
 from interfero.analysis.report.figure_data import (
-    Axis,
     Figure,
     Panel,
-    Point,
+    PlotAxis,
+    PlotPoint,
     Series,
     Variant,
     percent_axis,
@@ -73,7 +73,7 @@ def _panel(rows: Sequence[MatchedRow], methods: Sequence[str], share: float) -> 
     return Panel(
         title=f"At {share:.0%} of {NAIVE}'s gain".replace("%", " %"),
         x=percent_axis("source forgetting (%)", lost),
-        y=Axis("", "names", names),
+        y=PlotAxis("", "names", names),
         series=tuple(series),
         empty="" if lost else "no method reaches this gain in any case",
     )
@@ -87,7 +87,7 @@ def _counts(row: MatchedRow) -> str:
     return f"{len(row.found)} of {len(row.found) + len(row.refused)}"
 
 
-def _mean_point(row: MatchedRow, name: str, word: str, mean: float, y: float) -> Point:
+def _mean_point(row: MatchedRow, name: str, word: str, mean: float, y: float) -> PlotPoint:
     values = [getattr(m, name) for _, m in row.found]
     lines = (
         f"{row.method}, {word}",
@@ -95,17 +95,17 @@ def _mean_point(row: MatchedRow, name: str, word: str, mean: float, y: float) ->
         f"{min(values):+.2f} to {max(values):+.2f} %",
         f"gain reached in {_reached(row)}",
     )
-    return Point(mean, y, lines)
+    return PlotPoint(mean, y, lines)
 
 
-def _case_point(row: MatchedRow, case: Case, matched: Matched, name: str, y: float) -> Point:
+def _case_point(row: MatchedRow, case: Case, matched: Matched, name: str, y: float) -> PlotPoint:
     lines = (
         f"{row.method} on {case.domain}, one case",
         f"{getattr(matched, name):+.2f} % forgotten at {matched.target_gain:+.2f} % gain",
         f"lambda {case.rd_lambda:g}, {case.num_images} images, {case.num_steps} steps, {case.codec}, "
         f"data seed {case.data_seed}",
     )
-    return Point(getattr(matched, name), y, lines, faint=True)
+    return PlotPoint(getattr(matched, name), y, lines, faint=True)
 
 
 def matched_lines(records: Sequence[CellRecord]) -> list[str]:

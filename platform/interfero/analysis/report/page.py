@@ -10,7 +10,7 @@ from interfero.analysis.choices import choose_learning_rates
 from interfero.analysis.report.capacity import capacity_figure
 from interfero.analysis.report.curves import curve_figure, curve_lines, curve_rows
 from interfero.analysis.report.distance import distance_figure
-from interfero.analysis.report.figure_data import Figure, Runs
+from interfero.analysis.report.figure_data import Figure, RunLinks
 from interfero.analysis.report.laws import law_figure, law_lines, law_rows
 from interfero.analysis.report.maps import map_figure
 from interfero.analysis.report.matched import matched_figure, matched_lines
@@ -41,7 +41,7 @@ class Report:
     results: Sequence[Scaling | Refusal]
     """Of `fit_scaling`."""
     abouts: Sequence[About] = ()
-    runs: Runs = field(default_factory=Runs)
+    runs: RunLinks = field(default_factory=RunLinks)
     pictures: Sequence[ShownCell] = ()
     remarks: Sequence[str] = ()
     """What a reader has to know of where the cells come from."""

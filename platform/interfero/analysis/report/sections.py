@@ -11,7 +11,7 @@ from interfero.analysis.about import About
 from interfero.analysis.choices import Choice, choose_learning_rates
 from interfero.analysis.rd_curves import SIDE_TITLES, SIDES
 from interfero.analysis.report.curves import NO_CURVES, CurveRow
-from interfero.analysis.report.figure_data import Runs
+from interfero.analysis.report.figure_data import RunLinks
 from interfero.analysis.report.laws import LawRow
 from interfero.analysis.report.pictures import ShownCell, picture_urls
 from interfero.analysis.report_table import (
@@ -149,7 +149,7 @@ def laws_section(rows: Sequence[LawRow]) -> str:
     return table(header, body, len(header), long=3)
 
 
-def pictures_section(cells: Sequence[ShownCell], runs: Runs) -> str:
+def pictures_section(cells: Sequence[ShownCell], runs: RunLinks) -> str:
     """Original, source codec, adapted: worst and median images with their numbers."""
     if not cells:
         return (
@@ -177,7 +177,7 @@ def pictures_section(cells: Sequence[ShownCell], runs: Runs) -> str:
     return "".join(parts)
 
 
-def _cell_pictures(cell: ShownCell, urls: dict[int, str], runs: Runs) -> str:
+def _cell_pictures(cell: ShownCell, urls: dict[int, str], runs: RunLinks) -> str:
     p = cell.record.params
     size = f" {p['adapter_size']}" if p["adapter_size"] else ""
     where = f"lambda {float(p['rd_lambda']):g}, {p['num_images']} images, {p['num_steps']} steps"

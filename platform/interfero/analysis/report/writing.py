@@ -16,7 +16,7 @@ from interfero.analysis.fits_file import write_scaling_fits
 from interfero.analysis.law_figures import write_curve_figures, write_law_figures
 from interfero.analysis.map_figures import write_map_figures
 from interfero.analysis.rd_curves import write_curves
-from interfero.analysis.report.figure_data import Runs
+from interfero.analysis.report.figure_data import RunLinks
 from interfero.analysis.report.page import Report, findings, report_html
 from interfero.analysis.report.pictures import FOLDER, Finder, ShownCell, shown_cells
 from interfero.store.files import write_atomic
@@ -42,7 +42,7 @@ class Origin:
 
     title: str
     abouts: Sequence[About] = ()
-    runs: Runs = field(default_factory=Runs)
+    runs: RunLinks = field(default_factory=RunLinks)
     remarks: Sequence[str] = ()
     answer: Sequence[str] = ()
     """To the sweep's own question, in sentences."""

@@ -19,7 +19,7 @@ from interfero.analysis.pareto import (
 )
 from interfero.analysis.pareto_figure import write_front_figures
 from interfero.analysis.records import write_tables
-from interfero.analysis.report.figure_data import Runs
+from interfero.analysis.report.figure_data import RunLinks
 from interfero.analysis.report.pictures import FOLDER as PICTURES_FOLDER
 from interfero.analysis.report.writing import Origin, Written, write_report
 from interfero.analysis.report_table import capacity_table, failed_lines
@@ -54,7 +54,9 @@ def write_ending(
         versions=provenance_tags(),
     )
     tables = write_tables(records, folder, about)
-    origin = Origin(store.name, [about], Runs(run.tracker.run_ids), answer=answer.sentences(found))
+    origin = Origin(
+        store.name, [about], RunLinks(run.tracker.run_ids), answer=answer.sentences(found)
+    )
     written = write_report(found, folder, origin, partial(_pictures, store))
     others = [
         *answer.write_figures(found, folder),

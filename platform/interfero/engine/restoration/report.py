@@ -10,7 +10,7 @@ from interfero.analysis.learning import summarise, summary_markdown
 from interfero.analysis.learning_figures import write_learning_figures
 from interfero.analysis.learning_tables import learning_table, write_learning_tables
 from interfero.analysis.note import MAX_CHARACTERS
-from interfero.analysis.report.figure_data import Runs
+from interfero.analysis.report.figure_data import RunLinks
 from interfero.analysis.report.learning import LearningReport, write_learning_report
 from interfero.analysis.report_table import failed_lines
 from interfero.engine.ending import Ending
@@ -41,7 +41,9 @@ def write_ending(question: str, plan: RestorationPlan, run: SweepRun, command: s
         for r in records
         if r.sample_file and (path := inside(store.folder, r.sample_file)).is_file()
     }
-    page = LearningReport(store.name, records, summary, about, Runs(run.tracker.run_ids), strips)
+    page = LearningReport(
+        store.name, records, summary, about, RunLinks(run.tracker.run_ids), strips
+    )
     return Ending(
         table=learning_table(summary),
         lines=[*summary.sentences, *failed_lines(records)],
