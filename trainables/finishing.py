@@ -115,6 +115,9 @@ def _measured(member: Member, bench: Workbench, worker: Worker) -> dict[str, Any
     started = time.perf_counter()
     path = worker.folder / "adapters" / f"{cell.key}.safetensors"
     _save(_rounded(member, bench), path)
+    if member.method.trains_on == "source" and not member.taken_over:
+        # Trained by a cell of a search, say: the others find it.
+        _save(member, Products(worker.folder.parent).place(Train(cell=cell).key) / ADAPTER_FILE)
     result = evaluate(cell, bench, path, worker.folder / "samples" / f"{cell.key}.png")
     metrics = {**result.metrics, **_adapter_metrics(member, bench, path)}
     seconds = time.perf_counter() - started

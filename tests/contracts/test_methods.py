@@ -401,17 +401,18 @@ def test_training_on_the_source_is_done_once_for_all_targets(
     identity = first.identity.model_copy(update={"domain_hash": "1"})
     second = first.model_copy(update={"block": block, "identity": identity})
     assert first.key != second.key
-    fresh = train(bench, tmp_path / "fresh", second)[second.key]
-    train(bench, tmp_path / "shared", first)
+    fresh = train(bench, tmp_path / "one" / "fresh", second)[second.key]
+    train(bench, tmp_path / "two" / "shared", first)
     monkeypatch.setattr("trainables.adaptation._step", None)  # Any step would raise now.
-    taken = train(bench, tmp_path / "shared", second)[second.key]
+    taken = train(bench, tmp_path / "two" / "shared", second)[second.key]
     assert taken.metrics.keys() == fresh.metrics.keys()
     told = ("train/steps_per_second", "adapter/file_bytes")
     same = {k: v for k, v in fresh.metrics.items() if k not in told}
     assert {k: taken.metrics[k] for k in same} == same
     assert taken.curve == fresh.curve
     files = [
-        tmp_path / place / "adapters" / f"{second.key}.safetensors" for place in ("fresh", "shared")
+        tmp_path / place / "adapters" / f"{second.key}.safetensors"
+        for place in ("one/fresh", "two/shared")
     ]
     first_hash, second_hash = (load_adapter(f, bench.codec)[1]["adapter_hash"] for f in files)
     assert first_hash == second_hash

@@ -43,7 +43,7 @@ class Plan(ABC):
 
     @abstractmethod
     def packs(
-        self, cells: Sequence[Node], done: Set[str], at_once: int | None = None
+        self, cells: Sequence[Node], done: Set[str] = frozenset(), at_once: int | None = None
     ) -> list[Pack]:
         """Cells that are left and what they still need, grouped for trials.
 

@@ -84,7 +84,7 @@ def hold(storage, ready):
 
 def test_what_the_build_before_kept_is_found(storage):
     assert SweepStore(storage, "ended").finished(CELL).key == CELL
-    assert SweepStore(storage, "next").take_over({CELL})[0].reused_from == "ended"
+    assert next(SweepStore(storage, "next").take_over({CELL})).reused_from == "ended"
     products = Products(storage)
     assert products.is_done(f"{STEP}.0", [])
     assert products.is_done(OTHER, ["model.safetensors"])

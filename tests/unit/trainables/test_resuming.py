@@ -208,13 +208,15 @@ def test_a_shared_training_may_be_stopped_as_well(tmp_path, cell, attempt, same)
     block = one.block.model_copy(update={"domain": "another"})
     identity = one.identity.model_copy(update={"domain_hash": "1"})
     other = one.model_copy(update={"block": block, "identity": identity})
-    whole, _ = attempt(tmp_path / "whole", other)
-    attempt(tmp_path / "parts", one, dies_at=4)
-    assert attempt(tmp_path / "parts", one)[1] == [4, 5]
-    taken, steps = attempt(tmp_path / "parts", other)
+    # Shared trainings lie beside the sweeps: two storages.
+    first, second = tmp_path / "one" / "whole", tmp_path / "two" / "parts"
+    whole, _ = attempt(first, other)
+    attempt(second, one, dies_at=4)
+    assert attempt(second, one)[1] == [4, 5]
+    taken, steps = attempt(second, other)
     assert steps == []
-    same([other], (tmp_path / "whole", tmp_path / "parts"), (whole, taken))
-    assert {f"{one.key}.safetensors", f"{one.key}.before.safetensors"} == states(tmp_path / "parts")
+    same([other], (first, second), (whole, taken))
+    assert {f"{one.key}.safetensors", f"{one.key}.before.safetensors"} == states(second)
 
 
 def test_a_cell_that_was_stopped_early_stays_stopped(tmp_path, bench, cell, monkeypatch):

@@ -242,7 +242,7 @@ def estimate(
     unknown: dict[str, int] = defaultdict(int)
     for pack, cost in costs:
         if cost is None:
-            unknown[_method(pack)] += max(1, pack.num_cells)
+            unknown[_method(pack)] += pack.num_cells
     totals = [cost.total for _, cost in costs if cost is not None]
     busy = NOTHING
     for total in totals:
@@ -252,7 +252,7 @@ def estimate(
     start = Span(start_up_seconds, start_up_seconds, start_up_seconds) if costs else NOTHING
     return CostEstimate(
         num_cells=sum(pack.num_cells for pack, _ in costs),
-        unknown=dict(unknown),
+        unknown={method: cells for method, cells in unknown.items() if cells},
         num_timings=num_timings,
         cpu_seconds=busy.times(cpus),
         wall_seconds=wall.plus(start),

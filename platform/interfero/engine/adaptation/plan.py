@@ -227,7 +227,7 @@ class AdaptationPlan(Plan):
                 )
 
     def packs(
-        self, cells: Sequence[Node], done: Set[str], at_once: int | None = None,
+        self, cells: Sequence[Node], done: Set[str] = frozenset(), at_once: int | None = None,
         model: CostModel | None = None,
     ) -> list[Pack]:  # fmt: skip
         """See `Plan`; the longest packs of a kind first: they would be waited for last.

@@ -102,7 +102,7 @@ class RestorationPlan(Plan):
         return needs_of(node)
 
     def packs(
-        self, cells: Sequence[Node], done: Set[str], at_once: int | None = None
+        self, cells: Sequence[Node], done: Set[str] = frozenset(), at_once: int | None = None
     ) -> list[Pack]:
         """See `Plan`: a node each, and the cells that test one model together; long chains first."""
         tests: dict[str, list[TestCell]] = {}
