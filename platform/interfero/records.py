@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import sys
+from abc import abstractmethod
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -110,8 +111,9 @@ class _Compact(Sequence[Any]):
         every = range(len(self))[index]
         return self._at(every) if isinstance(every, int) else tuple(self._at(i) for i in every)
 
+    @abstractmethod
     def _at(self, index: int) -> Any:
-        raise NotImplementedError
+        """The item at an index."""
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, tuple | _Compact):
