@@ -145,7 +145,7 @@ def test_an_interrupt_in_between_does_not_mix_up_answers():
 
 
 def test_the_child_answers_an_error_and_goes_on():
-    child = rans_guard.Child()
+    child = rans_guard.GuardedChild()
     try:
         nothing_open = rans_child.HEAD.pack(rans_child.DECODE, 0, 1, 0) + bytes(4)
         for _ in range(2):
