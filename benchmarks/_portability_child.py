@@ -77,6 +77,9 @@ def encode_all(folder: Path) -> None:
     """Streams, symbols and pictures of every job, one file a job."""
     images = np.load(folder / "images.npz")["images"]
     for job in read_jobs(folder):
+        file = folder / f"{job.name}.npz"
+        if file.exists():  # Of a run that was cut.
+            continue
         coder, kept = job.coder(folder), {}
         for i, pixels in enumerate(images):
             if job.exact:
@@ -89,7 +92,9 @@ def encode_all(folder: Path) -> None:
             for k, (string, values) in enumerate(zip(strings, symbols, strict=True)):
                 kept[f"string_{i}_{k}"] = np.frombuffer(string, np.uint8)
                 kept[f"symbols_{i}_{k}"] = np.array(values, np.int32)
-        np.savez(folder / f"{job.name}.npz", **kept)
+        unfinished = file.with_name(f"{job.name}.partial.npz")
+        np.savez(unfinished, **kept)
+        unfinished.replace(file)
 
 
 def _peer(coder: Coder, pixels: np.ndarray) -> tuple[list[bytes], list[list[int]], np.ndarray]:

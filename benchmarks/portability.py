@@ -112,12 +112,30 @@ def call(python: str, environment: Mapping[str, str], *arguments: object) -> Non
 
 
 def decode_under(setting: Setting, folder: Path) -> dict[str, Any]:
-    """What one setting makes of all streams."""
-    out = folder / "result.json"
+    """What one setting makes of all streams; read back if the folder has it already."""
+    out = folder / f"{setting.name}.json"
     how = (setting.threads, setting.batch, setting.memory_format)
-    call(setting.python, setting.environment, "decode", folder, out, *how)
+    if not out.exists():
+        call(setting.python, setting.environment, "decode", folder, out, *how)
     result: dict[str, Any] = json.loads(out.read_text())
     return result
+
+
+def prepare(folder: Path, images: np.ndarray, jobs: Sequence[Job]) -> None:
+    """Write what the child reads, or make sure that an earlier run wrote the same.
+
+    Raises:
+        ConfigError: the folder is of a run over other images or codecs.
+    """
+    file, text = folder / "jobs.json", json.dumps([asdict(job) for job in jobs])
+    if file.exists():
+        same = np.array_equal(np.load(folder / "images.npz")["images"], images)
+        if not same or file.read_text() != text:
+            raise ConfigError(f"--folder {folder} holds other images or codecs: name a new one")
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "images.npz", images=images)
+    file.write_text(text)
 
 
 def faults(jobs: Mapping[str, Mapping[str, int]]) -> int:
@@ -153,6 +171,7 @@ def main(
     side: int = 128,
     lambdas: tuple[float, ...] = (),
     other_python: str | None = None,
+    folder: Path | None = None,
     json_path: Annotated[Path | None, tyro.conf.arg(name="json")] = None,
 ) -> None:
     """Code everything once, decode it under every setting.
@@ -164,6 +183,8 @@ def main(
         lambdas: Of the source codecs; all bundled ones if left out.
         other_python: An interpreter whose environment has another release of PyTorch, CompressAI and
             this project's other dependencies.
+        folder: Where streams and each setting's result are kept; a run that was cut goes on there. By
+            default a temporary folder.
         json_path: Where to keep every figure.
     """
     names, images = crops(domains, max_images, side)
@@ -172,9 +193,8 @@ def main(
         settings.append(Setting("other PyTorch", python=other_python))
     flags, results = cpu_flags(), {}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        np.savez(folder / "images.npz", images=images)
-        (folder / "jobs.json").write_text(json.dumps([asdict(j) for j in jobs_of(lambdas)]))
+        folder = folder or Path(name)
+        prepare(folder, images, jobs_of(lambdas))
         call(sys.executable, {}, "encode", folder)
         for setting in settings:
             if setting.needs and setting.needs not in flags:
