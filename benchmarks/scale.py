@@ -58,6 +58,7 @@ PLANNED_CELLS = 20_000
 DRY_RUN_CELLS = 100_000
 RATIOS = {
     "seconds_a_further_cell": 0.6,
+    "driver_cpu_s_a_further_cell": 0.6,
     "driver_kib_a_further_cell": 1 / 8,
     "make_plan_cpu_s": 1 / 4,
 }
@@ -161,6 +162,8 @@ class Seen:
     """From start to exit of its process."""
     peak_mib: float
     """Largest resident memory of the driver."""
+    cpu_s: float
+    """User and system time of the driver, as last seen: less noisy than seconds where others work too."""
     timeline: tuple[tuple[float, int], ...]
     """(seconds, records on disk)."""
 
@@ -186,7 +189,8 @@ def watch(num_cells: int, folder: Path, packs: bool, checkout: Path) -> Seen:
     """Run a sweep in a process of its own, and look at it twice a second."""
     folder.mkdir(parents=True)
     code = f"from benchmarks.scale import drive; drive({num_cells}, {str(folder)!r}, {packs})"
-    cells, timeline, peak = folder / "storage" / "sweep" / "cells", [(0.0, 0)], 0
+    cells, timeline = folder / "storage" / "sweep" / "cells", [(0.0, 0)]
+    peak, cpu_s = 0, 0.0
     started = time.perf_counter()
     with (folder / "output.txt").open("w") as output:
         driver = subprocess.Popen(
@@ -198,14 +202,15 @@ def watch(num_cells: int, folder: Path, packs: bool, checkout: Path) -> Seen:
             count = sum(1 for _ in cells.glob("*.json")) if cells.exists() else 0
             timeline.append((time.perf_counter() - started, count))
             with contextlib.suppress(psutil.Error):  # It may just have ended.
-                peak = max(peak, seen_by.memory_info().rss)
+                peak, used = max(peak, seen_by.memory_info().rss), seen_by.cpu_times()
+                cpu_s = used.user + used.system
             time.sleep(EVERY_S)
     seconds = time.perf_counter() - started
     if driver.returncode:
         text = (folder / "output.txt").read_text()
         raise InterferoError(f"the sweep of {num_cells} cells ended with an error:\n{text}")
     timeline.append((seconds, sum(1 for _ in cells.glob("*.json"))))
-    return Seen(seconds, peak / 2**20, tuple(timeline))
+    return Seen(seconds, peak / 2**20, cpu_s, tuple(timeline))
 
 
 def python_of(checkout: Path) -> str:
@@ -293,6 +298,7 @@ def measure(num_cells: int, folder: Path, packs: bool, checkout: Path = ROOT) ->
         "end_s": seen.seconds - seen.last_record,
         "growth": seen.seconds_between(0.75, 1.0) / seen.seconds_between(0.25, 0.5),
         "driver_peak_mib": seen.peak_mib,
+        "driver_cpu_s": seen.cpu_s,
         "metric_points_a_cell": points,
         "database_mib": database / 2**20,
         "timeline": seen.timeline,
@@ -307,8 +313,8 @@ def table(rows: Sequence[dict[str, Any]]) -> Table:
         shown.add_column(str(row["cells"]), justify="right")
     forms = {
         "seconds": ".1f", "seconds_a_cell": ".3f", "cells_a_second": ".1f", "start_s": ".1f",
-        "end_s": ".1f", "growth": ".2f", "driver_peak_mib": ".0f", "metric_points_a_cell": "d",
-        "database_mib": ".0f",
+        "end_s": ".1f", "growth": ".2f", "driver_peak_mib": ".0f", "driver_cpu_s": ".1f",
+        "metric_points_a_cell": "d", "database_mib": ".0f",
     }  # fmt: skip
     for name, form in forms.items():
         shown.add_row(name, *(f"{row[name]:{form}}" for row in rows))
@@ -374,6 +380,7 @@ def added(*rows: dict[str, Any]) -> dict[str, float]:
     cells = large["cells"] - small["cells"]
     return {
         "seconds_a_further_cell": (large["seconds"] - small["seconds"]) / cells,
+        "driver_cpu_s_a_further_cell": (large["driver_cpu_s"] - small["driver_cpu_s"]) / cells,
         "driver_kib_a_further_cell": 1024
         * (large["driver_peak_mib"] - small["driver_peak_mib"])
         / cells,
