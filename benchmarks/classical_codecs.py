@@ -7,14 +7,16 @@ JPEG is the same as there: the upper envelope of 4:2:0 and 4:4:4.
 Two BD-rates are given. One is of the curves of means over images, as for the source codec; it also
 judges how a codec's quality scale spreads bits over images. The other is the mean over images of each
 image's own BD-rate, and judges the codec alone. `--alternatives` measures, beside each codec, the
-settings that were not chosen.
+settings that were not chosen. `--whole-range` codes the images at every quality instead and says where the
+mean rate or PSNR falls although quality rises: what a search for a rate has to know.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -36,7 +38,9 @@ from interfero.codecs.classical import (
     JpegXl,
     WebP,
     find_classical,
+    rate_matching,
 )
+from interfero.codecs.classical.rate_matching import CodecPoint
 from interfero.codecs.coding import ImageScore, mean_score, pixel_mse
 from interfero.codecs.evaluation import Mean, grouped_mean
 from interfero.codecs.jpeg import JpegScores, curve_of_scores, score_jpeg_grid
@@ -46,6 +50,8 @@ from interfero.domains.images import Sample
 from interfero.metrics.bd_rate import Curve, bd_rate_percent
 
 TARGET = Target("<=", -10.0)
+RATE_FALL = Target("<=", 2.0)
+"""Percent from one quality to the next inside a regime: `rate_matching` codes a few neighbours."""
 ANCHOR = "jpeg"
 ALTERNATIVES: tuple[ClassicalCodec, ...] = (
     Jpeg(subsampling="4:4:4"),
@@ -71,6 +77,8 @@ class ClassicalCodecsBenchmark(Config):
     """Codecs to compare with JPEG."""
     alternatives: bool = False
     """Measure the settings that were not chosen, too."""
+    whole_range: bool = False
+    """Only look for qualities where rate or PSNR falls."""
     json_path: Annotated[Path | None, tyro.conf.arg(name="json")] = None
     """File for every figure, with the machine's description."""
     max_images: int | None = Field(default=None, gt=0)
@@ -159,6 +167,76 @@ def compare(result: CodecResult, jpeg: JpegScores, samples: Sequence[Sample]) ->
     return Comparison(result.label, of_means, grouped_mean(values, groups) if values else None)
 
 
+@dataclass(frozen=True)
+class Fall:
+    """The largest fall of something that should rise with quality, at the step to `quality`."""
+
+    quality: int
+    amount: float
+
+
+@dataclass(frozen=True)
+class Range:
+    """A codec over all its qualities, without the steps from one regime to the next."""
+
+    points: tuple[CodecPoint, ...]
+    rate_falls: int
+    """Steps at which the mean rate falls."""
+    worst_rate: Fall
+    """In percent of the rate before."""
+    worst_psnr: Fall
+    """In dB."""
+
+
+def whole_range(codec: ClassicalCodec, samples: Sequence[Sample], console: Console) -> Range:
+    """Code the images at every quality; JPEG 2000, whose quality is a rate, at every fifth."""
+    qualities = codec.qualities[:: 5 if len(codec.qualities) > 200 else 1]
+    points = tuple(
+        rate_matching.measure(codec, samples, quality)
+        for quality in track(qualities, codec.name, console=console, transient=True)
+    )
+    first = {regime[0] for regime in codec.regimes.values()}
+    steps = [(a, b) for a, b in pairwise(points) if b.quality not in first]
+    rate = max((Fall(b.quality, 100 * (1 - b.bpp / a.bpp)) for a, b in steps), key=_amount)
+    psnr = max((Fall(b.quality, a.psnr_db - b.psnr_db) for a, b in steps), key=_amount)
+    return Range(points, sum(b.bpp < a.bpp for a, b in steps), rate, psnr)
+
+
+def _amount(fall: Fall) -> float:
+    return fall.amount
+
+
+def range_table(ranges: Mapping[str, Range]) -> Table:
+    """A row a codec."""
+    table = Table("codec", "qualities", "bpp", "steps at which rate falls", "worst", "worst PSNR")
+    for name, found in ranges.items():
+        first, last = found.points[0], found.points[-1]
+        table.add_row(
+            name,
+            f"{first.quality} to {last.quality}",
+            f"{first.bpp:.3f} to {last.bpp:.3f}",
+            f"{found.rate_falls} of {len(found.points) - 1}",
+            f"{max(0.0, found.worst_rate.amount):.2f} % (to {found.worst_rate.quality})",
+            f"{max(0.0, found.worst_psnr.amount):.3f} dB (to {found.worst_psnr.quality})",
+        )
+    return table
+
+
+def report_ranges(
+    codecs: Sequence[ClassicalCodec],
+    samples: Sequence[Sample],
+    console: Console,
+    json_path: Path | None,
+) -> None:
+    """The whole range of every codec; the figure is the worst fall of rate inside a regime."""
+    ranges = {codec.name: whole_range(codec, samples, console) for codec in codecs}
+    console.print(range_table(ranges))
+    worst = max(max(0.0, found.worst_rate.amount) for found in ranges.values())
+    figures: dict[str, object] = {name: asdict(found) for name, found in ranges.items()}
+    ok = RATE_FALL.met(worst)
+    finish("classical_worst_rate_fall", worst, "%", RATE_FALL, ok, figures, json_path)
+
+
 def _envelope(jpeg: JpegScores) -> Curve:
     return [(p.bpp, p.psnr_db) for p in curve_of_scores(jpeg)]
 
@@ -218,6 +296,9 @@ def main() -> None:
     console.print(f"{len(samples)} of {len(found)} images of {name}")
     for what, count in sorted(counts.items()):
         console.print(f"  {count} x {what}")
+    if command.whole_range:
+        report_ranges([find_classical(ANCHOR), *codecs], samples, console, command.json_path)
+        return
     jpeg = score_jpeg_grid(samples)
     results = [measure(codec, samples, console) for codec in codecs]
     comparisons, refused = [], ""
