@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from types import TracebackType
 
 from rich.console import Console
@@ -48,7 +49,8 @@ class SweepProgress:
         trace: TracebackType | None,
     ) -> None:
         """Stop drawing."""
-        self._bar.stop()
+        with suppress(OSError):  # A terminal that has closed takes no last line.
+            self._bar.stop()
 
     def expect(self, total: int) -> None:
         """Start counting time: so many cells in all, those done already included."""

@@ -9,10 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import signal
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +30,7 @@ from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.code_version import CodeVersion, on_cluster, shipped_code
 from interfero.engine.feeding import PACK, RECORD, Feeder, PastTune, SweepListener
 from interfero.engine.guarding import train_guarded
+from interfero.engine.interrupts import interruptible, uninterrupted
 from interfero.engine.options.base import SweepOptions
 from interfero.engine.packs import Pack
 from interfero.engine.record_callback import RETRIES, RUNG, RecordCallback
@@ -133,8 +132,7 @@ def _report_finished(pack: Pack, store: SweepStore) -> Pack | None:
 def ray_session(options: SweepOptions) -> Iterator[int]:
     """Ray, from before the first pack to after the last; yields the number of packs at once.
 
-    Whatever ends the sweep, no actor outlives it. SIGTERM, which clusters send before they kill,
-    interrupts as Ctrl-C does.
+    Whatever ends the sweep, no actor outlives it.
 
     Raises:
         ConfigError: no cluster at the address, or a trial asks for more than this machine has.
@@ -143,31 +141,13 @@ def ray_session(options: SweepOptions) -> Iterator[int]:
     try:
         if ours:
             _start_ray(options)
-        with _signals({signal.SIGTERM: signal.default_int_handler}):
+        # Ray's driver takes SIGTERM for itself when it starts.
+        with interruptible():
             yield _packs_at_once(options)
     finally:
         if ours:
             with uninterrupted():
                 ray.shutdown()
-
-
-def uninterrupted() -> AbstractContextManager[None]:
-    """A few seconds in which a second Ctrl-C does nothing: what is being closed gets closed."""
-    return _signals({signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: signal.SIG_IGN})
-
-
-@contextmanager
-def _signals(wanted: Mapping[signal.Signals, Any]) -> Iterator[None]:
-    """Handle signals so, in the main thread; elsewhere Python does not let anybody."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _start_ray(options: SweepOptions) -> None:

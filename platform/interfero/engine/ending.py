@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
 
+from interfero.engine.interrupts import uninterrupted
 from interfero.errors import ConfigError, InterferoError
 
 if TYPE_CHECKING:
@@ -111,8 +112,6 @@ def ended_well(
         ConfigError: it could not begin.
         StoppedError: it had begun and cannot go on.
     """
-    from interfero.engine.driver import uninterrupted
-
     try:
         return drive()
     except KeyboardInterrupt:
@@ -134,13 +133,14 @@ def interrupted(console: Console, tracker: Tracker, store: SweepStore, command: 
     """Say what is kept and how to go on; returns the exit code."""
     tracker.close("KILLED", wait_s=INTERRUPTED_WAIT_S)
     finished = sum(r.status == "finished" for r in store.records().values())
-    console.print(
-        f"\ninterrupted: {finished} finished cells are kept in {store.folder}\n"
-        f"go on with: {resume_command(command)}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    with suppress(OSError):  # A terminal that has closed shows nothing any more.
+        console.print(
+            f"\ninterrupted: {finished} finished cells are kept in {store.folder}\n"
+            f"go on with: {resume_command(command)}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
     return INTERRUPTED_EXIT
 
 

@@ -50,13 +50,15 @@ def main(sweep: Sweep, arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a sweep script and exit; errors that a user can mend are a panel, no traceback.
 
     Exit codes: 0 done; 1 more cells failed than --max-failed, or it had to stop; 2 it could not be
-    started; 130 it was interrupted and goes on with --resume.
+    started; 130 it was interrupted (Ctrl-C, SIGTERM, SIGHUP or SIGUSR1) and goes on with --resume.
     """
     from interfero.engine.ending import FAILED_EXIT, INTERRUPTED_EXIT, StoppedError
+    from interfero.engine.interrupts import interruptible
 
     errors = Console(stderr=True)
     try:
-        code = run_sweep(sweep, arguments, Console())
+        with interruptible():
+            code = run_sweep(sweep, arguments, Console())
     except InterferoError as error:
         _print_error(errors, "cannot start", str(error))
         code = USAGE_EXIT

@@ -1,7 +1,6 @@
 """What of the driver can be tested without Ray's processes."""
 
 import logging
-import signal
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +11,6 @@ from interfero.engine.adaptation.search import BlockSearch
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.code_version import CodeVersion
 from interfero.engine.console import SweepProgress
-from interfero.engine.driver import uninterrupted
 from interfero.engine.feeding import Feeder
 from interfero.engine.guarding import train_guarded
 from interfero.engine.options.adaptation import AdaptationOptions
@@ -156,16 +154,6 @@ def test_an_actor_that_died_too_often_leaves_what_its_cell_came_to(answering, re
     callback.on_trial_error(0, [], SimpleNamespace(config={"pack": pack}, error_file=None))
     assert [r.status for r in callback.listener.records] == ["stopped", "failed"]
     assert callback.listener.records[1].error.startswith("its process died 3 times")
-
-
-def test_a_second_ctrl_c_does_not_disturb_the_closing():
-    before = signal.getsignal(signal.SIGINT)
-    with uninterrupted():
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGTERM)
-    assert signal.getsignal(signal.SIGINT) is before
-    with pytest.raises(KeyboardInterrupt):
-        signal.raise_signal(signal.SIGINT)
 
 
 def test_a_cluster_named_by_the_environment_may_grow_too(monkeypatch):

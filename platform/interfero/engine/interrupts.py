@@ -1,0 +1,40 @@
+"""Signals that ask a sweep to end, and the moments in which they are not heard."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+ASKED_TO_END = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+"""What asks for an end besides Ctrl-C: clusters before they kill, a terminal that closes, and SLURM's
+`--signal=B:USR1@SECONDS` before a time limit."""
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Each of `ASKED_TO_END` interrupts as Ctrl-C does; one that is ignored (by `nohup`) stays so."""
+    heard = [s for s in ASKED_TO_END if signal.getsignal(s) is not signal.SIG_IGN]
+    with _handled(dict.fromkeys(heard, signal.default_int_handler)):
+        yield
+
+
+def uninterrupted() -> AbstractContextManager[None]:
+    """A few seconds in which a second signal does nothing: what is being closed gets closed."""
+    return _handled(dict.fromkeys((signal.SIGINT, *ASKED_TO_END), signal.SIG_IGN))
+
+
+@contextmanager
+def _handled(wanted: Mapping[signal.Signals, Any]) -> Iterator[None]:
+    """Handle signals so, in the main thread; elsewhere Python does not let anybody."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,93 @@
+"""What asks a sweep to end, and how it ends then."""
+
+import io
+import os
+import pty
+import signal
+
+import pytest
+from mlflow.tracking.client import MlflowClient
+from rich.console import Console
+
+from interfero.engine.console import SweepProgress
+from interfero.engine.ending import ended_well
+from interfero.engine.interrupts import ASKED_TO_END, interruptible, uninterrupted
+from interfero.store.sweep import SweepStore
+from interfero.tracking.tracker import Tracker
+
+
+@pytest.mark.parametrize("number", ASKED_TO_END, ids=lambda number: number.name)
+def test_each_interrupts_as_ctrl_c_does(number):
+    before = signal.getsignal(number)
+    with interruptible(), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(number)
+    assert signal.getsignal(number) is before
+
+
+def test_nohup_keeps_its_promise():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruptible():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_second_signal_does_not_disturb_the_closing():
+    before = signal.getsignal(signal.SIGINT)
+    with uninterrupted():
+        for number in (signal.SIGINT, *ASKED_TO_END):
+            signal.raise_signal(number)
+    assert signal.getsignal(signal.SIGINT) is before
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture
+def tracked(tmp_path):
+    store = SweepStore(tmp_path, "one")
+    tracker = Tracker.open(
+        f"sqlite:///{tmp_path}/mlflow.db", "kind", "one", tags={}, params={},
+        outbox=store.folder / "outbox.jsonl",
+    )  # fmt: skip
+    return store, tracker
+
+
+def parent_status(tracker):
+    client = MlflowClient(tracker.uri)
+    experiment = client.get_experiment_by_name("kind")
+    (parent,) = client.search_runs([experiment.experiment_id])
+    return parent.info.status
+
+
+def test_an_end_while_the_report_is_written_says_how_to_go_on(tracked):
+    store, tracker = tracked
+    text = io.StringIO()
+
+    def reporting():
+        signal.raise_signal(signal.SIGTERM)
+        return 0
+
+    with interruptible():
+        code = ended_well(reporting, tracker, store, Console(file=text, width=200), "python s.py")
+    assert code == 130
+    assert "go on with: python s.py --resume" in text.getvalue()
+    assert parent_status(tracker) == "KILLED"
+
+
+def test_a_terminal_that_closes_does_not_hide_the_end(tracked):
+    """Whatever is written to it fails from then on: the progress line's end, and the last lines."""
+    store, tracker = tracked
+    ours, theirs = pty.openpty()
+    console = Console(file=os.fdopen(theirs, "w"), force_terminal=True)
+
+    def training():
+        with SweepProgress(console) as progress:
+            progress.expect(3)
+            os.close(ours)
+            signal.raise_signal(signal.SIGHUP)
+        return 0
+
+    with interruptible():
+        assert ended_well(training, tracker, store, console, "python s.py") == 130
+    assert parent_status(tracker) == "KILLED"
