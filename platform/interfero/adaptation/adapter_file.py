@@ -6,14 +6,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from interfero.adaptation.catalogue import find_method
-from interfero.adaptation.method import AdaptedCodec
+from interfero.adaptation.method import AdaptedCodec, Method
 from interfero.codecs.codec import Codec
 from interfero.codecs.exact import check_exact
 from interfero.errors import AdapterError, CodecError, ConfigError, StorageError
 from interfero.store.tensors import load_tensors, save_tensors, state_hash
 
 FORMAT = "interfero-adapter-1"
+NEEDED = ("method", "adapter_size", "source_hash", "adapter_hash")
+"""Metadata without which a file is no adapter."""
+_BUILT_UNSEEN = 64
+"""Adapters of this size take some 10 MB; a larger one is built once the file is known to be that large."""
 
 
 def save_adapter(
@@ -61,6 +67,9 @@ def load_adapter(path: Path, source: Codec) -> tuple[AdaptedCodec, dict[str, Any
         raise AdapterError(str(error)) from error
     if metadata.get("format") != FORMAT:
         raise AdapterError(f"{path} is not an adapter file (format {metadata.get('format')!r})")
+    missing = [name for name in NEEDED if name not in metadata]
+    if missing:
+        raise AdapterError(f"{path} does not say its {', '.join(missing)}: fetch or train it again")
     if metadata["source_hash"] != source.weights_hash:
         raise AdapterError(
             f"{path} was trained on source codec {metadata['source_hash']}, this is "
@@ -72,7 +81,8 @@ def load_adapter(path: Path, source: Codec) -> tuple[AdaptedCodec, dict[str, Any
         method = find_method(metadata["method"])
     except ConfigError as error:
         raise AdapterError(f"{path}: {error}") from error
-    adapted = method.build(source, int(metadata["adapter_size"]), init_seed=0)
+    size = _possible_size(path, method, metadata["adapter_size"], source, state)
+    adapted = method.build(source, size, init_seed=0)
     adapted.load_adapter_state(state)
     adapted.name_adapter()
     try:
@@ -80,3 +90,31 @@ def load_adapter(path: Path, source: Codec) -> tuple[AdaptedCodec, dict[str, Any
     except CodecError as error:
         raise AdapterError(f"{path}: {error}") from error
     return adapted.eval().requires_grad_(False), metadata
+
+
+def _possible_size(
+    path: Path, method: Method, size: Any, source: Codec, state: Mapping[str, Tensor]
+) -> int:
+    """The size that a file names, if its own tensors can be of that size.
+
+    Metadata may say anything: what it would make is held against the file at half that size, and at half
+    of that, before it is built. Adapters grow with their size.
+
+    Raises:
+        AdapterError: the method has no such size, or the file is too small for it.
+    """
+    if type(size) is not int or not method.accepts(size):
+        raise AdapterError(
+            f"{path} names size {size!r}, which {method.name} does not have: train it again"
+        )
+    held = sum(tensor.numel() for tensor in state.values())
+    smaller = _BUILT_UNSEEN
+    while smaller < size:
+        built = method.build(source, smaller, init_seed=0)
+        if sum(p.numel() for p in built.parameters()) > held:
+            raise AdapterError(
+                f"{path} names size {size}, but its {held} numbers are fewer than {method.name} has at size "
+                f"{smaller}: fetch or train it again"
+            )
+        smaller *= 2
+    return size
