@@ -22,7 +22,7 @@ from interfero.store.content import cache_root
 from interfero.store.keyed import KeyedStore
 from interfero.store.products import FOLDER as PRODUCTS
 from interfero.store.products import SETTINGS, Products, is_product_key
-from interfero.store.sweep import TRAINED, SweepStore
+from interfero.store.sweep import SHARED_LEASE, TRAINED, SweepStore
 
 EVALUATIONS = "evaluations"
 CHECKPOINTS = "checkpoints"
@@ -68,6 +68,8 @@ class Kept:
                 if p.relative_to(self.path).parts[0] not in self.left_out
             ]  # fmt: skip
         for path in paths:
+            if path.name.startswith(SHARED_LEASE):
+                continue  # Of whoever looks.
             try:
                 status = path.lstat()
             except OSError:

@@ -1,24 +1,33 @@
-"""Locks between processes, as files.
+"""Locks between processes, as files, on one machine and on storage that several machines share.
 
 A lock is an `flock` on an open file (through the filelock package), so the system releases it when its
 process ends, however it ends; the empty file stays. On NFS the Linux client turns it into a lock at the
 server, which holds between machines unless the share is mounted with `nolock` or `local_lock`; of a
-machine that dies the server releases it when the client's lease runs out, after a minute or two. On a
-file system without `flock` a lock is refused: a lock made of a file's existence would outlive its process.
+machine that dies the server releases it when the client's lease runs out, after a minute or two.
+
+Where `flock` is missing (NFS without its lock service, Lustre without the option) a lock is a lease: a file
+that is made exclusively, names host and process, and is touched three times in `LEASE_S`. A process of this
+machine that died gives it up at once, one of another machine once it was not touched for so long. What must
+not be held twice even where `flock` succeeds without effect takes a lease besides (`leased`).
 """
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import BaseFileLock, FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLease, Timeout
 
 from interfero.errors import StorageError
 
 LOCK_NAME = ".lock"
 """Of the lock of a folder, in the folder."""
+LEASE_S = 60.0
+"""A lease that another machine has not touched for so long is over."""
+FOR_EVER = -1.0
+_NO_FLOCK = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})
 
 
 @contextmanager
@@ -36,14 +45,16 @@ def locked(
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        held = _lock(path).acquire()
+        held = acquired(path, FOR_EVER)
     except OSError as error:
         raise StorageError(
-            f"the lock {path} cannot be made ({error.strerror}): free the disk or {remedy}; file systems "
-            "without flock cannot be used"
+            f"the lock {path} cannot be made ({error.strerror}): free the disk or {remedy}"
         ) from error
-    with held:
+    assert held is not None
+    try:
         yield
+    finally:
+        held.release()
 
 
 def acquired(path: Path, wait_s: float = 0.0) -> BaseFileLock | None:
@@ -52,12 +63,23 @@ def acquired(path: Path, wait_s: float = 0.0) -> BaseFileLock | None:
     Raises:
         OSError: the file cannot be made or locked.
     """
-    lock = _lock(path)
     try:
-        lock.acquire(timeout=wait_s)
-    except Timeout:
-        return None
-    return lock
+        return _within(FileLock(path, fallback_to_soft=False), wait_s)
+    except NotImplementedError:  # What filelock makes of ENOSYS.
+        return leased(path.with_name(f"{path.name}.lease"), wait_s)
+    except OSError as error:
+        if error.errno not in _NO_FLOCK:
+            raise
+        return leased(path.with_name(f"{path.name}.lease"), wait_s)
+
+
+def leased(path: Path, wait_s: float = 0.0) -> BaseFileLock | None:
+    """A lease on a file that any machine respects; as `acquired`, and gone when it is released.
+
+    Raises:
+        OSError: the file cannot be made.
+    """
+    return _within(SoftFileLease(path, lease_duration=LEASE_S), wait_s)
 
 
 def is_held(path: Path) -> bool:
@@ -73,5 +95,9 @@ def is_held(path: Path) -> bool:
     return lock is None
 
 
-def _lock(path: Path) -> BaseFileLock:
-    return FileLock(path, fallback_to_soft=False)
+def _within(lock: BaseFileLock, wait_s: float) -> BaseFileLock | None:
+    try:
+        lock.acquire(timeout=wait_s)
+    except Timeout:
+        return None
+    return lock

@@ -12,7 +12,6 @@ from pathlib import Path
 from interfero.errors import ConfigError, StorageError
 from interfero.store.files import remove_leftovers
 from interfero.store.inventory import KINDS, Kept, SweepState, sweeps_of, take_stock
-from interfero.store.locks import acquired
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Wish:
         for state in states:
             if state.name == self.sweep and state.running:
                 raise ConfigError(
-                    f"sweep {self.sweep!r} is running (process {state.store.holder()}): wait for it "
+                    f"sweep {self.sweep!r} is running ({state.store.holder()}): wait for it "
                     "or stop it"
                 )
 
@@ -71,12 +70,12 @@ def held_sweeps(storage: Path) -> Iterator[list[SweepState]]:
         states = []
         for store in sweeps_of(storage):
             try:
-                lock = acquired(store.folder / "lease")
+                held = store.held()
             except OSError:
-                lock = None  # What may not be held may be in use.
-            if lock is not None:
-                stack.callback(lock.release)
-            states.append(SweepState(store, running=lock is None))
+                held = None  # What may not be held may be in use.
+            if held is not None:
+                stack.enter_context(held)
+            states.append(SweepState(store, running=held is None))
         yield states
 
 

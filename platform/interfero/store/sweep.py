@@ -7,30 +7,37 @@ STORAGE/NAME/trained/         trainings that several blocks share
 STORAGE/NAME/checkpoints/      states of cells in training, gone when they end
 STORAGE/NAME/search.db         the Optuna study of a sampler
 STORAGE/NAME/stop/KEY          asks the worker that trains a cell to stop it early
+STORAGE/NAME/lease             locked by the driver, whose process and machine it names
+STORAGE/NAME/lease.shared      the driver's lease where locks do not reach other machines
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+import socket
 from collections.abc import Iterable, Iterator, Set
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import BaseFileLock
 from pydantic import ValidationError
 
 from interfero.errors import ConfigError, StorageError
 from interfero.records import CellRecord
 from interfero.store.files import inside, patience, read_json, write_atomic, write_json
-from interfero.store.locks import acquired, is_held
+from interfero.store.locks import LEASE_S, acquired, leased
 from interfero.store.products import Products, is_product_key
 
 MIN_FREE_BYTES = 200 * 1024**2
+SHARED_LEASE = "lease.shared"
 LEASE_WAIT_S = 0.5
+LEASE_MARGIN_S = 5.0
 TRAINED = "trained"
 """Folder of trainings that never see a target domain, by `Cell.source_training_key`."""
+
+logger = logging.getLogger(__name__)
 
 
 class SweepStore:
@@ -125,51 +132,91 @@ class SweepStore:
 
     @contextmanager
     def lease(self) -> Iterator[None]:
-        """Hold the sweep: one driver at a time, released by the system if the driver dies.
+        """Hold the sweep: one driver at a time, on any machine that sees the storage.
+
+        The lease of a driver that died is released by the system. Where it was on another machine and the
+        storage has no working `flock`, it is over after `LEASE_S` without a sign of life: that is waited for.
 
         Raises:
             ConfigError: another driver holds it.
             StorageError: the folder cannot be made.
         """
-        lock = self._lease_lock()
-        if lock is None:
-            raise ConfigError(
-                f"sweep {self.name!r} is running (process {self.holder()}): wait for it or stop it"
-            )
-        try:
-            # On a full disk the lease holds without this note; what cannot be written is found next.
-            with suppress(OSError):
-                self._lease_file.write_text(str(os.getpid()))
-            yield
-        finally:
-            lock.release()
-
-    @property
-    def is_running(self) -> bool:
-        """Whether a driver holds the sweep, on any machine that sees the storage."""
-        return is_held(self._lease_file)
-
-    def holder(self) -> str:
-        """Process that holds the sweep, or held it last; on the machine it runs on."""
-        try:
-            return self._lease_file.read_text().strip() or "unknown"
-        except (OSError, ValueError):
-            return "unknown"
-
-    @property
-    def _lease_file(self) -> Path:
-        return self.folder / "lease"
-
-    def _lease_lock(self) -> BaseFileLock | None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             # `is_running` of another process holds it for an instant.
-            return acquired(self._lease_file, LEASE_WAIT_S)
+            held = self.held(LEASE_WAIT_S)
+            if held is None and self._holder_is_elsewhere:
+                logger.warning(
+                    "%s: waiting up to %.0f s to see whether it lives", self.holder(), LEASE_S
+                )
+                held = self.held(LEASE_S + LEASE_MARGIN_S)
         except OSError as error:
             raise StorageError(
                 f"{self.folder} cannot be made ({error.strerror}): choose a --storage below a "
                 "folder that you may write to"
             ) from error
+        if held is None:
+            raise ConfigError(
+                f"sweep {self.name!r} is running ({self.holder()}): wait for it or stop it"
+            )
+        with held:
+            # On a full disk the lease holds without this note; what cannot be written is found next.
+            with suppress(OSError):
+                self._lease_file.write_text(f"{os.getpid()} {socket.gethostname()}")
+            yield
+
+    def held(self, wait_s: float = 0.0) -> ExitStack | None:
+        """The sweep, held until the stack is closed; None if another driver holds it for so long.
+
+        Raises:
+            OSError: the folder is not there, or cannot be written.
+        """
+        with ExitStack() as stack:
+            # A lock of the system, which ends with its process; and a lease, which other machines respect
+            # where the lock has no effect.
+            for take, file in (
+                (acquired, self._lease_file),
+                (leased, self.folder / SHARED_LEASE),
+            ):
+                lock = take(file, wait_s)
+                if lock is None:
+                    return None
+                stack.callback(lock.release)
+            return stack.pop_all()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a driver holds the sweep, on any machine; one that may not be held counts as running."""
+        if not self._lease_file.exists():
+            return False
+        try:
+            held = self.held()
+        except OSError:
+            return True
+        if held is not None:
+            held.close()
+        return held is None
+
+    def holder(self) -> str:
+        """Process and machine that hold the sweep, or held it last."""
+        pid, host = self._holder
+        return f"process {pid}{host and f' on {host}'}"
+
+    @property
+    def _holder(self) -> tuple[str, str]:
+        try:
+            pid, _, host = self._lease_file.read_text().strip().partition(" ")
+        except (OSError, ValueError):
+            return "unknown", ""
+        return pid or "unknown", host
+
+    @property
+    def _holder_is_elsewhere(self) -> bool:
+        return self._holder[1] not in ("", socket.gethostname())
+
+    @property
+    def _lease_file(self) -> Path:
+        return self.folder / "lease"
 
     def keep(self, record: CellRecord) -> None:
         """Write a record unless the cell's own is there already, from its worker; not if that failed."""

@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import socket
 
 import pytest
 
@@ -137,12 +138,12 @@ def test_one_driver_at_a_time_and_a_dead_one_lets_go(tmp_path):
     driver.start()
     assert ready.wait(60)
     store = SweepStore(tmp_path, "one")
-    with pytest.raises(ConfigError, match=f"is running \\(process {driver.pid}\\)"), store.lease():
+    with pytest.raises(ConfigError, match=f"is running \\(process {driver.pid} on "), store.lease():
         pass
     driver.kill()
     driver.join()
     with store.lease():
-        assert (store.folder / "lease").read_text() == str(os.getpid())
+        assert (store.folder / "lease").read_text() == f"{os.getpid()} {socket.gethostname()}"
 
 
 def test_a_folder_below_a_file_is_refused(tmp_path):

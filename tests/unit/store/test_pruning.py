@@ -90,7 +90,7 @@ def test_what_the_build_before_kept_is_found(storage):
     assert products.is_done(OTHER, ["model.safetensors"])
     assert not products.is_done(OTHER, ["gone"])
     with SweepStore(storage, "going").lease():
-        assert (storage / "going/lease").read_text() == str(os.getpid())
+        assert (storage / "going/lease").read_text().startswith(f"{os.getpid()} ")
     address = hashlib.blake2b(b"x", digest_size=16).hexdigest()
     assert ContentStore(storage).fetch(address, "file").read_bytes() == b"x"
 
@@ -147,7 +147,7 @@ def test_nothing_is_touched_while_a_sweep_runs_until_its_driver_is_killed(storag
     driver = context.Process(target=hold, args=(storage, ready))
     driver.start()
     assert ready.wait(60)
-    with pytest.raises(ConfigError, match=rf"is running \(process {driver.pid}\)"):
+    with pytest.raises(ConfigError, match=rf"is running \(process {driver.pid} on "):
         prune(storage, Wish(sweep="going", force=True))
     assert [e.sweep for e in prune(storage, Wish(kinds=("training", "content"), force=True))] == [
         "ended"
