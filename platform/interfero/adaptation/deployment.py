@@ -133,7 +133,7 @@ class Deployment:
             BitstreamError: it is damaged, or needs a codec or adapter that is not here; says which.
         """
         coder, _ = self._receiver(data)
-        coded, pixels = transcode(coder, data)
+        coded, pixels = transcode(coder, data, guarded=True)
         return coded.data, pixels
 
     def _receiver(self, data: bytes) -> tuple[Coder, Stream]:

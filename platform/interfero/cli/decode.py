@@ -37,9 +37,14 @@ def decode(
     deployment = Deployment.load(source, rd_lambda, adapter)
     data = read_stream(stream)
     with warnings.catch_warnings(record=True) as caught:
-        pixels = deployment.decode(data)
-    for warning in caught:
-        sys.stderr.write(f"warning: {warning.message}\n")
+        # Whatever filters the environment sets: this one is for whoever looks at the picture.
+        warnings.simplefilter("always")
+        try:
+            pixels = deployment.decode(data)
+        finally:
+            # Of a stream that does not decode at all it names the likely cause.
+            for warning in caught:
+                sys.stderr.write(f"warning: {warning.message}\n")
     try:
         Image.fromarray(np.asarray(pixels)).save(out)
     except (OSError, ValueError) as error:

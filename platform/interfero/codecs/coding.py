@@ -141,18 +141,25 @@ def encode(coder: Coder, pixels_HWC: UInt8Array) -> Coded:
         return _coded(coder, image, width, height)
 
 
-def transcode(coder: Coder, data: bytes) -> tuple[Coded, UInt8Array]:
+def transcode(coder: Coder, data: bytes, *, guarded: bool = False) -> tuple[Coded, UInt8Array]:
     """A stream of an older version in the present one, and the picture that the old one shows.
 
     The old stream is decoded as it always was, which only a machine like the one that coded it can do;
     its latents are coded again with scales and means that every machine computes alike. A latent
     moves by as much as its mean does, about 2^-12.
 
+    Args:
+        coder: The one that the stream names.
+        data: The stream.
+        guarded: As of `decode`.
+
     Raises:
-        BitstreamError: it is damaged, or needs another codec or adapter.
+        BitstreamError: it is damaged, needs another codec or adapter, or is of this version and decodes
+            to other symbols than were coded: they would get a checksum that matches.
     """
     stream = _checked_stream(coder, data)
-    decoded, latents = _decode(coder, stream, whole=True, guarded=False)
+    decoded, latents = _decode(coder, stream, whole=True, guarded=guarded)
+    _check_symbols(stream, decoded)
     # Of the image only the size is used: its latents are given.
     height, width = (
         -(-side // coder.stride) * coder.stride for side in (stream.height, stream.width)
@@ -210,15 +217,21 @@ def decode_checked(coder: Coder, stream: Stream, *, guarded: bool = False) -> De
             were coded.
     """
     decoded = decode_unchecked(coder, stream, whole=True, guarded=guarded)
-    if stream.version != FLOAT_VERSION:
-        found = symbol_checksum(decoded.symbols)
-        if found != stream.symbol_checksum:
-            raise BitstreamError(
-                f"bitstream decodes to other symbols than were coded: their checksum is {found:04x}, "
-                f"it says {stream.symbol_checksum:04x}; it is damaged (fetch it again), or this "
-                "machine's floating point does not add integers exactly (decode it on another)"
-            )
+    _check_symbols(stream, decoded)
     return decoded
+
+
+def _check_symbols(stream: Stream, decoded: Decoded) -> None:
+    """Refuse other symbols than were coded, where the stream says which those were."""
+    if stream.version == FLOAT_VERSION:
+        return
+    found = symbol_checksum(decoded.symbols)
+    if found != stream.symbol_checksum:
+        raise BitstreamError(
+            f"bitstream decodes to other symbols than were coded: their checksum is {found:04x}, "
+            f"it says {stream.symbol_checksum:04x}; it is damaged (fetch it again), or this "
+            "machine's floating point does not add integers exactly (decode it on another)"
+        )
 
 
 def portability_warning(coder: Coder, stream: Stream) -> str | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import warnings
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -130,6 +132,39 @@ def test_a_stream_of_this_version_is_transcoded_to_itself(source: Codec) -> None
     coder = SourceCoder(source)
     data = encode(coder, PICTURE).data
     assert transcode(coder, data)[0].data == data
+
+
+def test_transcoding_gives_no_checksum_to_symbols_that_were_not_coded(source: Codec) -> None:
+    """A damaged stream of this version would come out as an intact one of garbage."""
+    coder = SourceCoder(source)
+    stream = parse_stream(encode(coder, PICTURE).data)
+    wrong = dataclasses.replace(stream, symbol_checksum=stream.symbol_checksum ^ 1)
+    with pytest.raises(BitstreamError, match="other symbols than were coded"):
+        transcode(coder, wrong.pack())
+
+
+@pytest.mark.parametrize("filters", ["error", "ignore"])
+def test_the_command_warns_of_an_old_stream_that_does_not_decode(
+    source: Codec,
+    tiny_codec_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    filters: Literal["error", "ignore"],
+) -> None:
+    """Whatever the environment's warning filters are, and before the error."""
+    old = dataclasses.replace(
+        parse_stream(written_before(SourceCoder(source), PICTURE)), strings=(b"1234", b"5678")
+    )
+    (tmp_path / "old.ifr").write_bytes(old.pack())
+    words = ["decode", tmp_path / "old.ifr", tmp_path / "new.png", "--source", tiny_codec_file]
+    monkeypatch.setattr("sys.argv", ["interfero", *map(str, words)])
+    with warnings.catch_warnings():
+        warnings.simplefilter(filters)
+        with pytest.raises(SystemExit):
+            cli.main()
+    told = capsys.readouterr().err
+    assert told.index("warning: this is a stream of version 2") < told.index("error: ")
 
 
 def test_the_command_rewrites_a_stream_and_says_what_changed(
