@@ -18,7 +18,7 @@ from interfero.engine.sweep import run_sweep
 from interfero.engine.timing import machine_name
 from interfero.tracking.tracker import Tracker
 from sweeps.adapter_capacity import SWEEP
-from trainables.adaptation_runner import AdaptationRunner
+from trainables.runner import Runner
 
 LITTLE = [
     "--num-steps", "50", "--crop-size", "64", "--batch-size", "2", "--max-source-images", "2",
@@ -48,7 +48,7 @@ def plan(tiny_codec_file, image_folder, other_image_folder):
 
 @pytest.fixture(scope="module")
 def timings(plan):
-    return calibrate(plan, AdaptationRunner.from_plan(plan))
+    return calibrate(plan, Runner.of_adaptation(plan))
 
 
 def dry_run(arguments, storage, *more):
@@ -125,7 +125,7 @@ def test_calibrated_times_are_known_to_the_next_dry_run(arguments, tmp_path):
 
 
 def test_both_precisions_of_a_step_can_be_timed(plan):
-    runner = AdaptationRunner.from_plan(plan)
+    runner = Runner.of_adaptation(plan)
     for name in ("float32", "bfloat16"):
         assert 0 < step_seconds(plan, runner, name) < 60
 

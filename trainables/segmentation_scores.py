@@ -11,8 +11,8 @@ from interfero.domains.labelled import iou_metric
 from interfero.engine.restoration.nodes import Restored, TestCell, compressed_of, originals_of
 from interfero.metrics.segmentation import absent_share, class_iou, mean_iou, pixel_accuracy
 from interfero.records import CellRecord, SegmentedImage
-from trainables.learning_bench import Bench
-from trainables.learning_strips import save_strip
+from trainables.restoration_bench import Bench
+from trainables.sample_strips import save_strip
 from trainables.segmentation import Counts, count_pixels, segment
 
 

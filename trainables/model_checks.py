@@ -1,4 +1,4 @@
-"""Models of a learning sweep, built once before anything is trained.
+"""Models of a restoration sweep, built once before anything is trained.
 
 A name or file that is wrong is refused by the driver, and not by the last step of a graph.
 """
@@ -45,3 +45,17 @@ def check_models(nodes: Iterable[Node]) -> None:
             problems.append(f"--perceptual-weights: {error}")
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
+
+
+def weight_files(nodes: Iterable[Node]) -> tuple[str, ...]:
+    """The local files that the configs of some nodes name."""
+    configs: set[str | None] = set()
+    for node in nodes:
+        match node:
+            case Restorer():
+                configs.add(node.config.perceptual_weights)
+            case Segmenter():
+                configs.add(node.config.encoder_weights)
+            case _:
+                pass
+    return tuple(sorted(path for path in configs if path is not None))

@@ -1,8 +1,10 @@
-"""What the jobs of a pack share: originals, products of earlier steps, and models that were loaded."""
+"""What the nodes of a pack share: originals, products of earlier nodes, and models that were loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
 
 from torch import nn
 
@@ -11,6 +13,7 @@ from interfero.codecs.lossy import LossyCodec, identity_hash
 from interfero.domains.copies import Copies
 from interfero.domains.images import UInt8Array
 from interfero.domains.labelled import LabelledDomain, LabelledSample
+from interfero.engine.restoration.configs import PATHS, TrainingConfig
 from interfero.engine.restoration.nodes import (
     Compressed,
     Images,
@@ -28,22 +31,40 @@ from interfero.store.tensors import load_hashed, save_hashed
 from trainables.restoration_networks import build_generator
 from trainables.segmentation import build_segmenter
 
+TrainingT = TypeVar("TrainingT", bound=TrainingConfig)
+
 
 class Bench:
-    """What jobs of a pack share: originals, products, and models that were loaded."""
+    """What nodes of a pack share: originals, products, and models that were loaded."""
 
     def __init__(
-        self, domains: dict[str, LabelledDomain], codecs: dict[str, LossyCodec], products: Products,
+        self,
+        domains: Mapping[str, LabelledDomain],
+        codecs: Mapping[str, LossyCodec],
+        files: Mapping[str, Path],
+        products: Products,
         worker: Worker,
-    ) -> None:  # fmt: skip
-        """Nothing is loaded yet."""
+    ) -> None:
+        """Nothing is loaded yet.
+
+        Args:
+            domains: By name.
+            codecs: As `--codecs` names them.
+            files: Where this node has the files that configs name.
+            products: What other nodes made.
+            worker: This process.
+        """
         self.products, self.worker = products, worker
-        self._domains, self._codecs = domains, codecs
+        self._given, self._codecs, self._files = domains, codecs, files
+        self._domains: dict[str, LabelledDomain] = {}
         self._models: dict[str, nn.Module] = {}
 
     def domain(self, originals: Originals) -> LabelledDomain:
         """The labelled domain of images."""
-        return self._domains[originals.domain]
+        name = originals.domain
+        if name not in self._domains:
+            self._domains[name] = self._given[name]
+        return self._domains[name]
 
     def samples(self, originals: Originals) -> tuple[LabelledSample, ...]:
         """Originals with their labels."""
@@ -75,6 +96,12 @@ class Bench:
         if isinstance(images, Originals):
             return [sample.pixels_HWC for sample in self.samples(images)]
         return [copy.pixels_HWC for copy in self.copies(images).images]
+
+    def here(self, config: TrainingT) -> TrainingT:
+        """A config with the files that it names where this node has them."""
+        named = {name: str(getattr(config, name, None)) for name in PATHS}
+        moved = {n: str(self._files[path]) for n, path in named.items() if path in self._files}
+        return config.model_copy(update=moved)
 
     def save(self, node: Restorer | Segmenter, model: nn.Module) -> None:
         """Keep a model, once."""
