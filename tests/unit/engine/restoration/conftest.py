@@ -1,4 +1,4 @@
-"""A sweep of learning, planned and run in this process, on three mosaics a portion."""
+"""A restoration sweep, planned and run in this process, on three mosaics a portion."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A learning sweep on nodes that have neither the driver's images nor its codecs nor its weight files."""
+"""A restoration sweep on nodes that have neither the driver's images nor its codecs nor its weight files."""
 
 import shutil
 from dataclasses import replace

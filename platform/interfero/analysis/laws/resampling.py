@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import t as student
 
-from interfero.analysis.laws import Design
-from interfero.analysis.observations import ImageSums, Observations
-from interfero.analysis.robust_fit import Fit, Space, quick_refit, to_space
+from interfero.analysis.laws.forms import Design
+from interfero.analysis.laws.observations import ImageSums, Observations
+from interfero.analysis.laws.robust_fit import Fit, Space, quick_refit, to_space
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from interfero.analysis.axes import AXES
-from interfero.analysis.resampling import LEVEL
-from interfero.analysis.scaling import (
+from interfero.analysis.laws.resampling import LEVEL
+from interfero.analysis.laws.scaling import (
     Candidate,
     Refusal,
     Scaling,

@@ -1,4 +1,4 @@
-"""A learning sweep as a user runs it: Ray does the graph, MLflow has one run a cell, nothing is repeated."""
+"""A restoration sweep as a user runs it: Ray does the graph, one MLflow run a cell, nothing is repeated."""
 
 import json
 import os
@@ -17,7 +17,7 @@ SMALL = ("--smoke", "--codecs", "webp", "--rates", "0.8", "--configurations", "O
 
 @pytest.fixture(scope="module")
 def workplace(make_workplace):
-    return make_workplace("learning")
+    return make_workplace("restoration")
 
 
 @pytest.fixture(scope="module")

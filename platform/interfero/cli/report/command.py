@@ -22,6 +22,6 @@ def report(
         cells: Instead: the `cells.parquet` of a sweep, or the folder that holds it; may be several.
         out: Folder to write into; report-NAME in this folder if left out.
     """
-    from interfero.cli.reporting import Wanted, make_report
+    from interfero.cli.report.make import Wanted, make_report
 
     sys.stdout.write(make_report(Wanted(experiment, sweep, cells, out)))

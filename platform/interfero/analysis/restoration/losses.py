@@ -6,7 +6,7 @@ restoration gains, OO - RO what is left, and (RO - CO) / (OO - CO) the share of 
 does RO - MO. An adversary is judged by what it adds to plain regression.
 
 Intervals are of a paired bootstrap: the same seeds and the same source images in both configurations (see
-`interfero.analysis.learning_bootstrap`).
+`interfero.analysis.restoration.bootstrap`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from interfero.analysis.learning_bootstrap import Drawn, counted, estimate, seeds_of
+from interfero.analysis.restoration.bootstrap import Drawn, counted, estimate, seeds_of
 from interfero.records import CellRecord
 
 MIOU = "segmentation/miou"

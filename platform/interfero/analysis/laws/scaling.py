@@ -19,16 +19,16 @@ import numpy as np
 import numpy.typing as npt
 
 from interfero.analysis.axes import GROWTH_AXES
-from interfero.analysis.laws import Design, Law, candidates, with_distance
-from interfero.analysis.observations import (
+from interfero.analysis.laws.forms import Design, Law, candidates, with_distance
+from interfero.analysis.laws.observations import (
     RESPONSES,
     Observations,
     Response,
     Subject,
     observations,
 )
-from interfero.analysis.resampling import Bootstrap, bootstrap, half_width, seed_mean
-from interfero.analysis.robust_fit import (
+from interfero.analysis.laws.resampling import Bootstrap, bootstrap, half_width, seed_mean
+from interfero.analysis.laws.robust_fit import (
     Fit,
     Space,
     aicc,

@@ -32,7 +32,7 @@ def predict(
         num_steps: Optimiser steps; a middle number of the map's if left out.
         source: The source codec, needed where the map has several, or where the map's is a file.
     """
-    from interfero.cli.predicting import Question, answer
+    from interfero.cli.predict.answer import Question, answer
 
     question = Question(
         domain, num_images, method, cells, rd_lambda, adapter_size, num_steps, source

@@ -10,18 +10,18 @@ from pathlib import Path
 
 from interfero.analysis.about import About, read_about
 from interfero.analysis.answers import Findings
-from interfero.analysis.learning import summarise
-from interfero.analysis.learning_figures import write_learning_figures
-from interfero.analysis.learning_tables import (
-    IMAGES_FILE,
-    is_learning_table,
-    read_learning_records,
-)
 from interfero.analysis.records import CELLS_FILE, PARAMS, read_records
 from interfero.analysis.report.figure_data import RunLinks
-from interfero.analysis.report.learning import LearningReport, write_learning_report
 from interfero.analysis.report.pictures import FOLDER, Finder
+from interfero.analysis.report.restoration import RestorationReport, write_restoration_report
 from interfero.analysis.report.writing import Origin, Written, write_report
+from interfero.analysis.restoration.figures import write_restoration_figures
+from interfero.analysis.restoration.losses import summarise
+from interfero.analysis.restoration.tables import (
+    IMAGES_FILE,
+    is_restoration_table,
+    read_restoration_records,
+)
 from interfero.errors import ConfigError
 from interfero.records import CellRecord
 from interfero.store.files import inside
@@ -84,15 +84,15 @@ def make_report(wanted: Wanted) -> str:
             raise ConfigError(f"{', '.join(found.names)}: no cell has ended, nothing to report")
         title = ", ".join(dict.fromkeys(found.names))
         out = wanted.out or Path(f"report-{_file_name(title)}")
-        if is_learning(records):
-            return _learning_report(found, records, out, find)
+        if is_restoration(records):
+            return _restoration_report(found, records, out, find)
         origin = Origin(title, found.abouts, RunLinks(found.runs), found.remarks)
         written = write_report(Findings(records), out, origin, find)
     return _said(written, records, found.remarks)
 
 
-def is_learning(records: Sequence[CellRecord]) -> bool:
-    """Whether these are cells of learning sweeps.
+def is_restoration(records: Sequence[CellRecord]) -> bool:
+    """Whether these are cells of restoration sweeps.
 
     Raises:
         ConfigError: some are, and others are not.
@@ -100,20 +100,22 @@ def is_learning(records: Sequence[CellRecord]) -> bool:
     kinds = {"configuration" in record.params for record in records}
     if len(kinds) > 1:
         raise ConfigError(
-            "cells of adaptation sweeps and of learning sweeps have no report in common: name one kind"
+            "cells of adaptation sweeps and of restoration sweeps have no report in common: name one kind"
         )
     return kinds == {True}
 
 
-def _learning_report(found: _Found, records: Sequence[CellRecord], out: Path, find: Finder) -> str:
+def _restoration_report(
+    found: _Found, records: Sequence[CellRecord], out: Path, find: Finder
+) -> str:
     summary = summarise(records)
     about = found.abouts[0] if len(found.abouts) == 1 else None
     strips = {r.key: path for r in records if (path := find(r)) is not None}
     title = ", ".join(dict.fromkeys(found.names))
     runs = RunLinks(found.runs)
-    report = LearningReport(title, records, summary, about, runs, strips, found.remarks)
-    page = write_learning_report(report, out)
-    files = (page, *write_learning_figures(summary, out))
+    report = RestorationReport(title, records, summary, about, runs, strips, found.remarks)
+    page = write_restoration_report(report, out)
+    files = (page, *write_restoration_figures(summary, out))
     return _said(Written(tuple(summary.sentences), files, ()), records, found.remarks)
 
 
@@ -141,7 +143,7 @@ def _from_tables(found: _Found, paths: Sequence[Path]) -> Finder:
 
 
 def _read_table(path: Path) -> list[CellRecord]:
-    return read_learning_records(path) if is_learning_table(path) else read_records(path)
+    return read_restoration_records(path) if is_restoration_table(path) else read_records(path)
 
 
 def _pictures_beside(folder: Path, record: CellRecord) -> list[Path]:
@@ -167,7 +169,7 @@ def _from_tracking(found: _Found, experiment: str, names: Sequence[str], folder:
         found.runs |= {key: run.info.run_id for key, run in runs.items()}
         table = tracked.artifact(sweep.run_id, CELLS_FILE, folder / sweep.run_id)
         if table is not None:
-            # The images of a learning sweep have a table of their own.
+            # The images of a restoration sweep have a table of their own.
             tracked.artifact(sweep.run_id, IMAGES_FILE, folder / sweep.run_id)
             found.add(_read_table(table))
             about = read_about(table)

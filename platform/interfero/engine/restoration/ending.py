@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from interfero.analysis.about import About
-from interfero.analysis.learning import summarise, summary_markdown
-from interfero.analysis.learning_figures import write_learning_figures
-from interfero.analysis.learning_tables import learning_table, write_learning_tables
+from interfero.analysis.capacity_table import failed_lines
 from interfero.analysis.note import MAX_CHARACTERS
 from interfero.analysis.report.figure_data import RunLinks
-from interfero.analysis.report.learning import LearningReport, write_learning_report
-from interfero.analysis.report_table import failed_lines
+from interfero.analysis.report.restoration import RestorationReport, write_restoration_report
+from interfero.analysis.restoration.figures import write_restoration_figures
+from interfero.analysis.restoration.losses import summarise, summary_markdown
+from interfero.analysis.restoration.tables import restoration_table, write_restoration_tables
 from interfero.engine.ending import Ending
 from interfero.engine.restoration.plan import RestorationPlan
 from interfero.engine.sweep_run import SweepRun
@@ -41,18 +41,18 @@ def write_ending(question: str, plan: RestorationPlan, run: SweepRun, command: s
         for r in records
         if r.sample_file and (path := inside(store.folder, r.sample_file)).is_file()
     }
-    page = LearningReport(
+    page = RestorationReport(
         store.name, records, summary, about, RunLinks(run.tracker.run_ids), strips
     )
     return Ending(
-        table=learning_table(summary),
+        table=restoration_table(summary),
         lines=[*summary.sentences, *failed_lines(records)],
         summary=f"the report: {folder / 'report.html'}",
         note=_note(question, text, command),
         files=[
-            write_learning_report(page, folder),
-            *write_learning_tables(records, summary, folder, about),
-            *write_learning_figures(summary, folder),
+            write_restoration_report(page, folder),
+            *write_restoration_tables(records, summary, folder, about),
+            *write_restoration_figures(summary, folder),
             folder / "summary.md",
             folder / "steps.json",
         ],

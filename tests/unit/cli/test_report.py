@@ -9,7 +9,7 @@ from mlflow.tracking.client import MlflowClient
 from interfero import cli
 from interfero.analysis.about import About, read_about
 from interfero.analysis.records import write_tables
-from interfero.cli.reporting import Wanted, make_report
+from interfero.cli.report.make import Wanted, make_report
 from interfero.errors import ConfigError, StorageError, TrackingError
 from interfero.records import CellRecord
 from interfero.tracking.address import quiet

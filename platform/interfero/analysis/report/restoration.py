@@ -9,9 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from interfero.analysis.about import About
-from interfero.analysis.learning import DIFFERENCES, SHARE, Difference, Line, Score, Summary
-from interfero.analysis.learning_bootstrap import counted
-from interfero.analysis.learning_figures import COLOURS, PARTS_FILE, RATES_FILE
 from interfero.analysis.report.figure_data import (
     Figure,
     Panel,
@@ -30,6 +27,16 @@ from interfero.analysis.report.sections import (
     table,
 )
 from interfero.analysis.report.shell import Section, page_html
+from interfero.analysis.restoration.bootstrap import counted
+from interfero.analysis.restoration.figures import COLOURS, PARTS_FILE, RATES_FILE
+from interfero.analysis.restoration.losses import (
+    DIFFERENCES,
+    SHARE,
+    Difference,
+    Line,
+    Score,
+    Summary,
+)
 from interfero.records import CellRecord
 from interfero.store.files import write_atomic
 
@@ -39,7 +46,7 @@ _CONFIGURATIONS = tuple(COLOURS)
 
 
 @dataclass(frozen=True)
-class LearningReport:
+class RestorationReport:
     """What a report is made from."""
 
     title: str
@@ -53,18 +60,18 @@ class LearningReport:
     """What a reader has to know of where the cells come from."""
 
 
-def write_learning_report(report: LearningReport, folder: Path) -> Path:
+def write_restoration_report(report: RestorationReport, folder: Path) -> Path:
     """Write `report.html`.
 
     Raises:
         StorageError: the folder is not writable.
     """
     path = folder / "report.html"
-    write_atomic(path, learning_html(report).encode())
+    write_atomic(path, restoration_html(report).encode())
     return path
 
 
-def learning_html(report: LearningReport) -> str:
+def restoration_html(report: RestorationReport) -> str:
     """The page."""
     figures = [f for f in (_rates_figure(report), _parts_figure(report.summary)) if f is not None]
     drawn = {f.name: f'<figure id="figure-{f.name}"></figure>' for f in figures}
@@ -86,7 +93,7 @@ def learning_html(report: LearningReport) -> str:
     )
 
 
-def _facts(report: LearningReport) -> list[tuple[str, str]]:
+def _facts(report: RestorationReport) -> list[tuple[str, str]]:
     finished = [r for r in report.records if r.status == "finished"]
     counts = f"{len(finished)} finished"
     if len(finished) < len(report.records):
@@ -110,7 +117,7 @@ def _facts(report: LearningReport) -> list[tuple[str, str]]:
     return [("cells", counts), *((name, text) for name, text in listed if text), ("seeds", told)]
 
 
-def _rates_figure(report: LearningReport) -> Figure | None:
+def _rates_figure(report: RestorationReport) -> Figure | None:
     """A variant a domain, a panel a codec, a line a configuration; None without a codec."""
     variants = []
     for domain in sorted({s.line.domain for s in report.summary.scores}):
@@ -129,7 +136,7 @@ def _rates_figure(report: LearningReport) -> Figure | None:
     return Figure("rates", "Mean IoU against rate", ("domain",), tuple(variants))
 
 
-def _rate_panel(report: LearningReport, scores: Sequence[Score], codec: str) -> Panel:
+def _rate_panel(report: RestorationReport, scores: Sequence[Score], codec: str) -> Panel:
     own = [s for s in scores if s.line.codec == codec]
     lines: dict[str, list[Score]] = defaultdict(list)
     for score in own:
@@ -163,7 +170,7 @@ def _rate_of(score: Score) -> float:
     return score.line.rate_bpp if score.bpp is None else score.bpp
 
 
-def _score_point(report: LearningReport, score: Score, rate: float) -> PlotPoint:
+def _score_point(report: RestorationReport, score: Score, rate: float) -> PlotPoint:
     low, high = score.span
     asked = "" if score.line.codec == "original" else f", {score.line.rate_bpp:g} bpp asked"
     cells = [r for r in report.records if r.metrics and _belongs(r, score.line)]
@@ -266,7 +273,7 @@ def _parts(summary: Summary) -> str:
     return table(header, rows, 4, long=6) if rows else ""
 
 
-def _pictures(report: LearningReport) -> str:
+def _pictures(report: RestorationReport) -> str:
     """One strip a line: of the seed in the middle."""
     parts: list[str] = []
     for score in report.summary.scores:
@@ -298,7 +305,7 @@ def _pictures(report: LearningReport) -> str:
     return f'<p class="soft">{escape(note)}</p>' + "".join(parts)
 
 
-def _steps(report: LearningReport) -> str:
+def _steps(report: RestorationReport) -> str:
     """Keys of the steps behind the cells: what is shared has one key."""
     counts: dict[tuple[str, str], int] = defaultdict(int)
     for record in report.records:

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from interfero import cli
-from interfero.analysis.planted import PlantedSweep, Scatter
 from interfero.analysis.records import read_records, write_tables
-from interfero.cli.predicting import MAP_FILE
+from interfero.cli.predict.answer import MAP_FILE
 from interfero.codecs.checkpoint import read_codec
 from interfero.codecs.source_statistics import SourceStatistics
 from interfero.domains.catalogue import load_domain
+from tools.planted import PlantedSweep, Scatter
 
 
 def growing(place: Mapping[str, float]) -> float:

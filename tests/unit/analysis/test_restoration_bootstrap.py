@@ -1,13 +1,13 @@
-"""What an interval of a learning sweep is drawn from: seeds that are independent, and whole pictures."""
+"""What an interval of a restoration sweep is drawn from: seeds that are independent, and whole pictures."""
 
 import numpy as np
 import pytest
 
-from interfero.analysis.learning import summarise
-from interfero.analysis.learning_bootstrap import estimate
-from interfero.analysis.report.learning import LearningReport, learning_html
+from interfero.analysis.report.restoration import RestorationReport, restoration_html
+from interfero.analysis.restoration.bootstrap import estimate
+from interfero.analysis.restoration.losses import summarise
 from interfero.errors import ConfigError
-from tests.unit.analysis.test_learning import LEVELS, differences, drawn, iou, record, sweep
+from tests.unit.analysis.test_restoration import LEVELS, differences, drawn, iou, record, sweep
 
 
 def of_pictures(cells, picture):
@@ -46,9 +46,9 @@ def test_crops_of_one_picture_are_not_drawn():
     assert alone.half_width < whole.half_width
     told = "n = 3 init seeds, 12 crops; seeds alone: the test images share their pictures)"
     assert told in sentence(cells)
-    page = learning_html(LearningReport("s", cells, summarise(cells)))
+    page = restoration_html(RestorationReport("s", cells, summarise(cells)))
     assert "over init seeds alone, for the test images share their pictures" in page
-    assert "alone" not in learning_html(LearningReport("s", sweep(), summarise(sweep())))
+    assert "alone" not in restoration_html(RestorationReport("s", sweep(), summarise(sweep())))
 
 
 def test_pictures_are_drawn_whole():

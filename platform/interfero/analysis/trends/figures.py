@@ -18,7 +18,7 @@ from interfero.analysis.choices import CONTROL, NAIVE
 from interfero.analysis.figure_style import figure_style, method_style, settle, symlog
 from interfero.analysis.figures import SPREAD_LIMIT
 from interfero.analysis.map_figures import save_figures
-from interfero.analysis.trends import DomainShift, Point, Trend
+from interfero.analysis.trends.lines import DomainShift, Point, Trend
 
 COLUMN_INCHES = 2.5
 FIGURE_INCHES = 6.2

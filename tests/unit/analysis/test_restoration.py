@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from interfero.analysis.about import About, read_about
-from interfero.analysis.learning import summarise, summary_markdown
-from interfero.analysis.learning_figures import write_learning_figures
-from interfero.analysis.learning_tables import (
-    is_learning_table,
-    learning_table,
-    read_learning_records,
-    write_learning_tables,
+from interfero.analysis.restoration.figures import write_restoration_figures
+from interfero.analysis.restoration.losses import summarise, summary_markdown
+from interfero.analysis.restoration.tables import (
+    is_restoration_table,
+    read_restoration_records,
+    restoration_table,
+    write_restoration_tables,
 )
-from interfero.cli.reporting import Wanted, make_report
+from interfero.cli.report.make import Wanted, make_report
 from interfero.errors import StorageError
 from interfero.records import CellRecord, SegmentedImage
 
@@ -176,15 +176,15 @@ def test_everything_is_written(tmp_path):
     records = [*sweep(), *(record(c, s, v, rate=0.8) for c, v in LEVELS.items() if c != "OO"
                            for s in range(3))]  # fmt: skip
     summary = summarise(records)
-    paths = [*write_learning_tables(records, summary, tmp_path),
-             *write_learning_figures(summary, tmp_path)]  # fmt: skip
+    paths = [*write_restoration_tables(records, summary, tmp_path),
+             *write_restoration_figures(summary, tmp_path)]  # fmt: skip
     assert {p.name for p in paths} == {
         "cells.parquet", "images.parquet", "curves.parquet", "decomposition.parquet",
         "miou_mosaics.png", "miou_mosaics.svg", "decomposition_mosaics.png",
         "decomposition_mosaics.svg",
     }  # fmt: skip
     assert all(p.stat().st_size > 0 for p in paths)
-    assert learning_table(summary).row_count == 11
+    assert restoration_table(summary).row_count == 11
     text = summary_markdown(summary)
     assert "| mosaics | jpeg | 0.3 | 0.310 | CC |" in text
 
@@ -195,22 +195,22 @@ def test_tables_give_the_records_back(tmp_path):
         update={"status": "failed", "error": "no disk", "metrics": {}, "segmented": ()}
     )
     about = About(name="s", kind="covariate-shift", question="Why?", command="python x.py")
-    write_learning_tables([*records, broken], summarise(records), tmp_path, about)
-    again = read_learning_records(tmp_path / "cells.parquet")
+    write_restoration_tables([*records, broken], summarise(records), tmp_path, about)
+    again = read_restoration_records(tmp_path / "cells.parquet")
     assert again == [*records, broken]
     assert summarise(again) == summarise(records)
     assert read_about(tmp_path / "cells.parquet") == about
-    assert is_learning_table(tmp_path / "cells.parquet")
+    assert is_restoration_table(tmp_path / "cells.parquet")
     (tmp_path / "images.parquet").unlink()
     with pytest.raises(StorageError, match=r"images\.parquet cannot be read"):
-        read_learning_records(tmp_path / "cells.parquet")
+        read_restoration_records(tmp_path / "cells.parquet")
 
 
 def test_a_report_is_made_from_tables_days_later(tmp_path):
     records = sweep()
     about = About(name="s", kind="covariate-shift", question="Why <not>?", command="python x.py")
     folder = tmp_path / "report"
-    write_learning_tables(records, summarise(records), folder, about)
+    write_restoration_tables(records, summarise(records), folder, about)
     (tmp_path / "samples").mkdir()
     out = tmp_path / "out"
     said = make_report(Wanted(cells=(folder,), out=out))

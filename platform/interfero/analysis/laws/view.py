@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from interfero.analysis.axes import AXES, GROWTH_AXES
-from interfero.analysis.laws import Design
-from interfero.analysis.robust_fit import from_space, predicted
-from interfero.analysis.scaling import Candidate, Scaling, setting_means
+from interfero.analysis.laws.forms import Design
+from interfero.analysis.laws.robust_fit import from_space, predicted
+from interfero.analysis.laws.scaling import Candidate, Scaling, setting_means
 
 FloatArray = npt.NDArray[np.float64]
 

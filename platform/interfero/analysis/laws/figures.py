@@ -16,7 +16,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from interfero.analysis.axes import AXES
 from interfero.analysis.figure_style import figure_style, method_style, settle
-from interfero.analysis.law_view import (
+from interfero.analysis.laws.scaling import Scaling
+from interfero.analysis.laws.view import (
     BY_DISTANCE,
     MEAN_OF_OTHERS,
     domain_laws,
@@ -31,7 +32,6 @@ from interfero.analysis.law_view import (
 )
 from interfero.analysis.map_figures import MAP_INCHES, save_figures
 from interfero.analysis.rd_curves import RdCurve, chosen_curves, rd_curves
-from interfero.analysis.scaling import Scaling
 from interfero.records import CellRecord
 
 FloatArray = npt.NDArray[np.float64]

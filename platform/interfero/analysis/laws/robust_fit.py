@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import least_squares, minimize_scalar
 
-from interfero.analysis.laws import Design, Law
+from interfero.analysis.laws.forms import Design, Law
 
 FloatArray = npt.NDArray[np.float64]
 Space = Literal["linear", "log"]

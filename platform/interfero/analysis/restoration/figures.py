@@ -1,4 +1,4 @@
-"""Figures of a learning sweep: mean IoU against rate, and the parts of the drop."""
+"""Figures of a restoration sweep: mean IoU against rate, and the parts of the drop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interfero.analysis.figure_style import figure_style, rendered, settle
-from interfero.analysis.learning import Difference, Line, Score, Summary
+from interfero.analysis.restoration.losses import Difference, Line, Score, Summary
 from interfero.store.files import write_atomic
 
 COLOURS = {
@@ -26,7 +26,7 @@ DASHES = {"regression": "--", "gan": "-", "none": "-"}
 _DRAWN = ("lost information", "covariate shift", "restoration gains", "mixing gains")
 
 
-def write_learning_figures(summary: Summary, folder: Path) -> list[Path]:
+def write_restoration_figures(summary: Summary, folder: Path) -> list[Path]:
     """Mean IoU against the rate reached, and the parts of the drop: two figures a domain, PNG and SVG.
 
     Returns:

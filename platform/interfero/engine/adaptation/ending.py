@@ -9,6 +9,7 @@ from pathlib import Path
 from interfero.analysis.about import About
 from interfero.analysis.answers import Answer, Findings
 from interfero.analysis.best import BestAdapter, best_adapters, best_keys, write_best
+from interfero.analysis.capacity_table import capacity_table, failed_lines
 from interfero.analysis.note import sweep_note
 from interfero.analysis.pareto import (
     CONSTRAINED,
@@ -22,7 +23,6 @@ from interfero.analysis.records import write_tables
 from interfero.analysis.report.figure_data import RunLinks
 from interfero.analysis.report.pictures import FOLDER as PICTURES_FOLDER
 from interfero.analysis.report.writing import Origin, Written, write_report
-from interfero.analysis.report_table import capacity_table, failed_lines
 from interfero.engine.adaptation.search import BlockSearch
 from interfero.engine.ending import Ending
 from interfero.engine.options.adaptation import AdaptationOptions

@@ -10,10 +10,10 @@ import numpy.typing as npt
 from scipy.optimize import linprog
 
 from interfero.analysis.axes import AXES, level
-from interfero.analysis.laws import Design
-from interfero.analysis.resampling import half_width
-from interfero.analysis.robust_fit import Fit, from_space, pooled_seed_sd, predicted, to_space
-from interfero.analysis.scaling import (
+from interfero.analysis.laws.forms import Design
+from interfero.analysis.laws.resampling import half_width
+from interfero.analysis.laws.robust_fit import Fit, from_space, pooled_seed_sd, predicted, to_space
+from interfero.analysis.laws.scaling import (
     Scaling,
     leave_one_domain_out,
     reference,

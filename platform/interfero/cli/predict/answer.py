@@ -11,11 +11,11 @@ from pathlib import Path
 
 from interfero.analysis.axes import AXES, DISTANCES
 from interfero.analysis.choices import CONTROL
-from interfero.analysis.observations import RESPONSES, Observations, observations
-from interfero.analysis.prediction import NoPrediction, Prediction, predict
+from interfero.analysis.laws.observations import RESPONSES, Observations, observations
+from interfero.analysis.laws.prediction import NoPrediction, Prediction, predict
+from interfero.analysis.laws.resampling import LEVEL
+from interfero.analysis.laws.scaling import Refusal, Scaling, fit_observations
 from interfero.analysis.records import read_records
-from interfero.analysis.resampling import LEVEL
-from interfero.analysis.scaling import Refusal, Scaling, fit_observations
 from interfero.codecs.catalogue import available_lambdas, bundled_names, load_codec
 from interfero.codecs.codec import Codec
 from interfero.codecs.domain_distance import Description, describe, distance_between
@@ -25,7 +25,7 @@ from interfero.domains.domain import Domain
 from interfero.errors import ConfigError, DomainError, InterferoError, nearest
 from interfero.records import CellRecord
 
-MAP_FILE = Path(__file__).parents[1] / "analysis" / "map" / "cells.parquet"
+MAP_FILE = Path(__file__).parents[2] / "analysis" / "map" / "cells.parquet"
 """The map that comes with the project."""
 
 

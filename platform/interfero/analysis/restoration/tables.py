@@ -1,4 +1,4 @@
-"""Tables of a learning sweep: for the terminal, and as Parquet."""
+"""Tables of a restoration sweep: for the terminal, and as Parquet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from rich.table import Table
 
 from interfero.analysis.about import About, with_about
-from interfero.analysis.learning import Summary
+from interfero.analysis.restoration.losses import Summary
 from interfero.errors import StorageError
 from interfero.records import CellRecord, SegmentedImage
 from interfero.store.files import write_atomic
@@ -24,7 +24,7 @@ PROVENANCE = "provenance"
 _OWN = ("key", "status", "seconds", "error", "sample_file")
 
 
-def learning_table(summary: Summary) -> Table:
+def restoration_table(summary: Summary) -> Table:
     """Mean IoU of every line over its seeds."""
     table = Table(title="mean IoU on test images, lowest and highest seed")
     for name in ("domain", "codec", "bpp", "reached", "trained, tested", "mIoU", "seeds"):
@@ -43,12 +43,12 @@ def learning_table(summary: Summary) -> Table:
     return table
 
 
-def write_learning_tables(
+def write_restoration_tables(
     records: Sequence[CellRecord], summary: Summary, folder: Path, about: About | None = None
 ) -> list[Path]:
     """Write `cells.parquet`, `images.parquet`, `curves.parquet` and `decomposition.parquet`.
 
-    The first two say all that a report needs (see `read_learning_records`), and where they come from.
+    The first two say all that a report needs (see `read_restoration_records`), and where they come from.
 
     Raises:
         StorageError: the folder is not writable.
@@ -77,16 +77,16 @@ def write_learning_tables(
     return [folder / name for name in rows]
 
 
-def is_learning_table(path: Path) -> bool:
-    """Whether a file is a table of cells of a learning sweep; what cannot be read is none."""
+def is_restoration_table(path: Path) -> bool:
+    """Whether a file is a table of cells of a restoration sweep; what cannot be read is none."""
     try:
         return "configuration" in pq.read_schema(path).names
     except (OSError, pa.ArrowException):
         return False
 
 
-def read_learning_records(cells: Path) -> list[CellRecord]:
-    """Cells of a learning sweep, from `cells.parquet` and `images.parquet` beside it.
+def read_restoration_records(cells: Path) -> list[CellRecord]:
+    """Cells of a restoration sweep, from `cells.parquet` and `images.parquet` beside it.
 
     Raises:
         StorageError: a table is missing, damaged, or of another kind.
@@ -100,7 +100,7 @@ def read_learning_records(cells: Path) -> list[CellRecord]:
         return [_record(row, tuple(images[row["key"]])) for row in pq.read_table(cells).to_pylist()]
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         raise StorageError(
-            f"{path} cannot be read as a table of a learning sweep ({error}): {CELLS_FILE} needs "
+            f"{path} cannot be read as a table of a restoration sweep ({error}): {CELLS_FILE} needs "
             f"{IMAGES_FILE} beside it, both as the sweep wrote them"
         ) from error
 

@@ -1,8 +1,8 @@
-"""Intervals of a learning sweep by paired bootstrap: what is drawn again, and what an interval speaks for.
+"""Intervals of a restoration sweep by paired bootstrap: what is drawn again, and what an interval speaks for.
 
 Seeds: a data seed draws crops and restorers, an init seed a segmentation model. Models of one data seed
 share its restorers, so of several data seeds the models of each are averaged and data seeds are drawn, as
-the laws of adaptation do it (see `interfero.analysis.observations`). Of one data seed its init seeds are
+the laws of adaptation do it (see `interfero.analysis.laws.observations`). Of one data seed its init seeds are
 drawn.
 
 Images: source images are drawn, the same in every group. Where all test images come from one, they say
@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from interfero.analysis.resampling import Part, half_width, seed_draws
+from interfero.analysis.laws.resampling import Part, half_width, seed_draws
 from interfero.errors import ConfigError
 from interfero.metrics.segmentation import mean_iou
 from interfero.records import CellRecord

@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from interfero.analysis.report_table import capacity_rows, capacity_table
+from interfero.analysis.capacity_table import capacity_rows, capacity_table
 
 ONE_SEED = "illustration, n = 1 seed"
 
