@@ -9,8 +9,9 @@ from interfero.engine.adaptation import calibration, precision, study
 from interfero.engine.adaptation.calibration import calibrate, step_seconds
 from interfero.engine.adaptation.cost import CostModel
 from interfero.engine.adaptation.estimating import estimate_plan
+from interfero.engine.adaptation.loading import load
 from interfero.engine.adaptation.nodes import Cell, Train
-from interfero.engine.adaptation.plan import load, make_plan
+from interfero.engine.adaptation.plan import make_plan
 from interfero.engine.adaptation.precision import PrecisionChoice, stored_choice
 from interfero.engine.measurements import Measurements
 from interfero.engine.options.adaptation import AdaptationOptions

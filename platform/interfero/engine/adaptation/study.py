@@ -13,7 +13,8 @@ from interfero.engine.adaptation.calibration import StepTimer, calibrate, step_s
 from interfero.engine.adaptation.cost import CostModel
 from interfero.engine.adaptation.ending import write_ending
 from interfero.engine.adaptation.estimating import estimate_plan, expected_packs
-from interfero.engine.adaptation.plan import AdaptationPlan, Loaded, load, make_plan
+from interfero.engine.adaptation.loading import Loaded, load
+from interfero.engine.adaptation.plan import AdaptationPlan, make_plan
 from interfero.engine.adaptation.plan_text import print_cells, print_cost, print_plan
 from interfero.engine.adaptation.precision import (
     Precision,
