@@ -12,11 +12,11 @@ CLUSTER_FAULTS := tests/faults/test_cluster.py
 # Ray anew: in one process one module's driver would be the next one's past.
 TESTS := "tests -n logical --maxprocesses 4 --dist loadfile --ignore=tests/integration/test_search.py \
   --ignore=tests/integration/test_sweep.py --ignore=tests/integration/test_resume.py \
-  --ignore=tests/integration/test_workers.py --ignore=tests/integration/test_learning_sweep.py \
+  --ignore=tests/integration/test_workers.py --ignore=tests/integration/test_restoration_sweep.py \
   --ignore=tests/integration/test_map_sweep.py --ignore=tests/integration/test_python_doc.py \
   --ignore=tests/faults" \
   tests/integration/test_search.py tests/integration/test_sweep.py tests/integration/test_resume.py \
-  tests/integration/test_workers.py tests/integration/test_learning_sweep.py \
+  tests/integration/test_workers.py tests/integration/test_restoration_sweep.py \
   tests/integration/test_map_sweep.py tests/integration/test_python_doc.py $(FAULTS)
 
 BIN := $(VENV)/bin

@@ -39,7 +39,8 @@ def now(what: str, num_cells: int, folder: str) -> float:
     """CPU seconds of this build, without imports and loading where only the plan is asked for."""
     from rich.console import Console
 
-    from interfero.engine.adaptation.plan import load, make_plan
+    from interfero.engine.adaptation.loading import load
+    from interfero.engine.adaptation.plan import make_plan
     from interfero.engine.adaptation.precision import PrecisionChoice
     from interfero.engine.options.adaptation import AdaptationOptions
     from interfero.engine.sweep import Sweep, run_sweep

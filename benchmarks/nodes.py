@@ -44,7 +44,7 @@ from interfero.engine.worker import PackRunner, Shippable, Worker
 from interfero.errors import InterferoError
 from interfero.records import CellRecord
 from interfero.store.sweep import SweepStore
-from trainables.adaptation_runner import AdaptationRunner
+from trainables.runner import Runner
 from trainables.studies import adaptation
 
 TARGET = Target(">=", 0.9)
@@ -134,7 +134,7 @@ def drive(
     rates = tuple(1e-4 * (1 + index / num_cells) for index in range(num_cells))
 
     def make_runner(plan: Any) -> PackRunner:
-        inner = SimulatedRunner(seconds) if seconds else AdaptationRunner.from_plan(plan)
+        inner = SimulatedRunner(seconds) if seconds else Runner.of_adaptation(plan)
         return TogetherRunner(inner, workers)
 
     sweep = Sweep(

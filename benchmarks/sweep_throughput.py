@@ -34,8 +34,9 @@ from benchmarks._cells import RD_LAMBDA, SOURCE, SOURCE_DOMAIN, TARGET_DOMAIN
 from benchmarks._report import Target, also, finish, run
 from interfero.config import Config
 from interfero.domains.catalogue import load_domain
+from interfero.engine.adaptation.loading import load
 from interfero.engine.adaptation.nodes import Cell
-from interfero.engine.adaptation.plan import load, make_plan
+from interfero.engine.adaptation.plan import make_plan
 from interfero.engine.adaptation.precision import choose_precision
 from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.sweep import Sweep, run_sweep

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from interfero.analysis.records import read_records
-from interfero.cli.predicting import MAP_FILE
+from interfero.cli.predict.answer import MAP_FILE
 from interfero.codecs.catalogue import load_codec
 from interfero.codecs.codec import Codec
 from interfero.codecs.source_statistics import FILE, SourceStatistics

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from interfero.analysis.laws import Power
-from interfero.analysis.observations import RESPONSES, observations
-from interfero.analysis.planted import PlantedSweep, Scatter
-from interfero.analysis.prediction import Prediction, predict
-from interfero.analysis.scaling import Parameter, Scaling, fit_observations
+from interfero.analysis.laws.forms import Power
+from interfero.analysis.laws.observations import RESPONSES, observations
+from interfero.analysis.laws.prediction import Prediction, predict
+from interfero.analysis.laws.scaling import Parameter, Scaling, fit_observations
+from tools.planted import PlantedSweep, Scatter
 
 EXPONENTS = {"num_images": 0.3, "rd_lambda": 0.2}
 DESIGNS: dict[str, dict[str, Any]] = {

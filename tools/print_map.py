@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from interfero.analysis.answers import INTERFERENCE_MAP, Findings
+from interfero.analysis.capacity_table import capacity_rows
 from interfero.analysis.records import read_records
-from interfero.analysis.report_table import capacity_rows
 from interfero.analysis.sentences import summary_lines
-from interfero.cli.predicting import MAP_FILE
+from interfero.cli.predict.answer import MAP_FILE
 from interfero.errors import InterferoError
 
 

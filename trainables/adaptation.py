@@ -26,8 +26,7 @@ from interfero.codecs.memory import keep_freed_memory
 from interfero.codecs.noise import NoiseKey
 from interfero.domains.batches import draw_batch
 from interfero.domains.images import Sample
-from interfero.engine.adaptation.nodes import Block, Cell, LoopConfig, Train
-from interfero.engine.checkpoints import Checkpoints
+from interfero.engine.adaptation.nodes import Block, Cell, Distance, LoopConfig, Reference, Train
 from interfero.engine.distributed import Group, Share
 from interfero.engine.worker import Worker
 from interfero.errors import InterferoError
@@ -38,63 +37,43 @@ from interfero.store.files import patience
 from trainables.evaluation import validation_gain
 from trainables.finishing import finish, finish_training, trained_before
 from trainables.fusing import bundles, gradients_together, learn_together
-from trainables.member import CellFailure, Member, MemberLoss, optimizers, training_precision
-from trainables.resuming import CHECKPOINT_SECONDS, StateKeeper
+from trainables.loop import CHECKPOINT_SECONDS, Loop
+from trainables.member import CellFailure, Member, MemberLoss, make_optimizers, training_precision
+from trainables.timing import reference_timing
 from trainables.workbench import Workbench
 
 logger = logging.getLogger(__name__)
 
 
 def run_pack(
-    cells: Sequence[Cell],
+    nodes: Sequence[Cell | Train],
     bench: Workbench,
     worker: Worker,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Iterator[CellRecord]:
-    """Train and evaluate the cells of one block; one record a cell, in order.
+    """Train nodes of one block, and evaluate those that are cells; one record a node, in order.
 
     A member that fails or turns NaN is a record, not an exception. Members go on from their checkpoints
-    in `worker.folder`; whoever keeps a record deletes the cell's. Of several workers, the first one
+    in `worker.folder`; whoever keeps a record deletes the node's. Of several workers, the first one
     gives the records and the others give none.
     """
     started_at = time.time()
     group = Group(worker)
     with group.together():
-        members = [_member(cell, bench, worker.device) for cell in cells]
-    taken = group.from_first(lambda: [trained_before(m, worker) for m in members])
-    left = [m for m, done in zip(members, taken, strict=True) if not done]
-    _train(left, bench, worker, checkpoint_seconds)
-    if worker.rank > 0:
-        return
-    for member in members:
-        # What is trained is not lost to a disk that is full for a while.
-        with patience():
-            record = finish(member, bench, worker, started_at)
-        yield record
-
-
-def run_trainings(
-    nodes: Sequence[Train],
-    bench: Workbench,
-    worker: Worker,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-) -> Iterator[CellRecord]:
-    """Train what the cells of all target domains share; one record a node, in order.
-
-    As `run_pack`, without evaluating: the cells that need it do that.
-    """
-    started_at = time.time()
-    group = Group(worker)
-    with group.together():
-        members = [_member(node.cell, bench, worker.device, node.key) for node in nodes]
+        members = [_member(node, bench, worker.device) for node in nodes]
     taken = group.from_first(lambda: [trained_before(m, worker) for m in members])
     left = [m for m, done in zip(members, taken, strict=True) if not done]
     _train(left, bench, worker, checkpoint_seconds)
     if worker.rank > 0:
         return
     for member, node in zip(members, nodes, strict=True):
+        # What is trained is not lost to a disk that is full for a while.
         with patience():
-            record = finish_training(member, node, bench, worker, started_at)
+            record = (
+                finish_training(member, node, bench, worker, started_at)
+                if isinstance(node, Train)
+                else finish(member, bench, worker, started_at)
+            )
         yield record
 
 
@@ -112,7 +91,34 @@ def time_steps(cells: Sequence[Cell], bench: Workbench, worker: Worker) -> list[
     return [m.clock.timing(m.cell, bench.codec, worker) for m in members]
 
 
-def _member(cell: Cell, bench: Workbench, device: torch.device, key: str | None = None) -> Member:
+def look(node: Reference | Distance, bench: Workbench, worker: Worker) -> CellRecord:
+    """What the source codec makes of a domain; kept by content, where cells find it."""
+    started_at, started = time.time(), time.perf_counter()
+    metrics: dict[str, float] = {}
+    timing = None
+    if isinstance(node, Distance):
+        metrics = bench.distance.metrics
+    else:
+        before = bench.source_seconds, bench.source_megapixels
+        bench.references(bench.target, node.num_images)
+        bench.estimates(bench.target, node.data_seed)
+        spent, seen = bench.source_seconds - before[0], bench.source_megapixels - before[1]
+        metrics = {"reference/megapixels": seen}
+        timing = reference_timing(bench.codec, node, worker, spent, seen)
+    return CellRecord(
+        key=node.key,
+        params=node.params,
+        status="finished",
+        metrics=metrics,
+        started_at=started_at,
+        seconds=time.perf_counter() - started,
+        timing=timing,
+        provenance={"domain": node.domain},
+    )
+
+
+def _member(node: Cell | Train, bench: Workbench, device: torch.device) -> Member:
+    cell = node.cell if isinstance(node, Train) else node
     wanted = cell.hyperparameters
     method = find_method(wanted.method)
     adapted = method.build(bench.training_codec(device), wanted.adapter_size, wanted.init_seed)
@@ -121,10 +127,8 @@ def _member(cell: Cell, bench: Workbench, device: torch.device, key: str | None 
     to_channels_last(adapted, device)
     adapted.train_parameters()
     adapted.train()
-    main, auxiliary = optimizers(adapted, wanted.learning_rate)
-    return Member(
-        cell, method, adapted, main, auxiliary, MemberLoss(method, adapted), key or cell.key
-    )
+    main, auxiliary = make_optimizers(adapted, wanted.learning_rate)
+    return Member(cell, method, adapted, main, auxiliary, MemberLoss(method, adapted), key=node.key)
 
 
 def _train(
@@ -138,34 +142,28 @@ def _train(
         return
     # A step's activations are fetched anew, page by page, else: a sixth of a fine-tuning step.
     keep_freed_memory()
-    group = Group(worker)
-    keeper = StateKeeper(Checkpoints(worker.folder), group, checkpoint_seconds)
-    block, loop = members[0].cell.block, members[0].cell.loop
+    block, config = members[0].cell.block, members[0].cell.loop
+    loop = Loop(members, config.num_steps, worker, checkpoint_seconds)
     data: dict[DomainRole, tuple[Sample, ...]] = {
         "target": bench.target.split(block.num_images, block.data_seed).training,
         "source": bench.source.split("all", block.data_seed).training,
     }
     for member in members:
-        _prepare(member, data["source"], worker.device, group, keeper)
-    going_on = [m for m in members if not m.failure and not m.stopped]
-    first = min((m.start for m in going_on), default=loop.num_steps)
-    for step in range(first, loop.num_steps):
-        alive = [m for m in members if m.start <= step and not m.failure and not m.stopped]
-        wanted = {(_share(m, group), role) for m in alive for role in _roles(m.method)}
+        _prepare(member, data["source"], worker.device, loop)
+    for step in loop.steps():
+        alive = [m for m in members if m.start <= step and not m.over]
+        wanted = {(_share(m, loop.group), role) for m in alive for role in _roles(m.method)}
         started = time.perf_counter()
         images = {
-            (share, role): _draw(data[role], block, loop, step, share).to(
+            (share, role): _draw(data[role], block, config, step, share).to(
                 worker.device, memory_format=torch.channels_last
             )
             for share, role in wanted
         }
         drawn_seconds = time.perf_counter() - started
-        _step_all(alive, bench, images, step, group, drawn_seconds)
+        _step_all(alive, bench, images, step, loop.group, drawn_seconds)
         if step + 1 in worker.rungs:
             _at_rung(members, bench, worker, step + 1)
-        keeper.after_step(members, step + 1, last=step + 1 == loop.num_steps)
-        if all(m.failure or m.stopped for m in members):
-            return
 
 
 def _share(member: Member, group: Group) -> Share:
@@ -200,18 +198,17 @@ def _prepare(
     member: Member,
     samples: Sequence[Sample],
     device: torch.device,
-    group: Group,
-    keeper: StateKeeper,
+    loop: Loop,
 ) -> None:
     """Let the method look at the source domain before its first step, one crop at a time.
 
     What it learns there is not kept: a member that goes on from a checkpoint looks again.
     """
-    block, loop = member.cell.block, member.cell.loop
+    block, crop_size = member.cell.block, member.cell.loop.crop_size
 
     def source_batch(index: int) -> Batch:
         crop = draw_batch(
-            samples, seed=block.data_seed, step=index, batch_size=1, crop_size=loop.crop_size,
+            samples, seed=block.data_seed, step=index, batch_size=1, crop_size=crop_size,
             label=Role.IMPORTANCE,
         )  # fmt: skip
         noise = NoiseKey(block.data_seed, index, 1, Role.IMPORTANCE)
@@ -219,13 +216,13 @@ def _prepare(
 
     started = time.perf_counter()
     try:
-        with group.together():
+        with loop.group.together():
             member.method.prepare(member.adapted, source_batch)
         member.clock.prepare_seconds = time.perf_counter() - started
         member.seconds += member.clock.prepare_seconds
-        keeper.restore(member)
-        member.loss = group.wrap(member.loss)
-    except group.survivable as error:
+        loop.restore(member)
+        member.loss = loop.group.wrap(member.loss)
+    except loop.group.survivable as error:
         member.failure = f"{type(error).__name__} before the first step: {error}"
 
 
@@ -320,7 +317,7 @@ def _step(member: Member, batch: Batch, group: Group) -> None:
 def _at_rung(members: Sequence[Member], bench: Workbench, worker: Worker, step: int) -> None:
     """Report each member's gain on validation; one that is asked to stop trains no further."""
     for member in members:
-        if member.failure or member.stopped:
+        if member.over:
             continue
         try:
             # A copy, source codec included: evaluating rounds parameters, renews tables and moves

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +14,7 @@ from interfero.adaptation.method import AdaptedCodec, Batch, Method
 from interfero.codecs.codec import quantile_loss, quantile_parameters, rd_parameters
 from interfero.engine.adaptation.nodes import Cell, LoopConfig
 from interfero.errors import InterferoError
+from trainables.loop import Resumable
 from trainables.schedule import schedule, warmup_of
 from trainables.timing import MemberClock
 
@@ -26,7 +29,7 @@ class CellFailure(InterferoError):
 
 
 @dataclass
-class Member:
+class Member(Resumable):
     """One cell of a pack while it trains."""
 
     cell: Cell
@@ -36,15 +39,9 @@ class Member:
     auxiliary: torch.optim.Optimizer | None
     loss: nn.Module
     """Takes a batch, gives the parts of a `StepLoss`."""
-    key: str
-    """Names its states: the cell's, or that of the training which several cells share."""
-    start: int = 0
-    """Step it goes on from; 0 if it was never interrupted."""
-    curve: list[tuple[int, dict[str, float]]] = field(default_factory=list)
     window: list[Tensor] = field(default_factory=list)
-    seconds: float = 0.0
+    """Losses since the last point of the curve."""
     clock: MemberClock = field(default_factory=MemberClock)
-    failure: str | None = None
     stopped: tuple[int, float] | None = None
     """Where a search stopped it: the step, and the gain on validation there in percent."""
     taken_over: bool = False
@@ -53,6 +50,39 @@ class Member:
     """The most members, itself among them, that ever stepped as one computation with it."""
     steps_alone: bool = False
     """Whether a fused step of it failed, so that it is tried no more."""
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """See `Resumable`."""
+        learned = {n: p for n, p in self.adapted.named_parameters() if p.requires_grad}
+        return {**learned, **dict(self.adapted.named_buffers())}
+
+    def optimizers(self) -> Sequence[torch.optim.Optimizer]:
+        """See `Resumable`."""
+        return [self.main] if self.auxiliary is None else [self.main, self.auxiliary]
+
+    @property
+    def over(self) -> bool:
+        """See `Resumable`."""
+        return self.stopped is not None or super().over
+
+    def info(self) -> dict[str, Any]:
+        """See `Resumable`."""
+        return {
+            **super().info(),
+            "window": [values.tolist() for values in self.window],
+            "failure": self.failure,
+            "stopped": self.stopped,
+            "fused_members": self.fused_members,
+        }
+
+    def go_on(self, info: Mapping[str, Any]) -> None:
+        """See `Resumable`."""
+        super().go_on(info)
+        self.window = [torch.tensor(values) for values in info["window"]]
+        self.failure = info["failure"]
+        stopped = info.get("stopped")
+        self.stopped = None if stopped is None else (int(stopped[0]), float(stopped[1]))
+        self.fused_members = int(info.get("fused_members", 1))
 
     @property
     def learning(self) -> list[nn.Parameter]:
@@ -131,7 +161,7 @@ class MemberLoss(nn.Module):
         return coded.bpp, coded.mse, coded.total
 
 
-def optimizers(
+def make_optimizers(
     adapted: AdaptedCodec, learning_rate: float
 ) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer | None]:
     """Adam for what the rate-distortion loss trains, and for the quantiles if any learn."""

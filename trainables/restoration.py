@@ -25,7 +25,7 @@ from interfero.engine.worker import Worker
 from interfero.metrics.lpips import Lpips, load_lpips
 from interfero.metrics.rate_distortion import PEAK
 from interfero.randomness import Role
-from trainables.loop_keeper import Loop, Progress, Seeds, mixed, named_tensors, seeded
+from trainables.loop import CHECKPOINT_SECONDS
 from trainables.paired_batches import Scene, draw_scenes
 from trainables.restoration_networks import (
     STRIDE,
@@ -33,6 +33,7 @@ from trainables.restoration_networks import (
     build_discriminator,
     build_generator,
 )
+from trainables.scene_training import SceneTraining, Seeds, mixed, seeded
 
 LABEL = "restoration"
 BETAS = (0.5, 0.999)
@@ -52,8 +53,8 @@ class _Networks:
 
 def train_restorer(
     config: RestorationConfig, scenes: Sequence[Scene], seeds: Seeds, worker: Worker, key: str,
-    checkpoint_seconds: float = 60.0,
-) -> tuple[nn.Module, Progress, int]:  # fmt: skip
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> tuple[nn.Module, SceneTraining]:  # fmt: skip
     """Train on scenes of two pictures, the compressed one and the original.
 
     Args:
@@ -65,13 +66,14 @@ def train_restorer(
         checkpoint_seconds: Between states.
 
     Returns:
-        The averaged generator, how its training went, and the step it went on from.
+        The averaged generator, and how its training went.
 
     Raises:
         ConfigError: the file of LPIPS weights cannot be used; of several processes, `GroupError`.
         DivergedError: a loss is no number any more.
     """
-    with Group(worker).together():
+    group = Group(worker)
+    with group.together():
         nets = _build(config, seeds.init, worker.device)
     trained = (
         [nets.generator] if nets.discriminator is None else [nets.generator, nets.discriminator]
@@ -82,19 +84,18 @@ def train_restorer(
     modules: dict[str, nn.Module] = {"generator": nets.generator, "averaged": nets.averaged}
     if nets.discriminator is not None:
         modules["discriminator"] = nets.discriminator
-    loop = Loop(key, config, worker, named_tensors(modules), optimizers, checkpoint_seconds)
-    share = loop.group.share(config.batch_size, halves=False)
-    for step in loop.steps():
-        loop.set_learning_rates(*(config.learning_rate for _ in optimizers))
+    training = SceneTraining(config, modules, optimizers, group, key=key)
+    share = group.share(config.batch_size, halves=False)
+    for step in training.steps(worker, checkpoint_seconds):
         batch = draw_scenes(
             scenes, seed=seeds.data, step=step, batch_size=share.size, crop_size=config.crop_size,
             label=LABEL, augmentations=("mirror", "turn"), first_index=share.first_index,
         ).to(worker.device)  # fmt: skip
         compressed, original = batch.pictures
-        losses = _step(config, nets, compressed, original, optimizers, loop)
+        losses = _step(config, nets, compressed, original, optimizers, group)
         _average(nets, config.ema_decay, step)
-        loop.note(**losses)
-    return nets.averaged.eval(), loop.progress, loop.resumed_step
+        training.note(**losses)
+    return nets.averaged.eval(), training
 
 
 def _build(config: RestorationConfig, init_seed: int, device: torch.device) -> _Networks:
@@ -124,7 +125,7 @@ def perceptual_loss(config: RestorationConfig) -> Lpips | None:
 
 def _step(
     config: RestorationConfig, nets: _Networks, compressed: Tensor, original: Tensor,
-    optimizers: Sequence[torch.optim.Optimizer], loop: Loop,
+    optimizers: Sequence[torch.optim.Optimizer], group: Group,
 ) -> dict[str, Tensor]:  # fmt: skip
     """One step of the discriminators, if any, and one of the generator."""
     losses: dict[str, Tensor] = {}
@@ -136,7 +137,7 @@ def _step(
             real = nets.discriminator(original, compressed)
             fake = nets.discriminator(restored.detach(), compressed)
         losses["discriminator"] = discriminator_loss(config, real, fake)
-        _update(optimizers[1], losses["discriminator"], nets.discriminator, loop)
+        _update(optimizers[1], losses["discriminator"], nets.discriminator, group)
         nets.discriminator.requires_grad_(False)
     losses["l1"] = F.l1_loss(restored.float(), original)
     total = config.l1_weight * losses["l1"]
@@ -153,14 +154,16 @@ def _step(
         pictures = restored.float() * PEAK, original * PEAK
         losses["perceptual"] = nets.perceptual(*pictures).mean()
         total = total + config.perceptual_weight * losses["perceptual"]
-    _update(optimizers[0], total, nets.generator, loop)
+    _update(optimizers[0], total, nets.generator, group)
     return {"loss": total, **losses}
 
 
-def _update(optimizer: torch.optim.Optimizer, loss: Tensor, module: nn.Module, loop: Loop) -> None:
+def _update(
+    optimizer: torch.optim.Optimizer, loss: Tensor, module: nn.Module, group: Group
+) -> None:
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    loop.average_gradients(list(module.parameters()))
+    group.average_gradients(module.parameters())
     optimizer.step()
 
 

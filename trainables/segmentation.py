@@ -29,8 +29,9 @@ from interfero.engine.worker import Worker
 from interfero.errors import ConfigError, nearest
 from interfero.metrics.segmentation import IntArray
 from interfero.randomness import Role
-from trainables.loop_keeper import Loop, Progress, Seeds, mixed, named_tensors, seeded
+from trainables.loop import CHECKPOINT_SECONDS
 from trainables.paired_batches import Scene, SceneBatch, draw_scenes
+from trainables.scene_training import SceneTraining, Seeds, mixed, seeded
 
 MEAN, SPREAD = 0.45, 0.25
 """What images are shifted and scaled by before the model: about those of photographs in [0, 1]."""
@@ -100,8 +101,8 @@ def _load_encoder(model: nn.Module, path: Path) -> None:
 
 def train_segmenter(
     config: SegmentationConfig, scenes: Sequence[Scene], num_classes: int, seeds: Seeds,
-    worker: Worker, key: str, checkpoint_seconds: float = 60.0,
-) -> tuple[nn.Module, Progress, int]:  # fmt: skip
+    worker: Worker, key: str, checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> tuple[nn.Module, SceneTraining]:  # fmt: skip
     """Train on scenes of one picture and its labels.
 
     Args:
@@ -114,25 +115,24 @@ def train_segmenter(
         checkpoint_seconds: Between states.
 
     Returns:
-        The model in evaluation mode, how its training went, and the step it went on from.
+        The model in evaluation mode, and how its training went.
 
     Raises:
         ConfigError: as `build_segmenter`; of several processes, `GroupError`.
         DivergedError: the loss is no number any more.
     """
-    with Group(worker).together():
+    group = Group(worker)
+    with group.together():
         model = build_segmenter(config, num_classes, seeds.init)
     to_channels_last(model, worker.device)
     model.train()
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
-    tensors = named_tensors({"model": model})
-    loop = Loop(key, config, worker, tensors, [optimizer], checkpoint_seconds)
+    training = SceneTraining(config, {"model": model}, [optimizer], group, key=key)
     weights = _class_weights(config, scenes, num_classes)
     if weights is not None:
         weights = weights.to(worker.device)
-    share = loop.group.share(config.batch_size, halves=False)
-    for step in loop.steps():
-        loop.set_learning_rates(config.learning_rate)
+    share = group.share(config.batch_size, halves=False)
+    for step in training.steps(worker, checkpoint_seconds):
         batch = draw_scenes(
             scenes, seed=seeds.data, step=step, batch_size=share.size, crop_size=config.crop_size,
             label=LABEL, augmentations=config.augmentations, first_index=share.first_index,
@@ -142,10 +142,10 @@ def train_segmenter(
             loss = _loss(model, batch, weights)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        loop.average_gradients(list(model.parameters()))
+        group.average_gradients(model.parameters())
         optimizer.step()
-        loop.note(loss=loss)
-    return model.eval(), loop.progress, loop.resumed_step
+        training.note(loss=loss)
+    return model.eval(), training
 
 
 def _loss(model: nn.Module, batch: SceneBatch, weights: Tensor | None) -> Tensor:

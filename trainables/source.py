@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,14 +42,16 @@ from interfero.config import Config
 from interfero.domains.batches import draw_batch
 from interfero.domains.catalogue import load_domain
 from interfero.domains.domain import Domain
-from interfero.engine.checkpoints import load_state, save_state
+from interfero.engine.checkpoints import Checkpoints, load_state
 from interfero.engine.worker import LocalWorker, Metrics, Worker
 from interfero.errors import ConfigError, InterferoError
 from interfero.metrics.rate_distortion import estimated_bpp, mse_255, rd_loss
 from interfero.randomness import Role, seed_for, torch_generator
+from trainables.loop import Loop, Resumable
 from trainables.schedule import schedule
 
-CHECKPOINT_SECONDS = 60.0
+STATE = "state"
+"""Names the training's state in the worker's folder."""
 
 
 class SourceConfig(Config):
@@ -109,6 +113,45 @@ def learning_rate_at(config: SourceConfig, step: int) -> float:
     return schedule(step, config.num_steps, config.warmup_steps, config.learning_rate)
 
 
+@dataclass
+class SourceTraining(Resumable):
+    """A source codec while it trains."""
+
+    config: SourceConfig
+    model: CompressionModel
+    main: torch.optim.Optimizer
+    auxiliary: torch.optim.Optimizer
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a training that goes on must have in common with the one before."""
+        return self.config.model_dump(mode="json", exclude={"warm_start"})
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """See `Resumable`."""
+        return dict(self.model.named_parameters())
+
+    def optimizers(self) -> Sequence[torch.optim.Optimizer]:
+        """See `Resumable`."""
+        return self.main, self.auxiliary
+
+    def info(self) -> dict[str, Any]:
+        """See `Resumable`."""
+        return {**super().info(), "config": self.settings}
+
+    def go_on(self, info: Mapping[str, Any]) -> None:
+        """See `Resumable`.
+
+        Raises:
+            ConfigError: the state was made with other settings.
+        """
+        if info["config"] != self.settings:
+            raise ConfigError(
+                f"{STATE}.safetensors was made with other settings: delete it or restore them"
+            )
+        super().go_on(info)
+
+
 def train_source(config: SourceConfig, domain: Domain, worker: Worker) -> CompressionModel:
     """Train, going on from the state in `worker.folder` if there is one.
 
@@ -121,30 +164,18 @@ def train_source(config: SourceConfig, domain: Domain, worker: Worker) -> Compre
     # reached at about 1500, for 1.5 times the cost of a step.
     main = SOAP(_groups(model, config), lr=config.learning_rate, weight_decay=0.0)
     auxiliary = torch.optim.Adam(quantile_parameters(model), lr=1e-3)
-    parameters = dict(model.named_parameters())
-    state = worker.folder / "state.safetensors"
-    settings = config.model_dump(mode="json", exclude={"warm_start"})
-    first = 0
-    if state.exists():
-        info = load_state(state, parameters, (main, auxiliary))
-        if info["config"] != settings:
-            raise ConfigError(f"{state} was made with other settings: delete it or restore them")
-        first = int(info["step"])
-    saved_at = time.monotonic()
-    for step in range(first, config.num_steps):
+    training = SourceTraining(config, model, main, auxiliary, key=STATE)
+    loop = Loop([training], config.num_steps, worker, checkpoints=Checkpoints(worker.folder, ""))
+    loop.restore(training)
+    for step in loop.steps():
         for group in main.param_groups:
             group["lr"] = group["scale"] * learning_rate_at(config, step)
         losses = _step(config, model, domain, step, main, auxiliary, worker.device)
         done = step + 1
         if done % 100 == 0 or done == config.num_steps:
             worker.report("source", done, losses)
-        stop = worker.should_stop() or done == config.num_steps
-        if stop or time.monotonic() - saved_at > CHECKPOINT_SECONDS:
-            info = {"config": settings, "step": done}
-            save_state(state, parameters, (main, auxiliary), info)
-            saved_at = time.monotonic()
-        if stop:
-            break
+        if worker.should_stop() or done == config.num_steps:
+            loop.stop()
     return model.float().cpu()
 
 
@@ -168,7 +199,7 @@ def _initial_model(config: SourceConfig) -> CompressionModel:
         model = build_model(shape)
     if config.warm_start is None:
         return model
-    if config.warm_start.name == "state.safetensors":
+    if config.warm_start.name == f"{STATE}.safetensors":
         load_state(config.warm_start, dict(model.named_parameters()), ())
         return model
     source = read_codec(config.warm_start, "warm start")

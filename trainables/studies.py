@@ -14,10 +14,10 @@ def adaptation(answer: AnswerName = "capacity") -> AdaptationStudy:
     """Codecs adapted to domains; `answer` names the figures and sentences of the question."""
     from interfero.analysis.answers import ANSWERS
     from interfero.engine.adaptation.study import AdaptationStudy
-    from trainables.adaptation_runner import AdaptationRunner
+    from trainables.runner import Runner
 
     return AdaptationStudy(
-        make_runner=AdaptationRunner.from_plan,
+        make_runner=Runner.of_adaptation,
         entry="trainables.adaptation",
         answer=ANSWERS[answer],
     )
@@ -26,12 +26,12 @@ def adaptation(answer: AnswerName = "capacity") -> AdaptationStudy:
 def restoration() -> RestorationStudy:
     """Segmentation models trained on original, compressed and restored images."""
     from interfero.engine.restoration.study import RestorationStudy
-    from trainables.learning_runner import RestorationRunner
+    from trainables.runner import Runner
 
     return RestorationStudy(
-        make_runner=RestorationRunner.from_plan,
+        make_runner=Runner.of_restoration,
         copies="interfero.codecs.compressed",
         restoration="trainables.restoration",
-        segmentation=("trainables.segmentation", "trainables.learning_scores"),
-        between=("trainables.learning_bench", "trainables.learning_runner"),
+        segmentation=("trainables.segmentation", "trainables.segmentation_scores"),
+        between=("trainables.restoration_bench", "trainables.restoration_nodes"),
     )

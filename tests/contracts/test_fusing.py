@@ -18,14 +18,12 @@ from interfero.codecs.codec import Codec
 from interfero.codecs.noise import NoiseKey
 from interfero.domains.domain import Domain
 from interfero.engine.adaptation.nodes import Block, Cell, Hyperparameters, Identity, LoopConfig
-from interfero.engine.checkpoints import Checkpoints
-from interfero.engine.distributed import Group
 from interfero.engine.worker import LocalWorker
 from interfero.records import CellRecord
 from trainables.adaptation import _member, _prepare, _train, run_pack
 from trainables.fusing import gradients_together
+from trainables.loop import Loop
 from trainables.member import Member
-from trainables.resuming import StateKeeper
 from trainables.workbench import Workbench
 
 FUSING = tuple(name for name, method in METHODS.items() if method.fuses)
@@ -71,12 +69,11 @@ def make_cell(
 
 def members_of(cells: Sequence[Cell], bench: Workbench, folder: Path) -> list[Member]:
     """Members ready for their first step, a little away from the start: no gradient is zero there."""
-    group = Group(LocalWorker(folder))
-    keeper = StateKeeper(Checkpoints(folder), group, 60.0)
     members = [_member(cell, bench, CPU) for cell in cells]
+    loop = Loop(members, cells[0].loop.num_steps, LocalWorker(folder))
     samples = bench.source.split("all", 0).training
     for i, member in enumerate(members):
-        _prepare(member, samples, CPU, group, keeper)
+        _prepare(member, samples, CPU, loop)
         assert member.failure is None
         generator = torch.Generator().manual_seed(i)
         with torch.no_grad():

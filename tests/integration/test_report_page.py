@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from interfero.analysis.about import About
-from interfero.analysis.learning import summarise
-from interfero.analysis.planted import PlantedSweep, Scatter
+from interfero.analysis.laws.scaling import fit_scaling
 from interfero.analysis.report.figure_data import RunLinks
-from interfero.analysis.report.learning import LearningReport, write_learning_report
 from interfero.analysis.report.page import Report, report_html
-from interfero.analysis.scaling import fit_scaling
+from interfero.analysis.report.restoration import RestorationReport, write_restoration_report
+from interfero.analysis.restoration.losses import summarise
 from interfero.records import CellRecord, ImageRow
 from tests.browser import chromium
-from tests.unit.analysis.test_learning import sweep as learning_sweep
+from tests.unit.analysis.test_restoration import sweep as restoration_sweep
+from tools.planted import PlantedSweep, Scatter
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
@@ -219,16 +219,16 @@ def test_it_works_in_the_frame_in_which_mlflow_shows_it(browser, address):
     assert browser.console() == []
 
 
-def test_the_page_of_a_learning_sweep_is_drawn_too(browser, address, folder):
-    cells = learning_sweep(spread=0.02)
-    summary = summarise([*cells, *learning_sweep(rate=0.8)])
-    about = About(name="learning", kind="test", question="Why?", command="python y.py")
+def test_the_page_of_a_restoration_sweep_is_drawn_too(browser, address, folder):
+    cells = restoration_sweep(spread=0.02)
+    summary = summarise([*cells, *restoration_sweep(rate=0.8)])
+    about = About(name="restoration", kind="test", question="Why?", command="python y.py")
     strip = folder / "strip.png"
     strip.write_bytes(PIXEL)
     strips = {cell.key: strip for cell in cells}
-    report = LearningReport("learning", cells, summary, about, strips=strips)
-    write_learning_report(report, folder / "learning")
-    place = address.replace("report.html", "learning/report.html")
+    report = RestorationReport("restoration", cells, summary, about, strips=strips)
+    write_restoration_report(report, folder / "restoration")
+    place = address.replace("report.html", "restoration/report.html")
     browser.open(place, 700)
     assert [r for r in browser.requests() if not r.startswith("data:")] == [place]
     assert browser.console() == []

@@ -10,16 +10,16 @@ from typing import Literal
 
 from interfero.analysis.cells import Cells
 from interfero.analysis.figures import write_figures
-from interfero.analysis.law_figures import write_curve_figures, write_law_figures
+from interfero.analysis.laws.figures import write_curve_figures, write_law_figures
+from interfero.analysis.laws.scaling import Refusal, Scaling, fit_scaling
 from interfero.analysis.map_figures import write_map_figures
 from interfero.analysis.rd_curves import write_curves
 from interfero.analysis.report.curves import curve_lines
 from interfero.analysis.report.laws import law_lines
 from interfero.analysis.report.matched import matched_lines
-from interfero.analysis.scaling import Refusal, Scaling, fit_scaling
-from interfero.analysis.trend_figures import write_domain_figures, write_trend_figures
-from interfero.analysis.trend_sentences import domain_lines, enough_lines, trend_lines
-from interfero.analysis.trends import DomainShift, Trend, domain_shifts, trends
+from interfero.analysis.trends.figures import write_domain_figures, write_trend_figures
+from interfero.analysis.trends.lines import DomainShift, Trend, domain_shifts, trends
+from interfero.analysis.trends.sentences import domain_lines, enough_lines, trend_lines
 from interfero.records import CellRecord
 
 

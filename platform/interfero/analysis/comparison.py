@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from interfero.analysis.cases import by_case, by_init_seed, case_of
 from interfero.analysis.choices import (
     CONTROL,
     NAIVE,
     CellSetting,
+    by_case,
+    by_init_seed,
+    case_of,
     choose_learning_rates,
     setting_of,
 )

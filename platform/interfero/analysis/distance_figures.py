@@ -10,10 +10,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from interfero.analysis.figure_style import figure_style, settle
+from interfero.analysis.laws.scaling import Refusal, Scaling
 from interfero.analysis.map_figures import save_figures
 from interfero.analysis.report.distance import distance_figure
 from interfero.analysis.report.figure_data import INK, MapPanel, Panel, Series
-from interfero.analysis.scaling import Refusal, Scaling
 from interfero.records import CellRecord
 
 PANEL_INCHES = (2.9, 3.4)

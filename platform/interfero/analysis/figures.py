@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from interfero.analysis.capacity_table import seeds_text
 from interfero.analysis.choices import (
     CONTROL,
     CellSetting,
@@ -24,7 +25,6 @@ from interfero.analysis.choices import (
     setting_of,
 )
 from interfero.analysis.figure_style import figure_style, method_style, rendered, settle, symlog
-from interfero.analysis.report_table import seeds_text
 from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 from interfero.store.files import write_atomic

@@ -15,8 +15,7 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
-from interfero.analysis.cases import Case, by_case, by_init_seed
-from interfero.analysis.choices import CONTROL, NAIVE
+from interfero.analysis.choices import CONTROL, NAIVE, Case, by_case, by_init_seed
 from interfero.metrics.names import (
     GAIN,
     ROUTED,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from interfero.analysis.best import BestAdapter
+from interfero.analysis.capacity_table import capacity_rows, signed, table_caption
 from interfero.analysis.choices import choose_learning_rates
-from interfero.analysis.report_table import capacity_rows, signed, table_caption
 from interfero.metrics.names import GAIN, ROUTED
 from interfero.records import CellRecord
 

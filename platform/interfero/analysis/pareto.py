@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from optuna.trial import create_trial
 
-from interfero.analysis.cases import Case, case_of
+from interfero.analysis.choices import Case, case_of
 from interfero.analysis.records import cells_table
 from interfero.metrics.names import (
     NUM_PARAMS,

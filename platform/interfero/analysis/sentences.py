@@ -5,6 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from interfero.analysis.capacity_table import (
+    SETTING_COLUMNS,
+    percent,
+    seeds_text,
+    share,
+    signed,
+    unit_text,
+    value_range,
+)
 from interfero.analysis.choices import (
     CONTROL,
     NAIVE,
@@ -15,15 +24,6 @@ from interfero.analysis.choices import (
     missing_settings,
     seed_of,
     setting_of,
-)
-from interfero.analysis.report_table import (
-    SETTING_COLUMNS,
-    percent,
-    seeds_text,
-    share,
-    signed,
-    unit_text,
-    value_range,
 )
 from interfero.metrics.names import (
     FRACTION,

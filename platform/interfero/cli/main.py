@@ -13,8 +13,8 @@ from interfero.cli.decode import decode
 from interfero.cli.doctor.command import doctor
 from interfero.cli.domains import domains
 from interfero.cli.encode import encode
-from interfero.cli.predict import predict
-from interfero.cli.report import report
+from interfero.cli.predict.command import predict
+from interfero.cli.report.command import report
 from interfero.cli.store import run_store, store
 from interfero.cli.transcode import transcode
 from interfero.errors import InterferoError

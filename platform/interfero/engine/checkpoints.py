@@ -25,9 +25,9 @@ FOLDER = "checkpoints"
 class Checkpoints:
     """States of trainings under way, by key: the newest of each, and the one before it."""
 
-    def __init__(self, sweep_folder: Path) -> None:
-        """Name the folder; it is made with the first state."""
-        self.folder = sweep_folder / FOLDER
+    def __init__(self, sweep_folder: Path, below: str = FOLDER) -> None:
+        """Name the folder, `below` that of a sweep; it is made with the first state."""
+        self.folder = sweep_folder / below
 
     def write(
         self,
@@ -56,7 +56,8 @@ class Checkpoints:
                 continue
             try:
                 info = _read_whole(path)[1]["info"]
-                if info.get("key") != key:
+                # States of source trainings of earlier versions have no key.
+                if info.get("key", key) != key:
                     raise StorageError(f"{path} is the state of {info.get('key')}")
             except StorageError as error:
                 logger.warning("a checkpoint is left out: %s", error)

@@ -6,7 +6,7 @@ group, which whoever starts the processes has opened (gloo on a CPU, nccl on GPU
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -114,6 +114,18 @@ class Group:
         total = values.detach() / self.world_size
         dist.all_reduce(total)
         return total
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Give every process the mean gradient of all; for modules that are not wrapped."""
+        if self.alone:
+            return
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        flat = torch.cat([g.reshape(-1) for g in gradients]) / self.world_size
+        dist.all_reduce(flat)
+        start = 0
+        for gradient in gradients:
+            gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
+            start += gradient.numel()
 
     def from_first(self, value: Callable[[], T]) -> T:
         """What the first process finds; the others do not look."""

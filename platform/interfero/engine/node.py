@@ -11,9 +11,11 @@ has one key, is done once, and is found again by any later sweep. Nodes with a r
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from functools import cached_property
+from typing import Any, ClassVar
 
 from interfero.config import Config
+from interfero.store.keys import content_key
 from interfero.store.products import product_of
 
 Params = dict[str, str | int | float]
@@ -72,3 +74,16 @@ class Node(Config, ABC):
                 found.setdefault(kind, {}).update(dict.fromkeys(text.split(" ")))
             found.setdefault(node.kind, {})[node.product] = None
         return {kind: " ".join(keys) for kind, keys in found.items()}
+
+
+class ContentNode(Node):
+    """A node whose key is its kind and the hash of its identity."""
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """What the key hashes: nodes it needs by their keys."""
+
+    @cached_property
+    def key(self) -> str:
+        """See `Node`."""
+        return f"{self.kind}-{content_key(self.identity())}"

@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from interfero.analysis.answers import CAPACITY, INTERFERENCE_MAP
-from interfero.engine.adaptation.report import write_ending
+from interfero.engine.adaptation.ending import write_ending
 from interfero.engine.console import SweepProgress
 from interfero.engine.ending import conclude
 from interfero.engine.options.adaptation import AdaptationOptions

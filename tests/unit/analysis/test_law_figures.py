@@ -4,11 +4,11 @@ import matplotlib
 import numpy as np
 import pytest
 
-from interfero.analysis.law_figures import curve_figure, law_figure, main_axis, write_law_figures
-from interfero.analysis.observations import RESPONSES, observations
-from interfero.analysis.planted import PlantedSweep
+from interfero.analysis.laws.figures import curve_figure, law_figure, main_axis, write_law_figures
+from interfero.analysis.laws.observations import RESPONSES, observations
+from interfero.analysis.laws.scaling import fit_observations, refused
 from interfero.analysis.rd_curves import CurveKey, CurvePoint, NoDelta, RdCurve
-from interfero.analysis.scaling import fit_observations, refused
+from tools.planted import PlantedSweep
 
 
 @pytest.fixture(scope="module")

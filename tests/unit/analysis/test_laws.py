@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from interfero.analysis.laws import (
+from interfero.analysis.laws.forms import (
     Constant,
     Design,
     Logarithmic,

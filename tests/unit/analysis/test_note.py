@@ -1,8 +1,8 @@
 """The description in the MLflow UI: answer, table, command; never longer than MLflow keeps."""
 
 from interfero.analysis.best import best_adapters
+from interfero.analysis.capacity_table import capacity_rows
 from interfero.analysis.note import MAX_CHARACTERS, sweep_note
-from interfero.analysis.report_table import capacity_rows
 from interfero.analysis.sentences import summary_lines
 
 QUESTION = "How much adapter capacity does a new domain need?"

@@ -132,7 +132,7 @@ def with_all_there_is(records):
         "started_at": 7.0, "stopped_at": 5, "resumed_step": 4, "fused_members": 3, "timing": timing,
         "provenance": {name: f"{name} of the cell" for name in PROVENANCE},
     }  # fmt: skip
-    # `segmented` is what segmentation cells have: their table is another (test_learning.py).
+    # `segmented` is what segmentation cells have: their table is another (test_restoration.py).
     known = {"key", "params", "status", "metrics", "images", "curve", "segmented", *given}
     assert known == set(CellRecord.model_fields)
     return [r.model_copy(update=given) for r in records]

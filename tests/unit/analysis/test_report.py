@@ -9,7 +9,7 @@ import pytest
 from interfero.analysis.about import About
 from interfero.analysis.answers import Findings
 from interfero.analysis.choices import choose_learning_rates
-from interfero.analysis.planted import PlantedSweep, Scatter
+from interfero.analysis.laws.scaling import Scaling, fit_scaling
 from interfero.analysis.reconstructions import Reconstruction, save_reconstructions
 from interfero.analysis.report.capacity import capacity_figure
 from interfero.analysis.report.curves import curve_figure, curve_lines, curve_rows, reason_kinds
@@ -30,7 +30,7 @@ from interfero.analysis.report.matched import matched_figure
 from interfero.analysis.report.page import Report, report_html
 from interfero.analysis.report.pictures import cells_to_show, picture_urls, shown_cells
 from interfero.analysis.report.writing import Origin, write_report
-from interfero.analysis.scaling import Scaling, fit_scaling
+from tools.planted import PlantedSweep, Scatter
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from interfero.analysis.laws import Constant, Design, Power, ShiftedPower
-from interfero.analysis.robust_fit import (
+from interfero.analysis.laws.forms import Constant, Design, Power, ShiftedPower
+from interfero.analysis.laws.robust_fit import (
     aicc,
     choose_space,
     pooled_seed_sd,

@@ -6,17 +6,13 @@ from functools import cache
 import numpy as np
 import pytest
 
-from interfero.analysis.fits_file import FITS_FILE, fits_value, write_scaling_fits
-from interfero.analysis.law_view import law_text
-from interfero.analysis.laws import Constant, Power
-from interfero.analysis.observations import RESPONSES, observations
-from interfero.analysis.planted import PlantedSweep, Scatter
-from interfero.analysis.prediction import NoPrediction, Prediction, outside, predict
-from interfero.analysis.records import read_records, write_tables
-from interfero.analysis.report.laws import law_lines
-from interfero.analysis.resampling import bootstrap, half_width
-from interfero.analysis.robust_fit import robust_fit
-from interfero.analysis.scaling import (
+from interfero.analysis.laws.fits_file import FITS_FILE, fits_value, write_scaling_fits
+from interfero.analysis.laws.forms import Constant, Power
+from interfero.analysis.laws.observations import RESPONSES, observations
+from interfero.analysis.laws.prediction import NoPrediction, Prediction, outside, predict
+from interfero.analysis.laws.resampling import bootstrap, half_width
+from interfero.analysis.laws.robust_fit import robust_fit
+from interfero.analysis.laws.scaling import (
     Refusal,
     Scaling,
     design_of,
@@ -25,7 +21,11 @@ from interfero.analysis.scaling import (
     leave_one_domain_out,
     setting_means,
 )
+from interfero.analysis.laws.view import law_text
+from interfero.analysis.records import read_records, write_tables
+from interfero.analysis.report.laws import law_lines
 from interfero.store.files import read_json
+from tools.planted import PlantedSweep, Scatter
 
 UNROUTED = RESPONSES["forgetting_unrouted"]
 FIVE = {

@@ -1,6 +1,6 @@
 """The sentences: every number comes from the records."""
 
-from interfero.analysis.report_table import failed_lines
+from interfero.analysis.capacity_table import failed_lines
 from interfero.analysis.sentences import summary_lines
 
 ONE_SEED = "illustration, n = 1 seed"

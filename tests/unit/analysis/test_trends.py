@@ -7,14 +7,14 @@ import pytest
 from PIL import Image
 
 from interfero.analysis.answers import BITRATE, DOMAIN_SHIFT, IMAGE_COUNT, Findings
-from interfero.analysis.trend_figures import domain_figure, trend_figure
-from interfero.analysis.trend_sentences import (
+from interfero.analysis.trends.figures import domain_figure, trend_figure
+from interfero.analysis.trends.lines import domain_shifts, trends
+from interfero.analysis.trends.sentences import (
     domain_lines,
     enough_lines,
     rank_correlation,
     trend_lines,
 )
-from interfero.analysis.trends import domain_shifts, trends
 
 GAINS = {1: 1.0, 5: 3.8, 20: 4.0}
 

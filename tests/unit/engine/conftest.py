@@ -7,8 +7,9 @@ import pytest
 
 from interfero.domains.domain import Domain
 from interfero.domains.images import Sample
+from interfero.engine.adaptation.loading import load
 from interfero.engine.adaptation.nodes import Block, Cell, Hyperparameters, Identity, LoopConfig
-from interfero.engine.adaptation.plan import load, make_plan
+from interfero.engine.adaptation.plan import make_plan
 from interfero.engine.adaptation.precision import PrecisionChoice
 from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.records import CellRecord

@@ -9,8 +9,9 @@ from interfero.engine.adaptation import calibration, precision, study
 from interfero.engine.adaptation.calibration import calibrate, step_seconds
 from interfero.engine.adaptation.cost import CostModel
 from interfero.engine.adaptation.estimating import estimate_plan
+from interfero.engine.adaptation.loading import load
 from interfero.engine.adaptation.nodes import Cell, Train
-from interfero.engine.adaptation.plan import load, make_plan
+from interfero.engine.adaptation.plan import make_plan
 from interfero.engine.adaptation.precision import PrecisionChoice, stored_choice
 from interfero.engine.measurements import Measurements
 from interfero.engine.options.adaptation import AdaptationOptions
@@ -18,7 +19,7 @@ from interfero.engine.sweep import run_sweep
 from interfero.engine.timing import machine_name
 from interfero.tracking.tracker import Tracker
 from sweeps.adapter_capacity import SWEEP
-from trainables.adaptation_runner import AdaptationRunner
+from trainables.runner import Runner
 
 LITTLE = [
     "--num-steps", "50", "--crop-size", "64", "--batch-size", "2", "--max-source-images", "2",
@@ -48,7 +49,7 @@ def plan(tiny_codec_file, image_folder, other_image_folder):
 
 @pytest.fixture(scope="module")
 def timings(plan):
-    return calibrate(plan, AdaptationRunner.from_plan(plan))
+    return calibrate(plan, Runner.of_adaptation(plan))
 
 
 def dry_run(arguments, storage, *more):
@@ -125,7 +126,7 @@ def test_calibrated_times_are_known_to_the_next_dry_run(arguments, tmp_path):
 
 
 def test_both_precisions_of_a_step_can_be_timed(plan):
-    runner = AdaptationRunner.from_plan(plan)
+    runner = Runner.of_adaptation(plan)
     for name in ("float32", "bfloat16"):
         assert 0 < step_seconds(plan, runner, name) < 60
 

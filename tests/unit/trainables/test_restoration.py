@@ -9,7 +9,6 @@ from interfero.engine.restoration.configs import RestorationConfig
 from interfero.engine.worker import LocalWorker
 from interfero.metrics.lpips import Lpips, _names
 from interfero.store.tensors import state_hash
-from trainables.loop_keeper import DivergedError, Seeds
 from trainables.paired_batches import Scene
 from trainables.restoration import (
     discriminator_loss,
@@ -19,6 +18,7 @@ from trainables.restoration import (
     train_restorer,
 )
 from trainables.restoration_networks import build_discriminator, build_generator
+from trainables.scene_training import DivergedError, Seeds
 
 CONFIG = RestorationConfig(
     num_steps=6, batch_size=2, crop_size=32, learning_rate=2e-3, width=8, blocks=1,
@@ -67,27 +67,27 @@ def test_an_untrained_generator_changes_nothing(kind, scenes):
 
 def test_regression_restores(scenes, tmp_path):
     config = REGRESSION.model_copy(update={"num_steps": 80, "ema_decay": 0.9})
-    model, progress, _ = train(scenes, tmp_path, config)
+    model, training = train(scenes, tmp_path, config)
     before = np.mean([np.abs(s.pictures[0].astype(int) - s.pictures[1]).mean() for s in scenes])
     assert error(model, scenes) < 0.5 * before
-    assert set(progress.curve[-1][1]) == {"loss", "l1"}
+    assert set(training.curve[-1][1]) == {"loss", "l1"}
 
 
 @pytest.mark.parametrize("adversary", ["lsgan", "hinge"])
 def test_every_loss_is_reported(adversary, scenes, tmp_path):
     config = CONFIG.model_copy(update={"adversary": adversary})
-    _, progress, _ = train(scenes, tmp_path, config)
-    assert set(progress.curve[-1][1]) == {"loss", "l1", "discriminator", "adversarial", "features"}
+    _, training = train(scenes, tmp_path, config)
+    assert set(training.curve[-1][1]) == {"loss", "l1", "discriminator", "adversarial", "features"}
 
 
 def test_the_adversary_changes_the_generator(scenes, tmp_path):
-    with_one, _, _ = train(scenes, tmp_path / "a")
-    without, _, _ = train(scenes, tmp_path / "b", REGRESSION)
+    with_one, _ = train(scenes, tmp_path / "a")
+    without, _ = train(scenes, tmp_path / "b", REGRESSION)
     assert state_hash(with_one.state_dict().items()) != state_hash(without.state_dict().items())
 
 
 def test_who_was_killed_goes_on_to_the_same_weights(scenes, tmp_path, monkeypatch):
-    whole, _, _ = train(scenes, tmp_path / "whole")
+    whole, _ = train(scenes, tmp_path / "whole")
     import trainables.restoration as module
 
     average = module._average
@@ -101,9 +101,9 @@ def test_who_was_killed_goes_on_to_the_same_weights(scenes, tmp_path, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         train(scenes, tmp_path / "killed", checkpoint_seconds=0)
     monkeypatch.setattr(module, "_average", average)
-    resumed, progress, start = train(scenes, tmp_path / "killed", checkpoint_seconds=0)
-    assert start == 4
-    assert [step for step, _ in progress.curve] == [1, 2, 3, 4, 5, 6]
+    resumed, training = train(scenes, tmp_path / "killed", checkpoint_seconds=0)
+    assert training.start == 4
+    assert [step for step, _ in training.curve] == [1, 2, 3, 4, 5, 6]
     assert state_hash(resumed.state_dict().items()) == state_hash(whole.state_dict().items())
 
 
@@ -142,9 +142,9 @@ def test_perception_counts_with_local_weights(scenes, tmp_path):
         update={"perceptual_weight": 1.0, "perceptual_weights": str(path), "num_steps": 3}
     )
     blind = seen.model_copy(update={"perceptual_weight": 0.0})
-    with_it, progress, _ = train(scenes, tmp_path / "a", seen)
-    without, _, _ = train(scenes, tmp_path / "b", blind)
-    last = progress.curve[-1][1]
+    with_it, training = train(scenes, tmp_path / "a", seen)
+    without, _ = train(scenes, tmp_path / "b", blind)
+    last = training.curve[-1][1]
     assert last["perceptual"] > 0
     parts = last["l1"] + 0.02 * last["adversarial"] + 0.1 * last["features"] + last["perceptual"]
     assert last["loss"] == pytest.approx(parts, rel=1e-4)
@@ -153,10 +153,10 @@ def test_perception_counts_with_local_weights(scenes, tmp_path):
 
 def test_half_precision_trains_on_a_cpu_and_stores_single(scenes, tmp_path):
     config = CONFIG.model_copy(update={"precision": "bfloat16"})
-    model, progress, _ = train(scenes, tmp_path, config)
-    assert all(np.isfinite(list(values.values())).all() for _, values in progress.curve)
+    model, training = train(scenes, tmp_path, config)
+    assert all(np.isfinite(list(values.values())).all() for _, values in training.curve)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
-    single, _, _ = train(scenes, tmp_path / "single")
+    single, _ = train(scenes, tmp_path / "single")
     assert error(model, scenes) == pytest.approx(error(single, scenes), rel=0.1)
 
 

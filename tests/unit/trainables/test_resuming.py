@@ -192,7 +192,7 @@ def test_a_disk_that_takes_no_checkpoint_costs_no_cell(tmp_path, cell, attempt, 
     with caplog.at_level(logging.WARNING):
         records, _ = attempt(tmp_path, one)
     assert records[one.key].status == "finished"
-    assert f"cell {one.key} trains on without a checkpoint" in caplog.text
+    assert f"{one.key} trains on without a checkpoint" in caplog.text
     assert "free the disk" in caplog.text
 
 

@@ -11,8 +11,8 @@ from interfero.engine.worker import LocalWorker
 from interfero.errors import ConfigError
 from interfero.metrics.segmentation import mean_iou
 from interfero.store.tensors import state_hash
-from trainables.loop_keeper import Seeds
 from trainables.paired_batches import Scene, draw_scenes
+from trainables.scene_training import Seeds
 from trainables.segmentation import build_segmenter, count_pixels, segment, train_segmenter
 
 CONFIG = SegmentationConfig(
@@ -52,8 +52,8 @@ def miou(model, scenes):
 
 def test_it_learns(scenes, tmp_path):
     config = CONFIG.model_copy(update={"num_steps": 40})
-    model, progress, _ = train(scenes, tmp_path, config)
-    first, last = progress.curve[0][1]["loss"], progress.curve[-1][1]["loss"]
+    model, training = train(scenes, tmp_path, config)
+    first, last = training.curve[0][1]["loss"], training.curve[-1][1]["loss"]
     assert last < 0.6 * first
     assert miou(model, scenes) > 0.8
 
@@ -68,7 +68,7 @@ def test_same_seeds_same_weights_and_other_seeds_others(scenes, tmp_path):
 
 
 def test_who_was_killed_goes_on_to_the_same_weights(scenes, tmp_path, monkeypatch):
-    whole, _, _ = train(scenes, tmp_path / "whole")
+    whole, _ = train(scenes, tmp_path / "whole")
     import trainables.segmentation as module
 
     drawn = module.draw_scenes
@@ -82,9 +82,9 @@ def test_who_was_killed_goes_on_to_the_same_weights(scenes, tmp_path, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         train(scenes, tmp_path / "killed", checkpoint_seconds=0)
     monkeypatch.setattr(module, "draw_scenes", drawn)
-    resumed, progress, start = train(scenes, tmp_path / "killed", checkpoint_seconds=0)
-    assert start == 7
-    assert [step for step, _ in progress.curve] == list(range(1, 13))
+    resumed, training = train(scenes, tmp_path / "killed", checkpoint_seconds=0)
+    assert training.start == 7
+    assert [step for step, _ in training.curve] == list(range(1, 13))
     assert state_hash(resumed.state_dict().items()) == state_hash(whole.state_dict().items())
 
 
@@ -144,7 +144,7 @@ def test_a_small_scene_is_reflected_and_its_labels_void():
 
 def test_half_precision_trains_on_a_cpu(scenes, tmp_path):
     config = CONFIG.model_copy(update={"precision": "bfloat16", "num_steps": 40})
-    model, progress, _ = train(scenes, tmp_path, config)
-    assert progress.curve[-1][1]["loss"] < 0.6 * progress.curve[0][1]["loss"]
+    model, training = train(scenes, tmp_path, config)
+    assert training.curve[-1][1]["loss"] < 0.6 * training.curve[0][1]["loss"]
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert miou(model, scenes) > 0.8

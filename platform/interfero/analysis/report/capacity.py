@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from interfero.analysis.capacity_table import seeds_text, signed
 from interfero.analysis.choices import CONTROL, CellSetting, Choice, choose_learning_rates
 from interfero.analysis.figure_style import method_style
 from interfero.analysis.report.figure_data import (
@@ -20,7 +21,6 @@ from interfero.analysis.report.figure_data import (
     seed_lines,
     span,
 )
-from interfero.analysis.report_table import seeds_text, signed
 from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 

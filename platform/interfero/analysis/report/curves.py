@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from interfero.analysis.capacity_table import signed, value_range
 from interfero.analysis.figure_style import method_style
 from interfero.analysis.rd_curves import (
     SIDE_TITLES,
@@ -32,7 +33,6 @@ from interfero.analysis.report.figure_data import (
     Series,
     Variant,
 )
-from interfero.analysis.report_table import signed, value_range
 from interfero.metrics.bd_rate import BjontegaardDelta
 from interfero.records import CellRecord
 

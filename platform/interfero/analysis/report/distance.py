@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from interfero.analysis.axes import AXES
-from interfero.analysis.law_view import MEAN_OF_OTHERS, left_out_domains
-from interfero.analysis.observations import RESPONSES, Observations, observations
+from interfero.analysis.laws.observations import RESPONSES, Observations, observations
+from interfero.analysis.laws.scaling import Refusal, Scaling
+from interfero.analysis.laws.view import MEAN_OF_OTHERS, left_out_domains
 from interfero.analysis.report.figure_data import (
     INK,
     Figure,
@@ -20,7 +21,6 @@ from interfero.analysis.report.figure_data import (
     Variant,
 )
 from interfero.analysis.report.laws import look
-from interfero.analysis.scaling import Refusal, Scaling
 from interfero.records import CellRecord
 
 MIN_DOMAINS = 3

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from interfero.analysis.capacity_table import signed
 from interfero.analysis.choices import CellSetting, Choice, Pick
-from interfero.analysis.report_table import signed
 from interfero.records import CellRecord
 
 Scale = Literal["linear", "log", "symlog", "names"]

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from interfero.analysis.axes import AXES
-from interfero.analysis.law_view import (
+from interfero.analysis.laws.scaling import Refusal, Scaling
+from interfero.analysis.laws.view import (
     MEAN_OF_OTHERS,
     domain_laws,
     domain_look,
@@ -29,7 +30,6 @@ from interfero.analysis.report.figure_data import (
     Series,
     Variant,
 )
-from interfero.analysis.scaling import Refusal, Scaling
 
 BLACK = "#000000"
 

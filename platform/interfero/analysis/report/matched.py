@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from interfero.analysis.cases import Case
-from interfero.analysis.choices import NAIVE
+from interfero.analysis.capacity_table import signed
+from interfero.analysis.choices import NAIVE, Case
 from interfero.analysis.figure_style import method_style
 from interfero.analysis.matched_gain import Matched, MatchedRow, matched_rows
 from interfero.analysis.report.capacity import colour_of
@@ -18,7 +18,6 @@ from interfero.analysis.report.figure_data import (
     Variant,
     percent_axis,
 )
-from interfero.analysis.report_table import signed
 from interfero.records import CellRecord
 
 _WAYS = (("forgetting", "routed", -0.14), ("forgetting_unrouted", "unrouted", 0.14))

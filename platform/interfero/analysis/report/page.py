@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from interfero.analysis.about import About
 from interfero.analysis.choices import choose_learning_rates
+from interfero.analysis.laws.scaling import Refusal, Scaling
 from interfero.analysis.report.capacity import capacity_figure
 from interfero.analysis.report.curves import curve_figure, curve_lines, curve_rows
 from interfero.analysis.report.distance import distance_figure
@@ -27,7 +28,6 @@ from interfero.analysis.report.sections import (
     reproduce_section,
 )
 from interfero.analysis.report.shell import Section, page_html
-from interfero.analysis.scaling import Refusal, Scaling
 from interfero.analysis.sentences import summary_lines
 from interfero.records import CellRecord
 

@@ -8,19 +8,19 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from interfero.analysis.about import About
-from interfero.analysis.choices import Choice, choose_learning_rates
-from interfero.analysis.rd_curves import SIDE_TITLES, SIDES
-from interfero.analysis.report.curves import NO_CURVES, CurveRow
-from interfero.analysis.report.figure_data import RunLinks
-from interfero.analysis.report.laws import LawRow
-from interfero.analysis.report.pictures import ShownCell, picture_urls
-from interfero.analysis.report_table import (
+from interfero.analysis.capacity_table import (
     capacity_rows,
     failed_lines,
     seeds_text,
     signed,
     table_caption,
 )
+from interfero.analysis.choices import Choice, choose_learning_rates
+from interfero.analysis.rd_curves import SIDE_TITLES, SIDES
+from interfero.analysis.report.curves import NO_CURVES, CurveRow
+from interfero.analysis.report.figure_data import RunLinks
+from interfero.analysis.report.laws import LawRow
+from interfero.analysis.report.pictures import ShownCell, picture_urls
 from interfero.records import CellRecord, ImageRow
 
 WHOLE_TABLE_ROWS = 14

@@ -12,8 +12,8 @@ from interfero.analysis.choices import choose_learning_rates
 from interfero.analysis.comparison import write_comparison
 from interfero.analysis.distance_figures import write_distance_figures
 from interfero.analysis.figures import write_figures
-from interfero.analysis.fits_file import write_scaling_fits
-from interfero.analysis.law_figures import write_curve_figures, write_law_figures
+from interfero.analysis.laws.figures import write_curve_figures, write_law_figures
+from interfero.analysis.laws.fits_file import write_scaling_fits
 from interfero.analysis.map_figures import write_map_figures
 from interfero.analysis.rd_curves import write_curves
 from interfero.analysis.report.figure_data import RunLinks

@@ -14,8 +14,9 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from interfero.adaptation import find_method
+from interfero.engine.adaptation.grid import grid_hyperparameters
 from interfero.engine.adaptation.nodes import Cell, Hyperparameters, LoopConfig
-from interfero.engine.adaptation.plan import AdaptationPlan, grid_hyperparameters
+from interfero.engine.adaptation.plan import AdaptationPlan
 from interfero.engine.adaptation.precision import Precision
 from interfero.engine.packs import Pack
 from interfero.engine.worker import LocalWorker, PackRunner, Worker

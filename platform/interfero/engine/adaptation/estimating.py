@@ -14,8 +14,9 @@ from interfero.engine.adaptation.cost import (
     pack_cost,
     reference_cost,
 )
+from interfero.engine.adaptation.grid import grid_hyperparameters
 from interfero.engine.adaptation.nodes import Distance, Reference
-from interfero.engine.adaptation.plan import AdaptationPlan, grid_hyperparameters
+from interfero.engine.adaptation.plan import AdaptationPlan
 from interfero.engine.measurements import Measurements
 from interfero.engine.packs import Pack
 from interfero.engine.timing import megapixels

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from interfero.config import Config
 from interfero.domains.domain import ImageUnit
-from interfero.engine.node import Node, Params
+from interfero.engine.node import ContentNode, Node, Params
 from interfero.store.keys import CELL_DIGITS, content_key, text_key
 
 ADAPTER_FILE = "adapter.safetensors"
@@ -223,51 +223,42 @@ class Train(Node):
         return (ADAPTER_FILE,)
 
 
-class Reference(Node):
-    """What the source codec makes of a domain's test and validation images."""
+class SourceView(ContentNode):
+    """What the source codec makes of a domain, before anything is adapted to it."""
 
-    kind: ClassVar[str] = "reference"
-
-    node: Literal["reference"] = "reference"
     codec_hash: str
     """Of the codec's weights and tables."""
     rd_lambda: float
     domain: str
     domain_hash: str
     """Of all its images."""
+    code: str
+    """Hash of the training code."""
+
+    def identity(self) -> dict[str, Any]:
+        """See `ContentNode`: the codec's hash stands for its lambda, the images' for the domain's name."""
+        return self.model_dump(mode="json", exclude={"node", "domain", "rd_lambda"})
+
+
+class Reference(SourceView):
+    """A domain's test and validation images as the source codec codes them."""
+
+    kind: ClassVar[str] = "reference"
+
+    node: Literal["reference"] = "reference"
     num_images: int = Field(gt=0)
     """Test images, at most."""
     data_seed: int
     """Draws the validation images."""
-    code: str
-    """Hash of the training code."""
-
-    @cached_property
-    def key(self) -> str:
-        """See `Node`."""
-        left_out = {"node", "domain", "rd_lambda"}
-        return f"{self.kind}-{content_key(self.model_dump(mode='json', exclude=left_out))}"
 
 
-class Distance(Node):
+class Distance(SourceView):
     """How far a target domain is from the source domain, as the source codec sees it."""
 
     kind: ClassVar[str] = "distance"
 
     node: Literal["distance"] = "distance"
-    codec_hash: str
-    rd_lambda: float
-    domain: str
-    """The target."""
-    domain_hash: str
     source_domain_hash: str
-    code: str
-
-    @cached_property
-    def key(self) -> str:
-        """See `Node`."""
-        left_out = {"node", "domain", "rd_lambda"}
-        return f"{self.kind}-{content_key(self.model_dump(mode='json', exclude=left_out))}"
 
 
 AdaptationNode = Cell | Train | Reference | Distance

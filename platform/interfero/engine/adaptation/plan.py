@@ -1,23 +1,20 @@
-"""The plan of an adaptation sweep: what is loaded, which blocks and cells there are, and what they need."""
+"""The plan of an adaptation sweep: which blocks and cells there are, what they need, and their packs."""
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from interfero.adaptation import find_method
 from interfero.adaptation.method import Method
-from interfero.codecs.catalogue import load_codec
 from interfero.codecs.codec import Codec
-from interfero.domains.catalogue import load_domain
 from interfero.domains.domain import Domain, spread
-from interfero.domains.images import ImageRules
-from interfero.domains.memory import GIB, MemoryBudget
 from interfero.engine.adaptation.cost import CostModel, Work, pack_cost
+from interfero.engine.adaptation.grid import blocks_of, grid_hyperparameters, loop_of, sizes_of
+from interfero.engine.adaptation.loading import Loaded
 from interfero.engine.adaptation.memory import Footprint, footprint, mebibytes, room_for_pack
 from interfero.engine.adaptation.nodes import (
     Block,
@@ -33,16 +30,13 @@ from interfero.engine.adaptation.packing import make_packs
 from interfero.engine.adaptation.precision import PrecisionChoice
 from interfero.engine.code import library_versions
 from interfero.engine.node import Node
-from interfero.engine.options.adaptation import AdaptationOptions, check_options, fuses_packs
-from interfero.engine.options.base import ALL_IMAGES
+from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.packs import Pack
 from interfero.engine.plan import Plan
 from interfero.engine.resources import packs_at_once_here
 from interfero.engine.timing import megapixels, setting_of
-from interfero.errors import ConfigError, DomainError, InterferoError
+from interfero.errors import ConfigError
 from interfero.records import StepSetting
-
-T = TypeVar("T")
 
 MAX_PACK_MEMBERS = 8
 """More members share more of the frozen source pass, but leave fewer packs to spread over workers."""
@@ -53,18 +47,6 @@ Four sizes of a branch on shared activations took 1.6 times less than one after 
 """
 DRAWN_STEPS = 0.02
 """Drawing a batch, in steps of a member, where neither has been timed."""
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What the options of a sweep name, checked and in memory."""
-
-    options: AdaptationOptions
-    codecs: dict[float, Codec]
-    """By lambda."""
-    domains: dict[str, Domain]
-    """Target domains by name."""
-    source_domain: Domain
 
 
 @dataclass(frozen=True)
@@ -323,8 +305,8 @@ def make_plan(loaded: Loaded, loop_hash: str, precision: PrecisionChoice) -> Ada
         ConfigError, DomainError: names the value, the rule and the remedy.
     """
     options = loaded.options
-    blocks = tuple(_blocks(options, loaded.domains, loaded.source_domain))
-    loop = _loop(options).model_copy(update={"precision": precision.precision})
+    blocks = tuple(blocks_of(options, loaded.domains, loaded.source_domain))
+    loop = loop_of(options).model_copy(update={"precision": precision.precision})
     plan = AdaptationPlan(
         options,
         blocks,
@@ -358,172 +340,3 @@ def _bounds(plan: AdaptationPlan) -> dict[str, Any]:
             m.name: footprint(m, codec, max(sizes_of(m, options)), plan.loop) for m in methods
         },
     }
-
-
-def load(options: AdaptationOptions) -> Loaded:
-    """Load codecs and domains, and check everything that can be checked before training.
-
-    Raises:
-        ConfigError, DomainError, CodecError: all problems at once.
-    """
-    check_options(options)
-    problems = _Problems()
-    for name in options.methods:
-        problems.attempt(find_method, name)
-    found = {
-        value: problems.attempt(load_codec, options.source, value) for value in options.lambdas
-    }
-    rules = ImageRules(halve_jpeg=options.halve_jpeg)
-    most = max((int(n) for n in options.num_images if n != ALL_IMAGES), default=0)
-    given = options.max_domain_memory
-    read = partial(load_domain, budget=MemoryBudget(None if given is None else int(given * GIB)))
-    load_target = partial(read, num_images=most, data_seeds=options.data_seeds)
-    targets = [problems.attempt(load_target, spec, rules) for spec in options.domains]
-    source_domain = problems.attempt(read, options.source_domain, rules)
-    problems.check()
-    assert source_domain is not None
-    domains = {domain.name: domain for domain in targets if domain is not None}
-    if len(domains) < len(targets):
-        raise ConfigError(
-            f"--domains names one domain twice: {', '.join(options.domains)}; a name stands for "
-            "one domain"
-        )
-    for domain in domains.values():
-        _check_apart(domain, source_domain)
-        _check_apart(source_domain, domain)
-    codecs = {value: codec for value, codec in found.items() if codec is not None}
-    _check_methods(options, codecs)
-    return Loaded(options, codecs, domains, source_domain)
-
-
-def _check_methods(options: AdaptationOptions, codecs: Mapping[float, Codec]) -> None:
-    """Refuse, before training, an architecture that a method cannot adapt."""
-    for codec in codecs.values():
-        for name in options.methods:
-            method = find_method(name)
-            if method.trains_on == "both" and options.batch_size < 2:
-                raise ConfigError(
-                    f"--batch-size must be 2 or more for {name}, half of whose crops come from the "
-                    f"source domain; got {options.batch_size}"
-                )
-            method.build(codec, min(sizes_of(method, options)), 0)
-
-
-def _check_apart(trained: Domain, tested: Domain) -> None:
-    """Refuse test images that a method may train on under another domain's name.
-
-    Raises:
-        DomainError: names one of them.
-    """
-    spare = [s for samples in trained.reserve.values() for s in samples]
-    copies = {s.digest: s.name for s in (*trained.train, *spare)}
-    for sample in tested.test:
-        if sample.digest in copies:
-            raise DomainError(
-                f"test image {sample.name!r} of domain {tested.name!r} is the training image "
-                f"{copies[sample.digest]!r} of domain {trained.name!r}: its result would be learned by "
-                "heart; remove one of them, or give both domains one folder with train/ and test/"
-            )
-
-
-class _Problems:
-    """Collects what cannot be loaded, so that a user mends all of it at once."""
-
-    def __init__(self) -> None:
-        self._errors: list[InterferoError] = []
-
-    def attempt(self, load: Callable[..., T], *arguments: Any) -> T | None:
-        """The value, or None if it cannot be had."""
-        try:
-            return load(*arguments)
-        except InterferoError as error:
-            self._errors.append(error)
-            return None
-
-    def check(self) -> None:
-        """Raise what was collected: one error as it is, several in one, each text once."""
-        if len(self._errors) == 1:
-            raise self._errors[0]
-        if self._errors:
-            raise ConfigError("\n".join(dict.fromkeys(str(e) for e in self._errors)))
-
-
-def grid_hyperparameters(options: AdaptationOptions) -> list[Hyperparameters]:
-    """Methods x sizes x strengths x learning rates x initial seeds, as far as a method has them."""
-    points = []
-    for name in options.methods:
-        method = find_method(name)
-        # A method that draws nothing would only repeat itself, and pass for several seeds.
-        seeds = options.init_seeds if method.random_init else options.init_seeds[:1]
-        axes = sizes_of(method, options), strengths_of(method, options), options.learning_rates
-        for size, strength, rate, seed in itertools.product(*axes, seeds):
-            points.append(
-                Hyperparameters(
-                    method=name,
-                    adapter_size=size,
-                    strength=strength,
-                    learning_rate=rate,
-                    init_seed=seed,
-                )
-            )
-    return points
-
-
-def sizes_of(method: Method, options: AdaptationOptions) -> tuple[int, ...]:
-    """The sizes asked for that a method has; 0 alone where it has no size.
-
-    Raises:
-        ConfigError: it has none of them.
-    """
-    if method.size_unit is None:
-        return (0,)
-    sizes = tuple(size for size in options.adapter_sizes if method.accepts(size))
-    if not sizes:
-        raise ConfigError(
-            f"--adapter-sizes {options.adapter_sizes}: {method.name} ({method.size_unit}) has none of "
-            "these sizes; add one that it has, or leave the method out"
-        )
-    return sizes
-
-
-def strengths_of(method: Method, options: AdaptationOptions) -> tuple[float, ...]:
-    """The strengths asked for; 0 alone where a method has no term of its own."""
-    return options.strengths if method.strength_unit else (0.0,)
-
-
-def _blocks(
-    options: AdaptationOptions, domains: dict[str, Domain], source_domain: Domain
-) -> list[Block]:
-    # A dictionary: `all` and the same number in figures are one block.
-    blocks: dict[Block, None] = {}
-    seeds = options.data_seeds
-    # Validation keeps photographs whole, so seeds leave different numbers of images; `all` is what
-    # every seed has, or the seeds would be different settings.
-    everything = {
-        d.name: min(len(d.split(ALL_IMAGES, s).training) for s in seeds) for d in domains.values()
-    }
-    for domain, value, count, seed in itertools.product(
-        domains.values(), options.lambdas, options.num_images, options.data_seeds
-    ):
-        source_domain.split("all", seed)
-        number = everything[domain.name] if count == ALL_IMAGES else int(count)
-        domain.split(number, seed)
-        block = Block(domain=domain.name, rd_lambda=value, num_images=number, data_seed=seed)
-        blocks[block] = None
-    return list(blocks)
-
-
-def _loop(options: AdaptationOptions) -> LoopConfig:
-    return LoopConfig(
-        num_steps=options.num_steps,
-        batch_size=options.batch_size,
-        crop_size=options.crop_size,
-        device="cuda" if options.gpus_per_trial else "cpu",
-        threads=max(1, int(options.cpus_per_trial)),
-        workers=options.workers_per_trial,
-        fused=fuses_packs(options),
-        max_source_images=options.max_source_images,
-        max_target_images=options.max_target_images,
-        attribute=options.attribute,
-        delta_rank=options.delta_rank,
-    )

@@ -20,8 +20,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from interfero.adaptation import find_method
 from interfero.analysis.pareto import CONSTRAINED, OBJECTIVES
+from interfero.engine.adaptation.grid import sizes_of, strengths_of
 from interfero.engine.adaptation.nodes import Block, Cell, Hyperparameters
-from interfero.engine.adaptation.plan import AdaptationPlan, sizes_of, strengths_of
+from interfero.engine.adaptation.plan import AdaptationPlan
 from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.metrics.names import VALIDATION_GAIN
 from interfero.records import CellRecord

@@ -11,8 +11,10 @@ from rich.console import Console
 from interfero.analysis.answers import Answer
 from interfero.engine.adaptation.calibration import StepTimer, calibrate, step_seconds
 from interfero.engine.adaptation.cost import CostModel
+from interfero.engine.adaptation.ending import write_ending
 from interfero.engine.adaptation.estimating import estimate_plan, expected_packs
-from interfero.engine.adaptation.plan import AdaptationPlan, Loaded, load, make_plan
+from interfero.engine.adaptation.loading import Loaded, load
+from interfero.engine.adaptation.plan import AdaptationPlan, make_plan
 from interfero.engine.adaptation.plan_text import print_cells, print_cost, print_plan
 from interfero.engine.adaptation.precision import (
     Precision,
@@ -22,7 +24,6 @@ from interfero.engine.adaptation.precision import (
     keep_choice,
     stored_choice,
 )
-from interfero.engine.adaptation.report import write_ending
 from interfero.engine.adaptation.search import BlockSearch, cells_at_once, open_searches
 from interfero.engine.code import closure_hash
 from interfero.engine.ending import Ending

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, Self, cast
+from typing import Annotated, Literal, Self
 
 from interfero.adaptation.table import METHOD_TABLE
 from interfero.engine.options.base import (
@@ -19,8 +19,6 @@ from interfero.engine.options.rules import (
     list_rules,
     number_rules,
     parted_rules,
-    refuse_broken,
-    sweep_rules,
 )
 from interfero.errors import nearest
 
@@ -77,31 +75,34 @@ class AdaptationOptions(SweepOptions):
     calibrate: Annotated[bool, FLAG, PLAN, FREE] = False
     """Time a few steps of each method first and keep the times: a cost estimate needs them."""
 
-    def check(self) -> None:
+    def rules(self) -> list[Rule]:
         """See `SweepOptions`."""
-        check_options(self)
+        return [
+            *_axis_rules(self),
+            *_cell_rules(self),
+            *_search_rules(self),
+            *_fusing_rules(self),
+            *_worker_rules(self),
+        ]
 
     def smallest(self) -> Self:
-        """See `SweepOptions`."""
-        return cast("Self", smoke_options(self))
-
-
-def check_options(options: AdaptationOptions) -> None:
-    """Refuse what cannot be run, all problems at once, before anything is loaded.
-
-    Raises:
-        ConfigError: names each value, its rule and the remedy.
-    """
-    refuse_broken(
-        [
-            *sweep_rules(options),
-            *_axis_rules(options),
-            *_cell_rules(options),
-            *_search_rules(options),
-            *_fusing_rules(options),
-            *_worker_rules(options),
-        ]
-    )
+        """See `SweepOptions`: every step happens, on little."""
+        return self.model_copy(
+            update={
+                "num_steps": min(self.num_steps, 10),
+                "adapter_sizes": self.adapter_sizes[:1],
+                "learning_rates": self.learning_rates[:1],
+                "strengths": self.strengths[:1],
+                "lambdas": self.lambdas[:1],
+                "data_seeds": self.data_seeds[:1],
+                "init_seeds": self.init_seeds[:1],
+                "domains": self.domains[:1],
+                "num_images": self.num_images[:1],
+                "num_samples": min(self.num_samples, 3),
+                "max_source_images": min(self.max_source_images, 3),
+                "max_target_images": min(self.max_target_images, 3),
+            }
+        )
 
 
 def _axis_rules(o: AdaptationOptions) -> list[Rule]:
@@ -232,23 +233,3 @@ def _worker_rules(o: AdaptationOptions) -> list[Rule]:
             f"{2 * workers}",
         ),
     ]
-
-
-def smoke_options(options: AdaptationOptions) -> AdaptationOptions:
-    """The smallest honest run of the same options: everything happens, on little."""
-    return options.model_copy(
-        update={
-            "num_steps": min(options.num_steps, 10),
-            "adapter_sizes": options.adapter_sizes[:1],
-            "learning_rates": options.learning_rates[:1],
-            "strengths": options.strengths[:1],
-            "lambdas": options.lambdas[:1],
-            "data_seeds": options.data_seeds[:1],
-            "init_seeds": options.init_seeds[:1],
-            "domains": options.domains[:1],
-            "num_images": options.num_images[:1],
-            "num_samples": min(options.num_samples, 3),
-            "max_source_images": min(options.max_source_images, 3),
-            "max_target_images": min(options.max_target_images, 3),
-        }
-    )

@@ -18,7 +18,7 @@ from interfero.engine.options.marks import (
     TRAINING,
     Free,
 )
-from interfero.engine.options.rules import folder_of, refuse_broken, sweep_rules
+from interfero.engine.options.rules import Rule, folder_of, refuse_broken, sweep_rules
 
 Sampler = Literal["grid", "random", "tpe", "nsga2"]
 EarlyStopping = Literal["none", "asha"]
@@ -93,7 +93,11 @@ class SweepOptions(Config):
         Raises:
             ConfigError: names each value, its rule and the remedy.
         """
-        refuse_broken(sweep_rules(self))
+        refuse_broken([*sweep_rules(self), *self.rules()])
+
+    def rules(self) -> list[Rule]:
+        """What must hold of the options that this kind of sweep adds."""
+        return []
 
     def smallest(self) -> Self:
         """The smallest honest run of the same options: everything happens, on little."""

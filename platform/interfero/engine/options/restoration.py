@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self, cast
+from typing import Annotated, Literal, Self
 
 from interfero.engine.options.base import SweepOptions
 from interfero.engine.options.marks import FREE, HIDDEN, QUESTION, TRAINING, OptionGroup
@@ -11,8 +11,6 @@ from interfero.engine.options.rules import (
     list_rules,
     number_rules,
     parted_rules,
-    refuse_broken,
-    sweep_rules,
 )
 from interfero.engine.restoration.configs import (
     CONFIGURATIONS,
@@ -94,29 +92,27 @@ class RestorationOptions(SweepOptions):
     packs: Annotated[bool, HIDDEN, FREE] = True
     """Without effect: what trains here trains by itself."""
 
-    def check(self) -> None:
+    def rules(self) -> list[Rule]:
         """See `SweepOptions`."""
-        check_options(self)
+        return [*_axis_rules(self), *_training_rules(self), *_meaningless(self)]
 
     def smallest(self) -> Self:
-        """See `SweepOptions`."""
-        return cast("Self", smoke_options(self))
-
-
-def check_options(options: RestorationOptions) -> None:
-    """Refuse what cannot be run, all problems at once, before anything is loaded.
-
-    Raises:
-        ConfigError: names each value, its rule and the remedy.
-    """
-    refuse_broken(
-        [
-            *sweep_rules(options),
-            *_axis_rules(options),
-            *_training_rules(options),
-            *_meaningless(options),
-        ]
-    )
+        """See `SweepOptions`: every step happens, on little."""
+        return self.model_copy(
+            update={
+                "num_steps": min(self.num_steps, 4),
+                "restoration_steps": min(self.restoration_steps, 4),
+                "batch_size": 2 * self.workers_per_trial,
+                "crop_size": 32,
+                "domains": self.domains[:1],
+                "codecs": self.codecs[:1],
+                "rates": self.rates[:1],
+                "restoration_splits": self.restoration_splits[:1],
+                "data_seeds": self.data_seeds[:1],
+                "init_seeds": self.init_seeds[:1],
+                "max_images": min(self.max_images or 3, 3),
+            }
+        )
 
 
 def _axis_rules(o: RestorationOptions) -> list[Rule]:
@@ -193,25 +189,6 @@ def _meaningless(o: RestorationOptions) -> list[Rule]:
         )
         for name, why in unused.items()
     ]
-
-
-def smoke_options(options: RestorationOptions) -> RestorationOptions:
-    """The smallest honest run of the same options: every step happens, on little."""
-    return options.model_copy(
-        update={
-            "num_steps": min(options.num_steps, 4),
-            "restoration_steps": min(options.restoration_steps, 4),
-            "batch_size": 2 * options.workers_per_trial,
-            "crop_size": 32,
-            "domains": options.domains[:1],
-            "codecs": options.codecs[:1],
-            "rates": options.rates[:1],
-            "restoration_splits": options.restoration_splits[:1],
-            "data_seeds": options.data_seeds[:1],
-            "init_seeds": options.init_seeds[:1],
-            "max_images": min(options.max_images or 3, 3),
-        }
-    )
 
 
 def configurations_of(options: RestorationOptions) -> tuple[Configuration, ...]:

@@ -7,7 +7,6 @@ A node holds the nodes it needs. A compressed copy of many images is made in par
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
@@ -17,7 +16,7 @@ from pydantic import Field
 from interfero.config import Config
 from interfero.domains.copies import SHARD_IMAGES, shard_file, shards_of
 from interfero.domains.labelled import Portion
-from interfero.engine.node import Node, Params
+from interfero.engine.node import ContentNode, Node, Params
 from interfero.engine.restoration.configs import (
     Configuration,
     RestorationConfig,
@@ -42,19 +41,6 @@ class Training(Config):
     """Hash of the training's code."""
     versions: dict[str, str]
     """Of the libraries that decide numbers."""
-
-
-class ContentNode(Node):
-    """A node whose key is its kind and the hash of its identity."""
-
-    @abstractmethod
-    def identity(self) -> dict[str, Any]:
-        """What the key hashes: nodes it needs by their keys."""
-
-    @cached_property
-    def key(self) -> str:
-        """See `Node`."""
-        return f"{self.kind}-{content_key(self.identity())}"
 
 
 class Originals(ContentNode):

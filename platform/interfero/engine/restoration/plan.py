@@ -17,7 +17,6 @@ from interfero.engine.node import Node
 from interfero.engine.options.restoration import (
     Restoration,
     RestorationOptions,
-    check_options,
     configurations_of,
 )
 from interfero.engine.packs import Pack
@@ -124,7 +123,7 @@ def make_plan(options: RestorationOptions, code: StepCode) -> RestorationPlan:
     Raises:
         ConfigError, DomainError, CodecError: names the value, the rule and the remedy.
     """
-    check_options(options)
+    options.check()
     codecs = {name: find_lossy(name) for name in options.codecs}
     names = [codec.name for codec in codecs.values()]
     if len(set(names)) < len(names):

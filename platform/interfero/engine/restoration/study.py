@@ -11,10 +11,10 @@ from rich.console import Console
 from interfero.engine.code import closure_hash
 from interfero.engine.ending import Ending
 from interfero.engine.options.restoration import RestorationOptions
+from interfero.engine.restoration.ending import write_ending
 from interfero.engine.restoration.plan import RestorationPlan, StepCode, make_plan
 from interfero.engine.restoration.plan_text import print_plan
 from interfero.engine.restoration.rates import match_rates
-from interfero.engine.restoration.report import write_ending
 from interfero.engine.study import Study
 from interfero.engine.sweep_run import SweepRun
 from interfero.engine.worker import PackRunner

@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from interfero.engine.adaptation.calibration import _extremes
+from interfero.engine.adaptation.grid import grid_hyperparameters
 from interfero.engine.adaptation.nodes import Cell
-from interfero.engine.adaptation.plan import grid_hyperparameters
 from interfero.engine.adaptation.precision import PrecisionChoice
 from interfero.errors import CodecError, ConfigError, DomainError
 from tests.unit.engine.conftest import plan_of

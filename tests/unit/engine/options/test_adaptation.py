@@ -4,9 +4,7 @@ import pytest
 
 from interfero.engine.options.adaptation import (
     AdaptationOptions,
-    check_options,
     fuses_packs,
-    smoke_options,
 )
 from interfero.engine.options.base import storage_folder
 from interfero.errors import ConfigError
@@ -37,14 +35,14 @@ BAD = {
 
 
 def test_the_default_is_good():
-    check_options(GOOD)
+    GOOD.check()
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_each_rule_names_option_and_value(name):
     value, message = BAD[name]
     with pytest.raises(ConfigError) as caught:
-        check_options(GOOD.model_copy(update={name: value}))
+        GOOD.model_copy(update={name: value}).check()
     assert str(caught.value).startswith(message)
     assert len(str(caught.value).splitlines()) == 1, "one mistake, one line"
 
@@ -52,7 +50,7 @@ def test_each_rule_names_option_and_value(name):
 def test_all_problems_are_reported_at_once():
     wrong = {name: value for name, (value, _) in BAD.items() if name not in ("name", "resume")}
     with pytest.raises(ConfigError) as caught:
-        check_options(GOOD.model_copy(update=wrong))
+        GOOD.model_copy(update=wrong).check()
     for name, (_, message) in BAD.items():
         assert (message in str(caught.value)) == (name in wrong)
 
@@ -61,13 +59,13 @@ def test_all_problems_are_reported_at_once():
 def test_a_sampler_takes_one_initial_seed(sampler):
     several = {"sampler": sampler, "init_seeds": (0, 1)}
     with pytest.raises(ConfigError, match="takes one of --init-seeds"):
-        check_options(GOOD.model_copy(update=several))
-    check_options(GOOD.model_copy(update={"init_seeds": (0, 1)}))
+        GOOD.model_copy(update=several).check()
+    GOOD.model_copy(update={"init_seeds": (0, 1)}).check()
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_one_objective_can_be_stopped_early(sampler):
-    check_options(GOOD.model_copy(update={"sampler": sampler, "early_stopping": "asha"}))
+    GOOD.model_copy(update={"sampler": sampler, "early_stopping": "asha"}).check()
 
 
 @pytest.mark.parametrize(
@@ -86,12 +84,12 @@ def test_one_objective_can_be_stopped_early(sampler):
 )
 def test_what_a_search_alone_can_do_is_refused_elsewhere(changes, message):
     with pytest.raises(ConfigError, match=message):
-        check_options(GOOD.model_copy(update=changes))
+        GOOD.model_copy(update=changes).check()
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
 def test_a_search_may_be_constrained(sampler):
-    check_options(GOOD.model_copy(update={"sampler": sampler, "max_forgetting": 0.0}))
+    GOOD.model_copy(update={"sampler": sampler, "max_forgetting": 0.0}).check()
 
 
 @pytest.mark.parametrize(
@@ -110,27 +108,27 @@ def test_workers_part_batches_equally(workers, batch_size, methods, problem):
         update={"workers_per_trial": workers, "batch_size": batch_size, "methods": methods}
     )
     if problem is None:
-        check_options(options)
+        options.check()
         return
     with pytest.raises(ConfigError) as caught:
-        check_options(options)
+        options.check()
     assert problem in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1, "one mistake, one line"
 
 
 def test_several_workers_take_one_gpu_each_at_most():
-    check_options(GOOD.model_copy(update={"gpus_per_trial": 2.0}))
+    GOOD.model_copy(update={"gpus_per_trial": 2.0}).check()
     both = {"gpus_per_trial": 2.0, "workers_per_trial": 2}
     with pytest.raises(ConfigError, match="--gpus-per-trial 2: each of several processes"):
-        check_options(GOOD.model_copy(update=both))
+        GOOD.model_copy(update=both).check()
 
 
 def test_smoke_is_never_larger_than_what_was_asked():
     asked = GOOD.model_copy(update={"num_steps": 3, "adapter_sizes": (4, 8), "lambdas": (0.1, 0.2)})
-    smoke = smoke_options(asked)
+    smoke = asked.smallest()
     assert (smoke.num_steps, smoke.adapter_sizes, smoke.lambdas) == (3, (4,), (0.1,))
     assert smoke.methods == asked.methods
-    check_options(smoke)
+    smoke.check()
 
 
 NAN, INF = float("nan"), float("inf")
@@ -151,12 +149,12 @@ NAN, INF = float("nan"), float("inf")
 )
 def test_what_is_no_number_of_this_machine_is_refused(name, value, option):
     with pytest.raises(ConfigError, match=option):
-        check_options(GOOD.model_copy(update={name: value}))
+        GOOD.model_copy(update={name: value}).check()
 
 
 def test_times_of_one_process_are_no_times_of_a_group():
     with pytest.raises(ConfigError, match="--calibrate with --workers-per-trial 2"):
-        check_options(GOOD.model_copy(update={"calibrate": True, "workers_per_trial": 2}))
+        GOOD.model_copy(update={"calibrate": True, "workers_per_trial": 2}).check()
 
 
 @pytest.mark.parametrize(
@@ -173,7 +171,7 @@ def test_times_of_one_process_are_no_times_of_a_group():
 )
 def test_packs_fuse_on_a_gpu_or_when_asked_to(changes, fuses):
     options = GOOD.model_copy(update=changes)
-    check_options(options)
+    options.check()
     assert fuses_packs(options) == fuses
 
 
@@ -190,7 +188,7 @@ def test_packs_fuse_on_a_gpu_or_when_asked_to(changes, fuses):
 )
 def test_what_cannot_fuse_is_refused_where_it_is_asked_for(changes, message):
     with pytest.raises(ConfigError, match=message):
-        check_options(GOOD.model_copy(update={"fuse_packs": "on", **changes}))
+        GOOD.model_copy(update={"fuse_packs": "on", **changes}).check()
 
 
 @pytest.mark.parametrize(
@@ -206,7 +204,7 @@ def test_what_cannot_fuse_is_refused_where_it_is_asked_for(changes, message):
 )
 def test_results_are_kept_in_a_folder_by_path_or_uri(storage, folder):
     options = GOOD.model_copy(update={"storage": storage})
-    check_options(options)
+    options.check()
     assert storage_folder(options) == Path(folder)
 
 
@@ -221,6 +219,6 @@ def test_results_are_kept_in_a_folder_by_path_or_uri(storage, folder):
 )
 def test_other_storage_is_refused_and_told_how_to_mount_it(storage, said):
     with pytest.raises(ConfigError) as caught:
-        check_options(GOOD.model_copy(update={"storage": storage}))
+        GOOD.model_copy(update={"storage": storage}).check()
     assert said in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1, "one mistake, one line"

@@ -1,4 +1,4 @@
-"""A sweep of learning, planned and run in this process, on three mosaics a portion."""
+"""A restoration sweep, planned and run in this process, on three mosaics a portion."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from interfero.engine.restoration.plan import StepCode, make_plan
 from interfero.engine.worker import LocalWorker
 from interfero.store.products import Products
 from interfero.store.sweep import SweepStore
-from trainables.learning_runner import RestorationRunner
+from trainables.runner import Runner
 
 FEW = {"train": 3, "restoration": 3, "test": 3}
 CODE = StepCode("c", "r", "s")
@@ -54,7 +54,7 @@ class Local:
 
     def run(self, plan, runner=None):
         done = done_in(self.products, plan)
-        runner = runner or RestorationRunner.from_plan(plan)
+        runner = runner or Runner.of_restoration(plan)
         records = {}
         waiting = packs_of(plan, done)
         while waiting:

@@ -10,7 +10,7 @@ from interfero.engine.feeding import Feeder
 from interfero.engine.record_callback import RecordCallback
 from interfero.store.products import Products
 from interfero.store.sweep import SweepStore
-from trainables.learning_runner import RestorationRunner
+from trainables.runner import Runner
 
 from .conftest import Local, packs_of, plan_of, ready
 
@@ -32,7 +32,7 @@ def run_trials(plan, storage, name, told):
     """Every pack that the plan hands out, as a Tune actor does it; returns what was reported."""
     products = Products(storage)
     done = {key for key, job in plan.behind(plan.cells).items() if products.is_done(key, job.files)}
-    runner = RestorationRunner.from_plan(plan)
+    runner = Runner.of_restoration(plan)
     told.clear()
     waiting = packs_of(plan, done)
     while waiting:
@@ -100,7 +100,7 @@ def test_a_group_makes_it_again_and_hears_of_it_only_then(lost_model, in_a_group
     plan, pack, store, file = lost_model
     known = {job.key: store.outcome(job.key, job.files) for job in pack.nodes}
     assert list(group_trial._new_records(store, pack, known)) == []
-    in_a_group(pack, RestorationRunner.from_plan(plan))
+    in_a_group(pack, Runner.of_restoration(plan))
     assert file.exists()
     heard = list(group_trial._new_records(store, pack, known))
     assert [(r.key, r.status) for r in heard] == [(pack.nodes[0].key, "finished")]

@@ -13,7 +13,7 @@ from interfero.engine.restoration.nodes import Restored
 from interfero.engine.restoration.plan import StepCode
 from interfero.engine.worker import LocalWorker
 from interfero.errors import ConfigError
-from trainables.learning_runner import RestorationRunner
+from trainables import restoration_nodes
 from trainables.studies import restoration
 
 from .conftest import Local, packs_of, plan_of
@@ -105,14 +105,14 @@ def test_who_goes_on_repeats_no_step(tmp_path):
     class Killed(BaseException):
         pass
 
-    def dies(self, job, bench):
-        if job.kind == "test":
+    def dies(node, *given):
+        if node.kind == "test":
             raise Killed
-        return real(self, job, bench)
+        return real(node, *given)
 
-    real = RestorationRunner._do
+    real = restoration_nodes._do
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RestorationRunner, "_do", dies)
+        patch.setattr(restoration_nodes, "_do", dies)
         with pytest.raises(Killed):
             first.run(plan)
     second = Local(tmp_path)
@@ -167,12 +167,13 @@ def test_the_libraries_of_the_models_count_in_their_keys(monkeypatch):
 @pytest.mark.parametrize(
     ("module", "steps"),
     [
-        ("trainables.learning_runner", {"restoration", "segmentation"}),
-        ("trainables.learning_bench", {"restoration", "segmentation"}),
-        ("trainables.loop_keeper", {"restoration", "segmentation"}),
+        ("trainables.restoration_nodes", {"restoration", "segmentation"}),
+        ("trainables.restoration_bench", {"restoration", "segmentation"}),
+        ("trainables.loop", {"restoration", "segmentation"}),
+        ("trainables.scene_training", {"restoration", "segmentation"}),
         ("trainables.segmentation", {"segmentation"}),
         ("trainables.restoration", {"restoration"}),
-        ("trainables.learning_scores", {"segmentation"}),
+        ("trainables.segmentation_scores", {"segmentation"}),
         ("interfero.domains.copies", {"copies", "segmentation"}),
         ("interfero.codecs.lossy", {"copies", "segmentation"}),
     ],
@@ -214,9 +215,10 @@ def test_a_restored_copy_is_nearer_than_nothing(tmp_path):
     local = Local(tmp_path)
     local.run(plan)
     restored = plan.cells[0].segmenter.images[0]
-    from trainables.learning_bench import Bench
+    from trainables.restoration_bench import Bench
 
-    bench = Bench(plan.domains, plan.codecs, local.products, LocalWorker(local.store.folder))
+    worker = LocalWorker(local.store.folder)
+    bench = Bench(plan.domains, plan.codecs, {}, local.products, worker)
     pictures = bench.pixels(restored)
     originals = plan.domains["mosaics"].train
     assert len(pictures) == len(originals)

@@ -8,8 +8,8 @@ from interfero.engine.worker import LocalWorker
 from interfero.errors import CodecError, GroupError, StorageError
 from interfero.store.sweep import SweepStore
 from trainables import segmentation
-from trainables.learning_runner import RestorationRunner
-from trainables.loop_keeper import DivergedError
+from trainables.runner import Runner
+from trainables.scene_training import DivergedError
 
 from .conftest import Local, packs_of, plan_of
 
@@ -46,7 +46,7 @@ def test_a_training_that_diverges_is_not_trained_again(tmp_path, packs, in_a_gro
     monkeypatch.setattr(segmentation, "_loss", lambda *given: loss(*given) * float("nan"))
     plan = plan_of(configurations=("OO",))
     pack = packs_of(plan)[0]
-    in_a_group(pack, RestorationRunner.from_plan(plan))
+    in_a_group(pack, Runner.of_restoration(plan))
     (error,) = errors(SweepStore(tmp_path, "s"), pack)
     assert error.startswith("DivergedError: loss is nan at step 1")
 
@@ -84,7 +84,7 @@ def test_jobs_say_who_does_them(tmp_path):
     # The runner parts the work in the same way: what is done alone is nothing to the others.
     local = Local(tmp_path)
     local.run(plan)
-    runner = RestorationRunner.from_plan(plan)
+    runner = Runner.of_restoration(plan)
     for pack in packs_of(plan):
         if not pack.nodes[0].together:
             assert list(runner(pack, LocalWorker(local.store.folder, rank=1))) == []

@@ -1,4 +1,4 @@
-"""What `--dry-run` of a learning sweep prints."""
+"""What `--dry-run` of a restoration sweep prints."""
 
 import io
 

@@ -7,7 +7,7 @@ from interfero.engine.restoration.rates import match_rates
 from interfero.engine.sweep import main
 from interfero.store.products import Products
 from sweeps.dataset_restoration import SWEEP
-from trainables.learning_runner import RestorationRunner
+from trainables.runner import Runner
 
 from .conftest import Local, packs_of, plan_of
 
@@ -85,7 +85,7 @@ def test_a_rate_is_searched_once(tmp_path, monkeypatch):
     monkeypatch.setattr(codec, "setting_for", counted)
     match_rates(plan, packs_of(plan), products, keep=True)
     assert asked == [0.8]
-    Local(tmp_path).run(plan, RestorationRunner.from_plan(plan))
+    Local(tmp_path).run(plan, Runner.of_restoration(plan))
     assert asked == [0.8]
 
 

@@ -1,4 +1,4 @@
-"""A learning sweep on nodes that have neither the driver's images nor its codecs nor its weight files."""
+"""A restoration sweep on nodes that have neither the driver's images nor its codecs nor its weight files."""
 
 import shutil
 from dataclasses import replace
@@ -12,7 +12,7 @@ from interfero.engine.restoration.plan import segmentation_config
 from interfero.engine.worker import Shippable
 from interfero.errors import CodecError, ConfigError, DomainError
 from interfero.store.content import CACHE_VARIABLE
-from trainables.learning_runner import RestorationRunner
+from trainables.runner import Runner
 from trainables.segmentation import build_segmenter
 
 from .conftest import Local, options, plan_of
@@ -39,7 +39,7 @@ def test_nothing_of_the_driver_is_needed(tmp_path, files, monkeypatch):
         restorations=("regression",), encoder_weights=str(encoder),
     )  # fmt: skip
     here = Local(tmp_path / "here").run(plan)
-    runner = RestorationRunner.from_plan(plan)
+    runner = Runner.of_restoration(plan)
     assert isinstance(runner, Shippable)
     shipped = runner.shipped(tmp_path / "there")
     shutil.rmtree(folder)

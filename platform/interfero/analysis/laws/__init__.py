@@ -1,0 +1,1 @@
+"""Laws: how forgetting and gain depend on images, steps, parameters, lambda and distance."""

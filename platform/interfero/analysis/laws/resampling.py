@@ -1,0 +1,131 @@
+"""Intervals by paired bootstrap: the same seeds, and the same source images, in every cell at once.
+
+Seeds and images are drawn apart. With few of them a bootstrap is too narrow twice over: its variance is
+short of `n / (n - 1)`, and its quantiles are those of many (Hesterberg, 2015, "What teachers should know
+about the bootstrap"). So each variance is scaled up and its half-width is that of Student's t; the squares
+of the half-widths are added. Pooled degrees of freedom (Satterthwaite, 1946) would be short of the truth
+whenever three seeds happen to lie close together: the images' many degrees would then count for them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import t as student
+
+from interfero.analysis.laws.forms import Design
+from interfero.analysis.laws.observations import ImageSums, Observations
+from interfero.analysis.laws.robust_fit import Fit, Space, quick_refit, to_space
+
+FloatArray = npt.NDArray[np.float64]
+
+LEVEL = 0.95
+MAX_SEEDS_ENUMERATED = 5
+"""Up to here every way to draw the seeds is taken, with its probability: 126 of them for five."""
+SEED_DRAWS = 150
+IMAGE_DRAWS = 80
+
+
+@dataclass(frozen=True)
+class Part:
+    """One source of variation: refitted parameters, how probable each is, and its correction."""
+
+    params: FloatArray
+    """(draws, parameters)"""
+    weights: FloatArray
+    """(draws,), sum 1."""
+    degrees: int
+    """Of freedom: how many were drawn, less 1."""
+
+    def variance(self, value: Callable[[FloatArray], float]) -> float:
+        """Of a function of the parameters, corrected for how few were drawn."""
+        values = np.array([value(params) for params in self.params])
+        mean = float(self.weights @ values)
+        spread = float(self.weights @ (values - mean) ** 2)
+        return spread * (self.degrees + 1) / self.degrees
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Refits of one law."""
+
+    seeds: Part
+    images: Part | None
+    """None where cells have no per-image rows, or a domain's test images are of one picture."""
+
+    def variances(self, value: Callable[[FloatArray], float]) -> list[tuple[float, int]]:
+        """(variance, degrees of freedom) of each part."""
+        parts = [p for p in (self.seeds, self.images) if p is not None]
+        return [(part.variance(value), part.degrees) for part in parts]
+
+
+def bootstrap(
+    data: Observations, fit: Fit, design: Design, space: Space, seed: int = 0
+) -> Bootstrap:
+    """Refit a law to resampled seeds, and to resampled source images.
+
+    Args:
+        data: What was fitted.
+        fit: The law as it was fitted.
+        design: Of the fit.
+        space: Of the fit.
+        seed: Of the draws; the same data give the same intervals.
+    """
+    rng = np.random.default_rng(seed)
+    values = to_space(data.values, space)
+    counts, weights = seed_draws(values.shape[1], rng)
+    refits = [quick_refit(fit, seed_mean(values, c), design, space) for c in counts]
+    seeds = Part(np.array(refits), weights, values.shape[1] - 1)
+    images = None
+    if data.images is not None and data.images.smallest_stratum > 1:
+        equal = np.ones(values.shape[1])
+        drawn = [
+            quick_refit(
+                fit, seed_mean(to_space(data.resampled_values(w), space), equal), design, space
+            )
+            for w in _image_draws(data.images, rng)
+        ]
+        even = np.full(len(drawn), 1 / len(drawn))
+        images = Part(np.array(drawn), even, data.images.smallest_stratum - 1)
+    return Bootstrap(seeds, images)
+
+
+def half_width(variances: list[tuple[float, int]], level: float = LEVEL) -> float:
+    """Of an interval, from independent variances with their degrees of freedom."""
+    quantile = (1 + level) / 2
+    return math.sqrt(math.fsum(v * float(student.ppf(quantile, d)) ** 2 for v, d in variances))
+
+
+def seed_mean(values: FloatArray, counts: FloatArray) -> FloatArray:
+    """(points,) mean over seeds that count so often; NaN where none of a point's seeds was drawn."""
+    there = np.isfinite(values)
+    total = there @ counts
+    sums = np.where(there, values, 0.0) @ counts
+    return np.divide(sums, total, where=total > 0, out=np.full(len(values), np.nan))
+
+
+def seed_draws(count: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """How often each seed is drawn, in each draw, and the probability of the draw."""
+    if count > MAX_SEEDS_ENUMERATED:
+        drawn = rng.multinomial(count, np.full(count, 1 / count), size=SEED_DRAWS)
+        return drawn.astype(float), np.full(SEED_DRAWS, 1 / SEED_DRAWS)
+    every = list(itertools.combinations_with_replacement(range(count), count))
+    counts = np.array([np.bincount(draw, minlength=count) for draw in every], dtype=float)
+    ways = [math.factorial(count) / math.prod(map(math.factorial, map(int, c))) for c in counts]
+    return counts, np.array(ways) / count**count
+
+
+def _image_draws(images: ImageSums, rng: np.random.Generator) -> Iterator[FloatArray]:
+    """How often each source image is drawn, within its domain."""
+    for _ in range(IMAGE_DRAWS):
+        weights = np.zeros(len(images.strata))
+        for stratum in np.unique(images.strata):
+            members = np.flatnonzero(images.strata == stratum)
+            even = np.full(len(members), 1 / len(members))
+            weights[members] = rng.multinomial(len(members), even)
+        yield weights

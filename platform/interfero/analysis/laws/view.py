@@ -1,0 +1,178 @@
+"""What a figure of a law shows, before anything is drawn: points, lines, predictions of left-out domains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from interfero.analysis.axes import AXES, GROWTH_AXES
+from interfero.analysis.laws.forms import Design
+from interfero.analysis.laws.robust_fit import from_space, predicted
+from interfero.analysis.laws.scaling import Candidate, Scaling, setting_means
+
+FloatArray = npt.NDArray[np.float64]
+
+MEAN_OF_OTHERS = "mean of the others"
+BY_DISTANCE = "by distance"
+DOMAIN_LOOKS = (
+    ("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"),
+    ("#56B4E9", "P"), ("#000000", "X"),
+)  # fmt: skip
+"""Okabe and Ito's colours again: where domains are told apart, methods are not."""
+
+
+def domain_look(index: int) -> tuple[str, str]:
+    """Colour and marker of a domain, by its place among the law's."""
+    return DOMAIN_LOOKS[index % len(DOMAIN_LOOKS)]
+
+
+@dataclass(frozen=True)
+class DomainLaw:
+    """One domain's settings and line along the law's main axis."""
+
+    domain: str
+    rows: tuple[int, ...]
+    """Of the observations, in the order of the points."""
+    x: FloatArray
+    """(points,)"""
+    y: FloatArray
+    """(points,) in percent: settings moved along the law to the other axes' geometric means (partial
+    residuals), so that what is left is scatter about the law."""
+    low: FloatArray
+    """(points,) one standard deviation of seeds below."""
+    high: FloatArray
+    line_x: FloatArray
+    """(60,)"""
+    line_y: FloatArray
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Each domain predicted from the others alone."""
+
+    kind: str
+    """`MEAN_OF_OTHERS` or `BY_DISTANCE`."""
+    predicted: FloatArray
+    """(points,) in percent."""
+
+
+def main_axis(scaling: Scaling) -> str:
+    """The axis a law is drawn along: of those it has, the growth axis with most levels."""
+    own = [a for a in scaling.chosen.law.axes if a in scaling.data.own_axes]
+    axes = own or list(scaling.data.own_axes)
+    return max(axes, key=lambda a: (a in GROWTH_AXES, len(scaling.data.levels(a))))
+
+
+def measured(scaling: Scaling) -> FloatArray:
+    """(points,) means over seeds, in percent."""
+    return from_space(setting_means(scaling.data, scaling.space), scaling.space)
+
+
+def domain_laws(scaling: Scaling) -> list[DomainLaw]:
+    """By domain, in the order of their names."""
+    data, law, design = scaling.data, scaling.chosen.law, scaling.design
+    main = main_axis(scaling)
+    x = data.column(main)
+    fitted = predicted(law, scaling.fit.params, design, scaling.space)
+    at_reference = Design(_only(design.u, law.axes, main), design.z)
+    partial = predicted(law, scaling.fit.params, at_reference, scaling.space)
+    y = setting_means(data, scaling.space)
+    found = []
+    for name in data.domain_names:
+        inside = np.array(data.domains) == name
+        points = partial[inside] + y[inside] - fitted[inside]
+        low, middle, high = (
+            from_space(points + shift, scaling.space)
+            for shift in (-scaling.seed_sd, 0.0, scaling.seed_sd)
+        )
+        grid = np.geomspace(x.min(), x.max(), 60)
+        z = np.tile(design.z[inside][0], (len(grid), 1))
+        line = Design(_along(scaling, main, grid, design.u[inside].mean(axis=0)), z)
+        values = law.values(scaling.fit.params, line)
+        rows = tuple(int(i) for i in np.flatnonzero(inside))
+        found.append(DomainLaw(name, rows, x[inside], middle, low, high, grid, values))
+    return found
+
+
+def left_out_domains(scaling: Scaling) -> list[LeftOut]:
+    """By the mean of the others, then by the distance that predicts best, where these can be tried."""
+    found = []
+    ways = [(scaling.chosen, MEAN_OF_OTHERS), (scaling.nearest_distance, BY_DISTANCE)]
+    for candidate, kind in ways:
+        predictions = None if candidate is None else _left_out(candidate, scaling)
+        if predictions is not None:
+            found.append(LeftOut(kind, predictions))
+    return found
+
+
+def nothing_left_out(scaling: Scaling) -> str:
+    """Why there is no prediction of a left-out domain."""
+    count = len(scaling.data.domain_names)
+    return f"{count} domain{'' if count == 1 else 's'}: none can be left out"
+
+
+def errors_text(scaling: Scaling) -> str:
+    """How far predictions of left-out domains are off."""
+
+    def off(candidate: Candidate) -> str:
+        error = candidate.left_out_domains or 0.0
+        return f"{np.exp(error):.2f}-fold" if scaling.space == "log" else f"{error:.2f}"
+
+    text = f"each domain left out: off by {off(scaling.chosen)}"
+    best = scaling.nearest_distance
+    if best is None:
+        return text
+    return f"{text},\n{off(best)} by {AXES[best.law.axes[-1]].word}"
+
+
+def law_text(scaling: Scaling) -> str:
+    """The law, its exponents with their intervals, and what it stands on."""
+    data = scaling.data
+    basis = f"{len(data.domains)} settings, n = {len(data.seeds)} seeds"
+    if not scaling.beats_null:
+        return f"no law beats a constant for each domain ({basis})"
+    shapes = scaling.parameters()[: len(scaling.chosen.law.shape_names)]
+    parts = [f"{plain_name(p.name)} {p.value:.2f} ({p.low:.2f} to {p.high:.2f})" for p in shapes]
+    name = scaling.chosen.law.name.replace("_", " ")
+    return (
+        f"{name} law, 95 % intervals: {', '.join(parts)}; {basis}; intervals over {scaling.covers}"
+    )
+
+
+def others_text(scaling: Scaling) -> str:
+    """At which values the points of `domain_laws` stand; empty if the law has one axis."""
+    main = main_axis(scaling)
+    others = [AXES[a].word for a in scaling.chosen.law.axes if a != main]
+    return f"at the mean of {', '.join(others)}" if others else ""
+
+
+def plain_name(name: str) -> str:
+    """`exponent of images` for `exponent:num_images`."""
+    kind, _, axis = name.partition(":")
+    return f"{kind} of {AXES[axis].word}" if axis else kind.replace("_", " ")
+
+
+def _only(u: FloatArray, axes: tuple[str, ...], main: str) -> FloatArray:
+    """Axes other than the main one at their references; distances stay, for they are the domain's."""
+    kept = [axis == main or AXES[axis].by_domain for axis in axes]
+    return np.asarray(u * np.array(kept, dtype=float))
+
+
+def _along(scaling: Scaling, main: str, grid: FloatArray, mean_u: FloatArray) -> FloatArray:
+    axes = scaling.chosen.law.axes
+    centre = float(np.log(scaling.data.column(main)).mean())
+    columns = []
+    for index, axis in enumerate(axes):
+        if axis == main:
+            columns.append(np.log(grid) - centre)
+        else:
+            kept = mean_u[index] if AXES[axis].by_domain else 0.0
+            columns.append(np.full(len(grid), kept))
+    return np.column_stack(columns) if columns else np.zeros((len(grid), 0))
+
+
+def _left_out(candidate: Candidate, scaling: Scaling) -> FloatArray | None:
+    found = candidate.left_out
+    return None if found is None else from_space(found, scaling.space)

@@ -1,0 +1,1 @@
+"""What compressed images cost a segmentation model, and what restoring them wins back."""

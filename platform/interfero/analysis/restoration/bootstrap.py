@@ -1,0 +1,194 @@
+"""Intervals of a restoration sweep by paired bootstrap: what is drawn again, and what an interval speaks for.
+
+Seeds: a data seed draws crops and restorers, an init seed a segmentation model. Models of one data seed
+share its restorers, so of several data seeds the models of each are averaged and data seeds are drawn, as
+the laws of adaptation do it (see `interfero.analysis.laws.observations`). Of one data seed its init seeds are
+drawn.
+
+Images: source images are drawn, the same in every group. Where all test images come from one, they say
+nothing of others, and seeds are drawn alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from interfero.analysis.laws.resampling import Part, half_width, seed_draws
+from interfero.errors import ConfigError
+from interfero.metrics.segmentation import mean_iou
+from interfero.records import CellRecord
+
+FloatArray = npt.NDArray[np.float64]
+
+IMAGE_DRAWS = 400
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What stands behind a number, and what its interval was drawn from."""
+
+    data_seeds: int
+    models: int
+    """Pairs of a data seed and an init seed that all sides have."""
+    images: int
+    """Test images."""
+    pictures: int
+    """Source images that these come from."""
+
+    @property
+    def by(self) -> Literal["data", "init"]:
+        """Which seeds are drawn."""
+        return "data" if self.data_seeds > 1 else "init"
+
+    @property
+    def seeds(self) -> int:
+        """How many there are to draw: of several data seeds not their models."""
+        return self.data_seeds if self.data_seeds > 1 else self.models
+
+    @property
+    def over(self) -> str:
+        """`init seeds and source images`: what the interval is over."""
+        if self.pictures > 1:
+            return f"{self.by} seeds and source images"
+        return f"{self.by} seeds alone, for {self._alone}"
+
+    def text(self, restorers: int = 0) -> str:
+        """`n = 3 init seeds of 1 restorer, 40 images`."""
+        if not self.models:
+            return "n = 0: no seed in common"
+        drawn = counted(self.seeds, f"{self.by} seed")
+        behind = [counted(self.models, "model")] if self.by == "data" else []
+        behind += [counted(restorers, "restorer")] if restorers else []
+        of = f" of {' and '.join(behind)}" if behind else ""
+        return f"n = {drawn}{of}, {self._images}"
+
+    @property
+    def _images(self) -> str:
+        if self.pictures == self.images > 1:
+            return f"{self.images} images"
+        crops = counted(self.images, "crop" if self.images > 1 else "image")
+        if self.pictures > 1:
+            return f"{crops} of {self.pictures} pictures"
+        return f"{crops}; seeds alone: {self._alone}"
+
+    @property
+    def _alone(self) -> str:
+        """Why images are not drawn."""
+        return (
+            "the test images share their pictures" if self.images > 1 else "there is one test image"
+        )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval."""
+
+    value: float
+    half_width: float | None
+    """Of the 95 % interval; None with one seed: nothing then says how much the score varies."""
+    drawn: Drawn
+
+
+def estimate(
+    groups: Sequence[Sequence[CellRecord]], statistic: Callable[[FloatArray], float]
+) -> Estimate:
+    """A statistic of the groups' mean IoUs over the seeds that all have.
+
+    Args:
+        groups: Cells of each line.
+        statistic: From (groups,) mean IoUs to the number.
+
+    Raises:
+        ConfigError: cells were tested on different images.
+    """
+    by_seed = [{seeds_of(r): r for r in group} for group in groups]
+    pairs = sorted(set.intersection(*(set(g) for g in by_seed)))
+    if not pairs:
+        return Estimate(float("nan"), None, Drawn(0, 0, 0, 0))
+    cells = [[g[pair] for pair in pairs] for g in by_seed]
+    members = _members([cell for row in cells for cell in row])
+    counts = np.array([[_counts(cell) for cell in row] for row in cells])
+    num_data = len({data_seed for data_seed, _ in pairs})
+    drawn = Drawn(num_data, len(pairs), len(members), int(members.max()) + 1)
+    # The same classes in every configuration and every draw.
+    averaged = counts[:, :, 1].sum(axis=(0, 1, 3)) > 0
+    shares = _shares([data_seed for data_seed, _ in pairs]) if num_data > 1 else np.eye(len(pairs))
+
+    def scores(weights: FloatArray) -> FloatArray:
+        """(groups, seeds to draw) mean IoU with source images that count so often."""
+        total = np.tensordot(counts, weights[members], axes=(4, 0)).round().astype(np.int64)
+        hits, labelled, predicted = (total[:, :, i] for i in range(3))
+        each: FloatArray = mean_iou(hits, labelled, predicted, averaged) @ shares
+        return each
+
+    whole = scores(np.ones(drawn.pictures))
+    value = float(statistic(whole.mean(axis=1)))
+    if drawn.seeds < 2:
+        return Estimate(value, None, drawn)
+    rng = np.random.default_rng(0)
+    parts = [_seed_part(whole, rng)]
+    if drawn.pictures > 1:
+        parts.append(_image_part(scores, drawn.pictures, rng))
+    width = half_width([(part.variance(statistic), part.degrees) for part in parts])
+    return Estimate(value, width, drawn)
+
+
+def seeds_of(record: CellRecord) -> tuple[int, int]:
+    """(data seed, init seed)."""
+    return int(record.params["data_seed"]), int(record.params["init_seed"])
+
+
+def counted(number: int, what: str) -> str:
+    """`1 seed`, `3 seeds`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _seed_part(whole: FloatArray, rng: np.random.Generator) -> Part:
+    """Seeds drawn again, of (groups, seeds) scores."""
+    count = whole.shape[1]
+    draws, chances = seed_draws(count, rng)
+    return Part(np.array([whole @ draw / count for draw in draws]), chances, count - 1)
+
+
+def _image_part(
+    scores: Callable[[FloatArray], FloatArray], pictures: int, rng: np.random.Generator
+) -> Part:
+    """Source images drawn again."""
+    even = np.full(pictures, 1 / pictures)
+    draws = rng.multinomial(pictures, even, size=IMAGE_DRAWS).astype(float)
+    means = np.array([scores(weights).mean(axis=1) for weights in draws])
+    return Part(means, np.full(IMAGE_DRAWS, 1 / IMAGE_DRAWS), pictures - 1)
+
+
+def _shares(data_seeds: Sequence[int]) -> FloatArray:
+    """(models, data seeds): the weights that average the models of each data seed."""
+    each = sorted(set(data_seeds))
+    inside = np.array([[float(own == seed) for seed in each] for own in data_seeds])
+    shares: FloatArray = inside / inside.sum(axis=0)
+    return shares
+
+
+def _members(cells: Sequence[CellRecord]) -> npt.NDArray[np.int64]:
+    """(images,) which source image each test image comes from."""
+    names = {tuple(i.name for i in cell.segmented) for cell in cells}
+    if len(names) > 1:
+        raise ConfigError(
+            f"cells of domain {cells[0].params['domain']} were tested on {len(names)} different sets of "
+            "images, and cannot be compared: report on sweeps of one --max-images and of one folder"
+        )
+    # A sweep that other code goes on with may hold records that tell apart what these know to be one.
+    marks = {tuple(i.group for i in cell.segmented) for cell in cells}
+    coarsest = min(marks, key=lambda groups: (len(set(groups)), groups))
+    order = sorted(set(coarsest))
+    return np.array([order.index(group) for group in coarsest])
+
+
+def _counts(record: CellRecord) -> FloatArray:
+    """(3, classes, images) hits, labelled, predicted."""
+    rows = [(i.hits, i.labelled, i.predicted) for i in record.segmented]
+    return np.array(rows, dtype=float).transpose(1, 2, 0)

@@ -1,0 +1,292 @@
+"""What compression costs a segmentation model, in parts, and what restoration wins back.
+
+OO - CC is lost information; CC - CO is covariate shift, for a model deployed on originals; RO - CO is what
+restoration gains, OO - RO what is left, and (RO - CO) / (OO - CO) the share of the drop that is recovered
+(arXiv:2004.10497). MO, originals and compressed mixed, is a control: its share stands beside RO's, and so
+does RO - MO. An adversary is judged by what it adds to plain regression.
+
+Intervals are of a paired bootstrap: the same seeds and the same source images in both configurations (see
+`interfero.analysis.restoration.bootstrap`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from interfero.analysis.restoration.bootstrap import Drawn, counted, estimate, seeds_of
+from interfero.records import CellRecord
+
+MIOU = "segmentation/miou"
+SHARE = "share recovered"
+REGRESSION = "regression"
+DIFFERENCES = (
+    ("lost information", "OO", "CC"), ("covariate shift", "CC", "CO"), ("whole drop", "OO", "CO"),
+    ("tested compressed", "OO", "OC"), ("restoration gains", "RO", "CO"), ("still left", "OO", "RO"),
+    ("restored on both sides", "RR", "CC"), ("mixing gains", "MO", "CO"),
+    ("restored over mixed", "RO", "MO"),
+)  # fmt: skip
+"""Name, and the two configurations whose difference it is."""
+
+
+@dataclass(frozen=True, order=True)
+class Line:
+    """One configuration on one domain at one rate of one codec."""
+
+    domain: str
+    codec: str
+    rate_bpp: float
+    """Asked for; 0 where no codec takes part."""
+    configuration: str
+    restoration: str = "none"
+    restoration_split: str = "none"
+
+    @property
+    def label(self) -> str:
+        """The configuration, and how its restorer was trained."""
+        parts = [p for p in (self.restoration, self.restoration_split) if p != "none"]
+        return " ".join([self.configuration, *parts])
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean IoU of a line over its seeds."""
+
+    line: Line
+    values: Mapping[tuple[int, int], float]
+    """By (data seed, init seed)."""
+    bpp: float | None
+    """Rate that was reached on the images that a codec made, training images first."""
+    psnr_gain_db: float | None
+    """What restoration did to the training images, nearer to the originals is more."""
+
+    @property
+    def mean(self) -> float:
+        """Over data seeds, of the mean over the init seeds of each."""
+        found: dict[int, list[float]] = defaultdict(list)
+        for (data_seed, _), value in self.values.items():
+            found[data_seed].append(value)
+        return float(np.mean([np.mean(values) for values in found.values()]))
+
+    @property
+    def seeds_text(self) -> str:
+        """`3`, or `2 (6 models)`: models of one data seed share what it draws."""
+        data, models = len({data_seed for data_seed, _ in self.values}), len(self.values)
+        return f"{data} ({counted(models, 'model')})" if data > 1 else str(models)
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Lowest and highest seed."""
+        return min(self.values.values()), max(self.values.values())
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference of two lines, or the recovered share, with its interval."""
+
+    name: str
+    line: Line
+    """The line that is asked about: of a codec, a rate and a restoration."""
+    value: float | None
+    """In mean IoU, or a share; None if refused."""
+    half_width: float | None
+    """Of the 95 % interval; None where it cannot be known."""
+    drawn: Drawn
+    refusal: str = ""
+    bpp: float | None = None
+    """Rate that was reached on training images, or on test images where those alone were coded."""
+
+    @property
+    def restorers(self) -> int:
+        """Different ones behind the restored images: seeds of models draw no other restorer."""
+        return self.drawn.data_seeds if self.line.restoration != "none" else 0
+
+    @property
+    def low(self) -> float | None:
+        """Lower end of the interval."""
+        known = self.value is not None and self.half_width is not None
+        return self.value - self.half_width if known else None  # type: ignore[operator]
+
+    @property
+    def high(self) -> float | None:
+        """Upper end of the interval."""
+        known = self.value is not None and self.half_width is not None
+        return self.value + self.half_width if known else None  # type: ignore[operator]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All scores and differences of a sweep."""
+
+    scores: tuple[Score, ...]
+    differences: tuple[Difference, ...]
+
+    @property
+    def sentences(self) -> list[str]:
+        """What can be said, a line each."""
+        return [*_one_setting(self.scores), *(_sentence(d) for d in self.differences)]
+
+
+def line_of(record: CellRecord) -> Line:
+    """The line that a cell lies on."""
+    p = record.params
+    rate = p["rate_bpp"]
+    return Line(
+        str(p["domain"]), str(p["codec"]), 0.0 if isinstance(rate, str) else float(rate),
+        str(p["configuration"]), str(p["restoration"]), str(p["restoration_split"]),
+    )  # fmt: skip
+
+
+def summarise(records: Sequence[CellRecord]) -> Summary:
+    """Scores of every line, and the differences between them."""
+    finished = [r for r in records if r.status == "finished" and MIOU in r.metrics]
+    by_line: dict[Line, list[CellRecord]] = defaultdict(list)
+    for record in finished:
+        by_line[line_of(record)].append(record)
+    scores = tuple(_score(line, cells) for line, cells in sorted(by_line.items()))
+    return Summary(scores, tuple(_differences(by_line)))
+
+
+def _score(line: Line, cells: Sequence[CellRecord]) -> Score:
+    def mean_of(name: str) -> float | None:
+        found = [c.metrics[name] for c in cells if name in c.metrics]
+        return float(np.mean(found)) if found else None
+
+    bpp = mean_of("rate/train_bpp")
+    after, before = mean_of("restoration/psnr_db"), mean_of("restoration/psnr_db_compressed")
+    gain = after - before if after is not None and before is not None else None
+    values = {seeds_of(c): c.metrics[MIOU] for c in cells}
+    return Score(line, values, mean_of("rate/test_bpp") if bpp is None else bpp, gain)
+
+
+def _differences(by_line: Mapping[Line, list[CellRecord]]) -> Iterator[Difference]:
+    """Of every codec and rate, and of every restoration there."""
+    for line, cells in sorted(by_line.items()):
+        if line.codec == "original":
+            continue
+        for name, upper, lower in DIFFERENCES:
+            # Asked from the configuration that has a codec, and a restoration if one has.
+            own = lower if upper == "OO" else upper
+            if line.configuration != own:
+                continue
+            pair = [
+                cells if c == own else by_line.get(_partner(line, c), []) for c in (upper, lower)
+            ]
+            if all(pair):
+                yield _difference(name, line, *pair)
+        if line.configuration in ("RO", "MO"):
+            parts = [by_line.get(_partner(line, c), []) for c in ("OO", "CO")]
+            if all(parts):
+                yield recovered_share(line, cells, *parts)
+        if line.configuration == "RO" and line.restoration != REGRESSION:
+            plain = by_line.get(replace(line, restoration=REGRESSION), [])
+            if plain:
+                yield _difference("adversary adds", line, cells, plain)
+
+
+def _partner(line: Line, configuration: str) -> Line:
+    if configuration == "OO":
+        return Line(line.domain, "original", 0.0, "OO")
+    return Line(line.domain, line.codec, line.rate_bpp, configuration)
+
+
+def _difference(
+    name: str, line: Line, upper: Sequence[CellRecord], lower: Sequence[CellRecord]
+) -> Difference:
+    found = estimate([upper, lower], lambda m: m[0] - m[1])
+    bpp = _rate_reached([*upper, *lower])
+    return Difference(name, line, found.value, found.half_width, found.drawn, bpp=bpp)
+
+
+def _rate_reached(cells: Sequence[CellRecord]) -> float | None:
+    """Mean over cells, on training images, or on test images where those alone were coded."""
+    for side in ("train", "test"):
+        rates = [r.metrics[f"rate/{side}_bpp"] for r in cells if f"rate/{side}_bpp" in r.metrics]
+        if rates:
+            return float(np.mean(rates))
+    return None
+
+
+def recovered_share(
+    line: Line, restored: Sequence[CellRecord], original: Sequence[CellRecord],
+    compressed: Sequence[CellRecord],
+) -> Difference:  # fmt: skip
+    """(RO - CO) / (OO - CO), refused where there may be no drop to recover.
+
+    Args:
+        line: That of the restored cells.
+        restored: RO, or MO in its place.
+        original: OO.
+        compressed: CO.
+    """
+    drop = estimate([original, compressed], lambda m: m[0] - m[1])
+    bpp = _rate_reached([*restored, *compressed])
+    width, said = drop.half_width, f"OO - CO is {drop.value:+.3f}"
+    if width is None or drop.value - width <= 0:
+        if width is None:
+            refusal = f"{said}, and has no interval with n = {counted(drop.drawn.seeds, 'seed')}"
+        else:
+            low, high = drop.value - width, drop.value + width
+            refusal = (
+                f"{said}, its 95 % interval {low:+.3f} to {high:+.3f} ({drop.drawn.text()}) includes zero"
+                if high >= 0
+                else f"{said}: there is no drop to recover"
+            )
+        return Difference(SHARE, line, None, None, drop.drawn, refusal, bpp)
+    found = estimate([restored, original, compressed], lambda m: (m[0] - m[2]) / (m[1] - m[2]))
+    return Difference(SHARE, line, found.value, found.half_width, found.drawn, bpp=bpp)
+
+
+def _one_setting(scores: Sequence[Score]) -> list[str]:
+    """Asked rates that are one: a learned codec has few, and the nearest to two of them may be the same."""
+    found: dict[tuple[str, str, float], dict[float, None]] = defaultdict(dict)
+    for score in scores:
+        if score.bpp is not None:
+            place = (score.line.domain, score.line.codec, score.bpp)
+            found[place].setdefault(score.line.rate_bpp)
+    sets = {
+        (domain, codec, tuple(sorted(asked)))
+        for (domain, codec, _), asked in found.items()
+        if len(asked) > 1
+    }
+    return [
+        f"{domain}, {codec}: {' and '.join(f'{rate:g}' for rate in asked)} bpp asked are one setting of "
+        "the codec, and one point: ask for rates further apart"
+        for domain, codec, asked in sorted(sets)
+    ]
+
+
+def _sentence(d: Difference) -> str:
+    line = d.line
+    reached = "" if d.bpp is None else f" (reached {d.bpp:.3f})"
+    place = f"{line.domain}, {line.codec} at {line.rate_bpp:g} bpp{reached}"
+    restored = f", {line.label}" if line.configuration in ("RO", "RR", "MO") else ""
+    if d.value is None:
+        return f"{place}{restored}: {d.name} refused, {d.refusal}"
+    form = "{:+.0%}" if d.name == SHARE else "{:+.3f}"
+    said = form.format(d.value)
+    if d.low is None or d.high is None:
+        note = f"no interval, n = {counted(d.drawn.seeds, 'seed')}"
+    else:
+        ends = f"{form.format(d.low)} to {form.format(d.high)}"
+        note = f"95 % {ends}, {d.drawn.text(d.restorers)}"
+    return f"{place}{restored}: {d.name} {said} ({note})"
+
+
+def summary_markdown(summary: Summary) -> str:
+    """Two tables: scores, and differences."""
+    lines = ["| domain | codec | bpp asked | bpp reached | trained, tested | mIoU | seeds | PSNR gain |",
+             "|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    for s in summary.scores:
+        low, high = s.span
+        bpp = "" if s.bpp is None else f"{s.bpp:.3f}"
+        gain = "" if s.psnr_gain_db is None else f"{s.psnr_gain_db:+.2f} dB"
+        asked = "" if s.line.codec == "original" else f"{s.line.rate_bpp:g}"
+        lines.append(
+            f"| {s.line.domain} | {s.line.codec} | {asked} | {bpp} | {s.line.label} | {s.mean:.3f} "
+            f"({low:.3f} to {high:.3f}) | {s.seeds_text} | {gain} |"
+        )
+    return "\n".join([*lines, "", *(f"- {sentence}" for sentence in summary.sentences), ""])

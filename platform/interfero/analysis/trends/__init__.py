@@ -1,0 +1,1 @@
+"""Gain and forgetting along one axis, and over domain distance."""

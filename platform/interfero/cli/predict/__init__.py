@@ -1,0 +1,1 @@
+"""What a domain would gain and forget."""

@@ -1,0 +1,1 @@
+"""The report of sweeps that ended."""

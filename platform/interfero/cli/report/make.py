@@ -1,0 +1,234 @@
+"""`interfero report`: the report of sweeps that ended long ago, from a tracking server or from tables."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from interfero.analysis.about import About, read_about
+from interfero.analysis.answers import Findings
+from interfero.analysis.records import CELLS_FILE, PARAMS, read_records
+from interfero.analysis.report.figure_data import RunLinks
+from interfero.analysis.report.pictures import FOLDER, Finder
+from interfero.analysis.report.restoration import RestorationReport, write_restoration_report
+from interfero.analysis.report.writing import Origin, Written, write_report
+from interfero.analysis.restoration.figures import write_restoration_figures
+from interfero.analysis.restoration.losses import summarise
+from interfero.analysis.restoration.tables import (
+    IMAGES_FILE,
+    is_restoration_table,
+    read_restoration_records,
+)
+from interfero.errors import ConfigError
+from interfero.records import CellRecord
+from interfero.store.files import inside
+from interfero.tracking.names import KIND_TAG
+from interfero.tracking.reading import StoredSweep, TrackedSweeps, record_of
+
+MAX_LINES = 12
+"""Sentences that the terminal shows; the page has all."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a user asks for."""
+
+    experiment: str | None = None
+    sweeps: tuple[str, ...] = ()
+    cells: tuple[Path, ...] = ()
+    out: Path | None = None
+
+
+@dataclass
+class _Found:
+    """Cells, and where they come from."""
+
+    records: dict[str, CellRecord] = field(default_factory=dict)
+    """By key: a cell that several sweeps share is one."""
+    abouts: list[About] = field(default_factory=list)
+    runs: dict[str, str] = field(default_factory=dict)
+    pictures: dict[str, Path] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+
+    def add(self, records: Sequence[CellRecord]) -> None:
+        """Those that are new; cells that were stopped early are no results."""
+        for record in records:
+            if record.status != "stopped":
+                self.records.setdefault(record.key, record)
+
+
+def make_report(wanted: Wanted) -> str:
+    """Write the report and its figures; returns what is said on the terminal.
+
+    Raises:
+        ConfigError: the question is unclear, or there is nothing to report.
+        StorageError: a table cannot be read, or the folder cannot be written.
+        TrackingError: the tracking server does not answer.
+    """
+    if (wanted.experiment is None) == (not wanted.cells):
+        raise ConfigError("give either --experiment NAME or --cells FILE")
+    if wanted.sweeps and wanted.experiment is None:
+        raise ConfigError("--sweep chooses among the sweeps of an --experiment: name that too")
+    with tempfile.TemporaryDirectory(prefix="interfero-report-") as folder:
+        found = _Found()
+        if wanted.experiment is not None:
+            find = _from_tracking(found, wanted.experiment, wanted.sweeps, Path(folder))
+        else:
+            find = _from_tables(found, wanted.cells)
+        records = list(found.records.values())
+        if not records:
+            raise ConfigError(f"{', '.join(found.names)}: no cell has ended, nothing to report")
+        title = ", ".join(dict.fromkeys(found.names))
+        out = wanted.out or Path(f"report-{_file_name(title)}")
+        if is_restoration(records):
+            return _restoration_report(found, records, out, find)
+        origin = Origin(title, found.abouts, RunLinks(found.runs), found.remarks)
+        written = write_report(Findings(records), out, origin, find)
+    return _said(written, records, found.remarks)
+
+
+def is_restoration(records: Sequence[CellRecord]) -> bool:
+    """Whether these are cells of restoration sweeps.
+
+    Raises:
+        ConfigError: some are, and others are not.
+    """
+    kinds = {"configuration" in record.params for record in records}
+    if len(kinds) > 1:
+        raise ConfigError(
+            "cells of adaptation sweeps and of restoration sweeps have no report in common: name one kind"
+        )
+    return kinds == {True}
+
+
+def _restoration_report(
+    found: _Found, records: Sequence[CellRecord], out: Path, find: Finder
+) -> str:
+    summary = summarise(records)
+    about = found.abouts[0] if len(found.abouts) == 1 else None
+    strips = {r.key: path for r in records if (path := find(r)) is not None}
+    title = ", ".join(dict.fromkeys(found.names))
+    runs = RunLinks(found.runs)
+    report = RestorationReport(title, records, summary, about, runs, strips, found.remarks)
+    page = write_restoration_report(report, out)
+    files = (page, *write_restoration_figures(summary, out))
+    return _said(Written(tuple(summary.sentences), files, ()), records, found.remarks)
+
+
+def _said(written: Written, records: Sequence[CellRecord], remarks: Sequence[str]) -> str:
+    lines = [*written.findings[:MAX_LINES]]
+    if len(written.findings) > MAX_LINES:
+        lines.append(f"... {len(written.findings) - MAX_LINES} more sentences are in the report")
+    static = sum(path.suffix in (".png", ".svg") for path in written.files)
+    end = f"{written.files[0]}: {len(records)} cells, {static} static figures beside it"
+    return "\n".join([*lines, *(f"note: {remark}" for remark in remarks), end, ""])
+
+
+def _from_tables(found: _Found, paths: Sequence[Path]) -> Finder:
+    for given in paths:
+        path = given / CELLS_FILE if given.is_dir() else given
+        records = _read_table(path)
+        found.add(records)
+        about = read_about(path)
+        found.abouts += [about] if about else []
+        found.names.append(about.name if about else path.resolve().parent.name)
+        for record in records:
+            for candidate in _pictures_beside(path.resolve().parent, record):
+                found.pictures.setdefault(record.key, candidate)
+    return lambda record: found.pictures.get(record.key)
+
+
+def _read_table(path: Path) -> list[CellRecord]:
+    return read_restoration_records(path) if is_restoration_table(path) else read_records(path)
+
+
+def _pictures_beside(folder: Path, record: CellRecord) -> list[Path]:
+    """Where an export has a cell's pictures, or the sweep's folder whose report this is."""
+    places = [folder / FOLDER / f"{_file_name(record.key)}.png"]
+    if record.sample_file:
+        places.append(inside(folder.parent, record.sample_file))
+    return [place for place in places if place.is_file()]
+
+
+def _from_tracking(found: _Found, experiment: str, names: Sequence[str], folder: Path) -> Finder:
+    tracked = TrackedSweeps(None, experiment)
+    chosen = tracked.chosen(names)
+    others = [sweep.name for sweep in tracked.sweeps if sweep not in chosen]
+    if others and not names:
+        found.remarks.append(
+            f"{experiment} has {len(tracked.sweeps)} sweeps, this is the newest; --sweep NAME chooses: "
+            f"{', '.join(others[:5])}{', ...' if len(others) > 5 else ''}"
+        )
+    for sweep in chosen:
+        found.names.append(sweep.name)
+        runs = tracked.runs(sweep)
+        found.runs |= {key: run.info.run_id for key, run in runs.items()}
+        table = tracked.artifact(sweep.run_id, CELLS_FILE, folder / sweep.run_id)
+        if table is not None:
+            # The images of a restoration sweep have a table of their own.
+            tracked.artifact(sweep.run_id, IMAGES_FILE, folder / sweep.run_id)
+            found.add(_read_table(table))
+            about = read_about(table)
+        else:
+            records = [r for key, run in runs.items() if (r := record_of(key, run))]
+            _check_kind(records, experiment)
+            found.add(records)
+            found.remarks.append(_why_runs(sweep, len(records)))
+            about = None
+        found.abouts.append(about or _about(sweep, experiment))
+
+    def find(record: CellRecord) -> Path | None:
+        run = found.runs.get(record.key)
+        name = f"samples/{record.key}.png"
+        return None if run is None else tracked.artifact(run, name, folder / run)
+
+    return find
+
+
+def _why_runs(sweep: StoredSweep, num_ended: int) -> str:
+    """Why a report is made from runs, and what it lacks."""
+    planned = f" of {sweep.num_cells}" if sweep.num_cells else ""
+    state = (
+        "is still running" if sweep.status == "RUNNING" else "has no table that can be read here"
+    )
+    return (
+        f"{sweep.name} {state}: made from the {num_ended}{planned} cells whose runs have ended; without "
+        "their test images there are no BD-rates on the source and no intervals over images"
+    )
+
+
+def _about(sweep: StoredSweep, kind: str) -> About:
+    versions = {
+        name: value
+        for name, value in sweep.tags.items()
+        if name.startswith("interfero.") and name != KIND_TAG
+    }
+    return About(name=sweep.name, kind=kind, versions=versions)
+
+
+def _check_kind(records: Sequence[CellRecord], experiment: str) -> None:
+    """Other sweeps have runs of other params.
+
+    Raises:
+        ConfigError: these are not of an adaptation sweep.
+    """
+    for record in records:
+        missing = [name for name in PARAMS if name not in record.params]
+        if "configuration" in record.params:
+            raise ConfigError(
+                f"the sweep of {experiment} has written no tables yet, and its report is made from them: "
+                "wait for its end, or go on with --resume"
+            )
+        if missing:
+            raise ConfigError(
+                f"{experiment} is no adaptation sweep: its cells have no parameter {missing[0]!r}, and a "
+                "report of gain and forgetting needs it"
+            )
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")[:80] or "cells"

@@ -1,0 +1,130 @@
+"""What an adaptation sweep ends with: tables, figures, its report, the best adapters and the fronts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from interfero.analysis.about import About
+from interfero.analysis.answers import Answer, Findings
+from interfero.analysis.best import BestAdapter, best_adapters, best_keys, write_best
+from interfero.analysis.capacity_table import capacity_table, failed_lines
+from interfero.analysis.note import sweep_note
+from interfero.analysis.pareto import (
+    CONSTRAINED,
+    Front,
+    front_keys,
+    pareto_fronts,
+    write_fronts,
+)
+from interfero.analysis.pareto_figure import write_front_figures
+from interfero.analysis.records import write_tables
+from interfero.analysis.report.figure_data import RunLinks
+from interfero.analysis.report.pictures import FOLDER as PICTURES_FOLDER
+from interfero.analysis.report.writing import Origin, Written, write_report
+from interfero.engine.adaptation.search import BlockSearch
+from interfero.engine.ending import Ending
+from interfero.engine.options.adaptation import AdaptationOptions
+from interfero.engine.sweep_run import SweepRun
+from interfero.records import CellRecord
+from interfero.store.files import inside
+from interfero.store.sweep import SweepStore
+from interfero.tracking.names import BEST_TAG, PARETO_TAG
+from interfero.tracking.provenance import provenance_tags
+
+
+def write_ending(
+    question: str, answer: Answer, options: AdaptationOptions, run: SweepRun,
+    searches: Sequence[BlockSearch], command: str,
+) -> Ending:  # fmt: skip
+    """Write tables, figures and the report of the cells that were heard of."""
+    found, store = Findings(run.reported), run.store
+    records, folder = found.records, store.folder / "report"
+    fronts = pareto_fronts(records, options.max_forgetting)
+    best = best_adapters(records, options.max_forgetting)
+    tags = [_front_tags(fronts, front_keys(folder)), _best_tags(best, best_keys(folder))]
+    settings = store.settings() if store.exists else {}
+    about = About(
+        name=store.name,
+        kind=settings.get("kind", ""),
+        question=question,
+        # As it was begun: a resumption's own options repeat nothing.
+        command=settings.get("command", command),
+        versions=provenance_tags(),
+    )
+    tables = write_tables(records, folder, about)
+    origin = Origin(
+        store.name, [about], RunLinks(run.tracker.run_ids), answer=answer.sentences(found)
+    )
+    written = write_report(found, folder, origin, partial(_pictures, store))
+    others = [
+        *answer.write_figures(found, folder),
+        *write_fronts(fronts, folder),
+        *write_front_figures(fronts, folder),
+        *write_best(best, folder),
+    ]
+    return Ending(
+        table=capacity_table(records),
+        lines=[*written.findings, *failed_lines(records)],
+        summary=f"the report, one file for a browser: {written.files[0]}",
+        note=_note(options, run, records, about, written, best),
+        files=[*written.files, *tables, *others],
+        first_lines=search_lines(options, run, searches),
+        folders={PICTURES_FOLDER: written.pictures},
+        cell_tags=tags,
+        retried=options.sampler == "grid",
+    )
+
+
+def _note(
+    options: AdaptationOptions, run: SweepRun, records: Sequence[CellRecord], about: About,
+    written: Written, best: Sequence[BestAdapter],
+) -> str:  # fmt: skip
+    """What the parent run's page says."""
+    return sweep_note(
+        records,
+        about.command,
+        question=about.question,
+        seeds={"data": options.data_seeds, "init": options.init_seeds},
+        versions=about.versions,
+        findings=written.findings,
+        best=best,
+        link=run.tracker.link,
+    )
+
+
+def _pictures(store: SweepStore, record: CellRecord) -> Path | None:
+    """A cell's reconstructions, if it kept any and they are still there."""
+    path = None if record.sample_file is None else inside(store.folder, record.sample_file)
+    return path if path is not None and path.is_file() else None
+
+
+def _front_tags(fronts: Sequence[Front], before: set[str]) -> dict[str, dict[str, str]]:
+    """Which cells are on a front, and which no longer are."""
+    members = {member.key for front in fronts for member in front.members}
+    return {key: {PARETO_TAG: str(key in members).lower()} for key in sorted(members | before)}
+
+
+def _best_tags(best: Sequence[BestAdapter], before: set[str]) -> dict[str, dict[str, str]]:
+    """Which cells are the best of their domain and lambda, and which no longer are."""
+    tags = {one.record.key: f"{one.domain}, lambda {one.rd_lambda:g}" for one in best}
+    return {key: {BEST_TAG: tags.get(key, "")} for key in sorted({*tags, *before})}
+
+
+def search_lines(
+    options: AdaptationOptions, run: SweepRun, searches: Sequence[BlockSearch]
+) -> list[str]:
+    """What came of the searches: the best cells of each block, and how many were stopped early."""
+    lines = []
+    limit = options.max_forgetting
+    bound = "" if limit is None else f" that forget {limit:g} % at most ({CONSTRAINED}, routed)"
+    for search in searches:
+        best = ", ".join(search.best_keys()) or "none"
+        lines.append(f"best cells of {search.study.study_name}{bound}: {best}")
+    if run.num_stopped:
+        lines.append(
+            f"{run.num_stopped} of {len(run.statuses)} cells were stopped early by "
+            f"{options.early_stopping}: they are in no table and no figure"
+        )
+    return lines

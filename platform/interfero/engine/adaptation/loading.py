@@ -1,0 +1,122 @@
+"""What the options of an adaptation sweep name, loaded and checked before anything is planned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from interfero.adaptation import find_method
+from interfero.codecs.catalogue import load_codec
+from interfero.codecs.codec import Codec
+from interfero.domains.catalogue import load_domain
+from interfero.domains.domain import Domain
+from interfero.domains.images import ImageRules
+from interfero.domains.memory import GIB, MemoryBudget
+from interfero.engine.adaptation.grid import sizes_of
+from interfero.engine.options.adaptation import AdaptationOptions
+from interfero.engine.options.base import ALL_IMAGES
+from interfero.errors import ConfigError, DomainError, InterferoError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What the options of a sweep name, checked and in memory."""
+
+    options: AdaptationOptions
+    codecs: dict[float, Codec]
+    """By lambda."""
+    domains: dict[str, Domain]
+    """Target domains by name."""
+    source_domain: Domain
+
+
+def load(options: AdaptationOptions) -> Loaded:
+    """Load codecs and domains, and check everything that can be checked before training.
+
+    Raises:
+        ConfigError, DomainError, CodecError: all problems at once.
+    """
+    options.check()
+    problems = _Problems()
+    for name in options.methods:
+        problems.attempt(find_method, name)
+    found = {
+        value: problems.attempt(load_codec, options.source, value) for value in options.lambdas
+    }
+    rules = ImageRules(halve_jpeg=options.halve_jpeg)
+    most = max((int(n) for n in options.num_images if n != ALL_IMAGES), default=0)
+    given = options.max_domain_memory
+    read = partial(load_domain, budget=MemoryBudget(None if given is None else int(given * GIB)))
+    load_target = partial(read, num_images=most, data_seeds=options.data_seeds)
+    targets = [problems.attempt(load_target, spec, rules) for spec in options.domains]
+    source_domain = problems.attempt(read, options.source_domain, rules)
+    problems.check()
+    assert source_domain is not None
+    domains = {domain.name: domain for domain in targets if domain is not None}
+    if len(domains) < len(targets):
+        raise ConfigError(
+            f"--domains names one domain twice: {', '.join(options.domains)}; a name stands for "
+            "one domain"
+        )
+    for domain in domains.values():
+        _check_apart(domain, source_domain)
+        _check_apart(source_domain, domain)
+    codecs = {value: codec for value, codec in found.items() if codec is not None}
+    _check_methods(options, codecs)
+    return Loaded(options, codecs, domains, source_domain)
+
+
+def _check_methods(options: AdaptationOptions, codecs: Mapping[float, Codec]) -> None:
+    """Refuse, before training, an architecture that a method cannot adapt."""
+    for codec in codecs.values():
+        for name in options.methods:
+            method = find_method(name)
+            if method.trains_on == "both" and options.batch_size < 2:
+                raise ConfigError(
+                    f"--batch-size must be 2 or more for {name}, half of whose crops come from the "
+                    f"source domain; got {options.batch_size}"
+                )
+            method.build(codec, min(sizes_of(method, options)), 0)
+
+
+def _check_apart(trained: Domain, tested: Domain) -> None:
+    """Refuse test images that a method may train on under another domain's name.
+
+    Raises:
+        DomainError: names one of them.
+    """
+    spare = [s for samples in trained.reserve.values() for s in samples]
+    copies = {s.digest: s.name for s in (*trained.train, *spare)}
+    for sample in tested.test:
+        if sample.digest in copies:
+            raise DomainError(
+                f"test image {sample.name!r} of domain {tested.name!r} is the training image "
+                f"{copies[sample.digest]!r} of domain {trained.name!r}: its result would be learned by "
+                "heart; remove one of them, or give both domains one folder with train/ and test/"
+            )
+
+
+class _Problems:
+    """Collects what cannot be loaded, so that a user mends all of it at once."""
+
+    def __init__(self) -> None:
+        self._errors: list[InterferoError] = []
+
+    def attempt(self, load: Callable[..., T], *arguments: Any) -> T | None:
+        """The value, or None if it cannot be had."""
+        try:
+            return load(*arguments)
+        except InterferoError as error:
+            self._errors.append(error)
+            return None
+
+    def check(self) -> None:
+        """Raise what was collected: one error as it is, several in one, each text once."""
+        if len(self._errors) == 1:
+            raise self._errors[0]
+        if self._errors:
+            raise ConfigError("\n".join(dict.fromkeys(str(e) for e in self._errors)))

@@ -1,0 +1,124 @@
+"""A restoration sweep as a user runs it: Ray does the graph, one MLflow run a cell, nothing is repeated."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from tests.processes import stop_in_mid_cell
+
+SCRIPT = Path(__file__).resolve().parents[2] / "sweeps" / "dataset_restoration.py"
+SMALL = ("--smoke", "--codecs", "webp", "--rates", "0.8", "--configurations", "OO", "CO", "RO",
+         "--restorations", "regression")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def workplace(make_workplace):
+    return make_workplace("restoration")
+
+
+@pytest.fixture(scope="module")
+def done(workplace):
+    return run(workplace, "--name", "first")
+
+
+def run(workplace, *arguments):
+    return workplace.finish(
+        workplace.start_command([sys.executable, str(SCRIPT), *SMALL, *arguments])
+    )
+
+
+def runs(workplace, name):
+    client = mlflow.MlflowClient(workplace.tracking_uri)
+    experiment = client.get_experiment_by_name("dataset-restoration")
+    every = client.search_runs([experiment.experiment_id])
+    parent = next(r for r in every if r.data.tags.get("interfero.sweep") == name)
+    mine = [r for r in every if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    return parent, mine
+
+
+def test_every_cell_has_one_run_with_its_score_and_its_steps(workplace, done):
+    assert done.returncode == 0, done.stderr
+    parent, cells = runs(workplace, "first")
+    assert sorted(r.data.params["configuration"] for r in cells) == ["CO", "OO", "RO"]
+    for cell in cells:
+        assert 0 <= cell.data.metrics["segmentation/miou"] <= 1
+        assert cell.data.tags["interfero.kind"] == "cell"
+        assert cell.data.tags["interfero.step_segmentation"].startswith("segmentation-")
+    restored = next(r for r in cells if r.data.params["configuration"] == "RO")
+    assert restored.data.tags["interfero.step_restoration"].startswith("restoration-")
+    assert restored.data.metrics["rate/train_bpp"] == pytest.approx(0.8, rel=0.25)
+    assert {"steps.json", "cells.parquet", "summary.md"} <= set(workplace.artifacts(parent))
+
+
+def test_another_sweep_of_the_same_storage_repeats_nothing(workplace, done):
+    again = run(workplace, "--name", "second", "--max-concurrent", "1")
+    assert again.returncode == 0, again.stderr
+    assert "steps to do: none" in again.stdout
+    assert "3 cells taken over from earlier sweeps" in again.stdout
+    _, cells = runs(workplace, "second")
+    assert {r.data.tags["interfero.reused_from"] for r in cells} == {"first"}
+
+
+LONG = ("--max-images", "3", "--num-steps", "60", "--restoration-steps", "4", "--batch-size", "2",
+        "--crop-size", "32", "--checkpoint-seconds", "0", "--max-concurrent", "1",
+        "--init-seeds", "0")  # fmt: skip
+
+
+def test_a_killed_driver_costs_no_step_and_goes_on_inside_the_training(workplace):
+    command = [sys.executable, str(SCRIPT), *SMALL[1:], *LONG, "--name", "killed"]
+    process = workplace.start_command(command)
+    states = workplace.sweep("killed") / "checkpoints"
+    # A state that has one before it: copies and restorer are there, a model is some steps old.
+    _, state = stop_in_mid_cell(workplace, process, "killed", kind="segmentation")
+    workplace.cut_power(process)
+    kept = {path: path.stat().st_mtime_ns for path in records_of_steps(workplace)}
+    assert {path.parent.name.split("-")[0] for path in kept} >= {
+        "compress",
+        "restoration",
+        "restore",
+    }
+    key = state.name.removesuffix(".before.safetensors")
+    done = workplace.finish(workplace.start_command([*command, "--resume"]))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    record = json.loads((state.parents[2] / "products" / key / "record.json").read_text())
+    assert record["status"] == "finished"
+    assert 0 < record["resumed_step"] < 60
+    parent, cells = runs(workplace, "killed")
+    assert parent.info.status == "FINISHED"
+    assert sorted(r.data.params["configuration"] for r in cells) == ["CO", "OO", "RO"]
+    assert {r.info.status for r in cells} == {"FINISHED"}
+    assert list(states.iterdir()) == []
+
+
+def records_of_steps(workplace):
+    return (workplace.folder / "interfero-storage" / "products").glob("*/record*.json")
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two CPUs")
+def test_two_processes_train_one_model(workplace, done):
+    group = run(workplace, "--configurations", "OO", "--workers-per-trial", "2",
+                "--cpus-per-trial", "1", "--name", "group")  # fmt: skip
+    assert group.returncode == 0, group.stdout + group.stderr
+    (cell,) = runs(workplace, "group")[1]
+    (alone,) = [r for r in runs(workplace, "first")[1] if r.data.params["configuration"] == "OO"]
+    key = cell.data.tags["interfero.step_segmentation"]
+    assert key != alone.data.tags["interfero.step_segmentation"]
+    products = workplace.folder / "interfero-storage" / "products"
+    curves = [
+        json.loads((products / k / "record.json").read_text())["curve"]
+        for k in (key, alone.data.tags["interfero.step_segmentation"])
+    ]
+    # One loss over both parts a step, however many processes there are.
+    assert [step for step, _ in curves[0]] == [step for step, _ in curves[1]] == [1, 2, 3, 4]
+
+
+def test_a_dry_run_trains_nothing(workplace, done):
+    dry = run(workplace, "--name", "third", "--num-steps", "3", "--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    assert "steps to do: 3 segmentation" in dry.stdout
+    assert not workplace.sweep("third").exists()

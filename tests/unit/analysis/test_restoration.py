@@ -1,0 +1,236 @@
+"""The decomposition, with planted scores: what is found is what was put there."""
+
+import numpy as np
+import pytest
+
+from interfero.analysis.about import About, read_about
+from interfero.analysis.restoration.figures import write_restoration_figures
+from interfero.analysis.restoration.losses import summarise, summary_markdown
+from interfero.analysis.restoration.tables import (
+    is_restoration_table,
+    read_restoration_records,
+    restoration_table,
+    write_restoration_tables,
+)
+from interfero.cli.report.make import Wanted, make_report
+from interfero.errors import StorageError
+from interfero.records import CellRecord, SegmentedImage
+
+LEVELS = {"OO": 0.9, "CC": 0.8, "CO": 0.6, "OC": 0.7, "RO": 0.75, "MO": 0.7}
+"""Share of pixels predicted right."""
+
+
+def record(configuration, seed, right, *, images=12, rate=0.3, spread=0.01, **params):
+    """Two classes, half of the pixels each; wrong ones go to the other class."""
+    rng = np.random.default_rng([seed, *configuration.encode()])
+    lossy = configuration != "OO"
+    found = []
+    for i in range(images):
+        share = np.clip(right + spread * rng.normal() + 0.02 * np.sin(i), 0, 1)
+        hits = (round(500 * share),) * 2
+        found.append(SegmentedImage(name=f"t{i}", group=f"t{i}", hits=hits, labelled=(500, 500),
+                                    predicted=(500, 500)))  # fmt: skip
+    sums = [
+        np.sum([getattr(f, n) for f in found], axis=0) for n in ("hits", "labelled", "predicted")
+    ]
+    miou = float(np.mean(sums[0] / (sums[1] + sums[2] - sums[0])))
+    restored = configuration.startswith("R")
+    return CellRecord(
+        key=f"{configuration}{seed}{rate}{params.get('restoration', '')}",
+        params={"domain": "mosaics", "configuration": configuration,
+                "codec": "jpeg" if lossy else "original", "rate_bpp": rate if lossy else "original",
+                "restoration": "gan" if restored else "none",
+                "restoration_split": "disjoint" if restored else "none",
+                "data_seed": 0, "init_seed": seed, "num_steps": 5, **params},
+        status="finished",
+        metrics={"segmentation/miou": miou, **({"rate/train_bpp": rate + 0.01} if lossy else {})},
+        segmented=tuple(found),
+    )  # fmt: skip
+
+
+def sweep(levels=LEVELS, seeds=3, **options):
+    return [record(c, s, v, **options) for c, v in levels.items() for s in range(seeds)]
+
+
+def iou(right):
+    return right / (2 - right)
+
+
+def differences(records, configuration=None):
+    return {
+        d.name: d
+        for d in summarise(records).differences
+        if configuration in (None, d.line.configuration)
+    }
+
+
+def test_planted_parts_are_found():
+    found = differences(sweep())
+    expected = {
+        "lost information": iou(0.9) - iou(0.8),
+        "covariate shift": iou(0.8) - iou(0.6),
+        "whole drop": iou(0.9) - iou(0.6),
+        "restoration gains": iou(0.75) - iou(0.6),
+        "still left": iou(0.9) - iou(0.75),
+        "mixing gains": iou(0.7) - iou(0.6),
+    }
+    for name, value in expected.items():
+        d = found[name]
+        assert d.value == pytest.approx(value, abs=0.02), name
+        assert d.low < value < d.high
+        assert (d.drawn.seeds, d.drawn.by, d.drawn.images, d.drawn.pictures) == (3, "init", 12, 12)
+    for configuration, right in (("RO", 0.75), ("MO", 0.7)):
+        share = (iou(right) - iou(0.6)) / (iou(0.9) - iou(0.6))
+        one = differences(sweep(), configuration)["share recovered"]
+        assert one.value == pytest.approx(share, abs=0.05)
+        assert one.low > 0
+
+
+def test_what_an_adversary_adds_is_told_against_regression():
+    plain = [record("RO", s, 0.72, restoration="regression") for s in range(3)]
+    found = {(d.name, d.line.restoration): d for d in summarise([*sweep(), *plain]).differences}
+    added = found["adversary adds", "gan"]
+    assert added.value == pytest.approx(iou(0.75) - iou(0.72), abs=0.02)
+    assert ("adversary adds", "regression") not in found
+
+
+def test_intervals_say_of_how_many_restorers_they_are():
+    """Three seeds of models share one restorer: its own luck is in no interval."""
+    lines = summarise(sweep()).sentences
+    (gain,) = [line for line in lines if "restoration gains" in line]
+    assert "jpeg at 0.3 bpp (reached 0.310), RO gan disjoint: restoration gains +" in gain
+    assert "n = 3 init seeds of 1 restorer, 12 images)" in gain
+    assert all("restorer" not in line for line in lines if "covariate shift" in line)
+
+
+def test_the_interval_of_the_drop_covers_it():
+    """Seeds and images drawn anew: at least nine of ten 95 % intervals hold the truth."""
+    truth, held = iou(0.8) - iou(0.7), 0
+    for trial in range(60):
+        rng = np.random.default_rng(trial)
+        hard = rng.normal(0, 0.04, 24)
+        cells = [
+            drawn(c, s, v + rng.normal(0, 0.01) + hard + rng.normal(0, 0.02, 24))
+            for c, v in (("OO", 0.8), ("CO", 0.7))
+            for s in range(3)
+        ]
+        drop = differences(cells)["whole drop"]
+        held += drop.low < truth < drop.high
+    assert held >= 54
+
+
+def drawn(configuration, seed, shares, **params):
+    made = record(configuration, seed, 0.5, images=len(shares), **params)
+    images = tuple(
+        image.model_copy(update={"hits": (round(500 * x),) * 2})
+        for image, x in zip(made.segmented, shares.clip(0, 1), strict=True)
+    )
+    return made.model_copy(update={"segmented": images})
+
+
+def test_parts_add_up():
+    found = differences(sweep())
+    parts = found["lost information"].value + found["covariate shift"].value
+    assert parts == pytest.approx(found["whole drop"].value)
+
+
+def test_a_share_of_no_drop_is_refused():
+    found = differences(sweep({"OO": 0.7, "CO": 0.7, "RO": 0.72}))
+    share = found["share recovered"]
+    assert share.line.configuration == "RO"
+    assert share.value is None
+    assert "its 95 % interval" in share.refusal
+    assert "includes zero" in share.refusal
+    assert any(
+        "share recovered refused" in line
+        for line in summarise(sweep({"OO": 0.7, "CO": 0.7, "RO": 0.72})).sentences
+    )
+
+
+def test_one_seed_has_no_interval_and_no_share():
+    found = differences(sweep(seeds=1))
+    assert found["whole drop"].low is None
+    assert found["share recovered"].value is None
+    said = summarise(sweep(seeds=1)).sentences
+    assert any("no interval, n = 1 seed" in line for line in said)
+
+
+def test_pairing_by_image_narrows_the_interval():
+    """Images differ much, configurations little: paired, the difference is still sure."""
+    hard = {"OO": 0.8, "CO": 0.78}
+    found = differences(sweep(hard, spread=0.001))
+    drop = found["whole drop"]
+    assert drop.low > 0
+    assert drop.half_width < 0.01
+
+
+def test_seeds_that_one_side_lacks_are_left_out():
+    records = [
+        r for r in sweep() if not (r.params["configuration"] == "OO" and r.params["init_seed"] == 2)
+    ]
+    assert differences(records)["whole drop"].drawn.seeds == 2
+    assert differences(records)["covariate shift"].drawn.seeds == 3
+
+
+def test_everything_is_written(tmp_path):
+    records = [*sweep(), *(record(c, s, v, rate=0.8) for c, v in LEVELS.items() if c != "OO"
+                           for s in range(3))]  # fmt: skip
+    summary = summarise(records)
+    paths = [*write_restoration_tables(records, summary, tmp_path),
+             *write_restoration_figures(summary, tmp_path)]  # fmt: skip
+    assert {p.name for p in paths} == {
+        "cells.parquet", "images.parquet", "curves.parquet", "decomposition.parquet",
+        "miou_mosaics.png", "miou_mosaics.svg", "decomposition_mosaics.png",
+        "decomposition_mosaics.svg",
+    }  # fmt: skip
+    assert all(p.stat().st_size > 0 for p in paths)
+    assert restoration_table(summary).row_count == 11
+    text = summary_markdown(summary)
+    assert "| mosaics | jpeg | 0.3 | 0.310 | CC |" in text
+
+
+def test_tables_give_the_records_back(tmp_path):
+    records = sweep()
+    broken = record("CC", 7, 0.1).model_copy(
+        update={"status": "failed", "error": "no disk", "metrics": {}, "segmented": ()}
+    )
+    about = About(name="s", kind="covariate-shift", question="Why?", command="python x.py")
+    write_restoration_tables([*records, broken], summarise(records), tmp_path, about)
+    again = read_restoration_records(tmp_path / "cells.parquet")
+    assert again == [*records, broken]
+    assert summarise(again) == summarise(records)
+    assert read_about(tmp_path / "cells.parquet") == about
+    assert is_restoration_table(tmp_path / "cells.parquet")
+    (tmp_path / "images.parquet").unlink()
+    with pytest.raises(StorageError, match=r"images\.parquet cannot be read"):
+        read_restoration_records(tmp_path / "cells.parquet")
+
+
+def test_a_report_is_made_from_tables_days_later(tmp_path):
+    records = sweep()
+    about = About(name="s", kind="covariate-shift", question="Why <not>?", command="python x.py")
+    folder = tmp_path / "report"
+    write_restoration_tables(records, summarise(records), folder, about)
+    (tmp_path / "samples").mkdir()
+    out = tmp_path / "out"
+    said = make_report(Wanted(cells=(folder,), out=out))
+    assert "mosaics, jpeg at 0.3 bpp (reached 0.310): covariate shift" in said
+    page = (out / "report.html").read_text()
+    for text in ("Why &lt;not&gt;?", "python x.py", "share recovered", "whole drop", "seed 0/2: "):
+        assert text in page, text
+    assert (out / "decomposition_mosaics.svg").exists()
+
+
+def test_asked_rates_that_are_one_setting_are_named():
+    """A learned codec's nearest lambda may be the same for two rates."""
+    both = [*sweep(), *(c.model_copy(update={"metrics": {**c.metrics, "rate/train_bpp": 0.31}})
+                        for c in sweep(rate=0.32) if c.params["configuration"] != "OO")]  # fmt: skip
+    said = summarise(both).sentences
+    assert said[0].startswith("mosaics, jpeg: 0.3 and 0.32 bpp asked are one setting of the codec")
+    assert not any("one setting" in line for line in summarise(sweep()).sentences)
+
+
+def test_failed_cells_are_in_no_mean():
+    failed = record("CC", 7, 0.1).model_copy(update={"status": "failed"})
+    with_failed = summarise([*sweep(), failed])
+    assert with_failed.scores == summarise(sweep()).scores

@@ -1,0 +1,198 @@
+"""`interfero report` from tables and from a tracking database, and what it refuses."""
+
+import shutil
+import sys
+
+import pytest
+from mlflow.tracking.client import MlflowClient
+
+from interfero import cli
+from interfero.analysis.about import About, read_about
+from interfero.analysis.records import write_tables
+from interfero.cli.report.make import Wanted, make_report
+from interfero.errors import ConfigError, StorageError, TrackingError
+from interfero.records import CellRecord
+from interfero.tracking.address import quiet
+from interfero.tracking.tracker import Tracker
+
+PROVENANCE = {"interfero.git_commit": "abc123"}
+
+
+def cell(key, seed=0, method="cawf", gain=3.0):
+    size = 4 if method == "cawf" else 0
+    params = {
+        "codec": "tiny", "domain": "text", "rd_lambda": 0.01, "num_images": 5, "method": method,
+        "adapter_size": size, "learning_rate": 1e-3, "data_seed": seed, "init_seed": 0,
+        "num_steps": 10,
+    }  # fmt: skip
+    metrics = {
+        "val/rd_gain_percent": gain, "target/rd_gain_percent": gain,
+        "source/forgetting_percent": 0.0, "source/forgetting_unrouted_percent": 7.0,
+        "adapter_fraction": 0.02,
+    }  # fmt: skip
+    return CellRecord(key=key, params=params, status="finished", metrics=metrics)
+
+
+CELLS = [cell("a"), cell("b", method="finetune", gain=5.0)]
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory):
+    """Making the tables takes seconds: once is enough."""
+    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
+    with quiet():
+        MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments(max_results=1)
+    return path
+
+
+@pytest.fixture
+def database(tmp_path, empty_database, monkeypatch):
+    uri = f"sqlite:///{tmp_path / 'server' / 'mlflow.db'}"
+    (tmp_path / "server").mkdir()
+    shutil.copy(empty_database, tmp_path / "server" / "mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.chdir(tmp_path)
+    return uri
+
+
+def track(uri, folder, name="first", cells=CELLS, *, export=True, experiment="adapter-capacity"):
+    tracker = Tracker.open(
+        uri, experiment, name, tags=PROVENANCE, params={"num_cells": 3}, outbox=folder / name / "o"
+    )
+    for record in cells:
+        tracker.cell_started(record.key, record.params, {})
+        tracker.cell_finished(record)
+    if export:
+        about = About(name=name, kind=experiment, question="Why?", command="python sweeps/x.py")
+        tracker.parent_artifacts(write_tables(cells, folder / name / "report", about))
+        tracker.close("FINISHED")
+    return tracker
+
+
+def page(folder):
+    return (folder / "report.html").read_text()
+
+
+def test_a_table_of_cells_becomes_a_report(tmp_path):
+    about = About(name="mine", kind="k", question="Why?", command="python sweeps/x.py --name mine")
+    write_tables(CELLS, tmp_path / "report", about)
+    assert read_about(tmp_path / "report" / "cells.parquet") == about
+    said = make_report(Wanted(cells=(tmp_path / "report",), out=tmp_path / "out"))
+    assert said.splitlines()[-1].startswith(f"{tmp_path / 'out' / 'report.html'}: 2 cells")
+    assert "finetune gains on 1 of 1 domains: +5.00 %" in said
+    assert "python sweeps/x.py --name mine" in page(tmp_path / "out")
+    assert (tmp_path / "out" / "capacity_text.png").is_file()
+
+
+def test_several_tables_count_a_shared_cell_once(tmp_path):
+    write_tables(CELLS, tmp_path / "one")
+    write_tables([CELLS[0], cell("c", seed=1)], tmp_path / "two")
+    said = make_report(Wanted(cells=(tmp_path / "one", tmp_path / "two"), out=tmp_path / "out"))
+    assert "report.html: 3 cells" in said
+    assert "The command is not known" in page(tmp_path / "out")
+
+
+def test_an_experiment_is_found_again_with_its_runs(tmp_path, database):
+    tracker = track(database, tmp_path)
+    said = make_report(Wanted(experiment="adapter-capacity"))
+    assert "report-first/report.html: 2 cells" in said
+    html = page(tmp_path / "report-first")
+    assert tracker.run_ids["a"][:8] in html
+    assert "python sweeps/x.py" in html
+
+
+def test_the_newest_sweep_is_taken_and_the_others_are_named(tmp_path, database):
+    track(database, tmp_path, "first")
+    track(database, tmp_path, "second", [cell("z", gain=9.0)])
+    said = make_report(Wanted(experiment="adapter-capacity", out=tmp_path / "o"))
+    assert "1 cells" in said
+    assert "adapter-capacity has 2 sweeps, this is the newest" in said
+    both = Wanted("adapter-capacity", ("first", "second"), out=tmp_path / "o")
+    assert "report.html: 3 cells" in make_report(both)
+    with pytest.raises(ConfigError, match="did you mean 'second'"):
+        make_report(Wanted("adapter-capacity", ("secnd",)))
+
+
+def test_a_database_that_was_moved_is_read_with_its_files(tmp_path, database, monkeypatch):
+    track(database, tmp_path)
+    shutil.move(tmp_path / "server", tmp_path / "elsewhere")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'elsewhere' / 'mlflow.db'}")
+    said = make_report(Wanted(experiment="adapter-capacity", out=tmp_path / "o"))
+    assert "note:" not in said
+    assert "python sweeps/x.py" in page(tmp_path / "o")
+
+
+def test_without_the_table_the_runs_are_enough(tmp_path, database):
+    track(database, tmp_path)
+    shutil.rmtree(tmp_path / "server" / "mlruns")
+    said = make_report(Wanted(experiment="adapter-capacity", out=tmp_path / "o"))
+    assert "first has no table that can be read here: made from the 2 of 3 cells" in said
+    assert "finetune gains on 1 of 1 domains: +5.00 %" in said
+    assert "abc123" in page(tmp_path / "o")
+
+
+def test_a_sweep_that_still_runs_is_reported_as_far_as_it_is(tmp_path, database):
+    tracker = track(database, tmp_path, export=False)
+    tracker.cell_started("later", cell("later", seed=2).params, {})
+    said = make_report(Wanted(experiment="adapter-capacity", out=tmp_path / "o"))
+    assert "first is still running: made from the 2 of 3 cells" in said
+    tracker.close("KILLED")
+
+
+def test_experiments_that_hold_no_report_are_refused(tmp_path, database):
+    client = MlflowClient(tracking_uri=database)
+    client.create_experiment("foreign")
+    with pytest.raises(ConfigError, match="holds no sweep of interfero"):
+        make_report(Wanted(experiment="foreign"))
+    other = CellRecord(
+        key="s", params={"configuration": "CC", "rate_bpp": 0.3}, status="finished",
+        metrics={"segmentation/miou": 0.5},
+    )  # fmt: skip
+    track(database, tmp_path, "shift", [other], export=False, experiment="covariate-shift").close(
+        "FINISHED"
+    )
+    with pytest.raises(ConfigError, match="covariate-shift has written no tables yet"):
+        make_report(Wanted(experiment="covariate-shift"))
+    with pytest.raises(ConfigError, match="did you mean 'covariate-shift'"):
+        make_report(Wanted(experiment="covariate-shft"))
+
+
+def test_nothing_is_made_where_there_is_no_database(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(TrackingError, match=r"there is no tracking database .*mlflow\.db"):
+        make_report(Wanted(experiment="adapter-capacity"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_table_and_one_of_another_kind_are_refused(tmp_path):
+    write_tables([], tmp_path / "empty")
+    with pytest.raises(ConfigError, match="no cell has ended, nothing to report"):
+        make_report(Wanted(cells=(tmp_path / "empty",)))
+    with pytest.raises(StorageError, match="holds no cells"):
+        make_report(Wanted(cells=(tmp_path / "empty" / "images.parquet",)))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--experiment", "x", "--cells", "y"),
+        ("--sweep", "a", "--cells", "y"),
+        ("--cells", "nowhere.parquet"),
+        ("--cells", "damaged.parquet"),
+        ("--experiment", "nothing-of-that-name"),
+    ],
+)
+def test_bad_input_is_one_screen_and_exit_code_2(tmp_path, monkeypatch, capsys, arguments):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'none.db'}")
+    (tmp_path / "damaged.parquet").write_bytes(b"PAR1" + b"x" * 100)
+    monkeypatch.setattr(sys, "argv", ["interfero", "report", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert len(said.err.splitlines()) <= 24
+    assert "Traceback" not in said.err

@@ -1,0 +1,124 @@
+"""What the nodes of a pack share: originals, products of earlier nodes, and models that were loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from torch import nn
+
+from interfero.codecs.compressed import Compression
+from interfero.codecs.lossy import LossyCodec, identity_hash
+from interfero.domains.copies import Copies
+from interfero.domains.images import UInt8Array
+from interfero.domains.labelled import LabelledDomain, LabelledSample
+from interfero.engine.restoration.configs import PATHS, TrainingConfig
+from interfero.engine.restoration.nodes import (
+    Compressed,
+    Images,
+    Originals,
+    Restored,
+    Restorer,
+    Segmenter,
+    originals_of,
+)
+from interfero.engine.restoration.rates import compression_of, settings_folder
+from interfero.engine.worker import Worker
+from interfero.errors import CodecError
+from interfero.store.products import MODEL_FILE, Products
+from interfero.store.tensors import load_hashed, save_hashed
+from trainables.restoration_networks import build_generator
+from trainables.segmentation import build_segmenter
+
+TrainingT = TypeVar("TrainingT", bound=TrainingConfig)
+
+
+class Bench:
+    """What nodes of a pack share: originals, products, and models that were loaded."""
+
+    def __init__(
+        self,
+        domains: Mapping[str, LabelledDomain],
+        codecs: Mapping[str, LossyCodec],
+        files: Mapping[str, Path],
+        products: Products,
+        worker: Worker,
+    ) -> None:
+        """Nothing is loaded yet.
+
+        Args:
+            domains: By name.
+            codecs: As `--codecs` names them.
+            files: Where this node has the files that configs name.
+            products: What other nodes made.
+            worker: This process.
+        """
+        self.products, self.worker = products, worker
+        self._given, self._codecs, self._files = domains, codecs, files
+        self._domains: dict[str, LabelledDomain] = {}
+        self._models: dict[str, nn.Module] = {}
+
+    def domain(self, originals: Originals) -> LabelledDomain:
+        """The labelled domain of images."""
+        name = originals.domain
+        if name not in self._domains:
+            self._domains[name] = self._given[name]
+        return self._domains[name]
+
+    def samples(self, originals: Originals) -> tuple[LabelledSample, ...]:
+        """Originals with their labels."""
+        return self.domain(originals).portion(originals.portion)
+
+    def copies(self, images: Compressed | Restored) -> Copies:
+        """Where the copies of images are kept."""
+        originals = originals_of(images)
+        split = "test" if originals.portion == "test" else "train"
+        return Copies(self.products.place(images.product), self.samples(originals), split)
+
+    def compression(self, images: Compressed) -> Compression:
+        """The codec at its rate.
+
+        Raises:
+            CodecError: it is another than the one that the sweep was planned with.
+        """
+        codec = self._codecs[images.codec]
+        if identity_hash(codec) != images.codec_hash:
+            raise CodecError(
+                f"codec {images.codec} is now {codec.identity}, and was another when the sweep was "
+                "planned: put the old file back, or start another --name"
+            )
+        domain = self.domain(images.originals)
+        return compression_of(images, codec, domain, settings_folder(self.products))
+
+    def pixels(self, images: Images) -> Sequence[UInt8Array]:
+        """Images as a model is given them."""
+        if isinstance(images, Originals):
+            return [sample.pixels_HWC for sample in self.samples(images)]
+        return [copy.pixels_HWC for copy in self.copies(images).images]
+
+    def here(self, config: TrainingT) -> TrainingT:
+        """A config with the files that it names where this node has them."""
+        named = {name: str(getattr(config, name, None)) for name in PATHS}
+        moved = {n: str(self._files[path]) for n, path in named.items() if path in self._files}
+        return config.model_copy(update=moved)
+
+    def save(self, node: Restorer | Segmenter, model: nn.Module) -> None:
+        """Keep a model, once."""
+        if self.worker.rank == 0:
+            path = self.products.place(node.key) / MODEL_FILE
+            save_hashed(path, model.state_dict(), {"key": node.key, **node.lineage})
+
+    def model(self, step: Restorer | Segmenter) -> nn.Module:
+        """A trained model, in evaluation mode."""
+        if step.key not in self._models:
+            if isinstance(step, Restorer):
+                model = build_generator(step.config)
+            else:
+                # The state has every weight: those of the encoder's file are not read again.
+                config = step.config.model_copy(update={"encoder_weights": None})
+                model = build_segmenter(config, step.num_classes, 0)
+            tensors, _ = load_hashed(self.products.place(step.key) / MODEL_FILE)
+            model.load_state_dict(tensors)
+            self._models[step.key] = model.to(self.worker.device).eval()
+        return self._models[step.key]

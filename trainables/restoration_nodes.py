@@ -1,0 +1,164 @@
+"""What is done for the nodes of a restoration sweep: copies, trained models, scores."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from interfero.codecs.coding import pixel_mse
+from interfero.codecs.memory import keep_freed_memory
+from interfero.domains.copies import CopiedImage
+from interfero.domains.images import Sample
+from interfero.engine.node import Node
+from interfero.engine.restoration.nodes import (
+    Compressed,
+    Restored,
+    Restorer,
+    Segmenter,
+    TestCell,
+    originals_of,
+)
+from interfero.metrics.rate_distortion import psnr_db
+from interfero.records import CellRecord
+from trainables.paired_batches import Scene
+from trainables.restoration import restore, train_restorer
+from trainables.restoration_bench import Bench
+from trainables.scene_training import SceneTraining, Seeds
+from trainables.segmentation import train_segmenter
+from trainables.segmentation_scores import test_cell
+
+
+def do_nodes(
+    nodes: Sequence[Node], bench: Bench, checkpoint_seconds: float
+) -> Iterator[CellRecord]:
+    """One record a node, in order; of several workers, the first one gives them."""
+    for node in nodes:
+        started_at, started = time.time(), time.perf_counter()
+        record = _do(node, bench, checkpoint_seconds)
+        if bench.worker.rank == 0 and record is not None:
+            yield record.model_copy(
+                update={"started_at": started_at, "seconds": time.perf_counter() - started}
+            )
+
+
+def _do(node: Node, bench: Bench, checkpoint_seconds: float) -> CellRecord | None:
+    match node:
+        case Restorer():
+            return _train_restorer(node, bench, checkpoint_seconds)
+        case Segmenter():
+            return _train_segmenter(node, bench, checkpoint_seconds)
+        case _ if bench.worker.rank > 0:
+            return None
+        case Compressed():
+            return _compress(node, bench)
+        case Restored():
+            return _restore(node, bench)
+        case TestCell():
+            return test_cell(node, bench)
+        case _:
+            raise TypeError(f"a {node.kind} node is no part of a restoration sweep")
+
+
+def _train_restorer(node: Restorer, bench: Bench, checkpoint_seconds: float) -> CellRecord:
+    originals = bench.samples(node.compressed.originals)
+    copies = bench.pixels(node.compressed)
+    scenes = [Scene((c, s.pixels_HWC)) for c, s in zip(copies, originals, strict=True)]
+    seeds = Seeds(node.training.data_seed, node.training.init_seed)
+    model, training = train_restorer(
+        bench.here(node.config), scenes, seeds, bench.worker, node.key, checkpoint_seconds
+    )
+    bench.save(node, model)
+    return _trained(node, training)
+
+
+def _train_segmenter(node: Segmenter, bench: Bench, checkpoint_seconds: float) -> CellRecord:
+    scenes = [
+        Scene((pixels,), sample.labels_HW)
+        for images in node.images
+        for pixels, sample in zip(
+            bench.pixels(images), bench.samples(originals_of(images)), strict=True
+        )
+    ]
+    seeds = Seeds(node.training.data_seed, node.training.init_seed)
+    model, training = train_segmenter(
+        bench.here(node.config), scenes, node.num_classes, seeds, bench.worker, node.key,
+        checkpoint_seconds,
+    )  # fmt: skip
+    bench.save(node, model)
+    return _trained(node, training)
+
+
+def _trained(node: Restorer | Segmenter, training: SceneTraining) -> CellRecord:
+    last = {f"train/{name}": value for name, value in training.curve[-1][1].items()}
+    rate = node.config.num_steps / max(training.seconds, 1e-9)
+    return CellRecord(
+        key=node.key,
+        params=node.params,
+        status="finished",
+        metrics={**last, "train/steps_per_second": rate},
+        curve=tuple(training.curve),
+        resumed_step=training.start,
+        provenance=node.lineage,
+    )
+
+
+def _compress(node: Compressed, bench: Bench) -> CellRecord:
+    keep_freed_memory()
+    compression, copies = bench.compression(node), bench.copies(node)
+    setting = compression.setting()
+    compression.make(copies, node.shards)
+    return CellRecord(
+        key=node.key,
+        params=node.params,
+        status="finished",
+        metrics={"rate/asked_bpp": setting.asked_bpp, "rate/matched_bpp": setting.bpp},
+        provenance={
+            "setting": f"{setting.value:g}",
+            "regime": setting.regime,
+            "codec": node.codec_name,
+        },
+    )
+
+
+def _restore(step: Restored, bench: Bench) -> CellRecord:
+    model = bench.model(step.restorer)
+    before = {
+        sample.digest: copy
+        for sample, copy in zip(
+            bench.samples(step.compressed.originals), bench.copies(step.compressed).images,
+            strict=True,
+        )
+    }  # fmt: skip
+
+    def transform(samples: Sequence[Sample]) -> list[CopiedImage]:
+        copies = [before[sample.digest] for sample in samples]
+        return [
+            CopiedImage(restore(model, c.pixels_HWC, bench.worker.device), c.coded_bytes)
+            for c in copies
+        ]
+
+    after = bench.copies(step)
+    after.make(transform, {"step": "restore", "compressed": step.compressed.key,
+                           "restorer": step.restorer.key})  # fmt: skip
+    originals = bench.samples(step.compressed.originals)
+    metrics = {
+        "restoration/psnr_db_compressed": _mean_psnr(originals, list(before.values())),
+        "restoration/psnr_db": _mean_psnr(originals, after.images),
+    }
+    return CellRecord(
+        key=step.key,
+        params=step.params,
+        status="finished",
+        metrics=metrics,
+        provenance=step.lineage,
+    )
+
+
+def _mean_psnr(originals: Sequence[Sample], copies: Sequence[CopiedImage]) -> float:
+    values = [
+        psnr_db(pixel_mse(copy.pixels_HWC, sample.pixels_HWC))
+        for sample, copy in zip(originals, copies, strict=True)
+    ]
+    return float(np.mean(values))

@@ -1,0 +1,104 @@
+"""Test a segmentation model: what is counted, and what a cell's record says of the steps behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from interfero.domains.images import UInt8Array
+from interfero.domains.labelled import iou_metric
+from interfero.engine.restoration.nodes import Restored, TestCell, compressed_of, originals_of
+from interfero.metrics.segmentation import absent_share, class_iou, mean_iou, pixel_accuracy
+from interfero.records import CellRecord, SegmentedImage
+from trainables.restoration_bench import Bench
+from trainables.sample_strips import save_strip
+from trainables.segmentation import Counts, count_pixels, segment
+
+
+def test_cell(cell: TestCell, bench: Bench) -> CellRecord:
+    """Segment the test images; scores are of all their pixels together."""
+    model = bench.model(cell.segmenter)
+    samples = bench.samples(originals_of(cell.tested_on))
+    pictures = bench.pixels(cell.tested_on)
+    predictions = [segment(model, picture, bench.worker.device) for picture in pictures]
+    classes = bench.domain(originals_of(cell.tested_on)).classes
+    each = [
+        count_pixels(predicted, sample.labels_HW, len(classes))
+        for predicted, sample in zip(predictions, samples, strict=True)
+    ]
+    trained = bench.products.record(cell.segmenter.key)
+    sample_file = f"samples/{cell.key}.png"
+    training = bench.samples(originals_of(cell.segmenter.images[0]))[0].pixels_HWC
+    learned_from = [training, *_learned_from(cell, bench)]
+    tested = (samples[0].pixels_HWC, pictures[0], samples[0].labels_HW, predictions[0])
+    save_strip(bench.worker.folder / sample_file, learned_from, *tested)
+    return CellRecord(
+        key=cell.key,
+        params=cell.params,
+        status="finished",
+        metrics={
+            **_scores(each, classes),
+            **_rates(cell, bench),
+            **_restorations(cell, bench),
+            "train/steps_per_second": trained.metrics["train/steps_per_second"] if trained else 0.0,
+        },
+        segmented=tuple(
+            SegmentedImage(
+                name=sample.name,
+                group=sample.source_image,
+                hits=tuple(map(int, counts.hits)),
+                labelled=tuple(map(int, counts.labelled)),
+                predicted=tuple(map(int, counts.predicted)),
+            )
+            for sample, counts in zip(samples, each, strict=True)
+        ),
+        curve=trained.curve if trained else (),
+        sample_file=sample_file,
+        provenance={**cell.lineage, "code": cell.code},
+    )
+
+
+def _learned_from(cell: TestCell, bench: Bench) -> list[UInt8Array]:
+    """The first training image as the model saw it, and as it was compressed before."""
+    images = cell.segmenter.images[-1]
+    found = []
+    compressed = compressed_of(images)
+    if compressed is not None:
+        found.append(bench.pixels(compressed)[0])
+    if isinstance(images, Restored):
+        found.append(bench.pixels(images)[0])
+    return found
+
+
+def _scores(each: Sequence[Counts], classes: Sequence[str]) -> dict[str, float]:
+    sums = [
+        np.sum([getattr(c, n) for c in each], axis=0) for n in ("hits", "labelled", "predicted")
+    ]
+    hits, labelled, predicted = sums
+    # A class that no label has is scored by `absent_class_share` alone.
+    iou = np.where(labelled > 0, class_iou(hits, labelled, predicted), np.nan)
+    by_class = zip(classes, iou, strict=True)
+    return {
+        "segmentation/miou": float(mean_iou(hits, labelled, predicted)),
+        "segmentation/pixel_accuracy": pixel_accuracy(hits, labelled),
+        "segmentation/absent_class_share": absent_share(labelled, predicted),
+        **{iou_metric(name): float(value) for name, value in by_class if np.isfinite(value)},
+    }
+
+
+def _rates(cell: TestCell, bench: Bench) -> dict[str, float]:
+    """Rates that were reached, where the model trained or was tested on what a codec made."""
+    found = {}
+    for name, images in (("train", cell.segmenter.images[-1]), ("test", cell.tested_on)):
+        compressed = compressed_of(images)
+        if compressed is not None:
+            found[f"rate/{name}_bpp"] = bench.copies(compressed).mean_bpp
+    return found
+
+
+def _restorations(cell: TestCell, bench: Bench) -> dict[str, float]:
+    """How near restoration brought the training images to the originals."""
+    images = cell.segmenter.images[-1]
+    record = bench.products.record(images.key) if isinstance(images, Restored) else None
+    return dict(record.metrics) if record else {}
