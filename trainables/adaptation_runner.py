@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interfero.codecs.catalogue import bundled_names, load_codec
+from interfero.codecs.catalogue import absolute_source, load_codec
 from interfero.codecs.checkpoint import codec_bytes
 from interfero.codecs.codec import Codec
 from interfero.codecs.evaluation_store import EvaluationStore
@@ -54,13 +54,8 @@ class AdaptationRunner:
     @classmethod
     def from_plan(cls, plan: AdaptationPlan) -> AdaptationRunner:
         """The runner of a plan."""
-        source = Path(plan.options.source)
         # Workers run in folders of their own: a path must not depend on where the driver started.
-        name = (
-            str(source.resolve())
-            if source.exists() and plan.options.source not in bundled_names()
-            else plan.options.source
-        )
+        name = absolute_source(plan.options.source)
         seconds = plan.options.checkpoint_seconds
         return cls(name, plan.domains, plan.source_domain, tuple(plan.codecs), seconds)
 
