@@ -42,7 +42,7 @@ def codecs() -> None:
 def import_command(
     file: tyro.conf.Positional[Path],
     out: Path | None = None,
-    rd_lambda: Lambda | None = None,
+    rd_lambda: Lambda = None,
     source_domain: str = "photos",
     max_images: int = 8,
 ) -> None:
@@ -105,7 +105,7 @@ def _fidelity(codec: Codec, source_domain: str, max_images: int) -> str:
 def export_command(
     source: tyro.conf.Positional[str],
     out: tyro.conf.Positional[Path],
-    rd_lambda: Lambda | None = None,
+    rd_lambda: Lambda = None,
 ) -> None:
     """Write a source codec in CompressAI's form: a state dict in single precision with its tables.
 

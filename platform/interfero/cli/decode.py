@@ -16,7 +16,7 @@ def decode(
     stream: tyro.conf.Positional[Path],
     out: tyro.conf.Positional[Path],
     source: str = "mbt2018-mean",
-    rd_lambda: Lambda | None = None,
+    rd_lambda: Lambda = None,
     adapter: Adapters = (),
 ) -> None:
     """Decode a bitstream to an image; damaged streams and wrong codecs are refused.

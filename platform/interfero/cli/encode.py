@@ -21,7 +21,7 @@ def encode(
     image: tyro.conf.Positional[Path],
     out: tyro.conf.Positional[Path],
     source: str = "mbt2018-mean",
-    rd_lambda: Lambda | None = None,
+    rd_lambda: Lambda = None,
     adapter: Adapters = (),
     mode: Mode | None = None,
 ) -> None:

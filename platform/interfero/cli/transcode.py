@@ -14,7 +14,7 @@ def transcode(
     stream: tyro.conf.Positional[Path],
     out: tyro.conf.Positional[Path],
     source: str = "mbt2018-mean",
-    rd_lambda: Lambda | None = None,
+    rd_lambda: Lambda = None,
     adapter: Adapters = (),
 ) -> None:
     """Rewrite an old bitstream so that it decodes on any machine; run it where it still decodes.

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +19,7 @@ from compressai.entropy_models import EntropyBottleneck, EntropyModel, GaussianC
 from compressai.models import CompressionModel
 from compressai.models.base import get_scale_table
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from interfero.codecs.codec import (
     ARCHITECTURES,
@@ -40,6 +42,8 @@ MAX_EXCESS_BITS = 1e-3
 machine's last counts cost 1e-6, those of before a training 0.01 and more."""
 MAX_ROW = 1 << 13
 """Symbols of a row of an entropy table: hundreds in codecs that were trained; more is damage."""
+_CONSTANTS = 1 << 16
+"""Numbers that a model's constants and their making take at most."""
 MAX_SCALE, MAX_SCALES = 512.0, 256
 """Of a Gaussian table; CompressAI's has 64 scales up to 256."""
 
@@ -59,8 +63,7 @@ def import_codec(path: Path, rd_lambda: float, name: str) -> Codec:
             on every machine.
     """
     found = read_checkpoint(path)
-    shape = recognise(path, found.state)
-    model = build_model(shape)
+    shape, model = recognise(path, found.state)
     _fill(path, model, found.state)
     mask_context(model)
     tables = _settle_tables(path, model, found.state)
@@ -77,8 +80,8 @@ def import_codec(path: Path, rd_lambda: float, name: str) -> Codec:
     return Codec(shape, rd_lambda, name, model, card)
 
 
-def recognise(path: Path, state: Mapping[str, Tensor]) -> Shape:
-    """The architecture whose parameters have these names and shapes.
+def recognise(path: Path, state: Mapping[str, Tensor]) -> tuple[Shape, CompressionModel]:
+    """The architecture whose parameters have these names and shapes, and an untrained model of it.
 
     Raises:
         CodecError: none has; names the nearest, and where it differs.
@@ -89,21 +92,26 @@ def recognise(path: Path, state: Mapping[str, Tensor]) -> Shape:
     if not ordered:
         raise CodecError(f"{path} holds no image codec of CompressAI: g_a has no convolution")
     widths = given[ordered[0]][0], given[ordered[-1]][0]
-    nearest: tuple[int, str] | None = None
+    wrong: dict[str, list[str]] = {}
     for architecture in ARCHITECTURES:
-        shape = Shape(architecture, *widths)
-        wrong = _differences(given, shape)
-        if not wrong:
-            return shape
-        if nearest is None or len(wrong) < nearest[0]:
-            nearest = (
-                len(wrong),
-                f"{architecture} (N = {widths[0]}, M = {widths[1]}), but {wrong[0]}",
-            )
-    assert nearest is not None
+        wrong[architecture] = _other_names(given, architecture)
+        if not wrong[architecture]:
+            shape = Shape(architecture, *widths)
+            try:
+                # The file says how wide its layers are: nothing is made that it does not hold.
+                with _Budget(4 * sum(tensor.numel() for tensor in state.values()) + _CONSTANTS):
+                    model = build_model(shape)
+            except CodecError as error:
+                wrong[architecture] = [str(error)]
+                continue
+            wrong[architecture] = _other_shapes(given, model)
+            if not wrong[architecture]:
+                return shape, model
+    nearest = min(wrong, key=lambda name: len(wrong[name]))
     raise CodecError(
-        f"{path} is of none of the architectures {', '.join(ARCHITECTURES)}; nearest is {nearest[1]}: "
-        "a codec of another architecture has to be added to `ARCHITECTURES` (CONTRIBUTING.md)"
+        f"{path} is of none of the architectures {', '.join(ARCHITECTURES)}; nearest is {nearest} "
+        f"(N = {widths[0]}, M = {widths[1]}), but {wrong[nearest][0]}: another architecture has to be "
+        "added to `ARCHITECTURES` first (CONTRIBUTING.md)"
     )
 
 
@@ -112,23 +120,55 @@ def _in_order(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split(".")]
 
 
-def _differences(given: Shapes, shape: Shape) -> list[str]:
-    """Where names and shapes differ from an architecture's; tables and constants may be missing."""
-    try:
-        # Without memory: the file says how wide the layers would be.
-        with FakeTensorMode():
-            model = build_model(shape)
-    except CodecError as error:
-        return [str(error)] * len(given)
-    wanted = {current_name(n): tuple(p.shape) for n, p in model.named_parameters()}
-    buffers = {current_name(n) for n, _ in model.named_buffers()}
-    wrong = [
-        f"{name!r} is {'x'.join(map(str, given[name])) if name in given else 'missing'} and must be "
-        f"{'x'.join(map(str, size))}"
-        for name, size in wanted.items()
-        if given.get(name) != size
+@cache
+def _names_of(architecture: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Names of an architecture's parameters, and of its tables and constants."""
+    with torch.random.fork_rng(devices=[]):
+        model = build_model(Shape(architecture, 8, 8))
+    parameters = frozenset(current_name(n) for n, _ in model.named_parameters())
+    return parameters, frozenset(current_name(n) for n, _ in model.named_buffers())
+
+
+def _other_names(given: Shapes, architecture: str) -> list[str]:
+    """Parameters that a file lacks, and what it has that the architecture has not."""
+    parameters, buffers = _names_of(architecture)
+    missing = [f"{name!r} is missing" for name in sorted(parameters - given.keys())]
+    return missing + [f"it has no {name!r}" for name in sorted(given.keys() - parameters - buffers)]
+
+
+def _other_shapes(given: Shapes, model: CompressionModel) -> list[str]:
+    return [
+        f"{name!r} is {_size(given[current_name(name)])} and must be {_size(value.shape)}"
+        for name, value in model.named_parameters()
+        if given[current_name(name)] != tuple(value.shape)
     ]
-    return wrong + [f"it has no {name!r}" for name in given if name not in wanted | buffers]
+
+
+def _size(shape: Iterable[int]) -> str:
+    return "x".join(map(str, shape))
+
+
+class _Budget(TorchDispatchMode):
+    """Inside, no more numbers than these are made."""
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__()
+        self.left = numbers
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        sizes = [
+            a for a in args if isinstance(a, list | tuple) and all(isinstance(n, int) for n in a)
+        ]
+        if func is torch.ops.aten.eye.default:
+            sizes = [(args[0], args[0])]
+        self.left -= sum(math.prod(size) for size in sizes)
+        if self.left < 0:
+            raise CodecError(
+                "its other layers are too small for the width of the first and last of g_a"
+            )
+        return func(*args, **(kwargs or {}))
 
 
 def _fill(path: Path, model: CompressionModel, state: Mapping[str, Tensor]) -> None:

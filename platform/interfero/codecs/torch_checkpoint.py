@@ -108,11 +108,16 @@ def _load(path: Path) -> Any:
         size = path.stat().st_size
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                entries = archive.infolist()
-            # torch.save stores; what unpacks to more than the file would fill the memory.
-            if sum(entry.file_size for entry in entries) > size:
+                # torch.save stores; what unpacks to more than the file would fill the memory.
+                if sum(entry.file_size for entry in archive.infolist()) > size:
+                    raise CodecError(
+                        f"{path} unpacks to more than its {size} bytes: torch.save packs nothing"
+                    )
+                # torch writes checksums and does not compare them.
+                damaged = archive.testzip()
+            if damaged is not None:
                 raise CodecError(
-                    f"{path} unpacks to more than its {size} bytes: torch.save packs nothing"
+                    f"{path} is damaged: {damaged} has another checksum; copy it again"
                 )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -141,7 +141,9 @@ def test_it_is_adapted(training, save, tmp_path):
     adapted.train()
     optimizer = torch.optim.Adam([p for p in rd_parameters(adapted) if p.requires_grad], lr=1e-2)
     images = {"target": torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))}
-    method.loss(adapted, Batch(images, NoiseKey(0, 0, 2), 0.0067)).rd_loss.backward()
+    noise = NoiseKey(0, 0, 2)
+    shared = method.shared_pass(codec, images["target"], noise)
+    method.loss(adapted, Batch(images, noise, 0.0067, 1.0, shared)).total.backward()
     optimizer.step()
     adapted.eval().requires_grad_(False)
     adapted.refresh_tables()
@@ -252,14 +254,17 @@ def test_a_scale_table_of_its_own_is_kept(training, save):
 @pytest.mark.parametrize("name", list(ARCHITECTURES))
 def test_every_architecture_is_recognised(save, name):
     shape = Shape(name, 8, 8 if name.startswith("cheng") else 12)
-    codec = load_codec(str(save({"state_dict": untrained(shape).state_dict(), "lmbda": 0.02})), 0.02)
+    codec = load_codec(
+        str(save({"state_dict": untrained(shape).state_dict(), "lmbda": 0.02})), 0.02
+    )
     assert codec.shape == shape
     coded = encode(SourceCoder(codec), PICTURE)
     assert decode(SourceCoder(codec), coded.data).symbols == coded.symbols
 
 
 @pytest.mark.parametrize(
-    "settings", [{"lmbda": 0.0067}, {"args": {"lmbda": 0.0067}}, {"hyper_parameters": {"lambda": 0.0067}}]
+    "settings",
+    [{"lmbda": 0.0067}, {"args": {"lmbda": 0.0067}}, {"hyper_parameters": {"lambda": 0.0067}}],
 )
 def test_a_lambda_that_the_file_says_is_taken(training, save, settings):
     path = save(training | settings)
@@ -334,19 +339,25 @@ def other_constant(state):
 
 REFUSED = {
     other_width: r"nearest is mbt2018-mean \(N = 8, M = 12\), but 'h_a.0.weight' is 9x12x3x3 and must",
-    renamed: r"of none of the architectures .* 'h_s.0.weight' is missing",
+    renamed: r"of none of the architectures .* 'h_s.0.bias' is missing",
     diverged: r"'g_a.0.bias' .* NaN or infinity: the training had diverged",
     overlapping: r"'g_a.0.weight' .* claims more than the file's \d+ bytes",
     wide_quantiles: r"quantiles of entropy_bottleneck .* span less than 8192",
     other_constant: r"'g_a.1.beta_reparam.pedestal' .* is another constant",
-    lambda state: {n: t.double() for n, t in state.items()}: r"tensor of torch.float64 .*model.float",
-    lambda state: {n: t for n, t in state.items() if not n.startswith("g_a")}: r"no tensor is called g_a",
+    lambda state: {
+        n: t.double() for n, t in state.items()
+    }: r"tensor of torch.float64 .*model.float",
+    lambda state: {
+        n: t for n, t in state.items() if not n.startswith("g_a")
+    }: r"no tensor is called g_a",
     lambda state: list(state.values()): r"holds a list where a state dict is needed",
     lambda state: {"args": argparse.Namespace(lmbda=1), "state_dict": state}: (
         r"holds more than weights \(argparse.Namespace\).* keep its weights only"
     ),
     lambda state: {"a": state, "b": state}: r"holds several codecs \(a, b\)",
-    lambda state: {f"{p}.{n}": t for p in "ab" for n, t in state.items()}: r"several codecs \(a.g_a, b.g_a\)",
+    lambda state: {
+        f"{p}.{n}": t for p in "ab" for n, t in state.items()
+    }: r"several codecs \(a.g_a, b.g_a\)",
 }
 
 
@@ -366,7 +377,9 @@ def test_a_file_that_was_cut_short_is_refused_in_a_line(training, tmp_path, kept
     torch.save(training, path, _use_new_zipfile_serialization=not legacy)
     data = path.read_bytes()
     path.write_bytes(data[: int(kept * len(data))])
-    with pytest.raises(CodecError, match=r"cut.pth.tar is no whole PyTorch checkpoint") as caught:
+    with pytest.raises(
+        CodecError, match=r"cut.pth.tar is (no whole PyTorch checkpoint|damaged)"
+    ) as caught:
         load_codec(str(path), 0.0067)
     assert "\n" not in str(caught.value)
 
@@ -393,7 +406,7 @@ def test_bytes_that_changed_are_refused_or_harmless(training, save):
     path = save(training)
     data, random = path.read_bytes(), np.random.default_rng(0)
     refused = 0
-    for position in random.integers(0, len(data), 60):
+    for position in random.integers(0, len(data), 40):
         damaged = bytearray(data)
         damaged[position] ^= 1 << random.integers(8)
         path.write_bytes(bytes(damaged))
@@ -403,10 +416,12 @@ def test_bytes_that_changed_are_refused_or_harmless(training, save):
             refused += 1
         else:
             assert codec.shape == SHAPE
-    assert refused
+    assert refused > 30
 
 
-def test_the_command_writes_a_codec_file_and_says_how_good_it_is(training, save, image_folder, capsys):
+def test_the_command_writes_a_codec_file_and_says_how_good_it_is(
+    training, save, image_folder, capsys
+):
     path = save(training)
     run_codecs(
         ["import", str(path), "--lambda", "0.0067", "--source-domain", f"pages={image_folder}",
