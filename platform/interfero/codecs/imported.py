@@ -152,7 +152,7 @@ class _Budget(TorchDispatchMode):
     """Inside, no more numbers than these are made."""
 
     def __init__(self, numbers: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.left = numbers
 
     def __torch_dispatch__(
@@ -197,15 +197,13 @@ def _settle_tables(path: Path, model: CompressionModel, state: Mapping[str, Tens
         return "made here from the weights: the file has none"
     worst, which = 0.0, ""
     for name, module in modules.items():
-        made = tables_of(module)
-        buffers = own[name]
+        cdf, offsets, sizes = (
+            own[name][b].int().numpy() for b in TABLE_BUFFERS if b != "scale_table"
+        )
         try:
-            kept = Tables(
-                *(buffers[b].int().numpy() for b in ("_quantized_cdf", "_cdf_length", "_offset"))
-            )
+            excess = _excess_bits(Tables(cdf, sizes, offsets), tables_of(module))
         except (CodecError, ValueError, IndexError):
             return f"made here from the weights: the file's own, of {name}, are no distributions"
-        excess = _excess_bits(kept, made)
         if excess > worst:
             worst, which = excess, name
     if worst > MAX_EXCESS_BITS:

@@ -218,8 +218,9 @@ def _check_bounded(path: Path, state: Mapping[str, Tensor]) -> None:
 
 
 def _stated_lambda(content: Mapping[Any, Any]) -> float | None:
-    for place in (content, *(content.get(name) for name in SETTINGS)):
-        for name in LAMBDAS if isinstance(place, Mapping) else ():
+    places = [content, *(content.get(name) for name in SETTINGS)]
+    for place in (place for place in places if isinstance(place, Mapping)):
+        for name in LAMBDAS:
             value = place.get(name)
             if isinstance(value, int | float) and 0 < value < math.inf and value is not True:
                 return float(value)

@@ -22,6 +22,7 @@ from interfero.codecs.codec import (
     Shape,
     build_model,
     entropy_tables,
+    mask_context,
     quantile_parameters,
     rd_parameters,
 )
@@ -147,7 +148,7 @@ def test_it_is_adapted(training, save, tmp_path):
     optimizer.step()
     adapted.eval().requires_grad_(False)
     adapted.refresh_tables()
-    save_adapter(adapted, tmp_path / "a.safetensors", {})
+    save_adapter(adapted, tmp_path / "a.safetensors", method="cawf", adapter_size=1, record={})
     again, _ = load_adapter(tmp_path / "a.safetensors", load_codec(path, 0.0067))
     coded = encode(adapted, PICTURE)
     assert decode(again, coded.data).symbols == coded.symbols
@@ -254,12 +255,11 @@ def test_a_scale_table_of_its_own_is_kept(training, save):
 @pytest.mark.parametrize("name", list(ARCHITECTURES))
 def test_every_architecture_is_recognised(save, name):
     shape = Shape(name, 8, 8 if name.startswith("cheng") else 12)
-    codec = load_codec(
-        str(save({"state_dict": untrained(shape).state_dict(), "lmbda": 0.02})), 0.02
-    )
+    codec = import_codec(save(untrained(shape).state_dict()), 0.02, "tiny")
     assert codec.shape == shape
-    coded = encode(SourceCoder(codec), PICTURE)
-    assert decode(SourceCoder(codec), coded.data).symbols == coded.symbols
+    expected = untrained(shape)
+    mask_context(expected)
+    assert same_weights(codec, expected)
 
 
 @pytest.mark.parametrize(
@@ -449,7 +449,10 @@ def test_the_command_overwrites_nothing_and_asks_for_the_lambda(training, save, 
         assert reason in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", list(ARCHITECTURES))
+@pytest.mark.parametrize(
+    "name",
+    ["bmshj2018-factorized", "mbt2018-mean", "cheng2020-anchor-checkerboard", "elic2022-official"],
+)
 def test_what_is_exported_is_the_same_codec_to_compressai(save, tmp_path, name):
     shape = Shape(name, 8, 8 if name.startswith("cheng") else 12)
     source = save({"state_dict": untrained(shape).state_dict(), "lmbda": 0.02}, "in.pth")
