@@ -41,12 +41,13 @@ def encode(
     from interfero.adaptation.deployment import Deployment
     from interfero.api import read_image
     from interfero.codecs.bitstream import parse_stream
+    from interfero.codecs.catalogue import is_checkpoint
     from interfero.metrics.rate_distortion import psnr_db
     from interfero.store.files import write_atomic
 
     deployment = Deployment.load(source, rd_lambda, adapter)
     chosen = mode or ("target" if adapter else "source")
-    for note in deployment.source.card.get("notes", ()):
+    for note in deployment.source.card["notes"] if is_checkpoint(source) else ():
         sys.stdout.write(f"  {note}\n")
     counts: Counter[str] = Counter()
     candidates = deployment.candidates(read_image(image, counts), chosen)

@@ -71,6 +71,11 @@ def absolute_source(source: str) -> str:
     return str(path.resolve()) if stated is None else f"{path.resolve()}@{stated!r}"
 
 
+def is_checkpoint(source: str) -> bool:
+    """Whether a source is a PyTorch checkpoint, which is converted when it is loaded."""
+    return is_torch_file(_parted(source)[0])
+
+
 def source_name(source: str) -> str:
     """What a codec of a source is called: a bundled name, or that of a file or folder without its ending."""
     path = _parted(source)[0]

@@ -194,7 +194,7 @@ def _settle_tables(path: Path, model: CompressionModel, state: Mapping[str, Tens
     for name, module in modules.items():
         _make_tables(path, name, module, state)
     if not all(own.values()):
-        return "made here from the weights: the file has none"
+        return "made on import from the weights: the file has none"
     worst, which = 0.0, ""
     for name, module in modules.items():
         cdf, offsets, sizes = (
@@ -203,14 +203,16 @@ def _settle_tables(path: Path, model: CompressionModel, state: Mapping[str, Tens
         try:
             excess = _excess_bits(Tables(cdf, sizes, offsets), tables_of(module))
         except (CodecError, ValueError, IndexError):
-            return f"made here from the weights: the file's own, of {name}, are no distributions"
+            return (
+                f"made on import from the weights: the file's own, of {name}, are no distributions"
+            )
         if excess > worst:
             worst, which = excess, name
     if worst > MAX_EXCESS_BITS:
         cost = (
             f"would cost {worst:.3g} bits per symbol" if worst < math.inf else "cover other symbols"
         )
-        return f"made here from the weights: the file's own, of {which}, are of other weights and {cost}"
+        return f"made on import from the weights: the file's own, of {which}, are of other weights and {cost}"
     for name, module in modules.items():
         for buffer, value in own[name].items():
             setattr(module, buffer, value.to(getattr(module, buffer).dtype).clone())
