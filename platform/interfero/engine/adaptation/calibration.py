@@ -95,7 +95,10 @@ def step_seconds(plan: AdaptationPlan, timer: StepTimer, precision: Precision) -
     method = find_method("finetune")
     point = grid_hyperparameters(plan.options)[0].model_copy(
         update={
-            "method": method.name, "adapter_size": 0, "strength": 0.0, "learning_rate": TIMED_RATE,
+            "method": method.name,
+            "adapter_size": 0,
+            "strength": 0.0,
+            "learning_rate": TIMED_RATE,
         }
     )
     loop = _short(plan.loop).model_copy(update={"precision": precision, "num_steps": STEPS})
