@@ -30,7 +30,14 @@ from interfero.codecs.coding import (
     score_coded,
     score_estimated,
 )
-from interfero.codecs.jpeg import JpegPoint, JpegScores, curve_of_scores, score_jpeg_grid
+from interfero.codecs.jpeg import (
+    JpegPoint,
+    JpegScores,
+    curve_of_scores,
+    jpeg_psnr_at,
+    least_of_jpeg,
+    score_jpeg_grid,
+)
 from interfero.config import Config
 from interfero.domains.decoding import group_of
 from interfero.domains.domain import spread
@@ -43,7 +50,7 @@ from interfero.domains.images import (
 )
 from interfero.domains.ingest import load_parquet
 from interfero.errors import DomainError
-from interfero.metrics.bd_rate import MIN_POINTS, Curve, bd_rate_percent, psnr_at_rate
+from interfero.metrics.bd_rate import Curve, bd_rate_percent
 from interfero.store.files import write_json
 from interfero.store.keys import ENTRY_DIGITS, content_key
 
@@ -181,7 +188,7 @@ def find_worst(results: Sequence[LambdaResult], jpeg: JpegScores) -> list[WorstI
         one = curve_of_scores({setting: [scores[index]] for setting, scores in jpeg.items()})
         for result in results:
             score = result.coded[index]
-            there = _jpeg_psnr(one, score.bpp)
+            there = jpeg_psnr_at(one, score.bpp)
             if there is not None:
                 found.append(
                     WorstImage(score.name, result.rd_lambda, score.bpp, score.psnr_db, there)
@@ -189,19 +196,8 @@ def find_worst(results: Sequence[LambdaResult], jpeg: JpegScores) -> list[WorstI
     return sorted(found, key=lambda w: w.difference_db)
 
 
-def _jpeg_psnr(curve: Sequence[JpegPoint], rate_bpp: float) -> float | None:
-    """None where JPEG has no such rate (a picture of one colour has hardly any)."""
-    return psnr_at_rate(_pairs(curve), rate_bpp) if len(curve) >= MIN_POINTS else None
-
-
 def _pairs(points: Sequence[JpegPoint] | Sequence[LambdaResult]) -> Curve:
     return [(p.bpp, p.psnr_db) for p in points]
-
-
-def _least(jpeg: Sequence[JpegPoint]) -> str:
-    """What JPEG's smallest files reach, where it cannot spend as little as the codec."""
-    smallest = min(jpeg, key=lambda point: point.bpp)
-    return f"{smallest.psnr_db:.3f} at {smallest.bpp:.4f}"
 
 
 def lambda_table(results: Sequence[LambdaResult], jpeg: Sequence[JpegPoint]) -> Table:
@@ -211,12 +207,12 @@ def lambda_table(results: Sequence[LambdaResult], jpeg: Sequence[JpegPoint]) -> 
     for heading in headings:
         table.add_column(heading, justify="right")
     for result in results:
-        there = _jpeg_psnr(jpeg, result.bpp)
+        there = jpeg_psnr_at(jpeg, result.bpp)
         table.add_row(
             f"{result.rd_lambda:g}",
             f"{result.bpp:.4f}",
             f"{result.psnr_db:.3f}",
-            _least(jpeg) if there is None else f"{there:.3f}",
+            least_of_jpeg(jpeg) if there is None else f"{there:.3f}",
             "" if there is None else f"{result.psnr_db - there:+.3f}",
             f"{result.rate_error_percent:+.2f} %",
         )
@@ -240,7 +236,7 @@ def lambda_figures(result: LambdaResult, jpeg: Sequence[JpegPoint]) -> dict[str,
         "rd_lambda": result.rd_lambda,
         "bpp": result.bpp,
         "psnr_db": result.psnr_db,
-        "jpeg_psnr_db": _jpeg_psnr(jpeg, result.bpp),
+        "jpeg_psnr_db": jpeg_psnr_at(jpeg, result.bpp),
         "rate_error_percent": result.rate_error_percent,
         "images": {s.name: {"bpp": s.bpp, "mse": s.mse} for s in result.coded},
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from interfero.codecs.catalogue import bundled_names, load_codec
+from interfero.codecs.catalogue import absolute_source, load_codec
 from interfero.codecs.checkpoint import codec_bytes
 from interfero.codecs.codec import Codec
 from interfero.codecs.evaluation_store import EvaluationStore
@@ -96,10 +96,8 @@ class Runner:
     @classmethod
     def of_adaptation(cls, plan: AdaptationPlan) -> Runner:
         """The runner of a plan that adapts a codec."""
-        source = plan.options.source
         # Workers run in folders of their own: a path must not depend on where the driver started.
-        if Path(source).exists() and source not in bundled_names():
-            source = str(Path(source).resolve())
+        source = absolute_source(plan.options.source)
         return cls(
             domains={**plan.domains, SOURCE: plan.source_domain},
             codecs={SOURCE: LossyLearned(source, dict.fromkeys(plan.codecs, source))},

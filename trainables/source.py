@@ -37,7 +37,9 @@ from interfero.codecs.codec import (
     quantile_parameters,
     rd_parameters,
 )
+from interfero.codecs.imported import import_codec
 from interfero.codecs.noise import NoiseKey, explicit_noise
+from interfero.codecs.torch_checkpoint import is_torch_file
 from interfero.config import Config
 from interfero.domains.batches import draw_batch
 from interfero.domains.catalogue import load_domain
@@ -90,7 +92,7 @@ class SourceConfig(Config):
     seed: int = 0
     """Draws crops, noise and initial weights."""
     warm_start: Path | None = None
-    """Codec file, or training state, to start from."""
+    """Codec file, PyTorch checkpoint of CompressAI, or training state, to start from."""
 
 
 class SourceCommand(SourceConfig):
@@ -202,7 +204,10 @@ def _initial_model(config: SourceConfig) -> CompressionModel:
     if config.warm_start.name == f"{STATE}.safetensors":
         load_state(config.warm_start, dict(model.named_parameters()), ())
         return model
-    source = read_codec(config.warm_start, "warm start")
+    if is_torch_file(config.warm_start):
+        source = import_codec(config.warm_start, config.rd_lambda, "warm start")
+    else:
+        source = read_codec(config.warm_start, "warm start")
     if source.shape == shape:
         copy_parameters(source.model, model)
     elif not copy_transforms(source.model, model):

@@ -183,7 +183,7 @@ def test_what_loads_no_pickle_passes():
 
 
 FLOORS = (
-    {"records", "config", "errors", "redaction", "randomness"},
+    {"records", "config", "errors", "redaction", "randomness", "versions"},
     {"store", "metrics"},
     {"domains"},
     {"codecs"},

@@ -17,7 +17,7 @@ import numpy as np
 from interfero.adaptation.adapter_file import load_adapter
 from interfero.adaptation.method import AdaptedCodec
 from interfero.codecs.bitstream import Stream, check_size, parse_stream
-from interfero.codecs.catalogue import load_codec
+from interfero.codecs.catalogue import default_lambda, load_codec
 from interfero.codecs.codec import Codec
 from interfero.codecs.coding import (
     Coder,
@@ -79,14 +79,21 @@ class Deployment:
             self._adapters[identifier] = adapted
 
     @classmethod
-    def load(cls, source: str, rd_lambda: float, adapters: Sequence[Path] = ()) -> Deployment:
+    def load(
+        cls, source: str, rd_lambda: float | None, adapters: Sequence[Path] = ()
+    ) -> Deployment:
         """Read a source codec (see `load_codec`) and adapter files.
+
+        Args:
+            source: See `load_codec`.
+            rd_lambda: Lambda of its weights; None for `default_lambda`.
+            adapters: Adapter files.
 
         Raises:
             CodecError: unknown source or lambda.
             AdapterError: a file is damaged, or was trained on another source codec.
         """
-        codec = load_codec(source, rd_lambda)
+        codec = load_codec(source, default_lambda(source) if rd_lambda is None else rd_lambda)
         return cls(codec, [load_adapter(path, codec)[0] for path in adapters])
 
     def encode(self, image_HWC: UInt8Array, mode: StreamMode = "auto") -> bytes:

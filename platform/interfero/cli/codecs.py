@@ -1,13 +1,25 @@
-"""`interfero codecs`."""
+"""`interfero codecs`: what comes along, and CompressAI's checkpoints to codec files and back."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
 from rich.console import Console
 from rich.table import Column, Table
 
+from interfero.cli.options import Lambda
+from interfero.errors import ConfigError, InterferoError
+
+if TYPE_CHECKING:
+    from interfero.codecs.codec import Codec
+
 
 def codecs() -> None:
-    """List the source codecs that come with the project."""
+    """List the source codecs that come along; import or export others: `interfero codecs --help`."""
     from interfero.codecs.catalogue import available_lambdas, bundled_names, load_codec
 
     name_column = Column("codec", overflow="fold")
@@ -25,3 +37,103 @@ def codecs() -> None:
                 codec.table_hash[:12],
             )
     Console().print(table)
+
+
+def import_command(
+    file: tyro.conf.Positional[Path],
+    out: Path | None = None,
+    rd_lambda: Lambda = None,
+    source_domain: str = "photos",
+    max_images: int = 8,
+) -> None:
+    """Make a codec file of a PyTorch checkpoint of one of CompressAI's architectures.
+
+    Args:
+        file: A training checkpoint (of CompressAI's examples/train.py, say) or a state dict.
+        out: The codec file to write; by default FILE's name with .safetensors, next to it.
+        rd_lambda: Lambda it was trained for (bits per pixel per unit of MSE on the 0-255 scale), where the
+            file does not say it.
+        source_domain: Domain to say its rate and PSNR on, next to JPEG's: NAME or NAME=PATH.
+        max_images: Test images of that domain to code, at most; 0 for none.
+    """
+    from interfero.codecs.catalogue import default_lambda, load_codec
+    from interfero.codecs.checkpoint import save_codec
+    from interfero.codecs.torch_checkpoint import is_torch_file, name_of
+
+    if file.exists() and not is_torch_file(file):
+        raise ConfigError(f"{file} is no PyTorch file: a codec file is a --source as it is")
+    target = out or file.with_name(f"{name_of(file)}.safetensors")
+    if target.exists():
+        raise ConfigError(f"{target} is there already: remove it, or name another with --out")
+    value = default_lambda(str(file)) if rd_lambda is None else rd_lambda
+    codec = load_codec(str(file), value)
+    for note in codec.card["notes"]:
+        sys.stdout.write(f"{note}\n")
+    if max_images:
+        sys.stdout.write(f"{_fidelity(codec, source_domain, max_images)}\n")
+    save_codec(codec, target, half_precision=False)
+    sys.stdout.write(
+        f"{target}: lambda {value:g}, {codec.num_params:,} parameters, weights {codec.weights_hash[:12]}, "
+        f"tables {codec.table_hash[:12]}\n"
+    )
+
+
+def _fidelity(codec: Codec, source_domain: str, max_images: int) -> str:
+    """Rate and PSNR of a codec on test images, next to JPEG's at that rate."""
+    from interfero.codecs.coding import SourceCoder, mean_score, score_coded
+    from interfero.codecs.jpeg import jpeg_curve, jpeg_psnr_at, least_of_jpeg
+    from interfero.domains.catalogue import load_domain
+    from interfero.domains.domain import spread
+
+    domain = load_domain(source_domain)
+    samples = spread(domain.test, max_images)
+    coder = SourceCoder(codec)
+    mean = mean_score([score_coded(coder, sample) for sample in samples], codec.rd_lambda)
+    curve = jpeg_curve(samples)
+    there = jpeg_psnr_at(curve, mean["bpp"])
+    jpeg = (
+        f"JPEG has no such rate (its smallest files: {least_of_jpeg(curve)} bpp)"
+        if there is None
+        else f"JPEG at that rate {there:.2f} dB ({mean['psnr_db'] - there:+.2f} dB)"
+    )
+    return (
+        f"fidelity on {domain.name}, {len(samples)} test {domain.unit}: {mean['bpp']:.4f} bpp, "
+        f"{mean['psnr_db']:.2f} dB; {jpeg}"
+    )
+
+
+def export_command(
+    source: tyro.conf.Positional[str],
+    out: tyro.conf.Positional[Path],
+    rd_lambda: Lambda = None,
+) -> None:
+    """Write a source codec in CompressAI's form: a state dict in single precision with its tables.
+
+    Args:
+        source: Source codec: bundled NAME, file, folder, compressai:NAME, or a PyTorch checkpoint.
+        out: The PyTorch file to write (.pth.tar).
+        rd_lambda: Lambda of its weights; by default the only one there is, or 0.013.
+    """
+    from interfero.codecs.catalogue import default_lambda, load_codec
+    from interfero.codecs.imported import export_codec
+
+    codec = load_codec(source, default_lambda(source) if rd_lambda is None else rd_lambda)
+    export_codec(codec, out)
+    sys.stdout.write(
+        f"{out}: {codec.shape.architecture}, lambda {codec.rd_lambda:g}; for CompressAI: "
+        f"python -m compressai.utils.eval_model checkpoint IMAGES -a {codec.shape.architecture} -p {out}\n"
+    )
+
+
+def run_codecs(arguments: Sequence[str]) -> None:
+    """Run `interfero codecs ...`; exits with 2 on a user's error."""
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            {"list": codecs, "import": import_command, "export": export_command},
+            args=arguments or ["list"],
+            prog="interfero codecs",
+            description="Source codecs: those that come along, and CompressAI's checkpoints.",
+        )
+    except InterferoError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)

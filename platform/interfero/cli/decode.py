@@ -16,7 +16,7 @@ def decode(
     stream: tyro.conf.Positional[Path],
     out: tyro.conf.Positional[Path],
     source: str = "mbt2018-mean",
-    rd_lambda: Lambda = 0.013,
+    rd_lambda: Lambda = None,
     adapter: Adapters = (),
 ) -> None:
     """Decode a bitstream to an image; damaged streams and wrong codecs are refused.
@@ -25,7 +25,7 @@ def decode(
         stream: A bitstream written by `interfero encode`.
         out: The image to write; PNG keeps every pixel.
         source: The source codec it was made with.
-        rd_lambda: Lambda of its weights.
+        rd_lambda: Lambda of its weights; by default the only one there is, or 0.013.
         adapter: An adapter it may have been made with; may be given several times. The stream says
             which one it needs; one in source mode needs none.
     """

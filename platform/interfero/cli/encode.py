@@ -21,7 +21,7 @@ def encode(
     image: tyro.conf.Positional[Path],
     out: tyro.conf.Positional[Path],
     source: str = "mbt2018-mean",
-    rd_lambda: Lambda = 0.013,
+    rd_lambda: Lambda = None,
     adapter: Adapters = (),
     mode: Mode | None = None,
 ) -> None:
@@ -30,8 +30,9 @@ def encode(
     Args:
         image: An image file.
         out: The bitstream to write.
-        source: Source codec: bundled NAME, file, folder, or compressai:NAME.
-        rd_lambda: Lambda of its weights.
+        source: Source codec: bundled NAME, file, folder, compressai:NAME, or a PyTorch checkpoint of
+            CompressAI, as FILE or FILE@LAMBDA.
+        rd_lambda: Lambda of its weights; by default the only one there is, or 0.013.
         adapter: Adapter file; may be given several times. A target-mode stream needs its adapter too.
         mode: `source` uses the source codec alone, `target` the adapter, `auto` codes the image both
             ways and keeps the cheaper by bpp + lambda * mse; `target` if there is an adapter, else
@@ -40,11 +41,14 @@ def encode(
     from interfero.adaptation.deployment import Deployment
     from interfero.api import read_image
     from interfero.codecs.bitstream import parse_stream
+    from interfero.codecs.catalogue import is_checkpoint
     from interfero.metrics.rate_distortion import psnr_db
     from interfero.store.files import write_atomic
 
     deployment = Deployment.load(source, rd_lambda, adapter)
     chosen = mode or ("target" if adapter else "source")
+    for note in deployment.source.card["notes"] if is_checkpoint(source) else ():
+        sys.stdout.write(f"  {note}\n")
     counts: Counter[str] = Counter()
     candidates = deployment.candidates(read_image(image, counts), chosen)
     for what, number in sorted(counts.items()):

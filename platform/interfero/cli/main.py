@@ -8,7 +8,7 @@ from typing import Any
 
 import tyro
 
-from interfero.cli.codecs import codecs
+from interfero.cli.codecs import codecs, run_codecs
 from interfero.cli.decode import decode
 from interfero.cli.doctor.command import doctor
 from interfero.cli.domains import domains
@@ -36,8 +36,9 @@ answered at once, and `doctor` runs where torch is broken."""
 
 def main() -> None:
     """Command line; exits with 2 on a user's error, and `doctor` with 1 where something is missing."""
-    if sys.argv[1:2] == ["store"]:
-        run_store(sys.argv[2:])
+    if sys.argv[1:2] in (["store"], ["codecs"]):
+        run = run_store if sys.argv[1] == "store" else run_codecs
+        run(sys.argv[2:])
         return
     try:
         tyro.extras.subcommand_cli_from_dict(

@@ -11,8 +11,8 @@ from interfero.errors import StorageError
 
 Adapters = tyro.conf.UseAppendAction[tuple[Path, ...]]
 """One `--adapter FILE` each."""
-Lambda = Annotated[float, tyro.conf.arg(name="lambda")]
-"""`--lambda`, which is a word of Python."""
+Lambda = Annotated[float | None, tyro.conf.arg(name="lambda")]
+"""`--lambda`, which is a word of Python; None for the source's default."""
 
 
 def read_stream(path: Path) -> bytes:

@@ -14,7 +14,7 @@ def transcode(
     stream: tyro.conf.Positional[Path],
     out: tyro.conf.Positional[Path],
     source: str = "mbt2018-mean",
-    rd_lambda: Lambda = 0.013,
+    rd_lambda: Lambda = None,
     adapter: Adapters = (),
 ) -> None:
     """Rewrite an old bitstream so that it decodes on any machine; run it where it still decodes.
@@ -23,7 +23,7 @@ def transcode(
         stream: A bitstream of version 2, on a machine that `interfero decode` shows its picture on.
         out: The bitstream to write, of version 3.
         source: The source codec it was made with.
-        rd_lambda: Lambda of its weights.
+        rd_lambda: Lambda of its weights; by default the only one there is, or 0.013.
         adapter: An adapter it may have been made with; may be given several times.
     """
     import numpy as np

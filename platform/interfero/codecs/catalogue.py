@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import urllib.error
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,14 +14,20 @@ from compressai.zoo.pretrained import load_pretrained
 from interfero.codecs.checkpoint import read_codec, save_codec
 from interfero.codecs.codec import ARCHITECTURES, Codec, Shape, build_model, mask_context
 from interfero.codecs.exact import check_exact
+from interfero.codecs.imported import import_codec
+from interfero.codecs.torch_checkpoint import is_torch_file, name_of, read_checkpoint
 from interfero.errors import CodecError, nearest
-from interfero.store.content import cached
+from interfero.store.content import address_of, cached
 from interfero.store.tensors import load_tensors
 
 BUNDLED_FOLDER = Path(__file__).parent / "weights"
 ZOO_PREFIX = "compressai:"
 ZOO_LAMBDAS = (0.0018, 0.0035, 0.0067, 0.0130, 0.0250, 0.0483, 0.0932, 0.1800)
 """Lambda of CompressAI's qualities 1 to 8 (mse)."""
+DEFAULT_LAMBDA = 0.013
+"""Of the codec that is taken where several are to choose from and none is named."""
+CACHE = "compressai"
+"""Folder of the node's cache for what was made of CompressAI's files."""
 
 
 def bundled_names() -> tuple[str, ...]:
@@ -32,24 +39,66 @@ def available_lambdas(source: str) -> tuple[float, ...]:
     """The lambdas a source has weights for, ascending.
 
     Raises:
-        CodecError: unknown source.
+        CodecError: unknown source, or a PyTorch checkpoint that does not say its lambda.
     """
     if source.startswith(ZOO_PREFIX):
         return ZOO_LAMBDAS[: len(zoo.model_urls[_zoo_architecture(source)]["mse"])]
     return tuple(sorted(_files(source)))
 
 
+def default_lambda(source: str) -> float:
+    """The lambda of a source that has weights for one, or else `DEFAULT_LAMBDA`.
+
+    Raises:
+        CodecError: as `available_lambdas`, or there are several and none of them is that.
+    """
+    known = available_lambdas(source)
+    if len(known) == 1:
+        return known[0]
+    if DEFAULT_LAMBDA not in known:
+        listed = ", ".join(f"{v:g}" for v in known)
+        raise CodecError(
+            f"source codec {source!r} has weights for several lambdas: name one of {listed}"
+        )
+    return DEFAULT_LAMBDA
+
+
+def absolute_source(source: str) -> str:
+    """The same source for a process that runs in another folder."""
+    path, stated = _parted(source)
+    if source in bundled_names() or not path.exists():
+        return source
+    return str(path.resolve()) if stated is None else f"{path.resolve()}@{stated!r}"
+
+
+def is_checkpoint(source: str) -> bool:
+    """Whether a source is a PyTorch checkpoint, which is converted when it is loaded."""
+    return is_torch_file(_parted(source)[0])
+
+
+def source_name(source: str) -> str:
+    """What a codec of a source is called: a bundled name, or that of a file or folder without its ending."""
+    path = _parted(source)[0]
+    if source in bundled_names() or not path.exists():
+        return source
+    return name_of(path) if is_torch_file(path) else path.stem
+
+
 def load_codec(source: str, rd_lambda: float) -> Codec:
     """A source codec, ready to code.
 
     Args:
-        source: A bundled name (`mbt2018-mean`), a codec file, a folder of codec files, or
-            `compressai:NAME` for CompressAI's own weights (downloaded once, checksum verified).
-        rd_lambda: The lambda it was trained for.
+        source: A bundled name (`mbt2018-mean`), a codec file, a folder of codec files, `compressai:NAME`
+            for CompressAI's own weights (downloaded once, checksum verified), or a PyTorch checkpoint of
+            one of CompressAI's architectures, as `FILE` or `FILE@LAMBDA`.
+        rd_lambda: The lambda it was trained for; a checkpoint that does not say its own takes this one.
 
     Raises:
         CodecError: unknown source or lambda, a damaged file, or a failed download.
     """
+    path, stated = _parted(source)
+    if stated is None and is_torch_file(path) and _lambda_of(path) is None:
+        return _imported(path, check_lambda(rd_lambda))
     known = available_lambdas(source)
     matching = [value for value in known if abs(value - rd_lambda) < 1e-9]
     if not matching:
@@ -59,18 +108,56 @@ def load_codec(source: str, rd_lambda: float) -> Codec:
         )
     if source.startswith(ZOO_PREFIX):
         return _load_zoo(source, ZOO_LAMBDAS.index(matching[0]) + 1)
-    return read_codec(_files(source)[matching[0]], Path(source).stem)
+    file = _files(source)[matching[0]]
+    if is_torch_file(file):
+        return _imported(file, matching[0])
+    return read_codec(file, source_name(source))
+
+
+def check_lambda(value: float) -> float:
+    """A lambda as somebody states it.
+
+    Raises:
+        CodecError: it is not above 0.
+    """
+    if not 0 < value < math.inf:
+        raise CodecError(f"lambda must be above 0, got {value:g}")
+    return value
+
+
+def _parted(source: str) -> tuple[Path, float | None]:
+    """The path in `PATH` or `CHECKPOINT@LAMBDA`, and the lambda.
+
+    Raises:
+        CodecError: it is no number above 0.
+    """
+    if source in bundled_names():
+        return BUNDLED_FOLDER / source, None
+    name, at, value = source.rpartition("@")
+    if not at or Path(source).exists() or not is_torch_file(Path(name)):
+        return Path(source), None
+    try:
+        return Path(name), check_lambda(float(value))
+    except ValueError as error:
+        raise CodecError(f"{value!r} in {source!r} must be a lambda, as in {name}@0.013") from error
 
 
 def _files(source: str) -> Mapping[float, Path]:
-    """Codec files by lambda."""
-    bundled = BUNDLED_FOLDER / source
-    path = bundled if source in bundled_names() else Path(source)
+    """Codec files by lambda.
+
+    Raises:
+        CodecError: there is none, two of one lambda, or one that does not say its lambda.
+    """
+    path, stated = _parted(source)
+    if stated is not None:
+        return {stated: path}
     if path.is_file():
-        return {_lambda_of(path): path}
+        return {_known_lambda(path): path}
     files: dict[float, Path] = {}
-    for file in sorted(path.glob("*.safetensors")) if path.is_dir() else ():
-        other = files.setdefault(_lambda_of(file), file)
+    inside = sorted(path.iterdir()) if path.is_dir() else []
+    found = [file for file in inside if file.suffix == ".safetensors"]
+    for file in found or filter(is_torch_file, inside):
+        other = files.setdefault(_known_lambda(file), file)
         if other != file:
             raise CodecError(f"{other} and {file} have the same lambda: keep one of them there")
     if not files:
@@ -81,7 +168,21 @@ def _files(source: str) -> Mapping[float, Path]:
     return files
 
 
-def _lambda_of(path: Path) -> float:
+def _known_lambda(path: Path) -> float:
+    value = _lambda_of(path)
+    if value is None:
+        raise CodecError(
+            f"{path} is a PyTorch checkpoint that does not say which lambda it was trained for (bits per "
+            f"pixel per unit of MSE on the 0-255 scale, the --lambda of CompressAI's script): name it, as "
+            f"in {path}@0.013, or make a codec file of it: interfero codecs import {path} --lambda 0.013"
+        )
+    return value
+
+
+def _lambda_of(path: Path) -> float | None:
+    """What a file says of its lambda."""
+    if is_torch_file(path):
+        return read_checkpoint(path).rd_lambda
     _, metadata = load_tensors(path)
     if "rd_lambda" not in metadata:
         raise CodecError(f"{path} is not a codec file: it names no lambda")
@@ -106,7 +207,19 @@ def _load_zoo(source: str, quality: int) -> Codec:
     def download(path: Path) -> None:
         save_codec(_downloaded(source, name, quality), path, half_precision=False)
 
-    return cached("compressai", ".safetensors").fetch(f"{name}-{quality}", read, download)
+    return cached(CACHE, ".safetensors").fetch(f"{name}-{quality}", read, download)
+
+
+def _imported(path: Path, rd_lambda: float) -> Codec:
+    """Convert a PyTorch checkpoint once; later calls read the codec file, tables included."""
+    name = name_of(path)
+
+    def convert(target: Path) -> None:
+        save_codec(import_codec(path, rd_lambda, name), target, half_precision=False)
+
+    return cached(CACHE, ".safetensors").fetch(
+        f"import-{address_of(path)}-{rd_lambda!r}", lambda file: read_codec(file, name), convert
+    )
 
 
 def _downloaded(source: str, name: str, quality: int) -> Codec:

@@ -14,7 +14,6 @@ import io
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +29,7 @@ from interfero.errors import StorageError
 from interfero.store.keyed import KeyedStore
 from interfero.store.keys import ENTRY_DIGITS, content_key, new_digest
 from interfero.store.tensors import load_tensors, save_tensors, state_hash
+from interfero.versions import library_version
 
 _PACKAGES = ("codecs", "adaptation", "metrics")
 """Parts of this package whose code decides an entry; a changed one makes every entry new."""
@@ -169,7 +169,7 @@ def codec_identity(codec: Codec | Coder | ClassicalPoint) -> str:
 @functools.cache
 def environment() -> str:
     """Libraries, code and processor, as far as they decide a symbol."""
-    versions = [f"{name} {metadata.version(name)}" for name in ("torch", "compressai")]
+    versions = [f"{name} {library_version(name)}" for name in ("torch", "compressai")]
     capability = torch.backends.cpu.get_cpu_capability()
     return ", ".join([*versions, _code_hash(), platform.machine(), _cpu_model(), capability])
 

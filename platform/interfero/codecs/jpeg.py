@@ -21,6 +21,7 @@ from PIL import Image
 from interfero.codecs.coding import ImageScore, mean_score, pixel_mse
 from interfero.domains.images import Sample, UInt8Array
 from interfero.errors import CodecError
+from interfero.metrics.bd_rate import MIN_POINTS, psnr_at_rate
 
 Subsampling = Literal["4:2:0", "4:4:4"]
 """Chroma at half resolution, or whole."""
@@ -157,6 +158,22 @@ def curve_of_scores(scores: JpegScores) -> tuple[JpegPoint, ...]:
         point = JpegPoint(mean["bpp"], mean["psnr_db"], quality, subsampling)
         curves.setdefault(subsampling, []).append(point)
     return upper_envelope(curves)
+
+
+def jpeg_psnr_at(curve: Sequence[JpegPoint], rate_bpp: float) -> float | None:
+    """PSNR in dB of a curve of JPEG at a rate; None where it has no such rate.
+
+    A picture of one colour has hardly any point.
+    """
+    if len(curve) < MIN_POINTS:
+        return None
+    return psnr_at_rate([(point.bpp, point.psnr_db) for point in curve], rate_bpp)
+
+
+def least_of_jpeg(curve: Sequence[JpegPoint]) -> str:
+    """What JPEG's smallest files reach, where it cannot spend as little as another codec."""
+    smallest = min(curve, key=lambda point: point.bpp)
+    return f"{smallest.psnr_db:.3f} at {smallest.bpp:.4f}"
 
 
 def upper_envelope(

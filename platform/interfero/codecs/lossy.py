@@ -6,16 +6,21 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from importlib.metadata import version
-from pathlib import Path
 from typing import Protocol
 
-from interfero.codecs.catalogue import available_lambdas, bundled_names, load_codec
+from interfero.codecs.catalogue import (
+    absolute_source,
+    available_lambdas,
+    bundled_names,
+    load_codec,
+    source_name,
+)
 from interfero.codecs.classical import CLASSICAL, ClassicalCodec, find_classical, quality_for_rate
 from interfero.codecs.coding import SourceCoder, decode, encode
 from interfero.domains.images import Sample, UInt8Array
 from interfero.errors import CodecError, nearest
 from interfero.store.keys import CELL_DIGITS, text_key
+from interfero.versions import library_version
 
 MAX_RATE_ERROR = 1.5
 """A rate further off than by this factor is refused: codecs would be compared at rates that are not one.
@@ -111,7 +116,7 @@ class LossyLearned:
     def identity(self) -> str:
         """Weights and tables at every lambda, and the libraries that compute with them."""
         hashes = [_coder(self.sources[v], v).codec.weights_hash for v in sorted(self.sources)]
-        libraries = " ".join(f"{name} {version(name)}" for name in ("torch", "compressai"))
+        libraries = " ".join(f"{name} {library_version(name)}" for name in ("torch", "compressai"))
         return f"learned {' '.join(hashes)} by {libraries}"
 
     def setting_for(self, images: Sequence[Sample], rate_bpp: float) -> Setting:
@@ -170,15 +175,13 @@ def find_lossy(name: str) -> LossyCodec:
         codec.check_available()
         return LossyClassical(codec)
     # Workers run in folders of their own: a path must not depend on where the driver started.
-    path = Path(name)
-    source = str(path.resolve()) if name not in bundled_names() and path.exists() else name
+    source = absolute_source(name)
     try:
         lambdas = available_lambdas(source)
     except CodecError as error:
         known = (*CLASSICAL, *bundled_names())
         raise CodecError(f"{error}; of all codecs: {nearest(name, known)}") from error
-    is_path = source not in bundled_names() and path.exists()
-    return LossyLearned(path.stem if is_path else source, dict.fromkeys(lambdas, source))
+    return LossyLearned(source_name(source), dict.fromkeys(lambdas, source))
 
 
 def identity_hash(codec: LossyCodec) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.metadata
 import importlib.util
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
+
+from interfero.versions import library_version
 
 NUMBER_LIBRARIES = ("torch", "compressai", "numpy")
 MODEL_LIBRARIES = ("segmentation-models-pytorch", "timm", "torchmetrics")
@@ -17,13 +18,7 @@ MODEL_LIBRARIES = ("segmentation-models-pytorch", "timm", "torchmetrics")
 
 def library_versions(more: Sequence[str] = ()) -> dict[str, str]:
     """Versions of the libraries that decide numbers: those of every sweep, and `more` of some."""
-    return {name: _version(name) for name in (*NUMBER_LIBRARIES, *more)}
-
-
-@cache
-def _version(library: str) -> str:
-    # Finding it means walking the folders of all packages.
-    return importlib.metadata.version(library)
+    return {name: library_version(name) for name in (*NUMBER_LIBRARIES, *more)}
 
 
 def code_hash(files: Iterable[Path]) -> str:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 
 from interfero.engine.options.base import SweepOptions
 from interfero.errors import ConfigError
+
+MAX_SOCKET_BYTES = 107
+"""Of the path of a Unix socket on Linux (unix(7)); Ray 2.60 checks it when it starts."""
 
 
 def packs_at_once(options: SweepOptions, resources: Mapping[str, float]) -> int:
@@ -52,6 +56,27 @@ def check_machine(options: SweepOptions) -> None:
     """
     if not _on_a_cluster(options):
         packs_at_once(options, _this_machine())
+        _check_ray_folder()
+
+
+def _check_ray_folder() -> None:
+    """Refuse a folder that Ray cannot keep its sockets in; Ray says it in forty lines, and later."""
+    variable = next((name for name in ("RAY_TMPDIR", "TMPDIR") if name in os.environ), None)
+    folder = Path(os.environ[variable] if variable else "/tmp").absolute()
+    session = f"session_2000-01-01_00-00-00_000000_{os.getpid()}"
+    socket = folder / "ray" / session / "sockets" / "plasma_store"
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    too_long = len(os.fsencode(socket)) - MAX_SOCKET_BYTES
+    if too_long > 0:
+        what = f"is {too_long} bytes too long for the paths of sockets"
+    elif not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        what = f"cannot be written: {there} is no folder that you may write"
+    else:
+        return
+    raise ConfigError(
+        f"Ray keeps its sockets in {folder} ({variable or 'its default'}), which {what}: set RAY_TMPDIR to a "
+        "short folder of this machine, such as /tmp/ray-tmp"
+    )
 
 
 def packs_at_once_here(options: SweepOptions) -> int | None:

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from interfero.store.keys import CELL_DIGITS, bytes_key
+from interfero.versions import library_version
 
 LOCK_FILE = "requirements.lock"
 PACKAGES = ("torch", "compressai", "ray")
@@ -22,7 +23,7 @@ def provenance_tags() -> dict[str, str]:
     tags = {"interfero.python": platform.python_version(), "interfero.host": platform.platform()}
     for package in PACKAGES:
         try:
-            tags[f"interfero.{package}"] = importlib.metadata.version(package)
+            tags[f"interfero.{package}"] = library_version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
     here = Path(__file__).resolve()

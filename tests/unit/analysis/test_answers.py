@@ -4,7 +4,13 @@ import mlflow
 import pytest
 from rich.console import Console
 
-from interfero.analysis.answers import CAPACITY, INTERFERENCE_MAP
+from interfero.analysis.answers import (
+    BITRATE,
+    CAPACITY,
+    DOMAIN_SHIFT,
+    IMAGE_COUNT,
+    INTERFERENCE_MAP,
+)
 from interfero.engine.adaptation.ending import write_ending
 from interfero.engine.console import SweepProgress
 from interfero.engine.ending import conclude
@@ -18,7 +24,7 @@ from interfero.tracking.tracker import Tracker
 def end(tmp_path, sweep):
     """A simulated sweep of one domain, ended with an answer."""
 
-    def run(answer, **axes):
+    def run(answer, methods=("finetune", "cawf", "continue_source"), **axes):
         uri = f"sqlite:///{tmp_path}/mlflow.db"
         store = SweepStore(tmp_path / "storage", "simulated")
         outbox = store.folder / "outbox.jsonl"
@@ -27,6 +33,7 @@ def end(tmp_path, sweep):
         records = [
             r.model_copy(update={"metrics": {**r.metrics, "adapter/file_bytes": 1024.0}})
             for r in sweep(("text",), rates=(1e-3,), **axes)
+            if r.params["method"] in methods
         ]
         for record in records:
             store.write_record(record)
@@ -65,3 +72,14 @@ def test_capacity_ends_with_its_own_figures_alone(end):
     assert "capacity_text.png" in names & logged
     assert not {"map_cawf.png", "bitrate.png"} & names
     assert "power law" not in said
+
+
+@pytest.mark.parametrize(
+    "answer", [CAPACITY, DOMAIN_SHIFT, IMAGE_COUNT, BITRATE, INTERFERENCE_MAP], ids=range(5)
+)
+def test_a_domain_of_which_only_the_control_is_there_has_its_report(end, tmp_path, answer):
+    end(answer, methods=("continue_source",))
+    said = (tmp_path / "said").read_text()
+    assert "Traceback" not in said
+    (page,) = (tmp_path / "storage").rglob("report.html")
+    assert "continue_source" in page.read_text()

@@ -1,6 +1,7 @@
 """What of the driver can be tested without Ray's processes."""
 
 import logging
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -93,6 +94,21 @@ def test_what_this_machine_lacks_is_refused_before_ray_starts(monkeypatch):
     check_machine(many.model_copy(update={"address": "ray://head:10001"}))
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
     check_machine(many)
+
+
+@pytest.mark.parametrize("variable", ["RAY_TMPDIR", "TMPDIR"])
+def test_a_folder_that_ray_cannot_use_is_refused_before_the_name_is_taken(monkeypatch, variable):
+    for name in ("RAY_ADDRESS", "RAY_TMPDIR", "TMPDIR"):
+        monkeypatch.delenv(name, raising=False)
+    check_machine(AdaptationOptions())
+    short = Path("/tmp") / "a-folder-that-ray-would-make"
+    long = Path("/tmp/scratch/people/someone/slurm_jobdir/1355700/tmp.t0016")
+    for folder, reason in ((long, r"bytes too long"), (Path("/dev/null/x"), "no folder")):
+        monkeypatch.setenv(variable, str(folder))
+        with pytest.raises(ConfigError, match=rf"{variable}\), which .*{reason}.*set RAY_TMPDIR"):
+            check_machine(AdaptationOptions())
+    monkeypatch.setenv(variable, str(short))
+    check_machine(AdaptationOptions())
 
 
 class Heard:

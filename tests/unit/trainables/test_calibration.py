@@ -1,6 +1,7 @@
 """Times of real steps of a tiny codec, and what a plan makes of them."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -129,6 +130,14 @@ def test_both_precisions_of_a_step_can_be_timed(plan):
     runner = Runner.of_adaptation(plan)
     for name in ("float32", "bfloat16"):
         assert 0 < step_seconds(plan, runner, name) < 60
+
+
+def test_a_rate_at_which_training_diverges_stops_no_timing(plan):
+    options = plan.options.model_copy(update={"learning_rates": (0.9,), "methods": ("finetune",)})
+    diverging = replace(plan, options=options)
+    runner = Runner.of_adaptation(diverging)
+    assert 0 < step_seconds(diverging, runner, "float32") < 60
+    assert [t.method for t in calibrate(diverging, runner)] == ["finetune"]
 
 
 class TestPrecision:

@@ -73,3 +73,13 @@ def test_the_prior_may_learn_faster_than_the_transforms():
     bottleneck = {id(p) for p in model.entropy_bottleneck.parameters()}
     assert {id(p) for p in prior["params"]} == bottleneck - {id(model.entropy_bottleneck.quantiles)}
     assert not bottleneck & {id(p) for p in transforms["params"]}
+
+
+def test_a_checkpoint_of_compressai_is_a_start(tmp_path):
+    model = build_model(Shape("mbt2018-mean", 8, 12))
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "start.pth.tar")
+    config = SourceConfig(
+        **SHARED, architecture="mbt2018-mean", warm_start=tmp_path / "start.pth.tar"
+    )
+    given = dict(model.named_parameters())
+    assert all(torch.equal(v, given[n]) for n, v in _initial_model(config).named_parameters())

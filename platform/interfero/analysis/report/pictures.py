@@ -55,9 +55,11 @@ def cells_to_show(choices: Sequence[Choice]) -> list[CellRecord]:
     the median, so that neither a lucky nor an unlucky one is shown.
     """
     found = []
-    domains = list(dict.fromkeys(c.setting.domain for c in choices))
+    # Of a domain that has the control only there is nothing to show.
+    adapted = [c for c in choices if c.setting.method != CONTROL]
+    domains = list(dict.fromkeys(c.setting.domain for c in adapted))
     for domain in domains[:MAX_DOMAINS]:
-        own = [c for c in choices if c.setting.domain == domain and c.setting.method != CONTROL]
+        own = [c for c in adapted if c.setting.domain == domain]
         lambdas = sorted({c.setting.rd_lambda for c in own})
         own = [c for c in own if c.setting.rd_lambda == lambdas[(len(lambdas) - 1) // 2]]
         most = max((c.setting.num_images, c.setting.num_steps) for c in own)

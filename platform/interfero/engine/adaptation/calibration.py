@@ -27,6 +27,8 @@ STEPS = 6
 """Timed steps a cell; the first, which also allocates, is left out of the mean."""
 FUSED_CELLS = 4
 """Cells of one size, at most, that are timed as one computation."""
+TIMED_RATE = 1e-6
+"""Learning rate of cells that are timed: a step takes as long at any, and none diverges at this."""
 IMAGES = 4
 """Test images of each domain that are coded, at most."""
 
@@ -69,7 +71,9 @@ def _extremes(plan: AdaptationPlan, method: str) -> list[Cell]:
         ends = [point for shape in shapes for point in _alike(points, shape)]
     else:
         ends = points[:1] if len(points) == 1 else [points[0], points[-1]]
-    return [plan.cell(plan.blocks[0], p).model_copy(update={"loop": loop}) for p in ends]
+    # Members of a pack differ in their keys, and so in their rates.
+    slow = [p.model_copy(update={"learning_rate": TIMED_RATE * i}) for i, p in enumerate(ends, 1)]
+    return [plan.cell(plan.blocks[0], p).model_copy(update={"loop": loop}) for p in slow]
 
 
 def _alike(points: Sequence[Hyperparameters], shape: object) -> list[Hyperparameters]:
@@ -91,7 +95,12 @@ def step_seconds(plan: AdaptationPlan, timer: StepTimer, precision: Precision) -
     """What a step of fine-tuning all of the codec takes in a precision."""
     method = find_method("finetune")
     point = grid_hyperparameters(plan.options)[0].model_copy(
-        update={"method": method.name, "adapter_size": 0, "strength": 0.0}
+        update={
+            "method": method.name,
+            "adapter_size": 0,
+            "strength": 0.0,
+            "learning_rate": TIMED_RATE,
+        }
     )
     loop = _short(plan.loop).model_copy(update={"precision": precision, "num_steps": STEPS})
     cell = plan.cell(plan.blocks[0], point).model_copy(update={"loop": loop})

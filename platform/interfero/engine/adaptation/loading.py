@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from interfero.adaptation import find_method
-from interfero.codecs.catalogue import load_codec
+from interfero.codecs.catalogue import available_lambdas, load_codec
 from interfero.codecs.codec import Codec
 from interfero.domains.catalogue import load_domain
 from interfero.domains.domain import Domain
@@ -44,9 +44,10 @@ def load(options: AdaptationOptions) -> Loaded:
     problems = _Problems()
     for name in options.methods:
         problems.attempt(find_method, name)
-    found = {
-        value: problems.attempt(load_codec, options.source, value) for value in options.lambdas
-    }
+    # A checkpoint that does not say its lambda is not what a default of --lambdas says.
+    known = problems.attempt(available_lambdas, options.source)
+    wanted = options.lambdas if known is not None else ()
+    found = {value: problems.attempt(load_codec, options.source, value) for value in wanted}
     rules = ImageRules(halve_jpeg=options.halve_jpeg)
     most = max((int(n) for n in options.num_images if n != ALL_IMAGES), default=0)
     given = options.max_domain_memory

@@ -32,6 +32,9 @@ def print_plan(console: Console, title: str, question: str, plan: AdaptationPlan
     for domain in plan.domains.values():
         _print_domain(console, "target", domain)
     _print_domain(console, "source", plan.source_domain)
+    for value, codec in plan.codecs.items():
+        for note in codec.card.get("notes", ()):
+            console.print(f"    {codec.name} at {value:g}: {note}", highlight=False, markup=False)
     trained_on = {c.card.get("domain", {}).get("fingerprint") for c in plan.codecs.values()}
     if plan.source_domain.fingerprint not in trained_on:
         console.print(

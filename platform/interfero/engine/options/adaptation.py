@@ -27,7 +27,8 @@ class AdaptationOptions(SweepOptions):
     """Options of sweeps that adapt codecs."""
 
     source: Annotated[str, QUESTION] = "mbt2018-mean"
-    """Source codec: a bundled NAME, a codec file, a folder of them, or compressai:NAME."""
+    """Source codec: a bundled NAME, a codec file, a folder of them, compressai:NAME, or a PyTorch checkpoint
+    of CompressAI, as FILE@LAMBDA (or FILE, where it says its lambda)."""
     source_domain: Annotated[str, QUESTION] = "photos"
     """Domain whose images may get worse: NAME or NAME=PATH."""
     methods: Annotated[tuple[str, ...], QUESTION] = ("finetune", "cawf", "continue_source")

@@ -1,9 +1,12 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
+from interfero.codecs.codec import Shape, build_model
 from interfero.engine.adaptation.calibration import _extremes
 from interfero.engine.adaptation.grid import grid_hyperparameters
+from interfero.engine.adaptation.loading import load
 from interfero.engine.adaptation.nodes import Cell
 from interfero.engine.adaptation.precision import PrecisionChoice
 from interfero.errors import CodecError, ConfigError, DomainError
@@ -236,3 +239,17 @@ def test_calibration_times_several_of_a_size_where_they_fuse(plan):
         cells = _extremes(made, "cawf")
         assert [c.hyperparameters.adapter_size for c in cells] == sizes
         assert {c.loop.fused for c in cells} == {fuse == "on"}
+
+
+def test_a_checkpoint_is_a_source_once_its_lambda_is_said(options, tmp_path, monkeypatch):
+    """The default of --lambdas says nothing of a checkpoint."""
+    monkeypatch.setenv("INTERFERO_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "best.pth.tar"
+    model = build_model(Shape("mbt2018-mean", 8, 12))
+    torch.save({"epoch": 0, "state_dict": model.state_dict()}, path)
+    with pytest.raises(CodecError, match="does not say which lambda it was trained for"):
+        load(options(source=str(path)))
+    loaded = load(options(source=f"{path}@0.013"))
+    assert loaded.codecs[0.013].name == "best"
+    with pytest.raises(CodecError, match=r"no weights for lambda 0.013; known: 0.0067"):
+        load(options(source=f"{path}@0.0067"))

@@ -1,7 +1,5 @@
 """The graph of steps: shared ones run once, kept by content, continued where they stopped."""
 
-import importlib.metadata
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -153,15 +151,12 @@ def test_a_product_that_is_gone_is_made_again(tmp_path, lost):
 
 def test_the_libraries_of_the_models_count_in_their_keys(monkeypatch):
     base = by_configuration(plan_of())["OO"]
-    version = importlib.metadata.version
+    version = code.library_version
     for name in ("segmentation-models-pytorch", "timm", "torchmetrics"):
         monkeypatch.setattr(
-            importlib.metadata, "version", lambda n, own=name: "0" if n == own else version(n)
+            code, "library_version", lambda n, own=name: "0" if n == own else version(n)
         )
-        # Versions are looked up once per process.
-        code._version.cache_clear()
         assert by_configuration(plan_of())["OO"].segmenter.key != base.segmenter.key, name
-        code._version.cache_clear()
 
 
 @pytest.mark.parametrize(
