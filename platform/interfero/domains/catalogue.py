@@ -10,8 +10,8 @@ from pathlib import Path
 from interfero.domains.bundled import BUNDLED
 from interfero.domains.domain import Domain
 from interfero.domains.images import ImageRules
-from interfero.domains.ingest import load_folder, load_parquet
-from interfero.domains.listing import is_picture
+from interfero.domains.ingest import load_folder, load_parquet, load_tar
+from interfero.domains.listing import is_any_image, is_picture
 from interfero.domains.memory import MemoryBudget
 from interfero.domains.specs import data_folders, split_spec
 from interfero.errors import DomainError, nearest
@@ -29,10 +29,11 @@ def load_domain(
 
     `NAME` is a bundled domain, or a folder of that name in $INTERFERO_DATA; a bundled name always
     means the bundled domain. `NAME=PATH` is a folder of images, a Parquet file, a folder of
-    Parquet files, or a pattern such as `shards/*.parquet`.
+    Parquet files, a pattern such as `shards/*.parquet`, or the same of WebDataset's .tar. What a spec
+    declares of its files (`sat=FOLDER:bands=4,3,2:range=0,4095`) goes before the rules.
 
     Args:
-        spec: `NAME` or `NAME=PATH`.
+        spec: `NAME` or `NAME=PATH`, with what is declared of the files.
         rules: How files become images; bundled domains have their own.
         num_images: The largest training subset that is wanted; rendered domains draw as many.
         data_seeds: The seeds it is wanted for.
@@ -42,7 +43,9 @@ def load_domain(
     Raises:
         DomainError: no such name or path, a malformed name, or nothing usable there.
     """
-    name, path = split_spec(spec)
+    name, path, mapping = split_spec(spec)
+    rules = rules or ImageRules()
+    rules = replace(rules, mapping=mapping.over(rules.mapping))
     if path is not None:
         return _load_path(name, path, rules, budget)
     if name in BUNDLED:
@@ -61,34 +64,37 @@ def known_domains() -> tuple[str, ...]:
     return (*BUNDLED, *sorted(data_folders().keys() - BUNDLED.keys()))
 
 
-def _load_path(
-    name: str, path: Path, rules: ImageRules | None, budget: MemoryBudget | None
-) -> Domain:
+def _load_path(name: str, path: Path, rules: ImageRules, budget: MemoryBudget | None) -> Domain:
     if path.is_dir():
         return _load_folder(name, path, rules, budget)
     if path.is_file():
-        if path.suffix.lower() != ".parquet":
+        if path.suffix.lower() not in _TABLES:
             raise DomainError(
-                f"domain {name!r}: {path} is neither a folder nor a .parquet file; give the "
-                "folder that holds the images"
+                f"domain {name!r}: {path} is neither a folder nor a .parquet file nor a .tar of WebDataset; "
+                "give the folder that holds the images"
             )
-        return load_parquet(name, path, rules, budget)
+        return _TABLES[path.suffix.lower()](name, [path], rules, budget)
     if path.is_symlink():
         raise DomainError(
             f"domain {name!r}: {path} is a link to {path.readlink()}, which is not there; mend the "
             "link, or give the folder of images or the .parquet file itself"
         )
-    return load_parquet(name, _matches(name, path), rules, budget)
+    found = _matches(name, path)
+    return _TABLES[found[0].suffix.lower()](name, found, rules, budget)
 
 
-def _load_folder(
-    name: str, path: Path, rules: ImageRules | None, budget: MemoryBudget | None
-) -> Domain:
-    """Parquet directly in a folder goes before pictures; Parquet further below counts where no picture is."""
+def _load_folder(name: str, path: Path, rules: ImageRules, budget: MemoryBudget | None) -> Domain:
+    """Parquet directly in a folder goes before pictures.
+
+    Parquet further below, then WebDataset's shards, count where no picture is.
+    """
     shards = _shards(path.glob("*.parquet"))
     pictures = sum(is_picture(file) for file in (path.rglob("*") if shards else ()))
     if not shards and not any(is_picture(file) for file in path.rglob("*")):
         shards = _shards(path.rglob("*.parquet"))
+        tars = [] if shards else _shards(path.rglob("*.tar"))
+        if tars and not any(is_any_image(file) for file in path.rglob("*")):
+            return load_tar(name, tars, rules, budget)
     if not shards:
         return load_folder(name, path, rules, budget)
     domain = load_parquet(name, shards, rules, budget)
@@ -109,10 +115,16 @@ def _matches(name: str, pattern: Path) -> list[Path]:
             f"domain {name!r}: there is no {pattern}; give a folder of images, a .parquet file or "
             "a pattern of them that exists"
         )
-    others = [p for p in found if p.suffix.lower() != ".parquet"]
-    if others:
+    kinds = {p.suffix.lower() for p in found}
+    others = [p for p in found if p.suffix.lower() not in _TABLES]
+    if others or len(kinds) > 1:
+        odd = (others or found)[0]
         raise DomainError(
-            f"domain {name!r}: the pattern {pattern} matches {others[0]}, which is no .parquet "
-            "file; patterns are for Parquet, images need their folder"
+            f"domain {name!r}: the pattern {pattern} matches {odd}, which is no .parquet "
+            "file like the others; patterns are for Parquet or for .tar, images need their folder"
         )
     return found
+
+
+_TABLES = {".parquet": load_parquet, ".tar": load_tar}
+"""Files that hold many images each, by suffix."""
