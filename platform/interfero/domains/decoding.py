@@ -66,6 +66,21 @@ def each_sample(
             result.skipped.append((row.portion, str(error)))
 
 
+def described(rows: Sequence[Row], rules: ImageRules) -> Iterator[str]:
+    """What becomes of each row, a line each: the sizes it gives, and what was decided."""
+    for row in rows:
+        result = DecodedFile()
+        made = Counter(
+            f"{s.pixels_HWC.shape[1]}x{s.pixels_HWC.shape[0]}"
+            for _, s in each_sample([row], rules, result)
+        )
+        sizes = ", ".join(f"{n} x {size}" if n > 1 else size for size, n in made.items())
+        counts = [f"{n} x {what}" if n > 1 else what for what, n in sorted(result.counts.items())]
+        skipped = [text.removeprefix(f"{row.label}: ") for _, text in result.skipped]
+        where = {"any": "to be split"}.get(row.portion, row.portion)
+        yield f"{row.label}: " + "; ".join(filter(None, [where, sizes, *counts, *skipped]))
+
+
 def is_field_row(row: Row, rules: ImageRules) -> bool:
     """Whether a row is read by the table of readers, not as a plain picture."""
     return not rules.is_plain or suffix_of(row.label) in FIELD_SUFFIXES

@@ -19,6 +19,7 @@ from interfero.domains.pixel_meaning import (
     JPEG_FORMATS,
     UNREADABLE,
     refuse_unclear,
+    refuse_unopened,
     upright_rgb,
 )
 
@@ -120,6 +121,7 @@ def decode_image(
             is_jpeg = image.format in JPEG_FORMATS
             rgb = _halve(upright_rgb(image, label, counts), is_jpeg, rules, counts)
     except UNREADABLE as error:
+        refuse_unopened(data, label)
         raise SkippedImageError(f"{label}: cannot be read ({error})") from error
     if min(rgb.size) < rules.min_side:
         raise SkippedImageError(

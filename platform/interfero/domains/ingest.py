@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from interfero.domains.pixel_files import decode_to_files
 from interfero.domains.portions import SPLITS, held_out, split_of
 from interfero.domains.sources import FolderSource, ParquetSource, Row, Source
 from interfero.domains.stretching import with_stretch
-from interfero.domains.tar_shards import TarSource
 from interfero.errors import DomainError
 
 MAX_SKIPPED_SHARE = 0.1
@@ -44,9 +42,7 @@ def load_folder(
         DomainError: no folder, no image in it, or too many that cannot be used.
     """
     rules = rules or ImageRules()
-    is_plain = rules.is_plain and any(is_picture(file) for file in path.rglob("*"))
-    wanted = is_picture if is_plain else is_any_image
-    return _load(name, FolderSource(name, path, wanted), rules, budget)
+    return load_source(name, folder_source(name, path, rules), rules, budget)
 
 
 def load_parquet(
@@ -63,24 +59,13 @@ def load_parquet(
         DomainError: the file cannot be read, lacks `image`, or holds too many unusable images.
     """
     paths = (path,) if isinstance(path, Path) else tuple(path)
-    return _load(name, ParquetSource(name, paths), rules, budget)
+    return load_source(name, ParquetSource(name, paths), rules, budget)
 
 
-def load_tar(
-    name: str,
-    paths: Sequence[Path],
-    rules: ImageRules | None = None,
-    budget: MemoryBudget | None = None,
-) -> Domain:
-    """WebDataset shards as a domain; arguments are those of `load_parquet`.
-
-    Raises:
-        DomainError: a shard cannot be read, or a sample holds several pictures.
-    """
-    rules = rules or ImageRules()
-    source = TarSource(name, tuple(paths), rules.mapping.array)
-    mapping = replace(rules.mapping, array="")
-    return _load(name, source, replace(rules, mapping=mapping), budget)
+def folder_source(name: str, path: Path, rules: ImageRules) -> FolderSource:
+    """A folder's files: pictures, or where there is none or something is declared, every kind."""
+    is_plain = rules.is_plain and any(is_picture(file) for file in path.rglob("*"))
+    return FolderSource(name, path, is_picture if is_plain else is_any_image)
 
 
 def split_by_group(name: str, samples: list[Sample]) -> tuple[list[Sample], list[Sample]]:
@@ -95,9 +80,10 @@ def unit_of(samples: Sequence[Sample]) -> ImageUnit:
     return "crops" if len({s.source_image for s in samples}) < len(samples) else "images"
 
 
-def _load(
-    name: str, source: Source, rules: ImageRules | None, budget: MemoryBudget | None
+def load_source(
+    name: str, source: Source, rules: ImageRules | None = None, budget: MemoryBudget | None = None
 ) -> Domain:
+    """Encoded images as a domain; see `load_folder`."""
     rules, budget = rules or ImageRules(), budget or MemoryBudget()
     rules = with_stretch(name, source, rules)
     if _fits(source, rules, budget):

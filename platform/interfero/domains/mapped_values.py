@@ -60,12 +60,14 @@ def map_values(
     return pixels.astype(np.uint8), fine.astype(np.uint8)
 
 
-def squared_error(decoded_HWC: UInt8Array, pixels_HWC: UInt8Array, fine_HWC: UInt8Array) -> float:
+def squared_error(
+    decoded_HWC: UInt8Array, pixels_HWC: UInt8Array, fine_HWC: UInt8Array | None
+) -> float:
     """Mean squared error of a decoded image against the values that its pixels were rounded from.
 
-    In units of levels: 255 are the declared range.
+    In units of levels: 255 are the declared range. Values that are 8-bit levels themselves have no rest.
     """
-    rest = (fine_HWC.astype(np.float64) - FINE_ZERO) / FINE_STEPS
+    rest = 0.0 if fine_HWC is None else (fine_HWC.astype(np.float64) - FINE_ZERO) / FINE_STEPS
     return float(np.mean((decoded_HWC - (pixels_HWC + rest)) ** 2))
 
 
@@ -152,7 +154,7 @@ def _levels(
     if ((share < 0) | (share > 1)).any():
         counts[CLIPPED] += 1
     levels = np.floor(share.clip(0, 1) * (255 * FINE_STEPS) + 0.5)
-    return levels.astype(np.int32)
+    return np.asarray(levels, dtype=np.int32)
 
 
 def _channels(

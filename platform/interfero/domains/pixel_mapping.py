@@ -42,8 +42,8 @@ class PixelMapping:
     """What an array's axes are, in order: Y and X, C for bands, N for images."""
     array: str = ""
     """Name of the array in a file that holds several."""
-    level: int = 0
-    """Level of a whole-slide image; 0 is the finest."""
+    level: int | None = None
+    """Level of a whole-slide image, 0 being the finest; a TIFF of which it is declared is read as a slide."""
     size: tuple[int, int] | None = None
     """(width, height) of raw YUV frames."""
 
@@ -76,7 +76,7 @@ class PixelMapping:
     def over(self, other: PixelMapping) -> PixelMapping:
         """This declaration, and of another what this one does not say."""
         if any(getattr(self, scale) is not None for scale in _SCALES):
-            other = replace(other, **dict.fromkeys(_SCALES))
+            other = replace(other, pixel_range=None, window=None, percentiles=None, stretch=())
         own = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(other, **{k: v for k, v in own.items() if v != getattr(NOTHING_DECLARED, k)})
 
@@ -146,7 +146,7 @@ def problems_of(mapping: PixelMapping) -> list[str]:
             f"percentiles are two numbers from 0 to 100, the smaller first, got {first:g} and {last:g}",
         ),
         (mapping.frames is not None and mapping.frames < 1, "frames must be 1 or more"),
-        (mapping.level < 0, "level must be 0 or more"),
+        ((mapping.level or 0) < 0, "level must be 0 or more"),
         (
             mapping.size is not None and min(mapping.size) < 1,
             f"size is a width and a height in pixels, got {mapping.size}",

@@ -101,4 +101,4 @@ def _some(raw: RawImage, label: str, rules: ImageRules, limit: int) -> npt.NDArr
     keep = np.isfinite(picked).all(axis=1)
     if raw.missing_HW is not None:
         keep &= ~raw.missing_HW.reshape(-1)[chosen]
-    return picked[keep]
+    return np.asarray(picked[keep])

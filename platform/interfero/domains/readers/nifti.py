@@ -26,24 +26,31 @@ def read(
     the patient's right on the right.
     """
     image: Any = _opened(data, label)
-    if image.ndim < 3 or image.dataobj.dtype.fields is not None:
+    if len(image.shape) < 3 or image.dataobj.dtype.fields is not None:
         raise DomainError(
             f"{label} has the shape {image.shape} of {image.dataobj.dtype}: write scalar volumes with 3 axes"
         )
-    canonical: Any = nibabel.as_closest_canonical(image)
     if further := int(np.prod(image.shape[3:], dtype=int)) - 1:
         counts[FIRST_VOLUME] += further
-    first = (0,) * (image.ndim - 3)
-    scaled = canonical.dataobj
-    for index in taken(canonical.shape[2], mapping, counts):
-        slice_XY = np.asarray(scaled[(slice(None), slice(None), index, *first)])
-        yield RawImage(slice_XY.T[::-1, :, None], str(index))
+    # By voxel axis: the axis of the body it runs along (0 right, 1 anterior, 2 superior), and its sense.
+    along, sense = nibabel.io_orientation(image.affine).astype(int).T
+    axes = {int(body): voxel for voxel, body in enumerate(along)}
+    up = axes[2]
+    depth = image.shape[up]
+    for index in taken(depth, mapping, counts):
+        at: list[Any] = [slice(None), slice(None), slice(None), *(0,) * (len(image.shape) - 3)]
+        at[up] = index if sense[up] > 0 else depth - 1 - index
+        # Sliced before it is scaled: a volume in float64 is four times its file.
+        values = np.asarray(image.dataobj[tuple(at)])
+        rows_RA = values if axes[0] < axes[1] else values.T
+        upright = rows_RA[:: sense[axes[0]], :: sense[axes[1]]].T[::-1]
+        yield RawImage(upright[:, :, None], str(index))
 
 
 def _opened(data: bytes | Path, label: str) -> Any:
     if isinstance(data, bytes):
-        return nibabel.Nifti1Image.from_bytes(data)  # type: ignore[no-untyped-call]
-    image: Any = nibabel.load(data)  # type: ignore[attr-defined]
+        return nibabel.Nifti1Image.from_bytes(data)
+    image: Any = nibabel.load(data)
     if not hasattr(image, "dataobj"):
         raise DomainError(f"{label} holds no volume")
     return image

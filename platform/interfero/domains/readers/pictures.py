@@ -72,10 +72,8 @@ def _colours(image: Image.Image) -> str:
 
 def _deep_png(data: bytes | Path) -> np.ndarray[Any, Any]:
     """A 16-bit colour PNG, (height, width, channels) uint16; Pillow reads its upper bytes only."""
-    import torch
-    from torchvision.io import ImageReadMode, decode_png
+    import imagecodecs
 
-    encoded = bytearray(data if isinstance(data, bytes) else data.read_bytes())
-    pixels = decode_png(torch.frombuffer(encoded, dtype=torch.uint8), ImageReadMode.UNCHANGED)
-    values: np.ndarray[Any, Any] = pixels.permute(1, 2, 0).contiguous().numpy()
+    encoded = data if isinstance(data, bytes) else data.read_bytes()
+    values: np.ndarray[Any, Any] = imagecodecs.png_decode(encoded)
     return values

@@ -30,18 +30,19 @@ def read(
     """Regions of a grid over the level, those of tissue, spread evenly; RGB on the slide's background."""
     if isinstance(data, bytes):
         raise DomainError(f"{label}: a slide is read from a file of its own")
+    level = mapping.level or 0
     with openslide.OpenSlide(data) as slide:
-        if mapping.level >= slide.level_count:
+        if level >= slide.level_count:
             raise DomainError(
-                f"{label} has the levels 0 to {slide.level_count - 1}, level={mapping.level} is declared"
+                f"{label} has the levels 0 to {slide.level_count - 1}, level={level} is declared"
             )
-        tissue = _tissue(slide, mapping.level, label)
+        tissue = _tissue(slide, level, label)
         if empty := int((~tissue).sum()):
             counts[EMPTY] += empty
         places = np.argwhere(tissue)
         for index in taken(len(places), mapping, counts):
             row, column = map(int, places[index])
-            yield RawImage(_region(slide, mapping.level, row, column), f"{column}x{row}")
+            yield RawImage(_region(slide, level, row, column), f"{column}x{row}")
 
 
 def _grid(slide: Any, level: int, label: str) -> tuple[int, int]:

@@ -39,7 +39,7 @@ class Reader:
 
 
 READERS = (
-    Reader("a TIFF", (".tif", ".tiff"), "tiff", "tiff", ("tifffile", "imagecodecs"),
+    Reader("a TIFF", (".tif", ".tiff"), "tiff", "deep", ("tifffile", "imagecodecs"),
            ((0, b"II*\0"), (0, b"MM\0*"), (0, b"II+\0"), (0, b"MM\0+"))),
     Reader("a DICOM file", (".dcm", ".dicom"), "dicom", "dicom", ("pydicom",), ((128, b"DICM"),)),
     Reader("a NIfTI volume", (".nii", ".nii.gz"), "nifti", "nifti", ("nibabel",)),
@@ -50,7 +50,8 @@ READERS = (
     Reader("a whole-slide image", (".svs", ".ndpi", ".scn", ".bif", ".vms", ".vmu", ".mrxs", ".svslide"),
            "slides", "slides", ("openslide",)),
     Reader("a YUV file", (".yuv", ".y4m"), "yuv", magic=((0, b"YUV4MPEG2 "),)),
-    Reader("a picture", tuple(sorted(IMAGE_SUFFIXES - {".tif", ".tiff"})), "pictures"),
+    Reader("a picture", tuple(sorted(IMAGE_SUFFIXES - {".tif", ".tiff"})), "pictures", "deep",
+           ("imagecodecs",)),
 )  # fmt: skip
 """The last one also takes what no other recognises."""
 _DISTRIBUTIONS = {"openslide": "openslide-python"}
@@ -81,14 +82,15 @@ def is_field_file(path: Path) -> bool:
     return found is not None and found.module == "dicom"
 
 
-def reader_of(data: bytes | Path, label: str) -> Reader:
-    """Who reads a file: by its first bytes, else by its suffix, else as a picture."""
+def reader_of(data: bytes | Path, label: str, mapping: PixelMapping) -> Reader:
+    """Who reads a file: a path by its suffix, then by first bytes, else as a picture."""
     if isinstance(data, Path) and data.is_dir():
-        return _BY_SUFFIX.get(suffix_of(label), READERS[-1])
+        return _BY_SUFFIX.get(suffix_of(data.name), READERS[-1])
     by_suffix = _BY_SUFFIX.get(suffix_of(label))
     # A whole slide and a camera's raw file are TIFFs too: a suffix that is known decides on a path.
     if by_suffix is not None and isinstance(data, Path):
-        return by_suffix
+        is_slide = by_suffix.module == "tiff" and mapping.level is not None
+        return _BY_SUFFIX[".svs"] if is_slide else by_suffix
     return _recognised(_head(data)) or by_suffix or READERS[-1]
 
 
@@ -101,15 +103,13 @@ def read_raw(
         DomainError: its reader is not installed, or what is declared does not fit; names the file.
         SkippedImageError: it is damaged.
     """
-    reader = reader_of(data, label)
+    reader = reader_of(data, label, mapping)
     try:
         module: Any = importlib.import_module(f"interfero.domains.readers.{reader.module}")
         yield from module.read(data, label, mapping, counts)
     except (InterferoError, SkippedImageError):
         raise
     except ImportError as error:
-        if not reader.extra:
-            raise
         raise DomainError(
             f"{label} is {reader.kind}, and {error.name or reader.packages[-1]} is not installed, which "
             f"reads it: pip install 'interfero[{reader.extra}]'"

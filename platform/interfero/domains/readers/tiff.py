@@ -42,7 +42,7 @@ def read(
         if "SCALE" in (text := _gdal_metadata(page)) or "OFFSET" in text:
             counts[SCALED] += 1
         array = _decoded(chosen, label)
-        axes = chosen.axes.replace("S", "C") if "C" not in chosen.axes else _merged(chosen.axes)
+        axes = mapping.axes or _merged(chosen.axes)
         nodata = _nodata(page)
     for image in images_of(array, axes, label, mapping, counts):
         yield replace(
@@ -63,7 +63,7 @@ def _decoded(series: Any, label: str) -> np.ndarray[Any, Any]:
 
 
 def _merged(axes: str) -> str:
-    """Where pages are channels and pixels have samples too, samples are the bands."""
+    """The axes of tifffile in our letters: samples are bands, and pages called channels where there are none."""
     return axes.replace("C", "N").replace("S", "C") if "S" in axes else axes
 
 

@@ -131,4 +131,5 @@ def _rgb(planes: list[np.ndarray[Any, Any]], shape: _Format) -> np.ndarray[Any, 
     b = y + 2 * (1 - blue) * cb
     g = (y - red * r - blue * b) / (1 - red - blue)
     values = np.stack([r, g, b], axis=2).clip(0, 1) * top
-    return np.rint(values).astype(np.uint8 if shape.bits == 8 else np.uint16)
+    kind: Any = np.uint8 if shape.bits == 8 else np.uint16
+    return np.asarray(np.rint(values), dtype=kind)

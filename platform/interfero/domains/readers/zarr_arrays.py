@@ -42,4 +42,4 @@ def _of_picture(group: Any, mapping: PixelMapping) -> tuple[str, str]:
     paths = [str(entry["path"]) for entry in scales[0]["datasets"]]
     names = [a["name"] if isinstance(a, dict) else a for a in scales[0].get("axes", ())]
     axes = "".join(name[0].upper() for name in names)
-    return mapping.array or paths[min(mapping.level, len(paths) - 1)], axes
+    return mapping.array or paths[min(mapping.level or 0, len(paths) - 1)], axes

@@ -33,7 +33,12 @@ from interfero.engine.adaptation.packing import make_packs
 from interfero.engine.adaptation.precision import PrecisionChoice
 from interfero.engine.code import library_versions
 from interfero.engine.node import Node
-from interfero.engine.options.adaptation import AdaptationOptions, check_options, fuses_packs
+from interfero.engine.options.adaptation import (
+    AdaptationOptions,
+    check_options,
+    fuses_packs,
+    mapping_of,
+)
 from interfero.engine.options.base import ALL_IMAGES
 from interfero.engine.packs import Pack
 from interfero.engine.plan import Plan
@@ -374,11 +379,12 @@ def load(options: AdaptationOptions) -> Loaded:
         value: problems.attempt(load_codec, options.source, value) for value in options.lambdas
     }
     rules = ImageRules(halve_jpeg=options.halve_jpeg)
+    mapped = replace(rules, mapping=mapping_of(options))
     most = max((int(n) for n in options.num_images if n != ALL_IMAGES), default=0)
     given = options.max_domain_memory
     read = partial(load_domain, budget=MemoryBudget(None if given is None else int(given * GIB)))
     load_target = partial(read, num_images=most, data_seeds=options.data_seeds)
-    targets = [problems.attempt(load_target, spec, rules) for spec in options.domains]
+    targets = [problems.attempt(load_target, spec, mapped) for spec in options.domains]
     source_domain = problems.attempt(read, options.source_domain, rules)
     problems.check()
     assert source_domain is not None

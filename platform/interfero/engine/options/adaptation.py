@@ -6,6 +6,7 @@ import math
 from typing import Annotated, Literal, Self, cast
 
 from interfero.adaptation.table import METHOD_TABLE
+from interfero.domains.pixel_mapping import PixelMapping, problems_of
 from interfero.engine.options.base import (
     ALL_IMAGES,
     FLAG,
@@ -48,6 +49,15 @@ class AdaptationOptions(SweepOptions):
     """Also measure which part of the codec the forgetting comes from."""
     halve_jpeg: Annotated[bool, QUESTION] = True
     """Halve JPEG files in size, so that their artefacts do not pass for detail."""
+    bands: Annotated[tuple[int, ...], QUESTION] = ()
+    """Bands that become the codec's channels, in order, counted from 1. This and the next three hold for
+    target domains with a path that do not say it themselves: NAME=PATH:bands=4,3,2 (docs/domains.md)."""
+    pixel_range: Annotated[tuple[float, float] | None, QUESTION] = None
+    """Values that become 0 and 255: NAME=PATH:range=0,4095."""
+    window: Annotated[tuple[float, float] | None, QUESTION] = None
+    """The same as a centre and a width: NAME=PATH:window=40,400."""
+    percentiles: Annotated[tuple[float, float] | None, QUESTION] = None
+    """The same as percentiles of the training images' values, band by band: NAME=PATH:percentiles=2,98."""
     max_source_images: Annotated[int, QUESTION] = 24
     """Source test images that are coded, at most."""
     max_target_images: Annotated[int, QUESTION] = 24
@@ -97,11 +107,17 @@ def check_options(options: AdaptationOptions) -> None:
             *sweep_rules(options),
             *_axis_rules(options),
             *_cell_rules(options),
+            *((True, problem) for problem in problems_of(mapping_of(options))),
             *_search_rules(options),
             *_fusing_rules(options),
             *_worker_rules(options),
         ]
     )
+
+
+def mapping_of(options: AdaptationOptions) -> PixelMapping:
+    """What the options declare of the target domains' files."""
+    return PixelMapping(options.bands, options.pixel_range, options.window, options.percentiles)
 
 
 def _axis_rules(o: AdaptationOptions) -> list[Rule]:
