@@ -36,9 +36,9 @@ CONVERSIONS = {
     "RGBA": "RGBA",
 }
 """Pillow's mode to the word that its conversion is counted under."""
-DECLARE_RANGE = "of a domain: NAME=PATH:range=LOW,HIGH, or --pixel-range LOW HIGH"
-DECLARE_BANDS = "of a domain: NAME=PATH:bands=3,2,1, or --bands 3 2 1"
-"""How such files are taken, for errors: docs/domains.md."""
+DECLARE_RANGE = "NAME=PATH:range=LOW,HIGH, or --pixel-range LOW HIGH"
+DECLARE_BANDS = "NAME=PATH:bands=3,2,1, or --bands 3 2 1"
+"""How a domain takes such files, for errors: docs/domains.md."""
 ON_WHITE = "transparency laid on white"
 PAGES = "further page or frame left out"
 ODD_EXIF = "EXIF data that cannot be read, so the picture is taken as upright"

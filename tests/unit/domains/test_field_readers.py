@@ -1,7 +1,10 @@
 """Each reader, on files that its field's own library wrote: numbers, axes, order and refusals."""
 
 import io
+import re
+import tomllib
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +13,10 @@ from PIL import Image
 
 from interfero.domains.images import ImageRules, SkippedImageError
 from interfero.domains.mapped_values import CLIPPED, GREY, MISSING, map_values
-from interfero.domains.pixel_mapping import NOTHING_DECLARED, PixelMapping, parse_mapping
+from interfero.domains.pixel_mapping import _FIELDS, NOTHING_DECLARED, PixelMapping, parse_mapping
 from interfero.domains.readers.raw import LEFT_OUT
 from interfero.domains.readers.table import READERS, read_raw, suffix_of
+from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.errors import DomainError
 from tests.unit.domains.field_files import (
     HEIGHT,
@@ -422,3 +426,38 @@ def test_windows_one_band_and_missing_values():
 def test_what_is_not_declared_or_does_not_fit_is_refused(values, declared, said):
     with pytest.raises(DomainError, match=f"a.tif.*{said}"):
         mapped(values, **declared)
+
+
+def test_the_documents_have_a_row_for_every_reader_with_its_suffixes_and_extra():
+    text = (Path(__file__).resolve().parents[3] / "docs" / "domains.md").read_text()
+    table = text[text.index("| format | suffixes") :].split("\n\n")[0].splitlines()[2:]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table]
+    assert len(rows) == len(READERS)
+    for (_, suffixes, needs, _), reader in zip(rows, READERS, strict=True):
+        assert set(re.findall(r"`([^`]+)`", suffixes)) == set(reader.suffixes)
+        assert re.findall(r"`([^`]+)`", needs) == ([reader.extra] if reader.extra else [])
+
+
+def test_the_documents_have_a_row_for_every_word_with_its_option():
+    text = (Path(__file__).resolve().parents[3] / "docs" / "domains.md").read_text()
+    table = text[text.index("| word | option |") :].split("\n\n")[0].splitlines()[2:]
+    words = [re.findall(r"`([a-z]+)=([^`]+)`", line.split("|")[1])[0] for line in table]
+    assert [word for word, _ in words] == list(_FIELDS)
+    for word, value in words:
+        declared = parse_mapping("d", f":{word}={value}")
+        assert declared.text == f"{word}={value.replace('x', ',')}"
+        option = line_of(table, word).split("|")[2].strip(" `").split(" ")
+        if option != [""]:
+            name = option[0].removeprefix("--").replace("-", "_")
+            assert getattr(declared, name) == tuple(map(float, option[1:]))
+            assert name in AdaptationOptions.model_fields
+
+
+def line_of(table, word):
+    return next(line for line in table if f"`{word}=" in line)
+
+
+def test_every_extra_of_a_reader_can_be_installed():
+    project = tomllib.loads((Path(__file__).resolve().parents[3] / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    assert {r.extra for r in READERS if r.extra} <= extras.keys()

@@ -63,7 +63,7 @@ def _decoded(series: Any, label: str) -> np.ndarray[Any, Any]:
 
 
 def _merged(axes: str) -> str:
-    """The axes of tifffile in our letters: samples are bands, and pages called channels where there are none."""
+    """The axes in our letters: samples are bands, and so are pages called channels where there are none."""
     return axes.replace("C", "N").replace("S", "C") if "S" in axes else axes
 
 
