@@ -51,10 +51,10 @@ def domains(
     for spec in specs or tuple(BUNDLED):
         try:
             domain = load_domain(spec, ImageRules(mapping=mapping))
-            has_path = split_spec(spec).path is not None
-            if has_path and sheet is not None:
-                said.append(_sheet(domain, sheet))
-            if has_path and files:
+            place = split_spec(spec).path
+            if place is not None and sheet is not None:
+                said.append(_sheet(domain, place, sheet))
+            if place is not None and files:
                 said += [f"  {line}" for line in decided(spec, ImageRules(mapping=mapping))]
         except DomainError as error:
             problems.append(str(error))
@@ -75,11 +75,13 @@ def domains(
         raise DomainError("\n".join(problems))
 
 
-def _sheet(domain: Domain, folder: Path) -> str:
-    """Write a contact sheet; returns a line that says where."""
+def _sheet(domain: Domain, place: Path, folder: Path) -> str:
+    """Write a contact sheet; returns a line that says where, or why there is none."""
     from interfero.domains.contact_sheet import contact_sheet
     from interfero.errors import StorageError
 
+    if folder.resolve().is_relative_to(place.resolve()):
+        return f"no contact sheet of {domain.name}: in its own folder it would be an image of it; give --sheet"
     path = folder / f"{domain.name}.sheet.png"
     image, count = contact_sheet(domain)
     try:

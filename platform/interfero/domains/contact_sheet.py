@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from interfero.domains.domain import Domain, spread
-from interfero.domains.images import Sample
+from interfero.domains.images import Sample, viewable
 
 MAX_IMAGES = 24
 """Three in four from training, the others from test."""
@@ -38,8 +38,6 @@ def contact_sheet(domain: Domain) -> tuple[Image.Image, int]:
 
 
 def _tile(sample: Sample) -> Image.Image:
-    pixels = sample.pixels_HWC
-    shown = pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, [0, 0, 0]]
-    tile = Image.fromarray(np.ascontiguousarray(shown))
+    tile = Image.fromarray(np.ascontiguousarray(viewable(sample.pixels_HWC)))
     tile.thumbnail((TILE, TILE))
     return tile

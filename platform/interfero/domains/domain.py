@@ -180,6 +180,19 @@ class Domain:
         return frozenset(chosen)
 
 
+def check_channels(domain: Domain, channels: int) -> None:
+    """Refuse a domain for a codec of another number of channels.
+
+    Raises:
+        DomainError: names both numbers.
+    """
+    if domain.channels != channels:
+        raise DomainError(
+            f"domain {domain.name!r} has images of {domain.channels} channels, the codec codes {channels}: "
+            "give a domain of files with as many bands, or another codec"
+        )
+
+
 def _shuffled(samples: Iterable[Sample], seed: int, role: Role) -> list[Sample]:
     """Order by a hash of content, so that the order of files in a folder never matters."""
     return sorted(samples, key=lambda s: (seed_for(seed, 0, role, label=s.name + s.digest), s.name))

@@ -87,6 +87,12 @@ class Sample:
         return digest_of(self.pixels_HWC, self.fine_HWC)
 
 
+def viewable(pixels_HWC: UInt8Array) -> UInt8Array:
+    """Three channels to look at: the first three of more, one of fewer."""
+    channels = pixels_HWC.shape[2]
+    return pixels_HWC[:, :, :3] if channels >= 3 else pixels_HWC[:, :, [0, 0, 0]]
+
+
 def digest_of(pixels_HWC: UInt8Array, fine_HWC: UInt8Array | None = None) -> str:
     """Content hash of pixels and their shape, and of what rounding to them left over."""
     digest = hashlib.blake2b(str(pixels_HWC.shape).encode(), digest_size=16)

@@ -101,7 +101,7 @@ def load_source(
         notes += filter(None, [check_crops(name, _by_folder([*train, *test, *any_]))])
     if any_ or not train + test:
         train, test = split_by_group(name, any_)
-    notes += filter(None, [jpeg_note([*train, *test])])
+    notes += filter(None, [jpeg_note([*train, *test]) if rules.channels == 3 else ""])
     unit = "crops" if source.unit == b"crops" else unit_of([*train, *test])
     return Domain(name, tuple(train), tuple(test), unit, tuple(notes), mapping=mapping)
 

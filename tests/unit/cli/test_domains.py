@@ -16,13 +16,14 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_it_shows_a_contact_sheet_and_what_was_decided(folder, capsys):
-    domains((f"d={folder}:bands=4,3,2",), files=True, sheet=folder, pixel_range=(0, 4095))
+def test_it_shows_a_contact_sheet_and_what_was_decided(folder, capsys, tmp_path_factory):
+    sheets = tmp_path_factory.mktemp("sheets")
+    domains((f"d={folder}:bands=4,3,2",), files=True, sheet=sheets, pixel_range=(0, 4095))
     said = " ".join(capsys.readouterr().out.split())
     assert "bands=4,3,2" in said
-    assert f"{folder}/d.sheet.png: 5 images as the codec sees them" in said
+    assert f"{sheets}/d.sheet.png: 5 images as the codec sees them" in said
     assert "a0a.npy: to be split; 96x80; array whose axes are taken for YXC by their sizes" in said
-    assert Image.open(folder / "d.sheet.png").size == (6 * 168, 168)
+    assert Image.open(sheets / "d.sheet.png").size == (6 * 168, 168)
 
 
 def test_it_writes_no_sheet_of_what_has_no_path_or_is_not_asked_for(folder, capsys, monkeypatch):
@@ -30,6 +31,11 @@ def test_it_writes_no_sheet_of_what_has_no_path_or_is_not_asked_for(folder, caps
     domains(("textures",))
     domains((f"d={folder}:bands=1:range=0,9",), sheet=None)
     assert "sheet" not in capsys.readouterr().out
+    domains((f"d={folder}:bands=1:range=0,9",))
+    assert (
+        "no contact sheet of d: in its own folder it would be an image of it"
+        in capsys.readouterr().out
+    )
     assert not list(folder.glob("*.png"))
 
 

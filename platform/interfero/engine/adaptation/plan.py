@@ -14,7 +14,7 @@ from interfero.adaptation.method import Method
 from interfero.codecs.catalogue import load_codec
 from interfero.codecs.codec import Codec
 from interfero.domains.catalogue import load_domain
-from interfero.domains.domain import Domain, spread
+from interfero.domains.domain import Domain, check_channels, spread
 from interfero.domains.images import ImageRules
 from interfero.domains.memory import GIB, MemoryBudget
 from interfero.engine.adaptation.cost import CostModel, Work, pack_cost
@@ -378,7 +378,9 @@ def load(options: AdaptationOptions) -> Loaded:
     found = {
         value: problems.attempt(load_codec, options.source, value) for value in options.lambdas
     }
-    rules = ImageRules(halve_jpeg=options.halve_jpeg)
+    # Codecs of one source differ in lambda alone; those that could not be loaded are a problem already.
+    channels = next((c.shape.image_channels for c in found.values() if c is not None), 3)
+    rules = ImageRules(halve_jpeg=options.halve_jpeg, channels=channels)
     mapped = replace(rules, mapping=mapping_of(options))
     most = max((int(n) for n in options.num_images if n != ALL_IMAGES), default=0)
     given = options.max_domain_memory
@@ -394,6 +396,8 @@ def load(options: AdaptationOptions) -> Loaded:
             f"--domains names one domain twice: {', '.join(options.domains)}; a name stands for "
             "one domain"
         )
+    for domain in (*domains.values(), source_domain):
+        check_channels(domain, channels)
     for domain in domains.values():
         _check_apart(domain, source_domain)
         _check_apart(source_domain, domain)
