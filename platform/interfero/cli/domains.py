@@ -81,7 +81,7 @@ def _sheet(domain: Domain, place: Path, folder: Path) -> str:
     from interfero.errors import StorageError
 
     if folder.resolve().is_relative_to(place.resolve()):
-        return f"no contact sheet of {domain.name}: in its own folder it would be an image of it; give --sheet"
+        return f"no contact sheet of {domain.name}: in its own folder it would be an image; give --sheet"
     path = folder / f"{domain.name}.sheet.png"
     image, count = contact_sheet(domain)
     try:

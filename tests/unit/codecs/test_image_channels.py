@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from interfero.adaptation import find_method, load_adapter, save_adapter
+from interfero.adaptation.table import METHOD_TABLE
 from interfero.codecs.checkpoint import freeze_codec, read_codec, save_codec
 from interfero.codecs.codec import Shape, build_model
 from interfero.codecs.coding import decode, encode, score_estimated
@@ -60,6 +61,16 @@ def test_a_codec_of_other_channels_is_trained_saved_adapted_coded_and_scored(
         assert decode(adapted, coded.data).pixels_HWC.shape == sample.pixels_HWC.shape
         assert score_estimated(adapted, sample).bpp > 0
     assert domain_distance(codec, domain, domain).rd_excess_percent == 0
+
+
+@pytest.mark.parametrize("name", METHOD_TABLE)
+def test_every_method_adapts_a_codec_of_twelve_channels(name):
+    shape = Shape("mbt2018-mean", 8, 12, 12)
+    codec = freeze_codec(build_model(shape), shape, 0.013, "c", {})
+    adapted = find_method(name).build(codec, 1, 0)
+    adapted.refresh_tables()
+    pixels = waves(12, 255, np.uint8)
+    assert decode(adapted, encode(adapted, pixels).data).pixels_HWC.shape == pixels.shape
 
 
 def test_codecs_of_three_channels_are_what_they_were(tmp_path):
