@@ -100,12 +100,12 @@ def refuse_unopened(data: bytes | Path, label: str) -> None:
     Raises:
         DomainError: it is one.
     """
-    if _head(data)[:4] not in _TIFF_MARKS:
-        return
-    import tifffile
-
     source: Any = io.BytesIO(data) if isinstance(data, bytes) else data
     try:
+        if _head(data)[:4] not in _TIFF_MARKS:
+            return
+        import tifffile
+
         with tifffile.TiffFile(source) as file:
             page: Any = file.pages[0]
             kind, bands = page.dtype, page.samplesperpixel
