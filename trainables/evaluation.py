@@ -32,6 +32,7 @@ from interfero.codecs.coding import (
 )
 from interfero.domains.domain import Domain
 from interfero.domains.images import UInt8Array
+from interfero.domains.mapped_values import squared_error
 from interfero.engine.adaptation.nodes import Cell
 from interfero.engine.timing import megapixels
 from interfero.errors import BitstreamError, DecoderLostError
@@ -81,7 +82,7 @@ def evaluate(cell: Cell, bench: Workbench, adapter_path: Path, sample_path: Path
         **validated,
         **_old_bitstreams(adapted, source, "source" if detaches else "target"),
     }
-    metrics |= bench.distance.metrics
+    metrics |= _range_metrics(target, pictures) | bench.distance.metrics
     metrics["bitstream/rate_error_percent"] = _rate_error(adapted, target, on_target)
     target_rows = _rows("target", target, on_target, rd_lambda)
     unrouted_rows = _rows("source_unrouted", source, unrouted, rd_lambda)
@@ -162,6 +163,25 @@ def _target_metrics(
         switched = rd_gain(old["rd_loss"], sum(cheaper) / len(cheaper))
         metrics["target/rd_gain_switched_percent"] = percent(switched, old["rd_loss"])
     return metrics
+
+
+def _range_metrics(
+    references: Sequence[ReferenceImage], pictures: Sequence[UInt8Array]
+) -> dict[str, float]:
+    """PSNR against the files' own values, in the range that was declared of them; nothing of 8-bit files."""
+    if all(reference.sample.fine_HWC is None for reference in references):
+        return {}
+    after = [_range_psnr(r, picture) for r, picture in zip(references, pictures, strict=True)]
+    before = [_range_psnr(r, r.decoded.pixels_HWC) for r in references]
+    return {
+        "target/psnr_range_db": sum(after) / len(after),
+        "target/psnr_range_db_before": sum(before) / len(before),
+    }
+
+
+def _range_psnr(reference: ReferenceImage, decoded_HWC: UInt8Array) -> float:
+    sample = reference.sample
+    return psnr_db(squared_error(decoded_HWC, sample.pixels_HWC, sample.fine_HWC))
 
 
 def _source_metrics(

@@ -43,7 +43,8 @@ from interfero.codecs.torch_checkpoint import is_torch_file
 from interfero.config import Config
 from interfero.domains.batches import draw_batch
 from interfero.domains.catalogue import load_domain
-from interfero.domains.domain import Domain
+from interfero.domains.domain import Domain, check_channels
+from interfero.domains.images import ImageRules
 from interfero.engine.checkpoints import Checkpoints, load_state
 from interfero.engine.worker import LocalWorker, Metrics, Worker
 from interfero.errors import ConfigError, InterferoError
@@ -69,6 +70,20 @@ class SourceConfig(Config):
     """N, channels of the transforms."""
     num_latents: int = Field(default=96, gt=0)
     """M, channels of the latent."""
+    image_channels: int = Field(default=3, gt=0)
+    """Channels of the images: 1 for one band, 12 for twelve (docs/domains.md)."""
+
+    @property
+    def shape(self) -> Shape:
+        """Of the codec."""
+        return Shape(self.architecture, self.num_channels, self.num_latents, self.image_channels)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """As JSON, without what is as it always was: states and cards of RGB codecs stay the same."""
+        usual = {"image_channels"} if self.image_channels == 3 else set()
+        return self.model_dump(mode="json", exclude={"warm_start", *usual})
+
     batch_size: int = Field(default=8, gt=0)
     """Crops a step."""
     crop_size: int = Field(default=128, ge=64, multiple_of=64)
@@ -127,7 +142,7 @@ class SourceTraining(Resumable):
     @property
     def settings(self) -> dict[str, Any]:
         """What a training that goes on must have in common with the one before."""
-        return self.config.model_dump(mode="json", exclude={"warm_start"})
+        return self.config.settings
 
     def tensors(self) -> Mapping[str, Tensor]:
         """See `Resumable`."""
@@ -195,7 +210,7 @@ def _groups(model: CompressionModel, config: SourceConfig) -> list[dict[str, Any
 
 
 def _initial_model(config: SourceConfig) -> CompressionModel:
-    shape = Shape(config.architecture, config.num_channels, config.num_latents)
+    shape = config.shape
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(config.seed, 0, Role.INIT))
         model = build_model(shape)
@@ -269,7 +284,7 @@ def on_gradients(image_BCHW: Tensor, config: SourceConfig, step: int) -> Tensor:
             mixed.append(crop)
             continue
         # Stretched and cut at both ends: half of all channel values are 0 or 1.
-        corners = (torch.rand(1, 3, 2, 2, generator=random) * 2 - 0.5).clamp(0, 1)
+        corners = (torch.rand(1, crop.shape[0], 2, 2, generator=random) * 2 - 0.5).clamp(0, 1)
         ground = nn.functional.interpolate(
             corners, crop.shape[1:], mode="bilinear", align_corners=True
         )[0]
@@ -281,7 +296,8 @@ def main() -> None:
     """Command line."""
     command = tyro.cli(SourceCommand, description=__doc__)
     torch.set_num_threads(command.threads)
-    domain = load_domain(command.domain)
+    domain = load_domain(command.domain, ImageRules(channels=command.image_channels))
+    check_channels(domain, command.image_channels)
     started = time.monotonic()
 
     def show(_: str, step: int, metrics: Metrics) -> None:
@@ -292,16 +308,15 @@ def main() -> None:
     config = SourceConfig(**command.model_dump(include=set(SourceConfig.model_fields)))
     worker = LocalWorker(command.out.with_suffix(""), on_report=show)
     model = train_source(config, domain, worker)
-    shape = Shape(config.architecture, config.num_channels, config.num_latents)
     card = training_card(config, domain, command.data_licence)
-    codec = freeze_codec(model, shape, config.rd_lambda, command.out.stem, card)
+    codec = freeze_codec(model, config.shape, config.rd_lambda, command.out.stem, card)
     save_codec(codec, command.out)
     sys.stdout.write(f"{command.out}: weights {codec.weights_hash}, tables {codec.table_hash}\n")
 
 
 def training_card(config: SourceConfig, domain: Domain, data_licence: str) -> dict[str, Any]:
     """What a reader needs to judge or repeat a training; kept in the codec file."""
-    settings = config.model_dump(mode="json", exclude={"warm_start"})
+    settings = config.settings
     start = config.warm_start
     warm_start = f"{start.parent.name}/{start.name}" if start else None
     flags = [f"--{k.replace('_', '-')} {v}" for k, v in settings.items()]

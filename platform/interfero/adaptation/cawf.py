@@ -54,7 +54,13 @@ class CawfCodec(AdaptedCodec):
             )
         k = num_custom
         self.g_a = OneWayChain(model.g_a, num_custom=k, custom_in=0, custom_out=k, zero_head=True)
-        self.g_s = OneWayChain(model.g_s, num_custom=k, custom_in=k, custom_out=3, zero_head=True)
+        self.g_s = OneWayChain(
+            model.g_s,
+            num_custom=k,
+            custom_in=k,
+            custom_out=source.shape.image_channels,
+            zero_head=True,
+        )
         self.prior: CustomPrior = (
             CustomHyperprior(source, k) if hasattr(model, "h_a") else CustomFactorizedPrior(k)
         )

@@ -151,10 +151,11 @@ class Deployment:
 
     def candidates(self, image_HWC: UInt8Array, mode: StreamMode) -> list[CodedCandidate]:
         """The image in every way that `mode` allows, source mode first: it wins ties."""
-        if image_HWC.dtype != np.uint8 or image_HWC.ndim != 3 or image_HWC.shape[2] != 3:
+        channels = self.source.shape.image_channels
+        if image_HWC.dtype != np.uint8 or image_HWC.ndim != 3 or image_HWC.shape[2] != channels:
             raise BitstreamError(
-                f"an image of {image_HWC.dtype} {image_HWC.shape} cannot be coded: convert it to "
-                "8-bit RGB, (height, width, 3)"
+                f"an image of {image_HWC.dtype} {image_HWC.shape} cannot be coded: convert it to 8-bit "
+                f"{'RGB' if channels == 3 else 'bands'}, (height, width, {channels})"
             )
         check_size(image_HWC.shape[1], image_HWC.shape[0])
         return [self._candidate(image_HWC, identifier) for identifier in self._allowed(mode)]

@@ -21,6 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 from pydantic import Field, ValidationError
 
 from interfero.config import Config
+from interfero.domains.images import viewable
 from interfero.errors import StorageError
 from interfero.records import ImageRow
 from interfero.store.files import write_atomic
@@ -91,7 +92,7 @@ def save_reconstructions(path: Path, shown: Sequence[Reconstruction]) -> None:
         tall, wide = pictures[0].shape[:2]
         for column, picture in enumerate(pictures):
             top, left = index * height, column * width
-            sheet[top : top + tall, left : left + wide] = picture
+            sheet[top : top + tall, left : left + wide] = viewable(picture)
         rows.append(_Row(role=one.role, rank=one.rank, name=one.name, height=tall, width=wide))
     text = PngInfo()
     text.add_text(_CHUNK, json.dumps(_Layout(rows=tuple(rows)).model_dump(mode="json")))

@@ -2,26 +2,60 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import tyro
-from rich.console import Console
-from rich.table import Table
+
+if TYPE_CHECKING:
+    from interfero.domains.domain import Domain
 
 
-def domains(specs: tyro.conf.Positional[tuple[str, ...]] = ()) -> None:
-    """List the bundled domains, or describe those given.
+def domains(
+    specs: tyro.conf.Positional[tuple[str, ...]] = (),
+    files: bool = False,
+    sheet: Path | None = Path(),
+    bands: tuple[int, ...] = (),
+    pixel_range: tuple[float, float] | None = None,
+    window: tuple[float, float] | None = None,
+    percentiles: tuple[float, float] | None = None,
+) -> None:
+    """List the bundled domains, or describe those given, with a contact sheet of each that has a path.
 
     Args:
-        specs: NAME, or NAME=PATH for a folder of images or a Parquet file.
+        specs: NAME, or NAME=PATH for a folder of images, a Parquet file or a .tar of WebDataset.
+        files: Also say file by file what was decided.
+        sheet: Folder that contact sheets are written to, as NAME.sheet.png; None writes none.
+        bands: As in sweeps: bands that become the codec's channels, counted from 1.
+        pixel_range: As in sweeps: values that become 0 and 255.
+        window: As in sweeps: the same as a centre and a width.
+        percentiles: As in sweeps: the same as percentiles of the training images' values.
     """
-    from interfero.domains.bundled import BUNDLED
-    from interfero.domains.catalogue import load_domain
-    from interfero.errors import DomainError
+    from rich.console import Console
+    from rich.table import Table
 
+    from interfero.domains.bundled import BUNDLED
+    from interfero.domains.catalogue import decided, load_domain
+    from interfero.domains.images import ImageRules
+    from interfero.domains.pixel_mapping import PixelMapping, problems_of
+    from interfero.domains.specs import split_spec
+    from interfero.errors import ConfigError, DomainError
+
+    mapping = PixelMapping(bands, pixel_range, window, percentiles)
+    if wrong := problems_of(mapping):
+        raise ConfigError("\n".join(wrong))
+    console = Console()
     table = Table("domain", "train", "test", "unit", "hash", "notes")
     problems: list[str] = []
+    said: list[str] = []
     for spec in specs or tuple(BUNDLED):
         try:
-            domain = load_domain(spec)
+            domain = load_domain(spec, ImageRules(mapping=mapping))
+            place = split_spec(spec).path
+            if place is not None and sheet is not None:
+                said.append(_sheet(domain, place, sheet))
+            if place is not None and files:
+                said += [f"  {line}" for line in decided(spec, ImageRules(mapping=mapping))]
         except DomainError as error:
             problems.append(str(error))
             continue
@@ -34,6 +68,27 @@ def domains(specs: tyro.conf.Positional[tuple[str, ...]] = ()) -> None:
             "; ".join(domain.notes),
         )
     if table.row_count:
-        Console().print(table)
+        console.print(table)
+    for line in said:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     if problems:
         raise DomainError("\n".join(problems))
+
+
+def _sheet(domain: Domain, place: Path, folder: Path) -> str:
+    """Write a contact sheet; returns a line that says where, or why there is none."""
+    from interfero.domains.contact_sheet import contact_sheet
+    from interfero.errors import StorageError
+
+    if folder.resolve().is_relative_to(place.resolve()):
+        return f"no contact sheet of {domain.name}: in its own folder it would be an image; give --sheet"
+    path = folder / f"{domain.name}.sheet.png"
+    image, count = contact_sheet(domain)
+    try:
+        image.save(path)
+    except OSError as error:
+        raise StorageError(
+            f"the contact sheet {path} cannot be written ({error}): give a folder with --sheet, or "
+            "--sheet None"
+        ) from error
+    return f"{path}: {count} images as the codec sees them, test images framed"

@@ -103,6 +103,8 @@ def _described(codec: Codec, *, half_precision: bool) -> tuple[dict[str, Tensor]
         "table_hash": codec.table_hash,
         "card": codec.card,
     }
+    if codec.shape.image_channels != 3:
+        metadata["image_channels"] = codec.shape.image_channels
     return tensors, metadata
 
 
@@ -147,7 +149,10 @@ def read_codec(path: Path, name: str) -> Codec:
 
 def _rebuild(tensors: dict[str, Tensor], metadata: dict[str, Any], name: str) -> Codec:
     shape = Shape(
-        metadata["architecture"], int(metadata["num_channels"]), int(metadata["num_latents"])
+        metadata["architecture"],
+        int(metadata["num_channels"]),
+        int(metadata["num_latents"]),
+        int(metadata.get("image_channels", 3)),
     )
     model = build_model(shape)
     # Widening half precision is exact; the tables come as they are.

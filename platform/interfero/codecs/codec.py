@@ -53,6 +53,11 @@ ARCHITECTURES: dict[str, Architecture] = {
 """Architecture name to class: Balle et al. 2018, Minnen et al. 2018, Cheng et al. 2020, He et al. 2021 and
 2022."""
 
+ANY_CHANNELS = (
+    "bmshj2018-factorized", "bmshj2018-factorized-relu", "bmshj2018-hyperprior", "mbt2018-mean",
+)  # fmt: skip
+"""Architectures whose images may have any number of channels."""
+
 TABLE_BUFFERS = ("_quantized_cdf", "_offset", "_cdf_length", "scale_table")
 """Buffers of an entropy model that are part of the bitstream format."""
 
@@ -66,6 +71,8 @@ class Shape:
     """N, channels of the transforms."""
     num_latents: int
     """M, channels of the latent."""
+    image_channels: int = 3
+    """Channels of the images it codes."""
 
 
 @dataclass
@@ -105,14 +112,32 @@ def build_model(shape: Shape) -> CompressionModel:
     """The untrained model of a shape.
 
     Raises:
-        CodecError: unknown architecture.
+        CodecError: unknown architecture, or one that codes three channels only.
     """
     if shape.architecture not in ARCHITECTURES:
         raise CodecError(
             f"unknown architecture {shape.architecture!r}: "
             f"{nearest(shape.architecture, ARCHITECTURES)}"
         )
-    return ARCHITECTURES[shape.architecture](N=shape.num_channels, M=shape.num_latents)
+    model = ARCHITECTURES[shape.architecture](N=shape.num_channels, M=shape.num_latents)
+    if shape.image_channels != 3:
+        _widen(model, shape)
+    return model
+
+
+def _widen(model: CompressionModel, shape: Shape) -> None:
+    """Make first and last layer anew, in place: CompressAI builds them for three channels."""
+    if shape.architecture not in ANY_CHANNELS:
+        raise CodecError(
+            f"{shape.architecture} codes images of 3 channels, {shape.image_channels} are asked for: choose "
+            f"{', '.join(ANY_CHANNELS)}"
+        )
+    first, last = model.g_a[0], model.g_s[-1]
+    options = {k: getattr(first, k) for k in ("kernel_size", "stride", "padding")}
+    model.g_a[0] = nn.Conv2d(shape.image_channels, first.out_channels, **options)
+    model.g_s[-1] = nn.ConvTranspose2d(
+        last.in_channels, shape.image_channels, output_padding=last.output_padding, **options
+    )
 
 
 def rd_parameters(model: nn.Module) -> list[nn.Parameter]:

@@ -174,13 +174,18 @@ def _feature_distance(there: Description, here: Description) -> float:
 def _block_features(pixels_HWC: UInt8Array) -> FloatArray:
     """(blocks, features) of the whole 8x8 blocks of an image."""
     height, width = (side // BLOCK * BLOCK for side in pixels_HWC.shape[:2])
-    planes = pixels_HWC[:height, :width].astype(np.float64) @ _YCBCR.T
-    blocks = planes.reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK, 3)
-    blocks = blocks.transpose(0, 2, 4, 1, 3).reshape(-1, 3, BLOCK, BLOCK)
+    channels = pixels_HWC.shape[2]
+    planes = pixels_HWC[:height, :width].astype(np.float64)
+    # Bands that are no colours stay what they are; the first stands for luma.
+    planes = planes @ _YCBCR.T if channels == 3 else planes
+    blocks = planes.reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK, channels)
+    blocks = blocks.transpose(0, 2, 4, 1, 3).reshape(-1, channels, BLOCK, BLOCK)
     energy = dctn(blocks, axes=(2, 3), norm="ortho") ** 2
     colours = blocks.mean(axis=(2, 3))
     logs = [np.log2(1 + energy[:, 0][:, band].sum(axis=1)) for band in _bands()]
-    logs += [np.log2(1 + energy[:, c].sum(axis=(1, 2)) - energy[:, c, 0, 0]) for c in (1, 2)]
+    logs += [
+        np.log2(1 + energy[:, c].sum(axis=(1, 2)) - energy[:, c, 0, 0]) for c in range(1, channels)
+    ]
     return np.column_stack([colours, *logs])
 
 

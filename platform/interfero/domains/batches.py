@@ -13,7 +13,7 @@ from interfero.randomness import Role, numpy_generator
 
 
 def image_tensor(pixels_HWC: UInt8Array) -> Tensor:
-    """(height, width, 3) uint8 to (3, height, width) float32 in [0, 1]."""
+    """(height, width, channels) uint8 to (channels, height, width) float32 in [0, 1]."""
     return torch.from_numpy(pixels_HWC.copy()).permute(2, 0, 1).float() / 255
 
 
@@ -33,11 +33,12 @@ def draw_batch(
     Images smaller than the crop are extended by reflection.
 
     Returns:
-        (batch_size, 3, crop_size, crop_size) float32 in [0, 1].
+        (batch_size, channels, crop_size, crop_size) float32 in [0, 1].
     """
     # NumPy and one pass: a tensor a crop took five times as long, and torch's threads, which have
     # nothing to share in a crop, wait for each other where the cores are busy.
-    batch_BCHW = np.empty((batch_size, 3, crop_size, crop_size), dtype=np.float32)
+    channels = samples[0].pixels_HWC.shape[2]
+    batch_BCHW = np.empty((batch_size, channels, crop_size, crop_size), dtype=np.float32)
     for i in range(batch_size):
         random = numpy_generator(seed, step, Role.CROP, first_index + i, label)
         pixels = samples[int(random.integers(len(samples)))].pixels_HWC

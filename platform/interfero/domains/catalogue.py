@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from interfero.domains.bundled import BUNDLED
+from interfero.domains.decoding import described
 from interfero.domains.domain import Domain
 from interfero.domains.images import ImageRules
-from interfero.domains.ingest import load_folder, load_parquet
-from interfero.domains.listing import is_picture
+from interfero.domains.ingest import folder_source, load_source
+from interfero.domains.listing import is_any_image, is_picture
 from interfero.domains.memory import MemoryBudget
+from interfero.domains.sources import ParquetSource, Source
 from interfero.domains.specs import data_folders, split_spec
+from interfero.domains.stretching import with_stretch
+from interfero.domains.tar_shards import TarSource
 from interfero.errors import DomainError, nearest
 
 
@@ -29,10 +34,11 @@ def load_domain(
 
     `NAME` is a bundled domain, or a folder of that name in $INTERFERO_DATA; a bundled name always
     means the bundled domain. `NAME=PATH` is a folder of images, a Parquet file, a folder of
-    Parquet files, or a pattern such as `shards/*.parquet`.
+    Parquet files, a pattern such as `shards/*.parquet`, or the same of WebDataset's .tar. What a spec
+    declares of its files (`sat=FOLDER:bands=4,3,2:range=0,4095`) goes before the rules.
 
     Args:
-        spec: `NAME` or `NAME=PATH`.
+        spec: `NAME` or `NAME=PATH`, with what is declared of the files.
         rules: How files become images; bundled domains have their own.
         num_images: The largest training subset that is wanted; rendered domains draw as many.
         data_seeds: The seeds it is wanted for.
@@ -42,18 +48,24 @@ def load_domain(
     Raises:
         DomainError: no such name or path, a malformed name, or nothing usable there.
     """
-    name, path = split_spec(spec)
-    if path is not None:
-        return _load_path(name, path, rules, budget)
-    if name in BUNDLED:
+    name, path, _ = split_spec(spec)
+    if path is None and name in BUNDLED:
         return BUNDLED[name].load_for(num_images, data_seeds)
-    folders = data_folders()
-    if name not in folders:
-        raise DomainError(
-            f"no domain is called {name!r}: {nearest(name, known_domains())}; or give a folder or "
-            f"a Parquet file as {name}=PATH"
-        )
-    return _load_path(name, folders[name], rules, budget)
+    place = _place(spec, rules or ImageRules())
+    domain = load_source(place.name, place.source, place.rules, budget)
+    return replace(domain, notes=(*domain.notes, *place.notes))
+
+
+def decided(spec: str, rules: ImageRules) -> Iterator[str]:
+    """File by file, what becomes of it and why, a line each, of a domain that is read from files.
+
+    Raises:
+        DomainError: see `load_domain`.
+    """
+    place = _place(spec, rules)
+    rules = with_stretch(place.name, place.source, place.rules)
+    for chunk in place.source.chunks():
+        yield from described(chunk.read(), rules)
 
 
 def known_domains() -> tuple[str, ...]:
@@ -61,41 +73,71 @@ def known_domains() -> tuple[str, ...]:
     return (*BUNDLED, *sorted(data_folders().keys() - BUNDLED.keys()))
 
 
-def _load_path(
-    name: str, path: Path, rules: ImageRules | None, budget: MemoryBudget | None
-) -> Domain:
-    if path.is_dir():
-        return _load_folder(name, path, rules, budget)
-    if path.is_file():
-        if path.suffix.lower() != ".parquet":
+class _Place(NamedTuple):
+    """Where a domain's files are, and how they are read."""
+
+    name: str
+    source: Source
+    rules: ImageRules
+    notes: tuple[str, ...] = ()
+
+
+def _place(spec: str, rules: ImageRules) -> _Place:
+    name, path, mapping = split_spec(spec)
+    rules = replace(rules, mapping=mapping.over(rules.mapping))
+    if path is None:
+        folders = data_folders()
+        if name not in folders:
             raise DomainError(
-                f"domain {name!r}: {path} is neither a folder nor a .parquet file; give the "
-                "folder that holds the images"
+                f"no domain is called {name!r}: {nearest(name, known_domains())}; or give a folder or "
+                f"a Parquet file as {name}=PATH"
             )
-        return load_parquet(name, path, rules, budget)
+        path = folders[name]
+    if path.is_dir():
+        return _in_folder(name, path, rules)
+    if path.is_file():
+        if path.suffix.lower() not in _TABLES:
+            raise DomainError(
+                f"domain {name!r}: {path} is neither a folder nor a .parquet file nor a .tar of WebDataset; "
+                "give the folder that holds the images"
+            )
+        return _in_tables(name, [path], rules)
     if path.is_symlink():
         raise DomainError(
             f"domain {name!r}: {path} is a link to {path.readlink()}, which is not there; mend the "
             "link, or give the folder of images or the .parquet file itself"
         )
-    return load_parquet(name, _matches(name, path), rules, budget)
+    return _in_tables(name, _matches(name, path), rules)
 
 
-def _load_folder(
-    name: str, path: Path, rules: ImageRules | None, budget: MemoryBudget | None
-) -> Domain:
-    """Parquet directly in a folder goes before pictures; Parquet further below counts where no picture is."""
+def _in_tables(name: str, paths: Sequence[Path], rules: ImageRules) -> _Place:
+    """Files that hold many encoded images each, all of one kind."""
+    if paths[0].suffix.lower() == ".parquet":
+        return _Place(name, ParquetSource(name, tuple(paths)), rules)
+    # Of a shard's samples an "array" is one of their members, not one inside of a file.
+    mapping = replace(rules.mapping, array="")
+    source = TarSource(name, tuple(paths), rules.mapping.array)
+    return _Place(name, source, replace(rules, mapping=mapping))
+
+
+def _in_folder(name: str, path: Path, rules: ImageRules) -> _Place:
+    """Parquet directly in a folder goes before pictures.
+
+    Parquet further below, then WebDataset's shards, count where no picture is.
+    """
     shards = _shards(path.glob("*.parquet"))
     pictures = sum(is_picture(file) for file in (path.rglob("*") if shards else ()))
     if not shards and not any(is_picture(file) for file in path.rglob("*")):
         shards = _shards(path.rglob("*.parquet"))
+        if not shards and not any(is_any_image(file) for file in path.rglob("*")):
+            shards = _shards(path.rglob("*.tar"))
     if not shards:
-        return load_folder(name, path, rules, budget)
-    domain = load_parquet(name, shards, rules, budget)
+        return _Place(name, folder_source(name, path, rules), rules)
+    place = _in_tables(name, shards, rules)
     if not pictures:
-        return domain
+        return place
     line = f"left out: {pictures} images next to {len(shards)} Parquet files, which were read"
-    return replace(domain, notes=(*domain.notes, line))
+    return place._replace(notes=(line,))
 
 
 def _shards(found: Iterable[Path]) -> list[Path]:
@@ -109,10 +151,16 @@ def _matches(name: str, pattern: Path) -> list[Path]:
             f"domain {name!r}: there is no {pattern}; give a folder of images, a .parquet file or "
             "a pattern of them that exists"
         )
-    others = [p for p in found if p.suffix.lower() != ".parquet"]
-    if others:
+    kinds = {p.suffix.lower() for p in found}
+    others = [p for p in found if p.suffix.lower() not in _TABLES]
+    if others or len(kinds) > 1:
+        odd = (others or found)[0]
         raise DomainError(
-            f"domain {name!r}: the pattern {pattern} matches {others[0]}, which is no .parquet "
-            "file; patterns are for Parquet, images need their folder"
+            f"domain {name!r}: the pattern {pattern} matches {odd}, which is no .parquet "
+            "file like the others; patterns are for Parquet or for .tar, images need their folder"
         )
     return found
+
+
+_TABLES = (".parquet", ".tar")
+"""Files that hold many images each."""

@@ -45,6 +45,8 @@ class Domain:
 
     They are never validation images and no part of `all`, so that a reserve changes nothing else.
     """
+    mapping: str = ""
+    """How values became pixels, as it was declared; empty for plain 8-bit pictures."""
 
     def __post_init__(self) -> None:
         """Refuse a domain whose test images could have been trained on."""
@@ -70,8 +72,13 @@ class Domain:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Content hash of every image and of the splits; name, unit and reserve are no part."""
+        """Content hash of every image, of the splits and of what was declared of the files.
+
+        Name, unit and reserve are no part.
+        """
         digest = new_digest()
+        if self.mapping:
+            digest.update(f"mapping {self.mapping}\n".encode())
         for split, samples in (("train", self.train), ("test", self.test)):
             rows = sorted(f"{split} {s.group} {s.name} {s.digest}" for s in samples)
             digest.update("\n".join(rows).encode())
@@ -87,6 +94,11 @@ class Domain:
         for sample in self.reserve.get(data_seed, ())[:num_spare]:
             digest.update(sample.digest.encode())
         return digest.hexdigest()
+
+    @property
+    def channels(self) -> int:
+        """Channels of its images: all are read for one codec."""
+        return int(self.train[0].pixels_HWC.shape[2])
 
     @property
     def max_images(self) -> int:
@@ -166,6 +178,19 @@ class Domain:
                 break
             chosen.add(group)
         return frozenset(chosen)
+
+
+def check_channels(domain: Domain, channels: int) -> None:
+    """Refuse a domain for a codec of another number of channels.
+
+    Raises:
+        DomainError: names both numbers.
+    """
+    if domain.channels != channels:
+        raise DomainError(
+            f"domain {domain.name!r} has images of {domain.channels} channels, the codec codes {channels}: "
+            "give a domain of files with as many bands, or another codec"
+        )
 
 
 def _shuffled(samples: Iterable[Sample], seed: int, role: Role) -> list[Sample]:

@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from interfero.domains.pixel_mapping import NOTHING_DECLARED, PixelMapping
 from interfero.domains.pixel_meaning import (
     JPEG_FORMATS,
     UNREADABLE,
     refuse_unclear,
+    refuse_unopened,
     upright_rgb,
 )
 
@@ -44,6 +46,15 @@ class ImageRules:
     """Halve JPEGs whose shorter side allows it: their artefacts are not part of the picture."""
     min_side: int = MIN_SIDE
     max_side: int = MAX_SIDE
+    mapping: PixelMapping = NOTHING_DECLARED
+    """How values become pixels where files are not 8-bit colour."""
+    channels: int = 3
+    """Of the codec; a single band is repeated to as many."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether pictures are decoded as `pixel_meaning` decides: nothing is declared."""
+        return self.channels == 3 and not self.mapping.is_declared
 
 
 @dataclass(frozen=True)
@@ -55,13 +66,15 @@ class Sample:
     group: str
     """What splits and validation keep whole: the picture it was cut from, or a block of that picture."""
     pixels_HWC: UInt8Array = field(repr=False)
-    """(height, width, 3), 0-255."""
+    """(height, width, channels), 0-255; 3 channels but for codecs of another number."""
     source_image: str = field(default="", kw_only=True)
     """The picture, or the set of pictures, that it was cut from; its group unless given.
 
     A bootstrap and a standard error draw these. Blocks of one picture that share no pixel may lie in
     train and in test, as groups of their own: they are no independent images for that.
     """
+    fine_HWC: UInt8Array | None = field(default=None, kw_only=True, repr=False)
+    """What rounding values to 8 bits left over, as `mapped_values` codes it; None for 8-bit files."""
 
     def __post_init__(self) -> None:
         """Where nothing else is said, a group is a picture."""
@@ -71,13 +84,21 @@ class Sample:
     @cached_property
     def digest(self) -> str:
         """Content hash of the pixels and their shape."""
-        return digest_of(self.pixels_HWC)
+        return digest_of(self.pixels_HWC, self.fine_HWC)
 
 
-def digest_of(pixels_HWC: UInt8Array) -> str:
-    """Content hash of pixels and their shape."""
+def viewable(pixels_HWC: UInt8Array) -> UInt8Array:
+    """Three channels to look at: the first three of more, one of fewer."""
+    channels = pixels_HWC.shape[2]
+    return pixels_HWC[:, :, :3] if channels >= 3 else pixels_HWC[:, :, [0, 0, 0]]
+
+
+def digest_of(pixels_HWC: UInt8Array, fine_HWC: UInt8Array | None = None) -> str:
+    """Content hash of pixels and their shape, and of what rounding to them left over."""
     digest = hashlib.blake2b(str(pixels_HWC.shape).encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(pixels_HWC).reshape(-1).data)
+    for values in (pixels_HWC, fine_HWC):
+        if values is not None:
+            digest.update(np.ascontiguousarray(values).reshape(-1).data)
     return digest.hexdigest()
 
 
@@ -106,6 +127,7 @@ def decode_image(
             is_jpeg = image.format in JPEG_FORMATS
             rgb = _halve(upright_rgb(image, label, counts), is_jpeg, rules, counts)
     except UNREADABLE as error:
+        refuse_unopened(data, label)
         raise SkippedImageError(f"{label}: cannot be read ({error})") from error
     if min(rgb.size) < rules.min_side:
         raise SkippedImageError(

@@ -7,21 +7,20 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from interfero.domains.decoding import DecodedFile, decode_rows, in_threads
+from interfero.domains.decoding import DecodedFile, decode_rows, in_threads, is_field_row
 from interfero.domains.domain import Domain, ImageUnit
 from interfero.domains.images import ImageRules, Sample, decoded_bytes
 from interfero.domains.jpeg_past import jpeg_note
 from interfero.domains.leaks import check_crops, without_copies
-from interfero.domains.listing import Portion
+from interfero.domains.listing import Portion, is_any_image, is_picture
 from interfero.domains.memory import MemoryBudget
 from interfero.domains.pixel_files import decode_to_files
-from interfero.domains.portions import SPLITS, split_of
+from interfero.domains.portions import SPLITS, held_out, split_of
 from interfero.domains.sources import FolderSource, ParquetSource, Row, Source
+from interfero.domains.stretching import with_stretch
 from interfero.errors import DomainError
-from interfero.randomness import Role, seed_for
 
 MAX_SKIPPED_SHARE = 0.1
-TEST_SHARE = 0.25
 
 
 def load_folder(
@@ -42,7 +41,8 @@ def load_folder(
     Raises:
         DomainError: no folder, no image in it, or too many that cannot be used.
     """
-    return _load(name, FolderSource(name, path), rules, budget)
+    rules = rules or ImageRules()
+    return load_source(name, folder_source(name, path, rules), rules, budget)
 
 
 def load_parquet(
@@ -59,18 +59,18 @@ def load_parquet(
         DomainError: the file cannot be read, lacks `image`, or holds too many unusable images.
     """
     paths = (path,) if isinstance(path, Path) else tuple(path)
-    return _load(name, ParquetSource(name, paths), rules, budget)
+    return load_source(name, ParquetSource(name, paths), rules, budget)
+
+
+def folder_source(name: str, path: Path, rules: ImageRules) -> FolderSource:
+    """A folder's files: pictures, or where there is none or something is declared, every kind."""
+    is_plain = rules.is_plain and any(is_picture(file) for file in path.rglob("*"))
+    return FolderSource(name, path, is_picture if is_plain else is_any_image)
 
 
 def split_by_group(name: str, samples: list[Sample]) -> tuple[list[Sample], list[Sample]]:
     """A seeded split by source image, about a quarter of the images for test."""
-    groups = sorted({s.group for s in samples}, key=lambda g: seed_for(0, 0, Role.SPLIT, label=g))
-    if len(groups) < 3:
-        raise DomainError(
-            f"domain {name!r} needs at least 3 source images to split into train, validation and "
-            f"test, found {len(groups)}; add images, or make folders train/ and test/"
-        )
-    test_groups = set(groups[: max(1, round(TEST_SHARE * len(groups)))])
+    test_groups = held_out(name, {s.group for s in samples})
     train = [s for s in samples if s.group not in test_groups]
     return train, [s for s in samples if s.group in test_groups]
 
@@ -80,26 +80,30 @@ def unit_of(samples: Sequence[Sample]) -> ImageUnit:
     return "crops" if len({s.source_image for s in samples}) < len(samples) else "images"
 
 
-def _load(
-    name: str, source: Source, rules: ImageRules | None, budget: MemoryBudget | None
+def load_source(
+    name: str, source: Source, rules: ImageRules | None = None, budget: MemoryBudget | None = None
 ) -> Domain:
+    """Encoded images as a domain; see `load_folder`."""
     rules, budget = rules or ImageRules(), budget or MemoryBudget()
+    rules = with_stretch(name, source, rules)
     if _fits(source, rules, budget):
         decoded = _decode_to_memory(source, rules)
-        budget.take(sum(sample.pixels_HWC.nbytes for _, sample in decoded.samples))
+        budget.take(sum(_bytes_of(sample) for _, sample in decoded.samples))
     else:
         decoded = decode_to_files(source, rules)
     for portion in ("train", "test", "any"):
         _count_skipped(name, portion, decoded)
-    notes = [*source.notes, *_lines(decoded.counts)]
+    mapping = rules.mapping.text
+    said = [f"values become pixels by {mapping}"] if mapping else []
+    notes = [*source.notes, *said, *_lines(decoded.counts)]
     train, test, any_ = (_portion(portion, decoded, notes) for portion in ("train", "test", "any"))
     if isinstance(source, FolderSource):
         notes += filter(None, [check_crops(name, _by_folder([*train, *test, *any_]))])
     if any_ or not train + test:
         train, test = split_by_group(name, any_)
-    notes += filter(None, [jpeg_note([*train, *test])])
+    notes += filter(None, [jpeg_note([*train, *test]) if rules.channels == 3 else ""])
     unit = "crops" if source.unit == b"crops" else unit_of([*train, *test])
-    return Domain(name, tuple(train), tuple(test), unit, tuple(notes))
+    return Domain(name, tuple(train), tuple(test), unit, tuple(notes), mapping=mapping)
 
 
 def _portion(portion: Portion, decoded: DecodedFile, notes: list[str]) -> list[Sample]:
@@ -120,7 +124,9 @@ def _by_folder(samples: Sequence[Sample]) -> dict[str, Sequence[Sample]]:
 
 def _fits(source: Source, rules: ImageRules, budget: MemoryBudget) -> bool:
     """Whether the budget has room for all images, by their headers if their number leaves doubt."""
-    if budget.has(3 * rules.max_side**2 * source.num_images):
+    is_plain = rules.is_plain and source.holds_pictures
+    largest = 3 * rules.max_side**2 if is_plain else _most_bytes(rules)
+    if budget.has(largest * source.num_images):
         return True
     total = 0
     for num_bytes in in_threads(_measuring(source, rules)):
@@ -136,7 +142,19 @@ def _measuring(source: Source, rules: ImageRules) -> Iterator[Callable[[], int]]
 
 
 def _measure(rows: Sequence[Row], rules: ImageRules) -> int:
-    return sum(decoded_bytes(row.data, rules) for row in rows)
+    return sum(
+        _most_bytes(rules) if is_field_row(row, rules) else decoded_bytes(row.data, rules)
+        for row in rows
+    )
+
+
+def _most_bytes(rules: ImageRules) -> int:
+    """What a file that may hold several images takes at most, with what rounding left over."""
+    return 2 * rules.channels * rules.max_side**2 * rules.mapping.num_frames
+
+
+def _bytes_of(sample: Sample) -> int:
+    return sample.pixels_HWC.nbytes * (1 if sample.fine_HWC is None else 2)
 
 
 def _decode_to_memory(source: Source, rules: ImageRules) -> DecodedFile:

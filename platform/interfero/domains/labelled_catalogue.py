@@ -11,7 +11,7 @@ import numpy as np
 
 from interfero.domains.domain import spread
 from interfero.domains.images import MAX_SIDE, SkippedImageError, UInt8Array
-from interfero.domains.ingest import TEST_SHARE, unit_of
+from interfero.domains.ingest import unit_of
 from interfero.domains.jpeg_past import jpeg_note
 from interfero.domains.label_layouts import find_layout, is_labelled
 from interfero.domains.label_maps import crop_alike, read_image, read_label_map
@@ -22,6 +22,7 @@ from interfero.domains.memory import MemoryBudget
 from interfero.domains.mosaics import NAME as MOSAICS
 from interfero.domains.mosaics import mosaics
 from interfero.domains.polygons import Outlines
+from interfero.domains.portions import TEST_SHARE
 from interfero.domains.specs import data_folders, split_spec
 from interfero.errors import DomainError, nearest
 from interfero.randomness import Role, seed_for
@@ -54,7 +55,12 @@ def load_labelled(
     Raises:
         DomainError: names the domain or the file, the rule and the remedy.
     """
-    name, path = split_spec(spec)
+    name, path, mapping = split_spec(spec)
+    if mapping.is_declared:
+        raise DomainError(
+            f"domain {name!r}: {mapping.text} is declared, and labelled domains are 8-bit pictures: leave "
+            "it out, and write the pictures as 8-bit RGB"
+        )
     if path is None and name in LABELLED:
         return _limited(LABELLED[name](), max_images)
     root = _data_folder(name) if path is None else path

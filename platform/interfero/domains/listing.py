@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from interfero.domains.images import IMAGE_SUFFIXES
 from interfero.domains.portions import SPLITS, said_as, split_folders
+from interfero.domains.readers.table import FIELD_SUFFIXES, is_field_file, suffix_of
 from interfero.errors import DomainError
 
 Portion = Literal["train", "test", "any"]
 """Where the source puts an image; `any` where it does not say."""
 
-PICTURE_FOLDERS = ("images", "JPEGImages", "leftImg8bit")
-"""Where CamVid's, VOC's and Cityscapes' layouts keep pictures, apart from their label maps."""
+PICTURE_FOLDERS = ("images", "JPEGImages", "leftImg8bit", "imagesTr")
+"""Where CamVid's, VOC's, Cityscapes' and nnU-Net's layouts keep pictures, apart from their label maps."""
 LABEL_FOLDERS = frozenset(
     {
         "annot", "annotation", "annotations", "gt", "gtcoarse", "gtfine", "ground_truth", "groundtruth",
         "label", "labels", "mask", "masks", "segmentationclass", "segmentationclassaug",
-        "segmentationobject", "segmentations", "testannot", "trainannot", "valannot",
+        "segmentationobject", "segmentations", "testannot", "trainannot", "valannot", "labelstr",
+        "labelsts",
     }
 )  # fmt: skip
 """Names of folders, in lower case, whose files are label maps where pictures of their names lie elsewhere."""
@@ -78,7 +81,7 @@ class _LeftOut:
         return f"left out: {said}" if said else ""
 
 
-def list_folder(name: str, root: Path) -> Listing:
+def list_folder(name: str, root: Path, wanted: Callable[[Path], bool] | None = None) -> Listing:
     """Pictures of a folder in a fixed order, with the portion that their place says.
 
     `train/` and `test/` are used if both are there (`val/` joins train), in any case and spelling of
@@ -87,19 +90,22 @@ def list_folder(name: str, root: Path) -> Listing:
     Args:
         name: The domain's, for errors.
         root: The folder.
+        wanted: Which files are pictures, `is_picture` unless given.
 
     Raises:
         DomainError: no folder, no image in it or in one of its splits, or it cannot be listed.
     """
     if not root.is_dir():
         raise DomainError(f"domain {name!r}: there is no folder {shown(root)}")
-    left = _LeftOut()
+    wanted, left = wanted or is_picture, _LeftOut()
     try:
         places, notes = _places(name, root)
         pictures = [
-            found for folder, portion in places for found in _pictures(root, folder, portion, left)
+            found
+            for folder, portion in places
+            for found in _pictures(root, folder, portion, left, wanted)
         ]
-        _count_outside(root, [folder for folder, _ in places], left)
+        _count_outside(root, [folder for folder, _ in places], left, wanted)
     except OSError as error:
         raise DomainError(f"domain {name!r}: {shown(root)} cannot be listed ({error})") from error
     kept = _without_label_maps(pictures, left)
@@ -118,6 +124,11 @@ def shown(path: Path | str) -> str:
 def is_picture(file: Path) -> bool:
     """Whether a path has the name of an image, and is not hidden."""
     return file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
+
+
+def is_any_image(file: Path) -> bool:
+    """Whether a path is a picture, or of a kind that a field keeps its images in; and not hidden."""
+    return is_picture(file) or (not file.name.startswith(".") and is_field_file(file))
 
 
 def core_of(stem: str) -> str:
@@ -153,19 +164,25 @@ def _inner(folder: Path) -> Path:
     return next((folder / p for p in PICTURE_FOLDERS if (folder / p).is_dir()), folder)
 
 
-def _pictures(root: Path, folder: Path, portion: Portion, left: _LeftOut) -> Iterator[Found]:
+def _pictures(
+    root: Path, folder: Path, portion: Portion, left: _LeftOut, wanted: Callable[[Path], bool]
+) -> Iterator[Found]:
     for file in _entries(folder):
-        if file.suffix.lower() not in IMAGE_SUFFIXES:
+        if not wanted(file):
             _count_other(root, file, left)
         # A link that points nowhere is an image that cannot be read, not none at all.
-        elif file.is_file() or (file.is_symlink() and not file.exists()):
+        elif file.is_file() or (file.is_symlink() and not file.exists()) or is_field_file(file):
             yield Found(shown(file.relative_to(root)), portion, file)
 
 
 def _entries(folder: Path) -> list[Path]:
-    """Everything below a folder that is not hidden, in order; links to folders are not followed."""
+    """Everything below a folder that is not hidden, in order; links to folders are not followed.
+
+    A Zarr array is a folder that counts as one file.
+    """
     start = len(str(folder))
-    return [p for p in sorted(folder.rglob("*")) if f"{os.sep}." not in str(p)[start:]]
+    inside = (f"{os.sep}.", f".zarr{os.sep}")
+    return [p for p in sorted(folder.rglob("*")) if not any(i in str(p)[start:] for i in inside)]
 
 
 def _count_other(root: Path, file: Path, left: _LeftOut) -> None:
@@ -176,7 +193,9 @@ def _count_other(root: Path, file: Path, left: _LeftOut) -> None:
     left.suffixes[shown(file.suffix.lower()) or "no suffix"] += 1
 
 
-def _count_outside(root: Path, folders: Iterable[Path], left: _LeftOut) -> None:
+def _count_outside(
+    root: Path, folders: Iterable[Path], left: _LeftOut, wanted: Callable[[Path], bool]
+) -> None:
     """What lies next to the folders that are read."""
     inside = tuple(f"{folder}{os.sep}" for folder in folders)
     if f"{root}{os.sep}" in inside:
@@ -184,7 +203,7 @@ def _count_outside(root: Path, folders: Iterable[Path], left: _LeftOut) -> None:
     for entry in _entries(root):
         if str(entry).startswith(inside) or f"{entry}{os.sep}" in inside:
             continue
-        if entry.suffix.lower() not in IMAGE_SUFFIXES:
+        if not wanted(entry):
             _count_other(root, entry, left)
             continue
         folder = entry.parent.relative_to(root)
@@ -198,11 +217,11 @@ def _without_label_maps(pictures: list[Found], left: _LeftOut) -> list[Found]:
     if not any(told):
         return pictures
     cores = {
-        core_of(found.path.stem) for found, mark in zip(pictures, told, strict=True) if not mark
+        core_of(_stem(found.path)) for found, mark in zip(pictures, told, strict=True) if not mark
     }
     kept = []
     for found, mark in zip(pictures, told, strict=True):
-        if mark and core_of(found.path.stem) in cores:
+        if mark and core_of(_stem(found.path)) in cores:
             left.labels[mark] += 1
         else:
             kept.append(found)
@@ -215,16 +234,24 @@ def _told_by(found: Found) -> str:
     folder = next((i for i, part in enumerate(parts) if part.lower() in LABEL_FOLDERS), None)
     if folder is not None:
         return "/".join(parts[: folder + 1]) + "/"
-    stem = found.path.stem
+    stem = _stem(found.path)
     return next((f"*{end}" for end in LABEL_SUFFIXES if stem.endswith(end) and stem != end), "")
+
+
+def _stem(path: Path) -> str:
+    """A name without suffix; of a volume also without nnU-Net's number of the channel."""
+    suffix = suffix_of(path.name)
+    if suffix not in FIELD_SUFFIXES:
+        return path.stem
+    return re.sub(r"_\d{4}$", "", path.name[: -len(suffix)])
 
 
 def _no_image(name: str, root: Path, portion: Portion, left: _LeftOut) -> DomainError:
     place = shown(root) if portion == "any" else f"the {portion} images of {shown(root)}"
     line = left.line()
     return DomainError(
-        f"domain {name!r}: no image in {place}; it may hold {', '.join(sorted(IMAGE_SUFFIXES))}"
-        + (f" ({line})" if line else "")
+        f"domain {name!r}: no image in {place}; it may hold "
+        f"{', '.join(sorted(IMAGE_SUFFIXES | FIELD_SUFFIXES))}" + (f" ({line})" if line else "")
     )
 
 

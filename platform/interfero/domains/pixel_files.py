@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache, partial
+from math import prod
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,10 +23,11 @@ import numpy as np
 from PIL import __version__ as pillow_version
 from PIL import features
 
-from interfero.domains import images, pixel_meaning
+from interfero.domains import images, mapped_values, pixel_meaning
 from interfero.domains.decoding import DecodedFile, each_sample, in_threads
 from interfero.domains.images import ImageRules, Sample, UInt8Array, digest_of
 from interfero.domains.listing import Portion
+from interfero.domains.readers import table
 from interfero.domains.sources import Row, Source
 from interfero.errors import DomainError, StorageError
 from interfero.store.content import CACHE_VARIABLE, cached
@@ -50,12 +52,14 @@ class PixelEntry:
     offset: int
     """In bytes."""
     shape: tuple[int, int, int]
-    """(height, width, 3)."""
+    """(height, width, channels)."""
+    has_fine: bool = False
+    """Whether what rounding left over follows the pixels, in as many bytes."""
 
     @property
     def num_bytes(self) -> int:
-        """Size of the pixels."""
-        return self.shape[0] * self.shape[1] * self.shape[2]
+        """Size of the pixels, and of what follows them."""
+        return prod(self.shape) * (2 if self.has_fine else 1)
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class PixelFiles:
         return PixelFiles, (self.source, self.rules, self.folder, self.stems, self.contents)
 
     def pixels(self, file: int, offset: int, shape: tuple[int, int, int]) -> UInt8Array:
-        """A read-only view of one image, (height, width, 3) uint8.
+        """A read-only view of one image, (height, width, channels) uint8.
 
         Raises:
             DomainError: this node has neither these files nor the same source.
@@ -123,7 +127,7 @@ class PixelPlace(Protocol):
     """Where decoded images lie; small to pickle."""
 
     def pixels(self, file: int, offset: int, shape: tuple[int, int, int]) -> UInt8Array:
-        """A read-only view of one image, (height, width, 3) uint8."""
+        """A read-only view of one image, (height, width, channels) uint8."""
 
 
 class MappedSample(Sample):
@@ -131,7 +135,7 @@ class MappedSample(Sample):
 
     def __init__(
         self, name: str, group: str, digest: str, files: PixelPlace, place: tuple[int, int],
-        shape: tuple[int, int, int], source_image: str = "",
+        shape: tuple[int, int, int], source_image: str = "", *, has_fine: bool = False,
     ) -> None:  # fmt: skip
         """Refer to an image; nothing is opened.
 
@@ -141,26 +145,36 @@ class MappedSample(Sample):
             digest: See `Sample`.
             files: Where its pixels are.
             place: Index of the file, and offset in it in bytes.
-            shape: (height, width, 3).
+            shape: (height, width, channels).
             source_image: See `Sample`.
+            has_fine: Whether `fine_HWC` follows the pixels in their file.
         """
         # Not through the frozen dataclass: `pixels_HWC` and `digest` are made otherwise here.
         vars(self).update(
             name=name, group=group, source_image=source_image or group, digest=digest, _files=files,
-            _place=place, _shape=shape,
+            _place=place, _shape=shape, _has_fine=has_fine,
         )  # fmt: skip
 
     @property
     def pixels_HWC(self) -> UInt8Array:
-        """(height, width, 3), 0-255: a view of the file, read-only."""
+        """(height, width, channels), 0-255: a view of the file, read-only."""
+        return self._view(0)
+
+    @property
+    def fine_HWC(self) -> UInt8Array | None:
+        """See `Sample`: a view of the file, read-only."""
+        return self._view(prod(vars(self)["_shape"])) if vars(self)["_has_fine"] else None
+
+    def _view(self, skipped: int) -> UInt8Array:
         files: PixelPlace = vars(self)["_files"]
         file, offset = vars(self)["_place"]
-        return files.pixels(file, offset, vars(self)["_shape"])
+        return files.pixels(file, offset + skipped, vars(self)["_shape"])
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Everything but the pixels."""
         keys = ("name", "group", "digest", "_files", "_place", "_shape", "source_image")
-        return MappedSample, tuple(vars(self)[key] for key in keys)
+        make = partial(MappedSample, has_fine=vars(self)["_has_fine"])
+        return make, tuple(vars(self)[key] for key in keys)
 
 
 def decode_to_files(source: Source, rules: ImageRules) -> DecodedFile:
@@ -179,8 +193,9 @@ def decode_to_files(source: Source, rules: ImageRules) -> DecodedFile:
         result.counts += Counter(file.counts)
         for e in file.entries:
             sample = MappedSample(
-                e.name, e.group, e.digest, files, (index, e.offset), e.shape, e.source_image
-            )
+                e.name, e.group, e.digest, files, (index, e.offset), e.shape, e.source_image,
+                has_fine=e.has_fine,
+            )  # fmt: skip
             result.samples.append((e.portion, sample))
     return result
 
@@ -231,12 +246,13 @@ def _decode(rows: list[Row], rules: ImageRules, folder: Path, stem: str) -> Pixe
     with _disk_errors(folder):
         with temporary_file(folder, path.name) as out:
             for portion, sample in each_sample(rows, rules, decoded):
-                pixels = np.ascontiguousarray(sample.pixels_HWC)
-                out.write(pixels.reshape(-1).data)
-                height, width, _ = pixels.shape
+                for values in (sample.pixels_HWC, sample.fine_HWC):
+                    if values is not None:
+                        out.write(np.ascontiguousarray(values).reshape(-1).data)
+                height, width, channels = sample.pixels_HWC.shape
                 entry = PixelEntry(
                     portion, sample.name, sample.group, sample.source_image, sample.digest, offset,
-                    (height, width, 3),
+                    (height, width, channels), sample.fine_HWC is not None,
                 )  # fmt: skip
                 entries.append(entry)
                 offset += entry.num_bytes
@@ -297,8 +313,8 @@ def _has_digests(folder: Path, file: PixelFile) -> bool:
         return True
     mapped = _map_file(folder / (file.stem + _PIXELS))
     for e in file.entries:
-        pixels = np.frombuffer(mapped, np.uint8, e.num_bytes, e.offset).reshape(e.shape)
-        if digest_of(pixels) != e.digest:
+        stored = np.frombuffer(mapped, np.uint8, e.num_bytes, e.offset).reshape(-1, *e.shape)
+        if digest_of(*stored) != e.digest:
             return False
     return True
 
@@ -355,6 +371,9 @@ def _disk_errors(folder: Path) -> Iterator[None]:
 
 def _decoder() -> tuple[str, ...]:
     """What decides pixels besides the files and the rules."""
-    code = "".join(Path(str(module.__file__)).read_text() for module in (images, pixel_meaning))
+    readers = sorted(Path(str(table.__file__)).parent.glob("*.py"))
+    modules = [Path(str(module.__file__)) for module in (images, pixel_meaning, mapped_values)]
+    code = "".join(path.read_text() for path in (*modules, *readers))
     codecs = ("libjpeg_turbo", "zlib", "webp", "libtiff", "avif")
-    return (code, pillow_version, *(str(features.version(c)) for c in codecs))
+    versions = [str(features.version(c)) for c in codecs]
+    return (code, pillow_version, *versions, *table.library_versions())

@@ -7,6 +7,7 @@ and the remedy; nothing is narrowed, blended or left out without a word.
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections import Counter
@@ -35,6 +36,9 @@ CONVERSIONS = {
     "RGBA": "RGBA",
 }
 """Pillow's mode to the word that its conversion is counted under."""
+DECLARE_RANGE = "NAME=PATH:range=LOW,HIGH, or --pixel-range LOW HIGH"
+DECLARE_BANDS = "NAME=PATH:bands=3,2,1, or --bands 3 2 1"
+"""How a domain takes such files, for errors: docs/domains.md."""
 ON_WHITE = "transparency laid on white"
 PAGES = "further page or frame left out"
 ODD_EXIF = "EXIF data that cannot be read, so the picture is taken as upright"
@@ -55,6 +59,7 @@ _TURNS = {
 # Tags of TIFF 6.0.
 _SUBFILE, _BITS, _PHOTOMETRIC, _SAMPLES, _EXTRA, _FORMAT = 254, 258, 262, 277, 338, 339
 _REDUCED, _MASK = 1, 4
+_TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _UNSPECIFIED = 0
 _SIGNED = 2
 MAX_TRANSLUCENT_SHARE = 0.25
@@ -76,8 +81,9 @@ def refuse_unclear(image: Image.Image, data: bytes | Path, label: str) -> None:
     bits = bit_depth(image, data)
     if bits > 8:
         raise DomainError(
-            f"{label} has more than 8 bits a channel ({bits} bits, mode {image.mode}): convert it to "
-            "8-bit RGB with a tone curve of your choice, interfero would have to guess one"
+            f"{label} has more than 8 bits a channel ({bits} bits, mode {image.mode}): declare which values "
+            f"become black and white ({DECLARE_RANGE}), or convert it to 8-bit RGB with a tone curve of your "
+            "choice; interfero would have to guess one"
         )
     if image.mode in ("CMYK", "YCCK", "LAB"):
         raise DomainError(
@@ -86,6 +92,30 @@ def refuse_unclear(image: Image.Image, data: bytes | Path, label: str) -> None:
     if image.format == "TIFF":
         _refuse_bands(image, label)
         _refuse_preview(image, label)
+
+
+def refuse_unopened(data: bytes | Path, label: str) -> None:
+    """Refuse a TIFF of a kind that Pillow does not know, as GDAL writes bands of 16 bits; not a damaged one.
+
+    Raises:
+        DomainError: it is one.
+    """
+    source: Any = io.BytesIO(data) if isinstance(data, bytes) else data
+    try:
+        if _head(data)[:4] not in _TIFF_MARKS:
+            return
+        import tifffile
+
+        with tifffile.TiffFile(source) as file:
+            page: Any = file.pages[0]
+            kind, bands = page.dtype, page.samplesperpixel
+    except UNREADABLE:
+        return
+    if kind is not None and (kind != np.uint8 or bands > 4):
+        raise DomainError(
+            f"{label} is a TIFF of {bands} bands of {kind}: declare the bands you mean ({DECLARE_BANDS}) and "
+            f"which values become black and white ({DECLARE_RANGE}), or write it as 8-bit RGB"
+        )
 
 
 def upright_rgb(image: Image.Image, label: str, counts: Counter[str]) -> Image.Image:
@@ -166,8 +196,8 @@ def _on_white(
         raise DomainError(
             f"{label} calls its last band opacity (alpha), but {translucent:.0%} of its pixels are neither "
             "opaque nor invisible: it looks like a band of its own, such as near infrared, and colours "
-            "would be blended with white by it; write the three bands you mean as an RGB file "
-            "(gdal_translate -b 1 -b 2 -b 3)"
+            f"would be blended with white by it; declare the bands you mean ({DECLARE_BANDS}), or write "
+            "them as an RGB file (gdal_translate -b 1 -b 2 -b 3)"
         )
     if levels[:-1].any():
         counts[ON_WHITE] += 1
@@ -178,15 +208,18 @@ def _on_white(
 def _refuse_bands(image: Image.Image, label: str) -> None:
     tags: Any = getattr(image, "tag_v2", {})
     if _SIGNED in np.atleast_1d(tags.get(_FORMAT, 1)):
-        raise DomainError(f"{label} holds signed numbers: add an offset, and write it as 8-bit RGB")
+        raise DomainError(
+            f"{label} holds signed numbers: declare which values become black and white ({DECLARE_RANGE}), "
+            "or add an offset, and write it as 8-bit RGB"
+        )
     extra = [int(e) for e in np.atleast_1d(tags.get(_EXTRA, ()))]
     samples = int(tags.get(_SAMPLES, 1))
     if _UNSPECIFIED in extra:
         known = samples - len(extra)
         raise DomainError(
             f"{label} has {samples} bands, of which the file calls {known} "
-            f"{'grey' if known == 1 else 'colour'} and says nothing of band {known + 1}: write the "
-            "three bands you mean as an RGB file (gdal_translate -b 1 -b 2 -b 3)"
+            f"{'grey' if known == 1 else 'colour'} and says nothing of band {known + 1}: declare the bands "
+            f"you mean ({DECLARE_BANDS}), or write them as an RGB file (gdal_translate -b 1 -b 2 -b 3)"
         )
 
 

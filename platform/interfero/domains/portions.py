@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from interfero.errors import DomainError
+from interfero.randomness import Role, seed_for
 
+TEST_SHARE = 0.25
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -58,6 +60,21 @@ def split_folders(name: str, root: Path) -> dict[Split, Path]:
             )
         chosen[split] = (exact or folders)[0]
     return {split: chosen[split] for split in SPLITS if split in chosen}
+
+
+def held_out(name: str, groups: Iterable[str]) -> set[str]:
+    """The groups that are for test where nothing says which: a quarter of them, drawn by a seed.
+
+    Raises:
+        DomainError: there are fewer than 3.
+    """
+    drawn = sorted(groups, key=lambda g: seed_for(0, 0, Role.SPLIT, label=g))
+    if len(drawn) < 3:
+        raise DomainError(
+            f"domain {name!r} needs at least 3 source images to split into train, validation and "
+            f"test, found {len(drawn)}; add images, or make folders train/ and test/"
+        )
+    return set(drawn[: max(1, round(TEST_SHARE * len(drawn)))])
 
 
 def said_as(folders: Iterable[tuple[Split, str]]) -> str:

@@ -17,7 +17,7 @@ from interfero.domains.domain import Domain
 from interfero.domains.images import Sample, UInt8Array
 from interfero.domains.pixel_files import MappedSample, mapped_pixels
 
-FORMAT = "interfero-domain-2"
+FORMAT = "interfero-domain-3"
 RESERVE = "reserve"
 
 
@@ -28,7 +28,7 @@ class DomainFile:
     path: Path
 
     def pixels(self, file: int, offset: int, shape: tuple[int, int, int]) -> UInt8Array:
-        """A read-only view of one image, (height, width, 3) uint8; there is one file."""
+        """A read-only view of one image, (height, width, channels) uint8; there is one file."""
         return mapped_pixels(self.path, offset, shape)
 
 
@@ -40,6 +40,7 @@ def domain_blocks(domain: Domain) -> Iterator[bytes | memoryview]:
         "name": domain.name,
         "unit": domain.unit,
         "notes": list(domain.notes),
+        "mapping": domain.mapping,
         "images": [
             {
                 "split": split,
@@ -48,11 +49,13 @@ def domain_blocks(domain: Domain) -> Iterator[bytes | memoryview]:
                 "source_image": sample.source_image,
                 "digest": sample.digest,
                 "shape": sample.pixels_HWC.shape,
+                "has_fine": sample.fine_HWC is not None,
             }
             for split, sample in placed
         ],
     }
-    return described_blocks(header, (sample.pixels_HWC for _, sample in placed))
+    stored = ((sample.pixels_HWC, sample.fine_HWC) for _, sample in placed)
+    return described_blocks(header, (v for both in stored for v in both if v is not None))
 
 
 # A warm worker asks for the same few domains again and again.
@@ -73,6 +76,7 @@ def read_domain_file(path: Path) -> Domain:
             header["unit"],
             tuple(header["notes"]),
             {int(key.removeprefix(RESERVE)): tuple(spare) for key, spare in parts.items()},
+            header["mapping"],
         )
 
     return read_described(path, FORMAT, "domain", build)
@@ -95,8 +99,8 @@ def _samples(
         shape = (height, width, channels)
         sample = MappedSample(
             image["name"], image["group"], image["digest"], place, (0, offset), shape,
-            image["source_image"],
+            image["source_image"], has_fine=image["has_fine"],
         )  # fmt: skip
         parts.setdefault(image["split"], []).append(sample)
-        offset += prod(shape)
+        offset += prod(shape) * (2 if image["has_fine"] else 1)
     return parts

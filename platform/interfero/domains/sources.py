@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import pyarrow
 import pyarrow.parquet
 
-from interfero.domains.listing import Listing, Portion, list_folder, shown
+from interfero.domains.listing import Listing, Portion, is_picture, list_folder, shown
 from interfero.domains.portions import SPLITS, split_of, split_of_shard
 from interfero.errors import DomainError
 from interfero.store.keys import text_key
@@ -70,6 +70,10 @@ class Source(Protocol):
     def notes(self) -> tuple[str, ...]:
         """Guesses, and what was left out, a line each."""
 
+    @property
+    def holds_pictures(self) -> bool:
+        """Whether all files are of kinds that any viewer shows, one image each."""
+
     def chunks(self) -> Iterator[Chunk]:
         """All images, a few at a time.
 
@@ -85,10 +89,12 @@ class FolderSource:
     name: str
     """The domain's, for errors."""
     path: Path
+    wanted: Callable[[Path], bool] = is_picture
+    """Which files are images."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Without the list of files."""
-        return FolderSource, (self.name, self.path)
+        return FolderSource, (self.name, self.path, self.wanted)
 
     @property
     def place(self) -> str:
@@ -105,6 +111,11 @@ class FolderSource:
         """File names tell."""
         return None
 
+    @property
+    def holds_pictures(self) -> bool:
+        """See `Source`."""
+        return self.wanted is is_picture
+
     def chunks(self) -> Iterator[Chunk]:
         """See `Source`."""
         for start in range(0, len(self._rows), CHUNK_IMAGES):
@@ -118,7 +129,7 @@ class FolderSource:
 
     @cached_property
     def _listing(self) -> Listing:
-        return list_folder(self.name, self.path)
+        return list_folder(self.name, self.path, self.wanted)
 
     @cached_property
     def _rows(self) -> list[Row]:
@@ -154,9 +165,14 @@ class ParquetSource:
 
     @property
     def unit(self) -> bytes | None:
-        """What the first file's metadata say."""
+        """See `Source`: what the first file's metadata say."""
         metadata: dict[bytes, bytes] = self._files[0].schema_arrow.metadata or {}
         return metadata.get(UNIT_KEY)
+
+    @property
+    def holds_pictures(self) -> bool:
+        """See `Source`."""
+        return True
 
     def chunks(self) -> Iterator[Chunk]:
         """See `Source`."""
@@ -292,7 +308,7 @@ def _parquet_row(index: int, values: dict[str, Any], portion: Portion) -> Row:
     image = values["image"]
     data = image.get("bytes") if isinstance(image, dict) else image
     if not isinstance(data, bytes):
-        raise DomainError(f"{label}: column `image` must hold bytes, found {type(data).__name__}")
+        raise DomainError(_no_bytes(label, image, data))
     if "split" in values:
         split = split_of(str(values["split"]))
         if split is None:
@@ -303,9 +319,24 @@ def _parquet_row(index: int, values: dict[str, Any], portion: Portion) -> Row:
     return Row(label, group, portion, data, source_image)
 
 
+def _no_bytes(label: str, image: Any, data: Any) -> str:
+    if isinstance(image, dict) and image.get("path"):
+        return (
+            f"{label}: column `image` holds the path {image['path']!r} and no bytes: write the files into "
+            "the table (datasets: `dataset.save_to_disk`, or cast_column(Image(decode=False)) with bytes), "
+            "or give their folder"
+        )
+    return f"{label}: column `image` must hold bytes, found {type(data).__name__}"
+
+
 def _identity_of_rows(path: Path, place: tuple[int, int, int, Portion]) -> str:
     group, start, stop, portion = place
-    return _hash([f"rows {start} to {stop} in group {group}, {portion}", *_state(path)])
+    return identity_of_part(path, f"rows {start} to {stop} in group {group}, {portion}")
+
+
+def identity_of_part(path: Path, part: str) -> str:
+    """What is there of a part of a file, without reading it."""
+    return _hash([part, *_state(path)])
 
 
 def _identity_of(rows: Sequence[Row]) -> str:
@@ -317,8 +348,12 @@ def _identity_of(rows: Sequence[Row]) -> str:
 
 
 def _state(path: Path) -> tuple[str, str]:
-    """Size and time of change of a file."""
+    """Size and time of change of a file; of a folder that counts as one, of all files in it."""
     try:
+        if path.is_dir():
+            inside = [p.stat() for p in sorted(path.rglob("*"))]
+            changed = max((s.st_mtime_ns for s in inside), default=0)
+            return (f"{len(inside)} {sum(s.st_size for s in inside)}", str(changed))
         status = path.stat()
     except OSError:
         return ("not", "there")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import NamedTuple
 
+from interfero.domains.pixel_mapping import NOTHING_DECLARED, PixelMapping, parse_mapping, parted
 from interfero.errors import DomainError
 
 DATA_VARIABLE = "INTERFERO_DATA"
@@ -13,11 +15,22 @@ DATA_VARIABLE = "INTERFERO_DATA"
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
-def split_spec(spec: str) -> tuple[str, Path | None]:
-    """The name, and the path if one is given.
+class DomainSpec(NamedTuple):
+    """What a user typed for a domain."""
+
+    name: str
+    path: Path | None
+    """None for a name alone."""
+    mapping: PixelMapping = NOTHING_DECLARED
+
+
+def split_spec(spec: str) -> DomainSpec:
+    """The name, the path if one is given, and what is declared behind it (`:range=0,4095`).
+
+    A file or folder of exactly that name goes before a declaration.
 
     Raises:
-        DomainError: a malformed name, or an empty path.
+        DomainError: a malformed name, an empty path, or a declaration that cannot be read.
     """
     name, given, path = spec.partition("=")
     if not _NAME.fullmatch(name) or name in (".", ".."):
@@ -26,10 +39,14 @@ def split_spec(spec: str) -> tuple[str, Path | None]:
             f"{name!r}; write NAME or NAME=PATH"
         )
     if not given:
-        return name, None
+        return DomainSpec(name, None)
     if not path:
         raise DomainError(f"domain {name!r}: the path is empty; write {name}=PATH")
-    return name, Path(path).expanduser()
+    whole = Path(path).expanduser()
+    place, words = parted(path)
+    if not words or whole.exists():
+        return DomainSpec(name, whole)
+    return DomainSpec(name, Path(place).expanduser(), parse_mapping(name, words))
 
 
 def data_folders() -> dict[str, Path]:

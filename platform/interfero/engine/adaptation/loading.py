@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -11,11 +11,11 @@ from interfero.adaptation import find_method
 from interfero.codecs.catalogue import available_lambdas, load_codec
 from interfero.codecs.codec import Codec
 from interfero.domains.catalogue import load_domain
-from interfero.domains.domain import Domain
+from interfero.domains.domain import Domain, check_channels
 from interfero.domains.images import ImageRules
 from interfero.domains.memory import GIB, MemoryBudget
 from interfero.engine.adaptation.grid import sizes_of
-from interfero.engine.options.adaptation import AdaptationOptions
+from interfero.engine.options.adaptation import AdaptationOptions, mapping_of
 from interfero.engine.options.base import ALL_IMAGES
 from interfero.errors import ConfigError, DomainError, InterferoError
 
@@ -48,12 +48,15 @@ def load(options: AdaptationOptions) -> Loaded:
     known = problems.attempt(available_lambdas, options.source)
     wanted = options.lambdas if known is not None else ()
     found = {value: problems.attempt(load_codec, options.source, value) for value in wanted}
-    rules = ImageRules(halve_jpeg=options.halve_jpeg)
+    # Codecs of one source differ in lambda alone; those that could not be loaded are a problem already.
+    channels = next((c.shape.image_channels for c in found.values() if c is not None), 3)
+    rules = ImageRules(halve_jpeg=options.halve_jpeg, channels=channels)
+    mapped = replace(rules, mapping=mapping_of(options))
     most = max((int(n) for n in options.num_images if n != ALL_IMAGES), default=0)
     given = options.max_domain_memory
     read = partial(load_domain, budget=MemoryBudget(None if given is None else int(given * GIB)))
     load_target = partial(read, num_images=most, data_seeds=options.data_seeds)
-    targets = [problems.attempt(load_target, spec, rules) for spec in options.domains]
+    targets = [problems.attempt(load_target, spec, mapped) for spec in options.domains]
     source_domain = problems.attempt(read, options.source_domain, rules)
     problems.check()
     assert source_domain is not None
@@ -63,6 +66,8 @@ def load(options: AdaptationOptions) -> Loaded:
             f"--domains names one domain twice: {', '.join(options.domains)}; a name stands for "
             "one domain"
         )
+    for domain in (*domains.values(), source_domain):
+        check_channels(domain, channels)
     for domain in domains.values():
         _check_apart(domain, source_domain)
         _check_apart(source_domain, domain)

@@ -6,6 +6,7 @@ import math
 from typing import Annotated, Literal, Self
 
 from interfero.adaptation.table import METHOD_TABLE
+from interfero.domains.pixel_mapping import PixelMapping, problems_of
 from interfero.engine.options.base import (
     ALL_IMAGES,
     FLAG,
@@ -47,6 +48,15 @@ class AdaptationOptions(SweepOptions):
     """Also measure which part of the codec the forgetting comes from."""
     halve_jpeg: Annotated[bool, QUESTION] = True
     """Halve JPEG files in size, so that their artefacts do not pass for detail."""
+    bands: Annotated[tuple[int, ...], QUESTION] = ()
+    """Bands that become the codec's channels, in order, counted from 1. This and the next three hold for
+    target domains with a path that do not say it themselves: NAME=PATH:bands=4,3,2 (docs/domains.md)."""
+    pixel_range: Annotated[tuple[float, float] | None, QUESTION] = None
+    """Values that become 0 and 255: NAME=PATH:range=0,4095."""
+    window: Annotated[tuple[float, float] | None, QUESTION] = None
+    """The same as a centre and a width: NAME=PATH:window=40,400."""
+    percentiles: Annotated[tuple[float, float] | None, QUESTION] = None
+    """The same as percentiles of the training images' values, band by band: NAME=PATH:percentiles=2,98."""
     max_source_images: Annotated[int, QUESTION] = 24
     """Source test images that are coded, at most."""
     max_target_images: Annotated[int, QUESTION] = 24
@@ -81,6 +91,7 @@ class AdaptationOptions(SweepOptions):
         return [
             *_axis_rules(self),
             *_cell_rules(self),
+            *((True, problem) for problem in problems_of(mapping_of(self))),
             *_search_rules(self),
             *_fusing_rules(self),
             *_worker_rules(self),
@@ -104,6 +115,11 @@ class AdaptationOptions(SweepOptions):
                 "max_target_images": min(self.max_target_images, 3),
             }
         )
+
+
+def mapping_of(options: AdaptationOptions) -> PixelMapping:
+    """What the options declare of the target domains' files."""
+    return PixelMapping(options.bands, options.pixel_range, options.window, options.percentiles)
 
 
 def _axis_rules(o: AdaptationOptions) -> list[Rule]:

@@ -1,0 +1,79 @@
+"""Files that any viewer shows, with all their bits: Pillow's formats, and 16-bit colour PNG.
+
+For domains of which something is declared; without, `pixel_meaning` decides.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from interfero.domains.pixel_mapping import PixelMapping
+from interfero.domains.pixel_meaning import PAGES, bit_depth, num_pages, orientation_of
+from interfero.domains.readers.raw import RawImage
+from interfero.errors import DomainError
+
+_BANDS = ("L", "LA", "RGB", "RGBA", "I;16", "I;16B", "I;16L", "I;16N", "I", "F")
+"""Modes whose numbers are bands as they are."""
+
+
+def read(
+    data: bytes | Path, label: str, mapping: PixelMapping, counts: Counter[str]
+) -> Iterator[RawImage]:
+    """The picture as numbers, turned as its EXIF data say."""
+    del mapping
+    source: Any = io.BytesIO(data) if isinstance(data, bytes) else data
+    with Image.open(source) as image:
+        if image.mode in ("CMYK", "YCCK", "LAB"):
+            raise DomainError(
+                f"{label} is {image.mode}: convert it to RGB with its colour profile first"
+            )
+        bits = bit_depth(image, data)
+        is_narrowed = bits > 8 and image.mode in ("L", "LA", "RGB", "RGBA")
+        if is_narrowed and image.format != "PNG":
+            raise DomainError(
+                f"{label} is {image.format} of {bits} bits, of which 8 would be read: write it as a PNG or "
+                "TIFF of 16 bits"
+            )
+        if further := num_pages(image) - 1:
+            counts[PAGES] += further
+            image.seek(0)
+        orientation = orientation_of(image)
+        if is_narrowed:
+            values = _deep_png(data)
+        else:
+            shown = image if image.mode in _BANDS else image.convert(_colours(image))
+            values = np.asarray(shown)
+    values = values if values.ndim == 3 else values[:, :, None]
+    yield RawImage(_turned(values, orientation))
+
+
+def _turned(values_HWB: np.ndarray[Any, Any], orientation: int) -> np.ndarray[Any, Any]:
+    """By EXIF orientation: 5 to 8 are 2, 3, 4 and 1 behind a transposition, in an order of their own."""
+    if orientation >= 5:
+        values_HWB = values_HWB.transpose(1, 0, 2)
+    rows = orientation in (3, 4, 7, 8)
+    columns = orientation in (2, 3, 6, 7)
+    return values_HWB[:: -1 if rows else 1, :: -1 if columns else 1]
+
+
+def _colours(image: Image.Image) -> str:
+    """What palettes and single bits stand for."""
+    if image.mode == "1":
+        return "L"
+    return "RGBA" if "A" in image.mode or "transparency" in image.info else "RGB"
+
+
+def _deep_png(data: bytes | Path) -> np.ndarray[Any, Any]:
+    """A 16-bit colour PNG, (height, width, channels) uint16; Pillow reads its upper bytes only."""
+    import imagecodecs
+
+    encoded = data if isinstance(data, bytes) else data.read_bytes()
+    values: np.ndarray[Any, Any] = imagecodecs.png_decode(encoded)
+    return values
