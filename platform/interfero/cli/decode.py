@@ -46,6 +46,7 @@ def decode(
             for warning in caught:
                 sys.stderr.write(f"warning: {warning.message}\n")
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.asarray(pixels)).save(out)
     except (OSError, ValueError) as error:
         raise StorageError(f"{out} cannot be written ({error}): name a .png file") from error

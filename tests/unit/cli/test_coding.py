@@ -63,7 +63,8 @@ def test_domains_goes_on_after_one_that_is_refused(
 def test_round_trip_gives_the_codecs_pixels(
     tmp_path: Path, picture: Path, tiny_codec_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stream, out = tmp_path / "a.ifr", tmp_path / "a.png"
+    # Folders of outputs are made.
+    stream, out = tmp_path / "streams/a.ifr", tmp_path / "pictures/a.png"
     assert call(monkeypatch, "encode", picture, stream, "--source", tiny_codec_file) == 0
     assert call(monkeypatch, "decode", stream, out, "--source", tiny_codec_file) == 0
     expected = decode(SourceCoder(read_codec(tiny_codec_file, "tiny")), stream.read_bytes())
@@ -86,7 +87,8 @@ def test_adapted_stream_needs_its_adapter(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     adapter = adapter_file(tiny_codec_file, tmp_path / "adapter.safetensors")
-    stream, out = tmp_path / "a.ifr", tmp_path / "a.png"
+    # Folders of outputs are made.
+    stream, out = tmp_path / "streams/a.ifr", tmp_path / "pictures/a.png"
     source = ("--source", tiny_codec_file)
     assert call(monkeypatch, "encode", picture, stream, *source, "--adapter", adapter) == 0
     needed = parse_stream(stream.read_bytes()).adapter_id
@@ -100,7 +102,8 @@ def test_the_header_picks_among_several_adapters(
     tmp_path: Path, picture: Path, tiny_codec_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = [adapter_file(tiny_codec_file, tmp_path / f"{i}.safetensors", seed=i) for i in (0, 1)]
-    stream, out = tmp_path / "a.ifr", tmp_path / "a.png"
+    # Folders of outputs are made.
+    stream, out = tmp_path / "streams/a.ifr", tmp_path / "pictures/a.png"
     source = ("--source", tiny_codec_file)
     assert call(monkeypatch, "encode", picture, stream, *source, "--adapter", files[1]) == 0
     both = ("--adapter", files[0], "--adapter", files[1])
@@ -117,7 +120,8 @@ def test_a_source_mode_stream_decodes_with_and_without_the_adapter(
     with_adapter: bool,
 ) -> None:
     adapter = adapter_file(tiny_codec_file, tmp_path / "adapter.safetensors")
-    stream, out = tmp_path / "a.ifr", tmp_path / "a.png"
+    # Folders of outputs are made.
+    stream, out = tmp_path / "streams/a.ifr", tmp_path / "pictures/a.png"
     source, adapted = ("--source", tiny_codec_file), ("--adapter", adapter)
     assert call(monkeypatch, "encode", picture, stream, *source, *adapted, "--mode", "source") == 0
     assert (
@@ -171,7 +175,8 @@ def test_a_stream_of_another_codec_says_which(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    stream, out = tmp_path / "a.ifr", tmp_path / "a.png"
+    # Folders of outputs are made.
+    stream, out = tmp_path / "streams/a.ifr", tmp_path / "pictures/a.png"
     assert call(monkeypatch, "encode", picture, stream, "--lambda", 0.0045) == 0
     assert call(monkeypatch, "decode", stream, out, "--source", tiny_codec_file) == 2
     assert "bundled: mbt2018-mean, lambda 0.0045" in capsys.readouterr().err

@@ -25,7 +25,7 @@ def read(
     if isinstance(opened, zarr.Group):
         path, axes = _of_picture(opened, mapping)
         if not path:
-            path = named_array([name for name, _ in opened.arrays()], label, mapping)
+            path = named_array(sorted(name for name, _ in opened.arrays()), label, mapping)
         if path not in opened:
             raise DomainError(f"{label} holds no array {path!r}")
         opened = opened[path]
