@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shlex
 import shutil
 import sys
@@ -115,8 +116,8 @@ def ended_well(
     try:
         return drive()
     except KeyboardInterrupt:
-        with uninterrupted():
-            return interrupted(console, tracker, store, command)
+        # Not here: while it is handled its frames live on, and with them a write to SQLite that it fell into.
+        pass
     except ConfigError:
         tracker.close("FAILED")
         raise
@@ -127,6 +128,9 @@ def ended_well(
         with suppress(InterferoError):
             tracker.close("FAILED")
         raise
+    with uninterrupted():
+        gc.collect()
+        return interrupted(console, tracker, store, command)
 
 
 def interrupted(console: Console, tracker: Tracker, store: SweepStore, command: str) -> int:

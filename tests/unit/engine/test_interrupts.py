@@ -4,6 +4,7 @@ import io
 import os
 import pty
 import signal
+import sqlite3
 
 import pytest
 from mlflow.tracking.client import MlflowClient
@@ -72,6 +73,19 @@ def test_an_end_while_the_report_is_written_says_how_to_go_on(tracked):
         code = ended_well(reporting, tracker, store, Console(file=text, width=200), "python s.py")
     assert code == 130
     assert "go on with: python s.py --resume" in text.getvalue()
+    assert parent_status(tracker) == "KILLED"
+
+
+def test_an_interrupt_in_the_middle_of_a_write_leaves_nothing_locked(tracked, tmp_path):
+    store, tracker = tracked
+
+    def writing():
+        connection = sqlite3.connect(tmp_path / "mlflow.db")
+        connection.execute("BEGIN IMMEDIATE")
+        signal.raise_signal(signal.SIGINT)
+        return connection.total_changes
+
+    assert ended_well(writing, tracker, store, Console(quiet=True), "python s.py") == 130
     assert parent_status(tracker) == "KILLED"
 
 
