@@ -59,20 +59,19 @@ def domains(
         except DomainError as error:
             problems.append(str(error))
             continue
-        table.add_row(
-            domain.name,
-            str(len(domain.train)),
-            str(len(domain.test)),
-            domain.unit,
-            domain.fingerprint[:12],
-            "; ".join(domain.notes),
-        )
+        table.add_row(*_row(domain))
     if table.row_count:
         console.print(table)
     for line in said:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if problems:
         raise DomainError("\n".join(problems))
+
+
+def _row(domain: Domain) -> tuple[str, ...]:
+    """Of the table: a cell a column."""
+    counts = str(len(domain.train)), str(len(domain.test))
+    return (domain.name, *counts, domain.unit, domain.fingerprint[:12], "; ".join(domain.notes))
 
 
 def _sheet(domain: Domain, place: Path, folder: Path) -> str:

@@ -82,19 +82,6 @@ def leased(path: Path, wait_s: float = 0.0) -> BaseFileLock | None:
     return _within(SoftFileLease(path, lease_duration=LEASE_S), wait_s)
 
 
-def is_held(path: Path) -> bool:
-    """Whether a process holds a file's lock; a lock that may not be tried counts as held."""
-    if not path.exists():
-        return False
-    try:
-        lock = acquired(path)
-    except OSError:
-        return True
-    if lock is not None:
-        lock.release()
-    return lock is None
-
-
 def _within(lock: BaseFileLock, wait_s: float) -> BaseFileLock | None:
     try:
         lock.acquire(timeout=wait_s)

@@ -12,7 +12,7 @@ from interfero.errors import StorageError
 from interfero.store.files import leftovers, read_json, remove_leftovers, write_json
 from interfero.store.keyed import KeyedStore
 from interfero.store.keys import bytes_key, content_key, text_key
-from interfero.store.locks import is_held
+from interfero.store.locks import acquired
 
 
 def make_slowly(folder, made):
@@ -53,10 +53,12 @@ def test_the_lock_of_a_killed_writer_is_free_and_what_it_left_is_no_entry(tmp_pa
     writer.start()
     assert ready.wait(60)
     store = KeyedStore(tmp_path, ".json")
-    assert is_held(store.lock_path("key"))
+    assert acquired(store.lock_path("key")) is None
     writer.kill()
     writer.join()
-    assert not is_held(store.lock_path("key"))
+    free = acquired(store.lock_path("key"))
+    assert free is not None
+    free.release()
     assert store.read("key", read_json) is None
     assert list(store.list_keys()) == []
     assert store.fetch("key", read_json, lambda path: write_json(path, 1)) == 1

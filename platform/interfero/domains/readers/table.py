@@ -107,7 +107,7 @@ def read_raw(
     try:
         module: Any = importlib.import_module(f"interfero.domains.readers.{reader.module}")
         yield from module.read(data, label, mapping, counts)
-    except (InterferoError, SkippedImageError):
+    except (InterferoError, SkippedImageError, MemoryError):
         raise
     except ImportError as error:
         raise DomainError(
