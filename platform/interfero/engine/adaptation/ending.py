@@ -73,7 +73,7 @@ def write_ending(
         first_lines=search_lines(options, run, searches),
         folders={PICTURES_FOLDER: written.pictures},
         cell_tags=tags,
-        retried=options.sampler == "grid",
+        retried=not options.searches,
     )
 
 

@@ -240,7 +240,7 @@ def _study_name(block: Block) -> str:
 def _pruner(options: AdaptationOptions) -> BasePruner:
     if options.early_stopping == "none":
         return NopPruner()
-    first = rung_steps(options.num_steps)[:1] or (1,)
+    first = rung_steps(max(options.budgets))[:1] or (1,)
     # ASHA (Li et al., arXiv:1810.05934): a cell is compared with those that reached its rung before it.
     return SuccessiveHalvingPruner(
         min_resource=first[0],
