@@ -245,9 +245,7 @@ def _by_setting(records: Iterable[CellRecord]) -> dict[CellSetting, list[CellRec
     return groups
 
 
-def _picks(
-    members: Iterable[CellRecord], shorter: Iterable[CellRecord] = ()
-) -> tuple[Pick, ...]:
+def _picks(members: Iterable[CellRecord], shorter: Iterable[CellRecord] = ()) -> tuple[Pick, ...]:
     """The best usable cell of each seed that has one.
 
     Args:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from interfero.tracking.tracker import Tracker
 
 USAGE_EXIT = 2
+MAX_CELLS_WITH_CURVES = 1000
+"""Cells up to which MLflow has their learning curves: at 320 points each they are half of what a driver does
+for a cell, and nine tenths of the database."""
 ERROR_LINES = 18
 """Lines of an error's text; with its frame it fits the smallest usual terminal, 24 lines."""
 
@@ -166,7 +169,13 @@ def _drive(
     options = plan.options
     searches = study.searches(plan, store)
     progress = SweepProgress(console)
-    run = SweepRun(store, tracker, progress)
+    run = SweepRun(store, tracker, progress, with_curves=plan.num_cells <= MAX_CELLS_WITH_CURVES)
+    if not run.with_curves:
+        console.print(
+            f"more than {MAX_CELLS_WITH_CURVES} cells: learning curves are kept in curves.parquet alone, "
+            "MLflow has each cell's final metrics",
+            highlight=False,
+        )
     with progress:
         left, halving = _recall(run, plan, console), study.halving(plan, store)
         if halving is not None:
