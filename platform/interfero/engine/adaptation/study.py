@@ -98,7 +98,8 @@ class AdaptationStudy(Study[AdaptationOptions, AdaptationPlan]):
         """See `Study`."""
         if not plan.options.searches:
             return []
-        return open_searches(plan, store.folder / "search.db", store.ended)
+        earlier = store.finished_elsewhere(plan.code) if plan.options.reuse else ()
+        return open_searches(plan, store.folder / "search.db", store.ended, earlier)
 
     def halving(self, plan: AdaptationPlan, store: SweepStore) -> Halving | None:
         """See `Study`."""
