@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import torch
@@ -40,6 +40,7 @@ from trainables.fusing import bundles, gradients_together, learn_together
 from trainables.loop import CHECKPOINT_SECONDS, Loop
 from trainables.member import CellFailure, Member, MemberLoss, make_optimizers, training_precision
 from trainables.timing import reference_timing
+from trainables.trunks import Trunks
 from trainables.workbench import Workbench
 
 logger = logging.getLogger(__name__)
@@ -50,12 +51,20 @@ def run_pack(
     bench: Workbench,
     worker: Worker,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    continued: Set[str] = frozenset(),
 ) -> Iterator[CellRecord]:
     """Train nodes of one block, and evaluate those that are cells; one record a node, in order.
 
     A member that fails or turns NaN is a record, not an exception. Members go on from their checkpoints
     in `worker.folder`; whoever keeps a record deletes the node's. Of several workers, the first one
     gives the records and the others give none.
+
+    Args:
+        nodes: What is trained.
+        bench: Codec and domains.
+        worker: This process.
+        checkpoint_seconds: Between checkpoints.
+        continued: Keys of the nodes that longer trainings will go on from.
     """
     started_at = time.time()
     group = Group(worker)
@@ -63,7 +72,7 @@ def run_pack(
         members = [_member(node, bench, worker.device) for node in nodes]
     taken = group.from_first(lambda: [trained_before(m, worker) for m in members])
     left = [m for m, done in zip(members, taken, strict=True) if not done]
-    _train(left, bench, worker, checkpoint_seconds)
+    _train(left, bench, worker, checkpoint_seconds, continued)
     if worker.rank > 0:
         return
     for member, node in zip(members, nodes, strict=True):
@@ -128,7 +137,11 @@ def _member(node: Cell | Train, bench: Workbench, device: torch.device) -> Membe
     adapted.train_parameters()
     adapted.train()
     main, auxiliary = make_optimizers(adapted, wanted.learning_rate)
-    return Member(cell, method, adapted, main, auxiliary, MemberLoss(method, adapted), key=node.key)
+    source_alone = method.trains_on == "source"
+    return Member(
+        cell, method, adapted, main, auxiliary, MemberLoss(method, adapted), key=node.key,
+        trunk=cell.source_trunk_key if source_alone else cell.trunk_key,
+    )  # fmt: skip
 
 
 def _train(
@@ -136,6 +149,7 @@ def _train(
     bench: Workbench,
     worker: Worker,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    continued: Set[str] = frozenset(),
 ) -> None:
     """All steps of all members, in lockstep; each takes part from its own start on."""
     if not members:
@@ -144,12 +158,13 @@ def _train(
     keep_freed_memory()
     block, config = members[0].cell.block, members[0].cell.loop
     loop = Loop(members, config.num_steps, worker, checkpoint_seconds)
+    trunks = Trunks(worker.folder, loop.group, continued)
     data: dict[DomainRole, tuple[Sample, ...]] = {
         "target": bench.target.split(block.num_images, block.data_seed).training,
         "source": bench.source.split("all", block.data_seed).training,
     }
     for member in members:
-        _prepare(member, data["source"], worker.device, loop)
+        _prepare(member, data["source"], worker.device, loop, trunks)
     for step in loop.steps():
         alive = [m for m in members if m.start <= step and not m.over]
         wanted = {(_share(m, loop.group), role) for m in alive for role in _roles(m.method)}
@@ -162,6 +177,7 @@ def _train(
         }
         drawn_seconds = time.perf_counter() - started
         _step_all(alive, bench, images, step, loop.group, drawn_seconds)
+        trunks.keep(alive, step + 1)
         if step + 1 in worker.rungs:
             _at_rung(members, bench, worker, step + 1)
 
@@ -199,6 +215,7 @@ def _prepare(
     samples: Sequence[Sample],
     device: torch.device,
     loop: Loop,
+    trunks: Trunks,
 ) -> None:
     """Let the method look at the source domain before its first step, one crop at a time.
 
@@ -221,6 +238,8 @@ def _prepare(
         member.clock.prepare_seconds = time.perf_counter() - started
         member.seconds += member.clock.prepare_seconds
         loop.restore(member)
+        if not member.start:
+            trunks.take_up(member)
         member.loss = loop.group.wrap(member.loss)
     except loop.group.survivable as error:
         member.failure = f"{type(error).__name__} before the first step: {error}"

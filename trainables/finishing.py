@@ -37,7 +37,7 @@ def finish(member: Member, bench: Workbench, worker: Worker, started_at: float) 
         "provenance": cell.provenance,
         "curve": tuple(member.curve),
         "started_at": started_at,
-        "resumed_step": member.start,
+        "resumed_step": member.resumed_step,
         "fused_members": member.fused_members,
     }
     try:
@@ -81,7 +81,7 @@ def finish_training(
         curve=tuple(member.curve),
         started_at=started_at,
         seconds=member.seconds,
-        resumed_step=member.start,
+        resumed_step=member.resumed_step,
         fused_members=member.fused_members,
         provenance={"method": member.method.name},
         **came_to,

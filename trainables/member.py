@@ -15,7 +15,7 @@ from interfero.codecs.codec import quantile_loss, quantile_parameters, rd_parame
 from interfero.engine.adaptation.nodes import Cell, LoopConfig
 from interfero.errors import InterferoError
 from trainables.loop import Resumable
-from trainables.schedule import schedule, warmup_of
+from trainables.schedule import schedule, stable_schedule, warmup_of
 from trainables.timing import MemberClock
 
 QUANTILE_LEARNING_RATE = 1e-3
@@ -44,6 +44,10 @@ class Member(Resumable):
     clock: MemberClock = field(default_factory=MemberClock)
     stopped: tuple[int, float] | None = None
     """Where a search stopped it: the step, and the gain on validation there in percent."""
+    trunk: str = ""
+    """Names what it has in common with longer trainings, if its schedule has such a part."""
+    taken_up: int = 0
+    """Step of a shorter training that it went on from; 0 if it began anew."""
     taken_over: bool = False
     """Whether another block's training was read from its file, tables included."""
     fused_members: int = 1
@@ -73,6 +77,7 @@ class Member(Resumable):
             "failure": self.failure,
             "stopped": self.stopped,
             "fused_members": self.fused_members,
+            "taken_up": self.taken_up,
         }
 
     def go_on(self, info: Mapping[str, Any]) -> None:
@@ -83,6 +88,12 @@ class Member(Resumable):
         stopped = info.get("stopped")
         self.stopped = None if stopped is None else (int(stopped[0]), float(stopped[1]))
         self.fused_members = int(info.get("fused_members", 1))
+        self.taken_up = int(info.get("taken_up", 0))
+
+    @property
+    def resumed_step(self) -> int:
+        """Step from which it went on after its process had stopped; 0 if none did."""
+        return self.start if self.start > self.taken_up else 0
 
     @property
     def learning(self) -> list[nn.Parameter]:
@@ -178,7 +189,9 @@ def learning(parameters: list[nn.Parameter]) -> list[nn.Parameter]:
 
 
 def learning_rate_at(loop: LoopConfig, peak: float, step: int) -> float:
-    """Learning rate of a step: linear warm-up, then cosine to zero."""
+    """Learning rate of a step."""
+    if loop.trunk_steps is not None:
+        return stable_schedule(step, loop.num_steps, loop.warmup_steps, loop.trunk_steps, peak)
     warmup = warmup_of(loop.warmup_share, loop.num_steps)
     return schedule(step, loop.num_steps, warmup, peak)
 

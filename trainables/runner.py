@@ -147,7 +147,7 @@ class Runner:
             nodes = [node for node in pack.nodes if isinstance(node, Cell | Train)]
             cell = first.cell if isinstance(first, Train) else first
             bench = self._bench_of(cell, worker)
-            yield from run_pack(nodes, bench, worker, self.checkpoint_seconds)
+            yield from run_pack(nodes, bench, worker, self.checkpoint_seconds, pack.continued)
         elif isinstance(first, Reference | Distance):
             if worker.rank == 0:
                 nodes_seen = [n for n in pack.nodes if isinstance(n, Reference | Distance)]

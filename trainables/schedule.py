@@ -1,4 +1,4 @@
-"""The learning rate of every training: a linear warm-up, then a cosine to zero."""
+"""The learning rate of every training: a warm-up, then a cosine to zero, or constant and a cool-down."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 
 def schedule(step: int, num_steps: int, warmup_steps: int, peak: float = 1.0) -> float:
-    """Learning rate of a step.
+    """Learning rate of a step: warm-up, then a cosine to zero.
 
     Args:
         step: Its index, from 0.
@@ -19,6 +19,27 @@ def schedule(step: int, num_steps: int, warmup_steps: int, peak: float = 1.0) ->
         return peak * (step + 1) / warmup_steps
     progress = (step - warmup_steps) / max(1, num_steps - warmup_steps)
     return peak * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def stable_schedule(
+    step: int, num_steps: int, warmup_steps: int, trunk_steps: int, peak: float = 1.0
+) -> float:
+    """Learning rate of a step: warm-up, constant, cool-down (warmup-stable-decay, arXiv:2405.18392).
+
+    Until the cool-down it does not depend on `num_steps`, so that one training serves several lengths. The
+    cool-down falls as one minus a square root, the form that paper found best.
+
+    Args:
+        step: Its index, from 0.
+        num_steps: Of the whole training.
+        warmup_steps: Steps in which the rate rises, the last of them to the peak; 0 is none.
+        trunk_steps: Steps before the cool-down.
+        peak: The highest rate.
+    """
+    rate = peak * (step + 1) / warmup_steps if step < warmup_steps else peak
+    if step < trunk_steps:
+        return rate
+    return rate * (1 - math.sqrt((step - trunk_steps) / (num_steps - trunk_steps)))
 
 
 def warmup_of(share: float, num_steps: int) -> int:

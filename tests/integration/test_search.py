@@ -1,6 +1,7 @@
 """Samplers over real cells: the study is stored, told exactly, and goes on after a kill."""
 
 import io
+from collections import Counter
 
 import optuna
 import pyarrow.parquet
@@ -195,3 +196,43 @@ def test_a_full_disk_stops_the_sweep_and_says_how_to_go_on(place, sweep, monkeyp
 def test_more_cpus_than_there_are_is_refused(sweep):
     with pytest.raises(ConfigError, match=r"--cpus-per-trial must fit .* asked for 999"):
         sweep("--name", "greedy", "--cpus-per-trial", "999")
+
+
+BUDGETS = [
+    "--adapter-sizes", "1", "--learning-rates", "1e-4", "1e-3", "1e-2", "--num-steps", "4", "8", "16",
+]  # fmt: skip
+
+
+def by_steps(records, status):
+    return Counter(r["params"]["num_steps"] for r in records.values() if r["status"] == status)
+
+
+def test_halving_lets_the_better_half_train_for_longer(place, sweep):
+    assert sweep("--name", "halving", "--sampler", "halving", *BUDGETS) == 0
+    records = place.records("halving")
+    assert by_steps(records, "finished") == {4: 3, 8: 2, 16: 1}
+    assert by_steps(records, "stopped") == {8: 1, 16: 2}
+    for steps, kept in ((4, 2), (8, 1)):
+        gains = {
+            r["params"]["learning_rate"]: r["metrics"]["val/rd_gain_percent"]
+            for r in records.values()
+            if r["params"]["num_steps"] == steps and r["status"] == "finished"
+        }
+        best = sorted(gains, key=gains.__getitem__, reverse=True)[:kept]
+        longer = {
+            r["params"]["learning_rate"]
+            for r in records.values()
+            if r["params"]["num_steps"] == 2 * steps and r["status"] == "finished"
+        }
+        assert longer == set(best)
+    assert not list((place.sweep("halving") / "checkpoints").glob("*"))
+    _, runs = place.runs("halving")
+    assert Counter(run.info.status for run in runs.values()) == {"FINISHED": 6, "KILLED": 3}
+
+
+def test_a_sweep_of_all_of_them_takes_over_what_halving_trained(place, sweep):
+    assert sweep("--name", "all", "--sampler", "grid", *BUDGETS) == 0
+    records = place.records("all")
+    assert by_steps(records, "finished") == {4: 3, 8: 3, 16: 3}
+    taken = [r for r in records.values() if r["reused_from"] == "halving"]
+    assert by_steps({r["key"]: r for r in taken}, "finished") == {4: 3, 8: 2, 16: 1}

@@ -171,8 +171,19 @@ def choose_learning_rates(records: Iterable[CellRecord]) -> list[Choice]:
     are in `missing_settings`.
     """
     choices = []
-    for setting, members in _by_setting(records).items():
-        picks = _picks(members)
+    groups = _by_setting(records)
+    lengths: dict[CellSetting, list[CellSetting]] = defaultdict(list)
+    for setting in groups:
+        lengths[replace(setting, num_steps=0)].append(setting)
+    for setting, members in groups.items():
+        # A rate that was tried with fewer steps, and not with as many, was worse there: halving ended it.
+        shorter = [
+            cell
+            for other in lengths[replace(setting, num_steps=0)]
+            if other.num_steps < setting.num_steps
+            for cell in groups[other]
+        ]
+        picks = _picks(members, shorter)
         if picks:
             choices.append(Choice(setting, picks, _grid(members)))
     return sorted(choices, key=lambda c: c.setting.order)
@@ -234,17 +245,26 @@ def _by_setting(records: Iterable[CellRecord]) -> dict[CellSetting, list[CellRec
     return groups
 
 
-def _picks(members: Iterable[CellRecord]) -> tuple[Pick, ...]:
-    """The best usable cell of each seed that has one."""
+def _picks(members: Iterable[CellRecord], shorter: Iterable[CellRecord] = ()) -> tuple[Pick, ...]:
+    """The best usable cell of each seed that has one.
+
+    Args:
+        members: Cells of a setting.
+        shorter: The same with fewer steps: their learning rates were tried, too.
+    """
+    tried: dict[Seed, set[float]] = defaultdict(set)
+    for record in shorter:
+        tried[seed_of(record)].add(_rate(record))
     seeds: dict[Seed, list[CellRecord]] = defaultdict(list)
     for record in members:
         seeds[seed_of(record)].append(record)
     picks = []
-    for _, cells in sorted(seeds.items()):
+    for seed, cells in sorted(seeds.items()):
         usable = [c for c in cells if _usable(c)]
         if usable:
             best = max(usable, key=lambda c: (_merit(c), -_rate(c)))
-            picks.append(Pick(best, _edge(_rate(best), sorted({_rate(c) for c in cells}))))
+            rates = sorted(tried[seed] | {_rate(c) for c in cells})
+            picks.append(Pick(best, _edge(_rate(best), rates)))
     return tuple(picks)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,14 @@ logger = logging.getLogger(__name__)
 
 FOLDER = "checkpoints"
 """Folder of a sweep that holds the states of cells in training."""
+
+
+_TRUNK = re.compile(r"trunk-[^.]+\.(\d+)\.safetensors")
+
+
+def trunk_name(trunk: str, step: int) -> str:
+    """Names the state of a trunk after a step."""
+    return f"trunk-{trunk}.{step}"
 
 
 class Checkpoints:
@@ -70,6 +79,16 @@ class Checkpoints:
         """Remove what is kept of a training that has ended."""
         # Dotted: what a process had not finished writing when it was killed.
         for path in (*self._files(key), *self.folder.glob(f".{key}.*")):
+            path.unlink(missing_ok=True)
+
+    def trunk_steps(self, trunk: str) -> list[int]:
+        """Steps after which a trunk's states were kept, rising."""
+        found = (_TRUNK.fullmatch(p.name) for p in self.folder.glob(f"trunk-{trunk}.*"))
+        return sorted(int(match.group(1)) for match in found if match)
+
+    def delete_trunks(self) -> None:
+        """Remove the states of all trunks: no training will go on from them."""
+        for path in self.folder.glob("trunk-*"):
             path.unlink(missing_ok=True)
 
     def _files(self, key: str) -> tuple[Path, Path]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from interfero.engine import ray_environment  # noqa: F401
@@ -13,6 +15,7 @@ from interfero.engine import ray_environment  # noqa: F401
 # isort: split
 from ray.tune.search import Searcher
 
+from interfero.engine.adaptation.halving import Next
 from interfero.engine.adaptation.nodes import Cell
 from interfero.engine.adaptation.search import BlockSearch
 from interfero.engine.node import Node
@@ -65,17 +68,54 @@ class DriverOnly:
         return self
 
 
+class Growth(Protocol):
+    """Decides, as cells end, which others are to be trained."""
+
+    @property
+    def num_waiting(self) -> int:
+        """Cells that are not decided on."""
+
+    def tell(self, record: CellRecord, /) -> Next:
+        """A cell ended: those that are to be trained now, and records of those that never will be."""
+
+
+@dataclass(frozen=True)
+class Growing:
+    """What lets a plan grow while it is done."""
+
+    growth: Growth
+    packs: Callable[[Sequence[Cell], Set[str]], list[Pack]]
+    """Groups cells for training, given keys of what they need no more."""
+
+
 class _Waiting:
-    """Packs in order, handed out as soon as all that they need is done."""
+    """Packs in order, handed out when all that they need is done, and all that they follow has ended."""
 
     def __init__(self, packs: Sequence[Pack], done: Set[str]) -> None:
-        self._packs = dict(enumerate(packs))
-        self._missing = {i: len(pack.needs - done) for i, pack in self._packs.items()}
-        self._waits_for: dict[str, list[int]] = defaultdict(list)
-        for i, pack in self._packs.items():
-            for key in pack.needs - done:
-                self._waits_for[key].append(i)
-        self._ready = [i for i, missing in self._missing.items() if not missing]
+        self._packs: dict[int, Pack] = {}
+        self._missing: dict[int, int] = {}
+        self._needed_by: dict[str, list[int]] = defaultdict(list)
+        self._followed_by: dict[str, list[int]] = defaultdict(list)
+        self._ready: list[int] = []
+        self._numbers = itertools.count()
+        self.add(packs, done)
+
+    def add(self, packs: Sequence[Pack], done: Set[str]) -> None:
+        """More packs, behind those that are there.
+
+        Args:
+            packs: What they follow that is nobody's to do any more has to be in `done`, failed or not.
+            done: Keys that nothing waits for.
+        """
+        for i, pack in zip(self._numbers, packs, strict=False):
+            needs, after = pack.needs - done, pack.after - pack.needs - done
+            self._packs[i], self._missing[i] = pack, len(needs) + len(after)
+            for key in needs:
+                self._needed_by[key].append(i)
+            for key in after:
+                self._followed_by[key].append(i)
+            if not self._missing[i]:
+                heapq.heappush(self._ready, i)
 
     def __len__(self) -> int:
         return len(self._packs)
@@ -90,15 +130,20 @@ class _Waiting:
 
     def done(self, key: str) -> None:
         """A node is done: others may be ready now."""
-        for i in self._waits_for.pop(key, ()):
+        self._release(self._needed_by.pop(key, ()))
+        self._release(self._followed_by.pop(key, ()))
+
+    def lost(self, key: str) -> list[Pack]:
+        """A node has failed: takes out the packs that need it, and returns them."""
+        self._release(self._followed_by.pop(key, ()))
+        waiting = [i for i in self._needed_by.pop(key, ()) if i in self._packs]
+        return [self._packs.pop(i) for i in waiting]
+
+    def _release(self, waiting: Iterable[int]) -> None:
+        for i in waiting:
             self._missing[i] -= 1
             if not self._missing[i] and i in self._packs:
                 heapq.heappush(self._ready, i)
-
-    def lost(self, key: str) -> list[Pack]:
-        """A node has failed: takes out the packs that wait for it, and returns them."""
-        waiting = [i for i in self._waits_for.pop(key, ()) if i in self._packs]
-        return [self._packs.pop(i) for i in waiting]
 
 
 class Feeder(DriverOnly, Searcher):
@@ -107,7 +152,7 @@ class Feeder(DriverOnly, Searcher):
     def __init__(
         self, packs: Sequence[Pack], searches: Sequence[BlockSearch], num_samples: int,
         recall: Callable[[str], CellRecord | None], listener: SweepListener,
-        done: Set[str] = frozenset(),
+        done: Set[str] = frozenset(), growing: Growing | None = None,
     ) -> None:  # fmt: skip
         """Feed `packs`, then `num_samples` cells for each search.
 
@@ -118,6 +163,7 @@ class Feeder(DriverOnly, Searcher):
             recall: Looks up the record of a cell that has ended already.
             listener: Is told what starts, of repeated cells, and of nodes that can be done no more.
             done: Keys of nodes that are done already.
+            growing: Adds packs as cells end.
         """
         super().__init__(metric=RECORD, mode="max")
         self.recall = recall
@@ -128,18 +174,22 @@ class Feeder(DriverOnly, Searcher):
         """Why, by key."""
         self.set_packs(packs)
         self._searches = {search: max(0, num_samples - search.num_told) for search in searches}
-        self._listener = listener
+        self._listener, self._growing = listener, growing
         self._owner: dict[str, BlockSearch] = {}
 
     @property
     def num_left(self) -> int:
         """Packs still to be handed out, at most."""
-        return len(self._waiting) + sum(self._searches.values())
+        return len(self._waiting) + sum(self._searches.values()) + self._num_waiting
 
     @property
     def num_nodes_left(self) -> int:
         """Nodes still to be handed out, at most."""
-        return self._waiting.num_nodes + sum(self._searches.values())
+        return self._waiting.num_nodes + sum(self._searches.values()) + self._num_waiting
+
+    @property
+    def _num_waiting(self) -> int:
+        return self._growing.growth.num_waiting if self._growing else 0
 
     def set_packs(self, packs: Sequence[Pack]) -> None:
         """Hand out these packs instead, before the first."""
@@ -197,6 +247,18 @@ class Feeder(DriverOnly, Searcher):
             self._waiting.done(record.key)
         else:
             self._give_up(record)
+        self._grow(record)
+
+    def _grow(self, record: CellRecord) -> None:
+        """Hear what a record decides."""
+        if self._growing is None:
+            return
+        found = self._growing.growth.tell(record)
+        if found.cells:
+            settled = self._done | self._failed.keys()
+            self._waiting.add(self._growing.packs(found.cells, settled), settled)
+        for stopped in found.stopped:
+            self._listener.on_record(stopped)
 
     def _give_up(self, record: CellRecord) -> None:
         """Fail what needs a failed node, and what needs that, and so on."""
@@ -206,6 +268,7 @@ class Feeder(DriverOnly, Searcher):
                 lost = failed_for_want_of(node, record.key, self._failed[record.key])
                 self._listener.on_record(lost)
                 self._give_up(lost)
+                self._grow(lost)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: sweeps go on from their own records, not from Tune's state."""

@@ -25,6 +25,10 @@ class Pack(Config):
     nodes: tuple[AnyNode, ...] = Field(min_length=1)
     needs: frozenset[str] = Field(default=frozenset(), exclude=True)
     """Keys of what has to be done before; a worker does not need to know."""
+    after: frozenset[str] = Field(default=frozenset(), exclude=True)
+    """Keys of what has to have ended before, whatever it came to: trainings that these go on from."""
+    continued: frozenset[str] = frozenset()
+    """Keys of its nodes that longer trainings will go on from, where their cool-down begins."""
 
     @classmethod
     def of(cls, nodes: Iterable[Node], needs: Set[str] = frozenset()) -> Pack:
@@ -44,7 +48,7 @@ class Pack(Config):
     def without(self, done: Set[str]) -> Pack | None:
         """What is left of it, if anything is."""
         left = tuple(node for node in self.nodes if node.key not in done)
-        return Pack(nodes=left, needs=self.needs) if left else None
+        return self.model_copy(update={"nodes": left}) if left else None
 
 
 def cells_of(pack: Pack) -> Sequence[Cell]:

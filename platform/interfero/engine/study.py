@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from rich.console import Console
 
+from interfero.engine.adaptation.halving import Halving
 from interfero.engine.adaptation.search import BlockSearch
 from interfero.engine.ending import Ending
 from interfero.engine.node import Node
@@ -69,6 +70,10 @@ class Study(ABC, Generic[OptionsT, PlanT]):
     def searches(self, plan: PlanT, store: SweepStore) -> list[BlockSearch]:
         """Searches of a sampler; none where every cell is wanted."""
         return []
+
+    def halving(self, plan: PlanT, store: SweepStore) -> Halving | None:
+        """Which cells go on, where only some of the planned ones do."""
+        return None
 
     def packs(
         self,

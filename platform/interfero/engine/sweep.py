@@ -20,6 +20,7 @@ from interfero.errors import InterferoError
 from interfero.redaction import masked_inside, without_secrets
 
 if TYPE_CHECKING:
+    from interfero.engine.adaptation.halving import Halving
     from interfero.engine.node import Node
     from interfero.engine.plan import Plan
     from interfero.engine.study import Study
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from interfero.tracking.tracker import Tracker
 
 USAGE_EXIT = 2
+MAX_CELLS_WITH_CURVES = 1000
+"""Cells up to which MLflow has their learning curves: at 320 points each they are half of what a driver does
+for a cell, and nine tenths of the database."""
 ERROR_LINES = 18
 """Lines of an error's text; with its frame it fits the smallest usual terminal, 24 lines."""
 
@@ -159,19 +163,30 @@ def _drive(
     from interfero.engine.console import SweepProgress
     from interfero.engine.driver import ray_session, run_packs
     from interfero.engine.ending import conclude
-    from interfero.engine.feeding import Feeder
+    from interfero.engine.feeding import Feeder, Growing
     from interfero.engine.sweep_run import SweepRun
 
     options = plan.options
     searches = study.searches(plan, store)
     progress = SweepProgress(console)
-    run = SweepRun(store, tracker, progress)
+    run = SweepRun(store, tracker, progress, with_curves=plan.num_cells <= MAX_CELLS_WITH_CURVES)
+    if not run.with_curves:
+        console.print(
+            f"more than {MAX_CELLS_WITH_CURVES} cells: learning curves are kept in curves.parquet alone, "
+            "MLflow has each cell's final metrics",
+            highlight=False,
+        )
     with progress:
-        left = _recall(run, plan, console)
+        left, halving = _recall(run, plan, console), study.halving(plan, store)
+        if halving is not None:
+            left = _begun(halving, left, run)
         made = _made(plan, left, store)
         packs = study.packs(plan, left, made, store)
         study.say_cost(console, plan, packs, store)
-        feeder = Feeder(packs, searches, options.num_samples, store.ended, run, made)
+        growing = None
+        if halving is not None:
+            growing = Growing(halving, lambda cells, done: study.packs(plan, cells, done, store))
+        feeder = Feeder(packs, searches, options.num_samples, store.ended, run, made, growing)
         progress.steps = sum(not node.leaf for pack in packs for node in pack.nodes)
         progress.expect(len(run.statuses) + feeder.num_nodes_left - progress.steps)
         if feeder.num_left:
@@ -189,15 +204,23 @@ def _drive(
     )
 
 
+def _begun(halving: Halving, left: Sequence[Node], run: SweepRun) -> list[Node]:
+    """The cells that train first; others are stopped already, by records of an earlier driver."""
+    first = halving.begin(node.key for node in left)
+    for record in first.stopped:
+        run.on_record(record)
+    return list(first.cells)
+
+
 def _recall(run: SweepRun, plan: Plan, console: Console) -> list[Node]:
     """Hear of every cell that is there already; returns those that are not."""
     options, store = plan.options, run.store
     cells = {cell.key: cell for cell in plan.leaves}
     for record in store.each_record():
         # A failed cell of a sampler is a sample as well: the sampler was told of it.
-        if options.sampler != "grid" or (record.status == "finished" and record.key in cells):
+        if options.searches or (record.status == "finished" and record.key in cells):
             run.on_record(record)
-    if options.sampler == "grid" and options.reuse:
+    if not options.searches and options.reuse:
         taken = 0
         for record in store.take_over(cells.keys() - run.statuses.keys()):
             run.on_record(record)

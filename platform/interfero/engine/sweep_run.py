@@ -34,6 +34,8 @@ class SweepRun:
     """What each cell came to, by key."""
     running: set[str] = field(default_factory=set)
     """Keys of cells in training."""
+    with_curves: bool = True
+    """Whether MLflow has learning curves, too: they are most of what a cell writes there."""
     started: float = math.inf
     """When the first of its cells started; Unix time in seconds."""
 
@@ -91,10 +93,11 @@ class SweepRun:
 
     def _track(self, record: CellRecord) -> None:
         self.tracker.cell_started(record.key, record.params, {})
-        self.tracker.cell_curve(record.key, record.curve)
         files = [
             (inside(self.store.folder, name), kind)
             for name, kind in ((record.adapter_file, "adapter"), (record.sample_file, "samples"))
             if name is not None
         ]
+        if not self.with_curves:
+            record = record.model_copy(update={"curve": ()})
         self.tracker.cell_finished(record, files)

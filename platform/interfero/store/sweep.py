@@ -304,6 +304,17 @@ class SweepStore:
         own = {record.key for record in self.each_record() if record.status == "finished"}
         return frozenset((own & keys) | {record.key for _, record in self._others(keys)})
 
+    def finished_elsewhere(self, code: str) -> Iterator[CellRecord]:
+        """Finished cells of the other sweeps of this storage that the same code trained."""
+        for folder in sorted(p.parent for p in self.storage.glob("*/sweep.json")):
+            other = SweepStore(self.storage, folder.name)
+            try:
+                same = folder != self.folder and other.settings().get("loop_hash") == code
+            except StorageError:
+                continue  # Of a sweep whose settings are damaged, nobody knows the code.
+            if same:
+                yield from (r for r in other.each_record() if r.status == "finished")
+
     def _others(self, keys: Set[str]) -> Iterator[tuple[Path, CellRecord]]:
         """Finished records of other sweeps, with the sweep's folder; a key may come twice."""
         if not self.storage.is_dir():

@@ -45,7 +45,6 @@ from interfero.tracking.summary import (
     record_metrics,
     record_tags,
     to_ms,
-    train_metrics,
 )
 
 logger = logging.getLogger(__name__)
@@ -196,19 +195,6 @@ class Tracker:
             tags={ERROR_TAG: ""} if state is not None and state.status == "FAILED" else {},
         )
         self._write([EnsureRun(key=key, name=name, tags=every, time_ms=time_ms), batch])
-
-    def cell_curve(self, key: str, points: Sequence[tuple[int, Mapping[str, float]]]) -> None:
-        """Log new points of a running cell's learning curve; those logged before are left out.
-
-        Args:
-            key: The cell's key; `cell_started` knows it.
-            points: (step, training metrics), in the order of the steps.
-        """
-        state = self._cells[key]
-        now = now_ms()
-        new = [(step, metrics, now) for step, metrics in points if step > state.curve_step]
-        if state.status == "RUNNING" and new:
-            self._write(batches(key, train_metrics(new), {CURVE_TAG: str(new[-1][0])}))
 
     def cell_finished(self, record: CellRecord, files: Sequence[tuple[Path, str]] = ()) -> None:
         """Log what a cell came to and end its run; nothing if that was done before.

@@ -50,6 +50,20 @@ def test_a_sampler_that_tried_other_rates_in_each_seed_still_has_all_seeds(recor
     assert choice.values(VALIDATION) == (3.0, 8.0, 1.0)
 
 
+def test_a_rate_that_halving_ended_at_fewer_steps_was_tried(record):
+    short = cells(record, {1e-4: 1.0, 4e-4: 3.0, 2e-3: 2.0, 5e-3: 0.0}, num_steps=60)
+    long = cells(record, {4e-4: 5.0, 2e-3: 7.0}, num_steps=250)
+    last = cells(record, {2e-3: 9.0}, num_steps=1000)
+    picks = {
+        c.setting.num_steps: [(p.learning_rate, p.edge) for p in c.picks]
+        for c in choose_learning_rates([*last, *long, *short])
+    }
+    assert picks == {60: [(4e-4, None)], 250: [(2e-3, None)], 1000: [(2e-3, None)]}
+    # What only a longer training tried says nothing of a shorter one.
+    (short_choice, _) = choose_learning_rates([*cells(record, {4e-4: 1.0}, num_steps=60), *long])
+    assert [p.edge for p in short_choice.picks] == ["only"]
+
+
 def test_init_seeds_count_as_seeds(record):
     records = [c for s in (0, 1, 2) for c in cells(record, {1e-3: 1.0}, init_seed=s)]
     assert only(choose_learning_rates(records)).num_seeds == 3

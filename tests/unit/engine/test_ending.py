@@ -3,6 +3,8 @@
 import io
 import logging
 
+import pytest
+from mlflow.tracking.client import MlflowClient
 from rich.console import Console
 
 from interfero.engine.console import SweepProgress
@@ -40,3 +42,23 @@ def test_what_the_tracking_server_refused_is_said_at_the_end(cell, record, tmp_p
     run.tracker.close("KILLED")
     # A sweep that goes on has not got them into MLflow either.
     assert "refused 1 writes" in last_lines(driver())
+
+
+@pytest.mark.parametrize("with_curves", [True, False])
+def test_of_very_many_cells_mlflow_has_no_curves_and_the_store_has(
+    cell, record, tmp_path, with_curves
+):
+    store, uri = SweepStore(tmp_path, "one"), f"sqlite:///{tmp_path}/mlflow.db"
+    tracker = Tracker.open(
+        uri, "kind", "one", tags={}, params={}, outbox=store.folder / "outbox.jsonl"
+    )
+    run = SweepRun(store, tracker, SweepProgress(Console(quiet=True)), with_curves=with_curves)
+    curve = ((1, {"train/loss": 2.0}), (2, {"train/loss": 1.0}))
+    kept = record(cell(), curve=curve)
+    run.on_record(kept)
+    tracker.close("FINISHED")
+    history = MlflowClient(uri).get_metric_history(tracker.run_ids[kept.key], "train/loss")
+    assert len(history) == (2 if with_curves else 0)
+    final = MlflowClient(uri).get_run(tracker.run_ids[kept.key]).data.metrics
+    assert final["target/rd_gain_percent"] == -50.0
+    assert store.ended(kept.key).curve == curve

@@ -5,7 +5,8 @@ from collections import Counter
 import pytest
 from ray.tune.search import Searcher
 
-from interfero.engine.feeding import PACK, Feeder, _Waiting
+from interfero.engine.adaptation.halving import Halving
+from interfero.engine.feeding import PACK, Feeder, Growing, _Waiting
 from interfero.engine.packs import Pack
 from interfero.records import CellRecord
 
@@ -158,3 +159,42 @@ def test_many_packs_are_handed_out_without_looking_through_all_of_them(cell):
     assert [waiting.pop() for _ in range(count)] == packs[1:]
     assert len(waiting) == 0
     assert Counted.looks == fed
+
+
+def test_a_longer_training_waits_for_the_shorter_one_whatever_it_comes_to(plan):
+    made = plan(num_steps=(4, 8), methods=("finetune",), learning_rates=(1e-3,), max_concurrent=1)
+    shared = {node.key for cell in made.cells for node in made.needs(cell)}
+    feeder, listener = fed(made, frozenset(shared))
+    (short,), said = take(feeder)
+    assert (short.nodes[0].loop.num_steps, said) == (4, None)
+    tell(feeder, short, "failed", "NaN")
+    (long,), said = take(feeder)
+    assert (long.nodes[0].loop.num_steps, said) == (8, Searcher.FINISHED)
+    assert listener.records == [], "it fails by itself, or not at all"
+
+
+def test_halving_hands_out_what_goes_on_and_records_what_does_not(plan):
+    made = plan(
+        num_steps=(4, 8), methods=("finetune",), learning_rates=(1e-4, 1e-3), sampler="halving",
+        max_concurrent=1,
+    )  # fmt: skip
+    halving = Halving(made.cells, lambda key: None)
+    first = halving.begin(c.key for c in made.cells).cells
+    shared = frozenset(node.key for cell in made.cells for node in made.needs(cell))
+    listener = Listener()
+    feeder = Feeder(
+        made.packs(first, shared), [], 0, lambda key: None, listener, shared,
+        Growing(halving, made.packs),
+    )  # fmt: skip
+    assert (feeder.num_left, feeder.num_nodes_left) == (1 + 2, 2 + 2)
+    (pack,), said = take(feeder)
+    assert (len(pack.nodes), said) == (2, None), "the longer ones are not decided on"
+    for node in pack.nodes:
+        gain = {"val/rd_gain_percent": node.hyperparameters.learning_rate}
+        feeder.tell(CellRecord(key=node.key, params=node.params, status="finished", metrics=gain))
+    (following,), said = take(feeder)
+    assert said == Searcher.FINISHED
+    assert [(n.hyperparameters.learning_rate, n.loop.num_steps) for n in following.nodes] == [
+        (1e-3, 8)
+    ]
+    assert [(r.status, r.params["learning_rate"]) for r in listener.records] == [("stopped", 1e-4)]

@@ -199,7 +199,6 @@ def test_a_finished_run_is_not_written_again(place, away):
     tracker.cell_finished(make_record("a"))
     away["calls"].clear()
     tracker.cell_started("a", PARAMS, {})
-    tracker.cell_curve("a", [(40, {"loss": 1.0})])
     tracker.cell_finished(make_record("a", metrics={"target/bpp": 9.0}))
     assert away["calls"] == []
 
@@ -212,15 +211,14 @@ def test_a_cell_costs_few_requests(place, away):
     assert away["calls"] == ["create_run", "log_batch", "log_batch", "set_terminated"]
 
 
-def test_a_live_curve_is_logged_once_over_a_resume(place):
-    points = [(10 * i, {"loss": 2.0 / i}) for i in range(1, 4)]
+def test_a_curve_is_logged_once_over_a_resume(place, away):
     tracker = place.open()
     tracker.cell_started("a", PARAMS, {})
-    tracker.cell_curve("a", points[:1])
-    tracker.cell_curve("a", points[:2])
+    away["away"] = True
+    tracker.cell_finished(make_record("a"))
+    away["away"] = False
     tracker = place.open()
     tracker.cell_started("a", PARAMS, {})
-    tracker.cell_curve("a", points[1:2])
     tracker.cell_finished(make_record("a"))
     history = place.history(place.cells["a"], "train/loss")
     assert [step for step, _, _ in history] == [10, 20, 30]

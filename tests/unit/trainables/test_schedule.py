@@ -6,7 +6,7 @@ import pytest
 
 from interfero.engine.adaptation.nodes import LoopConfig
 from trainables.member import learning_rate_at
-from trainables.schedule import schedule, warmup_of
+from trainables.schedule import schedule, stable_schedule, warmup_of
 from trainables.source import SourceConfig
 from trainables.source import learning_rate_at as source_rate
 
@@ -16,6 +16,28 @@ def test_a_warm_up_and_half_a_cosine_by_hand():
     # Quarters of the peak; then cosines of 0, 45, 90 and 135 degrees, from 1 and -1 to 1 and 0.
     falling = [0.2, 0.1 * (1 + math.sqrt(0.5)), 0.1, 0.1 * (1 - math.sqrt(0.5))]
     assert rates == pytest.approx([0.05, 0.1, 0.15, 0.2, *falling])
+
+
+def test_a_warm_up_a_constant_and_a_cool_down_by_hand():
+    rates = [stable_schedule(step, 8, 2, 4, 0.2) for step in range(8)]
+    # Halves of the peak; the peak; then one minus the roots of 0, 1/4, 2/4 and 3/4.
+    falling = [0.2, 0.1, 0.2 * (1 - math.sqrt(0.5)), 0.2 * (1 - math.sqrt(0.75))]
+    assert rates == pytest.approx([0.1, 0.2, 0.2, 0.2, *falling])
+
+
+def test_until_it_cools_down_the_length_does_not_matter():
+    loops = [LoopConfig(num_steps=n, schedule="wsd", warmup_steps=5) for n in (20, 100)]
+    assert [loop.trunk_steps for loop in loops] == [16, 80]
+    rates = [[learning_rate_at(loop, 1e-3, step) for step in range(16)] for loop in loops]
+    assert rates[0] == rates[1]
+    assert learning_rate_at(loops[0], 1e-3, 17) < learning_rate_at(loops[1], 1e-3, 17)
+    assert LoopConfig(num_steps=20).trunk_steps is None
+
+
+def test_a_cool_down_that_begins_in_the_warm_up_never_rises_above_it():
+    rates = [stable_schedule(step, 10, 100, 8) for step in range(10)]
+    assert rates[:8] == pytest.approx([(step + 1) / 100 for step in range(8)])
+    assert rates[9] < rates[8] <= 9 / 100
 
 
 @pytest.mark.parametrize(

@@ -46,10 +46,12 @@ def span(values: Sequence[float]) -> Span:
 
 
 class Work(NamedTuple):
-    """What a cell's evaluation looks at, in megapixels."""
+    """What a cell's evaluation looks at, in megapixels, and what of its training is done."""
 
     coded: float
     validated: float
+    taken_up: int = 0
+    """Steps that it takes over from a shorter training."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +98,17 @@ class CostModel:
                 self._references.append(timing)
             self.num_timings += fits
 
-    def training(self, cell: Cell) -> Span | None:
-        """Seconds of a cell's training without what its pack shares; None where its like was never timed."""
+    def training(self, cell: Cell, taken_up: int = 0) -> Span | None:
+        """Seconds of a cell's training without what its pack shares; None where its like was never timed.
+
+        Args:
+            cell: What is trained.
+            taken_up: Steps that a shorter training has done.
+        """
         method, size = cell.hyperparameters.method, cell.hyperparameters.adapter_size
         if method not in self._steps:
             return None
-        steps = self._at(method, size, "step_seconds").times(cell.loop.num_steps)
+        steps = self._at(method, size, "step_seconds").times(cell.loop.num_steps - taken_up)
         return steps.plus(self._at(method, size, "prepare_seconds"))
 
     def evaluation(self, cell: Cell, work: Work) -> Span | None:
@@ -118,12 +125,12 @@ class CostModel:
             cost = cost.plus(span(validated).times(work.validated))
         return cost
 
-    def shared(self, cell: Cell) -> Span | None:
-        """Seconds that a pack of such cells spends once for all members."""
+    def shared(self, cell: Cell, taken_up: int = 0) -> Span | None:
+        """Seconds that a pack of such cells spends once for all members; see `training`."""
         method, size = cell.hyperparameters.method, cell.hyperparameters.adapter_size
         if method not in self._steps:
             return None
-        return self._at(method, size, "pack_step_seconds").times(cell.loop.num_steps)
+        return self._at(method, size, "pack_step_seconds").times(cell.loop.num_steps - taken_up)
 
     def references(self, megapixels: float) -> Span:
         """Seconds to evaluate the source codec on so many pixels; nothing if never timed."""
@@ -205,15 +212,16 @@ def pack_cost(pack: Pack, model: CostModel, work: Worked) -> PackCost | None:
     for node in pack.nodes:
         cell = node.cell if isinstance(node, Train) else node
         assert isinstance(cell, Cell)
-        evaluated = NOTHING if isinstance(node, Train) else model.evaluation(cell, work(cell))
+        looked_at = work(cell)
+        evaluated = NOTHING if isinstance(node, Train) else model.evaluation(cell, looked_at)
         # A cell whose method never sees the target is trained by a node of its own.
         elsewhere = find_method(cell.hyperparameters.method).trains_on == "source"
         trains = isinstance(node, Train) or not elsewhere
-        trained = model.training(cell) if trains else NOTHING
+        trained = model.training(cell, looked_at.taken_up) if trains else NOTHING
         if evaluated is None or trained is None:
             return None
         members.append(evaluated.plus(trained))
-        shared = (model.shared(cell) or NOTHING) if trains else NOTHING
+        shared = (model.shared(cell, looked_at.taken_up) or NOTHING) if trains else NOTHING
     return PackCost(shared, tuple(members))
 
 

@@ -73,7 +73,7 @@ def write_ending(
         first_lines=search_lines(options, run, searches),
         folders={PICTURES_FOLDER: written.pictures},
         cell_tags=tags,
-        retried=options.sampler == "grid",
+        retried=not options.searches,
     )
 
 
@@ -123,8 +123,10 @@ def search_lines(
         best = ", ".join(search.best_keys()) or "none"
         lines.append(f"best cells of {search.study.study_name}{bound}: {best}")
     if run.num_stopped:
+        halving = options.sampler == "halving"
+        by = "halving at fewer steps" if halving else f"{options.early_stopping}"
         lines.append(
-            f"{run.num_stopped} of {len(run.statuses)} cells were stopped early by "
-            f"{options.early_stopping}: they are in no table and no figure"
+            f"{run.num_stopped} of {len(run.statuses)} cells were stopped early by {by}: they are in no "
+            "table and no figure"
         )
     return lines

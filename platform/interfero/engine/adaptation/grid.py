@@ -8,7 +8,7 @@ from interfero.adaptation import find_method
 from interfero.adaptation.method import Method
 from interfero.domains.domain import Domain
 from interfero.engine.adaptation.nodes import Block, Hyperparameters, LoopConfig
-from interfero.engine.options.adaptation import AdaptationOptions, fuses_packs
+from interfero.engine.options.adaptation import AdaptationOptions, fuses_packs, schedule_of
 from interfero.engine.options.base import ALL_IMAGES
 from interfero.errors import ConfigError
 
@@ -79,9 +79,10 @@ def blocks_of(
 
 
 def loop_of(options: AdaptationOptions) -> LoopConfig:
-    """How every cell is trained, in float32."""
+    """How the longest cells are trained, in float32."""
     return LoopConfig(
-        num_steps=options.num_steps,
+        num_steps=max(options.budgets),
+        schedule=schedule_of(options),
         batch_size=options.batch_size,
         crop_size=options.crop_size,
         device="cuda" if options.gpus_per_trial else "cpu",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Set
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -71,8 +72,15 @@ class LoopConfig(KeyPart):
     """Crops a step, over all workers."""
     crop_size: int = Field(default=128, ge=64, multiple_of=64)
     """Side of a crop in pixels."""
+    schedule: Literal["cosine", "wsd"] = "cosine"
+    """Of the learning rate: a cosine to zero after the warm-up; or warm-up, constant, cool-down, where
+    trainings that differ in their number of steps are the same until the shorter one cools down."""
     warmup_share: float = Field(default=0.2, ge=0, lt=1)
-    """Share of the steps in which the learning rate rises; a cosine to zero follows."""
+    """Share of the steps in which the learning rate rises, for a cosine."""
+    warmup_steps: int = Field(default=10, ge=0)
+    """Steps in which it rises, for wsd: no matter how many follow."""
+    cooldown_share: float = Field(default=0.2, gt=0, lt=1)
+    """Share of the steps in which it falls, for wsd."""
     clip_norm: float = Field(default=1.0, gt=0)
     """Gradient norm is clipped to this."""
     precision: Literal["bfloat16", "float32"] = "float32"
@@ -95,9 +103,19 @@ class LoopConfig(KeyPart):
     attribute: bool = False
     """Whether forgetting is attributed to the codec's components."""
 
+    @property
+    def trunk_steps(self) -> int | None:
+        """Steps before the cool-down, which longer trainings have in common with it; None for a cosine."""
+        if self.schedule == "cosine":
+            return None
+        return self.num_steps - max(1, round(self.cooldown_share * self.num_steps))
+
     def named_by(self) -> dict[str, Any]:
         """See `KeyPart`: fields that came later are left out where they are as they always were."""
         value = super().named_by()
+        of_wsd = ("schedule", "warmup_steps", "cooldown_share")
+        for name in of_wsd if self.schedule == "cosine" else ("warmup_share",):
+            del value[name]
         if self.workers == 1:
             del value["workers"]
         if not self.fused:
@@ -162,11 +180,24 @@ class Cell(Node):
     @property
     def source_training_key(self) -> str:
         """Content hash of what the trained parameters depend on if the target domain is never seen."""
+        return self._key_without({"domain", "num_images"}, {"domain_hash"}, set())
+
+    @property
+    def trunk_key(self) -> str:
+        """Content hash of what trainings of this kind have in common until they cool down."""
+        return self._key_without(set(), set(), {"num_steps"})
+
+    @property
+    def source_trunk_key(self) -> str:
+        """The same if the target domain is never seen."""
+        return self._key_without({"domain", "num_images"}, {"domain_hash"}, {"num_steps"})
+
+    def _key_without(self, block: Set[str], identity: Set[str], loop: Set[str]) -> str:
         parts = {
-            "block": (self.block, {"domain", "num_images"}),
-            "hyperparameters": (self.hyperparameters, set()),
-            "identity": (self.identity, {"domain_hash"}),
-            "loop": (self.loop, set()),
+            "block": (self.block, block),
+            "hyperparameters": (self.hyperparameters, frozenset[str]()),
+            "identity": (self.identity, identity),
+            "loop": (self.loop, loop),
         }
         return content_key(
             {
@@ -216,6 +247,11 @@ class Train(Node):
     def key(self) -> str:
         """See `Node`."""
         return f"{self.kind}-{self.cell.source_training_key}"
+
+    @property
+    def trunk_key(self) -> str:
+        """See `Cell`."""
+        return self.cell.source_trunk_key
 
     @property
     def files(self) -> tuple[str, ...]:

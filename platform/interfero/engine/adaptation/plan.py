@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from interfero.adaptation import find_method
@@ -61,6 +61,7 @@ class AdaptationPlan(Plan):
     """Target domains by name."""
     source_domain: Domain
     loop: LoopConfig
+    """Of the longest training; others have fewer steps."""
     loop_hash: str
     cells: tuple[Cell, ...]
     """The whole grid; empty where a sampler chooses."""
@@ -96,8 +97,12 @@ class AdaptationPlan(Plan):
             **{f"domain {n}": d.fingerprint for n, d in self.domains.items()},
             f"source domain {self.source_domain.name}": self.source_domain.fingerprint,
             **{f"version of {n}": v for n, v in library_versions().items()},
-            # Resolved: `auto` and the CPUs of a trial mean something else on another machine.
-            **{f"{n} in training": v for n, v in self.loop.model_dump().items()},
+            # Resolved: `auto` and the CPUs of a trial mean something else on another machine. The numbers
+            # of steps are options.
+            **{
+                f"{n} in training": v
+                for n, v in self.loop.model_dump(exclude={"num_steps"}).items()
+            },
         }
 
     @property
@@ -135,16 +140,39 @@ class AdaptationPlan(Plan):
             self._shared[block] = (*references, distance)
         return self._shared[block]
 
-    def cell(self, block: Block, hyperparameters: Hyperparameters) -> Cell:
-        """A cell of this sweep."""
+    def cell(
+        self, block: Block, hyperparameters: Hyperparameters, num_steps: int | None = None
+    ) -> Cell:
+        """A cell of this sweep; of the longest training if no other is asked for."""
         if block not in self._identities:
             self._identities[block] = self._identity(block)
         return Cell(
             block=block,
             hyperparameters=hyperparameters,
-            loop=self.loop,
+            loop=self.loops[num_steps or self.loop.num_steps],
             identity=self._identities[block],
         )
+
+    @cached_property
+    def loops(self) -> Mapping[int, LoopConfig]:
+        """How cells are trained, by their number of steps, rising."""
+        return {n: self.loop.model_copy(update={"num_steps": n}) for n in self.options.budgets}
+
+    def shorter(self, node: Cell | Train) -> Cell | Train | None:
+        """The same training for the next smaller number of steps, which a longer one goes on from."""
+        cell = node.cell if isinstance(node, Train) else node
+        shorter = self._shorter_loop(cell.loop)
+        if shorter is None:
+            return None
+        found = self.cell(cell.block, cell.hyperparameters, shorter.num_steps)
+        if isinstance(node, Train):
+            return Train(cell=found)
+        # Else it evaluates a training, which is a node of its own.
+        return found if self.shared_trainings(cell) is None else None
+
+    def _shorter_loop(self, loop: LoopConfig) -> LoopConfig | None:
+        fewer = [n for n in self.loops if n < loop.num_steps and loop.trunk_steps is not None]
+        return self.loops[max(fewer)] if fewer else None
 
     def _identity(self, block: Block) -> Identity:
         codec, domain = self.codecs[block.rd_lambda], self.domains[block.domain]
@@ -225,19 +253,42 @@ class AdaptationPlan(Plan):
         trainings = [node for node in behind if isinstance(node, Train)]
         alike: dict[tuple[Any, ...], list[Train]] = defaultdict(list)
         for node in trainings:
-            block = node.cell.block
-            alike[block.rd_lambda, block.data_seed, node.cell.hyperparameters.method].append(node)
+            block, steps = node.cell.block, node.cell.loop.num_steps
+            method = node.cell.hyperparameters.method
+            alike[block.rd_lambda, block.data_seed, method, steps].append(node)
         packs = [Pack.of([node]) for node in behind if not isinstance(node, Train)]
         for members in alike.values():
             most = self.max_members(members[0].cell.hyperparameters.method)
             for part in range(0, len(members), most):
                 packs.append(Pack(nodes=tuple(members[part : part + most])))
-        return [*packs, *self.cell_packs(own, done, at_once, model)]
+        packs += self.cell_packs(own, done, at_once, model)
+        return self._in_order(packs, [*trainings, *own])
+
+    def _in_order(self, packs: list[Pack], trained: Sequence[Cell | Train]) -> list[Pack]:
+        """Packs that know which trainings they go on from, and which of theirs others go on from."""
+        if len(self.loops) == 1 or self.loop.trunk_steps is None:
+            return packs
+        keys = {node.key for node in trained}
+        shorter = {n.key: s.key for n in trained if (s := self.shorter(n)) is not None}
+        halving = self.options.sampler == "halving"
+        # With halving, what goes on is not known yet: all but the longest may.
+        going_on = {
+            node.key for node in trained if halving and _steps(node) < self.loop.num_steps
+        } or set(shorter.values())
+        return [
+            pack.model_copy(
+                update={
+                    "after": frozenset(shorter[k] for k in pack.keys if shorter.get(k) in keys),
+                    "continued": frozenset(going_on.intersection(pack.keys)),
+                }
+            )
+            for pack in packs
+        ]
 
     def behind(self, cells: Iterable[Node], done: Set[str] = frozenset()) -> dict[str, Node]:
         """See `Plan`; and what a sampler's cells will need, whichever it asks for."""
         found = super().behind(cells, done)
-        if self.options.sampler != "grid":
+        if self.options.searches:
             for block in self.blocks:
                 found.update((n.key, n) for n in self.shared(block) if n.key not in done)
         return found
@@ -277,10 +328,13 @@ class AdaptationPlan(Plan):
         return once + len(cells)
 
     def work(self, cell: Cell) -> Work:
-        """What a cell's evaluation looks at."""
+        """What a cell's evaluation looks at, and the steps that a shorter training has done for it."""
         if cell.block not in self._works:
             self._works[cell.block] = self._work(cell.block)
-        return self._works[cell.block]
+        shorter = self._shorter_loop(cell.loop)
+        if shorter is None:
+            return self._works[cell.block]
+        return self._works[cell.block]._replace(taken_up=shorter.trunk_steps or 0)
 
     def _work(self, block: Block) -> Work:
         target, seed = self.domains[block.domain], block.data_seed
@@ -319,11 +373,20 @@ def make_plan(loaded: Loaded, loop_hash: str, precision: PrecisionChoice) -> Ada
         precision,
     )
     plan = replace(plan, **_bounds(plan))
-    if options.sampler != "grid":
+    if options.searches:
         return plan
     grid = grid_hyperparameters(options)
-    cells = tuple(plan.cell(block, point) for block in blocks for point in grid)
+    cells = tuple(
+        plan.cell(block, point, steps)
+        for block in blocks
+        for steps in options.budgets
+        for point in grid
+    )
     return replace(plan, cells=cells)
+
+
+def _steps(node: Cell | Train) -> int:
+    return (node.cell if isinstance(node, Train) else node).loop.num_steps
 
 
 def _bounds(plan: AdaptationPlan) -> dict[str, Any]:

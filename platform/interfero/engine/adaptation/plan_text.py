@@ -45,10 +45,21 @@ def print_plan(console: Console, title: str, question: str, plan: AdaptationPlan
     seeds = len(options.data_seeds) * len(options.init_seeds)
     honest = "illustration, n = 1 seed" if seeds == 1 else f"n = {seeds} seeds"
     console.print(
-        f"  {len(plan.blocks)} blocks, {plan.num_cells} cells, {loop.num_steps} steps each in "
+        f"  {len(plan.blocks)} blocks, {plan.num_cells} cells, {_steps_text(plan)} in "
         f"{loop.precision}, {options.sampler}; {honest}",
         highlight=False,
     )
+
+
+def _steps_text(plan: AdaptationPlan) -> str:
+    """How long cells train, and what longer trainings take over."""
+    *fewer, most = map(str, plan.loops)
+    if not fewer:
+        return f"{most} steps each"
+    text = f"{', '.join(fewer)} and {most} steps"
+    if plan.loop.trunk_steps is not None:
+        text += ", each going on from the one before"
+    return text
 
 
 def print_cells(
@@ -81,7 +92,7 @@ def print_cells(
     for cell in plan.cells:
         if cell.key in known:
             reused[cell.block].append(cell)
-    if plan.options.sampler != "grid":
+    if plan.options.searches:
         _print_space(console, plan)
     elif every:
         for block in plan.blocks:
@@ -228,7 +239,7 @@ def _left_out(plan: AdaptationPlan) -> str:
 
 
 def _print_memory(console: Console, plan: AdaptationPlan, packs: Sequence[Pack]) -> None:
-    if plan.options.sampler == "grid":
+    if not plan.options.searches:
         sizes = {len(pack.nodes) for pack in packs}
         most = f", of {max(sizes)} cells at most" if sizes else ""
         _say(console, f"  {len(packs)} packs{most}")

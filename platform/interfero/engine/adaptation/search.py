@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
 from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.samplers.nsgaii import UniformCrossover
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import BaseTrial, FixedTrial, FrozenTrial, Trial, TrialState
 
 from interfero.adaptation import find_method
 from interfero.analysis.pareto import CONSTRAINED, OBJECTIVES
@@ -24,12 +25,15 @@ from interfero.engine.adaptation.grid import sizes_of, strengths_of
 from interfero.engine.adaptation.nodes import Block, Cell, Hyperparameters
 from interfero.engine.adaptation.plan import AdaptationPlan
 from interfero.engine.options.adaptation import AdaptationOptions
+from interfero.errors import CodecError
 from interfero.metrics.names import VALIDATION_GAIN
 from interfero.records import CellRecord
 
 KEY = "interfero.cell"
 FAILED = "interfero.failed"
 STOPPED = "interfero.stopped"
+EARLIER = "interfero.earlier"
+"""Of a trial that another sweep trained: the study knows it, and it is none of this sweep's samples."""
 SINGLE = {VALIDATION_GAIN: OBJECTIVES[VALIDATION_GAIN]}
 """The objective of samplers that take one, and its direction."""
 
@@ -45,8 +49,9 @@ class BlockSearch:
     """Chooses the cells of one block."""
 
     def __init__(
-        self, plan: AdaptationPlan, block: Block, database: Path, ended: FindRecord
-    ) -> None:
+        self, plan: AdaptationPlan, block: Block, database: Path, ended: FindRecord,
+        earlier: Iterable[CellRecord] = (),
+    ) -> None:  # fmt: skip
         """Open the block's study, or make it.
 
         Args:
@@ -54,6 +59,7 @@ class BlockSearch:
             block: The block to search in.
             database: SQLite file of the sweep's studies.
             ended: Looks up the record of a cell that ended in this sweep.
+            earlier: Finished cells of other sweeps: a new study begins with those of its space.
         """
         self.plan = plan
         self.block = block
@@ -69,7 +75,32 @@ class BlockSearch:
         )
         self._running: dict[str, list[Trial]] = {}
         self._left_over: deque[Cell] = deque()
+        # A random search learns nothing from what is known.
+        if plan.options.sampler != "random" and not self.study.get_trials(deepcopy=False):
+            for record in earlier:
+                self._take_up(record)
         self._settle_running(ended)
+
+    def _take_up(self, record: CellRecord) -> None:
+        """Tell the study of a cell that another sweep trained, if this one could have asked for it."""
+        params, options = _params_of(record), self.plan.options
+        for value, ends in (
+            (record.params["learning_rate"], options.learning_rates),
+            (record.params.get("strength") or options.strengths[0], options.strengths),
+        ):
+            if not min(ends) <= float(value) <= max(ends):
+                return
+        try:
+            wanted = choose(FixedTrial(params), options)
+        except (ValueError, CodecError):
+            return  # Of another method or size.
+        if self.plan.cell(self.block, wanted).key != record.key:
+            return  # Of other images, weights, steps or seeds.
+        self.study.enqueue_trial(params, user_attrs={KEY: record.key, EARLIER: True})
+        trial = self.study.ask()
+        choose(trial, options)
+        self._running[record.key] = [trial]
+        self.tell(record)
 
     def _settle_running(self, ended: FindRecord) -> None:
         """Trials of a driver that died: told what their cell gave, or gone on with before any other.
@@ -158,10 +189,26 @@ class BlockSearch:
 
     def best_keys(self) -> list[str]:
         """Feasible cells on the Pareto front, or the best one."""
-        return list(dict.fromkeys(str(t.user_attrs[KEY]) for t in self.study.best_trials))
+        best = self.study.best_trials
+        texts = (
+            f"{t.user_attrs[KEY]}{' (of an earlier sweep)' if EARLIER in t.user_attrs else ''}"
+            for t in best
+        )
+        return list(dict.fromkeys(texts))
 
 
-def choose(trial: Trial, options: AdaptationOptions) -> Hyperparameters:
+def _params_of(record: CellRecord) -> dict[str, Any]:
+    """What a trial suggests where it chooses a record's cell."""
+    method, given = str(record.params["method"]), record.params
+    return {
+        "method": method,
+        f"adapter_size {method}": given["adapter_size"],
+        f"strength {method}": given.get("strength", 0.0),
+        "learning_rate": given["learning_rate"],
+    }
+
+
+def choose(trial: BaseTrial, options: AdaptationOptions) -> Hyperparameters:
     """Let a trial choose a method, then what that method has: size, strength, learning rate.
 
     Sizes of two methods are two parameters: a rank of 8 says nothing about 8 channels.
@@ -182,14 +229,22 @@ def choose(trial: Trial, options: AdaptationOptions) -> Hyperparameters:
     )
 
 
-def _log_float(trial: Trial, name: str, values: Sequence[float]) -> float:
+def _log_float(trial: BaseTrial, name: str, values: Sequence[float]) -> float:
     """Between the smallest and the largest of `values`, three digits of it."""
     return float(f"{trial.suggest_float(name, min(values), max(values), log=True):.3g}")
 
 
-def open_searches(plan: AdaptationPlan, database: Path, ended: FindRecord) -> list[BlockSearch]:
-    """One search a block."""
-    return [BlockSearch(plan, block, database, ended) for block in plan.blocks]
+def open_searches(
+    plan: AdaptationPlan, database: Path, ended: FindRecord, earlier: Iterable[CellRecord] = ()
+) -> list[BlockSearch]:
+    """One search a block; see `BlockSearch`."""
+    known: dict[tuple[object, ...], list[CellRecord]] = defaultdict(list)
+    for record in earlier:
+        known[tuple(record.params.get(name) for name in Block.model_fields)].append(record)
+    return [
+        BlockSearch(plan, block, database, ended, known[tuple(block.model_dump().values())])
+        for block in plan.blocks
+    ]
 
 
 def cells_at_once(
@@ -230,7 +285,7 @@ def rung_steps(num_steps: int) -> tuple[int, ...]:
 
 def _is_told(trial: FrozenTrial) -> bool:
     ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-    return ended or FAILED in trial.user_attrs
+    return EARLIER not in trial.user_attrs and (ended or FAILED in trial.user_attrs)
 
 
 def _study_name(block: Block) -> str:
@@ -240,7 +295,7 @@ def _study_name(block: Block) -> str:
 def _pruner(options: AdaptationOptions) -> BasePruner:
     if options.early_stopping == "none":
         return NopPruner()
-    first = rung_steps(options.num_steps)[:1] or (1,)
+    first = rung_steps(max(options.budgets))[:1] or (1,)
     # ASHA (Li et al., arXiv:1810.05934): a cell is compared with those that reached its rung before it.
     return SuccessiveHalvingPruner(
         min_resource=first[0],

@@ -13,6 +13,7 @@ from interfero.engine.adaptation.calibration import StepTimer, calibrate, step_s
 from interfero.engine.adaptation.cost import CostModel
 from interfero.engine.adaptation.ending import write_ending
 from interfero.engine.adaptation.estimating import estimate_plan, expected_packs
+from interfero.engine.adaptation.halving import Halving, expected_cells
 from interfero.engine.adaptation.loading import Loaded, load
 from interfero.engine.adaptation.plan import AdaptationPlan, make_plan
 from interfero.engine.adaptation.plan_text import print_cells, print_cost, print_plan
@@ -25,6 +26,7 @@ from interfero.engine.adaptation.precision import (
     stored_choice,
 )
 from interfero.engine.adaptation.search import BlockSearch, cells_at_once, open_searches
+from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.code import closure_hash
 from interfero.engine.ending import Ending
 from interfero.engine.measurements import (
@@ -87,14 +89,23 @@ class AdaptationStudy(Study[AdaptationOptions, AdaptationPlan]):
         packs = plan.packs(left, done, model=model)
         keys = frozenset(cell.key for cell in plan.cells if cell.key in done)
         print_cells(console, plan, packs, keys, every=options.list_cells)
-        expected = packs if options.sampler == "grid" else [*packs, *expected_packs(plan)]
+        expected = [*packs, *expected_packs(plan)] if options.searches else packs
+        if options.sampler == "halving":
+            expected = plan.packs(expected_cells(left), done, model=model)
         print_cost(console, estimate_plan(plan, expected, known))
 
     def searches(self, plan: AdaptationPlan, store: SweepStore) -> list[BlockSearch]:
         """See `Study`."""
-        if plan.options.sampler == "grid":
+        if not plan.options.searches:
             return []
-        return open_searches(plan, store.folder / "search.db", store.ended)
+        earlier = store.finished_elsewhere(plan.code) if plan.options.reuse else ()
+        return open_searches(plan, store.folder / "search.db", store.ended, earlier)
+
+    def halving(self, plan: AdaptationPlan, store: SweepStore) -> Halving | None:
+        """See `Study`."""
+        if plan.options.sampler != "halving":
+            return None
+        return Halving(plan.cells, store.ended)
 
     def packs(
         self, plan: AdaptationPlan, left: Sequence[Node], done: Set[str], store: SweepStore,
@@ -114,7 +125,10 @@ class AdaptationStudy(Study[AdaptationOptions, AdaptationPlan]):
         """See `Study`."""
         known = _measurements(plan, store)
         if CostModel(known.timings, plan.setting).num_timings:
-            expected = packs if plan.options.sampler == "grid" else expected_packs(plan)
+            expected = expected_packs(plan) if plan.options.searches else packs
+            if plan.options.sampler == "halving":
+                left = [cell for cell in plan.cells if store.ended(cell.key) is None]
+                expected = plan.packs(expected_cells(left))
             print_cost(console, estimate_plan(plan, expected, known))
 
     def ended(self, plan: AdaptationPlan, run: SweepRun, began: float) -> None:
@@ -127,6 +141,7 @@ class AdaptationStudy(Study[AdaptationOptions, AdaptationPlan]):
         command: str,
     ) -> Ending:  # fmt: skip
         """See `Study`."""
+        Checkpoints(run.store.folder).delete_trunks()
         return write_ending(question, self.answer, plan.options, run, searches, command)
 
     def _precision(self, loaded: Loaded, code: str, store: SweepStore) -> PrecisionChoice:

@@ -61,6 +61,12 @@ class AdaptationOptions(SweepOptions):
     """Source test images that are coded, at most."""
     max_target_images: Annotated[int, QUESTION] = 24
     """Target test images that are coded, at most."""
+    num_steps: Annotated[int | tuple[int, ...], TRAINING] = 200
+    """Optimiser steps per cell. Several are an axis of budgets: with the schedule wsd, a longer training goes
+    on from where a shorter one began to cool down."""
+    schedule: Annotated[Literal["auto", "cosine", "wsd"], TRAINING] = "auto"
+    """Of the learning rate, after its warm-up: a cosine to zero, or constant until a cool-down in the last
+    fifth of the steps (wsd). auto is cosine for one number of steps, wsd for several."""
     batch_size: Annotated[int, TRAINING] = 8
     """Crops per step."""
     crop_size: Annotated[int, TRAINING] = 128
@@ -74,9 +80,10 @@ class AdaptationOptions(SweepOptions):
     delta_rank: Annotated[int, TRAINING] = 0
     """Rank of what fine-tuned codecs keep of each kernel's difference from the source; 0 is all."""
     sampler: Annotated[Sampler, SEARCH] = "grid"
-    """How hyperparameters are chosen inside each block."""
+    """How hyperparameters are chosen inside each block. halving trains the whole grid for the smallest of
+    --num-steps; for each larger one, the better half of the learning rates by validation goes on."""
     num_samples: Annotated[int, SEARCH, FREE] = 16
-    """Cells per block, for samplers other than grid."""
+    """Cells per block, for random, tpe and nsga2."""
     early_stopping: Annotated[EarlyStopping, SEARCH] = "none"
     """Which cells a search by random or tpe ends early: asha stops those whose gain on validation,
     after a ninth and a third of the steps, is not in the best third so far. Its packs have one cell."""
@@ -101,7 +108,7 @@ class AdaptationOptions(SweepOptions):
         """See `SweepOptions`: every step happens, on little."""
         return self.model_copy(
             update={
-                "num_steps": min(self.num_steps, 10),
+                "num_steps": _smallest(self.budgets),
                 "adapter_sizes": self.adapter_sizes[:1],
                 "learning_rates": self.learning_rates[:1],
                 "strengths": self.strengths[:1],
@@ -115,6 +122,12 @@ class AdaptationOptions(SweepOptions):
                 "max_target_images": min(self.max_target_images, 3),
             }
         )
+
+
+def _smallest(budgets: tuple[int, ...]) -> int | tuple[int, ...]:
+    """Few steps; of several budgets two, so that one goes on from the other."""
+    few = min(budgets[0], 10)
+    return few if len(budgets) == 1 else (few, 2 * few)
 
 
 def mapping_of(options: AdaptationOptions) -> PixelMapping:
@@ -171,13 +184,13 @@ def _search_rules(o: AdaptationOptions) -> list[Rule]:
     asked = f"--early-stopping {o.early_stopping} with"
     return [
         (
-            o.sampler != "grid" and len(o.init_seeds) > 1,
+            o.searches and len(o.init_seeds) > 1,
             f"--sampler {o.sampler} takes one of --init-seeds, got {o.init_seeds}: it would take "
             "luck for skill; search first, then repeat the best with --sampler grid",
         ),
         (
-            stops and o.sampler == "grid",
-            f"{asked} --sampler grid: cells that feed scaling fits are never stopped early; leave it "
+            stops and not o.searches,
+            f"{asked} --sampler {o.sampler}: cells that feed scaling fits are never stopped early; leave it "
             "out, or search with --sampler random or tpe",
         ),
         (
@@ -191,15 +204,32 @@ def _search_rules(o: AdaptationOptions) -> list[Rule]:
             "can be stopped; use 1, or leave it out",
         ),
         (
-            limit is not None and o.sampler == "grid",
-            f"--max-forgetting {limit} with --sampler grid: it guides a search, and a grid trains "
-            "every cell; leave it out, or search with --sampler random, tpe or nsga2",
+            limit is not None and not o.searches,
+            f"--max-forgetting {limit} with --sampler {o.sampler}: it guides a search, and a grid is planned "
+            "beforehand; leave it out, or search with --sampler random, tpe or nsga2",
+        ),
+        (
+            o.searches and len(o.budgets) > 1,
+            f"--sampler {o.sampler} takes one of --num-steps, got {o.num_steps}: trials of other lengths "
+            "cannot be told apart by what they gain; name one, or use --sampler halving or grid",
+        ),
+        (
+            o.sampler == "halving" and len(o.budgets) < 2,
+            f"--sampler halving with --num-steps {o.num_steps}: its rungs are the numbers of steps; name "
+            "several, as in --num-steps 60 250, or use --sampler grid",
         ),
         (
             limit is not None and not 0 <= limit < math.inf,
             f"--max-forgetting must be 0 or more, got {limit}",
         ),
     ]
+
+
+def schedule_of(options: AdaptationOptions) -> Literal["cosine", "wsd"]:
+    """The schedule of the learning rate, `auto` resolved."""
+    if options.schedule != "auto":
+        return options.schedule
+    return "cosine" if len(options.budgets) == 1 else "wsd"
 
 
 def fuses_packs(options: AdaptationOptions) -> bool:

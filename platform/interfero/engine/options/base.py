@@ -20,7 +20,9 @@ from interfero.engine.options.marks import (
 )
 from interfero.engine.options.rules import Rule, folder_of, refuse_broken, sweep_rules
 
-Sampler = Literal["grid", "random", "tpe", "nsga2"]
+Sampler = Literal["grid", "halving", "random", "tpe", "nsga2"]
+SEARCHES: Final = ("random", "tpe", "nsga2")
+"""Samplers that choose cells one after the other; the others know all cells beforehand."""
 EarlyStopping = Literal["none", "asha"]
 ALL_IMAGES = "all"
 FLAG: Final[Any] = tyro.conf.FlagCreatePairsOff
@@ -35,7 +37,7 @@ class SweepOptions(Config):
     """Seeds that draw training subsets, crops and noise."""
     init_seeds: Annotated[tuple[int, ...], QUESTION] = (0,)
     """Seeds that draw initial parameters."""
-    num_steps: Annotated[int, TRAINING] = 200
+    num_steps: Annotated[int | tuple[int, ...], TRAINING] = 200
     """Optimiser steps per cell."""
     name: Annotated[str | None, KEPT, FREE] = None
     """Name of this sweep; by default made of its kind, the date and the time."""
@@ -86,6 +88,17 @@ class SweepOptions(Config):
     max_domain_memory: Annotated[float | None, MACHINE, FREE] = None
     """GiB of decoded images that all domains together hold in memory; what does not fit is decoded to
     files once per node and mapped. By default an eighth of the machine's memory."""
+
+    @property
+    def budgets(self) -> tuple[int, ...]:
+        """The numbers of steps asked for, rising."""
+        asked = self.num_steps
+        return (asked,) if isinstance(asked, int) else tuple(sorted(asked))
+
+    @property
+    def searches(self) -> bool:
+        """Whether a sampler chooses cells one after the other; else all of them are planned."""
+        return self.sampler in SEARCHES
 
     def check(self) -> None:
         """Refuse what cannot be run, all problems at once, before anything is loaded.

@@ -60,7 +60,7 @@ def sweep_rules(o: SweepOptions) -> list[Rule]:
     """Of the options that every sweep has."""
     seeds = {"--data-seeds": o.data_seeds, "--init-seeds": o.init_seeds}
     positive = {
-        "--num-steps": o.num_steps, "--num-samples": o.num_samples,
+        "--num-steps": min(o.budgets, default=1), "--num-samples": o.num_samples,
         "--cpus-per-trial": o.cpus_per_trial, "--workers-per-trial": o.workers_per_trial,
     }  # fmt: skip
     not_negative = {
@@ -73,7 +73,7 @@ def sweep_rules(o: SweepOptions) -> list[Rule]:
         "--max-domain-memory": (o.max_domain_memory or 0,),
     }  # fmt: skip
     return [
-        *list_rules({"--domains": o.domains, **seeds}),
+        *list_rules({"--domains": o.domains, "--num-steps": o.budgets, **seeds}),
         *number_rules(positive, not_negative, finite),
         *(
             (max(v, default=0) > MAX_SEED, f"{k} must be below 2^63, got {v}")

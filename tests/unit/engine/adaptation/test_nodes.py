@@ -13,18 +13,28 @@ CHANGES = {
     "max_source_images": 3, "max_target_images": 3, "codec": "x", "codec_hash": "x",
     "table_hash": "x", "domain_hash": "x", "source_domain": "x", "source_domain_hash": "x",
     "device": "cuda", "threads": 2, "workers": 2, "loop_hash": "x", "versions": {"torch": "3"},
-    "strength": 2.0, "delta_rank": 3, "attribute": True, "fused": True,
+    "strength": 2.0, "delta_rank": 3, "attribute": True, "fused": True, "schedule": "wsd",
 }  # fmt: skip
+OF_WSD = {"warmup_steps": 5, "cooldown_share": 0.3}
+"""Fields that a cosine does not have."""
 
 
 def test_every_field_has_a_change_below(cell):
     parts = cell().model_dump(exclude={"node"}).values()
-    assert {name for part in parts for name in part} == {*CHANGES, "image_unit"}
+    assert {name for part in parts for name in part} == {*CHANGES, *OF_WSD, "image_unit"}
 
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_the_key_changes_with_every_field(cell, name):
     assert cell(**{name: CHANGES[name]}).key != cell().key
+
+
+@pytest.mark.parametrize("name", OF_WSD)
+def test_a_schedules_own_fields_are_in_the_key_of_its_cells_alone(cell, name):
+    change = {name: OF_WSD[name]}
+    assert cell(**change).key == cell().key
+    assert cell(schedule="wsd", **change).key != cell(schedule="wsd").key
+    assert cell(schedule="wsd", warmup_share=0.3).key == cell(schedule="wsd").key
 
 
 def test_the_key_is_stable_under_serialisation(cell):

@@ -10,6 +10,7 @@ from interfero.engine.adaptation.search import BlockSearch, cells_at_once, open_
 from interfero.engine.feeding import PACK, Feeder
 from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.packs import Pack
+from tests.unit.engine.conftest import METRICS
 
 
 @pytest.fixture
@@ -41,6 +42,64 @@ class Listener:
 
     def on_record(self, record):
         self.records.append(record)
+
+
+@pytest.fixture
+def known(plan, record):
+    """Cells that another sweep trained, with their gains: the best has the higher rate."""
+
+    def build(**changes):
+        made = plan(methods=("finetune",), learning_rates=(1e-4, 1e-3), **changes)
+        return [
+            record(cell, metrics=METRICS | {"val/rd_gain_percent": 1e4 * rate})
+            for cell in made.cells
+            for rate in (cell.hyperparameters.learning_rate,)
+        ]
+
+    return build
+
+
+def warm(plan, tmp_path, earlier, sampler="tpe", **changes):
+    made = plan(sampler=sampler, methods=("finetune", "cawf"), **changes)
+    (search,) = open_searches(made, tmp_path / "warm.db", lambda key: None, earlier)
+    return search
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+def test_a_search_begins_with_what_earlier_sweeps_know(plan, known, tmp_path, sampler):
+    earlier = known()
+    search = warm(plan, tmp_path, earlier, sampler, learning_rates=(1e-5, 1e-2))
+    told = search.study.get_trials()
+    assert [t.state for t in told] == 2 * [TrialState.COMPLETE]
+    assert {t.user_attrs["interfero.cell"] for t in told} == {r.key for r in earlier}
+    assert {t.values[0] for t in told} == {1.0, 10.0}
+    assert search.num_told == 0, "they are no samples of this sweep"
+    if sampler == "tpe":
+        assert search.best_keys() == [f"{earlier[1].key} (of an earlier sweep)"]
+    again = warm(plan, tmp_path, earlier, sampler, learning_rates=(1e-5, 1e-2))
+    assert len(again.study.get_trials()) == 2, "a study that is there is not told again"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"learning_rates": (2e-3, 1e-2)},
+        {"num_steps": 5},
+        {"num_images": ("2",)},
+        {"data_seeds": (1,)},
+        {"sampler": "random"},
+    ],
+)
+def test_it_is_told_only_of_cells_that_it_could_have_asked_for(plan, known, tmp_path, changes):
+    search = warm(plan, tmp_path, known(), **{"learning_rates": (1e-5, 1e-2)} | changes)
+    assert search.study.get_trials() == []
+
+
+def test_cells_of_a_method_or_size_that_it_lacks_are_left_out(plan, record, tmp_path):
+    others = plan(methods=("lora", "cawf"), adapter_sizes=(1, 3), learning_rates=(1e-3,)).cells
+    search = warm(plan, tmp_path, map(record, others), learning_rates=(1e-5, 1e-2))
+    sizes = [t.params["adapter_size cawf"] for t in search.study.get_trials()]
+    assert sizes == [1]
 
 
 def states(search):

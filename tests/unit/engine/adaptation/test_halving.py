@@ -1,0 +1,157 @@
+"""Which learning rates go on to more steps, from records alone."""
+
+import itertools
+
+import pytest
+
+from interfero.engine.adaptation.halving import Halving
+
+RATES = (1e-4, 4e-4, 2e-3, 5e-3)
+BUDGETS = (10, 40, 160)
+
+
+@pytest.fixture
+def grid(cell):
+    """Cells by rate and number of steps."""
+
+    def build(rates=RATES, budgets=BUDGETS, **changes):
+        return {
+            (rate, steps): cell(learning_rate=rate, num_steps=steps, schedule="wsd", **changes)
+            for rate, steps in itertools.product(rates, budgets)
+        }
+
+    return build
+
+
+class Sweep:
+    """A driver that keeps records and asks what follows."""
+
+    def __init__(self, cells, record, kept=()):
+        self.cells = {c.key: c for c in cells}
+        self.kept = dict(kept)
+        self.stopped, self._record = {}, record
+        self.halving = Halving(cells, self.kept.get)
+        self.open = self._take(self.halving.begin(k for k in self.cells if not self._done(k)))
+
+    def _done(self, key):
+        return key in self.kept and self.kept[key].status == "finished"
+
+    def _take(self, found):
+        self.stopped |= {r.key: r for r in found.stopped}
+        return list(found.cells)
+
+    def end(self, gain_of):
+        """All open cells end; returns the rates and steps of those that follow."""
+        following = []
+        for cell in self.open:
+            gain = gain_of(cell)
+            given = {"metrics": {"val/rd_gain_percent": gain}} if gain is not None else {}
+            status = "failed" if gain is None else "finished"
+            record = self._record(cell, status=status, **given)
+            self.kept[cell.key] = record
+            following += self._take(self.halving.tell(record))
+        self.open = following
+        return rates(following)
+
+
+def rates(cells):
+    return sorted((c.hyperparameters.learning_rate, c.loop.num_steps) for c in cells)
+
+
+def small_is_good(cell):
+    return -cell.hyperparameters.learning_rate
+
+
+def test_half_goes_on_at_each_number_of_steps(grid, record):
+    sweep = Sweep(grid().values(), record)
+    assert rates(sweep.open) == [(rate, 10) for rate in RATES]
+    assert sweep.halving.num_waiting == 8
+    assert sweep.end(small_is_good) == [(1e-4, 40), (4e-4, 40)]
+    assert sweep.halving.num_waiting == 2
+    # Validation may change its mind: the better of the two is another now.
+    assert sweep.end(lambda c: c.hyperparameters.learning_rate) == [(4e-4, 160)]
+    assert sweep.end(small_is_good) == []
+    assert sweep.halving.num_waiting == 0
+
+
+def test_what_does_not_go_on_is_a_record_that_says_where_and_with_which_gain(grid, record):
+    cells = grid()
+    sweep = Sweep(cells.values(), record)
+    sweep.end(small_is_good)
+    assert sweep.stopped.keys() == {
+        cells[rate, steps].key for rate in (2e-3, 5e-3) for steps in (40, 160)
+    }
+    stopped = sweep.stopped[cells[5e-3, 160].key]
+    assert (stopped.status, stopped.stopped_at) == ("stopped", 10)
+    assert stopped.metrics == {"val/rd_gain_percent": -5e-3}
+    assert stopped.params["num_steps"] == 160
+
+
+def test_nothing_is_decided_before_all_of_a_setting_have_ended(grid, record):
+    sweep = Sweep(grid().values(), record)
+    *first, last = sweep.open
+    for cell in first:
+        found = sweep.halving.tell(record(cell, metrics={"val/rd_gain_percent": 1.0}))
+        assert (found.cells, found.stopped) == ([], [])
+    found = sweep.halving.tell(record(last, metrics={"val/rd_gain_percent": 2.0}))
+    # A tie goes to the smaller rate.
+    assert rates(found.cells) == sorted(
+        [(last.hyperparameters.learning_rate, 40), (min(RATES), 40)]
+    )
+
+
+def test_failed_cells_go_on_nowhere(grid, record):
+    sweep = Sweep(grid().values(), record)
+    diverging = {2e-3, 4e-4, 5e-3}
+    gain = lambda c: None if c.hyperparameters.learning_rate in diverging else 1.0  # noqa: E731
+    assert sweep.end(gain) == [(1e-4, 40)]
+    assert sweep.stopped[grid()[5e-3, 40].key].metrics == {}
+    assert sweep.end(lambda c: None) == []
+    assert len(sweep.kept) + len(sweep.stopped) == len(grid())
+
+
+def test_settings_compete_each_in_itself(grid, record):
+    cells = [
+        *grid(method="l2_sp", strength=1.0).values(),
+        *grid(method="l2_sp", strength=100.0).values(),
+        *grid(method="lora", adapter_size=4).values(),
+        *grid(num_images=3).values(),
+    ]
+    sweep = Sweep(cells, record)
+    # The stronger penalty gains less at every rate, and still goes on.
+    assert len(sweep.end(lambda c: -c.hyperparameters.strength)) == 4 * 2
+
+
+def test_rates_of_a_method_that_never_sees_the_target_all_go_on(grid, record):
+    sweep = Sweep(grid(method="continue_source").values(), record)
+    assert rates(sweep.open) == sorted(itertools.product(RATES, BUDGETS))
+    assert sweep.halving.num_waiting == 0
+    assert sweep.end(small_is_good) == []
+    assert sweep.stopped == {}
+
+
+@pytest.mark.parametrize("ended", range(8))
+def test_a_driver_that_died_decides_again_as_it_did(grid, record, ended):
+    cells = list(grid().values())
+    whole = Sweep(cells, record)
+    while whole.open:
+        whole.end(small_is_good)
+    # Of the seven cells that were trained, the first few have ended.
+    kept = dict(list(whole.kept.items())[:ended])
+    resumed = Sweep(cells, record, kept)
+    while resumed.open:
+        resumed.end(small_is_good)
+    assert resumed.kept.keys() == whole.kept.keys()
+    assert resumed.stopped == whole.stopped
+
+
+def test_a_failed_cell_is_tried_again_before_its_setting_goes_on(grid, record):
+    cells = grid()
+    failed = record(cells[1e-4, 10], status="failed", metrics={}, error="out of memory")
+    others = {
+        cells[rate, 10].key: record(cells[rate, 10], metrics={"val/rd_gain_percent": -rate})
+        for rate in RATES[1:]
+    }
+    resumed = Sweep(cells.values(), record, {failed.key: failed, **others})
+    assert rates(resumed.open) == [(1e-4, 10)]
+    assert resumed.end(small_is_good) == [(1e-4, 40), (4e-4, 40)]
