@@ -5,9 +5,10 @@ VENV ?= .venv
 PYTHON ?=
 ARGS ?=
 
-# Servers and disks are taken away in two minutes; a cluster's nodes, drivers and head take five.
+# Servers and disks are taken away in two minutes; a cluster's nodes, drivers and head take five, SLURM's
+# time limits and queues ten.
 FAULTS := tests/faults/test_storage.py tests/faults/test_services.py
-CLUSTER_FAULTS := tests/faults/test_cluster.py
+CLUSTER_FAULTS := tests/faults/test_cluster.py tests/faults/test_slurm.py
 # What needs no Ray comes first, on several cores, because it says soonest what is broken. The others start
 # Ray anew: in one process one module's driver would be the next one's past.
 TESTS := "tests -n logical --maxprocesses 4 --dist loadfile --ignore=tests/integration/test_search.py \

@@ -36,7 +36,7 @@ from interfero.engine.packs import Pack
 from interfero.engine.record_callback import RETRIES, RUNG, RecordCallback
 from interfero.engine.resources import packs_at_once
 from interfero.engine.worker import Metrics, PackRunner, Shippable, TrialWorker
-from interfero.errors import ConfigError
+from interfero.errors import ConfigError, InterferoError
 from interfero.redaction import without_secrets
 from interfero.store.sweep import SweepStore
 
@@ -247,6 +247,12 @@ def run_packs(
         cause = error.__cause__
         assert cause is not None
         raise cause from cause.__cause__
+    else:
+        if feeder.num_left:
+            raise InterferoError(
+                f"Ray Tune ended although {feeder.num_left} packs had not been handed out: nothing of them "
+                "is lost or done"
+            )
     finally:
         # A sweep goes on from its own records: Tune's state is of no use to anybody.
         shutil.rmtree(store.folder / "tune", ignore_errors=True)

@@ -99,9 +99,8 @@ def conclude(
 def _counts(options: SweepOptions, run: SweepRun) -> dict[str, float]:
     finished = len(run.statuses) - run.num_failed - run.num_stopped
     counts = {"cells/finished": float(finished), "cells/failed": float(run.num_failed)}
-    return counts | (
-        {} if options.early_stopping == "none" else {"cells/stopped": float(run.num_stopped)}
-    )
+    stops = options.early_stopping != "none" or options.sampler == "halving"
+    return counts | ({"cells/stopped": float(run.num_stopped)} if stops else {})
 
 
 def ended_well(

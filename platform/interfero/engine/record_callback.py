@@ -13,6 +13,7 @@ from interfero.engine import ray_environment  # noqa: F401
 from ray.tune import Callback
 
 from interfero.engine.feeding import PACK, RECORD, DriverOnly, Feeder, SweepListener, past_tune
+from interfero.engine.interrupts import hear_again
 from interfero.engine.node import Node
 from interfero.engine.packs import Pack
 from interfero.errors import StorageError
@@ -38,6 +39,13 @@ class RecordCallback(DriverOnly, Callback):
     store: SweepStore
     seen: dict[str, str] = field(default_factory=dict)
     """Status that was passed on last, by key."""
+
+    def setup(
+        self, stop: Any = None, num_samples: int | None = None, total_num_samples: int | None = None,
+        **info: Any,
+    ) -> None:  # fmt: skip
+        """Tune begins: it has just taken a signal that is ours."""
+        hear_again()
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any

@@ -1,0 +1,233 @@
+"""`clusters/slurm.sbatch` on a real SLURM: a controller and two nodes in namespaces of one machine."""
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.integration.ssh_hosts import SHARED, ssh_hosts, what_is_missing
+
+ROOT = Path(__file__).resolve().parents[2]
+CONTROLLER, NODES = "192.0.2.20", {"node1": "192.0.2.21", "node2": "192.0.2.22"}
+DAEMONS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol")
+START_S, SHORT_S, JOB_S = 60, 60, 420
+UNFINISHED = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "REQUEUED")
+
+
+# slurmd 22.05 starts only where it finds control groups, wanted or not.
+CONTROL_GROUPS = """
+mount -t tmpfs tmpfs /sys/fs/cgroup && mkdir /sys/fs/cgroup/systemd &&
+mount -t cgroup -o none,name=systemd systemd /sys/fs/cgroup/systemd
+""".replace("\n", " ")
+
+
+def missing():
+    found = what_is_missing()
+    if not found:
+        trial = subprocess.run(["unshare", "-m", "sh", "-c", CONTROL_GROUPS], capture_output=True)
+        found = f"no control groups here: {trial.stderr.decode()}" if trial.returncode else ""
+    path = "/usr/bin:/usr/sbin:/bin:/sbin"
+    lacking = [name for name in DAEMONS if shutil.which(name, path=path) is None]
+    return found or (f"needs {', '.join(lacking)} (slurm-wlm munge)" if lacking else "")
+
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.timeout(1200),
+    pytest.mark.skipif(bool(missing()), reason=missing()),
+]
+
+CONFIGURATION = f"""
+ClusterName=namespaces
+SlurmctldHost=controller({CONTROLLER})
+SlurmUser=root
+AuthType=auth/munge
+AuthInfo=cred_expire=5
+CryptoType=crypto/munge
+StateSaveLocation=/run/slurm/state
+SlurmdSpoolDir=/run/slurm/spool
+SlurmctldPidFile=/run/slurm/slurmctld.pid
+SlurmdPidFile=/run/slurm/slurmd.pid
+SlurmctldLogFile=/run/slurm/slurmctld.log
+SlurmdLogFile=/run/slurm/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+ReturnToService=2
+KillWait=20
+MpiDefault=none
+NodeName=node1 NodeAddr={NODES["node1"]} CPUs=2 RealMemory=1000
+NodeName=node2 NodeAddr={NODES["node2"]} CPUs=2 RealMemory=1000
+PartitionName=main Nodes=node1,node2 Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
+"""
+
+
+class Slurm:
+    """What a user types on the login node, which is the controller here."""
+
+    def __init__(self, hosts, shared, tiny):
+        self.hosts, self.shared, self.login, self.tiny = hosts, shared, hosts["controller"], tiny
+        self.variables = {"SLURM_CONF": f"{SHARED}/slurm.conf", "COLUMNS": "150"}
+
+    def run(self, command, timeout=SHORT_S):
+        done = self.login.run(command, timeout=timeout, **self.variables)
+        assert done.returncode == 0, f"{command}\n{done.stdout}"
+        return done.stdout
+
+    def submit(self, options, name, *arguments, **variables):
+        """A job of a tiny sweep; returns its number."""
+        words = " ".join([*self.tiny, *map(str, arguments)])
+        given = " ".join(f"{k}='{v}'" for k, v in variables.items())
+        said = self.run(
+            f"cd {SHARED} && ln -sfn {ROOT}/clusters clusters && ln -sfn {ROOT}/sweeps sweeps && "
+            f"INTERFERO_PYTHON=$(which python) {given} sbatch {options} --output={SHARED}/{name}-%j.log "
+            f"clusters/slurm.sbatch sweeps/adapter_capacity.py --name {name} "
+            f"--storage {SHARED}/storage {words}"
+        )
+        return int(re.search(r"Submitted batch job (\d+)", said).group(1))
+
+    def state(self, job):
+        text = self.run(f"scontrol show job {job}")
+        return re.findall(r"JobState=(\w+)", text), int(re.search(r"Restarts=(\d+)", text).group(1))
+
+    def wait(self, job, done, seconds=JOB_S):
+        """Until `done` of the job's states and restarts; returns them."""
+        deadline = time.monotonic() + seconds
+        while not done(*(seen := self.state(job))):
+            assert time.monotonic() < deadline, f"{seen}\n{self.logs()}"
+            time.sleep(1)
+        return seen
+
+    def logs(self):
+        return "\n".join(f"== {p.name}\n{p.read_text()[-3000:]}" for p in self.shared.glob("*.log"))
+
+    def log(self, name):
+        return "".join(p.read_text() for p in self.shared.glob(f"{name}-*.log"))
+
+    def records(self, name):
+        files = (self.shared / "storage" / name / "cells").glob("*.json")
+        return [json.loads(path.read_text()) for path in files]
+
+
+def daemons(host, key, shared):
+    """munge with the cluster's key, then SLURM's own."""
+    (host.root / "run/munge").mkdir()
+    (host.root / "run/slurm/spool").mkdir(parents=True)
+    shutil.copy(key, host.root / "run/munge.key")
+    (host.root / "run/munge.key").chmod(0o400)
+    wanted = "slurmctld" if host.name == "controller" else f"{CONTROL_GROUPS} && slurmd"
+    done = host.run(
+        "munged --key-file=/run/munge.key --socket=/run/munge/munge.socket.2 --pid-file=/run/munge/pid "
+        "--log-file=/run/munge/log --seed-file=/run/munge/seed --force && { "
+        f"{wanted}; }}",
+        timeout=START_S,
+        SLURM_CONF=f"{SHARED}/slurm.conf",
+    )
+    logs = host.run("cat /run/slurm/*.log", timeout=SHORT_S).stdout
+    assert done.returncode == 0, f"{done.stdout}\n{logs}"
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory, tiny_codec_file, image_folder, other_image_folder):
+    folder = tmp_path_factory.mktemp("slurm")
+    key = folder / "munge.key"
+    key.write_bytes(bytes(range(128)))
+    addresses = [("controller", CONTROLLER), *NODES.items()]
+    with ssh_hosts(folder, addresses) as (hosts, shared):
+        (shared / "slurm.conf").write_text(CONFIGURATION)
+        shutil.copy(tiny_codec_file, shared / "tiny.safetensors")
+        for name, images in (("thing", image_folder), ("other", other_image_folder)):
+            shutil.copytree(images, shared / name)
+        for host in hosts.values():
+            daemons(host, key, shared)
+        tiny = [
+            "--source", f"{SHARED}/tiny.safetensors", "--domains", f"thing={SHARED}/thing",
+            "--source-domain", f"other={SHARED}/other", "--crop-size", "64", "--batch-size", "2",
+            "--max-source-images", "2", "--max-target-images", "2", "--methods", "finetune",
+        ]  # fmt: skip
+        cluster = Slurm(hosts, shared, tiny)
+        deadline = time.monotonic() + START_S
+        while cluster.run("sinfo -h -t idle -o %D").strip() != "2":
+            assert time.monotonic() < deadline, cluster.run("sinfo; scontrol show nodes")
+            time.sleep(1)
+        yield cluster
+
+
+def test_a_job_on_two_nodes_runs_the_sweep_and_ends_ray(slurm):
+    options = "--nodes=2 --cpus-per-task=1 --time=10"
+    job = slurm.submit(options, "two", "--num-steps", 3, "--learning-rates", "1e-4", "1e-3")
+    states, _ = slurm.wait(job, lambda states, _: states[0] not in UNFINISHED)
+    assert states == ["COMPLETED"], slurm.logs()
+    assert "Ray on 2 nodes" in slurm.log("two")
+    assert [r["status"] for r in slurm.records("two")] == 2 * ["finished"]
+    for name in NODES:
+        assert slurm.hosts[name].processes("raylet") == []
+
+
+def test_at_the_time_limit_it_queues_again_and_goes_on(slurm):
+    """A node is drained meanwhile; the operator lets the job go on with the other, and cancels it at last."""
+    options = "--nodes=2 --cpus-per-task=1 --time=4 --signal=B:USR1@60"
+    # More than any machine trains in the time.
+    rates = [f"{i}e-6" for i in range(1, 41)]
+    job = slurm.submit(
+        options, "long", "--num-steps", 2000, "--learning-rates", *rates, "--no-packs",
+        "--checkpoint-seconds", 1,
+    )  # fmt: skip
+    try:
+        slurm.wait(job, lambda *_: "Ray on 2 nodes" in slurm.log("long"))
+        slurm.run("scontrol update NodeName=node2 State=DRAIN Reason=test")
+        slurm.wait(job, lambda states, restarts: (states, restarts) == (["PENDING"], 1))
+        assert "the time limit is near" in slurm.log("long")
+        before = {r["key"] for r in slurm.records("long")}
+        slurm.run(f"scontrol update JobId={job} NumNodes=1 TimeLimit=60")
+        slurm.wait(job, lambda *_: any(r["resumed_step"] for r in slurm.records("long")), 1100)
+        assert "Ray on 1 nodes" in slurm.log("long")
+        slurm.run(f"scancel --batch --signal=TERM {job}")
+        states, restarts = slurm.wait(job, lambda states, _: states[0] not in UNFINISHED)
+    finally:
+        slurm.run(f"scancel {job}; scontrol update NodeName=node2 State=RESUME")
+    # 130: it would go on with --resume, and was not asked to.
+    assert (states, restarts) == (["FAILED"], 1), slurm.logs()
+    assert "ExitCode=130:0" in slurm.run(f"scontrol show job {job}")
+    records = slurm.records("long")
+    assert before < {r["key"] for r in records}
+    assert {r["status"] for r in records} == {"finished"}
+    assert slurm.hosts["node1"].processes("raylet") == []
+
+
+def test_an_array_splits_an_axis_and_its_tasks_share_a_node(slurm):
+    job = slurm.submit(
+        "--nodes=1 --cpus-per-task=1 --time=10 --array=0-1 --nodelist=node1", "parts",
+        "--num-steps", 2, "--learning-rates", "1e-4", SPLIT="--data-seeds 3 4",
+    )  # fmt: skip
+    slurm.wait(job, lambda states, _: not {*UNFINISHED} & set(states))
+    for task, seed in enumerate((3, 4)):
+        (record,) = slurm.records(f"parts-{task}")
+        assert (record["status"], record["params"]["data_seed"]) == ("finished", seed), slurm.logs()
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        ("bash clusters/slurm.sbatch sweeps/adapter_capacity.py", "runs in a job of SLURM"),
+        ("SLURM_JOB_ID=1 bash clusters/slurm.sbatch sweeps/none.py", "got 'sweeps/none.py'"),
+        (
+            "SLURM_JOB_ID=1 INTERFERO_PYTHON=/none bash clusters/slurm.sbatch sweeps/bitrate.py",
+            "/none is not there",
+        ),
+        (
+            "SLURM_JOB_ID=1 SLURM_ARRAY_TASK_ID=2 SPLIT='--data-seeds 0 1' INTERFERO_PYTHON=$(which python) "
+            "bash clusters/slurm.sbatch sweeps/bitrate.py",
+            "task 2 of an array takes a value of SPLIT",
+        ),
+    ],
+)
+def test_what_cannot_run_is_refused_with_the_remedy(command, text):
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert text in done.stderr
