@@ -35,7 +35,7 @@ def test_a_written_file_is_read_back_and_nothing_lies_beside_it(tmp_path):
 def test_a_full_disk_leaves_the_old_file_and_no_remains(tmp_path):
     path = tmp_path / "file.bin"
     path.write_bytes(b"old")
-    with pytest.raises(StorageError, match=r"file\.bin.*No space left.*--resume"):
+    with pytest.raises(StorageError, match=r"file\.bin.*No space left.*free the disk or name another place"):
         write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]

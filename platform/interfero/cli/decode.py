@@ -49,5 +49,8 @@ def decode(
         out.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.asarray(pixels)).save(out)
     except (OSError, ValueError) as error:
-        raise StorageError(f"{out} cannot be written ({error}): name a .png file") from error
+        # Of formats that it does not know Pillow says so itself, without a number of the system's.
+        full = getattr(error, "errno", None) is not None
+        remedy = "free the disk or name another place" if full else "name a .png file"
+        raise StorageError(f"{out} cannot be written ({error}): {remedy}") from error
     sys.stdout.write(f"{out}: {pixels.shape[1]}x{pixels.shape[0]} pixels\n")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from interfero.errors import DomainError
+from interfero.errors import DomainError, UndeclaredError
 
 JPEG_FORMATS = ("JPEG", "MPO")
 """What Pillow calls a JPEG; with a preview behind it, as cameras write it, it is an MPO."""
@@ -36,9 +36,10 @@ CONVERSIONS = {
     "RGBA": "RGBA",
 }
 """Pillow's mode to the word that its conversion is counted under."""
-DECLARE_RANGE = "NAME=PATH:range=LOW,HIGH, or --pixel-range LOW HIGH"
-DECLARE_BANDS = "NAME=PATH:bands=3,2,1, or --bands 3 2 1"
+DECLARE_RANGE = "which values become black and white (NAME=PATH:range=LOW,HIGH)"
+DECLARE_BANDS = "the bands you mean (NAME=PATH:bands=3,2,1)"
 """How a domain takes such files, for errors: docs/domains.md."""
+_AS_RGB_FILE = "write them as an RGB file (gdal_translate -b 1 -b 2 -b 3)"
 ON_WHITE = "transparency laid on white"
 PAGES = "further page or frame left out"
 ODD_EXIF = "EXIF data that cannot be read, so the picture is taken as upright"
@@ -80,10 +81,10 @@ def refuse_unclear(image: Image.Image, data: bytes | Path, label: str) -> None:
     """
     bits = bit_depth(image, data)
     if bits > 8:
-        raise DomainError(
-            f"{label} has more than 8 bits a channel ({bits} bits, mode {image.mode}): declare which values "
-            f"become black and white ({DECLARE_RANGE}), or convert it to 8-bit RGB with a tone curve of your "
-            "choice; interfero would have to guess one"
+        raise _undeclared(
+            f"{label} has more than 8 bits a channel ({bits} bits, mode {image.mode})",
+            DECLARE_RANGE,
+            "convert it to 8-bit RGB with a tone curve of your choice; interfero would have to guess one",
         )
     if image.mode in ("CMYK", "YCCK", "LAB"):
         raise DomainError(
@@ -112,9 +113,10 @@ def refuse_unopened(data: bytes | Path, label: str) -> None:
     except UNREADABLE:
         return
     if kind is not None and (kind != np.uint8 or bands > 4):
-        raise DomainError(
-            f"{label} is a TIFF of {bands} bands of {kind}: declare the bands you mean ({DECLARE_BANDS}) and "
-            f"which values become black and white ({DECLARE_RANGE}), or write it as 8-bit RGB"
+        raise _undeclared(
+            f"{label} is a TIFF of {bands} bands of {kind}",
+            f"{DECLARE_BANDS} and {DECLARE_RANGE}",
+            "write it as 8-bit RGB",
         )
 
 
@@ -177,6 +179,10 @@ def num_pages(image: Image.Image) -> int:
         return 1
 
 
+def _undeclared(what: str, declared: str, otherwise: str) -> UndeclaredError:
+    return UndeclaredError(f"{what}: declare {declared}, or {otherwise}", f"{what}: {otherwise}")
+
+
 def _upright(image: Image.Image, counts: Counter[str]) -> Image.Image:
     # Not ImageOps.exif_transpose: it also writes the EXIF data again, which fails where a tag of no
     # interest has the wrong type.
@@ -193,11 +199,12 @@ def _on_white(
     levels = np.asarray(rgba.getchannel("A").histogram())
     translucent = 1 - (levels[0] + levels[-1]) / levels.sum()
     if file_format == "TIFF" and translucent > MAX_TRANSLUCENT_SHARE:
-        raise DomainError(
+        raise _undeclared(
             f"{label} calls its last band opacity (alpha), but {translucent:.0%} of its pixels are neither "
-            "opaque nor invisible: it looks like a band of its own, such as near infrared, and colours "
-            f"would be blended with white by it; declare the bands you mean ({DECLARE_BANDS}), or write "
-            "them as an RGB file (gdal_translate -b 1 -b 2 -b 3)"
+            "opaque nor invisible, as of a band of its own, such as near infrared, by which colours would be "
+            "blended with white",
+            DECLARE_BANDS,
+            _AS_RGB_FILE,
         )
     if levels[:-1].any():
         counts[ON_WHITE] += 1
@@ -208,18 +215,20 @@ def _on_white(
 def _refuse_bands(image: Image.Image, label: str) -> None:
     tags: Any = getattr(image, "tag_v2", {})
     if _SIGNED in np.atleast_1d(tags.get(_FORMAT, 1)):
-        raise DomainError(
-            f"{label} holds signed numbers: declare which values become black and white ({DECLARE_RANGE}), "
-            "or add an offset, and write it as 8-bit RGB"
+        raise _undeclared(
+            f"{label} holds signed numbers",
+            DECLARE_RANGE,
+            "add an offset, and write it as 8-bit RGB",
         )
     extra = [int(e) for e in np.atleast_1d(tags.get(_EXTRA, ()))]
     samples = int(tags.get(_SAMPLES, 1))
     if _UNSPECIFIED in extra:
         known = samples - len(extra)
-        raise DomainError(
+        raise _undeclared(
             f"{label} has {samples} bands, of which the file calls {known} "
-            f"{'grey' if known == 1 else 'colour'} and says nothing of band {known + 1}: declare the bands "
-            f"you mean ({DECLARE_BANDS}), or write them as an RGB file (gdal_translate -b 1 -b 2 -b 3)"
+            f"{'grey' if known == 1 else 'colour'} and says nothing of band {known + 1}",
+            DECLARE_BANDS,
+            _AS_RGB_FILE,
         )
 
 

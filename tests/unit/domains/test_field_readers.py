@@ -418,7 +418,7 @@ def test_windows_one_band_and_missing_values():
         (waves(4), {"pixel_range": (0, 1)}, "has 4 bands and the codec 3 channels.*bands=1,2,3"),
         (waves(4), {"bands": (5, 1, 2)}, "has 4 bands, band 5 is declared"),
         (waves(4), {"bands": (1, 2)}, "2 bands are declared, the codec has 3 channels"),
-        (waves(3), {}, r"holds uint16 values \(\d+ to \d+ here\).*--pixel-range LOW HIGH"),
+        (waves(3), {}, r"holds uint16 values \(\d+ to \d+ here\).*range=LOW,HIGH"),
         (waves(3, 255, np.uint8), {"pixel_range": (0, 4095)}, "up to 255; the declared range ends at 4095"),
         (waves(3).astype(complex), {"pixel_range": (0, 1)}, "holds complex128 values"),
     ],

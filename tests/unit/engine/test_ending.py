@@ -2,12 +2,14 @@
 
 import io
 import logging
+import shlex
 
 from rich.console import Console
 
 from interfero.engine.console import SweepProgress
-from interfero.engine.ending import _print_last_lines
+from interfero.engine.ending import _print_last_lines, _ui_command
 from interfero.engine.sweep_run import SweepRun
+from interfero.redaction import masked
 from interfero.store.sweep import SweepStore
 from interfero.tracking.tracker import Tracker
 
@@ -40,3 +42,17 @@ def test_what_the_tracking_server_refused_is_said_at_the_end(cell, record, tmp_p
     run.tracker.close("KILLED")
     # A sweep that goes on has not got them into MLflow either.
     assert "refused 1 writes" in last_lines(driver())
+
+
+def test_the_line_for_mlflow_can_be_pasted_and_has_no_password():
+    plain = _ui_command("sqlite:///my runs.db")
+    assert shlex.split(plain)[-4:] == [
+        "mlflow",
+        "ui",
+        "--backend-store-uri",
+        "sqlite:///my runs.db",
+    ]
+    uri = "postgresql://ann:hunter2@host/db"
+    line = _ui_command(masked(uri, uri))
+    assert line.endswith('-m mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"')
+    assert _ui_command("https://host:5000") == "https://host:5000"

@@ -16,7 +16,7 @@ from PIL import Image
 
 from interfero.domains.pixel_mapping import PixelMapping
 from interfero.domains.pixel_meaning import PAGES, bit_depth, num_pages, orientation_of
-from interfero.domains.readers.raw import RawImage
+from interfero.domains.readers.raw import RawImage, turned
 from interfero.errors import DomainError
 
 _BANDS = ("L", "LA", "RGB", "RGBA", "I;16", "I;16B", "I;16L", "I;16N", "I", "F")
@@ -51,16 +51,7 @@ def read(
             shown = image if image.mode in _BANDS else image.convert(_colours(image))
             values = np.asarray(shown)
     values = values if values.ndim == 3 else values[:, :, None]
-    yield RawImage(_turned(values, orientation))
-
-
-def _turned(values_HWB: np.ndarray[Any, Any], orientation: int) -> np.ndarray[Any, Any]:
-    """By EXIF orientation: 5 to 8 are 2, 3, 4 and 1 behind a transposition, in an order of their own."""
-    if orientation >= 5:
-        values_HWB = values_HWB.transpose(1, 0, 2)
-    rows = orientation in (3, 4, 7, 8)
-    columns = orientation in (2, 3, 6, 7)
-    return values_HWB[:: -1 if rows else 1, :: -1 if columns else 1]
+    yield RawImage(turned(values, orientation), orientation=orientation)
 
 
 def _colours(image: Image.Image) -> str:

@@ -33,6 +33,17 @@ class RawImage:
     """Whether the smallest value is shown white."""
     group: str | None = None
     """What splits keep whole, if the file knows better than its name: a patient."""
+    orientation: int = 1
+    """As the file states it, by EXIF's numbers; the values are upright."""
+
+
+def turned(values_HWB: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
+    """Upright, by EXIF orientation: 5 to 8 are 2, 3, 4 and 1 behind a transposition, in their own order."""
+    if orientation >= 5:
+        values_HWB = values_HWB.transpose(1, 0, 2)
+    rows = orientation in (3, 4, 7, 8)
+    columns = orientation in (2, 3, 6, 7)
+    return values_HWB[:: -1 if rows else 1, :: -1 if columns else 1]
 
 
 def taken(total: int, mapping: PixelMapping, counts: Counter[str]) -> list[int]:

@@ -14,7 +14,7 @@ import tifffile
 
 from interfero.domains.pixel_mapping import PixelMapping
 from interfero.domains.pixel_meaning import PAGES
-from interfero.domains.readers.raw import RawImage, images_of
+from interfero.domains.readers.raw import RawImage, images_of, turned
 from interfero.errors import DomainError
 
 SCALED = "GeoTIFF that states a scale or offset, which is not applied: values are as stored"
@@ -43,12 +43,15 @@ def read(
             counts[SCALED] += 1
         array = _decoded(chosen, label)
         axes = mapping.axes or _merged(chosen.axes)
-        nodata = _nodata(page)
+        nodata, orientation = _nodata(page), int(page.tags.valueof("Orientation", 1))
     for image in images_of(array, axes, label, mapping, counts):
+        values = turned(image.values_HWB, orientation)
         yield replace(
             image,
-            missing_HW=_without_value(image.values_HWB, nodata),
+            values_HWB=values,
+            missing_HW=_without_value(values, nodata),
             low_is_white=photometric == "MINISWHITE",
+            orientation=orientation,
         )
 
 
