@@ -42,6 +42,7 @@ DECLARE_BANDS = "the bands you mean (NAME=PATH:bands=3,2,1)"
 _AS_RGB_FILE = "write them as an RGB file (gdal_translate -b 1 -b 2 -b 3)"
 ON_WHITE = "transparency laid on white"
 PAGES = "further page or frame left out"
+MASKED = "mask page that is not applied: values under it are as stored"
 ODD_EXIF = "EXIF data that cannot be read, so the picture is taken as upright"
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 _WITH_OPACITY = ("RGBA", "LA", "PA", "RGBa", "La")
@@ -136,6 +137,8 @@ def upright_rgb(image: Image.Image, label: str, counts: Counter[str]) -> Image.I
     # Last: it seeks.
     if further := num_pages(image) - 1:
         counts[PAGES] += further
+    if image.format == "TIFF" and _has_mask(image):
+        counts[MASKED] += 1
     return rgb
 
 
@@ -150,12 +153,12 @@ def bit_depth(image: Image.Image, data: bytes | Path) -> int:
     deepest = max(int(b) for b in np.atleast_1d(tiff_bits))
     if deepest > 8:
         return deepest
+    if image.format in ("JPEG2000", "AVIF", "HEIF"):
+        return max(8, _coded_depth(_head(data)))
     if image.mode in _SIXTEEN_BIT:
         return 32 if image.mode in ("I", "F") and image.format != "PNG" else 16
     if image.format in ("PNG", "PPM"):
         return 16 if _is_narrowed(image) else 8
-    if image.format in ("JPEG2000", "AVIF", "HEIF"):
-        return max(8, _coded_depth(_head(data)))
     return 8
 
 
@@ -241,6 +244,15 @@ def _refuse_preview(image: Image.Image, label: str) -> None:
             f"{label} begins with {what} of another page (NewSubfileType {kind}): write the page you "
             "mean as a file of its own"
         )
+
+
+def _has_mask(image: Image.Image) -> bool:
+    try:
+        return any(
+            _subfile(image, page) & _MASK for page in range(1, getattr(image, "n_frames", 1))
+        )
+    except UNREADABLE:
+        return False
 
 
 def _subfile(image: Image.Image, page: int) -> int:

@@ -334,7 +334,8 @@ def test_frames_of_y4m_and_raw_yuv(is_full):
     assert [image.place for image in found] == ["0", "1", "2"]
     for image, (_, rgb) in zip(found, made, strict=True):
         assert np.abs(image.values_HWB - rgb).max() < 3
-    assert counts == {f"YUV file taken as BT.601, {'full' if is_full else 'limited'} range": 1}
+    levels = "full" if is_full else "limited"
+    assert counts == {f"YUV file taken as 8-bit 4:2:0, BT.601, {levels} range": 1}
     if not is_full:
         raw = b"".join(frame for frame, _ in made)
         named = read(raw, f"clip_{WIDTH}x{HEIGHT}.yuv")

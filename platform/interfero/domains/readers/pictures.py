@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +48,31 @@ def read(
         if is_narrowed:
             values = _deep_png(data)
         else:
+            arguments = [tile[3] for tile in getattr(image, "tile", ())]
             shown = image if image.mode in _BANDS else image.convert(_colours(image))
-            values = np.asarray(shown)
+            values = _unstretched(np.asarray(shown), image, bits, arguments)
     values = values if values.ndim == 3 else values[:, :, None]
     yield RawImage(turned(values, orientation), orientation=orientation)
+
+
+def _unstretched(
+    values: np.ndarray[Any, Any], image: Image.Image, bits: int, arguments: Sequence[Any]
+) -> np.ndarray[Any, Any]:
+    """The numbers as the file has them, of formats whose numbers Pillow stretches to 8 or 16 bits.
+
+    Args:
+        values: As Pillow gives them.
+        image: Their file, decoded.
+        bits: Bits a channel in the file.
+        arguments: Of Pillow's decoder, from before it decoded.
+    """
+    if image.format == "JPEG2000" and image.mode.startswith("I;16"):
+        return values >> (16 - bits)
+    largest = [int(a[1]) for a in arguments if image.format == "PPM" and isinstance(a, tuple)]
+    if not largest:
+        return values
+    top, kind = (65535, np.uint16) if image.mode == "I" else (255, np.uint8)
+    return np.asarray(np.rint(values * (largest[0] / top)).astype(kind))
 
 
 def _colours(image: Image.Image) -> str:
