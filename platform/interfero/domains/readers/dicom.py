@@ -56,8 +56,9 @@ def _frames(dataset: Any, label: str) -> Any:
         pixels = dataset.pixel_array
     except (RuntimeError, NotImplementedError, AttributeError) as error:
         raise DomainError(
-            f"{label}: pydicom cannot decode {dataset.file_meta.TransferSyntaxUID.name} ({error}); install "
-            "pylibjpeg with its plugins, or write the file uncompressed"
+            f"{label}: pydicom cannot decode {dataset.file_meta.TransferSyntaxUID.name} "
+            f"({str(error).splitlines()[0]}); pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg, or "
+            "write the file uncompressed"
         ) from error
     return pixels if int(dataset.get("NumberOfFrames") or 1) > 1 else pixels[None]
 
