@@ -68,7 +68,8 @@ class Outlines:
                 # A pixel is inside with its centre, the first one lies at 0.5; of two that touch at a
                 # centre one is, as in pycocotools.
                 x, y = (np.array(corners[i::2]) - 0.5 - _TIE for i in (0, 1))
-                labels[polygon(y, x, labels.shape)] = outline.label
+                inside: Any = polygon(y, x, labels.shape)  # type: ignore[no-untyped-call]
+                labels[inside] = outline.label
         return labels
 
 

@@ -84,7 +84,7 @@ def _marker(folder: Path) -> Iterator[str]:
 def _nodes(path: str) -> dict[str, Any]:
     look = ray.remote(num_cpus=0, max_retries=0)(_look)
     # The node may lack this project, or have another version of it: code travels with the question.
-    ray.cloudpickle.register_pickle_by_value(versions)
+    ray.cloudpickle.register_pickle_by_value(versions)  # type: ignore[no-untyped-call]
     version_of = versions.library_version.__wrapped__
     asked = {}
     for node in ray.nodes():  # type: ignore[no-untyped-call]

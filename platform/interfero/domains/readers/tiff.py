@@ -43,7 +43,9 @@ def read(
         array = _decoded(chosen, label)
         axes = mapping.axes or _merged(chosen.axes)
         nodata, orientation = _nodata(page), int(page.tags.valueof("Orientation", 1))
-        masks = [m.asarray() == 0 for m in file.pages if m.is_mask and m.shape == page.shape[:2]]
+        # Of series of one kind of page tifffile keeps frames, which have no marks.
+        marked = [m for m in file.pages if getattr(m, "is_mask", False)]
+        masks = [m.asarray() == 0 for m in marked if m.shape == page.shape[:2]]
     for image in images_of(array, axes, label, mapping, counts):
         missing = equal_to(image.values_HWB, nodata, mapping.bands)
         for mask in masks[:1]:
