@@ -95,8 +95,10 @@ class SweepStore:
     def write_settings(self, settings: dict[str, Any]) -> None:
         """Take the name; a sweep that goes on keeps what it was started with, but for its number of cells."""
         if self.exists:
-            planned = {n: settings[n] for n in ("num_cells",) if n in settings}
-            settings = self.settings() | planned
+            known = self.settings()
+            settings = known | {n: settings[n] for n in ("num_cells",) if n in settings}
+            if settings == known:
+                return
         write_json(self.folder / "sweep.json", settings, ELSEWHERE)
 
     def _check_writable(self) -> None:
