@@ -133,8 +133,8 @@ def upright_rgb(image: Image.Image, label: str, counts: Counter[str]) -> Image.I
         counts[f"{kind} converted to RGB"] += 1
     if upright.mode in _WITH_OPACITY or "transparency" in upright.info:
         upright = _on_white(upright.convert("RGBA"), image.format, label, counts)
-    # A picture of one frame is not copied; of others the one that is read next would take its place. (Of other
-    # formats asking for their number already reads it.)
+    # Not copied where nothing is read after it: the next frame would take its place, and other formats are
+    # read for the number of frames.
     is_alone = image.format in ("JPEG", "PNG") and getattr(image, "n_frames", 1) == 1
     rgb = upright if is_alone and upright.mode == "RGB" else upright.convert("RGB")
     # Last: it seeks.
