@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interfero.errors import ConfigError, DomainError, StorageError
+from interfero.errors import ConfigError, DomainError, StorageError, UndeclaredError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +49,9 @@ def read_image(path: str | Path, counts: Counter[str] | None = None) -> UInt8Arr
             Path(path), shown(Path(path)), rules, Counter() if counts is None else counts
         )
     except SkippedImageError as error:
-        raise DomainError(str(error)) from error
+        raise DomainError(f"{error}: give a picture such as a PNG of 8-bit RGB") from error
+    except UndeclaredError as error:
+        raise DomainError(error.elsewhere) from error
 
 
 def load_adapter(path: str | Path, codec: Codec) -> AdaptedCodec:

@@ -18,6 +18,20 @@ class DomainError(InterferoError):
     """A folder, Parquet file or image that cannot serve as a domain."""
 
 
+class UndeclaredError(DomainError):
+    """Pixels whose meaning a domain may declare; a command that takes no declaration needs other words."""
+
+    def __init__(self, text: str, elsewhere: str = "") -> None:
+        """Keep both texts.
+
+        Args:
+            text: Names the declaration.
+            elsewhere: The same for other commands.
+        """
+        super().__init__(text)
+        self.elsewhere = elsewhere
+
+
 class CodecError(InterferoError):
     """A codec that cannot be found, loaded or adapted."""
 

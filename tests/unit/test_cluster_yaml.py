@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
@@ -169,6 +170,23 @@ def test_the_pages_are_private(config):
     assert re.findall(r"--host (\S+)", server) == ["127.0.0.1"]
     assert re.findall(r"--allowed-hosts (\S+)", server) == ["localhost:5000,127.0.0.1:5000"]
     assert "security_group" not in config["provider"], "only SSH comes in from outside"
+
+
+def test_ssh_comes_from_the_range_that_the_user_gives(aws):
+    """A group that Ray makes lets SSH in from anywhere; one that is named by id it leaves alone."""
+    source = (Path(ray.__file__).parent / "autoscaler/_private/aws/config.py").read_text()
+    assert 'if "SecurityGroupIds" not in node_type["node_config"]' in source
+    assert '"IpRanges": [{"CidrIp": "0.0.0.0/0"}]' in source, "Ray may narrow SSH itself now"
+    groups = [t["node_config"]["SecurityGroupIds"] for t in aws["available_node_types"].values()]
+    assert groups == [["sg-put-yours-here"]] * 2, (
+        "AWS has no such group: who gives no range is refused"
+    )
+    rules = [
+        "--group-id ID --protocol tcp --port 22 --cidr 203.0.113.7/32",
+        "--group-id ID --protocol all --source-group ID",
+    ]
+    for text in ((ROOT / "cluster.yaml").read_text(), (ROOT / "docs/cluster.md").read_text()):
+        assert re.findall(r"aws ec2 authorize-security-group-ingress (.*)", text) == rules
 
 
 def test_every_machine_gets_the_token_and_the_mode(config):

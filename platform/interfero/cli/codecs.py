@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import tyro
 from rich.console import Console
@@ -13,9 +12,6 @@ from rich.table import Column, Table
 
 from interfero.cli.options import Lambda
 from interfero.errors import ConfigError, InterferoError
-
-if TYPE_CHECKING:
-    from interfero.codecs.codec import Codec
 
 
 def codecs() -> None:
@@ -58,7 +54,11 @@ def import_command(
     """
     from interfero.codecs.catalogue import default_lambda, load_codec
     from interfero.codecs.checkpoint import save_codec
+    from interfero.codecs.fidelity import fidelity_line
     from interfero.codecs.torch_checkpoint import is_torch_file, name_of
+    from interfero.domains.catalogue import load_domain
+    from interfero.domains.domain import check_channels
+    from interfero.domains.images import ImageRules
 
     if file.exists() and not is_torch_file(file):
         raise ConfigError(f"{file} is no PyTorch file: a codec file is a --source as it is")
@@ -70,35 +70,14 @@ def import_command(
     for note in codec.card["notes"]:
         sys.stdout.write(f"{note}\n")
     if max_images:
-        sys.stdout.write(f"{_fidelity(codec, source_domain, max_images)}\n")
+        channels = codec.shape.image_channels
+        domain = load_domain(source_domain, ImageRules(channels=channels))
+        check_channels(domain, channels)
+        sys.stdout.write(f"{fidelity_line(codec, domain, max_images)}\n")
     save_codec(codec, target, half_precision=False)
     sys.stdout.write(
         f"{target}: lambda {value:g}, {codec.num_params:,} parameters, weights {codec.weights_hash[:12]}, "
         f"tables {codec.table_hash[:12]}\n"
-    )
-
-
-def _fidelity(codec: Codec, source_domain: str, max_images: int) -> str:
-    """Rate and PSNR of a codec on test images, next to JPEG's at that rate."""
-    from interfero.codecs.coding import SourceCoder, mean_score, score_coded
-    from interfero.codecs.jpeg import jpeg_curve, jpeg_psnr_at, least_of_jpeg
-    from interfero.domains.catalogue import load_domain
-    from interfero.domains.domain import spread
-
-    domain = load_domain(source_domain)
-    samples = spread(domain.test, max_images)
-    coder = SourceCoder(codec)
-    mean = mean_score([score_coded(coder, sample) for sample in samples], codec.rd_lambda)
-    curve = jpeg_curve(samples)
-    there = jpeg_psnr_at(curve, mean["bpp"])
-    jpeg = (
-        f"JPEG has no such rate (its smallest files: {least_of_jpeg(curve)} bpp)"
-        if there is None
-        else f"JPEG at that rate {there:.2f} dB ({mean['psnr_db'] - there:+.2f} dB)"
-    )
-    return (
-        f"fidelity on {domain.name}, {len(samples)} test {domain.unit}: {mean['bpp']:.4f} bpp, "
-        f"{mean['psnr_db']:.2f} dB; {jpeg}"
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import tyro
 
 from interfero.cli.options import Adapters, Lambda, read_stream
-from interfero.errors import StorageError
+from interfero.errors import BitstreamError, StorageError
 
 
 def decode(
@@ -45,9 +45,17 @@ def decode(
             # Of a stream that does not decode at all it names the likely cause.
             for warning in caught:
                 sys.stderr.write(f"warning: {warning.message}\n")
+    if pixels.shape[2] not in (1, 3):
+        raise BitstreamError(
+            f"{stream} holds {pixels.shape[2]} channels, pictures have 1 or 3: decode it in Python "
+            "(docs/python.md), which gives the array"
+        )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.asarray(pixels)).save(out)
+        Image.fromarray(np.squeeze(pixels, 2) if pixels.shape[2] == 1 else pixels).save(out)
     except (OSError, ValueError) as error:
-        raise StorageError(f"{out} cannot be written ({error}): name a .png file") from error
+        # Of formats that it does not know Pillow says so itself, without a number of the system's.
+        full = getattr(error, "errno", None) is not None
+        remedy = "free the disk or name another place" if full else "name a .png file"
+        raise StorageError(f"{out} cannot be written ({error}): {remedy}") from error
     sys.stdout.write(f"{out}: {pixels.shape[1]}x{pixels.shape[0]} pixels\n")

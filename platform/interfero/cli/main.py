@@ -15,6 +15,7 @@ from interfero.cli.domains import domains
 from interfero.cli.encode import encode
 from interfero.cli.predict.command import predict
 from interfero.cli.report.command import report
+from interfero.cli.status import status
 from interfero.cli.store import run_store, store
 from interfero.cli.transcode import transcode
 from interfero.errors import InterferoError
@@ -26,6 +27,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "encode": encode,
     "decode": decode,
     "transcode": transcode,
+    "status": status,
     "report": report,
     "predict": predict,
     "store": store,

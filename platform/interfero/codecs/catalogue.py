@@ -71,6 +71,11 @@ def absolute_source(source: str) -> str:
     return str(path.resolve()) if stated is None else f"{path.resolve()}@{stated!r}"
 
 
+def is_own(source: str) -> bool:
+    """Whether a source is a file or folder of the user's."""
+    return source not in bundled_names() and not source.startswith(ZOO_PREFIX)
+
+
 def is_checkpoint(source: str) -> bool:
     """Whether a source is a PyTorch checkpoint, which is converted when it is loaded."""
     return is_torch_file(_parted(source)[0])

@@ -9,7 +9,8 @@ import torch
 from compressai.models import CompressionModel
 from torch import Tensor
 
-from interfero.codecs.codec import Codec, Shape, build_model, mask_context
+from interfero.codecs.codec import Codec, Shape, build_model, build_within, mask_context
+from interfero.codecs.entropy_tables import MAX_TABLE
 from interfero.codecs.exact import check_exact
 from interfero.errors import CodecError, StorageError
 from interfero.store.tensors import load_tensors, save_tensors, tensor_bytes
@@ -118,7 +119,13 @@ def _pack_rows(table: Tensor, lengths: Tensor) -> Tensor:
 
 
 def _unpack_rows(packed: Tensor, lengths: Tensor) -> Tensor:
-    """The padded table that `_pack_rows` was given, exactly."""
+    """The padded table that `_pack_rows` was given, exactly.
+
+    Raises:
+        ValueError: padding would make far more of it than the file holds.
+    """
+    if lengths.numel() * int(lengths.max()) > MAX_TABLE:
+        raise ValueError(f"{lengths.numel()} rows of up to {int(lengths.max())} entries")
     rows = packed.split(lengths.tolist())
     return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
 
@@ -139,7 +146,7 @@ def read_codec(path: Path, name: str) -> Codec:
     try:
         codec = _rebuild(tensors, metadata, name)
         hashes = metadata["weights_hash"], metadata["table_hash"]
-    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, RuntimeError, OverflowError, CodecError) as error:
         raise CodecError(f"{path} is damaged: it describes no codec ({error!r})") from error
     if (codec.weights_hash, codec.table_hash) != hashes:
         raise CodecError(f"{path} is damaged: its content does not match its hash; fetch it again")
@@ -154,7 +161,7 @@ def _rebuild(tensors: dict[str, Tensor], metadata: dict[str, Any], name: str) ->
         int(metadata["num_latents"]),
         int(metadata.get("image_channels", 3)),
     )
-    model = build_model(shape)
+    model = build_within(shape, sum(tensor.numel() for tensor in tensors.values()))
     # Widening half precision is exact; the tables come as they are.
     state = {k: v.float() if v.dtype == torch.float16 else v for k, v in tensors.items()}
     state |= {

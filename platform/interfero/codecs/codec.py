@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ from compressai.models import (
     ScaleHyperprior,
 )
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from interfero.codecs.nested import CheckerboardCodec, ElicCodec
 from interfero.errors import CodecError, nearest
@@ -57,6 +59,9 @@ ANY_CHANNELS = (
     "bmshj2018-factorized", "bmshj2018-factorized-relu", "bmshj2018-hyperprior", "mbt2018-mean",
 )  # fmt: skip
 """Architectures whose images may have any number of channels."""
+
+_CONSTANTS = 1 << 16
+"""Numbers that a model's constants and their making take at most."""
 
 TABLE_BUFFERS = ("_quantized_cdf", "_offset", "_cdf_length", "scale_table")
 """Buffers of an entropy model that are part of the bitstream format."""
@@ -123,6 +128,41 @@ def build_model(shape: Shape) -> CompressionModel:
     if shape.image_channels != 3:
         _widen(model, shape)
     return model
+
+
+def build_within(shape: Shape, held: int) -> CompressionModel:
+    """`build_model` of a shape that a file states; nothing is made that the file could not fill.
+
+    Args:
+        shape: Its.
+        held: Numbers in the file's tensors, tables included.
+
+    Raises:
+        CodecError: also where the file holds far too few.
+    """
+    with _Budget(4 * held + _CONSTANTS):
+        return build_model(shape)
+
+
+class _Budget(TorchDispatchMode):
+    """Inside, no more numbers than these are made."""
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.left = numbers
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        sizes = [
+            a for a in args if isinstance(a, list | tuple) and all(isinstance(n, int) for n in a)
+        ]
+        if func is torch.ops.aten.eye.default:
+            sizes = [(args[0], args[0])]
+        self.left -= sum(math.prod(size) for size in sizes)
+        if self.left < 0:
+            raise CodecError("its layers hold fewer numbers than such a model has")
+        return func(*args, **(kwargs or {}))
 
 
 def _widen(model: CompressionModel, shape: Shape) -> None:

@@ -165,7 +165,7 @@ def transcode(coder: Coder, data: bytes, *, guarded: bool = False) -> tuple[Code
         -(-side // coder.stride) * coder.stride for side in (stream.height, stream.width)
     )
     with coding_setting():
-        blank = torch.zeros(1, 3, height, width)
+        blank = torch.zeros(1, decoded.pixels_HWC.shape[2], height, width)
         coded = _coded(coder, blank, stream.width, stream.height, latents)
     return coded, decoded.pixels_HWC
 

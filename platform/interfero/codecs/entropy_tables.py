@@ -25,6 +25,12 @@ CDF_END = 1 << 16
 """Every row ends here: CompressAI codes with 16 bits of precision."""
 
 
+MAX_ROW = 1 << 13
+"""Symbols of a row of an entropy table: hundreds in codecs that were trained; more is damage."""
+MAX_TABLE = 1 << 24
+"""Entries of a table whose rows are padded to the longest; Gaussian ones of CompressAI have 64 x 3,133."""
+
+
 @dataclass(frozen=True, eq=False)
 class Selection:
     """What one call of the native coder needs: the rows in use, and indexes into them."""

@@ -201,8 +201,11 @@ def _packed(entry: Entry) -> dict[str, Tensor]:
         for index, values in enumerate(symbols):
             tensors[f"{prefix}{index}"] = torch.tensor(values, dtype=torch.int32)
     if entry.pixels_HWC is not None:
-        buffer = io.BytesIO()
-        Image.fromarray(entry.pixels_HWC).save(buffer, "PNG", compress_level=1)
+        buffer, pixels = io.BytesIO(), entry.pixels_HWC
+        if (channels := pixels.shape[2]) != 3:
+            # PNG has no such pictures: channels follow each other in a row of a grey one.
+            pixels, tensors["channels"] = pixels.reshape(len(pixels), -1), torch.tensor(channels)
+        Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
         tensors["png"] = _byte_tensor(buffer.getvalue())
     return tensors
 
@@ -218,7 +221,8 @@ def _unpacked(tensors: Mapping[str, Tensor], numbers: Mapping[str, float | None]
     pixels = None
     if "png" in tensors:
         with Image.open(io.BytesIO(tensors["png"].numpy().tobytes())) as image:
-            pixels = np.asarray(image.convert("RGB"), dtype=np.uint8)
+            pixels = np.asarray(image, dtype=np.uint8)
+        pixels = pixels.reshape(len(pixels), -1, int(tensors.get("channels", torch.tensor(3))))
     return Entry(numbers, streams, symbols, decoded, pixels)
 
 

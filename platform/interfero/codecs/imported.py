@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,18 +18,19 @@ from compressai.entropy_models import EntropyBottleneck, EntropyModel, GaussianC
 from compressai.models import CompressionModel
 from compressai.models.base import get_scale_table
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from interfero.codecs.codec import (
+    ANY_CHANNELS,
     ARCHITECTURES,
     TABLE_BUFFERS,
     Codec,
     Shape,
     build_model,
+    build_within,
     entropy_tables,
     mask_context,
 )
-from interfero.codecs.entropy_tables import CDF_END, Tables, tables_of
+from interfero.codecs.entropy_tables import CDF_END, MAX_ROW, Tables, tables_of
 from interfero.codecs.exact import check_exact
 from interfero.codecs.torch_checkpoint import current_name, read_checkpoint
 from interfero.errors import CodecError
@@ -40,10 +40,6 @@ from interfero.versions import library_version
 MAX_EXCESS_BITS = 1e-3
 """Tables are kept where they cost no more than this per symbol than those that the weights give: another
 machine's last counts cost 1e-6, those of before a training 0.01 and more."""
-MAX_ROW = 1 << 13
-"""Symbols of a row of an entropy table: hundreds in codecs that were trained; more is damage."""
-_CONSTANTS = 1 << 16
-"""Numbers that a model's constants and their making take at most."""
 MAX_SCALE, MAX_SCALES = 512.0, 256
 """Of a Gaussian table; CompressAI's has 64 scales up to 256."""
 
@@ -69,9 +65,10 @@ def import_codec(path: Path, rd_lambda: float, name: str) -> Codec:
     tables = _settle_tables(path, model, found.state)
     model.eval().requires_grad_(False)
     check_exact(model)
+    bands = "" if shape.image_channels == 3 else f", {shape.image_channels} image channels"
     notes = [
-        f"{shape.architecture}, N = {shape.num_channels}, M = {shape.num_latents}, by the names and shapes "
-        f"of the tensors of {path.name}",
+        f"{shape.architecture}, N = {shape.num_channels}, M = {shape.num_latents}{bands}, by the names and "
+        f"shapes of the tensors of {path.name}",
         *found.notes,
         f"entropy tables: {tables}",
     ]
@@ -96,11 +93,10 @@ def recognise(path: Path, state: Mapping[str, Tensor]) -> tuple[Shape, Compressi
     for architecture in ARCHITECTURES:
         wrong[architecture] = _other_names(given, architecture)
         if not wrong[architecture]:
-            shape = Shape(architecture, *widths)
+            channels = given[ordered[0]][1] if architecture in ANY_CHANNELS else 3
+            shape = Shape(architecture, *widths, channels)
             try:
-                # The file says how wide its layers are: nothing is made that it does not hold.
-                with _Budget(4 * sum(tensor.numel() for tensor in state.values()) + _CONSTANTS):
-                    model = build_model(shape)
+                model = build_within(shape, sum(tensor.numel() for tensor in state.values()))
             except CodecError as error:
                 wrong[architecture] = [str(error)]
                 continue
@@ -146,29 +142,6 @@ def _other_shapes(given: Shapes, model: CompressionModel) -> list[str]:
 
 def _size(shape: Iterable[int]) -> str:
     return "x".join(map(str, shape))
-
-
-class _Budget(TorchDispatchMode):
-    """Inside, no more numbers than these are made."""
-
-    def __init__(self, numbers: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.left = numbers
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        sizes = [
-            a for a in args if isinstance(a, list | tuple) and all(isinstance(n, int) for n in a)
-        ]
-        if func is torch.ops.aten.eye.default:
-            sizes = [(args[0], args[0])]
-        self.left -= sum(math.prod(size) for size in sizes)
-        if self.left < 0:
-            raise CodecError(
-                "its other layers are too small for the width of the first and last of g_a"
-            )
-        return func(*args, **(kwargs or {}))
 
 
 def _fill(path: Path, model: CompressionModel, state: Mapping[str, Tensor]) -> None:

@@ -63,8 +63,10 @@ def decided(spec: str, rules: ImageRules) -> Iterator[str]:
         DomainError: see `load_domain`.
     """
     place = _place(spec, rules)
-    rules = with_stretch(place.name, place.source, place.rules)
-    for chunk in place.source.chunks():
+    chunks = list(place.source.chunks())
+    reads = (chunk.read for chunk in chunks)
+    rules = with_stretch(place.name, reads, place.source.num_images, place.rules)
+    for chunk in chunks:
         yield from described(chunk.read(), rules)
 
 

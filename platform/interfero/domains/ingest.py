@@ -85,7 +85,7 @@ def load_source(
 ) -> Domain:
     """Encoded images as a domain; see `load_folder`."""
     rules, budget = rules or ImageRules(), budget or MemoryBudget()
-    rules = with_stretch(name, source, rules)
+    rules = with_stretch(name, (c.read for c in source.chunks()), source.num_images, rules)
     if _fits(source, rules, budget):
         decoded = _decode_to_memory(source, rules)
         budget.take(sum(_bytes_of(sample) for _, sample in decoded.samples))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.fft import dctn
 
+from interfero.domains.decoding import in_threads
 from interfero.domains.domain import spread
 from interfero.domains.images import Sample, UInt8Array
 
@@ -82,7 +84,8 @@ def jpeg_past(pixels_HWC: UInt8Array) -> JpegPast | None:
 def jpeg_note(samples: Sequence[Sample]) -> str:
     """A line about images that were JPEG files, with their share and what to do; empty where none was."""
     looked_at = spread(samples, LOOKED_AT)
-    found = [past for s in looked_at if (past := jpeg_past(s.pixels_HWC)) is not None]
+    pasts = in_threads(partial(jpeg_past, sample.pixels_HWC) for sample in looked_at)
+    found = [past for past in pasts if past is not None]
     if not found:
         return ""
     quality = round(median(past.quality for past in found))

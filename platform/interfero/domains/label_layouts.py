@@ -49,8 +49,13 @@ Place = tuple[Part, Path, Path]
 """Portion, folder of images, folder of label maps."""
 
 
-def find_layout(name: str, root: Path) -> Layout:
+def find_layout(name: str, root: Path, wanted: Callable[[Path], bool] = is_picture) -> Layout:
     """The layout of a folder, and its pairs.
+
+    Args:
+        name: The domain's, for errors.
+        root: The folder.
+        wanted: Which files are images where a layout does not name them.
 
     Raises:
         DomainError: no known layout, an image without a label map or the other way round.
@@ -59,9 +64,7 @@ def find_layout(name: str, root: Path) -> Layout:
         if is_there(root):
             return read(name, root)
     places, said = _places(name, root)
-    pairs = tuple(
-        pair for part, images, labels in places for pair in matched(name, part, images, labels)
-    )
+    pairs = tuple(p for place in places for p in matched(name, *place, wanted))
     layout = _plain(name, root, pairs)
     return replace(layout, notes=(said, *layout.notes)) if said else layout
 

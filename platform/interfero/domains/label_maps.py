@@ -17,7 +17,10 @@ from interfero.domains.label_classes import Colour
 from interfero.domains.label_palettes import Palette
 from interfero.domains.labelled import VOID
 from interfero.domains.listing import shown
+from interfero.domains.mapped_values import map_values
 from interfero.domains.pixel_meaning import UNREADABLE, num_pages, orientation_of
+from interfero.domains.readers.raw import LEFT_OUT
+from interfero.domains.readers.table import read_raw
 from interfero.errors import DomainError
 
 _INDEX_MODES = ("L", "P", "1")
@@ -25,6 +28,7 @@ _COLOUR_MODES = ("RGB", "RGBA")
 _EXACT = ("PNG", "TIFF", "BMP", "GIF", "PPM")
 """Formats, as Pillow calls them, that keep every number."""
 _LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")
+_UNKNOWN_TURN = "nobody knows whether its label map is"
 _PHOTOMETRIC, _SAMPLES, _MIN_IS_WHITE = 262, 277, 0
 
 
@@ -107,19 +111,37 @@ def crop_alike(pixels: UInt8Array, labels_HW: UInt8Array) -> UInt8Array:
 
 
 def read_image(
-    path: Path, max_side: int, counts: Counter[str]
+    path: Path, rules: ImageRules, counts: Counter[str]
 ) -> tuple[UInt8Array, tuple[int, int]]:
-    """An image as it is stored, never halved, cut to its centre beyond `max_side`; and its stored size.
+    """An image as it is stored, cut to its centre beyond `rules.max_side`; and its stored size.
 
     Raises:
-        DomainError: not 8-bit colour, grey or palette, or stored turned.
+        DomainError: not 8-bit colour, grey or palette, and nothing is declared; or it does not fit what is
+            declared, is stored turned, or holds several images.
         SkippedImageError: it cannot be read, or is too small.
     """
-    rules = ImageRules(halve_jpeg=False, max_side=max_side)
+    if not rules.is_plain:
+        return _read_mapped(path, rules, counts)
     pixels = decode_image(path, shown(path), rules, counts)
     with Image.open(path) as image:
-        _refuse_turned(image, path, "nobody knows whether its label map is")
+        _refuse_turned(orientation_of(image), path, _UNKNOWN_TURN)
         return pixels, image.size
+
+
+def _read_mapped(
+    path: Path, rules: ImageRules, counts: Counter[str]
+) -> tuple[UInt8Array, tuple[int, int]]:
+    own: Counter[str] = Counter()
+    found = list(read_raw(path, shown(path), rules.mapping, own))
+    if (several := len(found) + own.pop(LEFT_OUT, 0)) != 1:
+        raise DomainError(
+            f"{shown(path)} holds {several} images, its label map is of one: write each as a file of its own"
+        )
+    _refuse_turned(found[0].orientation, path, _UNKNOWN_TURN)
+    pixels, _ = map_values(found[0], shown(path), rules, own)
+    counts.update(own)
+    height, width = found[0].values_HWB.shape[:2]
+    return pixels, (width, height)
 
 
 def _read_values(path: Path, rules: LabelRules) -> tuple[UInt8Array, bool]:
@@ -129,7 +151,7 @@ def _read_values(path: Path, rules: LabelRules) -> tuple[UInt8Array, bool]:
             # First: reading EXIF data decodes a PNG, and then nothing tells of its bits.
             levels = _levels(image)
             _refuse_inexact(image, path)
-            _refuse_turned(image, path, "its image is not")
+            _refuse_turned(orientation_of(image), path, "its image is not")
             has_colours = image.mode in _COLOUR_MODES or (image.mode == "P" and rules.by_colour)
             if has_colours and rules.palette is not None:
                 return np.asarray(image.convert("RGB"), dtype=np.uint8), True
@@ -176,12 +198,11 @@ def _refuse_inexact(image: Image.Image, path: Path) -> None:
         raise DomainError(f"{shown(path)} has {pages} pages: a label map has one; {remedy}")
 
 
-def _refuse_turned(image: Image.Image, path: Path, whether: str) -> None:
-    turned = orientation_of(image)
-    if turned > 1:
+def _refuse_turned(orientation: int, path: Path, whether: str) -> None:
+    if orientation > 1:
         raise DomainError(
-            f"{shown(path)} is stored turned (EXIF orientation {turned}): {whether}; turn both upright and "
-            "save them without that mark"
+            f"{shown(path)} is stored turned (EXIF orientation {orientation}): {whether}; turn both upright "
+            "and save them without that mark"
         )
 
 

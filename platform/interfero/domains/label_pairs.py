@@ -12,6 +12,7 @@ from interfero.domains.label_maps import LabelRules
 from interfero.domains.labelled import check_classes
 from interfero.domains.listing import LABEL_SUFFIXES, core_of, is_picture, shown
 from interfero.domains.polygons import Outlines
+from interfero.domains.readers.table import suffix_of
 from interfero.errors import DomainError
 
 Part = Literal["train", "val", "test", "any"]
@@ -44,15 +45,24 @@ class Layout:
     """Whether the classes are a dataset's own: one without a training pixel is then left out."""
 
 
-def matched(name: str, part: Part, images: Path, labels: Path) -> Iterator[Pair]:
+def matched(
+    name: str, part: Part, images: Path, labels: Path, wanted: Callable[[Path], bool] = is_picture
+) -> Iterator[Pair]:
     """Images and label maps of one name, wherever they are below their folders.
 
     Label maps may end in `_mask`, `_L`, `_labelIds` and the like; those of one folder with their images must.
 
+    Args:
+        name: The domain's, for errors.
+        part: Where its layout puts them.
+        images: Folder of the images.
+        labels: Folder of the label maps, which are pictures.
+        wanted: Which files are images.
+
     Raises:
         DomainError: an image without a label map or the other way round, two of one name, no image.
     """
-    pictures, maps = _by_stem(name, images, labels)
+    pictures, maps = _by_stem(name, images, labels, wanted)
     for alone, folder in (
         (pictures.keys() - maps.keys(), labels),
         (maps.keys() - pictures.keys(), images),
@@ -115,14 +125,16 @@ def is_mask_name(stem: str) -> bool:
     return any(stem.endswith(end) and stem != end for end in LABEL_SUFFIXES)
 
 
-def _by_stem(name: str, images: Path, labels: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+def _by_stem(
+    name: str, images: Path, labels: Path, wanted: Callable[[Path], bool]
+) -> tuple[dict[str, Path], dict[str, Path]]:
     if images == labels:
-        files = _files(name, images)
-        masks = [f for f in files if is_mask_name(f.stem)]
+        files = _files(name, images, wanted)
+        masks = [f for f in files if is_picture(f) and is_mask_name(f.stem)]
         pictures = _named(name, images, [f for f in files if f not in set(masks)], is_core=False)
         return pictures, _named(name, images, masks, is_core=True)
-    pictures = _named(name, images, _files(name, images), is_core=False)
-    found = _files(name, labels)
+    pictures = _named(name, images, _files(name, images, wanted), is_core=False)
+    found = _files(name, labels, is_picture)
     if any(is_mask_name(file.stem) for file in found):
         plain = {file.relative_to(labels).with_suffix("").as_posix() for file in found}
         if plain != pictures.keys():
@@ -130,10 +142,10 @@ def _by_stem(name: str, images: Path, labels: Path) -> tuple[dict[str, Path], di
     return pictures, _named(name, labels, found, is_core=False)
 
 
-def _files(name: str, folder: Path) -> list[Path]:
+def _files(name: str, folder: Path, wanted: Callable[[Path], bool]) -> list[Path]:
     if not folder.is_dir():
         raise DomainError(f"domain {name!r}: there is no folder {shown(folder)}")
-    found = [path for path in sorted(folder.rglob("*")) if is_picture(path)]
+    found = [path for path in sorted(folder.rglob("*")) if wanted(path)]
     if not found:
         raise DomainError(f"domain {name!r}: there is no image in {shown(folder)}")
     return found
@@ -143,7 +155,8 @@ def _named(name: str, folder: Path, files: list[Path], *, is_core: bool) -> dict
     """Files by their path below the folder without suffix, `X_mask` as `X` if asked for."""
     found: dict[str, Path] = {}
     for path in files:
-        place = path.relative_to(folder).with_suffix("")
+        place = path.relative_to(folder)
+        place = place.with_name(place.name[: -len(suffix_of(place.name))] or place.name)
         stem = shown(place.with_name(core_of(place.name)) if is_core else place)
         other = found.setdefault(stem, path)
         if other != path:

@@ -5,25 +5,28 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from interfero.domains.domain import spread
-from interfero.domains.images import MAX_SIDE, SkippedImageError, UInt8Array
+from interfero.domains.images import MAX_SIDE, ImageRules, SkippedImageError, UInt8Array
 from interfero.domains.ingest import unit_of
 from interfero.domains.jpeg_past import jpeg_note
 from interfero.domains.label_layouts import find_layout, is_labelled
 from interfero.domains.label_maps import crop_alike, read_image, read_label_map
 from interfero.domains.label_pairs import Layout, Pair
 from interfero.domains.labelled import VOID, LabelledDomain, LabelledSample
-from interfero.domains.listing import shown
+from interfero.domains.listing import is_any_image, is_picture, shown
 from interfero.domains.memory import MemoryBudget
 from interfero.domains.mosaics import NAME as MOSAICS
 from interfero.domains.mosaics import mosaics
 from interfero.domains.polygons import Outlines
 from interfero.domains.portions import TEST_SHARE
+from interfero.domains.sources import Row
 from interfero.domains.specs import data_folders, split_spec
+from interfero.domains.stretching import with_stretch
 from interfero.errors import DomainError, nearest
 from interfero.randomness import Role, seed_for
 
@@ -46,6 +49,9 @@ def load_labelled(
     without them it takes a seeded part of the training images. Layouts without a test portion (VOC's,
     Cityscapes', whose test labels nobody has) test on `val`, and the seed parts their training images.
 
+    What is declared behind the path (`:bands=4,3,2:range=0,4095`) is declared of the images; label maps are
+    numbers or colours as they are.
+
     Args:
         spec: `NAME` or `NAME=PATH`.
         max_images: Images of each portion at most, each source image once before any twice; 0 is all.
@@ -56,11 +62,6 @@ def load_labelled(
         DomainError: names the domain or the file, the rule and the remedy.
     """
     name, path, mapping = split_spec(spec)
-    if mapping.is_declared:
-        raise DomainError(
-            f"domain {name!r}: {mapping.text} is declared, and labelled domains are 8-bit pictures: leave "
-            "it out, and write the pictures as 8-bit RGB"
-        )
     if path is None and name in LABELLED:
         return _limited(LABELLED[name](), max_images)
     root = _data_folder(name) if path is None else path
@@ -68,12 +69,15 @@ def load_labelled(
         raise DomainError(
             f"domain {name!r}: there is no folder {root}; give one that holds images and label maps"
         )
-    layout = find_layout(name, root)
-    parts = _portions(name, layout)
+    layout = find_layout(name, root, is_any_image if mapping.is_declared else is_picture)
+    parts = [spread_pairs(p, max_images) for p in _portions(name, layout)]
+    rules = ImageRules(halve_jpeg=False, max_side=max_side, mapping=mapping)
+    rules = with_stretch(name, (partial(_train_row, p) for p in parts[0]), len(parts[0]), rules)
     counts: Counter[str] = Counter()
     room = budget or MemoryBudget()
-    read = [_read(name, layout, spread_pairs(p, max_images), max_side, counts, room) for p in parts]
-    notes = [f"{layout.kind} layout: {shown(root)}", *layout.notes]
+    read = [_read(name, layout, pairs, rules, counts, room) for pairs in parts]
+    said = [f"values become pixels by {rules.mapping.text}"] if mapping.is_declared else []
+    notes = [f"{layout.kind} layout: {shown(root)}", *layout.notes, *said]
     notes += [f"{n} x {what}" for what, n in sorted(counts.items())]
     classes = layout.classes
     if layout.fixed_classes or max_images:
@@ -187,8 +191,12 @@ def _parted(
     return inside, [pair for pair in pairs if pair.group not in chosen]
 
 
+def _train_row(pair: Pair) -> list[Row]:
+    return [Row(shown(pair.image), pair.group, "train", pair.image)]
+
+
 def _read(
-    name: str, layout: Layout, pairs: Sequence[Pair], max_side: int, counts: Counter[str],
+    name: str, layout: Layout, pairs: Sequence[Pair], rules: ImageRules, counts: Counter[str],
     budget: MemoryBudget,
 ) -> tuple[LabelledSample, ...]:  # fmt: skip
     """Decoded pairs.
@@ -199,7 +207,7 @@ def _read(
     samples = []
     for pair in pairs:
         try:
-            pixels, size = read_image(pair.image, max_side, counts)
+            pixels, size = read_image(pair.image, rules, counts)
         except SkippedImageError as error:
             # Of a labelled pair nothing is skipped: its label map would say that all is well.
             raise DomainError(f"domain {name!r}: {error}; mend or remove the pair") from error

@@ -89,8 +89,8 @@ def chosen_bands(
         if there not in (1, channels):
             raise DomainError(
                 f"{label} has {there} bands and the codec {channels} channels: say which bands are meant, "
-                f"in order (--bands, or bands={','.join(str(b + 1) for b in range(min(channels, there)))} "
-                "behind the domain's path)"
+                f"in order (bands={','.join(str(b + 1) for b in range(min(channels, there)))} behind the "
+                "domain's path)"
             )
         return values
     if len(mapping.bands) not in (1, channels):
@@ -118,8 +118,8 @@ def _ends_for(values: npt.NDArray[Any], label: str, mapping: PixelMapping) -> tu
         low, high = (finite.min(), finite.max()) if finite.size else (0, 0)
         raise DomainError(
             f"{label} holds {values.dtype} values ({low:g} to {high:g} here), codecs see 8 bits: say which "
-            "values become black and white (--pixel-range LOW HIGH, --window CENTRE WIDTH or --percentiles "
-            "LOW HIGH; or range=LOW,HIGH and the like behind the domain's path)"
+            "values become black and white (range=LOW,HIGH, window=CENTRE,WIDTH or percentiles=LOW,HIGH "
+            "behind the domain's path)"
         )
     largest = np.iinfo(values.dtype).max if values.dtype.kind in "iu" else np.inf
     outside = min(high for pair in ends for high in [max(pair)])

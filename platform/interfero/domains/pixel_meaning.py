@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from interfero.errors import DomainError
+from interfero.errors import DomainError, UndeclaredError
 
 JPEG_FORMATS = ("JPEG", "MPO")
 """What Pillow calls a JPEG; with a preview behind it, as cameras write it, it is an MPO."""
@@ -36,11 +36,13 @@ CONVERSIONS = {
     "RGBA": "RGBA",
 }
 """Pillow's mode to the word that its conversion is counted under."""
-DECLARE_RANGE = "NAME=PATH:range=LOW,HIGH, or --pixel-range LOW HIGH"
-DECLARE_BANDS = "NAME=PATH:bands=3,2,1, or --bands 3 2 1"
+DECLARE_RANGE = "which values become black and white (NAME=PATH:range=LOW,HIGH)"
+DECLARE_BANDS = "the bands you mean (NAME=PATH:bands=3,2,1)"
 """How a domain takes such files, for errors: docs/domains.md."""
+_AS_RGB_FILE = "write them as an RGB file (gdal_translate -b 1 -b 2 -b 3)"
 ON_WHITE = "transparency laid on white"
 PAGES = "further page or frame left out"
+MASKED = "mask page that is not applied: values under it are as stored"
 ODD_EXIF = "EXIF data that cannot be read, so the picture is taken as upright"
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 _WITH_OPACITY = ("RGBA", "LA", "PA", "RGBa", "La")
@@ -80,10 +82,10 @@ def refuse_unclear(image: Image.Image, data: bytes | Path, label: str) -> None:
     """
     bits = bit_depth(image, data)
     if bits > 8:
-        raise DomainError(
-            f"{label} has more than 8 bits a channel ({bits} bits, mode {image.mode}): declare which values "
-            f"become black and white ({DECLARE_RANGE}), or convert it to 8-bit RGB with a tone curve of your "
-            "choice; interfero would have to guess one"
+        raise _undeclared(
+            f"{label} has more than 8 bits a channel ({bits} bits, mode {image.mode})",
+            DECLARE_RANGE,
+            "convert it to 8-bit RGB with a tone curve of your choice; interfero would have to guess one",
         )
     if image.mode in ("CMYK", "YCCK", "LAB"):
         raise DomainError(
@@ -112,9 +114,10 @@ def refuse_unopened(data: bytes | Path, label: str) -> None:
     except UNREADABLE:
         return
     if kind is not None and (kind != np.uint8 or bands > 4):
-        raise DomainError(
-            f"{label} is a TIFF of {bands} bands of {kind}: declare the bands you mean ({DECLARE_BANDS}) and "
-            f"which values become black and white ({DECLARE_RANGE}), or write it as 8-bit RGB"
+        raise _undeclared(
+            f"{label} is a TIFF of {bands} bands of {kind}",
+            f"{DECLARE_BANDS} and {DECLARE_RANGE}",
+            "write it as 8-bit RGB",
         )
 
 
@@ -130,10 +133,15 @@ def upright_rgb(image: Image.Image, label: str, counts: Counter[str]) -> Image.I
         counts[f"{kind} converted to RGB"] += 1
     if upright.mode in _WITH_OPACITY or "transparency" in upright.info:
         upright = _on_white(upright.convert("RGBA"), image.format, label, counts)
-    rgb = upright.convert("RGB")
+    # Not copied where nothing is read after it: the next frame would take its place, and other formats are
+    # read for the number of frames.
+    is_alone = image.format in ("JPEG", "PNG") and getattr(image, "n_frames", 1) == 1
+    rgb = upright if is_alone and upright.mode == "RGB" else upright.convert("RGB")
     # Last: it seeks.
     if further := num_pages(image) - 1:
         counts[PAGES] += further
+    if image.format == "TIFF" and _has_mask(image):
+        counts[MASKED] += 1
     return rgb
 
 
@@ -148,12 +156,12 @@ def bit_depth(image: Image.Image, data: bytes | Path) -> int:
     deepest = max(int(b) for b in np.atleast_1d(tiff_bits))
     if deepest > 8:
         return deepest
+    if image.format in ("JPEG2000", "AVIF", "HEIF"):
+        return max(8, _coded_depth(_head(data)))
     if image.mode in _SIXTEEN_BIT:
         return 32 if image.mode in ("I", "F") and image.format != "PNG" else 16
     if image.format in ("PNG", "PPM"):
         return 16 if _is_narrowed(image) else 8
-    if image.format in ("JPEG2000", "AVIF", "HEIF"):
-        return max(8, _coded_depth(_head(data)))
     return 8
 
 
@@ -177,6 +185,10 @@ def num_pages(image: Image.Image) -> int:
         return 1
 
 
+def _undeclared(what: str, declared: str, otherwise: str) -> UndeclaredError:
+    return UndeclaredError(f"{what}: declare {declared}, or {otherwise}", f"{what}: {otherwise}")
+
+
 def _upright(image: Image.Image, counts: Counter[str]) -> Image.Image:
     # Not ImageOps.exif_transpose: it also writes the EXIF data again, which fails where a tag of no
     # interest has the wrong type.
@@ -193,11 +205,12 @@ def _on_white(
     levels = np.asarray(rgba.getchannel("A").histogram())
     translucent = 1 - (levels[0] + levels[-1]) / levels.sum()
     if file_format == "TIFF" and translucent > MAX_TRANSLUCENT_SHARE:
-        raise DomainError(
+        raise _undeclared(
             f"{label} calls its last band opacity (alpha), but {translucent:.0%} of its pixels are neither "
-            "opaque nor invisible: it looks like a band of its own, such as near infrared, and colours "
-            f"would be blended with white by it; declare the bands you mean ({DECLARE_BANDS}), or write "
-            "them as an RGB file (gdal_translate -b 1 -b 2 -b 3)"
+            "opaque nor invisible, as of a band of its own, such as near infrared, by which colours would be "
+            "blended with white",
+            DECLARE_BANDS,
+            _AS_RGB_FILE,
         )
     if levels[:-1].any():
         counts[ON_WHITE] += 1
@@ -208,18 +221,20 @@ def _on_white(
 def _refuse_bands(image: Image.Image, label: str) -> None:
     tags: Any = getattr(image, "tag_v2", {})
     if _SIGNED in np.atleast_1d(tags.get(_FORMAT, 1)):
-        raise DomainError(
-            f"{label} holds signed numbers: declare which values become black and white ({DECLARE_RANGE}), "
-            "or add an offset, and write it as 8-bit RGB"
+        raise _undeclared(
+            f"{label} holds signed numbers",
+            DECLARE_RANGE,
+            "add an offset, and write it as 8-bit RGB",
         )
     extra = [int(e) for e in np.atleast_1d(tags.get(_EXTRA, ()))]
     samples = int(tags.get(_SAMPLES, 1))
     if _UNSPECIFIED in extra:
         known = samples - len(extra)
-        raise DomainError(
+        raise _undeclared(
             f"{label} has {samples} bands, of which the file calls {known} "
-            f"{'grey' if known == 1 else 'colour'} and says nothing of band {known + 1}: declare the bands "
-            f"you mean ({DECLARE_BANDS}), or write them as an RGB file (gdal_translate -b 1 -b 2 -b 3)"
+            f"{'grey' if known == 1 else 'colour'} and says nothing of band {known + 1}",
+            DECLARE_BANDS,
+            _AS_RGB_FILE,
         )
 
 
@@ -232,6 +247,15 @@ def _refuse_preview(image: Image.Image, label: str) -> None:
             f"{label} begins with {what} of another page (NewSubfileType {kind}): write the page you "
             "mean as a file of its own"
         )
+
+
+def _has_mask(image: Image.Image) -> bool:
+    try:
+        return any(
+            _subfile(image, page) & _MASK for page in range(1, getattr(image, "n_frames", 1))
+        )
+    except UNREADABLE:
+        return False
 
 
 def _subfile(image: Image.Image, page: int) -> int:

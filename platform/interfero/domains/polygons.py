@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+import numpy.typing as npt
 
 from interfero.domains.images import UInt8Array
 from interfero.domains.labelled import VOID
@@ -17,17 +17,20 @@ from interfero.domains.listing import shown
 from interfero.errors import DomainError
 
 BACKGROUND = "background"
+_TIE = 1e-6
+"""Pixels that outlines are moved by, so that none runs through the centre of a pixel."""
 
 
 @dataclass(frozen=True)
 class Outline:
-    """One object: its class, and polygons (x, y, x, y, ...) in pixels, or runs of a crowd."""
+    """One object: its class, and polygons (x, y, x, y, ...) in pixels, or runs."""
 
     label: int
+    """`VOID` of a crowd."""
     area: float
     polygons: tuple[tuple[float, ...], ...] = field(repr=False)
     runs: tuple[int, ...] = field(default=(), repr=False)
-    """Of a crowd: lengths of runs outside and inside by turns, down the columns; it is void."""
+    """Lengths of runs outside and inside by turns, down the columns; they can have holes."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +58,19 @@ class Outlines:
                 f"{shown(image)} has {size[0]}x{size[1]} pixels, {shown(self.file)} says "
                 f"{self.size[0]}x{self.size[1]}: outlines would lie elsewhere; mend one of them"
             )
-        canvas = Image.new("L", size, 0)
-        for outline in self.objects:
+        from skimage.draw import polygon  # seconds to import, and few domains have outlines
+
+        labels = np.zeros(size[::-1], dtype=np.uint8)
+        for outline in sorted(self.objects, key=lambda o: (o.label != VOID, -o.area)):
             if outline.runs:
-                canvas.paste(VOID, mask=Image.fromarray(_decoded(outline.runs, size, self.file)))
-        pen = ImageDraw.Draw(canvas)
-        for outline in sorted(self.objects, key=lambda o: -o.area):
-            for polygon in outline.polygons:
-                pen.polygon(list(polygon), fill=outline.label)
-        return np.array(canvas, dtype=np.uint8)
+                labels[_decoded(outline.runs, size, self.file)] = outline.label
+            for corners in outline.polygons:
+                # A pixel is inside with its centre, the first one lies at 0.5; of two that touch at a
+                # centre one is, as in pycocotools.
+                x, y = (np.array(corners[i::2]) - 0.5 - _TIE for i in (0, 1))
+                inside: Any = polygon(y, x, labels.shape)  # type: ignore[no-untyped-call]
+                labels[inside] = outline.label
+        return labels
 
 
 def read_coco(name: str, file: Path) -> tuple[tuple[str, ...], dict[str, Outlines]]:
@@ -106,7 +113,9 @@ def _outline(annotation: Mapping[str, Any], numbers: Mapping[int, int]) -> Outli
                 f"annotation {annotation.get('id')} is a string of run lengths: draw it as polygons, or "
                 "write label maps as PNG with pycocotools"
             )
-        return Outline(label, area, (), tuple(map(int, counts)))
+        return Outline(
+            VOID if annotation.get("iscrowd") else label, area, (), tuple(map(int, counts))
+        )
     return Outline(label, area, tuple(_checked(annotation, shape)))
 
 
@@ -120,13 +129,13 @@ def _checked(annotation: Mapping[str, Any], shape: Sequence[Any]) -> Iterator[tu
         yield tuple(map(float, polygon))
 
 
-def _decoded(runs: Sequence[int], size: tuple[int, int], file: Path) -> UInt8Array:
-    """(height, width) 255 inside."""
+def _decoded(runs: Sequence[int], size: tuple[int, int], file: Path) -> npt.NDArray[np.bool_]:
+    """(height, width) what is inside."""
     width, height = size
     if sum(runs) != width * height:
         raise DomainError(
-            f"{shown(file)}: the run lengths of a crowd sum to {sum(runs)}, its image has {width * height} "
+            f"{shown(file)}: the run lengths of an object sum to {sum(runs)}, its image has {width * height} "
             "pixels; mend the annotation"
         )
-    inside = np.arange(len(runs)) % 2 * 255
-    return np.repeat(inside, runs).astype(np.uint8).reshape(width, height).T
+    inside = np.arange(len(runs)) % 2 == 1
+    return np.repeat(inside, runs).reshape(width, height).T

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from interfero.domains.mapped_values import chosen_bands
 from interfero.domains.portions import held_out
 from interfero.domains.readers.raw import RawImage
 from interfero.domains.readers.table import read_raw
-from interfero.domains.sources import Row, Source
+from interfero.domains.sources import Row
 from interfero.errors import DomainError
 
 MAX_PIXELS = 2**24
@@ -37,14 +37,17 @@ class _Drawn(NamedTuple):
     """(pixels, bands)."""
 
 
-def with_stretch(name: str, source: Source, rules: ImageRules) -> ImageRules:
+def with_stretch(
+    name: str, chunks: Iterable[Callable[[], Sequence[Row]]], num_files: int, rules: ImageRules
+) -> ImageRules:
     """The rules with declared percentiles in numbers; as they are where none are declared.
 
     Every image gives equally many pixels, evenly spaced; test images give none.
 
     Args:
         name: The domain's, for errors.
-        source: Its files; they are read twice.
+        chunks: Its files, some at a time; they are read twice.
+        num_files: How many there are.
         rules: What is declared.
 
     Raises:
@@ -52,9 +55,9 @@ def with_stretch(name: str, source: Source, rules: ImageRules) -> ImageRules:
     """
     if rules.mapping.percentiles is None:
         return rules
-    limit = max(1, min(PIXELS_PER_IMAGE, MAX_PIXELS // max(1, source.num_images)))
+    limit = max(1, min(PIXELS_PER_IMAGE, MAX_PIXELS // max(1, num_files)))
     found: list[_Drawn] = []
-    for part in in_threads(partial(_draw, c.read(), rules, limit) for c in source.chunks()):
+    for part in in_threads(partial(_draw, read(), rules, limit) for read in chunks):
         found += part
     unsplit = {d.group for d in found if d.portion == "any"}
     test_groups = held_out(name, unsplit) if unsplit else set()

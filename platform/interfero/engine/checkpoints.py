@@ -19,6 +19,8 @@ from interfero.store.tensors import load_tensors, save_tensors, state_hash
 
 logger = logging.getLogger(__name__)
 
+MAX_EXTENT = 64
+"""Memory of a tensor over its numbers: more than members of a pack that share a stack have."""
 FOLDER = "checkpoints"
 """Folder of a sweep that holds the states of cells in training."""
 
@@ -138,17 +140,20 @@ def load_state(
             f"{path} belongs to other parameters (for example {min(wrong)!r}): delete it to start "
             "again"
         )
-    with torch.no_grad():
-        for name, value in parameters.items():
-            value.copy_(kept[name])
+    restored = []
     for optimizer, described in zip(optimizers, metadata["optimizers"], strict=False):
         present = optimizer.state_dict()["param_groups"]
         groups = [{**p, **g} for p, g in zip(present, described["param_groups"], strict=True)]
         moments = {
-            int(index): {k: _restore(v, tensors) for k, v in state.items()}
-            for index, state in described["state"].items()
+            int(index): {k: _restore(v, tensors) for k, v in values.items()}
+            for index, values in described["state"].items()
         }
-        optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        restored.append((optimizer, {"state": moments, "param_groups": groups}))
+    with torch.no_grad():
+        for name, value in parameters.items():
+            value.copy_(kept[name])
+    for optimizer, state in restored:
+        optimizer.load_state_dict(state)
     info: dict[str, Any] = metadata["info"]
     return info
 
@@ -202,6 +207,12 @@ def _restore(described: Any, tensors: Mapping[str, Tensor]) -> Any:
     if "tensor" in described:
         value = tensors[described["tensor"]]
         strides = described.get("stride", value.stride())
+        extent = sum((n - 1) * s for n, s in zip(value.shape, strides, strict=True))
+        if extent > MAX_EXTENT * value.numel():
+            raise StorageError(
+                f"{described['tensor']!r} with the strides {strides} would take {extent} numbers, it has "
+                f"{value.numel()}: the state is damaged"
+            )
         return torch.empty_strided(value.shape, strides, dtype=value.dtype).copy_(value)
     if "list" in described:
         return [_restore(v, tensors) for v in described["list"]]

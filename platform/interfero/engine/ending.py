@@ -184,9 +184,12 @@ def _tracking_lines(tracker: Tracker) -> list[str]:
 
 
 def _ui_command(uri: str) -> str:
+    """What to type, or where to look, for a masked address."""
     if uri.startswith("http"):
         return uri
-    return shlex.join([_python(), "-m", "mlflow", "ui", "--backend-store-uri", uri])
+    command = shlex.join([_python(), "-m", "mlflow", "ui", "--backend-store-uri"])
+    # An address whose password is left out leads nowhere; the sweep had it from the environment.
+    return f'{command} "$MLFLOW_TRACKING_URI"' if "***" in uri else f"{command} {shlex.quote(uri)}"
 
 
 def _python() -> str:

@@ -11,15 +11,17 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import ray
+import ray.cloudpickle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from ray.util.state import list_nodes
 
+from interfero import versions
 from interfero.engine.code import NUMBER_LIBRARIES, library_versions
 
 NODE_S = 60
@@ -27,18 +29,18 @@ NODE_S = 60
 STATE_S = 10
 
 
-def _look(names: tuple[str, ...], path: str) -> dict[str, Any]:
+def _look(names: tuple[str, ...], path: str, version_of: Callable[[str], str]) -> dict[str, Any]:
     """Runs on a node; needs nothing installed there but the standard library."""
     import importlib.metadata
     import os
 
-    versions = {}
+    found = {}
     for name in names:
         try:
-            versions[name] = importlib.metadata.version(name)
+            found[name] = version_of(name)
         except importlib.metadata.PackageNotFoundError:
-            versions[name] = "missing"
-    return {"versions": versions, "sees_storage": os.path.exists(path)}  # noqa: PTH110
+            found[name] = "missing"
+    return {"versions": found, "sees_storage": os.path.exists(path)}  # noqa: PTH110
 
 
 def probe(folder: Path, address: str | None) -> dict[str, Any]:
@@ -81,12 +83,17 @@ def _marker(folder: Path) -> Iterator[str]:
 
 def _nodes(path: str) -> dict[str, Any]:
     look = ray.remote(num_cpus=0, max_retries=0)(_look)
+    # The node may lack this project, or have another version of it: code travels with the question.
+    ray.cloudpickle.register_pickle_by_value(versions)  # type: ignore[no-untyped-call]
+    version_of = versions.library_version.__wrapped__
     asked = {}
     for node in ray.nodes():  # type: ignore[no-untyped-call]
         if node["Alive"]:
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             name = f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})"
-            asked[name] = look.options(scheduling_strategy=there).remote(NUMBER_LIBRARIES, path)
+            asked[name] = look.options(scheduling_strategy=there).remote(
+                NUMBER_LIBRARIES, path, version_of
+            )
     answers = ray.get(list(asked.values()), timeout=NODE_S)
     return dict(zip(asked, answers, strict=True))
 

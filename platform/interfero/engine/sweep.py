@@ -150,6 +150,7 @@ def _settings(sweep: Sweep, plan: Plan, command: str) -> dict[str, Any]:
         "loop_hash": plan.code,
         "options": masked_inside(fixed),
         "content": plan.content,
+        "num_cells": plan.num_cells,
         "command": command,
     }
 

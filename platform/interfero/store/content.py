@@ -25,6 +25,10 @@ FOLDER = "content"
 _ADDRESS = re.compile(r"[0-9a-f]{32}")
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _BLOCK_BYTES = 2**20
+_SHARED = (
+    ": --storage must be one folder that every node sees at the same path (`interfero doctor --address auto` "
+    "checks it)"
+)
 _READ_ONLY = 0o444
 """All users of a node share a file, and nobody has a reason to change it."""
 
@@ -99,7 +103,7 @@ def address_of(path: Path) -> str:
         StorageError: it cannot be read.
     """
     digest = new_digest()
-    for block in _read(path):
+    for block in _read(path, remedy=""):
         digest.update(block)
     return digest.hexdigest()
 
@@ -118,27 +122,20 @@ def _copy_verified(source: Path, copy: Path, address: str) -> None:
         settle(file, copy, _READ_ONLY)
 
 
-def _read(path: Path) -> Iterator[bytes]:
+def _read(path: Path, remedy: str = _SHARED) -> Iterator[bytes]:
     try:
         with path.open("rb") as file:
             while block := file.read(_BLOCK_BYTES):
                 yield block
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise StorageError(f"{path} cannot be read ({error.strerror}){remedy}") from error
 
 
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: OSError) -> StorageError:
-    return StorageError(
-        f"{path} cannot be read ({error.strerror}): --storage must be one folder that every node sees "
-        "at the same path (`interfero doctor --address auto` checks it)"
-    )
+        raise StorageError(f"{path} cannot be read ({error.strerror}){_SHARED}") from error
 
 
 @contextmanager

@@ -59,8 +59,13 @@ def patiently(attempt: Callable[[], T], place: Path) -> T:
         pause = min(longest, 2 * pause)
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, remedy: str = "name another place") -> None:
     """Write a file that a reader sees whole or not at all, whatever dies in between.
+
+    Args:
+        path: Its folder is made.
+        data: All of it.
+        remedy: What a user can do besides freeing the disk.
 
     Raises:
         StorageError: the disk is full or the place is not writable, and stays so as long as `patience`.
@@ -69,8 +74,7 @@ def write_atomic(path: Path, data: bytes) -> None:
         patiently(lambda: _write_once(path, data), path)
     except OSError as error:
         raise StorageError(
-            f"{path} cannot be written ({error.strerror}): free the disk or choose another "
-            "--storage, then continue with --resume"
+            f"{path} cannot be written ({error.strerror}): free the disk or {remedy}"
         ) from error
 
 
@@ -138,10 +142,10 @@ def inside(folder: Path, name: str) -> Path:
     return path
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write JSON atomically; NaN is refused, because readers differ on it."""
+def write_json(path: Path, value: object, *remedy: str) -> None:
+    """Write JSON as `write_atomic` does; NaN is refused, because readers differ on it."""
     text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False)
-    write_atomic(path, text.encode())
+    write_atomic(path, text.encode(), *remedy)
 
 
 def read_json(path: Path) -> Any:

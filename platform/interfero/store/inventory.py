@@ -91,13 +91,17 @@ class SweepState:
         return self.store.name
 
     @cached_property
-    def ended(self) -> bool:
-        """Whether its report is newer than its records, no cell failed, and no checkpoint is left."""
+    def reported(self) -> bool:
+        """Whether its report is newer than its records."""
         folder = self.store.folder
-        report = _newest(folder / "report")
-        states = folder / CHECKPOINTS
+        return 0 < _newest(folder / "report") >= _newest(folder / "cells")
+
+    @cached_property
+    def ended(self) -> bool:
+        """Whether it is reported, no cell failed, and no checkpoint is left."""
+        states = self.store.folder / CHECKPOINTS
         return (
-            0 < report >= _newest(folder / "cells")
+            self.reported
             and not (states.is_dir() and any(states.iterdir()))
             and not self.running
             and all(record.status != "failed" for record in self._records)

@@ -9,8 +9,10 @@ A compressed copy of several parts has a record a part: record.0.json, record.1.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -24,6 +26,7 @@ FOLDER = "products"
 MODEL_FILE = "model.safetensors"
 SETTINGS = "settings"
 """Folder of the codec settings that copies were made with, by content."""
+logger = logging.getLogger(__name__)
 _STEP_KEY = re.compile(r"([a-z]+-[0-9a-f]+)(\.\d+)?")
 
 
@@ -45,11 +48,7 @@ class Products:
 
     def record(self, key: str) -> CellRecord | None:
         """The record of a step or part that ended, whatever it came to; a damaged one counts as none."""
-        try:
-            record = CellRecord.model_validate(read_json(self._file(key)))
-        except (StorageError, ValidationError):
-            return None
-        return record if record.key == key else None
+        return read_record(self._file(key), key)
 
     def is_done(self, key: str, files: Iterable[str]) -> bool:
         """Whether a step has finished, and what it made is still there: who deletes a file gets it anew.
@@ -77,6 +76,35 @@ class Products:
         if match is None:
             raise StorageError(f"{key!r} is no key of a step")
         return self.place(match.group(1)) / f"record{match.group(2) or ''}.json"
+
+
+def read_record(path: Path, key: str) -> CellRecord | None:
+    """The record in a file; None without the file, and of a damaged one, which is named once a process.
+
+    Args:
+        path: The file.
+        key: That it must be of.
+    """
+    if not path.exists():
+        return None
+    try:
+        record = CellRecord.model_validate(read_json(path))
+    except (StorageError, ValidationError) as error:
+        _say_damaged(path, str(error.__cause__ or error).splitlines()[0])
+        return None
+    if record.key != key:
+        _say_damaged(path, f"it is of {record.key}")
+        return None
+    return record
+
+
+@cache
+def _say_damaged(path: Path, what: str) -> None:
+    logger.warning(
+        "the record %s cannot be used (%s): it counts as not there, and a sweep makes it again",
+        path,
+        what,
+    )
 
 
 def is_product_key(key: str) -> bool:

@@ -22,18 +22,17 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from interfero.errors import ConfigError, StorageError
 from interfero.records import CellRecord
 from interfero.store.files import inside, patience, read_json, write_atomic, write_json
 from interfero.store.locks import LEASE_S, acquired, leased
-from interfero.store.products import Products, is_product_key
+from interfero.store.products import Products, is_product_key, read_record
 
 MIN_FREE_BYTES = 200 * 1024**2
 SHARED_LEASE = "lease.shared"
 LEASE_WAIT_S = 0.5
 LEASE_MARGIN_S = 5.0
+ELSEWHERE = "choose another --storage"
 TRAINED = "trained"
 """Folder of trainings that never see a target domain, by `Cell.source_training_key`."""
 
@@ -94,19 +93,23 @@ class SweepStore:
             self._check_same(self.settings(), settings)
 
     def write_settings(self, settings: dict[str, Any]) -> None:
-        """Take the name; a sweep that goes on keeps what it was started with."""
-        if not self.exists:
-            write_json(self.folder / "sweep.json", settings)
+        """Take the name; a sweep that goes on keeps what it was started with, but for its number of cells."""
+        if self.exists:
+            known = self.settings()
+            settings = known | {n: settings[n] for n in ("num_cells",) if n in settings}
+            if settings == known:
+                return
+        write_json(self.folder / "sweep.json", settings, ELSEWHERE)
 
     def _check_writable(self) -> None:
         probe = self.folder / ".probe"
-        write_atomic(probe, b"interfero")
+        write_atomic(probe, b"interfero", ELSEWHERE)
         probe.unlink()
         free = shutil.disk_usage(self.folder).free
         if free < MIN_FREE_BYTES:
             raise StorageError(
                 f"{self.folder} has {free / 1024**2:.0f} MiB free, a sweep needs "
-                f"{MIN_FREE_BYTES / 1024**2:.0f} MiB: free the disk or choose another --storage"
+                f"{MIN_FREE_BYTES / 1024**2:.0f} MiB: free the disk or {ELSEWHERE}"
             )
 
     def _check_same(self, old: dict[str, Any], new: dict[str, Any]) -> None:
@@ -203,6 +206,11 @@ class SweepStore:
         return f"process {pid}{host and f' on {host}'}"
 
     @property
+    def lease_began(self) -> float:
+        """When the driver that holds the sweep, or held it last, took it; Unix time in seconds."""
+        return self._lease_file.stat().st_mtime
+
+    @property
     def _holder(self) -> tuple[str, str]:
         try:
             pid, _, host = self._lease_file.read_text().strip().partition(" ")
@@ -236,7 +244,12 @@ class SweepStore:
             if is_product_key(record.key):
                 Products(self.storage).write(record)
                 return
-            write_json(self.folder / "cells" / f"{record.key}.json", record.model_dump(mode="json"))
+            path = self.record_file(record.key)
+            write_json(path, record.model_dump(mode="json"), ELSEWHERE)
+
+    def record_file(self, key: str) -> Path:
+        """Where a cell's record lies once it has ended."""
+        return self.folder / "cells" / f"{key}.json"
 
     def records(self) -> dict[str, CellRecord]:
         """Records by key; a damaged one counts as not computed."""
@@ -258,8 +271,7 @@ class SweepStore:
         """The record of a cell that ended in this sweep, or of a step in any, whatever it came to."""
         if is_product_key(key):
             return Products(self.storage).record(key)
-        path = self.folder / "cells" / f"{key}.json"
-        return _read_record(path) if path.exists() else None
+        return _read_record(self.record_file(key))
 
     def outcome(self, key: str, files: Iterable[str] = ()) -> CellRecord | None:
         """What a cell or another node came to; None if it has not ended, or what it made is gone.
@@ -352,9 +364,5 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, An
 
 
 def _read_record(path: Path) -> CellRecord | None:
-    try:
-        record = CellRecord.model_validate(read_json(path))
-    except (StorageError, ValidationError):
-        return None
     # Files are named by key: a key that is not its file's could name one anywhere.
-    return record if record.key == path.stem else None
+    return read_record(path, path.stem)

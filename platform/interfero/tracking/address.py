@@ -72,13 +72,31 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
+_DRIVERS = {
+    "psycopg2": "psycopg2-binary", "psycopg": "psycopg[binary]", "MySQLdb": "mysqlclient",
+    "pymysql": "pymysql", "pyodbc": "pyodbc", "pymssql": "pymssql",
+}  # fmt: skip
+"""Module that SQLAlchemy opens a database with to the package that brings it."""
+
+
 def is_database(uri: str) -> bool:
     """Whether the address is a database's, which MLflow opens in this process."""
     return uri.partition("://")[0].partition("+")[0] in DATABASE_ENGINES
 
 
 def unreachable(uri: str, reason: object) -> TrackingError:
-    """The error that names the address, what is wrong with it, and the remedies."""
+    """The error that names the address, what is wrong with it, and the remedies.
+
+    Args:
+        uri: The address.
+        reason: What came of asking: an exception, or a text.
+    """
+    missing = getattr(reason, "name", None) if isinstance(reason, ImportError) else None
+    if package := _DRIVERS.get(missing or ""):
+        return TrackingError(
+            f"the tracking database at {masked(uri, uri)} needs a driver that is not installed: "
+            f"pip install '{package}'"
+        )
     text = masked(" ".join(str(reason).split()), uri)[:400]
     return TrackingError(
         f"the tracking server at {masked(uri, uri)} must answer before training starts; it does "

@@ -11,8 +11,9 @@ from PIL import Image
 from interfero import cli
 from interfero.adaptation import METHODS, save_adapter
 from interfero.codecs.bitstream import parse_stream
-from interfero.codecs.checkpoint import read_codec
-from interfero.codecs.coding import SourceCoder, decode
+from interfero.codecs.checkpoint import freeze_codec, read_codec, save_codec
+from interfero.codecs.codec import Shape, build_model
+from interfero.codecs.coding import SourceCoder, decode, encode
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -69,6 +70,54 @@ def test_round_trip_gives_the_codecs_pixels(
     assert call(monkeypatch, "decode", stream, out, "--source", tiny_codec_file) == 0
     expected = decode(SourceCoder(read_codec(tiny_codec_file, "tiny")), stream.read_bytes())
     assert (np.asarray(Image.open(out)) == expected.pixels_HWC).all()
+
+
+def test_refusals_name_what_helps_there(
+    tmp_path: Path, tiny_codec_file: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """What a domain would declare, and how a sweep goes on, are no options of these commands."""
+    Image.fromarray(np.full((70, 70), 9000, np.uint16)).save(tmp_path / "deep.png")
+    (tmp_path / "text.png").write_text("no picture")
+    source = ("--source", tiny_codec_file)
+    for name, said in (
+        ("deep.png", "more than 8 bits a channel (16 bits, mode I;16): convert it to 8-bit RGB"),
+        ("text.png", "give a picture such as a PNG of 8-bit RGB"),
+    ):
+        assert call(monkeypatch, "encode", tmp_path / name, tmp_path / "a.ifr", *source) == 2
+        shown = capsys.readouterr().err
+        assert said in shown
+        assert "NAME=PATH" not in shown
+    Image.new("RGB", (70, 70)).save(tmp_path / "a.png")
+    place = tmp_path / "text.png" / "a.ifr"
+    assert call(monkeypatch, "encode", tmp_path / "a.png", place, *source) == 2
+    assert "free the disk or name another place\n" in capsys.readouterr().err
+    assert call(monkeypatch, "encode", tmp_path / "a.png", tmp_path / "a.ifr", *source) == 0
+    for out, remedy in ((tmp_path / "a.xyz", "name a .png file"), (place, "name another place")):
+        assert call(monkeypatch, "decode", tmp_path / "a.ifr", out, *source) == 2
+        assert remedy in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("channels", [1, 12])
+def test_a_stream_of_other_channels_is_a_picture_if_it_can_be(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    channels: int,
+) -> None:
+    shape = Shape("bmshj2018-factorized", 8, 12, channels)
+    codec = freeze_codec(build_model(shape), shape, 0.013, "c", {})
+    save_codec(codec, tmp_path / "c.safetensors")
+    pixels = np.full((64, 80, channels), 99, np.uint8)
+    stream, out = tmp_path / "a.ifr", tmp_path / "a.png"
+    stream.write_bytes(encode(SourceCoder(codec), pixels).data)
+    code = call(monkeypatch, "decode", stream, out, "--source", tmp_path / "c.safetensors")
+    if channels == 1:
+        assert code == 0
+        assert (Image.open(out).mode, Image.open(out).size) == ("L", (80, 64))
+    else:
+        assert code == 2
+        assert "holds 12 channels, pictures have 1 or 3" in capsys.readouterr().err
 
 
 def adapter_file(codec_file: Path, path: Path, method: str = "cawf", seed: int = 0) -> Path:

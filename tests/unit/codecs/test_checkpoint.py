@@ -203,6 +203,29 @@ def test_a_file_of_another_shape_is_refused(saved):
         read_codec(saved, "tiny")
 
 
+@pytest.mark.parametrize("forged", [{"num_channels": 40_000}, {"image_channels": 2**40}])
+def test_a_file_makes_nothing_that_its_tensors_could_not_fill(saved, forged):
+    """40,000 channels are 160 GB of kernels."""
+    tensors, metadata = load_tensors(saved)
+    save_tensors(saved, tensors, metadata | forged)
+    with pytest.raises(CodecError, match=r"tiny\.safetensors.*fewer numbers"):
+        read_codec(saved, "tiny")
+
+
+def test_rows_of_a_table_are_not_padded_beyond_reason(saved):
+    """Of 100,001 entries of four bytes padding would make 40 GB."""
+    tensors, metadata = load_tensors(saved)
+    lengths = torch.ones(100_001, dtype=torch.int32)
+    lengths[0] = 100_000
+    tensors |= {
+        "entropy_bottleneck._cdf_length": lengths,
+        "entropy_bottleneck._quantized_cdf": torch.zeros(200_000, dtype=torch.int32),
+    }
+    save_tensors(saved, tensors, metadata)
+    with pytest.raises(CodecError, match=r"tiny\.safetensors.*100001 rows of up to 100000"):
+        read_codec(saved, "tiny")
+
+
 def test_other_files_are_refused(tmp_path):
     with pytest.raises(CodecError, match=r"absent\.safetensors"):
         read_codec(tmp_path / "absent.safetensors", "absent")

@@ -123,8 +123,9 @@ def test_a_damaged_entry_is_computed_again(codec, store, damage):
     assert not repaired.calls
 
 
-def test_an_entry_comes_back_whole(store):
-    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+@pytest.mark.parametrize("channels", [3, 1, 12])
+def test_an_entry_comes_back_whole(store, channels):
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, channels), dtype=np.uint8)
     entry = Entry(
         {"mse": 1.5, "lpips": None}, (b"ab", b"", b"\x00"), ((1, -70000), ()), ((2,),), pixels
     )

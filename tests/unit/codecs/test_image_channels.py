@@ -9,9 +9,13 @@ from interfero.codecs.checkpoint import freeze_codec, read_codec, save_codec
 from interfero.codecs.codec import Shape, build_model
 from interfero.codecs.coding import decode, encode, score_estimated
 from interfero.codecs.domain_distance import domain_distance
+from interfero.codecs.fidelity import fidelity_line
+from interfero.codecs.imported import export_codec, import_codec
 from interfero.domains.catalogue import load_domain
 from interfero.domains.domain import check_channels
 from interfero.domains.images import ImageRules
+from interfero.engine.adaptation.memory import footprint
+from interfero.engine.adaptation.nodes import LoopConfig
 from interfero.engine.worker import LocalWorker
 from interfero.errors import CodecError, DomainError
 from tests.unit.domains.field_files import waves
@@ -61,6 +65,12 @@ def test_a_codec_of_other_channels_is_trained_saved_adapted_coded_and_scored(
         assert decode(adapted, coded.data).pixels_HWC.shape == sample.pixels_HWC.shape
         assert score_estimated(adapted, sample).bpp > 0
     assert domain_distance(codec, domain, domain).rd_excess_percent == 0
+    said = fidelity_line(codec, domain)
+    assert said.startswith("fidelity on d, ")
+    assert said.endswith(f"; JPEG codes 3 channels, these have {bands}")
+    export_codec(codec, tmp_path / "c.pth.tar")
+    again = import_codec(tmp_path / "c.pth.tar", 0.013, "again")
+    assert (again.shape, again.weights_hash) == (codec.shape, codec.weights_hash)
 
 
 @pytest.mark.parametrize("name", METHOD_TABLE)
@@ -71,6 +81,8 @@ def test_every_method_adapts_a_codec_of_twelve_channels(name):
     adapted.refresh_tables()
     pixels = waves(12, 255, np.uint8)
     assert decode(adapted, encode(adapted, pixels).data).pixels_HWC.shape == pixels.shape
+    loop = LoopConfig(num_steps=1, batch_size=2, crop_size=64)
+    assert footprint(find_method(name), codec, 1, loop).shared >= 2 * 2 * pixels[:64, :64].size * 4
 
 
 def test_codecs_of_three_channels_are_what_they_were(tmp_path):

@@ -334,7 +334,8 @@ def test_frames_of_y4m_and_raw_yuv(is_full):
     assert [image.place for image in found] == ["0", "1", "2"]
     for image, (_, rgb) in zip(found, made, strict=True):
         assert np.abs(image.values_HWB - rgb).max() < 3
-    assert counts == {f"YUV file taken as BT.601, {'full' if is_full else 'limited'} range": 1}
+    levels = "full" if is_full else "limited"
+    assert counts == {f"YUV file taken as 8-bit 4:2:0, BT.601, {levels} range": 1}
     if not is_full:
         raw = b"".join(frame for frame, _ in made)
         named = read(raw, f"clip_{WIDTH}x{HEIGHT}.yuv")
@@ -418,7 +419,7 @@ def test_windows_one_band_and_missing_values():
         (waves(4), {"pixel_range": (0, 1)}, "has 4 bands and the codec 3 channels.*bands=1,2,3"),
         (waves(4), {"bands": (5, 1, 2)}, "has 4 bands, band 5 is declared"),
         (waves(4), {"bands": (1, 2)}, "2 bands are declared, the codec has 3 channels"),
-        (waves(3), {}, r"holds uint16 values \(\d+ to \d+ here\).*--pixel-range LOW HIGH"),
+        (waves(3), {}, r"holds uint16 values \(\d+ to \d+ here\).*range=LOW,HIGH"),
         (waves(3, 255, np.uint8), {"pixel_range": (0, 4095)}, "up to 255; the declared range ends at 4095"),
         (waves(3).astype(complex), {"pixel_range": (0, 1)}, "holds complex128 values"),
     ],

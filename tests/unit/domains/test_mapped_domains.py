@@ -149,7 +149,7 @@ def test_a_folder_of_8_bit_arrays_needs_nothing_declared(tmp_path):
     assert domain.mapping == ""
     assert all(s.fine_HWC is None for s in domain.train)
     np.save(tmp_path / "deep.npy", waves(3))
-    with pytest.raises(DomainError, match=r"deep.npy holds uint16 values .*--pixel-range LOW HIGH"):
+    with pytest.raises(DomainError, match=r"deep.npy holds uint16 values .*range=LOW,HIGH"):
         load_domain(f"d={tmp_path}")
 
 
@@ -335,9 +335,74 @@ def test_parquet_of_deep_files_and_of_paths_alone(tmp_path):
         load_domain(f"d={tmp_path / 'b.parquet'}")
 
 
-def test_labelled_domains_declare_nothing(tmp_path):
-    with pytest.raises(DomainError, match="labelled domains are 8-bit pictures"):
-        load_labelled(f"d={tmp_path}:range=0,4095")
+def labelled_scenes(root, bands=4):
+    """16-bit scenes of several bands, and of each an 8-bit label map: class 1 where columns are past 48."""
+    labels = np.tile((np.arange(96) > 48).astype(np.uint8), (80, 1))
+    for part, first, count in (("train", 0, 4), ("val", 4, 2), ("test", 6, 2)):
+        for i in range(first, first + count):
+            for folder in ("images", "labels"):
+                (root / part / folder).mkdir(parents=True, exist_ok=True)
+            values = waves(bands, 4000, seed=i)
+            tifffile.imwrite(
+                root / part / "images" / f"s{i}s.tif", values, photometric="minisblack",
+                planarconfig="contig",
+            )  # fmt: skip
+            Image.fromarray(labels).save(root / part / "labels" / f"s{i}s.png")
+    return root
+
+
+def test_images_of_a_labelled_domain_are_mapped_and_their_label_maps_are_not(tmp_path):
+    root = labelled_scenes(tmp_path / "a")
+    with pytest.raises(DomainError, match=r"s\ds.tif.* declare .*bands=3,2,1.*range=LOW,HIGH"):
+        load_labelled(f"d={root}")
+    domain = load_labelled(f"d={root}:bands=4,3,2:range=0,4095")
+    assert (len(domain.train), len(domain.restoration), len(domain.test)) == (4, 2, 2)
+    first = domain.train[0]
+    expected = expected_levels(waves(4, 4000, seed=int(first.name[1])), 0, 4095)[:, :, [3, 2, 1]]
+    assert np.abs(first.pixels_HWC - expected).max() < 0.51
+    assert first.labels_HW[0].tolist() == [0] * 49 + [1] * 47
+    assert first.fine_HWC is None
+    assert any("values become pixels by bands=4,3,2 range=0,4095" in n for n in domain.notes)
+    cut = load_labelled(f"d={root}:bands=4,3,2:range=0,4095", max_side=64)
+    again = next(s for s in cut.train if s.name == first.name)
+    assert np.array_equal(again.pixels_HWC, first.pixels_HWC[8:72, 16:80])
+    assert np.array_equal(again.labels_HW, first.labels_HW[8:72, 16:80])
+
+
+def test_percentiles_of_a_labelled_domain_are_of_its_training_images(tmp_path):
+    root = labelled_scenes(tmp_path / "a")
+    domain = load_labelled(f"d={root}:bands=1:percentiles=0,100")
+    values = np.stack([waves(4, 4000, seed=i)[:, :, 0] for i in range(4)])
+    assert f"bands=1 percentiles=0,100 ({values.min()},{values.max()})" in str(domain.notes)
+    tifffile.imwrite(root / "test/images/s6s.tif", np.full((80, 96, 4), 9999, np.uint16))
+    assert (
+        load_labelled(f"d={root}:bands=1:percentiles=0,100").train[0].digest
+        == domain.train[0].digest
+    )
+
+
+def test_a_labelled_image_is_one_image_and_upright(tmp_path):
+    root = labelled_scenes(tmp_path / "a")
+    path = root / "train/images/s0s.tif"
+    tifffile.imwrite(path, np.stack([waves(1)[:, :, 0]] * 2), photometric="minisblack")
+    for words in ("range=0,4095", "range=0,4095:frames=1"):
+        with pytest.raises(DomainError, match=r"s0s.tif holds 2 images, its label map is of one"):
+            load_labelled(f"d={root}:bands=1:{words}")
+    tifffile.imwrite(
+        path, waves(1)[:, :, 0], photometric="minisblack", extratags=[(274, "H", 1, 6, True)]
+    )
+    with pytest.raises(DomainError, match=r"s0s.tif is stored turned \(EXIF orientation 6\)"):
+        load_labelled(f"d={root}:bands=1:range=0,4095")
+
+
+def test_arrays_are_images_of_labelled_domains(tmp_path):
+    root = labelled_scenes(tmp_path / "a")
+    for path in sorted(root.glob("*/images/*.tif")):
+        np.save(path.with_suffix(".npy"), tifffile.imread(path))
+        path.unlink()
+    domain = load_labelled(f"d={root}:bands=1,2,3:range=0,4095")
+    expected = expected_levels(waves(4, 4000, seed=0), 0, 4095)[:, :, :3]
+    assert np.abs(domain.train[0].pixels_HWC - expected).max() < 0.51
 
 
 def test_what_was_decided_file_by_file(tmp_path):

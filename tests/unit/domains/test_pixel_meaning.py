@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image, ImageOps
 
 from interfero.domains.images import ImageRules, SkippedImageError, decode_image
-from interfero.domains.pixel_meaning import PAGES, upright_rgb
+from interfero.domains.pixel_meaning import MASKED, PAGES, upright_rgb
 from interfero.errors import DomainError
 
 RULES = ImageRules(halve_jpeg=False)
@@ -96,11 +96,20 @@ ROWS = {
     "12-bit JPEG 2000": (
         lambda: jpeg2000_with(12), DomainError(r"more than 8 bits a channel \(12 bits")),
     "CMYK, LAB": (lambda: saved(rgb.convert("CMYK"), "JPEG"), DomainError("is CMYK")),
+    "TIFF with a mask page": (lambda: mask_paged(), MASKED),
     "several pages": (lambda: frames("TIFF"), PAGES),
     "several frames": (lambda: frames("GIF"), PAGES),
     "a preview before its page": (
         lambda: previewed(), DomainError("begins with a preview of another page")),
 }  # fmt: skip
+
+
+def mask_paged():
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as out:
+        out.write(noise(), photometric="rgb")
+        out.write(LEFT_MASK, photometric="mask", subfiletype=4)
+    return buffer.getvalue()
 
 
 def previewed():

@@ -5,6 +5,7 @@ from torch import nn
 
 from interfero.engine.checkpoints import Checkpoints, load_state, save_state
 from interfero.errors import StorageError
+from interfero.store.tensors import load_tensors, save_tensors
 
 OPTIMIZERS = {
     "adam": lambda p: torch.optim.Adam(p, lr=1e-2),
@@ -50,6 +51,24 @@ def test_stopped_in_the_middle_is_as_never_stopped(tmp_path, make):
     train(second, optimizer, range(3, 6))
     for name, value in whole.state_dict().items():
         assert torch.equal(value, second.state_dict()[name]), name
+
+
+def test_strides_that_a_state_states_take_no_more_than_its_tensors(tmp_path):
+    """A stride of a thousand million is four gigabytes for two numbers."""
+    model = make_model()
+    optimizer = OPTIMIZERS["adam"](model.parameters())
+    train(model, optimizer, range(1))
+    path = tmp_path / "state.safetensors"
+    save_state(path, dict(model.named_parameters()), [optimizer], {"step": 1})
+    tensors, metadata = load_tensors(path)
+    del metadata["content_hash"]  # Whoever forges a stride makes it anew; older states have none.
+    metadata["optimizers"][0]["state"]["0"]["exp_avg"]["stride"] = [10**9, 9, 3, 1]
+    save_tensors(path, tensors, metadata)
+    other = make_model()
+    before = {name: value.clone() for name, value in other.state_dict().items()}
+    with pytest.raises(StorageError, match=r"strides \[1000000000, 9, 3, 1\] would take"):
+        load_state(path, dict(other.named_parameters()), [OPTIMIZERS["adam"](other.parameters())])
+    assert all(torch.equal(value, before[name]) for name, value in other.state_dict().items())
 
 
 def test_without_its_moments_an_optimiser_would_end_elsewhere(tmp_path):

@@ -2,14 +2,16 @@
 
 import io
 import logging
+import shlex
 
 import pytest
 from mlflow.tracking.client import MlflowClient
 from rich.console import Console
 
 from interfero.engine.console import SweepProgress
-from interfero.engine.ending import _print_last_lines
+from interfero.engine.ending import _print_last_lines, _ui_command
 from interfero.engine.sweep_run import SweepRun
+from interfero.redaction import masked
 from interfero.store.sweep import SweepStore
 from interfero.tracking.tracker import Tracker
 
@@ -62,3 +64,17 @@ def test_of_very_many_cells_mlflow_has_no_curves_and_the_store_has(
     final = MlflowClient(uri).get_run(tracker.run_ids[kept.key]).data.metrics
     assert final["target/rd_gain_percent"] == -50.0
     assert store.ended(kept.key).curve == curve
+
+
+def test_the_line_for_mlflow_can_be_pasted_and_has_no_password():
+    plain = _ui_command("sqlite:///my runs.db")
+    assert shlex.split(plain)[-4:] == [
+        "mlflow",
+        "ui",
+        "--backend-store-uri",
+        "sqlite:///my runs.db",
+    ]
+    uri = "postgresql://ann:hunter2@host/db"
+    line = _ui_command(masked(uri, uri))
+    assert line.endswith('-m mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"')
+    assert _ui_command("https://host:5000") == "https://host:5000"

@@ -53,12 +53,20 @@ def test_failed_records_are_kept_but_not_finished(started, cell, record):
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"key": "x"}', b"\xff\xfe"])
-def test_a_damaged_record_counts_as_not_computed(started, cell, record, damage):
+def test_a_damaged_record_counts_as_not_computed_and_is_named_once(
+    started, cell, record, damage, caplog
+):
     written = record(cell())
     started.write_record(written)
-    (started.folder / "cells" / f"{written.key}.json").write_bytes(damage)
+    path = started.folder / "cells" / f"{written.key}.json"
+    path.write_bytes(damage)
     assert started.finished(written.key) is None
     assert started.records() == {}
+    assert started.finished("there-never-was-one") is None
+    said = [r.getMessage() for r in caplog.records]
+    assert len(said) == 1
+    assert f"the record {path} cannot be used" in said[0]
+    assert "a sweep makes it again" in said[0]
 
 
 def test_half_a_write_leaves_the_old_record_and_no_other(started, cell, record, monkeypatch):

@@ -1,5 +1,6 @@
 import os
 import socket
+import sys
 import threading
 import time
 
@@ -112,6 +113,18 @@ def test_a_file_that_is_no_database(tmp_path):
 
 def test_a_database_server_that_is_not_there(closed_port):
     assert "hunter2" not in failure(f"postgresql://ann:hunter2@127.0.0.1:{closed_port}/db")
+
+
+def test_a_database_without_its_driver_names_the_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    message = failure("postgresql+psycopg://ann:hunter2@127.0.0.1/db")
+    assert message == (
+        "the tracking database at postgresql+psycopg://***@127.0.0.1/db needs a driver that is not "
+        "installed: pip install 'psycopg[binary]'"
+    )
+    assert "pip install 'psycopg2-binary'" in failure("postgresql+psycopg2://ann@127.0.0.1/db")
+    assert "pip install 'psycopg" in failure("postgresql://ann@127.0.0.1/db")
 
 
 @pytest.mark.parametrize("uri", ["mlruns", "ftp://host/path", "http://"])

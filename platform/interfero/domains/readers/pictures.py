@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from PIL import Image
 
 from interfero.domains.pixel_mapping import PixelMapping
 from interfero.domains.pixel_meaning import PAGES, bit_depth, num_pages, orientation_of
-from interfero.domains.readers.raw import RawImage
+from interfero.domains.readers.raw import RawImage, turned
 from interfero.errors import DomainError
 
 _BANDS = ("L", "LA", "RGB", "RGBA", "I;16", "I;16B", "I;16L", "I;16N", "I", "F")
@@ -48,19 +48,31 @@ def read(
         if is_narrowed:
             values = _deep_png(data)
         else:
+            arguments = [tile[3] for tile in getattr(image, "tile", ())]
             shown = image if image.mode in _BANDS else image.convert(_colours(image))
-            values = np.asarray(shown)
+            values = _unstretched(np.asarray(shown), image, bits, arguments)
     values = values if values.ndim == 3 else values[:, :, None]
-    yield RawImage(_turned(values, orientation))
+    yield RawImage(turned(values, orientation), orientation=orientation)
 
 
-def _turned(values_HWB: np.ndarray[Any, Any], orientation: int) -> np.ndarray[Any, Any]:
-    """By EXIF orientation: 5 to 8 are 2, 3, 4 and 1 behind a transposition, in an order of their own."""
-    if orientation >= 5:
-        values_HWB = values_HWB.transpose(1, 0, 2)
-    rows = orientation in (3, 4, 7, 8)
-    columns = orientation in (2, 3, 6, 7)
-    return values_HWB[:: -1 if rows else 1, :: -1 if columns else 1]
+def _unstretched(
+    values: np.ndarray[Any, Any], image: Image.Image, bits: int, arguments: Sequence[Any]
+) -> np.ndarray[Any, Any]:
+    """The numbers as the file has them, of formats whose numbers Pillow stretches to 8 or 16 bits.
+
+    Args:
+        values: As Pillow gives them.
+        image: Their file, decoded.
+        bits: Bits a channel in the file.
+        arguments: Of Pillow's decoder, from before it decoded.
+    """
+    if image.format == "JPEG2000" and image.mode.startswith("I;16"):
+        return values >> (16 - bits)
+    largest = [int(a[1]) for a in arguments if image.format == "PPM" and isinstance(a, tuple)]
+    if not largest:
+        return values
+    top, kind = (65535, np.uint16) if image.mode == "I" else (255, np.uint8)
+    return np.asarray(np.rint(values * (largest[0] / top)).astype(kind))
 
 
 def _colours(image: Image.Image) -> str:

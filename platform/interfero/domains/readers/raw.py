@@ -15,6 +15,7 @@ from interfero.domains.pixel_mapping import PixelMapping
 from interfero.errors import DomainError
 
 LEFT_OUT = "further slice, frame or region left out (frames=N takes more)"
+SCALED = "file that states a scale or offset, which is not applied: values are as stored"
 MAX_BANDS = 32
 """An axis that nobody named and that is longer holds no bands."""
 
@@ -33,6 +34,36 @@ class RawImage:
     """Whether the smallest value is shown white."""
     group: str | None = None
     """What splits keep whole, if the file knows better than its name: a patient."""
+    orientation: int = 1
+    """As the file states it, by EXIF's numbers; the values are upright."""
+
+
+def turned(values_HWB: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
+    """Upright, by EXIF orientation: 5 to 8 are 2, 3, 4 and 1 behind a transposition, in their own order."""
+    if orientation >= 5:
+        values_HWB = values_HWB.transpose(1, 0, 2)
+    rows = orientation in (3, 4, 7, 8)
+    columns = orientation in (2, 3, 6, 7)
+    return values_HWB[:: -1 if rows else 1, :: -1 if columns else 1]
+
+
+def equal_to(
+    values_HWB: npt.NDArray[Any], nodata: float | None, bands: tuple[int, ...] = ()
+) -> npt.NDArray[np.bool_] | None:
+    """(height, width) pixels that hold the value for "no value" in all of these bands; None for none.
+
+    Args:
+        values_HWB: The image.
+        nodata: That value; None where the file states none.
+        bands: Those that count, from 1; empty for all, and those that are not there count for nothing.
+    """
+    if nodata is None:
+        return None
+    there = [b - 1 for b in bands if b <= values_HWB.shape[2]]
+    without: npt.NDArray[np.bool_] = (
+        (values_HWB[:, :, there] if there else values_HWB) == nodata
+    ).all(axis=2)
+    return without if without.any() else None
 
 
 def taken(total: int, mapping: PixelMapping, counts: Counter[str]) -> list[int]:

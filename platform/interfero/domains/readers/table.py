@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import metadata
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from interfero.domains.images import IMAGE_SUFFIXES, SkippedImageError
 from interfero.domains.pixel_mapping import PixelMapping
 from interfero.domains.readers.raw import RawImage
 from interfero.errors import DomainError, InterferoError
+from interfero.versions import library_version
 
 
 @dataclass(frozen=True)
@@ -123,8 +124,8 @@ def library_versions() -> tuple[str, ...]:
     """Versions of the readers' libraries, as far as they are installed."""
     found = []
     for package in sorted({p for reader in READERS for p in reader.packages}):
-        with suppress(metadata.PackageNotFoundError):
-            found.append(f"{package} {metadata.version(_DISTRIBUTIONS.get(package, package))}")
+        with suppress(PackageNotFoundError):
+            found.append(f"{package} {library_version(_DISTRIBUTIONS.get(package, package))}")
     return tuple(found)
 
 

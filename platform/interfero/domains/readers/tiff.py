@@ -14,10 +14,9 @@ import tifffile
 
 from interfero.domains.pixel_mapping import PixelMapping
 from interfero.domains.pixel_meaning import PAGES
-from interfero.domains.readers.raw import RawImage, images_of
+from interfero.domains.readers.raw import SCALED, RawImage, equal_to, images_of, turned
 from interfero.errors import DomainError
 
-SCALED = "GeoTIFF that states a scale or offset, which is not applied: values are as stored"
 _REFUSED = ("PALETTE", "SEPARATED", "CIELAB", "ICCLAB", "ITULAB", "YCBCR")
 """Photometric interpretations whose numbers are no bands."""
 
@@ -43,12 +42,22 @@ def read(
             counts[SCALED] += 1
         array = _decoded(chosen, label)
         axes = mapping.axes or _merged(chosen.axes)
-        nodata = _nodata(page)
+        nodata, orientation = _nodata(page), int(page.tags.valueof("Orientation", 1))
+        # Of series of one kind of page tifffile keeps frames, which have no marks.
+        marked = [m for m in file.pages if getattr(m, "is_mask", False)]
+        masks = [m.asarray() == 0 for m in marked if m.shape == page.shape[:2]]
     for image in images_of(array, axes, label, mapping, counts):
+        missing = equal_to(image.values_HWB, nodata, mapping.bands)
+        for mask in masks[:1]:
+            missing = mask if missing is None else missing | mask
         yield replace(
             image,
-            missing_HW=_without_value(image.values_HWB, nodata),
+            values_HWB=turned(image.values_HWB, orientation),
+            missing_HW=None
+            if missing is None
+            else turned(missing[:, :, None], orientation)[:, :, 0],
             low_is_white=photometric == "MINISWHITE",
+            orientation=orientation,
         )
 
 
@@ -78,10 +87,3 @@ def _nodata(page: Any) -> float | None:
         return float(tag.value) if tag else None
     except ValueError:
         return None
-
-
-def _without_value(values_HWB: np.ndarray[Any, Any], nodata: float | None) -> Any:
-    if nodata is None:
-        return None
-    without = (values_HWB == nodata).all(axis=2)
-    return without if without.any() else None

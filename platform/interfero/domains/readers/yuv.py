@@ -24,6 +24,8 @@ from interfero.errors import DomainError
 HD_LINES = 720
 _SIZE = re.compile(r"(?<!\d)(\d{2,5})[xX](\d{2,5})(?!\d)")
 _DEPTH = re.compile(r"(?<!\d)(10|12|16)[-_]?(?:bit|le|b)|p(10|12|16)(?!\d)", re.IGNORECASE)
+_OTHER = re.compile(r"(?<!\d)(4(?:00|11|22|40|44))(?!\d)|(nv12|nv21|nv16|p010)", re.IGNORECASE)
+"""In names: other chroma, or other orders of samples, whose frames would be garbage of the same size."""
 _Y4M_SPACES = {
     "420": 8, "420jpeg": 8, "420mpeg2": 8, "420paldv": 8, "420p10": 10, "420p12": 12, "420p16": 16,
 }  # fmt: skip
@@ -68,7 +70,8 @@ def read(
                 "size=352x288"
             )
         matrix = "BT.709" if shape.height >= HD_LINES else "BT.601"
-        counts[f"YUV file taken as {matrix}, {'full' if shape.is_full else 'limited'} range"] += 1
+        levels = "full" if shape.is_full else "limited"
+        counts[f"YUV file taken as {shape.bits}-bit 4:2:0, {matrix}, {levels} range"] += 1
         for index in taken(total // shape.num_bytes, mapping, counts):
             file.seek(shape.first + index * shape.num_bytes + shape.mark)
             yield RawImage(_rgb(_planes(file, shape), shape), str(index))
@@ -91,6 +94,11 @@ def _y4m(file: BinaryIO, label: str) -> _Format:
 
 def _raw(label: str, mapping: PixelMapping) -> _Format:
     name = label.rsplit("/", 1)[-1]
+    if other := _OTHER.search(name):
+        raise DomainError(
+            f"{label}: its name says {other[0]}, which is not read: write planar 4:2:0 (pix_fmt yuv420p), or "
+            "rename it if it is that"
+        )
     found = mapping.size or next((tuple(map(int, m)) for m in _SIZE.findall(name)), None)
     if found is None:
         raise DomainError(

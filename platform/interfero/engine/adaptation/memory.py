@@ -8,8 +8,10 @@ saves for the backward pass, and grow with the pixels of a batch.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +69,7 @@ def footprint(method: Method, codec: Codec, adapter_size: int, loop: LoopConfig)
     adapted = method.build(codec, adapter_size, 0)
     adapted.train_parameters()
     adapted.train()
-    one = Batch({"source": _picture(1)}, NoiseKey(0, 0, 1), codec.rd_lambda)
+    one = Batch({"source": _picture(codec, 1)}, NoiseKey(0, 0, 1), codec.rd_lambda)
     method.prepare(adapted, lambda index: one)
     given = _Bytes([*codec.model.parameters(), *codec.model.buffers()])
     state = _Bytes(_tensors_of(adapted), given.seen)
@@ -90,7 +92,8 @@ def _step_bytes(
     method: Method, adapted: AdaptedCodec, codec: Codec, batch_size: int, present: Seen
 ) -> tuple[int, int]:
     """Bytes that autograd saves in a step, and bytes of what it is given: batch and shared pass."""
-    images: dict[Role, Tensor] = {"target": _picture(batch_size), "source": _picture(batch_size)}
+    picture = partial(_picture, codec, batch_size)
+    images: dict[Role, Tensor] = {"target": picture(), "source": picture()}
     noise = NoiseKey(0, 0, batch_size)
     shared = method.shared_pass(codec, images["target"], noise)
     once = _Bytes([*_tensors_in(shared), *images.values()], present)
@@ -100,10 +103,10 @@ def _step_bytes(
     return saved.total, once.total
 
 
-def _picture(batch_size: int) -> Tensor:
+def _picture(codec: Codec, batch_size: int) -> Tensor:
     """A ramp: the pixels decide nothing here, and nothing is drawn from the global generator."""
-    values = torch.linspace(0, 1, batch_size * 3 * PROBE_SIDE**2)
-    return values.view(batch_size, 3, PROBE_SIDE, PROBE_SIDE)
+    shape = (batch_size, codec.shape.image_channels, PROBE_SIDE, PROBE_SIDE)
+    return torch.linspace(0, 1, math.prod(shape)).view(shape)
 
 
 Seen = Mapping[int, Tensor]

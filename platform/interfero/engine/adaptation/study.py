@@ -9,6 +9,8 @@ from functools import partial
 from rich.console import Console
 
 from interfero.analysis.answers import Answer
+from interfero.codecs.catalogue import is_own
+from interfero.codecs.fidelity import FIDELITY_IMAGES, fidelity_line
 from interfero.engine.adaptation.calibration import StepTimer, calibrate, step_seconds
 from interfero.engine.adaptation.cost import CostModel
 from interfero.engine.adaptation.ending import write_ending
@@ -81,6 +83,13 @@ class AdaptationStudy(Study[AdaptationOptions, AdaptationPlan]):
         """See `Study`."""
         print_plan(console, title, question, plan)
         options = plan.options
+        if is_own(options.source):
+            for value, codec in plan.codecs.items():
+                most = min(FIDELITY_IMAGES, options.max_source_images)
+                line = fidelity_line(codec, plan.source_domain, most)
+                console.print(
+                    f"    {codec.name} at {value:g}: {line}", highlight=False, markup=False
+                )
         if not options.dry_run:
             return
         known = _measurements(plan, store)

@@ -1,0 +1,144 @@
+"""`interfero status`: how far a sweep is, from its folder alone; neither MLflow nor Ray is asked."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from interfero.errors import ConfigError, nearest
+from interfero.store.inventory import CHECKPOINTS, SweepState, sweeps_of
+from interfero.store.keyed import KeyedStore
+from interfero.store.locks import LEASE_S
+from interfero.store.sweep import SHARED_LEASE, SweepStore
+
+SHOWN_FAILURES = 3
+
+
+def status(
+    name: tyro.conf.Positional[str], storage: Path = Path("interfero-storage"), every: float = 0.0
+) -> None:
+    """Say how far a sweep is, on any machine that sees its storage: cells, rate, failures, time left, hours.
+
+    Args:
+        name: Of the sweep.
+        storage: Folder of sweeps, as `--storage` of a sweep.
+        every: Look again every so many seconds until it runs no more; 0 looks once.
+    """
+    if not 0 <= every < float("inf"):
+        raise ConfigError(f"--every must be 0 or more seconds, got {every}")
+    store = SweepStore(storage, name)
+    if not store.exists:
+        names = [s.name for s in sweeps_of(store.storage)]
+        raise ConfigError(f"there is no sweep {name!r} in {store.storage}: {nearest(name, names)}")
+    with suppress(KeyboardInterrupt):
+        while True:
+            running = _is_running(store)
+            sys.stdout.write("\n".join(status_lines(store, running=running)) + "\n")
+            sys.stdout.flush()
+            if not (running and every):
+                return
+            time.sleep(every)
+
+
+@dataclass
+class _Seen:
+    """What the records of a sweep come to."""
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    taken_over: int = 0
+    seconds: float = 0.0
+    """Of training and evaluation, of the cells that this sweep computed itself."""
+    ends: list[float] = field(default_factory=list)
+    """When each of those ended; Unix time."""
+    failures: list[str] = field(default_factory=list)
+
+
+def status_lines(store: SweepStore, *, running: bool, now: float | None = None) -> Iterator[str]:
+    """The state of a sweep, a line each.
+
+    Args:
+        store: Its folder.
+        running: Whether a driver holds it.
+        now: Unix time in seconds; None is the clock's.
+    """
+    settings, seen = store.settings(), _look(store)
+    total, done = settings.get("num_cells"), seen.statuses.total()
+    state = _state(store, settings, running, seen.statuses["failed"])
+    yield f"{settings.get('kind', '?')} sweep {store.name} in {store.storage}: {state}"
+    kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(seen.statuses.items()))
+    share = f" ({100 * done / total:.0f} %)" if total else ""
+    taken = f"; {seen.taken_over} taken over from other sweeps" if seen.taken_over else ""
+    yield f"  {done} of {total or '?'} cells ended{share}{kinds and f': {kinds}'}{taken}"
+    if running:
+        now = time.time() if now is None else now
+        yield f"  {_pace(store, seen.ends, None if total is None else total - done, now)}"
+    trial = settings.get("options", {})
+    hours = seen.seconds * trial.get("workers_per_trial", 1) / 3600
+    yield (
+        f"  so far, of cells that ended: {hours * trial.get('cpus_per_trial', 1):.3g} CPU hours, "
+        f"{hours * trial.get('gpus_per_trial', 0):.3g} GPU hours"
+    )
+    yield from (f"  failed: {text}" for text in seen.failures[:SHOWN_FAILURES])
+
+
+def _look(store: SweepStore) -> _Seen:
+    seen = _Seen()
+    for record in store.each_record():
+        seen.statuses[record.status] += 1
+        if record.reused_from is not None:
+            seen.taken_over += 1
+            continue
+        seen.seconds += record.seconds
+        # A record is written when its cell has ended; `seconds` are of that cell without its pack.
+        seen.ends.append(store.record_file(record.key).stat().st_mtime)
+        if record.status == "failed":
+            seen.failures.append(f"{record.key}: {(record.error or '').partition(chr(10))[0]}")
+    return seen
+
+
+def _state(store: SweepStore, settings: dict[str, Any], running: bool, num_failed: int) -> str:
+    if running:
+        return f"running ({store.holder()})"
+    if SweepState(store, running).reported:
+        return f"finished, but for {num_failed} failed cells" if num_failed else "finished"
+    states = KeyedStore(store.folder / CHECKPOINTS, ".safetensors")
+    kept = sum(not key.endswith(".before") for key in states.list_keys())
+    inside = f" ({kept} cells go on from a checkpoint)" if kept else ""
+    return f"interrupted{inside}; go on with --resume: {settings.get('command', '')}"
+
+
+def _pace(store: SweepStore, ends: list[float], left: int | None, now: float) -> str:
+    """Cells an hour since the driver started, which took the lease then, and what that means for the rest."""
+    began = store.lease_began
+    since = [end for end in ends if end >= began]
+    ago = f"since the driver started {_span(now - began)} ago"
+    if not since:
+        return f"no cell has ended {ago}"
+    rate = len(since) / max(now - began, 1e-9)
+    rest = "" if left is None else f"; about {_span(left / rate)} left"
+    return f"{3600 * rate:.3g} cells an hour {ago}, the last {_span(now - max(since))} ago{rest}"
+
+
+def _span(seconds: float) -> str:
+    seconds = max(0.0, seconds)
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _is_running(store: SweepStore) -> bool:
+    if os.access(store.folder, os.W_OK):
+        return store.is_running
+    # Who may not write cannot try the lease; its driver touches it three times in `LEASE_S`.
+    with suppress(OSError):
+        return time.time() - (store.folder / SHARED_LEASE).stat().st_mtime < LEASE_S
+    return False

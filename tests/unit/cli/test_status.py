@@ -1,0 +1,113 @@
+"""`interfero status` on real records: running, interrupted and finished sweeps, and none."""
+
+import os
+import time
+
+import pytest
+
+from interfero import cli
+from interfero.cli.status import status_lines
+from interfero.store.locks import LEASE_S
+from interfero.store.sweep import SHARED_LEASE, SweepStore
+from tests.unit.engine.conftest import make_cell, make_record
+
+SETTINGS = {
+    "kind": "adapter-capacity", "num_cells": 8, "command": "python sweeps/adapter_capacity.py --name s",
+    "options": {"cpus_per_trial": 2.0, "workers_per_trial": 3, "gpus_per_trial": 0.5},
+}  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Four of eight cells: two finished here, one taken over, one failed."""
+    store = SweepStore(tmp_path, "s")
+    store.write_settings(SETTINGS)
+    changes = [
+        {"seconds": 600.0},
+        {"seconds": 1200.0},
+        {"seconds": 5000.0, "reused_from": "earlier"},
+        {"seconds": 60.0, "status": "failed", "metrics": {}, "error": "loss nan at step 3\nmore"},
+    ]
+    for rate, change in zip((1e-3, 2e-3, 3e-3, 4e-3), changes, strict=True):
+        store.write_record(make_record(make_cell(learning_rate=rate), **change))
+    return store
+
+
+def said(store, **options):
+    return "\n".join(status_lines(store, **options))
+
+
+def call(monkeypatch, *arguments):
+    monkeypatch.setattr("sys.argv", ["interfero", "status", *map(str, arguments)])
+    try:
+        cli.main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def test_a_sweep_whose_driver_holds_the_lease_is_running(store, monkeypatch, capsys):
+    with store.lease():
+        assert call(monkeypatch, "s", "--storage", store.storage) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"adapter-capacity sweep s in {store.storage}: running (process ")
+    assert (
+        lines[1]
+        == "  4 of 8 cells ended (50 %): 1 failed, 3 finished; 1 taken over from other sweeps"
+    )
+    assert lines[2].startswith("  no cell has ended since the driver started ")
+    assert lines[3] == "  so far, of cells that ended: 3.1 CPU hours, 0.775 GPU hours"
+    assert lines[4].endswith(": loss nan at step 3")
+
+
+def test_rate_and_time_left_are_those_of_this_driver(store):
+    """Three cells of its own in two hours, the last ten minutes ago: four are left, at 1.5 an hour."""
+    now = time.time() + 7200
+    with store.lease():
+        began = store.lease_began
+        for path in (store.folder / "cells").iterdir():
+            os.utime(path, (now - 600, now - 600))
+        text = said(store, running=True, now=began + 7200)
+    assert "1.5 cells an hour since the driver started 2.0 h ago" in text
+    assert "about 2.7 h left" in text
+
+
+def test_interrupted_and_finished_are_told_apart_by_lease_and_report(store):
+    text = said(store, running=False)
+    assert "interrupted; go on with --resume: python sweeps/adapter_capacity.py --name s" in text
+    assert "cells an hour" not in text
+    states = store.folder / "checkpoints"
+    states.mkdir()
+    for name in ("a.safetensors", "a.before.safetensors", "b.safetensors"):
+        (states / name).touch()
+    assert "interrupted (2 cells go on from a checkpoint)" in said(store, running=False)
+    (store.folder / "report").mkdir()
+    (store.folder / "report" / "report.html").write_text("")
+    assert ": finished, but for 1 failed cells" in said(store, running=False)
+
+
+def test_who_may_not_write_sees_the_life_of_a_lease(store, monkeypatch, capsys):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    shared = store.folder / SHARED_LEASE
+    with store.lease():
+        assert call(monkeypatch, "s", "--storage", store.storage) == 0
+        assert ": running (" in capsys.readouterr().out
+        os.utime(shared, (0, time.time() - LEASE_S - 1))
+        assert call(monkeypatch, "s", "--storage", store.storage) == 0
+        assert ": interrupted" in capsys.readouterr().out
+    assert call(monkeypatch, "s", "--storage", store.storage) == 0
+    assert ": interrupted" in capsys.readouterr().out
+
+
+def test_no_such_sweep_is_one_line(store, monkeypatch, capsys):
+    assert call(monkeypatch, "t", "--storage", store.storage) == 2
+    assert capsys.readouterr().err == (
+        f"error: there is no sweep 't' in {store.storage}: known: s\n"
+    )
+    assert call(monkeypatch, "s", "--storage", store.storage / "none") == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_resumption_of_other_size_counts_its_own_cells(store):
+    store.write_settings(SETTINGS | {"num_cells": 16, "command": "another"})
+    assert store.settings() == SETTINGS | {"num_cells": 16}
