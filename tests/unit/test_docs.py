@@ -19,6 +19,11 @@ from interfero.engine.options.parsing import parse_options
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FILES = [
+    path
+    for folder in ("platform", "trainables", "sweeps", "tests", "tools", "benchmarks", "clusters", "findings")
+    for path in (ROOT / folder).rglob("*.*")
+] + list(ROOT.glob("*.yaml"))
 MADE = {"index.md", "contributing.md", "changelog.md"}
 """Pages of the site that tools/site_pages.py makes of files at the top of the repository."""
 GROUPS: dict[str, dict[str, Callable[..., Any]]] = {
@@ -143,6 +148,15 @@ def test_commands_parse(page):
             check(words)
         except (SystemExit, Exception) as error:
             pytest.fail(f"{' '.join(words)}: {error!r}")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_named_files_exist(page):
+    """In code spans; a path may leave out the folders above it, as a reader would."""
+    spans = re.findall(r"`([^`\s]+\.(?:py|sh|yaml))`", FENCE.sub("", page.read_text()))
+    foreign = {"examples/train.py"}
+    for span in set(spans) - foreign:
+        assert any(path.match(span) for path in FILES), f"no file {span}"
 
 
 def test_the_commands_are_found():
