@@ -3,8 +3,8 @@
 #
 # `max_threads` defaults to the number of CPUs, and one thread writes different bytes, of a different length,
 # than two or more threads. So a rate measured on a machine with one core (or in a container limited to one)
-# differs from the rate of the same call on a laptop, by about 0.05 % (threads 2 and 4 write the smaller file
-# below). For files that are the same on every machine, pass max_threads=1.
+# differs from the rate of the same call on a laptop, by about 0.05 % in the output below. For files that are the
+# same on every machine, pass max_threads=1.
 #
 # Output seen (1/f noise of 1024x1024, quality 50):
 #   threads 1: 59261 bytes

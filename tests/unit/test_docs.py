@@ -21,7 +21,16 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FILES = [
     path
-    for folder in ("platform", "trainables", "sweeps", "tests", "tools", "benchmarks", "clusters", "findings")
+    for folder in (
+        "platform",
+        "trainables",
+        "sweeps",
+        "tests",
+        "tools",
+        "benchmarks",
+        "clusters",
+        "findings",
+    )
     for path in (ROOT / folder).rglob("*.*")
 ] + list(ROOT.glob("*.yaml"))
 MADE = {"index.md", "contributing.md", "changelog.md"}
