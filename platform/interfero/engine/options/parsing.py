@@ -34,10 +34,9 @@ def parse_options(default: OptionsT, arguments: Sequence[str] | None, descriptio
         if asks_for_help and HIDDEN in field.metadata:
             continue
         fields = groups.setdefault(group_of(field).title, {})
-        fields[name] = (
-            _annotated(field),
-            Field(getattr(default, name), description=field.description),
-        )
+        # The line breaks of a docstring would end lines of the help in mid-sentence.
+        text = " ".join((field.description or "").split())
+        fields[name] = (_annotated(field), Field(getattr(default, name), description=text))
     # create_model's overloads do not know fields that are given by a dictionary.
     make: Any = create_model
     kinds = {

@@ -240,7 +240,7 @@ def test_a_restored_copy_is_nearer_than_nothing(tmp_path):
         ({"name": "products"}, "the folder of that name holds what sweeps share"),
         ({"init_seeds": (2**63,)}, "--init-seeds must be below 2"),
         ({"rates": (float("inf"),)}, "--rates takes finite numbers"),
-        ({"batch_size": 2, "workers_per_trial": 2}, "leaves a worker less than two crops"),
+        ({"batch_size": 2, "workers_per_trial": 2}, "leaves a worker fewer than two crops"),
         ({"encoder_weights": "/nowhere"}, "--encoder-weights /nowhere cannot be read"),
     ],
 )  # fmt: skip
