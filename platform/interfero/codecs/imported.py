@@ -45,7 +45,7 @@ MAX_ROW = 1 << 13
 _CONSTANTS = 1 << 16
 """Numbers that a model's constants and their making take at most."""
 MAX_SCALE, MAX_SCALES = 512.0, 256
-"""Of a Gaussian table; CompressAI's has 64 scales up to 256."""
+"""Limits of a Gaussian table; CompressAI's has 64 scales up to 256."""
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -228,7 +228,7 @@ def _own_tables(module: EntropyModel, name: str, state: Mapping[str, Tensor]) ->
 
 
 def _make_tables(path: Path, name: str, module: EntropyModel, state: Mapping[str, Tensor]) -> None:
-    """As CompressAI's `update(force=True)`, which trusts quantiles and scales."""
+    """Make tables as CompressAI's `update(force=True)` does, which trusts quantiles and scales."""
     with torch.no_grad():
         if isinstance(module, EntropyBottleneck):
             low, middle, high = module.quantiles[:, 0, :].unbind(1)
