@@ -29,7 +29,7 @@ PREFLIGHT := tools/preflight.py
 export UV_HTTP_TIMEOUT ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults lint types lock ui clean install
+.PHONY: help demo test faults lint types docs lock ui clean install
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; \
@@ -53,6 +53,10 @@ lint: install ## ruff: rules, import walls, format
 
 types: install ## mypy --strict
 	$(BIN)/python -m mypy
+
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: install ## build the documentation site in build/site; a broken link is an error
+	$(BIN)/python -m mkdocs build --strict $(ARGS)
 
 lock: $(UV) ## resolve requirements.lock anew (ARGS=--upgrade for newer versions)
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \

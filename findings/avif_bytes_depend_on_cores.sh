@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Pillow 13.0.0's AVIF encoder (libavif with its default codec): the file depends on the number of cores.
 #
-# `max_threads` is the number of CPUs unless given, and one thread writes other bytes, of another length,
-# than two or more do. So a rate measured on a machine with one core (or in a container that is allowed one)
-# differs from the same call on a laptop: about 0.05 % below. For files that are the same on every machine pass
-# max_threads=1.
+# `max_threads` defaults to the number of CPUs, and one thread writes different bytes, of a different length,
+# than two or more threads. So a rate measured on a machine with one core (or in a container limited to one)
+# differs from the rate of the same call on a laptop, by about 0.05 % in the output below. For files that are the
+# same on every machine, pass max_threads=1.
 #
 # Output seen (1/f noise of 1024x1024, quality 50):
 #   threads 1: 59261 bytes

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # CompressAI 1.2.8: `load_state_dict` of a checkpoint whose entropy tables have another size raises, but only
-# after it has copied every weight; the model's own old tables stay. A caller that catches the error (to try the
-# next candidate, say) holds a model of new weights and old tables, which belongs to no checkpoint.
+# after it has copied every weight; the old tables of the model stay. A caller that catches the error (for example
+# to try the next candidate) has a model with new weights and old tables, which matches no checkpoint.
 #
-# A checkpoint of a trained model has tables as wide as its distributions; a fresh model's, after `update()`, are
-# those of its initial state. `model.load_state_dict(state)` raises "size mismatch for ..._quantized_cdf" then.
+# A checkpoint of a trained model has tables as wide as its distributions; the tables of a fresh model, after
+# `update()`, are those of its initial state. `model.load_state_dict(state)` then raises "size mismatch for ..._quantized_cdf".
 # `CompressionModel.from_state_dict`, or empty tables (no `update()` before loading), avoid it.
 #
 # Output seen:

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# rasterio 1.4.4 (GDAL 3.10.3) writes, Pillow 13.0.0 reads: what happens to the fourth band hangs on a tag.
+# rasterio 1.4.4 (GDAL 3.10.3) writes, Pillow 13.0.0 reads: a tag decides what happens to the fourth band.
 #
 # Four 8-bit bands (red, green, blue, near infrared) as a GeoTIFF:
 #   GDAL's defaults                        -> Pillow: RGBA, near infrared is opacity
 #   photometric=RGB                        -> Pillow: RGB, near infrared is dropped without a warning
 #   photometric=RGB, interleave=band       -> Pillow: cannot identify image file
 #   photometric=MINISBLACK                 -> Pillow: cannot identify image file
-# Two bands are read as grey (L), the second is dropped without a warning. The values of what is read are
-# right. So a loader that goes on with `convert("RGB")` blends satellite images over black or white, or
-# loses a band, and nothing says so. rasterio and tifffile read all six files whole.
+# Two bands are read as grey (L); the second is dropped without a warning. The values that are read are right.
+# So a loader that continues with `convert("RGB")` blends satellite images over black or white, or loses a
+# band, without any message. rasterio and tifffile read all six files completely.
 #
 # Output seen:
 #   4 bands {} RGBA

@@ -2,10 +2,10 @@
 # pillow-jxl-plugin 1.3.8 (libjxl): between quality 18 and 19 the rate falls by a quarter.
 #
 # Quality maps to libjxl's distance; above distance 10 (quality 18 and below) the encoder codes the picture at
-# half its size and the decoder enlarges it. So rate does not grow with quality: a search for "the highest
-# quality whose rate is at most R" by bisection over quality can end in the wrong regime, and curves
-# of rate against quality have a step. At equal rate the two regimes differ in PSNR: which is better hangs on the
-# picture (the halved one was 1 dB worse on photographs, and is better on the noise below).
+# half its size and the decoder enlarges it. So rate does not always grow with quality: a bisection for "the
+# highest quality whose rate is at most R" can end in the wrong regime, and curves of rate against quality have
+# a step. At equal rate the two regimes differ in PSNR, and which is better depends on the picture (the halved
+# one was 1 dB worse on photographs, and is better on the noise below).
 #
 # Output seen (a picture of 1/f noise, 256x256; bpp and PSNR in dB):
 #   17 0.623 22.13

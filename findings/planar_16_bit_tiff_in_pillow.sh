@@ -2,11 +2,11 @@
 # Pillow 13.0.0 reads a band-interleaved 16-bit RGB TIFF (as rasterio 1.4.4 and tifffile 2026.3.3 write it)
 # as an 8-bit picture of the wrong bytes, without an error or a warning.
 #
-# interleave=pixel: mode RGB, every value is the high byte (narrowed without a word, but the right picture).
+# interleave=pixel: mode RGB, every value is the high byte (narrowed without a message, but the right picture).
 # interleave=band ("planar"): mode RGB, and each plane is the first half of the file's bytes of that band,
-# low bytes and high bytes in turn: noise that has the right size. Both files are valid: rasterio and
-# tifffile read them whole. A training set of such tiles is garbage, and nothing in the loader fails.
-# Check BitsPerSample (tag 258) before Pillow's pixels are used, or read with rasterio or tifffile.
+# low and high bytes alternating: noise of the right size. Both files are valid: rasterio and tifffile read
+# them completely. A training set of such tiles is garbage, and nothing in the loader fails. Check BitsPerSample
+# (tag 258) before using Pillow's pixels, or read with rasterio or tifffile.
 #
 # Output seen:
 #   rasterio pixel RGB uint8: high bytes True, raw bytes of the plane False

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# scikit-image 0.26.0: `data.immunohistochemistry()`, a PNG, is cut out of a JPEG, off its grid.
+# scikit-image 0.26.0: `data.immunohistochemistry()`, a PNG, was cut out of a JPEG, not aligned with its grid.
 #
 # A JPEG leaves steps at every eighth row and column. The mean absolute second difference of luma, by position
 # modulo 8, shows them: 1.2 to 1.4 times the mean at two neighbouring positions, in rows and in columns. The
-# grid of immunohistochemistry() does not start at the corner (columns 3 and 4, rows 1 and 2), so a look at the
-# blocks of the file itself misses it. retina(), which is a JPEG file, shows the same steps; coffee() and chelsea() show
-# none (at most 1.02). A comparison of codecs on this sample gives JPEG near its old quality an advantage: its
-# losses are in the image already.
+# grid of immunohistochemistry() does not start at the corner (columns 3 and 4, rows 1 and 2), so an examination of
+# the 8x8 blocks of the file misses it. retina(), which is a JPEG file, shows the same steps; coffee() and chelsea() show
+# none (at most 1.02). A comparison of codecs on this sample gives JPEG near its old quality an advantage: the
+# image already contains its losses.
 #
 # Output seen (largest of eight positions, columns and rows):
 #   immunohistochemistry 1.25 1.35

@@ -1,4 +1,4 @@
-"""Does a codec forget more the further a domain is from its own, and can that be told beforehand?"""
+"""Does a codec forget more the further a domain is from its own, and can this be predicted?"""
 
 from functools import partial
 
@@ -8,15 +8,15 @@ from trainables.studies import adaptation
 
 SWEEP = Sweep(
     kind="domain-shift",
-    question="Does a codec forget more the further a domain is from its own, and can that be told "
-    "beforehand?",
+    question="Does a codec forget more the further a domain is from its own, and can this "
+    "be predicted?",
     options=AdaptationOptions(
         domains=("histology", "fundus", "astronomy", "textures", "text", "charts", "windows"),
         methods=("finetune", "lora", "continue_source"),
         adapter_sizes=(4,),
         learning_rates=(1e-4, 1e-3),
         lambdas=(0.013,),
-        # All domains have as many: else it would be counts that differ.
+        # The same number for all domains, so that only the domain differs.
         num_images=("5",),
         data_seeds=(0, 1, 2),
         num_steps=50,

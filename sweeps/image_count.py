@@ -10,7 +10,7 @@ SWEEP = Sweep(
     kind="image-count",
     question="How many images does adapting to a domain take, and does forgetting grow with them?",
     options=AdaptationOptions(
-        # Drawn ones: the others that come along have six to twelve crops of one picture.
+        # Rendered domains: the other bundled ones have six to twelve crops of one picture.
         domains=("text", "charts"),
         methods=("finetune", "lora", "continue_source"),
         adapter_sizes=(4,),

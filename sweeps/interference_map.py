@@ -11,7 +11,7 @@ SWEEP = Sweep(
     question="How do gain and forgetting grow with images and bitrate, and which law, if any, "
     "holds?",
     options=AdaptationOptions(
-        # One: what is left of ten minutes goes into levels and seeds, without which there is no law.
+        # One domain: the rest of ten minutes goes into levels and seeds, without which there is no law.
         domains=("text",),
         methods=("finetune", "lora", "continue_source"),
         adapter_sizes=(4,),

@@ -1,7 +1,7 @@
 """Train a source codec on the source domain: `python -m trainables.source --help`.
 
-Resumable: the state is written every minute, and the same command goes on from it. Train the highest
-lambda longest and warm-start the lower ones from it; the last steps run in float32.
+Training can be interrupted: the state is written every minute, and the same command resumes from it. Train
+the highest lambda longest and warm-start the lower ones from it. The last steps run in float32.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from trainables.loop import Loop, Resumable
 from trainables.schedule import schedule
 
 STATE = "state"
-"""Names the training's state in the worker's folder."""
+"""Name of the training state in the worker's folder."""
 
 
 class SourceConfig(Config):
@@ -65,47 +65,47 @@ class SourceConfig(Config):
     num_steps: int = Field(gt=0)
     """Optimiser steps."""
     architecture: str = "mbt2018-mean"
-    """CompressAI architecture."""
+    """Name of the CompressAI architecture (docs/codecs.md)."""
     num_channels: int = Field(default=64, gt=0)
-    """N, channels of the transforms."""
+    """N, the number of channels of the transforms."""
     num_latents: int = Field(default=96, gt=0)
-    """M, channels of the latent."""
+    """M, the number of channels of the latent."""
     image_channels: int = Field(default=3, gt=0)
-    """Channels of the images: 1 for one band, 12 for twelve (docs/domains.md)."""
+    """Number of channels of the images: 1 for one band, 12 for twelve (docs/domains.md)."""
 
     @property
     def shape(self) -> Shape:
-        """Of the codec."""
+        """Architecture and channel counts of the codec."""
         return Shape(self.architecture, self.num_channels, self.num_latents, self.image_channels)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """As JSON, without what is as it always was: states and cards of RGB codecs stay the same."""
+        """JSON without newer fields at their default: states and cards of RGB codecs stay the same."""
         usual = {"image_channels"} if self.image_channels == 3 else set()
         return self.model_dump(mode="json", exclude={"warm_start", *usual})
 
     batch_size: int = Field(default=8, gt=0)
-    """Crops a step."""
+    """Crops per step."""
     crop_size: int = Field(default=128, ge=64, multiple_of=64)
     """Side of a crop in pixels."""
     learning_rate: float = Field(default=3e-3, gt=0)
     """Peak learning rate of SOAP (Adam in Shampoo's eigenbasis, arXiv:2409.11321)."""
     prior_rate_scale: float = Field(default=1.0, gt=0)
-    """Learning rate of entropy bottlenecks over that of the transforms; above 1 where the transforms are
-    warm and the prior is fresh."""
+    """Learning rate of entropy bottlenecks relative to that of the transforms; above 1 if the transforms are
+    warm-started and the prior is new."""
     schedule: Literal["cosine", "constant"] = "cosine"
-    """`constant` is for a trunk that later lambdas start from."""
+    """Learning-rate schedule; `constant` is for a first training from which other lambdas start."""
     warmup_steps: int = Field(default=200, ge=0)
     """Steps of linear warm-up."""
     clip_norm: float = Field(default=1.0, gt=0)
-    """Gradient norm is clipped to this."""
+    """Maximum gradient norm; larger gradients are clipped."""
     float32_share: float = Field(default=0.1, ge=0, le=1)
-    """Share of the last steps run in float32; the others run in bfloat16 autocast."""
+    """Share of the steps, at the end, that run in float32; the others run in bfloat16 autocast."""
     gradient_share: float = Field(default=0.0, ge=0, le=1)
-    """Share of crops that are put on a smooth gradient of saturated colours. Photographs hardly contain
-    such surfaces, and a hyper-decoder that has never seen one extrapolates: 6 bpp for an empty sky."""
+    """Share of crops placed on a smooth gradient of saturated colours. Photographs hardly contain such
+    surfaces, and a hyper-decoder that has never seen one extrapolates: 6 bpp for an empty sky."""
     seed: int = 0
-    """Draws crops, noise and initial weights."""
+    """Seed of crops, noise and initial weights."""
     warm_start: Path | None = None
     """Codec file, PyTorch checkpoint of CompressAI, or training state, to start from."""
 
@@ -116,15 +116,15 @@ class SourceCommand(SourceConfig):
     domain: str
     """Source domain: a bundled NAME, or NAME=PATH."""
     data_licence: str = "not stated"
-    """Licence situation of its images, for the card."""
+    """Licence of its images, for the card of the codec file."""
     out: Path
-    """Codec file to write (.safetensors); the training state lies beside it."""
+    """Codec file to write (.safetensors); the training state is written next to it."""
     threads: int = Field(default=1, gt=0)
-    """CPU threads."""
+    """Number of CPU threads."""
 
 
 def learning_rate_at(config: SourceConfig, step: int) -> float:
-    """Learning rate of a step: linear warm-up, then cosine to zero, or constant."""
+    """Learning rate at a step: linear warm-up, then cosine to zero, or constant."""
     if config.schedule == "constant" and step >= config.warmup_steps:
         return config.learning_rate
     return schedule(step, config.num_steps, config.warmup_steps, config.learning_rate)
@@ -141,7 +141,7 @@ class SourceTraining(Resumable):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What a training that goes on must have in common with the one before."""
+        """Settings that a resumed training must share with the interrupted one."""
         return self.config.settings
 
     def tensors(self) -> Mapping[str, Tensor]:

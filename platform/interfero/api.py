@@ -141,7 +141,7 @@ class SweepResult:
     """What a sweep left behind."""
 
     exit_code: int
-    """As of the command: 0 done, 1 more cells failed than `max_failed`, 130 interrupted."""
+    """Exit code of the command: 0 done, 1 more cells failed than `max_failed`, 130 interrupted."""
     folder: Path
     """Its records, adapters and `report`; nothing of a dry run."""
 

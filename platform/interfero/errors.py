@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class InterferoError(Exception):
-    """Base of every error that is the caller's to mend; commands print it and exit with code 2."""
+    """Base of every error that the caller can correct; commands print it and exit with code 2."""
 
 
 class ConfigError(InterferoError):
@@ -53,7 +53,7 @@ class StorageError(InterferoError):
 
 
 class GroupError(InterferoError):
-    """What ends a training in all of its processes alike: if one alone met it, all of them are told."""
+    """Error that ends a training in all of its processes: if one process meets it, all of them stop."""
 
 
 class TrackingError(InterferoError):

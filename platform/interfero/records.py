@@ -1,4 +1,4 @@
-"""What is kept of a cell: its record, with its images, its curve and its times.
+"""The record of a cell, with its images, its curve and its times.
 
 Records are read by everything above: the engine that writes them, tracking, and analysis.
 """
@@ -39,17 +39,17 @@ class StepSetting(Config):
     precision: str
     threads: int
     batch_size: int
-    """Crops a step, over all workers."""
+    """Crops per step, over all workers."""
     crop_size: int
     """Side of a crop in pixels."""
     workers: int = 1
     """Processes that share a batch."""
     fused: bool = False
-    """Whether members of a pack may step as one computation."""
+    """Whether members of a pack may compute their steps together."""
 
 
 class Timing(Config):
-    """One cell's time. Means, in seconds; training apart from what the whole pack did once a step."""
+    """Times of one cell: means, in seconds; training without the work that the pack did once per step."""
 
     setting: StepSetting
     method: str
@@ -57,15 +57,15 @@ class Timing(Config):
     num_steps: int = Field(ge=0)
     """Steps that were timed; 0 where a training was taken over from another block."""
     step_seconds: float = Field(ge=0)
-    """A step of this cell alone; its part of the step of those that step as one computation with it."""
+    """Time of this cell's step, or its share of a step computed together with other cells."""
     pack_step_seconds: float = Field(ge=0)
-    """A step's work that the members of a pack share: drawing the batch, the frozen source pass."""
+    """Time of the work that pack members share in a step: drawing the batch, the frozen source pass."""
     prepare_seconds: float = Field(default=0.0, ge=0)
     """Before the first step."""
     coding_seconds: float = Field(default=0.0, ge=0)
     """Saving, and coding the test images."""
     coded_megapixels: float = Field(default=0.0, ge=0)
-    """Of the test images; each may have been coded several times. 0 where none was."""
+    """Megapixels of test images that were coded; each may be coded several times. 0 if none was."""
     validation_seconds: float = Field(default=0.0, ge=0)
     validated_megapixels: float = Field(default=0.0, ge=0)
     reference_seconds: float = Field(default=0.0, ge=0)
@@ -135,7 +135,7 @@ class ImageRows(_Compact):
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, Any]]) -> ImageRows | tuple[()]:
-        """From rows whose values are valid."""
+        """Build from rows with valid values."""
         if not rows:
             return ()
         numbers = [*chain.from_iterable(map(_numbers_of, rows))]
@@ -169,13 +169,13 @@ class Points(_Compact):
 
     steps: tuple[int, ...]
     names: tuple[tuple[str, ...], ...]
-    """Of each point's metrics, in their order."""
+    """Names of each point's metrics, in their order."""
     numbers: array[float]
     """Point by point."""
 
     @classmethod
     def of(cls, points: Sequence[Point]) -> Points | tuple[()]:
-        """From points whose values are valid."""
+        """Build from points with valid values."""
         if not points:
             return ()
         steps, metrics = zip(*points, strict=True)
@@ -259,7 +259,7 @@ class SegmentedImage(Config):
 
 
 class CellRecord(Config):
-    """What is kept of a cell."""
+    """The record of a cell."""
 
     key: str
     params: dict[str, str | int | float]
@@ -267,10 +267,10 @@ class CellRecord(Config):
     status: Literal["finished", "failed", "stopped"]
     """`stopped`: a search stopped it early; it has a validation result of that step and no other."""
     metrics: dict[str, float] = Field(default_factory=dict)
-    """By MLflow name; never NaN or infinite."""
+    """Metrics by MLflow name; never NaN or infinite."""
     images: Annotated[Sequence[ImageRow], _AsImageRows()] = ()
     segmented: tuple[SegmentedImage, ...] = ()
-    """Of a segmentation model's cell."""
+    """Test images of a segmentation model's cell."""
     curve: Annotated[Sequence[Point], _AsPoints()] = ()
     """(step, training metrics), about a hundred points."""
     adapter_file: str | None = None
@@ -290,7 +290,7 @@ class CellRecord(Config):
     resumed_step: int = 0
     """Step its training went on from, after it had been interrupted; 0 if it began at the first step."""
     fused_members: int = 1
-    """The most cells, itself among them, that ever stepped as one computation with it; 1 is always alone."""
+    """Most cells, including this one, that were ever computed together; 1 if always separate."""
     reused_from: str | None = None
     """Name of the earlier sweep that computed it."""
     provenance: dict[str, str] = Field(default_factory=dict)

@@ -184,7 +184,7 @@ def test_a_name_that_is_taken(refused, tmp_path, capsys):
 
 
 def test_a_name_of_what_sweeps_share(refused):
-    assert "holds what they share" in refused(name=["content"])
+    assert "holds what sweeps share" in refused(name=["content"])
 
 
 def test_one_name_twice(refused, image_folder, other_image_folder):

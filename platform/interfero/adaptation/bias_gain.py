@@ -33,7 +33,7 @@ class Bias(nn.Module):
         return output + self.bias[:, None, None]
 
     def exactly(self, x: Tensor, output: Tensor) -> Tensor:
-        """As `forward`, where symbols are decided: by multiples of 2^-12."""
+        """Compute `forward` where symbols are decided: in multiples of 2^-12."""
         return output + snapped(self.bias)[:, None, None]
 
 

@@ -94,7 +94,7 @@ class BranchedCodec(AdaptedCodec):
         return output
 
     def decompress(self, strings: Strings, shape: torch.Size) -> dict[str, Tensor]:
-        """As the source codec's, with the branches joined."""
+        """Decode as the source codec does, with the branches joined."""
         with self.attached():
             output: dict[str, Tensor] = self.source.decompress(strings, shape)
         return output

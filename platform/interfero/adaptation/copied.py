@@ -121,12 +121,12 @@ class CopiedCodec(AdaptedCodec):
         return output
 
     def compress(self, image_BCHW: Tensor) -> dict[str, Any]:
-        """As CompressAI's."""
+        """Code as CompressAI does."""
         output: dict[str, Any] = self.codec.compress(image_BCHW)
         return output
 
     def decompress(self, strings: Strings, shape: torch.Size) -> dict[str, Tensor]:
-        """As CompressAI's."""
+        """Decode as CompressAI does."""
         output: dict[str, Tensor] = self.codec.decompress(strings, shape)
         return output
 

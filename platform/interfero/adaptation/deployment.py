@@ -46,7 +46,7 @@ class CodedCandidate:
     bpp: float
     """8 x bytes of the container / pixels."""
     mse: float
-    """On 8-bit pixels, of the decoded bytes."""
+    """Mean squared error of the decoded 8-bit pixels."""
     rd_loss: float
     """`bpp + lambda * mse`, with the source codec's lambda."""
 

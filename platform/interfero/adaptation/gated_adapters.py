@@ -46,7 +46,7 @@ class Bottleneck(nn.Module):
 
 
 class Gate(nn.Module):
-    """From decoded latents to the log-odds that they are of the target domain."""
+    """Network from decoded latents to the log-odds that they are from the target domain."""
 
     def __init__(self, num_latents: int) -> None:
         """A network on each latent channel's mean magnitude."""
@@ -73,7 +73,7 @@ class GatedCodec(BranchedCodec):
 
     @contextmanager
     def attached(self, prefixes: tuple[str, ...] = ("",)) -> Iterator[None]:
-        """As the base class; the gate opens when the synthesis transform gets its latents."""
+        """Attach as the base class does; the gate opens when the synthesis transform gets its latents."""
         handle = self.source.g_s.register_forward_pre_hook(self._open)
         try:
             with super().attached(prefixes):

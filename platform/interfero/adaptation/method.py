@@ -59,8 +59,8 @@ class Batch:
     """What one training step is given."""
 
     images: Mapping[Role, Tensor]
-    """By domain: (batch, 3, height, width) in [0, 1]. A method that trains on both domains takes the first
-    half of the target's and the second half of the source's."""
+    """Images by domain: (batch, 3, height, width) in [0, 1]. A method that trains on both domains uses the
+    first half of the target's and the second half of the source's."""
     noise: NoiseKey
     rd_lambda: float
     strength: float = 1.0
@@ -76,7 +76,7 @@ class StepLoss:
     bpp: Tensor
     """Estimated bits per pixel of what it learns to code."""
     mse: Tensor
-    """On the 0-255 scale."""
+    """Mean squared error on the 0-255 scale."""
     total: Tensor
     """Rate, distortion and the method's own term."""
 

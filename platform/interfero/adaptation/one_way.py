@@ -163,7 +163,7 @@ class OneWayChain(nn.Module):
 
 
 def out_of_place(layer: nn.ReLU | nn.LeakyReLU) -> nn.LeakyReLU:
-    """The same function, leaving its input alone."""
+    """The same function, without changing its input."""
     return nn.LeakyReLU(getattr(layer, "negative_slope", 0.0))
 
 

@@ -38,4 +38,4 @@ METHOD_TABLE: dict[str, MethodEntry] = {
     "distill": MethodEntry(strength_unit="weight of the teacher's loss against the target's"),
     "replay": MethodEntry(None, "weight of the source half against the target half", "both"),
 }
-"""In the order of `METHODS`; a test holds the two equal."""
+"""Entries of all methods, in the order of `METHODS`; a test checks that the two are equal."""

@@ -1,4 +1,4 @@
-"""`interfero codecs`: what comes along, and CompressAI's checkpoints to codec files and back."""
+"""`interfero codecs`: list bundled codecs, convert CompressAI's checkpoints to codec files and back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from interfero.errors import ConfigError, InterferoError
 
 
 def codecs() -> None:
-    """List the source codecs that come along; import or export others: `interfero codecs --help`."""
+    """List the bundled source codecs; import or export others (see `interfero codecs --help`)."""
     from interfero.codecs.catalogue import available_lambdas, bundled_names, load_codec
 
     name_column = Column("codec", overflow="fold")
@@ -42,15 +42,15 @@ def import_command(
     source_domain: str = "photos",
     max_images: int = 8,
 ) -> None:
-    """Make a codec file of a PyTorch checkpoint of one of CompressAI's architectures.
+    """Convert a PyTorch checkpoint of a CompressAI architecture to a codec file.
 
     Args:
-        file: A training checkpoint (of CompressAI's examples/train.py, say) or a state dict.
-        out: The codec file to write; by default FILE's name with .safetensors, next to it.
-        rd_lambda: Lambda it was trained for (bits per pixel per unit of MSE on the 0-255 scale), where the
-            file does not say it.
-        source_domain: Domain to say its rate and PSNR on, next to JPEG's: NAME or NAME=PATH.
-        max_images: Test images of that domain to code, at most; 0 for none.
+        file: A training checkpoint (for example of CompressAI's examples/train.py) or a state dict.
+        out: The codec file to write; the default is FILE with the suffix .safetensors.
+        rd_lambda: Lambda it was trained for (bits per pixel per unit of MSE on the 0-255 scale), if the file
+            does not contain it.
+        source_domain: Domain on which to report rate and PSNR, compared with JPEG: NAME or NAME=PATH.
+        max_images: Maximum number of test images of that domain to code; 0 for none.
     """
     from interfero.codecs.catalogue import default_lambda, load_codec
     from interfero.codecs.checkpoint import save_codec
@@ -61,10 +61,10 @@ def import_command(
     from interfero.domains.images import ImageRules
 
     if file.exists() and not is_torch_file(file):
-        raise ConfigError(f"{file} is no PyTorch file: a codec file is a --source as it is")
+        raise ConfigError(f"{file} is not a PyTorch file: use a codec file directly as --source")
     target = out or file.with_name(f"{name_of(file)}.safetensors")
     if target.exists():
-        raise ConfigError(f"{target} is there already: remove it, or name another with --out")
+        raise ConfigError(f"{target} exists already: remove it, or name another file with --out")
     value = default_lambda(str(file)) if rd_lambda is None else rd_lambda
     codec = load_codec(str(file), value)
     for note in codec.card["notes"]:
@@ -86,12 +86,12 @@ def export_command(
     out: tyro.conf.Positional[Path],
     rd_lambda: Lambda = None,
 ) -> None:
-    """Write a source codec in CompressAI's form: a state dict in single precision with its tables.
+    """Write a source codec in CompressAI's format: a state dict in single precision with its tables.
 
     Args:
         source: Source codec: bundled NAME, file, folder, compressai:NAME, or a PyTorch checkpoint.
         out: The PyTorch file to write (.pth.tar).
-        rd_lambda: Lambda of its weights; by default the only one there is, or 0.013.
+        rd_lambda: Lambda of its weights; the default is the only one available, or 0.013.
     """
     from interfero.codecs.catalogue import default_lambda, load_codec
     from interfero.codecs.imported import export_codec
@@ -111,7 +111,7 @@ def run_codecs(arguments: Sequence[str]) -> None:
             {"list": codecs, "import": import_command, "export": export_command},
             args=arguments or ["list"],
             prog="interfero codecs",
-            description="Source codecs: those that come along, and CompressAI's checkpoints.",
+            description="Bundled source codecs, and conversion of CompressAI's checkpoints.",
         )
     except InterferoError as error:
         sys.stderr.write(f"error: {error}\n")

@@ -19,15 +19,15 @@ def decode(
     rd_lambda: Lambda = None,
     adapter: Adapters = (),
 ) -> None:
-    """Decode a bitstream to an image; damaged streams and wrong codecs are refused.
+    """Decode a bitstream to an image. Damaged streams and wrong codecs are refused.
 
     Args:
         stream: A bitstream written by `interfero encode`.
         out: The image to write; PNG keeps every pixel.
-        source: The source codec it was made with.
-        rd_lambda: Lambda of its weights; by default the only one there is, or 0.013.
-        adapter: An adapter it may have been made with; may be given several times. The stream says
-            which one it needs; one in source mode needs none.
+        source: The source codec it was coded with.
+        rd_lambda: Lambda of its weights; the default is the only one available, or 0.013.
+        adapter: An adapter it may have been coded with; may be given several times. The stream names the one
+            it needs; a source-mode stream needs none.
     """
     import numpy as np
     from PIL import Image
@@ -37,12 +37,12 @@ def decode(
     deployment = Deployment.load(source, rd_lambda, adapter)
     data = read_stream(stream)
     with warnings.catch_warnings(record=True) as caught:
-        # Whatever filters the environment sets: this one is for whoever looks at the picture.
+        # Whatever filters the environment sets: this warning is for the person who looks at the picture.
         warnings.simplefilter("always")
         try:
             pixels = deployment.decode(data)
         finally:
-            # Of a stream that does not decode at all it names the likely cause.
+            # If the stream does not decode at all, the warning names the likely cause.
             for warning in caught:
                 sys.stderr.write(f"warning: {warning.message}\n")
     if pixels.shape[2] not in (1, 3):

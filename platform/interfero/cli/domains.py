@@ -20,16 +20,16 @@ def domains(
     window: tuple[float, float] | None = None,
     percentiles: tuple[float, float] | None = None,
 ) -> None:
-    """List the bundled domains, or describe those given, with a contact sheet of each that has a path.
+    """List the bundled domains, or describe the given ones and write a contact sheet of each with a path.
 
     Args:
         specs: NAME, or NAME=PATH for a folder of images, a Parquet file or a .tar of WebDataset.
-        files: Also say file by file what was decided.
-        sheet: Folder that contact sheets are written to, as NAME.sheet.png; None writes none.
-        bands: As in sweeps: bands that become the codec's channels, counted from 1.
-        pixel_range: As in sweeps: values that become 0 and 255.
-        window: As in sweeps: the same as a centre and a width.
-        percentiles: As in sweeps: the same as percentiles of the training images' values.
+        files: Also print the decision for each file.
+        sheet: Folder for the contact sheets, NAME.sheet.png; None writes none.
+        bands: As in sweeps: the bands that become the codec's channels, counted from 1.
+        pixel_range: As in sweeps: the values that become 0 and 255.
+        window: As in sweeps: the pixel range as centre and width.
+        percentiles: As in sweeps: the pixel range as percentiles of the training images' values.
     """
     from rich.console import Console
     from rich.table import Table

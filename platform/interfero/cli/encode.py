@@ -32,11 +32,11 @@ def encode(
         out: The bitstream to write.
         source: Source codec: bundled NAME, file, folder, compressai:NAME, or a PyTorch checkpoint of
             CompressAI, as FILE or FILE@LAMBDA.
-        rd_lambda: Lambda of its weights; by default the only one there is, or 0.013.
-        adapter: Adapter file; may be given several times. A target-mode stream needs its adapter too.
-        mode: `source` uses the source codec alone, `target` the adapter, `auto` codes the image both
-            ways and keeps the cheaper by bpp + lambda * mse; `target` if there is an adapter, else
-            `source`.
+        rd_lambda: Lambda of its weights; the default is the only one available, or 0.013.
+        adapter: Adapter file; may be given several times. A target-mode stream needs it for decoding too.
+        mode: `source` uses only the source codec, `target` the adapter; `auto` codes the image both ways and
+            keeps the cheaper one by bpp + lambda * mse. The default is `target` with an adapter, `source`
+            without.
     """
     from interfero.adaptation.deployment import Deployment
     from interfero.api import read_image

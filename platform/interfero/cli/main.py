@@ -32,12 +32,12 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "predict": predict,
     "store": store,
 }
-"""Name to function. Their modules import neither torch nor anything that does: a word that is mistyped is
-answered at once, and `doctor` runs where torch is broken."""
+"""Name to function. Their modules import neither torch nor anything that does: a mistyped word is
+reported at once, and `doctor` runs where torch is broken."""
 
 
 def main() -> None:
-    """Command line; exits with 2 on a user's error, and `doctor` with 1 where something is missing."""
+    """Run the command line; exits with 2 on a user's error, and `doctor` with 1 if something is missing."""
     if sys.argv[1:2] in (["store"], ["codecs"]):
         run = run_store if sys.argv[1] == "store" else run_codecs
         run(sys.argv[2:])
@@ -46,7 +46,7 @@ def main() -> None:
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS,
             prog="interfero",
-            description="Neural image codecs, adapted: machine, codecs, bitstreams, reports, predictions.",
+            description="Adapt neural image codecs: check the machine, code images, report, predict.",
         )
     except InterferoError as error:
         sys.stderr.write(f"error: {error}\n")

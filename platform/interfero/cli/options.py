@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from interfero.errors import StorageError
 Adapters = tyro.conf.UseAppendAction[tuple[Path, ...]]
 """One `--adapter FILE` each."""
 Lambda = Annotated[float | None, tyro.conf.arg(name="lambda")]
-"""`--lambda`, which is a word of Python; None for the source's default."""
+"""`--lambda`, renamed because `lambda` is a Python keyword; None for the source's default."""
 
 
 def read_stream(path: Path) -> bytes:
-    """The bytes of a bitstream's file.
+    """Read the bytes of a bitstream file.
 
     Raises:
-        StorageError: it cannot be read.
+        StorageError: the file cannot be read.
     """
     try:
         return path.read_bytes()

@@ -1,4 +1,4 @@
-"""`interfero store`: what is kept on disk, whether it is whole, and what may go."""
+"""`interfero store`: list, verify and prune what is kept on disk."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
 
 def store() -> None:
-    """List, verify or prune what a storage keeps: `interfero store --help`."""
-    # Named here for the list of commands; `main` hands its words to `run_store`.
+    """List, verify or prune what a storage keeps (see `interfero store --help`)."""
+    # Here only for the list of commands; `main` passes its arguments to `run_store`.
 
 
 def list_command(storage: Path = Path("interfero-storage")) -> None:
-    """List what is kept, by kind and sweep: entries, size, age, and how much of it nobody needs.
+    """List what is kept, by kind and sweep: entries, size, age, and how much can be pruned.
 
     Args:
         storage: Folder of sweeps, as `--storage` of a sweep.
@@ -60,11 +60,11 @@ def list_command(storage: Path = Path("interfero-storage")) -> None:
 
 
 def verify_command(storage: Path = Path("interfero-storage"), kind: tuple[str, ...] = ()) -> None:
-    """Read and hash what is kept; names what is damaged, and exits with 1 if anything is.
+    """Read and hash what is kept; prints what is damaged, and exits with 1 if anything is.
 
     Args:
         storage: Folder of sweeps, as `--storage` of a sweep.
-        kind: Of these kinds only.
+        kind: Check only these kinds.
     """
     _check_kinds(kind)
     states = [SweepState(store, store.is_running) for store in sweeps_of(_folder(storage))]
@@ -87,16 +87,16 @@ def prune_command(
     dry_run: bool = False,
     force: bool = False,
 ) -> None:
-    """Remove what no sweep needs, oldest first, and what processes that died have left half-written.
+    """Remove what no sweep needs, oldest first, and half-written files of processes that died.
 
     Args:
         storage: Folder of sweeps, as `--storage` of a sweep.
-        older_than: Only what has not changed for so long: 12h, 30d, 4w.
-        max_size: Only until what is left of these kinds takes no more: 500MB, 20GiB.
-        sweep: Only what belongs to this sweep, and products that no other needs.
-        kind: Only these kinds.
-        dry_run: Say what would go, and remove nothing.
-        force: Also what sweeps need, results included; never that of a sweep that is running.
+        older_than: Remove only what has not changed for this long: 12h, 30d, 4w.
+        max_size: Stop when the rest of these kinds takes no more than this: 500MB, 20GiB.
+        sweep: Remove only what belongs to this sweep, and products that no other sweep needs.
+        kind: Remove only these kinds.
+        dry_run: Print what would be removed; remove nothing.
+        force: Also remove what sweeps need, including results; never what a running sweep uses.
     """
     wish = Wish(
         kinds=kind,
@@ -109,7 +109,7 @@ def prune_command(
     gone = prune(_folder(storage), wish, dry_run=dry_run)
     for entry in gone:
         sys.stdout.write(f"{entry.kind} {entry.path} ({_size(entry.num_bytes)})\n")
-    verb = "would go" if dry_run else "removed"
+    verb = "would be removed" if dry_run else "removed"
     sys.stdout.write(f"{len(gone)} entries, {_size(sum(e.num_bytes for e in gone))} {verb}\n")
 
 
@@ -120,7 +120,7 @@ def run_store(arguments: Sequence[str]) -> None:
             {"list": list_command, "verify": verify_command, "prune": prune_command},
             args=arguments,
             prog="interfero store",
-            description="What is kept on disk, whether it is whole, and what may go.",
+            description="List, verify and prune what is kept on disk.",
         )
     except InterferoError as error:
         sys.stderr.write(f"error: {error}\n")
@@ -154,7 +154,7 @@ def _check_kinds(kinds: tuple[str, ...]) -> None:
 def _amount(text: str, units: dict[str, float], option: str, examples: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip())
     if match is None or match.group(2) not in units:
-        raise ConfigError(f"{option} {text!r} is no amount with a unit: say {examples}")
+        raise ConfigError(f"{option} {text!r} is not an amount with a unit: use {examples}")
     return float(match.group(1)) * units[match.group(2)]
 
 

@@ -17,14 +17,14 @@ def transcode(
     rd_lambda: Lambda = None,
     adapter: Adapters = (),
 ) -> None:
-    """Rewrite an old bitstream so that it decodes on any machine; run it where it still decodes.
+    """Rewrite an old bitstream so that it decodes on any machine. Run this where it still decodes.
 
     Args:
-        stream: A bitstream of version 2, on a machine that `interfero decode` shows its picture on.
+        stream: A bitstream of version 2, on a machine where `interfero decode` shows the right picture.
         out: The bitstream to write, of version 3.
-        source: The source codec it was made with.
-        rd_lambda: Lambda of its weights; by default the only one there is, or 0.013.
-        adapter: An adapter it may have been made with; may be given several times.
+        source: The source codec it was coded with.
+        rd_lambda: Lambda of its weights; the default is the only one available, or 0.013.
+        adapter: An adapter it may have been coded with; may be given several times.
     """
     import numpy as np
 

@@ -30,7 +30,7 @@ MAX_PIXELS = 1 << 24
 MAX_SIDE = (1 << 16) - 1
 MAX_STRINGS = 15
 ID_BYTES = 4
-"""Of an adapter, and of a codec's weights and tables together."""
+"""Bytes of an adapter's fingerprint, and of the fingerprint of a codec's weights and tables."""
 TABLE_ID_BYTES = 2
 CODEC_ID_BYTES = ID_BYTES + TABLE_ID_BYTES
 _MIN_BYTES = len(MAGIC) + 1 + CODEC_ID_BYTES + 4 + 4
@@ -41,7 +41,7 @@ class Stream:
     """A parsed container."""
 
     codec_id: bytes
-    """Fingerprint of the source codec's weights and tables, then one of its tables alone."""
+    """Fingerprint of the source codec's weights and tables, then one of only its tables."""
     adapter_id: bytes | None
     """None in source mode."""
     width: int
@@ -118,7 +118,7 @@ def parse_stream(data: bytes) -> Stream:
 
 
 def _parse_checked(data: bytes, checksum: int) -> Stream:
-    """Of everything but the last 4 bytes, in either version, and the checksum of the symbols."""
+    """Parse everything but the last 4 bytes, in either version, and the checksum of the symbols."""
     target, count = data[2] & 1, data[2] >> 1 & MAX_STRINGS
     position = 3 + CODEC_ID_BYTES
     codec_id, adapter_id = data[3:position], None

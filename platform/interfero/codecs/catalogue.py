@@ -25,7 +25,7 @@ ZOO_PREFIX = "compressai:"
 ZOO_LAMBDAS = (0.0018, 0.0035, 0.0067, 0.0130, 0.0250, 0.0483, 0.0932, 0.1800)
 """Lambda of CompressAI's qualities 1 to 8 (mse)."""
 DEFAULT_LAMBDA = 0.013
-"""Of the codec that is taken where several are to choose from and none is named."""
+"""Lambda of the codec to use if several are available and none is named."""
 CACHE = "compressai"
 """Folder of the node's cache for what was made of CompressAI's files."""
 
@@ -82,7 +82,7 @@ def is_checkpoint(source: str) -> bool:
 
 
 def source_name(source: str) -> str:
-    """What a codec of a source is called: a bundled name, or that of a file or folder without its ending."""
+    """The name of a source's codec: a bundled name, or that of a file or folder without its suffix."""
     path = _parted(source)[0]
     if source in bundled_names() or not path.exists():
         return source
@@ -185,7 +185,7 @@ def _known_lambda(path: Path) -> float:
 
 
 def _lambda_of(path: Path) -> float | None:
-    """What a file says of its lambda."""
+    """The lambda that a file contains."""
     if is_torch_file(path):
         return read_checkpoint(path).rd_lambda
     _, metadata = load_tensors(path)

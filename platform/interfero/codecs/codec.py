@@ -69,7 +69,7 @@ TABLE_BUFFERS = ("_quantized_cdf", "_offset", "_cdf_length", "scale_table")
 
 @dataclass(frozen=True)
 class Shape:
-    """What has to be known to build a codec's modules."""
+    """The architecture and channel counts that define a codec's modules."""
 
     architecture: str
     num_channels: int
@@ -99,7 +99,7 @@ class Codec:
 
     @property
     def table_hash(self) -> str:
-        """Content hash of the entropy tables alone: the bitstream format."""
+        """Content hash of only the entropy tables, which define the bitstream format."""
         return table_hash(self.model)
 
     @property
@@ -208,7 +208,7 @@ def part_owners(model: nn.Module, part: str) -> list[nn.Module]:
 
 
 def quantile_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """Quantiles of the entropy bottlenecks, trained by `aux_loss` alone."""
+    """Quantiles of the entropy bottlenecks, trained only by `aux_loss`."""
     return [p for n, p in model.named_parameters() if n.endswith(".quantiles")]
 
 

@@ -121,11 +121,11 @@ class ImageScore:
     bpp: float
     """8 x coded bytes / pixels before padding, header included."""
     mse: float
-    """On 8-bit pixels."""
+    """Mean squared error of 8-bit pixels."""
 
     @property
     def psnr_db(self) -> float:
-        """Of the 8-bit pixels."""
+        """PSNR of the 8-bit pixels in dB."""
         return psnr_db(self.mse)
 
     def rd_loss(self, rd_lambda: float) -> float:

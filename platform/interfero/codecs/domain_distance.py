@@ -1,4 +1,4 @@
-"""How far a domain lies from the source domain, measured with the source codec before adapting.
+"""How far a domain is from the source domain, measured with the source codec before adapting.
 
 Three measures, because it is not known which one predicts interference:
 
@@ -38,7 +38,7 @@ MAX_SIDE = 256
 MAX_SYMBOL = 32
 """Latents beyond count as this one."""
 MAX_DESCRIPTIONS = 16
-"""Domains that a process keeps, a codec each: a megabyte or two."""
+"""Number of descriptions that a process keeps, one per domain and codec: a megabyte or two."""
 BLOCK = 8
 LATENT_STRIDE = 16
 """Pixels a latent stands for in every architecture that can be loaded."""
@@ -49,10 +49,10 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class DomainDistance:
-    """Of a target domain from the source domain; all are 0 for the source domain itself."""
+    """Distance of a target domain from the source domain; all measures are 0 for the source domain itself."""
 
     rd_excess_percent: float
-    """Of the source domain's loss; may be negative."""
+    """Excess loss in percent of the source domain's loss; may be negative."""
     latent_bits: float
     """0 to 1."""
     feature_sd: float
@@ -60,7 +60,7 @@ class DomainDistance:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """By MLflow name."""
+        """The measures by MLflow name."""
         return {
             "distance/rd_excess_percent": self.rd_excess_percent,
             "distance/latent_bits": self.latent_bits,
@@ -80,7 +80,7 @@ def domain_distance(codec: Codec, target: Domain, source: Domain) -> DomainDista
 
 
 def distance_between(there: Description, here: Description) -> DomainDistance:
-    """Of a target domain from the source domain, both described by one codec."""
+    """Measure the distance of a target domain from the source domain, both described by one codec."""
     counts = [there.counts, here.counts]
     # A channel that is zero everywhere in both tells nothing, and codecs differ in how many they have.
     alive = np.any([(c > 0).sum(axis=1) > 1 for c in counts], axis=0)
@@ -190,7 +190,7 @@ def _block_features(pixels_HWC: UInt8Array) -> FloatArray:
 
 
 def _bands() -> Iterator[npt.NDArray[np.bool_]]:
-    """(8, 8) masks: three ranges of frequency, in each the two directions and what lies between."""
+    """(8, 8) masks: three ranges of frequency, each with the two directions and the rest between them."""
     down, across = np.indices((BLOCK, BLOCK))
     for low, high in ((1, 2), (3, 5), (6, 14)):
         inside = (down + across >= low) & (down + across <= high)

@@ -29,7 +29,7 @@ def compress(
     indexes: Tensor,
     means: Tensor | None = None,
 ) -> list[bytes]:
-    """`EntropyModel.compress`: one string an image.
+    """`EntropyModel.compress`: one string per image.
 
     Args:
         module: The entropy model.
@@ -61,7 +61,7 @@ def decompress(
     dtype: torch.dtype = torch.float,
     means: Tensor | None = None,
 ) -> Tensor:
-    """`EntropyModel.decompress`: strings, one an image, to latents of the shape of `indexes`."""
+    """`EntropyModel.decompress`: strings, one per image, to latents of the shape of `indexes`."""
     if len(strings) != len(indexes) or indexes.dim() < 2:
         raise ValueError(
             f"{len(strings)} strings and indexes {tuple(indexes.shape)}: one string an image of at "
@@ -81,7 +81,7 @@ def decompress(
 def compress_bottleneck(
     module: EntropyBottleneck, coder: RecordingCoder, inputs: Tensor
 ) -> list[bytes]:
-    """`EntropyBottleneck.compress`: a row of the table a channel, medians as means."""
+    """`EntropyBottleneck.compress`: one row of the table per channel, medians as means."""
     means = _medians(module, len(inputs), inputs.dim() - 2)
     return compress(module, coder, inputs, module._build_indexes(inputs.size()), means)
 

@@ -79,7 +79,7 @@ class ImageEvaluation:
     bpp: float
     """8 x bytes of all files / pixels before padding."""
     mse: float
-    """On 8-bit pixels."""
+    """Mean squared error of 8-bit pixels."""
     estimated_bpp: float | None
     """What the entropy model promises; None for classical codecs."""
     ms_ssim: float | None
@@ -90,7 +90,7 @@ class ImageEvaluation:
 
     @property
     def psnr_db(self) -> float:
-        """Of the 8-bit pixels."""
+        """PSNR of the 8-bit pixels in dB."""
         return psnr_db(self.mse)
 
 
@@ -100,8 +100,8 @@ class Mean:
 
     value: float
     standard_error: float | None
-    """Of the mean, over source images: those cut from one photograph are no independent samples.
-    None where all come from one."""
+    """Standard error of the mean over source images: crops of one photograph are not independent samples.
+    None if all come from one."""
     num_images: int
 
 
@@ -125,7 +125,7 @@ class Evaluation:
 
     @property
     def mse(self) -> Mean:
-        """On the 0-255 scale."""
+        """Mean squared error on the 0-255 scale."""
         return self._mean([(i, i.mse) for i in self.images])
 
     @property
@@ -252,7 +252,7 @@ class _Measurement:
         return cls(coder, codec_identity(codec), options, settings, perceptual, store)
 
     def entry(self, sample: Sample) -> Entry:
-        """What is kept of an image, or else measured."""
+        """The stored result of an image, or a new measurement."""
         if self.store is None:
             return self.run(sample)
         key = EvaluationKey(self.identity, sample.digest, self.settings)

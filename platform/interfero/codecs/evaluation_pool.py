@@ -27,7 +27,7 @@ _measure: Measure | None = None
 
 @contextmanager
 def measuring(measure: Measure, processes: int) -> Iterator[MeasureAll]:
-    """Measure images in `processes` processes, in this one alone if it is 1.
+    """Measure images in `processes` processes, or only in this one if it is 1.
 
     Processes are started anew, not forked: PyTorch's threads do not survive a fork. As ever with
     `multiprocessing`, a script that asks for several must guard its start by `__name__`.

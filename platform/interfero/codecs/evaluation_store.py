@@ -66,7 +66,7 @@ class Entry:
     symbols: Symbols = ()
     """Quantised latents in coding order."""
     decoded_symbols: Symbols = ()
-    """As the decoder read them."""
+    """Symbols as the decoder read them."""
     pixels_HWC: UInt8Array | None = None
     """Decoded."""
 
@@ -132,7 +132,7 @@ class EvaluationStore:
         save_tensors(self.path(key), tensors, described)
 
     def path(self, key: EvaluationKey) -> Path:
-        """Where the entry of a key lies."""
+        """Path of the entry of a key."""
         return self._entries.path(key.digest)
 
 

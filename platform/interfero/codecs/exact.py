@@ -61,7 +61,7 @@ class ExactForward:
         return self._form
 
     def __call__(self, x_BCHW: Tensor, *others: Tensor) -> Tensor:
-        """As the layer's `forward`."""
+        """Compute the layer as its `forward` does."""
         layer: Any = self._layer
         if hasattr(layer, "exactly"):
             exact: Tensor = layer.exactly(x_BCHW, *others)

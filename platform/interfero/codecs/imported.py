@@ -41,7 +41,7 @@ MAX_EXCESS_BITS = 1e-3
 """Tables are kept where they cost no more than this per symbol than those that the weights give: another
 machine's last counts cost 1e-6, those of before a training 0.01 and more."""
 MAX_SCALE, MAX_SCALES = 512.0, 256
-"""Of a Gaussian table; CompressAI's has 64 scales up to 256."""
+"""Limits of a Gaussian table; CompressAI's has 64 scales up to 256."""
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -201,7 +201,7 @@ def _own_tables(module: EntropyModel, name: str, state: Mapping[str, Tensor]) ->
 
 
 def _make_tables(path: Path, name: str, module: EntropyModel, state: Mapping[str, Tensor]) -> None:
-    """As CompressAI's `update(force=True)`, which trusts quantiles and scales."""
+    """Make tables as CompressAI's `update(force=True)` does, which trusts quantiles and scales."""
     with torch.no_grad():
         if isinstance(module, EntropyBottleneck):
             low, middle, high = module.quantiles[:, 0, :].unbind(1)

@@ -201,5 +201,5 @@ def _lies_below(point: JpegPoint, curve: Sequence[JpegPoint]) -> bool:
 
 
 def _by_rate(point: JpegPoint) -> tuple[float, float]:
-    """Of equal rates the better one first."""
+    """Sort key by rate; of equal rates the better one comes first."""
     return point.bpp, -point.psnr_db

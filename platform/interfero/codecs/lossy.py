@@ -30,7 +30,7 @@ Neighbouring lambdas of the bundled codecs differ by a factor of two in rate, 1.
 
 @dataclass(frozen=True)
 class Setting:
-    """How a codec spends a rate: found on some images, used for others too."""
+    """Setting with which a codec reaches a rate: found on some images, used for others too."""
 
     value: float
     """A classical codec's quality, a learned codec's lambda."""
@@ -46,7 +46,7 @@ class Lossy:
     """One image after coding."""
 
     num_bytes: int
-    """Of the whole file or bitstream."""
+    """Bytes of the whole file or bitstream."""
     pixels_HWC: UInt8Array
 
 
@@ -55,7 +55,7 @@ class LossyCodec(Protocol):
 
     @property
     def name(self) -> str:
-        """As the command line calls it."""
+        """The name on the command line."""
 
     @property
     def identity(self) -> str:
@@ -80,12 +80,12 @@ class LossyClassical:
 
     @property
     def name(self) -> str:
-        """As `--codecs` calls it."""
+        """The name in `--codecs`."""
         return self.codec.name
 
     @property
     def identity(self) -> str:
-        """Of the codec at any quality."""
+        """Identity of the codec at any quality."""
         return self.codec.identity(self.codec.qualities[-1])
 
     def setting_for(self, images: Sequence[Sample], rate_bpp: float) -> Setting:
@@ -110,7 +110,7 @@ class LossyLearned:
     name: str
     """A bundled codec's name, or that of the file or folder."""
     sources: Mapping[float, str]
-    """By lambda: a bundled name, a codec file, a folder of them, or compressai:NAME."""
+    """Sources by lambda: a bundled name, a codec file, a folder of them, or compressai:NAME."""
 
     @cached_property
     def identity(self) -> str:
@@ -185,7 +185,7 @@ def find_lossy(name: str) -> LossyCodec:
 
 
 def identity_hash(codec: LossyCodec) -> str:
-    """Of everything that decides bytes and pixels."""
+    """Hash of everything that decides bytes and pixels."""
     return text_key(codec.identity, digits=CELL_DIGITS)
 
 

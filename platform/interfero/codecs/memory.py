@@ -7,9 +7,9 @@ import platform
 from functools import cache
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-"""From glibc's malloc.h."""
+"""Parameters of `mallopt`, from glibc's malloc.h."""
 LARGEST_KEPT_BYTES = 32 << 20
-"""Larger tensors go back to the system at once: those of images over a megapixel."""
+"""Size above which freed memory returns to the system at once: tensors of images over a megapixel."""
 KEPT_BYTES = 256 << 20
 
 

@@ -57,7 +57,7 @@ def encode(symbols: Int32Array, indexes: Int32Array, tables: Tables) -> bytes:
 def _filled_up(
     symbols: Int32Array, indexes: Int32Array, tables: Tables, missing: int
 ) -> tuple[Int32Array, Int32Array]:
-    """As many symbols as the native coder has to be given; nobody decodes the last `missing` ones."""
+    """Add symbols up to the number that the native coder needs; the last `missing` ones are not decoded."""
     number = int(indexes[-1]) if indexes.size else 0
     likeliest = int(np.argmax(np.diff(tables.row(number))[:-1])) + int(tables.offsets[number])
     more = np.full(missing, likeliest, np.int32), np.full(missing, number, np.int32)

@@ -28,7 +28,7 @@ ANSWER = struct.Struct("=2i")
 OPEN, DECODE = 1, 2
 MEMORY_BYTES = 8 << 30
 SECONDS = 120
-"""Of one request, which has a million symbols at most; the parent gives up earlier, if it is there."""
+"""Time limit of one request, which has a million symbols at most; the parent gives up earlier, if alive."""
 
 
 class Child:

@@ -135,7 +135,7 @@ def child_pid() -> int | None:
 
 @contextmanager
 def open_decoder(string: bytes, count: int, tables: Tables) -> Iterator[rans.Decode]:
-    """As `rans.open_decoder`, in the child.
+    """Open a decoder as `rans.open_decoder` does, in the child.
 
     Raises:
         BitstreamError: no rANS coder made the string, or the child did not survive it.

@@ -79,7 +79,7 @@ class RecordingCoder:
             self.check_decided(module, means)
 
     def encode(self, symbols: Int32Array, indexes: Int32Array, tables: Tables) -> bytes:
-        """As `rans.encode`."""
+        """Encode as `rans.encode` does."""
         string = rans.encode(symbols, indexes, tables)
         self.coded.append(symbols.tolist())
         return string
@@ -106,7 +106,7 @@ class RecordingCoder:
     def encode_with_indexes(
         self, symbols: list[int], indexes: list[int], *tables: Sequence[Any]
     ) -> bytes:
-        """As CompressAI's, for symbols it can code."""
+        """Encode as CompressAI does, for symbols that it can code."""
         # Wider at first: a symbol that no 32 bits hold is refused by its size.
         wide = np.array(symbols, np.int64).clip(-(1 << 31), (1 << 31) - 1).astype(np.int32)
         return self.encode(wide, np.array(indexes, np.int32), tables_from_lists(*tables))
@@ -114,7 +114,7 @@ class RecordingCoder:
     def decode_with_indexes(
         self, string: bytes, indexes: list[int], *tables: Sequence[Any]
     ) -> list[int]:
-        """As CompressAI's, never reading past the end."""
+        """Decode as CompressAI does, without reading past the end."""
         rows = np.array(indexes, np.int32)
         symbols: list[int] = self.decode(string, rows, tables_from_lists(*tables)).tolist()
         return symbols

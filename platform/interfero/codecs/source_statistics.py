@@ -32,13 +32,13 @@ class SourceStatistics:
     domain: str
     """Its name."""
     domain_hash: str
-    """Of its images and splits."""
+    """Hash of the domain's images and splits."""
     by_codec: Mapping[str, Description]
-    """By the hash of the codec's weights."""
+    """Descriptions by the hash of the codec's weights."""
 
     @classmethod
     def measured(cls, source: Domain, codecs: list[Codec]) -> SourceStatistics:
-        """Of a domain at some codecs."""
+        """Measure the statistics of a domain with several codecs."""
         found = {codec.weights_hash: describe(codec, source) for codec in codecs}
         return cls(source.name, source.fingerprint, found)
 

@@ -65,6 +65,6 @@ def _entropy_bits(shares: FloatArray) -> FloatArray:
 
 
 def _square_root(matrix: FloatArray) -> FloatArray:
-    """Of a symmetric matrix without negative eigenvalues, but for rounding."""
+    """Square root of a symmetric matrix that has no negative eigenvalues except for rounding."""
     values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
     return np.asarray((vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)

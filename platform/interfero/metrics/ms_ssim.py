@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-"""Of the five scales, the finest first (Wang et al. 2003, table I)."""
+"""Weights of the five scales, the finest first (Wang et al. 2003, table I)."""
 WINDOW = 11
 """Pixels a side of the Gaussian window."""
 SIGMA = 1.5
@@ -52,7 +52,7 @@ def ms_ssim(a_BCHW: Tensor, b_BCHW: Tensor, peak: float) -> Tensor:
 
 
 def _ssim(a: Tensor, b: Tensor, peak: float) -> tuple[Tensor, Tensor]:
-    """SSIM of each place, and its contrast and structure alone."""
+    """SSIM at each place, and its contrast and structure term without luminance."""
     products = torch.cat((a, b, a * a, b * b, a * b), 1)
     blurred = _blur(products.contiguous(memory_format=torch.channels_last))
     mean_a, mean_b, aa, bb, ab = blurred.chunk(5, 1)

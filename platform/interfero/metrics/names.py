@@ -10,7 +10,7 @@ VALIDATION_UNROUTED = "val/forgetting_unrouted_percent"
 """The same through target mode."""
 
 GAIN = "target/rd_gain_percent"
-"""On test images, as the following ones."""
+"""Gain on test images, as all metrics that follow."""
 ROUTED = "source/forgetting_percent"
 UNROUTED = "source/forgetting_unrouted_percent"
 OLD_PIXELS = "bitstream/old_pixels_exact"

@@ -46,13 +46,13 @@ class Kept:
     needed_by: tuple[str, ...] = ()
     """Who would miss it."""
     in_use: bool = False
-    """By a sweep that is running."""
+    """Whether a running sweep uses it."""
     left_out: tuple[str, ...] = field(default=(), repr=False)
     """Names in its folder that are entries of their own."""
 
     @cached_property
     def num_bytes(self) -> int:
-        """Of all its files; a file with several names counts in each."""
+        """Bytes of all its files; a file with several names counts in each."""
         return sum(size for size, _ in self._files())
 
     @cached_property

@@ -36,16 +36,16 @@ class KeyedStore:
     folder: Path
     """Made with the first entry."""
     suffix: str = ""
-    """Of an entry's file; none where entries are folders."""
+    """Suffix of an entry's file; empty where entries are folders."""
     spread: bool = False
-    """Whether entries lie in folders named by the first two characters of their keys."""
+    """Whether entries are in folders named by the first two characters of their keys."""
     remedy: str = "choose another --storage"
     """What a user can do if the folder cannot be written."""
     lock_name: str = LOCK_NAME
-    """Of the lock in the folder of an entry."""
+    """Name of the lock in the folder of an entry."""
 
     def path(self, key: str) -> Path:
-        """Where an entry lies, whether it is there or not.
+        """Path of an entry, whether it exists or not.
 
         Raises:
             StorageError: the key could name something elsewhere.

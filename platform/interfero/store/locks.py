@@ -23,7 +23,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLease, Timeout
 from interfero.errors import StorageError
 
 LOCK_NAME = ".lock"
-"""Of the lock of a folder, in the folder."""
+"""Name of the lock of a folder, in the folder."""
 LEASE_S = 60.0
 """A lease that another machine has not touched for so long is over."""
 FOR_EVER = -1.0

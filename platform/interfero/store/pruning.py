@@ -1,4 +1,4 @@
-"""Removing from a storage what nobody needs, oldest first."""
+"""Remove from a storage what is not needed, oldest first."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Wish:
     """What may go."""
 
     kinds: tuple[str, ...] = ()
-    """Of these kinds; of any if empty."""
+    """Kinds to remove; any kind if empty."""
     sweep: str | None = None
-    """What belongs to this sweep, and products that it alone needs."""
+    """Remove what belongs to this sweep, and products that only it needs."""
     older_than_s: float = 0.0
     """Unchanged for so many seconds."""
     max_bytes: int | None = None
-    """Of what is left of these kinds; nothing goes while they take no more."""
+    """Limit for the rest of these kinds; nothing is removed while they take no more."""
     force: bool = False
     """Also what sweeps need that do not run; otherwise what is needed stays."""
 

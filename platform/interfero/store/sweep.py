@@ -54,7 +54,7 @@ class SweepStore:
         return (self.folder / "sweep.json").exists()
 
     def check_name(self, *, resume: bool) -> None:
-        """Check the name alone, before anything is loaded; nothing is written.
+        """Check only the name, before anything is loaded; nothing is written.
 
         Raises:
             ConfigError: the name is taken and `resume` is off, or nothing is there to resume.
@@ -289,7 +289,7 @@ class SweepStore:
         return record if Products(self.storage).is_done(key, files) else None
 
     def stop_file(self, key: str) -> Path:
-        """Asks a cell's worker to stop by being there."""
+        """Marker file that asks a cell's worker to stop."""
         return self.folder / "stop" / key
 
     def take_over(self, keys: Set[str]) -> Iterator[CellRecord]:

@@ -18,7 +18,7 @@ from interfero.store.keys import new_digest
 
 _METADATA = "interfero"
 STATE_HASH = "state_hash"
-"""Of the metadata: hash of all tensors."""
+"""Key of the metadata for the hash of all tensors."""
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ STOPPED_TAG = "interfero.stopped_at"
 PARETO_TAG = "interfero.pareto"
 """`true` on cells of their block's Pareto front; `false` on those that were once."""
 BEST_TAG = "interfero.best"
-"""On the best adapter of a domain and lambda: what it is best for; empty on those that once were."""
+"""Tag of the best adapter of a domain and lambda, with what it is best for; empty on those that once were."""
 CURVE_TAG = "interfero.curve_step"
 """Last step of the learning curve that was logged: nothing is logged twice after a resume."""
 RESUMED_TAG = "interfero.resumed_with"
@@ -35,7 +35,7 @@ MAIN_METRICS = {
     "covariate-shift": "segmentation/miou",
     "dataset-restoration": "segmentation/miou",
 }
-"""By experiment; that of every other is `GAIN`."""
+"""Main metric by experiment; that of every other is `GAIN`."""
 GAIN = "target/rd_gain_percent"
 
 

@@ -64,7 +64,7 @@ class SetStatus(Config):
     key: str | None
     """The cell's key; None is the parent run."""
     status: Status
-    """As MLflow names it."""
+    """The status under its MLflow name."""
     time_ms: int
     """End, Unix time in milliseconds; ignored while it runs."""
 

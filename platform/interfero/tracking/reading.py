@@ -48,7 +48,7 @@ class StoredSweep:
     name: str
     run_id: str
     status: str
-    """As MLflow names it."""
+    """The status under its MLflow name."""
     num_cells: int
     """That the sweep planned; 0 where the run does not say."""
     tags: Mapping[str, str]
@@ -167,7 +167,7 @@ class TrackedSweeps:
 
 
 def record_of(key: str, run: Run) -> CellRecord | None:
-    """What a cell's run says: params and metrics, without test images; None of one that has not ended.
+    """Record of a cell's run: params and metrics, without test images; None of one that has not ended.
 
     Raises:
         ConfigError: the run holds what no adaptation sweep writes.

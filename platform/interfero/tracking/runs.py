@@ -1,4 +1,4 @@
-"""A sweep's runs on the tracking server: one parent, and one child a cell."""
+"""A sweep's runs on the tracking server: one parent, and one child per cell."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Runs:
         self._parent_id = ""
         self._in_doubt: set[str] = set()
         self.cells: dict[str, CellRun] = {}
-        """By key."""
+        """Runs of cells by key."""
 
     def open_parent(
         self, tags: Mapping[str, str], params: Mapping[str, str], time_ms: int, sweep_id: str

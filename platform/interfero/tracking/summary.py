@@ -75,7 +75,7 @@ def train_metrics(curve: Sequence[tuple[int, Mapping[str, float], int]]) -> list
 def batches(
     key: str | None, metrics: Sequence[MetricPoint], tags: dict[str, str]
 ) -> list[LogBatch]:
-    """As few requests as MLflow allows; the tags come with the last one."""
+    """Batches for as few requests as MLflow allows; the tags come with the last one."""
     starts = range(0, len(metrics), BATCH)
     requests = [LogBatch(key=key, metrics=tuple(metrics[i : i + BATCH])) for i in starts]
     if not requests:

@@ -54,7 +54,7 @@ WRITE_REQUEST_S = 4.0
 CLOSE_REQUEST_S = 30.0
 """How long one request may take: training waits for a write, nothing waits for the end."""
 FILE_REQUEST_S = 30.0
-"""How long a server that answers may take over a file."""
+"""Time that a server that answers may take for a file."""
 SWEEP_ID_FILE = "sweep_id"
 """Beside the outbox: what tells this sweep from one of the same name in another storage."""
 DRAIN_S = 3.0

@@ -443,7 +443,7 @@ def test_the_command_overwrites_nothing_and_asks_for_the_lambda(training, save, 
     path = save(training)
     for arguments, reason in (
         ([], "does not say which lambda"),
-        (["--lambda", "0.01", "--out", str(path)], "is there already"),
+        (["--lambda", "0.01", "--out", str(path)], "exists already"),
         (["--lambda", "0"], "lambda must be above 0"),
     ):
         with pytest.raises(SystemExit, match="2"):

@@ -85,7 +85,7 @@ ROWS = {
         lambda: tiff(noise(2), photometric="minisblack", extrasamples=["unspecified"]),
         DomainError("has 2 bands, of which the file calls 1 grey")),
     "signed numbers": (lambda: tiff(noise(1, dtype=np.int8)), DomainError("holds signed numbers")),
-    "16 bits a channel": (
+    "16 bits per channel": (
         lambda: tiff(noise(3, dtype=np.uint16), photometric="rgb"),
         DomainError(r"more than 8 bits a channel \(16 bits")),
     "floating point": (

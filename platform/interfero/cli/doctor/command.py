@@ -1,4 +1,4 @@
-"""The doctor's command: every check, a table or JSON, the exit code."""
+"""`interfero doctor`: every check, a table or JSON, the exit code."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def doctor(
     storage: Path = Path("interfero-storage"),
     as_json: Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff] = False,
 ) -> None:
-    """Check what a sweep needs, and say what to do about what is missing; exits with 1 then.
+    """Check what a sweep needs and print a remedy for everything missing; exits with 1 if anything is.
 
     Args:
-        address: A Ray cluster to look at, as a sweep's --address; by default RAY_ADDRESS, else Ray is
+        address: Ray cluster to check, as a sweep's --address; the default is RAY_ADDRESS, or else Ray is
             started on this machine.
-        storage: The sweep's --storage.
+        storage: Folder to check, as a sweep's --storage.
         as_json: Print one JSON object instead of the table.
     """
     with Console(stderr=True).status("checking"):

@@ -23,14 +23,14 @@ def predict(
 
     Args:
         domain: The target domain: a folder of images, a Parquet file, NAME=PATH, or a bundled NAME.
-        num_images: Training images that it would be adapted with.
-        method: How; one of the methods in the map.
-        cells: The map: `cells.parquet` of a sweep, or the folder that holds it; the one that comes
-            with the project if left out.
-        rd_lambda: Bits per pixel per unit of MSE; a middle one of the map if left out.
-        adapter_size: In the method's own unit, one of the map's; a middle one if left out.
-        num_steps: Optimiser steps; a middle number of the map's if left out.
-        source: The source codec, needed where the map has several, or where the map's is a file.
+        num_images: Number of training images it would be adapted with.
+        method: Adaptation method; one of those in the map.
+        cells: The map: `cells.parquet` of a sweep, or the folder that contains it; the default is the map
+            that comes with the project.
+        rd_lambda: Lambda in bits per pixel per unit of MSE; the default is a middle one of the map.
+        adapter_size: Adapter size in the method's unit, one of the map's; the default is a middle one.
+        num_steps: Optimiser steps; the default is a middle number of the map.
+        source: The source codec; needed if the map has several, or if the map's is a file.
     """
     from interfero.cli.predict.answer import Question, answer
 

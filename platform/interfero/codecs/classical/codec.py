@@ -120,5 +120,5 @@ class ClassicalPoint:
 
     @property
     def identity(self) -> str:
-        """As `ClassicalCodec.identity`."""
+        """Identity of the point, as `ClassicalCodec.identity`."""
         return self.codec.identity(self.quality)

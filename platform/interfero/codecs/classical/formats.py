@@ -19,7 +19,7 @@ from interfero.domains.images import UInt8Array
 from interfero.errors import CodecError
 
 BITS_PER_PIXEL = 24
-"""Of an 8-bit RGB image."""
+"""Bits per pixel of an 8-bit RGB image."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class _BuiltIn(ClassicalCodec):
             )
 
     def version(self) -> str:
-        """As Pillow tells it."""
+        """Version of the library, as Pillow reports it."""
         return f"{self.feature} {features.version(self.feature)}"
 
 
@@ -79,7 +79,7 @@ class Jpeg2000(_BuiltIn):
     irreversible: bool = True
     """The 9/7 wavelet; the reversible 5/3 one is for lossless files."""
     colour_transform: bool = True
-    """To luma and chroma before the wavelet."""
+    """Whether to convert to luma and chroma before the wavelet."""
 
     def _encode(self, pixels_HWC: UInt8Array, quality: int) -> bytes:
         return self._save(
@@ -137,7 +137,7 @@ class Avif(_BuiltIn):
 
 @dataclass(frozen=True)
 class _Plugin(ClassicalCodec):
-    """A format that a package beside Pillow brings."""
+    """A format from a package other than Pillow."""
 
     package: ClassVar[str]
     module: ClassVar[str]
@@ -147,7 +147,7 @@ class _Plugin(ClassicalCodec):
         self._register(self._load())
 
     def version(self) -> str:
-        """Of the package, whose wheels carry the library."""
+        """Version of the package, whose wheels contain the library."""
         self.check_available()
         return f"{self.package} {metadata.version(self.package)}"
 
@@ -183,7 +183,7 @@ class Heif(_Plugin):
         module.register_heif_opener(thumbnails=False)
 
     def version(self) -> str:
-        """Of libheif and x265 too."""
+        """Version of the package, with those of libheif and x265."""
         info = self._load().libheif_info()
         return f"{super().version()}, libheif {info['libheif']}, {info['HEIF']}"
 

@@ -1,1 +1,1 @@
-"""What sweeps take on their command line: options by group, their rules, and how they are parsed."""
+"""Options of sweeps on the command line: groups, rules and parsing."""

@@ -1,4 +1,4 @@
-"""Options of sweeps that adapt codecs, and what must hold of them."""
+"""Options of sweeps that adapt codecs, and their rules."""
 
 from __future__ import annotations
 
@@ -29,69 +29,69 @@ class AdaptationOptions(SweepOptions):
 
     source: Annotated[str, QUESTION] = "mbt2018-mean"
     """Source codec: a bundled NAME, a codec file, a folder of them, compressai:NAME, or a PyTorch checkpoint
-    of CompressAI, as FILE@LAMBDA (or FILE, where it says its lambda)."""
+    of CompressAI, as FILE@LAMBDA (or FILE, if it contains its lambda)."""
     source_domain: Annotated[str, QUESTION] = "photos"
-    """Domain whose images may get worse: NAME or NAME=PATH."""
+    """Source domain, on which forgetting is measured: NAME or NAME=PATH."""
     methods: Annotated[tuple[str, ...], QUESTION] = ("finetune", "cawf", "continue_source")
-    """Ways to adapt."""
+    """Adaptation methods (docs/methods.md)."""
     adapter_sizes: Annotated[tuple[int, ...], QUESTION] = (1, 2, 4, 8)
     """Adapter sizes, in each method's unit (channels, rank, kernel side); methods without one run once."""
     strengths: Annotated[tuple[float, ...], QUESTION] = (1.0,)
-    """Weights of a method's own term (penalty, teacher, replay), in its own unit, or a sampler's range."""
+    """Weights of a method's own loss term (penalty, teacher, replay) in its own unit, or a search range."""
     num_images: Annotated[tuple[str, ...], QUESTION] = (ALL_IMAGES,)
-    """Target training images: counts, or `all`."""
+    """Numbers of target training images, or `all`."""
     lambdas: Annotated[tuple[float, ...], QUESTION] = (0.013,)
-    """Weights of distortion the source codec has been trained for: bits per pixel per unit of MSE."""
+    """Lambdas of the source codec (weights of distortion): bits per pixel per unit of MSE, 0-255 scale."""
     learning_rates: Annotated[tuple[float, ...], QUESTION] = (3e-4, 1e-3)
-    """Grid of peak learning rates, or the ends of a sampler's range."""
+    """Grid of peak learning rates, or the ends of a search range."""
     attribute: Annotated[bool, FLAG, QUESTION] = False
     """Also measure which part of the codec the forgetting comes from."""
     halve_jpeg: Annotated[bool, QUESTION] = True
-    """Halve JPEG files in size, so that their artefacts do not pass for detail."""
+    """Halve JPEG files in size, so that their artefacts are not mistaken for detail."""
     bands: Annotated[tuple[int, ...], QUESTION] = ()
-    """Bands that become the codec's channels, in order, counted from 1. This and the next three hold for
-    target domains with a path that do not say it themselves: NAME=PATH:bands=4,3,2 (docs/domains.md)."""
+    """Bands that become the codec's channels, in order, counted from 1. This option and the next three apply
+    to target domains with a path, unless they declare their own: NAME=PATH:bands=4,3,2 (docs/domains.md)."""
     pixel_range: Annotated[tuple[float, float] | None, QUESTION] = None
-    """Values that become 0 and 255: NAME=PATH:range=0,4095."""
+    """Pixel values that become 0 and 255: NAME=PATH:range=0,4095."""
     window: Annotated[tuple[float, float] | None, QUESTION] = None
-    """The same as a centre and a width: NAME=PATH:window=40,400."""
+    """The pixel range as centre and width: NAME=PATH:window=40,400."""
     percentiles: Annotated[tuple[float, float] | None, QUESTION] = None
-    """The same as percentiles of the training images' values, band by band: NAME=PATH:percentiles=2,98."""
+    """The pixel range as percentiles of the training images, band by band: NAME=PATH:percentiles=2,98."""
     max_source_images: Annotated[int, QUESTION] = 24
-    """Source test images that are coded, at most."""
+    """Maximum number of source test images to code."""
     max_target_images: Annotated[int, QUESTION] = 24
-    """Target test images that are coded, at most."""
+    """Maximum number of target test images to code."""
     num_steps: Annotated[int | tuple[int, ...], TRAINING] = 200
-    """Optimiser steps per cell. Several are an axis of budgets: with the schedule wsd, a longer training goes
-    on from where a shorter one began to cool down."""
+    """Optimiser steps per cell. Several values form an axis: with the schedule wsd, a longer training
+    continues from where a shorter one began to cool down (docs/budgets.md)."""
     schedule: Annotated[Literal["auto", "cosine", "wsd"], TRAINING] = "auto"
-    """Of the learning rate, after its warm-up: a cosine to zero, or constant until a cool-down in the last
-    fifth of the steps (wsd). auto is cosine for one number of steps, wsd for several."""
+    """Learning-rate schedule after the warm-up: cosine to zero, or wsd: constant until a cool-down in the
+    last fifth of the steps. auto uses cosine for one number of steps and wsd for several."""
     batch_size: Annotated[int, TRAINING] = 8
     """Crops per step."""
     crop_size: Annotated[int, TRAINING] = 128
-    """Side of a training crop in pixels, a multiple of 64."""
+    """Side of a training crop in pixels; a multiple of 64."""
     precision: Annotated[Literal["auto", "bfloat16", "float32"], TRAINING] = "auto"
     """Training precision. auto uses bfloat16 where a benchmark, run once per storage, shows that it is
     faster. Evaluation is always float32."""
     fuse_packs: Annotated[Literal["auto", "on", "off"], TRAINING] = "auto"
-    """Let members of a pack that are of one method and size compute their gradients at once: less time,
-    and numbers to rounding instead of to the bit. auto is on with --gpus-per-trial, off without."""
+    """Compute the gradients of pack members with the same method and size together: faster, but results
+    agree to rounding, not bit for bit. auto is on with --gpus-per-trial and off without."""
     delta_rank: Annotated[int, TRAINING] = 0
-    """Rank of what fine-tuned codecs keep of each kernel's difference from the source; 0 is all."""
+    """Rank to keep of each kernel's difference from the source, for fine-tuned codecs; 0 keeps all of it."""
     sampler: Annotated[Sampler, SEARCH] = "grid"
     """How hyperparameters are chosen inside each block. halving trains the whole grid for the smallest of
-    --num-steps; for each larger one, the better half of the learning rates by validation goes on."""
+    --num-steps; at each larger one, the better half of the learning rates by validation continues."""
     num_samples: Annotated[int, SEARCH, FREE] = 16
     """Cells per block, for random, tpe and nsga2."""
     early_stopping: Annotated[EarlyStopping, SEARCH] = "none"
-    """Which cells a search by random or tpe ends early: asha stops those whose gain on validation,
-    after a ninth and a third of the steps, is not in the best third so far. Its packs have one cell."""
+    """Which cells a search with random or tpe stops early. asha stops a cell whose validation gain, after a
+    ninth and a third of the steps, is not in the best third so far; packs then have one cell."""
     max_forgetting: Annotated[float | None, SEARCH] = None
-    """Percent of the source's validation loss that a search lets a cell lose and still calls feasible:
-    `val/forgetting_percent`, routed, so that a method whose adapter detaches always is."""
+    """Limit for a search, in percent of the source's validation loss: cells with more routed forgetting
+    (`val/forgetting_percent`) count as infeasible. Methods whose adapter detaches always pass."""
     calibrate: Annotated[bool, FLAG, PLAN, FREE] = False
-    """Time a few steps of each method first and keep the times: a cost estimate needs them."""
+    """Time a few steps of each method first and keep the times for cost estimates."""
 
     def rules(self) -> list[Rule]:
         """See `SweepOptions`."""
@@ -105,7 +105,7 @@ class AdaptationOptions(SweepOptions):
         ]
 
     def smallest(self) -> Self:
-        """See `SweepOptions`: every step happens, on little."""
+        """See `SweepOptions`: every stage runs, on little data."""
         return self.model_copy(
             update={
                 "num_steps": _smallest(self.budgets),
@@ -125,13 +125,13 @@ class AdaptationOptions(SweepOptions):
 
 
 def _smallest(budgets: tuple[int, ...]) -> int | tuple[int, ...]:
-    """Few steps; of several budgets two, so that one goes on from the other."""
+    """Few steps; two values where several were requested, so that one training continues another."""
     few = min(budgets[0], 10)
     return few if len(budgets) == 1 else (few, 2 * few)
 
 
 def mapping_of(options: AdaptationOptions) -> PixelMapping:
-    """What the options declare of the target domains' files."""
+    """The declaration that the options make about the target domains' files."""
     return PixelMapping(options.bands, options.pixel_range, options.window, options.percentiles)
 
 
@@ -185,8 +185,8 @@ def _search_rules(o: AdaptationOptions) -> list[Rule]:
     return [
         (
             o.searches and len(o.init_seeds) > 1,
-            f"--sampler {o.sampler} takes one of --init-seeds, got {o.init_seeds}: it would take "
-            "luck for skill; search first, then repeat the best with --sampler grid",
+            f"--sampler {o.sampler} takes one of --init-seeds, got {o.init_seeds}: it would "
+            "mistake luck for skill; search first, then repeat the best with --sampler grid",
         ),
         (
             stops and not o.searches,
@@ -210,8 +210,8 @@ def _search_rules(o: AdaptationOptions) -> list[Rule]:
         ),
         (
             o.searches and len(o.budgets) > 1,
-            f"--sampler {o.sampler} takes one of --num-steps, got {o.num_steps}: trials of other lengths "
-            "cannot be told apart by what they gain; name one, or use --sampler halving or grid",
+            f"--sampler {o.sampler} takes one of --num-steps, got {o.num_steps}: gains of trials "
+            "of different lengths cannot be compared; name one, or use --sampler halving or grid",
         ),
         (
             o.sampler == "halving" and len(o.budgets) < 2,
@@ -226,14 +226,14 @@ def _search_rules(o: AdaptationOptions) -> list[Rule]:
 
 
 def schedule_of(options: AdaptationOptions) -> Literal["cosine", "wsd"]:
-    """The schedule of the learning rate, `auto` resolved."""
+    """The learning-rate schedule, with `auto` resolved."""
     if options.schedule != "auto":
         return options.schedule
     return "cosine" if len(options.budgets) == 1 else "wsd"
 
 
 def fuses_packs(options: AdaptationOptions) -> bool:
-    """Whether members of one method and size step as one computation."""
+    """Whether pack members of one method and size compute their steps together."""
     there_are = options.packs and options.early_stopping == "none"
     if options.fuse_packs == "off" or not there_are or options.workers_per_trial > 1:
         return False
@@ -261,7 +261,7 @@ def _fusing_rules(o: AdaptationOptions) -> list[Rule]:
 
 
 def _worker_rules(o: AdaptationOptions) -> list[Rule]:
-    """What several processes that train one pack ask for."""
+    """Rules for several processes that train one pack."""
     workers, crops = o.workers_per_trial, o.batch_size
     if workers < 2:
         return []
@@ -270,12 +270,12 @@ def _worker_rules(o: AdaptationOptions) -> list[Rule]:
         (
             o.calibrate,
             f"--calibrate with --workers-per-trial {workers}: it times one process, and a group's steps "
-            "take another time; leave it out: a sweep's own cells are times as well",
+            "take a different time; leave it out: the cells of a sweep are timed as well",
         ),
         *parted_rules(crops, workers),
         (
             crops % workers == 0 and crops % (2 * workers) != 0 and bool(halving),
-            f"--batch-size {crops} cannot be parted equally among --workers-per-trial {workers} for "
+            f"--batch-size {crops} cannot be divided equally among --workers-per-trial {workers} for "
             f"{', '.join(halving)}, half of whose crops come from the source domain: choose a multiple of "
             f"{2 * workers}",
         ),

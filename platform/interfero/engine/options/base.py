@@ -1,4 +1,4 @@
-"""Options that every sweep has. Each carries its group in `--help`, and whether `--resume` may change it."""
+"""Options of every sweep, each with its group in `--help` and whether `--resume` may change it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from interfero.engine.options.rules import Rule, folder_of, refuse_broken, sweep
 
 Sampler = Literal["grid", "halving", "random", "tpe", "nsga2"]
 SEARCHES: Final = ("random", "tpe", "nsga2")
-"""Samplers that choose cells one after the other; the others know all cells beforehand."""
+"""Samplers that choose cells one after the other; the others plan all cells beforehand."""
 EarlyStopping = Literal["none", "asha"]
 ALL_IMAGES = "all"
 FLAG: Final[Any] = tyro.conf.FlagCreatePairsOff
 
 
 class SweepOptions(Config):
-    """Options every sweep has."""
+    """Options of every sweep."""
 
     domains: Annotated[tuple[str, ...], QUESTION] = ()
     """Target domains: bundled NAMEs, or NAME=PATH for a folder of images or a Parquet file."""
@@ -40,68 +40,69 @@ class SweepOptions(Config):
     num_steps: Annotated[int | tuple[int, ...], TRAINING] = 200
     """Optimiser steps per cell."""
     name: Annotated[str | None, KEPT, FREE] = None
-    """Name of this sweep; by default made of its kind, the date and the time."""
+    """Name of this sweep; the default is made of its kind, the date and the time."""
     storage: Annotated[str, KEPT, FREE] = "interfero-storage"
     """Folder that keeps records, adapters and figures: a PATH, or file:///PATH."""
     resume: Annotated[bool, FLAG, KEPT, FREE] = False
-    """Go on with the sweep called --name: what is finished is kept."""
+    """Continue the sweep called --name; finished cells are kept."""
     reuse: Annotated[bool, KEPT, FREE] = True
-    """Take over cells that an earlier sweep in the same storage has computed."""
+    """Reuse cells that an earlier sweep in the same storage has computed."""
     packs: Annotated[bool, MACHINE, FREE] = True
-    """Train cells of one block together."""
+    """Train cells of one block together, on the same batches."""
     max_failed: Annotated[int, KEPT, FREE] = 0
-    """Failed cells that still let the command exit with 0."""
+    """Number of failed cells up to which the command still exits with 0."""
     dry_run: Annotated[bool, FLAG, PLAN, FREE] = False
     """Print blocks, packs, cells and a cost estimate; train nothing."""
     list_cells: Annotated[bool, PLAN, FREE] = True
-    """With --dry-run, a line for every cell and its key; --no-list-cells names them by their axes."""
+    """With --dry-run, print a line with its key for every cell; --no-list-cells prints only their axes."""
     smoke: Annotated[bool, FLAG, PLAN] = False
-    """The smallest honest run: few steps and images, every method or configuration, and the first value of
-    every other axis."""
+    """Run the smallest honest sweep: few steps and images, every method or configuration, and the first value
+    of every other axis."""
     accept_code_change: Annotated[bool, FLAG, KEPT, FREE] = False
-    """Let --resume go on although the training code has changed."""
+    """Let --resume continue although the training code has changed."""
     workers_per_trial: Annotated[int, MACHINE] = 1
-    """Processes that train one pack, each on its part of every batch (torch's DistributedDataParallel)."""
+    """Processes that train one pack, each on its share of every batch (torch's DistributedDataParallel)."""
     cpus_per_trial: Annotated[float, MACHINE] = 1.0
-    """CPUs per process of a pack; it uses as many threads."""
+    """CPUs, and threads, per process of a pack."""
     gpus_per_trial: Annotated[float, MACHINE] = 0.0
-    """GPUs per process of a pack; fractions share one."""
+    """GPUs per process of a pack; with fractions, packs share a GPU."""
     checkpoint_seconds: Annotated[float, KEPT, FREE] = 60.0
-    """Seconds of training between checkpoints, from which an interrupted cell goes on."""
+    """Seconds of training between checkpoints, from which an interrupted cell resumes."""
     max_concurrent: Annotated[int, MACHINE, FREE] = 0
-    """Packs at once; 0 is as many as there is room for now. A cluster that grows is asked for so many."""
+    """Maximum number of packs that run in parallel; 0 is as many as fit now. A cluster that can grow is
+    asked for this many."""
     address: Annotated[str | None, MACHINE, FREE] = None
-    """Address of a Ray cluster; by default this machine only."""
-    # Accepted by every sweep, since tools pass them to all; a sweep that has them shows them in --help.
+    """Address of a Ray cluster; the default is this machine only."""
+    # Every sweep accepts these, because tools pass them to all; a sweep that uses them shows them in --help.
     source: Annotated[str, HIDDEN] = "mbt2018-mean"
     """Source codec."""
     source_domain: Annotated[str, HIDDEN] = "photos"
-    """Domain whose images may get worse."""
+    """Source domain, on which forgetting is measured."""
     sampler: Annotated[Sampler, HIDDEN] = "grid"
     """How hyperparameters are chosen inside each block."""
     num_samples: Annotated[int, HIDDEN, FREE] = 16
     """Cells per block, for samplers other than grid."""
     early_stopping: Annotated[EarlyStopping, HIDDEN] = "none"
-    """Which cells a search ends early."""
+    """Which cells a search stops early."""
     calibrate: Annotated[bool, FLAG, HIDDEN, FREE] = False
     """Time a few steps first."""
     max_domain_memory: Annotated[float | None, MACHINE, FREE] = None
-    """GiB of decoded images that all domains together hold in memory; what does not fit is decoded to
-    files once per node and mapped. By default an eighth of the machine's memory."""
+    """GiB of memory for the decoded images of all domains together; the rest is decoded to files once per
+    node and mapped. The default is an eighth of the machine's memory."""
 
     @property
     def budgets(self) -> tuple[int, ...]:
-        """The numbers of steps asked for, rising."""
+        """The requested numbers of steps, in rising order."""
         asked = self.num_steps
         return (asked,) if isinstance(asked, int) else tuple(sorted(asked))
 
     @property
     def searches(self) -> bool:
-        """Whether a sampler chooses cells one after the other; else all of them are planned."""
+        """Whether a sampler chooses cells one after the other; otherwise all are planned."""
         return self.sampler in SEARCHES
 
     def check(self) -> None:
-        """Refuse what cannot be run, all problems at once, before anything is loaded.
+        """Refuse options that cannot be run, all problems in one error, before anything is loaded.
 
         Raises:
             ConfigError: names each value, its rule and the remedy.
@@ -109,11 +110,11 @@ class SweepOptions(Config):
         refuse_broken([*sweep_rules(self), *self.rules()])
 
     def rules(self) -> list[Rule]:
-        """What must hold of the options that this kind of sweep adds."""
+        """Rules for the options that this kind of sweep adds."""
         return []
 
     def smallest(self) -> Self:
-        """The smallest honest run of the same options: everything happens, on little."""
+        """The smallest honest run of the same options: every stage runs, on little data."""
         return self
 
 
@@ -127,7 +128,7 @@ def free_options(kind: type[SweepOptions]) -> set[str]:
 
 
 def storage_folder(options: SweepOptions) -> Path:
-    """Where sweeps are kept."""
+    """The folder that `--storage` names."""
     folder = folder_of(options.storage)
     assert folder is not None, "options were checked"
     return folder

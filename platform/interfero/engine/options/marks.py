@@ -15,12 +15,12 @@ class OptionGroup:
 
 @dataclass(frozen=True)
 class Free:
-    """The option decides no number: `--resume` may change it."""
+    """The option does not affect results: `--resume` may change it."""
 
 
 @dataclass(frozen=True)
 class Hidden:
-    """The option is taken and not shown in `--help`: tools pass it to every sweep, and this one lacks it."""
+    """The option is accepted but not in `--help`: tools pass it to every sweep, also to those without it."""
 
 
 FREE: Final = Free()

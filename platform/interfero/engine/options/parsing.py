@@ -17,15 +17,15 @@ OptionsT = TypeVar("OptionsT", bound=SweepOptions)
 
 
 def parse_options(default: OptionsT, arguments: Sequence[str] | None, description: str) -> OptionsT:
-    """Options from the command line; exits with 2 where they cannot be read.
+    """Parse options from the command line; exits with 2 if that fails.
 
-    tyro shows a nested structure as a group. Options are flat for all who read them, so the structure is
-    made for the parser and left again.
+    tyro shows a nested structure as a group. Options are flat for all code that reads them, so the
+    structure exists only while they are parsed.
 
     Args:
         default: The options of the sweep.
-        arguments: Of the command line; those of this process by default.
-        description: What the sweep asks.
+        arguments: Command-line arguments; the default is those of this process.
+        description: The question of the sweep.
     """
     given = sys.argv[1:] if arguments is None else arguments
     asks_for_help = any(word in ("-h", "--help") for word in given)
@@ -34,10 +34,9 @@ def parse_options(default: OptionsT, arguments: Sequence[str] | None, descriptio
         if asks_for_help and HIDDEN in field.metadata:
             continue
         fields = groups.setdefault(group_of(field).title, {})
-        fields[name] = (
-            _annotated(field),
-            Field(getattr(default, name), description=field.description),
-        )
+        # The line breaks of a docstring would end lines of the help in mid-sentence.
+        text = " ".join((field.description or "").split())
+        fields[name] = (_annotated(field), Field(getattr(default, name), description=text))
     # create_model's overloads do not know fields that are given by a dictionary.
     make: Any = create_model
     kinds = {
@@ -59,12 +58,12 @@ def parse_options(default: OptionsT, arguments: Sequence[str] | None, descriptio
 
 
 def group_of(field: FieldInfo) -> OptionGroup:
-    """The heading an option stands under."""
+    """The heading under which `--help` shows an option."""
     return next((mark for mark in field.metadata if isinstance(mark, OptionGroup)), PLAN)
 
 
 def _annotated(field: FieldInfo) -> Any:
-    """The option's type with its marks, tyro's among them."""
+    """The type of an option with its marks, including those for tyro."""
     kind: Any = field.annotation
     for mark in field.metadata:
         kind = Annotated[kind, mark]

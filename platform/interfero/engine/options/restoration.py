@@ -29,75 +29,76 @@ class RestorationOptions(SweepOptions):
     """Options of sweeps that train segmentation models on compressed and restored images."""
 
     domains: Annotated[tuple[str, ...], QUESTION] = ("mosaics",)
-    """Labelled domains: mosaics, or NAME=PATH for a folder in CamVid's, Cityscapes', VOC's or the plain
-    layout of images and label maps."""
+    """Labelled domains: mosaics, or NAME=PATH for a folder of images and label maps in the layout of CamVid,
+    Cityscapes, VOC or others (docs/compressed_learning.md)."""
     init_seeds: Annotated[tuple[int, ...], QUESTION] = (0,)
     """Seeds that draw segmentation models."""
     codecs: Annotated[tuple[str, ...], QUESTION] = ("mbt2018-mean", "jpeg")
-    """Codecs that compress: bundled NAMEs, paths, compressai:NAME, or jpeg, jpeg2000, webp, avif, heif,
-    jpegxl."""
+    """Codecs that compress the images: bundled NAMEs, paths, compressai:NAME, or jpeg, jpeg2000, webp, avif,
+    heif, jpegxl."""
     rates: Annotated[tuple[float, ...], QUESTION] = (0.3, 0.8)
     """Rates in bits per pixel, headers included, matched on training images; the rate reached is logged."""
     configurations: Annotated[tuple[str, ...], QUESTION] = ("OO", "CC", "CO", "OC")
-    """What a model is trained on, then tested on: O original, C compressed, R restored, M originals and
-    compressed mixed. OO CC CO OC RO RR MO."""
+    """Images a model is trained on, then tested on: O original, C compressed, R restored, M originals and
+    compressed mixed. Choose from OO CC CO OC RO RR MO."""
     restorations: Annotated[tuple[Restoration, ...], QUESTION] = ("gan", "regression")
     """How restorers are trained, for RO and RR: against discriminators, or by regression only."""
     restoration_splits: Annotated[tuple[RestorationSplit, ...], QUESTION] = ("disjoint",)
-    """What restorers are trained on: disjoint, images that are restored by none, or same, the ones they
+    """Images restorers are trained on: disjoint, images that are never restored, or same, the images they
     restore later."""
     max_images: Annotated[int, QUESTION] = 0
-    """Images of each portion (train, restoration, test) at most; 0 is all."""
+    """Maximum number of images per portion (train, restoration, test); 0 is all."""
     max_side: Annotated[int, QUESTION] = 1024
-    """Longer images are cut to their centre, in pixels."""
+    """Longest side of an image in pixels; larger images are cut to their centre."""
     num_steps: Annotated[int, TRAINING] = 200
     """Optimiser steps per segmentation model."""
     restoration_steps: Annotated[int, TRAINING] = 200
     """Optimiser steps per restorer."""
     architecture: Annotated[str, MODELS] = "unet"
-    """Architecture of segmentation-models-pytorch."""
+    """Architecture of the segmentation model, a name in segmentation-models-pytorch."""
     encoder: Annotated[str, MODELS] = "tu-tf_mobilenetv3_small_minimal_100"
-    """Encoder of segmentation-models-pytorch."""
+    """Encoder of the segmentation model, a name in segmentation-models-pytorch."""
     encoder_depth: Annotated[int, MODELS] = 3
-    """Stages of the encoder of a U-Net; each halves the resolution."""
+    """Stages of the encoder of a U-Net, 3 to 5; each halves the resolution."""
     encoder_weights: Annotated[str | None, MODELS] = None
-    """Local safetensors file of the encoder's state; without it the weights are drawn by a seed."""
+    """Local safetensors file with the encoder's weights; without it they are drawn by a seed."""
     learning_rate: Annotated[float, TRAINING] = 4e-3
     """Peak learning rate of segmentation models."""
     batch_size: Annotated[int, TRAINING] = 8
     """Crops per step."""
     crop_size: Annotated[int, TRAINING] = 64
-    """Side of a training crop in pixels, a multiple of 32."""
+    """Side of a training crop in pixels; a multiple of 32."""
     class_weights: Annotated[Literal["none", "median_frequency"], TRAINING] = "none"
-    """Weights of classes in the loss."""
+    """Class weights in the segmentation loss."""
     augmentations: Annotated[tuple[Augmentation, ...], TRAINING] = ("mirror", "turn")
-    """mirror: left to right; turn: any way round; jitter: brightness and contrast; scale."""
+    """Augmentations of training crops: mirror (left to right), turn (any orientation), jitter (brightness and
+    contrast), scale."""
     generator: Annotated[Generator, MODELS] = "residual"
-    """Of restorers."""
+    """Network of restorers."""
     adversary: Annotated[Literal["lsgan", "hinge"], TRAINING] = "lsgan"
     """Loss of the discriminators."""
     adversarial_weight: Annotated[float, TRAINING] = 0.02
-    """Of the adversarial loss beside the mean absolute error, pixels in [0, 1]."""
+    """Weight of the adversarial loss relative to the mean absolute error of pixels in [0, 1]."""
     feature_weight: Annotated[float, TRAINING] = 0.1
-    """Of feature matching."""
+    """Weight of feature matching in the restorers' loss."""
     perceptual_weight: Annotated[float, TRAINING] = 0.0
-    """Of LPIPS; needs --perceptual-weights."""
+    """Weight of LPIPS in the restorers' loss; needs --perceptual-weights."""
     perceptual_weights: Annotated[str | None, MODELS] = None
     """Local safetensors file of LPIPS weights."""
     restoration_learning_rate: Annotated[float, TRAINING] = 1e-3
     """Peak learning rate of restorers."""
     precision: Annotated[Literal["float32", "bfloat16"], TRAINING] = "float32"
-    """Of training; what is tested is computed in float32."""
+    """Training precision. Tests always run in float32."""
 
     packs: Annotated[bool, HIDDEN, FREE] = True
-    """Without effect: what trains here trains by itself."""
+    """No effect: this kind of sweep has no packs."""
 
     def rules(self) -> list[Rule]:
         """See `SweepOptions`."""
         return [*_axis_rules(self), *_training_rules(self), *_meaningless(self)]
 
     def smallest(self) -> Self:
-        """See `SweepOptions`: every step happens, on little."""
+        """See `SweepOptions`: every stage runs, on little data."""
         return self.model_copy(
             update={
                 "num_steps": min(self.num_steps, 4),
@@ -162,16 +163,16 @@ def _training_rules(o: RestorationOptions) -> list[Rule]:
         *parted_rules(o.batch_size, o.workers_per_trial),
         (
             o.crop_size < 64 and o.batch_size < 2 * o.workers_per_trial,
-            f"--batch-size {o.batch_size} leaves a worker less than two crops, and batch normalisation has "
-            f"one value a channel of a crop of {o.crop_size} pixels: take more crops, or larger ones",
+            f"--batch-size {o.batch_size} leaves a worker fewer than two crops, and batch normalisation has "
+            f"one value per channel for a crop of {o.crop_size} pixels: use more crops, or larger ones",
         ),
     ]
 
 
 def _meaningless(o: RestorationOptions) -> list[Rule]:
-    """Options that would ask for something this sweep does not do: refused, not ignored.
+    """Options for something this sweep does not do: refused, not ignored.
 
-    `--no-packs` and `--num-samples` ask for what it does anyway: no packs, and no samplers to count for.
+    `--no-packs` and `--num-samples` are accepted: there are no packs here, and no sampler to limit.
     """
     default = RestorationOptions()
     unused = {
@@ -192,5 +193,5 @@ def _meaningless(o: RestorationOptions) -> list[Rule]:
 
 
 def configurations_of(options: RestorationOptions) -> tuple[Configuration, ...]:
-    """The configurations asked for, in the order of the table."""
+    """The requested configurations, in the order of the table."""
     return tuple(c for c in CONFIGURATIONS if c in options.configurations)

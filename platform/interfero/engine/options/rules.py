@@ -1,4 +1,4 @@
-"""What must hold of options, whatever the sweep: each rule says whether it is broken, and how to mend it."""
+"""Rules for the options of any sweep: each states whether it is broken, and the remedy."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from interfero.engine.options.base import SweepOptions
 
 Rule = tuple[bool, str]
-"""Whether it is broken, and what is said then."""
+"""Whether the rule is broken, and the error text."""
 SHARED_FOLDERS = ("content", "evaluations", "products")
-"""Names below a storage that are no sweep's."""
+"""Folders of a storage that are not sweeps."""
 MAX_SEED = 2**63 - 1
-"""What a hash, a table and MLflow hold."""
+"""The largest integer that a hash, a table and MLflow can hold."""
 
 
 def refuse_broken(rules: Iterable[Rule]) -> None:
-    """Refuse what cannot be run, all problems at once.
+    """Refuse options that cannot be run, all problems in one error.
 
     Raises:
         ConfigError: names each value, its rule and the remedy.
@@ -34,7 +34,7 @@ def refuse_broken(rules: Iterable[Rule]) -> None:
 
 
 def list_rules(lists: Mapping[str, Sequence[object]]) -> list[Rule]:
-    """Axes name something, and nothing twice."""
+    """Rules for lists: not empty, and no value twice."""
     return [
         *((not v, f"{k} is empty: name at least one") for k, v in lists.items()),
         *((len(set(v)) < len(v), f"{k} names one value twice: {v}") for k, v in lists.items()),
@@ -45,7 +45,7 @@ def number_rules(
     positive: Mapping[str, float], not_negative: Mapping[str, float],
     finite: Mapping[str, Sequence[float]],
 ) -> list[Rule]:  # fmt: skip
-    """Numbers above 0, from 0 on, and no infinite ones."""
+    """Rules for numbers: above 0, not negative, finite."""
     return [
         *((v <= 0, f"{k} must be above 0, got {v}") for k, v in positive.items()),
         *((v < 0, f"{k} must not be negative, got {v}") for k, v in not_negative.items()),
@@ -57,7 +57,7 @@ def number_rules(
 
 
 def sweep_rules(o: SweepOptions) -> list[Rule]:
-    """Of the options that every sweep has."""
+    """Rules for the options of every sweep."""
     seeds = {"--data-seeds": o.data_seeds, "--init-seeds": o.init_seeds}
     positive = {
         "--num-steps": min(o.budgets, default=1), "--num-samples": o.num_samples,
@@ -95,7 +95,7 @@ def sweep_rules(o: SweepOptions) -> list[Rule]:
 
 
 def _place_rules(o: SweepOptions) -> list[Rule]:
-    """Where a sweep is kept, and under which name."""
+    """Rules for the name of a sweep and its storage."""
     return [
         (
             o.name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", o.name),
@@ -103,8 +103,7 @@ def _place_rules(o: SweepOptions) -> list[Rule]:
         ),
         (
             o.name in SHARED_FOLDERS,
-            f"--name {o.name}: a folder of that name beside the sweeps holds what they share; choose "
-            "another",
+            f"--name {o.name}: the folder of that name holds what sweeps share; choose another",
         ),
         (o.resume and o.name is None, "--resume needs --name: say which sweep goes on"),
         *_storage_rules(o.storage),
@@ -112,13 +111,13 @@ def _place_rules(o: SweepOptions) -> list[Rule]:
 
 
 def _storage_rules(storage: str) -> list[Rule]:
-    """Results are kept in a folder: by its path, or as file:///PATH."""
+    """Rules for `--storage`: a folder, given as a path or as file:///PATH."""
     scheme = storage.partition("://")[0] if "://" in storage else ""
     return [
         (
             _is_file_uri(storage) and folder_of(storage) is None,
             f"--storage {storage!r}: a file URI names an absolute path of this machine, as in "
-            "file:///data/sweeps; write it so, or give the path alone",
+            "file:///data/sweeps; write it like this, or give only the path",
         ),
         (
             bool(scheme) and not _is_file_uri(storage),
@@ -133,7 +132,7 @@ def _is_file_uri(storage: str) -> bool:
 
 
 def folder_of(storage: str) -> Path | None:
-    """The folder that a path or a file URI names; None if it is a URI of no folder of this machine."""
+    """The folder that a path or a file URI names; None if a URI names no folder of this machine."""
     if not _is_file_uri(storage):
         return None if "://" in storage else Path(storage).expanduser()
     parts = urlsplit(storage)
@@ -145,11 +144,11 @@ def folder_of(storage: str) -> Path | None:
 
 
 def parted_rules(batch_size: int, workers: int) -> list[Rule]:
-    """Every process takes equally many crops of a batch."""
+    """Rule: every process takes the same number of crops of a batch."""
     return [
         (
             workers > 1 and batch_size % workers != 0,
-            f"--batch-size {batch_size} cannot be parted equally among --workers-per-trial {workers}: "
+            f"--batch-size {batch_size} cannot be divided equally among --workers-per-trial {workers}: "
             f"choose a multiple of {workers}",
         )
     ]

@@ -95,7 +95,7 @@ def test_a_search_may_be_constrained(sampler):
 @pytest.mark.parametrize(
     ("workers", "batch_size", "methods", "problem"),
     [
-        (3, 8, ("finetune",), "--batch-size 8 cannot be parted equally among --workers-per-trial 3"),
+        (3, 8, ("finetune",), "--batch-size 8 cannot be divided equally among --workers-per-trial 3"),
         (2, 6, ("lora", "replay"), "for replay, half of whose crops come from the source domain: "
          "choose a multiple of 4"),
         (2, 6, ("lora",), None),

@@ -77,3 +77,8 @@ def test_all_sweeps_take_what_tools_pass_to_all():
         given = ["--name", "n", "--storage", "s", "--max-concurrent", "1", "--no-packs"]
         options = parse_options(kind(domains=("x",)), given, "Why?")
         assert (options.name, options.storage, options.packs) == ("n", "s", False)
+
+
+def test_help_breaks_lines_where_the_terminal_ends_and_not_the_docstring(capsys, monkeypatch):
+    for line in help_of(AdaptationOptions, capsys, monkeypatch).splitlines():
+        assert not line.strip("│ ").startswith("continues from where a shorter one")
