@@ -78,7 +78,8 @@ class Workplace:
         """
         with pytest.MonkeyPatch.context() as patch, io.StringIO() as shown:
             patch.chdir(self.folder)
-            patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+            # In full: MLflow keeps what it has opened by address, for all of the process.
+            patch.setenv("MLFLOW_TRACKING_URI", self.tracking_uri)
             code = run_sweep(sweep, [*map(str, arguments)], Console(file=shown, width=200))
             return code, shown.getvalue()
 

@@ -57,8 +57,8 @@ def test_the_killed_sweep_had_not_finished(killed):
 
 
 def test_resume_finishes_every_cell_and_rewrites_those_that_failed(killed, resumed):
-    before, after = killed[1], resumed[2]
-    assert len(after) == 4
+    before, (_, done, after) = killed[1], resumed
+    assert len(after) == 4, done.stdout + done.stderr
     finished = {key for key, (text, _) in before.items() if b'"finished"' in text}
     assert len(finished) == 1
     assert {key for key in before if after[key] != before[key]} == before.keys() - finished
