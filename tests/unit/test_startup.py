@@ -19,7 +19,9 @@ RUN = (
     "import contextlib, io, json, runpy, sys\n"
     "def run(target, *arguments):\n"
     "    sys.argv = [target, *arguments]\n"
-    "    code, shown, errors = 0, io.StringIO(), io.StringIO()\n"
+    # Rich draws frames in what says that its encoding has them.
+    "    shown, errors = (io.TextIOWrapper(io.BytesIO(), 'utf-8', write_through=True) for _ in 'oe')\n"
+    "    code = 0\n"
     "    with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(errors):\n"
     "        try:\n"
     "            if target.endswith('.py'):\n"
@@ -29,7 +31,7 @@ RUN = (
     "        except SystemExit as end:\n"
     "            code = end.code or 0\n"
     "    modules = sorted({name.partition('.')[0] for name in sys.modules})\n"
-    "    return code, modules, shown.getvalue(), errors.getvalue()\n"
+    "    return code, modules, *(f.buffer.getvalue().decode() for f in (shown, errors))\n"
     "print(json.dumps([run(*command) for command in json.load(sys.stdin)]))\n"
 )
 SWEEPS = sorted(path.name for path in (ROOT / "sweeps").glob("*.py"))
