@@ -9,16 +9,11 @@ ARGS ?=
 # time limits and queues ten.
 FAULTS := tests/faults/test_storage.py tests/faults/test_services.py
 CLUSTER_FAULTS := tests/faults/test_cluster.py tests/faults/test_slurm.py
-# What needs no Ray comes first, on several cores, because it says soonest what is broken. The others start
-# Ray anew: in one process one module's driver would be the next one's past.
-TESTS := "tests -n logical --maxprocesses 4 --dist loadfile --ignore=tests/integration/test_search.py \
-  --ignore=tests/integration/test_sweep.py --ignore=tests/integration/test_resume.py \
-  --ignore=tests/integration/test_workers.py --ignore=tests/integration/test_restoration_sweep.py \
-  --ignore=tests/integration/test_map_sweep.py --ignore=tests/integration/test_python_doc.py \
-  --ignore=tests/faults" \
-  tests/integration/test_search.py tests/integration/test_sweep.py tests/integration/test_resume.py \
-  tests/integration/test_workers.py tests/integration/test_restoration_sweep.py \
-  tests/integration/test_map_sweep.py tests/integration/test_python_doc.py $(FAULTS)
+RAY := $(patsubst %,tests/integration/test_%.py,sweep restoration_sweep resume workers map_sweep python_doc search)
+# Files in the order of tests/conftest.py: long ones first, so that no process is alone with one at the end.
+PARALLEL := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# What needs no Ray comes first, because it says soonest what is broken.
+TESTS := "$(PARALLEL) tests $(patsubst %,--ignore=%,$(RAY) tests/faults)" "$(PARALLEL) $(RAY) $(FAULTS)"
 
 BIN := $(VENV)/bin
 UV := $(BIN)/uv

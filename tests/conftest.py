@@ -1,6 +1,7 @@
 """Fixtures for every test: a tiny source codec, folders of small images, and the real images if any."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -20,6 +21,11 @@ TINY_LAMBDA = 0.013
 LATENT_GAIN = 10.0
 IMAGE_SIZE = (160, 144)
 """Width and height in pixels."""
+LONG = (
+    "tests/integration/test_sweep.py", "tests/faults", "tests/integration/test_restoration_sweep.py",
+    "tests/integration", "tests/contracts", "tests/unit/trainables", "tests/unit/codecs",
+)  # fmt: skip
+"""Where tests take long, in the order in which processes that share the work take them up."""
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +52,25 @@ def image_folder(tmp_path_factory):
 def other_image_folder(tmp_path_factory):
     """Fourteen images of seven source images: smooth noise, like out-of-focus photographs."""
     return write_images(tmp_path_factory.mktemp("other"), draw_cloud, seed=2)
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory):
+    """An MLflow database without runs: making its tables takes three seconds, a copy nothing."""
+    from mlflow.tracking.client import MlflowClient
+
+    from interfero.tracking.address import quiet
+
+    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
+    with quiet():
+        MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments(max_results=1)
+    return path
+
+
+@pytest.fixture
+def tracking_uri(tmp_path, empty_database):
+    """Of a database without runs, `mlflow.db` in the test's folder."""
+    return f"sqlite:///{shutil.copy(empty_database, tmp_path / 'mlflow.db')}"
 
 
 @pytest.fixture(scope="session")
@@ -94,6 +119,15 @@ def draw_page(rng):
             if rng.random() < 0.7:
                 pen.line((x, line, x + 3, line + int(rng.integers(-4, 5))), fill=(20, 20, 30))
     return image
+
+
+def pytest_collection_modifyitems(items):
+    """Long ones first: whatever comes last, no process is alone with it for long."""
+    items.sort(key=lambda item: _place(item.nodeid))
+
+
+def _place(nodeid):
+    return next((i for i, start in enumerate(LONG) if nodeid.startswith(start)), len(LONG))
 
 
 def pytest_configure():

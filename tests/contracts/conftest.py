@@ -20,7 +20,13 @@ def domain(image_folder: Path) -> Domain:
 
 @pytest.fixture
 def bench(tiny_codec_file: Path, domain: Domain) -> Workbench:
+    return make_bench(tiny_codec_file, domain)
+
+
+def make_bench(codec_file: Path, domain: Domain) -> Workbench:
+    """The tiny codec and its images, read anew."""
+
     def read() -> Codec:
-        return read_codec(tiny_codec_file, "tiny")
+        return read_codec(codec_file, "tiny")
 
     return Workbench(read(), read, domain, domain)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from interfero.codecs.codec import Codec, rd_parameters
 from interfero.codecs.coding import SourceCoder, decode, encode
 from interfero.codecs.noise import NoiseKey, explicit_noise
 from interfero.domains.batches import draw_batch
+from interfero.domains.domain import Domain
 from interfero.engine.adaptation.memory import _tensors_in
 from interfero.engine.adaptation.nodes import Block, Cell, Hyperparameters, Identity, LoopConfig
 from interfero.engine.distributed import Group
@@ -29,6 +32,9 @@ from trainables.finishing import check_frozen
 from trainables.member import Member
 from trainables.workbench import Workbench
 
+from .conftest import make_bench
+
+Trained = Callable[[str], tuple[CellRecord, Path]]
 ALL = tuple(METHODS)
 DETACHING = tuple(name for name, method in METHODS.items() if method.detaches)
 OTHERS = tuple(name for name, method in METHODS.items() if not method.detaches)
@@ -70,15 +76,32 @@ def make_cell(
 
 
 def train(bench: Workbench, folder: Path, *cells: Cell) -> dict[str, CellRecord]:
+    """Records by key; the control's training is kept for other sweeps in the folder above."""
     records = list(run_pack(cells, bench, LocalWorker(folder)))
     assert [r.error for r in records] == [None] * len(cells)
     return {r.key: r for r in records}
 
 
-def adapted_after(bench: Workbench, folder: Path, method: str) -> AdaptedCodec:
-    cell = make_cell(bench, method)
-    train(bench, folder, cell)
-    return load_adapter(folder / "adapters" / f"{cell.key}.safetensors", bench.reload_codec())[0]
+@pytest.fixture(scope="module")
+def trained(
+    tiny_codec_file: Path, domain: Domain, tmp_path_factory: pytest.TempPathFactory
+) -> Trained:
+    """One cell a method, trained once for all that is said of it: its record and its adapter's file."""
+
+    @functools.cache
+    def of(method: str) -> tuple[CellRecord, Path]:
+        bench, folder = make_bench(tiny_codec_file, domain), tmp_path_factory.mktemp(method) / "s"
+        torch.manual_seed(0)
+        (record,) = train(bench, folder, make_cell(bench, method)).values()
+        return record, folder / "adapters" / f"{record.key}.safetensors"
+
+    return of
+
+
+@pytest.fixture
+def adapted(name: str, trained: Trained, bench: Workbench) -> AdaptedCodec:
+    """That cell's codec, read from its file."""
+    return load_adapter(trained(name)[1], bench.reload_codec())[0]
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -95,18 +118,16 @@ class TestEveryMethod:
         assert same == METHODS[name].starts_at_source
 
     def test_training_changes_what_target_mode_shows(
-        self, name: str, bench: Workbench, tmp_path: Path
+        self, name: str, bench: Workbench, adapted: AdaptedCodec
     ) -> None:
-        adapted = adapted_after(bench, tmp_path, name)
         pixels = bench.target.test[0].pixels_HWC
         before = SourceCoder(bench.codec)
         shown = decode(adapted, encode(adapted, pixels).data).pixels_HWC
         assert (shown != decode(before, encode(before, pixels).data).pixels_HWC).any()
 
     def test_reloaded_file_codes_like_the_trained_codec(
-        self, name: str, bench: Workbench, tmp_path: Path
+        self, name: str, bench: Workbench, adapted: AdaptedCodec, tmp_path: Path
     ) -> None:
-        adapted = adapted_after(bench, tmp_path, name)
         path = tmp_path / "again.safetensors"
         save_adapter(adapted, path, method=name, adapter_size=size_of(name), record={})
         again, _ = load_adapter(path, bench.reload_codec())
@@ -139,35 +160,34 @@ class TestEveryMethod:
             load_adapter(path, bench.codec)
 
     def test_same_cell_same_adapter_in_any_company(
-        self, name: str, bench: Workbench, tmp_path: Path
+        self, name: str, bench: Workbench, trained: Trained, tmp_path: Path
     ) -> None:
         cell = make_cell(bench, name)
         companion = make_cell(bench, name, rate=1e-3)
-        alone = train(bench, tmp_path / "alone", cell)[cell.key]
+        alone, path = trained(name)
         packed = train(bench, tmp_path / "packed", companion, cell)[cell.key]
         assert alone.metrics.keys() == packed.metrics.keys()
         for metric, value in alone.metrics.items():
             # The file holds the training's seconds.
             if metric not in ("train/steps_per_second", "adapter/file_bytes"):
                 assert packed.metrics[metric] == value, metric
-        names = [
-            tmp_path / place / "adapters" / f"{cell.key}.safetensors"
-            for place in ("alone", "packed")
-        ]
-        first, second = (load_adapter(p, bench.codec)[0].adapter_state() for p in names)
+        first, second = (
+            load_adapter(p, bench.codec)[0].adapter_state()
+            for p in (path, tmp_path / "packed" / "adapters" / path.name)
+        )
         assert state_hash(first.items()) == state_hash(second.items())
 
     def test_global_generator_decides_nothing(
-        self, name: str, bench: Workbench, tmp_path: Path
+        self, name: str, bench: Workbench, trained: Trained, tmp_path: Path
     ) -> None:
-        cell = make_cell(bench, name)
-        hashes = []
-        for place in ("a", "b"):
-            torch.manual_seed(len(hashes))
-            train(bench, tmp_path / place, cell)
-            path = tmp_path / place / "adapters" / f"{cell.key}.safetensors"
-            hashes.append(load_adapter(path, bench.codec)[1]["adapter_hash"])
-        assert hashes[0] == hashes[1]
+        path = trained(name)[1]
+        torch.manual_seed(1)
+        train(bench, tmp_path / "again", make_cell(bench, name))
+        first, second = (
+            load_adapter(p, bench.codec)[1]["adapter_hash"]
+            for p in (path, tmp_path / "again" / "adapters" / path.name)
+        )
+        assert first == second
 
     def test_training_goes_on_from_its_state(
         self, name: str, bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -175,14 +195,14 @@ class TestEveryMethod:
         """All that training changes is kept, or comes again from the start: the same bits."""
         cell = make_cell(bench, name)
 
-        def trained(folder: Path) -> dict[str, torch.Tensor]:
+        def end(folder: Path) -> dict[str, torch.Tensor]:
             member = _member(cell, bench, torch.device("cpu"))
             _train([member], bench, LocalWorker(folder), 0.0)
             assert member.failure is None
             assert member.start == (0 if folder.name == "whole" else 2)
             return member.adapted.state_dict()
 
-        whole = trained(tmp_path / "whole")
+        whole = end(tmp_path / "whole")
 
         def die(samples: object, *, step: int, label: str = "", **given: Any) -> torch.Tensor:
             if step == 2 and not label:
@@ -194,7 +214,7 @@ class TestEveryMethod:
             patched.setattr("trainables.adaptation.draw_batch", die)
             with pytest.raises(KeyboardInterrupt):
                 _train([stopped], bench, LocalWorker(tmp_path), 0.0)
-        resumed = trained(tmp_path)
+        resumed = end(tmp_path)
         for part, value in whole.items():
             assert torch.equal(value, resumed[part]), part
 
@@ -213,7 +233,7 @@ class TestEveryMethod:
             return member
 
         monkeypatch.setattr("trainables.adaptation._member", poison)
-        records = list(run_pack((bad, good), bench, LocalWorker(tmp_path)))
+        records = list(run_pack((bad, good), bench, LocalWorker(tmp_path / "s")))
         assert poisoned
         assert [r.status for r in records] == ["failed", "finished"]
         assert "step 0" in str(records[0].error)
@@ -221,11 +241,13 @@ class TestEveryMethod:
 
 @pytest.mark.parametrize("name", ["cawf", "lora", "ewc", "replay", "distill"])
 def test_a_member_that_turns_nan_on_the_way_changes_nothing_for_the_others(
-    name: str, bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, bench: Workbench, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a pack of three, on either side of the one that fails: numbers and file as alone."""
     first, bad, last = (make_cell(bench, name, rate=r) for r in (1e-3, 2e-3, 3e-3))
-    alone = {c.key: train(bench, tmp_path / c.key, c)[c.key] for c in (first, last)}
+    (record,) = train(bench, tmp_path / "alone", first).values()
+    alone = {first.key: (record, tmp_path / "alone" / str(record.adapter_file))}
+    alone[last.key] = trained(name)
     step = trainables.adaptation._step
 
     def poison(member: Member, batch: Batch, group: Group) -> None:
@@ -239,17 +261,15 @@ def test_a_member_that_turns_nan_on_the_way_changes_nothing_for_the_others(
     assert [r.status for r in records] == ["finished", "failed", "finished"]
     assert "at step 2; last finite loss" in str(records[1].error)
     for record in (records[0], records[2]):
-        expected = alone[record.key]
+        expected, path = alone[record.key]
         told = ("train/steps_per_second", "adapter/file_bytes")
         assert {k: v for k, v in record.metrics.items() if k not in told} == {
             k: v for k, v in expected.metrics.items() if k not in told
         }
         assert (record.curve, record.images) == (expected.curve, expected.images)
         hashes = {
-            load_adapter(folder / "adapters" / f"{record.key}.safetensors", bench.codec)[1][
-                "adapter_hash"
-            ]
-            for folder in (tmp_path / "pack", tmp_path / record.key)
+            load_adapter(p, bench.codec)[1]["adapter_hash"]
+            for p in (path, tmp_path / "pack" / "adapters" / path.name)
         }
         assert len(hashes) == 1
 
@@ -276,9 +296,8 @@ def test_the_frozen_source_runs_once_for_all_members(
 @pytest.mark.parametrize("name", DETACHING)
 class TestMethodsThatDetach:
     def test_source_mode_is_the_source_codec(
-        self, name: str, bench: Workbench, tmp_path: Path
+        self, name: str, bench: Workbench, adapted: AdaptedCodec
     ) -> None:
-        adapted = adapted_after(bench, tmp_path, name)
         references = bench.references(bench.source, 2)
         scores, exact = through_source_mode(adapted, references)
         assert exact == {"source_mode/bytes_exact": 1.0, "source_mode/pixels_exact": 1.0}
@@ -294,9 +313,8 @@ class TestMethodsThatDetach:
         ],
     )
     def test_one_corrupted_source_weight_is_seen(
-        self, name: str, part: str, broken: str, bench: Workbench, tmp_path: Path
+        self, name: str, part: str, broken: str, bench: Workbench, adapted: AdaptedCodec
     ) -> None:
-        adapted = adapted_after(bench, tmp_path, name)
         references = bench.references(bench.source, 2)
         state = adapted.frozen_source_state()
         assert state is not None
@@ -307,9 +325,8 @@ class TestMethodsThatDetach:
         assert exact[broken] < 1
 
     def test_corrupted_entropy_table_is_seen(
-        self, name: str, bench: Workbench, tmp_path: Path
+        self, name: str, bench: Workbench, adapted: AdaptedCodec
     ) -> None:
-        adapted = adapted_after(bench, tmp_path, name)
         references = bench.references(bench.source, 2)
         state = adapted.frozen_source_state()
         assert state is not None
@@ -329,10 +346,9 @@ class TestMethodsThatDetach:
             check_frozen(member, bench)
 
     def test_cell_fails_if_the_source_on_disk_is_another(
-        self, name: str, bench: Workbench, tmp_path: Path
+        self, name: str, bench: Workbench, trained: Trained, tmp_path: Path
     ) -> None:
         cell = make_cell(bench, name)
-        train(bench, tmp_path, cell)
 
         def corrupted() -> Codec:
             codec = bench.reload_codec()
@@ -340,15 +356,11 @@ class TestMethodsThatDetach:
             return codec
 
         other = Workbench(bench.codec, corrupted, bench.target, bench.source)
-        path = tmp_path / "adapters" / f"{cell.key}.safetensors"
         with pytest.raises(AdapterError, match="trained on source codec"):
-            evaluate(cell, other, path, tmp_path / "sample.png")
+            evaluate(cell, other, trained(name)[1], tmp_path / "sample.png")
 
-    def test_old_bitstreams_decode_as_ever(
-        self, name: str, bench: Workbench, tmp_path: Path
-    ) -> None:
-        cell = make_cell(bench, name)
-        metrics = train(bench, tmp_path, cell)[cell.key].metrics
+    def test_old_bitstreams_decode_as_ever(self, name: str, trained: Trained) -> None:
+        metrics = trained(name)[0].metrics
         assert metrics["bitstream/old_symbols_exact"] == 1
         assert metrics["bitstream/old_pixels_exact"] == 1
         assert metrics["bitstream/old_psnr_drop_db"] == 0
@@ -368,9 +380,8 @@ class TestMethodsThatDetach:
         assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in adapted.parameters())
 
     def test_stream_names_mode_and_adapter(
-        self, name: str, bench: Workbench, tmp_path: Path
+        self, name: str, bench: Workbench, adapted: AdaptedCodec
     ) -> None:
-        adapted = adapted_after(bench, tmp_path, name)
         pixels = bench.target.test[0].pixels_HWC
         target = parse_stream(encode(adapted, pixels).data)
         assert target.adapter_id == adapted.adapter_id is not None
@@ -382,10 +393,9 @@ class TestMethodsThatDetach:
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_methods_without_source_mode_do_to_old_bitstreams_what_they_say(
-    name: str, bench: Workbench, tmp_path: Path
+    name: str, trained: Trained
 ) -> None:
-    cell = make_cell(bench, name)
-    metrics = train(bench, tmp_path, cell)[cell.key].metrics
+    metrics = trained(name)[0].metrics
     assert (metrics["bitstream/old_symbols_exact"] == 1) == (name in KEEPS_SYMBOLS)
     assert (metrics["bitstream/old_pixels_exact"] == 1) == (name == "finetune_encoder")
     assert (metrics["bitstream/old_psnr_drop_db"] == 0) == (name == "finetune_encoder")
@@ -422,9 +432,9 @@ class TestOneWay:
     """What the strict reading of CAwF promises beyond the suite."""
 
     def test_target_stream_is_the_source_stream_and_an_enhancement(
-        self, bench: Workbench, tmp_path: Path
+        self, bench: Workbench, trained: Trained
     ) -> None:
-        adapted = adapted_after(bench, tmp_path, "cawf")
+        adapted = load_adapter(trained("cawf")[1], bench.reload_codec())[0]
         coder = SourceCoder(bench.codec)
         for sample in bench.target.test[:2]:
             base = parse_stream(encode(coder, sample.pixels_HWC).data)

@@ -15,15 +15,8 @@ from ray.cluster_utils import Cluster
 from ray.util.state import list_actors, list_objects
 from ray.util.state.exception import RayStateApiException
 
-from interfero.adaptation import load_adapter
-from interfero.codecs.checkpoint import read_codec
-from interfero.domains.catalogue import load_domain
-from interfero.engine.adaptation.nodes import Cell
-from interfero.engine.worker import LocalWorker
 from tests.integration.conftest import make_workplace
 from tests.processes import PATIENCE_S, kill_all, training_below
-from trainables.adaptation import run_pack
-from trainables.workbench import Workbench
 
 __all__ = ["make_workplace"]
 
@@ -146,8 +139,8 @@ def cluster():
 class Outcome:
     """What a sweep must have come to in the end, whatever happened on the way."""
 
-    def __init__(self, place, name, codec_file):
-        self.place, self.name, self.codec_file = place, name, codec_file
+    def __init__(self, place, name):
+        self.place, self.name = place, name
 
     def files(self):
         """Content and time of every record."""
@@ -185,31 +178,16 @@ class Outcome:
         if resumed:
             records = {key: r for key, r in records.items() if r["resumed_step"] > 0}
         assert records
-        kept = {key: self._adapter(self.place.sweep(self.name), r) for key, r in records.items()}
-        cells = [Cell.model_validate(metadata["record"]["cell"]) for metadata in kept.values()]
-        for record in run_pack(cells, self._bench(), LocalWorker(folder)):
-            whole = self._adapter(folder, record.model_dump())
-            assert kept[record.key]["adapter_hash"] == whole["adapter_hash"]
-            curve = [list(point) for point in record.curve]
-            assert records[record.key]["curve"] == curve
-            assert (
-                records[record.key]["metrics"]["target/rd_loss"] == record.metrics["target/rd_loss"]
-            )
-
-    def _bench(self):
-        target, source = (
-            self.place.tiny[self.place.tiny.index(option) + 1]
-            for option in ("--domains", "--source-domain")
-        )
-        return Workbench(self._codec(), self._codec, load_domain(target), load_domain(source))
-
-    def _codec(self):
-        return read_codec(self.codec_file, "tiny")
-
-    def _adapter(self, folder, record):
-        return load_adapter(folder / record["adapter_file"], self._codec())[1]
+        kept = [self.place.adapter(self.name, record) for record in records.values()]
+        whole = self.place.trained_here([cell for cell, _ in kept], folder)
+        assert [record.key for record, _ in whole] == list(records)
+        for (_, metadata), (record, again) in zip(kept, whole, strict=True):
+            assert metadata["adapter_hash"] == again["adapter_hash"]
+            found = records[record.key]
+            assert found["curve"] == [list(point) for point in record.curve]
+            assert found["metrics"]["target/rd_loss"] == record.metrics["target/rd_loss"]
 
 
 @pytest.fixture
-def outcome(tiny_codec_file):
-    return lambda place, name: Outcome(place, name, tiny_codec_file)
+def outcome():
+    return Outcome

@@ -114,11 +114,11 @@ def test_one_of_two_processes_that_train_a_cell_on_two_nodes_is_killed(
 
 
 @pytest.fixture(scope="module")
-def study(cluster, make_workplace, tiny_codec_file):
+def study(cluster, make_workplace):
     """One sweep that loses a worker, a node, its driver and the head; then it is resumed to its end."""
     place, seen = make_workplace("study"), {}
     arguments = [*STUDY, "--address", cluster.address]
-    look = Outcome(place, "study", tiny_codec_file)
+    look = Outcome(place, "study")
     process = place.start(*arguments)
     place.wait_until(lambda: kept_states(place, "study"), process)
     place.wait_until(cluster.training, process)[0].kill()

@@ -1,5 +1,7 @@
 """A tracking server that goes away and comes back, a killed driver, and a state that is damaged meanwhile."""
 
+import shutil
+
 import pytest
 
 from tests.processes import product_of, standing_still, stop_in_mid_cell
@@ -14,8 +16,10 @@ NUM_CELLS = 4
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("server"))
+def server(tmp_path_factory, empty_database):
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(empty_database, folder / "mlflow.db")
+    server = Server(folder)
     try:
         server.start()
         yield server

@@ -1,8 +1,10 @@
 """Sweeps of a tiny codec: a working folder each, with its own storage and tracking database."""
 
+import io
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +14,17 @@ from pathlib import Path
 import mlflow
 import psutil
 import pytest
+from rich.console import Console
 
+from interfero.adaptation import load_adapter
+from interfero.codecs.checkpoint import read_codec
+from interfero.domains.catalogue import load_domain
+from interfero.engine.adaptation.nodes import Cell
+from interfero.engine.sweep import run_sweep
+from interfero.engine.worker import LocalWorker
 from tests.processes import PATIENCE_S, kill_all
+from trainables.adaptation import run_pack
+from trainables.workbench import Workbench
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "sweeps" / "adapter_capacity.py"
@@ -60,6 +71,18 @@ class Workplace:
         """A sweep from its start to its end."""
         return self.finish(self.start(*arguments))
 
+    def call(self, sweep, *arguments):
+        """A sweep in this process, which has its libraries already: (exit code, what was printed).
+
+        For what trains nothing, and where Ray runs already.
+        """
+        with pytest.MonkeyPatch.context() as patch, io.StringIO() as shown:
+            patch.chdir(self.folder)
+            # In full: MLflow keeps what it has opened by address, for all of the process.
+            patch.setenv("MLFLOW_TRACKING_URI", self.tracking_uri)
+            code = run_sweep(sweep, [*map(str, arguments)], Console(file=shown, width=200))
+            return code, shown.getvalue()
+
     def finish(self, process):
         out, err = process.communicate(timeout=PATIENCE_S)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
@@ -76,6 +99,27 @@ class Workplace:
 
     def records(self, name):
         return {p.stem: json.loads(p.read_text()) for p in self.record_files(name)}
+
+    def adapter(self, name, record):
+        """(cell, what its adapter's file says of it) of a record."""
+        path = self.sweep(name) / record["adapter_file"]
+        metadata = load_adapter(path, self._codec())[1]
+        return Cell.model_validate(metadata["record"]["cell"]), metadata
+
+    def trained_here(self, cells, folder):
+        """(record, what its adapter's file says) of the same cells in this process, where nothing happens."""
+        target, source = (
+            load_domain(self.tiny[self.tiny.index(option) + 1])
+            for option in ("--domains", "--source-domain")
+        )
+        bench = Workbench(self._codec(), self._codec, target, source)
+        return [
+            (record, load_adapter(folder / str(record.adapter_file), self._codec())[1])
+            for record in run_pack(cells, bench, LocalWorker(folder))
+        ]
+
+    def _codec(self):
+        return read_codec(self.tiny[self.tiny.index("--source") + 1], "tiny")
 
     def wait_for_records(self, name, count, process):
         """Return as soon as so many records exist; the sweep must still run then."""
@@ -145,20 +189,27 @@ class Workplace:
 
 
 @pytest.fixture(scope="session")
-def make_workplace(tmp_path_factory, tiny_codec_file, image_folder, other_image_folder):
-    def make(name):
+def make_workplace(
+    tmp_path_factory, tiny_codec_file, image_folder, other_image_folder, empty_database
+):
+    def make(name, *, untracked=False):
+        """A new workplace; `untracked` leaves it to the sweep to make the tracking database's tables."""
         folder = tmp_path_factory.mktemp(name)
+        if not untracked:
+            shutil.copy(empty_database, folder / "mlflow.db")
         return Workplace(folder, tiny_codec_file, image_folder, other_image_folder)
 
     return make
 
 
-@pytest.fixture(scope="session")
-def first_sweep(make_workplace):
-    """One whole sweep called `first` of four cells: (workplace, finished process)."""
-    workplace = make_workplace("sweep")
-    done = workplace.run(
-        "--name", "first", "--adapter-sizes", 1, 2, "--learning-rates", 1e-3,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return workplace, done
+def contents(place, name):
+    return {p.stem: (p.read_bytes(), p.stat().st_mtime_ns) for p in place.record_files(name)}
+
+
+def cells_at(place, name, rate, **found):
+    """Keys of a sweep's cells of a learning rate, in whose records some more is found."""
+    return {
+        key
+        for key, record in place.records(name).items()
+        if record["params"]["learning_rate"] == rate and found.items() <= record.items()
+    }

@@ -1,5 +1,6 @@
 """The sweep files that draw a map, run: one trains the cells, the others find them and answer their own."""
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -13,15 +14,11 @@ CELLS = (
 )  # fmt: skip
 
 
-def started(place, name):
-    command = [sys.executable, str(ROOT / "sweeps" / f"{name}.py"), *place.tiny, *CELLS]
-    return place.finish(place.start_command([*command, "--name", name]))
-
-
 @pytest.fixture(scope="module")
 def mapped(make_workplace):
     place = make_workplace("map")
-    done = started(place, "interference_map")
+    command = [sys.executable, str(ROOT / "sweeps/interference_map.py"), *place.tiny, *CELLS]
+    done = place.finish(place.start_command([*command, "--name", "interference_map"]))
     assert done.returncode == 0, done.stdout + done.stderr
     return place, done
 
@@ -50,9 +47,10 @@ def test_distances_are_measured_for_every_cell(mapped):
 @pytest.mark.parametrize("name", ["domain_shift", "image_count", "bitrate"])
 def test_the_other_questions_are_answered_from_the_same_cells(mapped, name):
     place, _ = mapped
-    done = started(place, name)
-    assert done.returncode == 0, done.stdout + done.stderr
-    said = " ".join(done.stdout.split())
+    sweep = importlib.import_module(f"sweeps.{name}").SWEEP
+    code, shown = place.call(sweep, *place.tiny, *CELLS, "--name", name)
+    assert code == 0, shown
+    said = " ".join(shown.split())
     assert "6 cells taken over from earlier sweeps" in said
     # One domain at one lambda has no answer to the two other questions.
     assert ("training images 1 against 4" in said) == (name == "image_count")

@@ -8,11 +8,15 @@ from pathlib import Path
 import mlflow
 import pytest
 
+from sweeps.dataset_restoration import SWEEP
 from tests.processes import stop_in_mid_cell
 
 SCRIPT = Path(__file__).resolve().parents[2] / "sweeps" / "dataset_restoration.py"
-SMALL = ("--smoke", "--codecs", "webp", "--rates", "0.8", "--configurations", "OO", "CO", "RO",
+SMALL = ("--codecs", "webp", "--rates", "0.8", "--configurations", "OO", "CO", "RO",
          "--restorations", "regression")  # fmt: skip
+LONG = (*SMALL, "--max-images", "3", "--num-steps", "60", "--restoration-steps", "4", "--batch-size", "2",
+        "--crop-size", "32", "--checkpoint-seconds", "0", "--max-concurrent", "1",
+        "--init-seeds", "0")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -21,14 +25,23 @@ def workplace(make_workplace):
 
 
 @pytest.fixture(scope="module")
-def done(workplace):
-    return run(workplace, "--name", "first")
+def killed(workplace):
+    """A sweep that was killed inside the training of a model: (state then, records of steps then)."""
+    process = start(workplace, *LONG, "--name", "first")
+    # A state that has one before it: copies and restorer are there, a model is some steps old.
+    _, state = stop_in_mid_cell(workplace, process, "first", kind="segmentation")
+    workplace.cut_power(process)
+    return state, {path: path.stat().st_mtime_ns for path in records_of_steps(workplace)}
 
 
-def run(workplace, *arguments):
-    return workplace.finish(
-        workplace.start_command([sys.executable, str(SCRIPT), *SMALL, *arguments])
-    )
+@pytest.fixture(scope="module")
+def done(workplace, killed):
+    """The same sweep, resumed to its end."""
+    return workplace.finish(start(workplace, *LONG, "--name", "first", "--resume"))
+
+
+def start(workplace, *arguments):
+    return workplace.start_command([sys.executable, str(SCRIPT), *arguments])
 
 
 def runs(workplace, name):
@@ -55,44 +68,32 @@ def test_every_cell_has_one_run_with_its_score_and_its_steps(workplace, done):
 
 
 def test_another_sweep_of_the_same_storage_repeats_nothing(workplace, done):
-    again = run(workplace, "--name", "second", "--max-concurrent", "1")
-    assert again.returncode == 0, again.stderr
-    assert "steps to do: none" in again.stdout
-    assert "3 cells taken over from earlier sweeps" in again.stdout
+    code, shown = workplace.call(SWEEP, *LONG, "--name", "second")
+    assert code == 0, shown
+    assert "steps to do: none" in shown
+    assert "3 cells taken over from earlier sweeps" in shown
     _, cells = runs(workplace, "second")
     assert {r.data.tags["interfero.reused_from"] for r in cells} == {"first"}
 
 
-LONG = ("--max-images", "3", "--num-steps", "60", "--restoration-steps", "4", "--batch-size", "2",
-        "--crop-size", "32", "--checkpoint-seconds", "0", "--max-concurrent", "1",
-        "--init-seeds", "0")  # fmt: skip
-
-
-def test_a_killed_driver_costs_no_step_and_goes_on_inside_the_training(workplace):
-    command = [sys.executable, str(SCRIPT), *SMALL[1:], *LONG, "--name", "killed"]
-    process = workplace.start_command(command)
-    states = workplace.sweep("killed") / "checkpoints"
-    # A state that has one before it: copies and restorer are there, a model is some steps old.
-    _, state = stop_in_mid_cell(workplace, process, "killed", kind="segmentation")
-    workplace.cut_power(process)
-    kept = {path: path.stat().st_mtime_ns for path in records_of_steps(workplace)}
+def test_a_killed_driver_costs_no_step_and_goes_on_inside_the_training(workplace, killed, done):
+    state, kept = killed
     assert {path.parent.name.split("-")[0] for path in kept} >= {
         "compress",
         "restoration",
         "restore",
     }
     key = state.name.removesuffix(".before.safetensors")
-    done = workplace.finish(workplace.start_command([*command, "--resume"]))
     assert done.returncode == 0, done.stdout + done.stderr
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     record = json.loads((state.parents[2] / "products" / key / "record.json").read_text())
     assert record["status"] == "finished"
     assert 0 < record["resumed_step"] < 60
-    parent, cells = runs(workplace, "killed")
+    parent, cells = runs(workplace, "first")
     assert parent.info.status == "FINISHED"
     assert sorted(r.data.params["configuration"] for r in cells) == ["CO", "OO", "RO"]
     assert {r.info.status for r in cells} == {"FINISHED"}
-    assert list(states.iterdir()) == []
+    assert list(state.parent.iterdir()) == []
 
 
 def records_of_steps(workplace):
@@ -101,24 +102,27 @@ def records_of_steps(workplace):
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two CPUs")
 def test_two_processes_train_one_model(workplace, done):
-    group = run(workplace, "--configurations", "OO", "--workers-per-trial", "2",
-                "--cpus-per-trial", "1", "--name", "group")  # fmt: skip
+    group = workplace.finish(
+        start(workplace, *SMALL, "--smoke", "--configurations", "OO", "--workers-per-trial", "2",
+              "--cpus-per-trial", "1", "--name", "group")
+    )  # fmt: skip
     assert group.returncode == 0, group.stdout + group.stderr
     (cell,) = runs(workplace, "group")[1]
     (alone,) = [r for r in runs(workplace, "first")[1] if r.data.params["configuration"] == "OO"]
-    key = cell.data.tags["interfero.step_segmentation"]
-    assert key != alone.data.tags["interfero.step_segmentation"]
-    products = workplace.folder / "interfero-storage" / "products"
-    curves = [
-        json.loads((products / k / "record.json").read_text())["curve"]
-        for k in (key, alone.data.tags["interfero.step_segmentation"])
-    ]
     # One loss over both parts a step, however many processes there are.
-    assert [step for step, _ in curves[0]] == [step for step, _ in curves[1]] == [1, 2, 3, 4]
+    assert steps_of(workplace, cell) == [1, 2, 3, 4]
+    assert steps_of(workplace, alone) == list(range(1, 61))
+
+
+def steps_of(workplace, cell):
+    """Steps with a point on the learning curve of a cell's model."""
+    products = workplace.folder / "interfero-storage" / "products"
+    record = products / cell.data.tags["interfero.step_segmentation"] / "record.json"
+    return [step for step, _ in json.loads(record.read_text())["curve"]]
 
 
 def test_a_dry_run_trains_nothing(workplace, done):
-    dry = run(workplace, "--name", "third", "--num-steps", "3", "--dry-run")
-    assert dry.returncode == 0, dry.stderr
-    assert "steps to do: 3 segmentation" in dry.stdout
+    code, shown = workplace.call(SWEEP, *LONG, "--name", "third", "--num-steps", "3", "--dry-run")
+    assert code == 0
+    assert "steps to do: 3 segmentation" in shown
     assert not workplace.sweep("third").exists()

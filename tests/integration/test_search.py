@@ -1,6 +1,5 @@
 """Samplers over real cells: the study is stored, told exactly, and goes on after a kill."""
 
-import io
 from collections import Counter
 
 import optuna
@@ -8,20 +7,19 @@ import pyarrow.parquet
 import pytest
 import ray
 from optuna.trial import TrialState
-from rich.console import Console
 
 from interfero.engine.driver import ray_session
 from interfero.engine.ending import StoppedError
 from interfero.engine.options.adaptation import AdaptationOptions
-from interfero.engine.sweep import run_sweep
 from interfero.errors import ConfigError, StorageError
 from interfero.store.sweep import SweepStore
 from sweeps.adapter_capacity import SWEEP
 
 SEARCH = [
     "--methods", "cawf", "--adapter-sizes", "1", "2", "--learning-rates", "1e-4", "1e-2",
-    "--num-samples", "3", "--max-concurrent", "1",
+    "--num-samples", "3", "--max-concurrent", "1", "--no-reuse",
 ]  # fmt: skip
+"""Each by itself: a search begins with what other sweeps of the storage know, unless it is told not to."""
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +36,9 @@ def ray_here():
 
 
 @pytest.fixture
-def sweep(place, ray_here, monkeypatch):
-    """A sweep in this process, in the workplace's folder."""
-    monkeypatch.chdir(place.folder)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-    def run(*arguments):
-        return run_sweep(SWEEP, [*place.tiny, *SEARCH, *arguments], Console(quiet=True))
-
-    return run
+def sweep(place, ray_here):
+    """A sweep in this process, in the workplace's folder; returns its exit code."""
+    return lambda *arguments: place.call(SWEEP, *place.tiny, *SEARCH, *arguments)[0]
 
 
 def trials(place, name):
@@ -81,23 +73,39 @@ def test_a_search_that_is_complete_asks_for_nothing_more(place, sweep):
     assert {p: p.stat().st_mtime_ns for p in place.record_files("random")} == before
 
 
-def test_a_search_may_be_enlarged(place, sweep):
-    enlarged = ["--num-samples", "4", "--resume"]
-    assert sweep("--name", "random", "--sampler", "random", *enlarged) == 0
-    assert [t.state for t in trials(place, "random")] == 4 * [TrialState.COMPLETE]
-    assert len(place.runs("random")[1]) == len(place.records("random")) == 4
+def test_a_full_disk_stops_an_enlarged_search_and_says_how_to_go_on(place, sweep, monkeypatch):
+    """Tune makes text of any error in a callback: ours must come out as it was."""
+    enlarged = ["--name", "random", "--sampler", "random", "--num-samples", "4", "--resume"]
+
+    known, keep = place.records("random"), SweepStore.keep
+
+    def full(self, record):
+        if record.key not in known:
+            raise StorageError("the disk is full")
+        keep(self, record)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SweepStore, "keep", full)
+        with pytest.raises(
+            StoppedError, match=r"^the disk is full\ngo on with: .*--name random .*--resume$"
+        ):
+            sweep(*enlarged)
+    assert place.runs("random")[0].info.status == "FAILED"
+    assert sweep(*enlarged) == 0
+    told = trials(place, "random")
+    assert not [t for t in told if t.state == TrialState.RUNNING]
+    assert len([t for t in told if t.state == TrialState.COMPLETE]) == 4
+    parent, cells = place.runs("random")
+    assert len(cells) == len(place.records("random")) == 4
+    assert {r.info.status for r in (parent, *cells.values())} == {"FINISHED"}
 
 
 @pytest.fixture(scope="module")
 def halved(place, ray_here):
     """Six cells, one after another, that may be stopped after one and three of four steps."""
-    with pytest.MonkeyPatch.context() as patch, io.StringIO() as shown:
-        patch.chdir(place.folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        arguments = [*place.tiny, *SEARCH, "--name", "halved", "--num-samples", "6"]
-        arguments += ["--sampler", "random", "--early-stopping", "asha"]
-        done = run_sweep(SWEEP, arguments, Console(file=shown, width=200))
-        return arguments, done, shown.getvalue()
+    arguments = [*place.tiny, *SEARCH, "--name", "halved", "--num-samples", "6"]
+    arguments += ["--sampler", "random", "--early-stopping", "asha"]
+    return arguments, *place.call(SWEEP, *arguments)
 
 
 def test_cells_stop_early_and_say_so(place, halved):
@@ -131,9 +139,7 @@ def test_cells_stop_early_and_say_so(place, halved):
 def test_a_stopped_cell_stays_stopped_on_resume(place, halved):
     before = {p: p.stat().st_mtime_ns for p in place.record_files("halved")}
     statuses = {key: run.info.status for key, run in place.runs("halved")[1].items()}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(place.folder)
-        assert run_sweep(SWEEP, [*halved[0], "--resume"], Console(quiet=True)) == 0
+    assert place.call(SWEEP, *halved[0], "--resume")[0] == 0
     assert {p: p.stat().st_mtime_ns for p in place.record_files("halved")} == before
     assert len(trials(place, "halved")) == 6
     assert {key: run.info.status for key, run in place.runs("halved")[1].items()} == statuses
@@ -175,24 +181,6 @@ def test_the_front_of_a_search_is_logged(place):
     assert {t.user_attrs["interfero.cell"] for t in best} == keys
 
 
-def test_a_full_disk_stops_the_sweep_and_says_how_to_go_on(place, sweep, monkeypatch):
-    """Tune makes text of any error in a callback: ours must come out as it was."""
-
-    def full(self, record):
-        raise StorageError("the disk is full")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(SweepStore, "keep", full)
-        with pytest.raises(
-            StoppedError, match=r"^the disk is full\ngo on with: .*--name full .*--resume$"
-        ):
-            sweep("--name", "full", "--num-steps", "2", "--learning-rates", "1e-3")
-    assert place.runs("full")[0].info.status == "FAILED"
-    assert sweep("--name", "full", "--num-steps", "2", "--learning-rates", "1e-3", "--resume") == 0
-    parent, cells = place.runs("full")
-    assert [r.info.status for r in (parent, *cells.values())] == 3 * ["FINISHED"]
-
-
 def test_more_cpus_than_there_are_is_refused(sweep):
     with pytest.raises(ConfigError, match=r"--cpus-per-trial must fit .* asked for 999"):
         sweep("--name", "greedy", "--cpus-per-trial", "999")
@@ -200,6 +188,7 @@ def test_more_cpus_than_there_are_is_refused(sweep):
 
 BUDGETS = [
     "--adapter-sizes", "1", "--learning-rates", "1e-4", "1e-3", "1e-2", "--num-steps", "4", "8", "16",
+    "--reuse",
 ]  # fmt: skip
 
 

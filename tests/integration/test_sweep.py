@@ -1,7 +1,10 @@
-"""One real sweep, started as a user starts it: what it prints, keeps and tracks."""
+"""One real sweep, started as a user starts it: what it prints, keeps and tracks; and one that takes its cells
+over and is interrupted.
+"""
 
 import json
 
+import psutil
 import pyarrow.parquet
 import pytest
 
@@ -9,8 +12,14 @@ from interfero.adaptation import load_adapter
 from interfero.analysis.reconstructions import read_reconstructions
 from interfero.analysis.records import PROVENANCE, read_records
 from interfero.codecs.catalogue import load_codec
+from interfero.errors import ConfigError
 from interfero.metrics.rate_distortion import psnr_db
 from interfero.store.tensors import state_hash
+from sweeps.adapter_capacity import SWEEP
+
+from .conftest import cells_at, contents
+
+FIRST = ("--name", "first", "--adapter-sizes", 1, 2, "--learning-rates", 1e-3)
 
 PARAMS = {
     "codec", "rd_lambda", "domain", "num_images", "method", "adapter_size", "learning_rate",
@@ -25,6 +34,15 @@ METRICS = {
     "train/steps_per_second",
 }  # fmt: skip
 """What design.md lists; outside tools read these names."""
+
+
+@pytest.fixture(scope="module")
+def first_sweep(make_workplace):
+    """One whole sweep called `first` of four cells: (workplace, finished process)."""
+    workplace = make_workplace("sweep", untracked=True)
+    done = workplace.run(*FIRST)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return workplace, done
 
 
 @pytest.fixture(scope="module")
@@ -202,3 +220,107 @@ def test_the_sweep_file_says_how_to_repeat_it(place):
     assert settings["kind"] == "adapter-capacity"
     assert "--name first" in settings["command"]
     assert settings["options"]["num_steps"] == 4
+
+
+LARGER = [
+    "--name", "larger", "--adapter-sizes", "1", "2", "--learning-rates", "1e-3", "0.9",
+    "--no-packs", "--max-concurrent", "1", "--max-failed", "2",
+]  # fmt: skip
+"""The four cells of the first sweep, and four new ones, of which two turn NaN."""
+
+
+@pytest.fixture(scope="module")
+def interrupted(first_sweep):
+    place, _ = first_sweep
+    process = place.start(*LARGER)
+    place.wait_for_records("larger", 5, process)
+    family = {p: p.name() for p in psutil.Process(process.pid).children(recursive=True)}
+    place.interrupt(process)
+    done = place.finish(process)
+    place.wait_gone(list(family))
+    return place, done, contents(place, "larger"), place.runs("larger"), family
+
+
+def test_ctrl_c_ends_with_130_and_says_how_to_go_on(interrupted):
+    _, done, before, _, _ = interrupted
+    assert done.returncode == 130, done.stdout + done.stderr
+    assert f"interrupted: {len(before)} finished cells are kept" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert done.stderr == ""
+
+
+def test_ctrl_c_leaves_no_process(interrupted):
+    family = interrupted[4]
+    assert "raylet" in family.values()
+    assert [name for p, name in family.items() if p.is_running()] == []
+
+
+def test_ctrl_c_marks_the_runs_as_killed(interrupted):
+    parent, cells = interrupted[3]
+    assert parent.info.status == "KILLED"
+    assert {r.info.status for r in cells.values()} <= {"FINISHED", "KILLED"}
+
+
+def test_the_printed_command_goes_on_and_max_failed_tolerates_failures(interrupted):
+    place, done, before, _, _ = interrupted
+    line = done.stdout.partition("go on with: ")[2].splitlines()[0]
+    again = place.shell(line)
+    assert again.returncode == 0, again.stdout + again.stderr
+    after = contents(place, "larger")
+    assert len(after) == 8
+    failed = cells_at(place, "larger", 0.9, status="failed")
+    assert len(failed) == 2
+    kept = before.keys() - failed
+    assert {key: after[key] for key in kept} == {key: before[key] for key in kept}
+    parent, cells = place.runs("larger")
+    assert parent.info.status == "FINISHED"
+    assert set(cells) == set(after)
+    for key, run in cells.items():
+        assert run.info.status == ("FAILED" if key in failed else "FINISHED")
+
+
+def test_a_larger_grid_trains_only_the_new_cells(interrupted):
+    place = interrupted[0]
+    first = place.records("first")
+    larger = place.records("larger")
+    assert set(first) < set(larger)
+    for key, record in larger.items():
+        assert record["reused_from"] == ("first" if key in first else None)
+        if key in first:
+            assert record["metrics"] == first[key]["metrics"]
+            assert (place.sweep("larger") / record["adapter_file"]).exists()
+    _, cells = place.runs("larger")
+    tags = {key: run.data.tags.get("interfero.reused_from") for key, run in cells.items()}
+    assert tags == {key: "first" if key in first else None for key in larger}
+    assert len(place.runs("first")[1]) == 4
+
+
+def test_reuse_can_be_refused(interrupted):
+    place = interrupted[0]
+    fresh = [*place.tiny, *LARGER, "--name", "fresh", "--dry-run"]
+    code, shown = place.call(SWEEP, *fresh, "--no-reuse")
+    assert code == 0
+    assert "8 cells" in shown
+    assert "reused" not in shown
+    code, shown = place.call(SWEEP, *fresh)
+    assert code == 0
+    assert "6 of 8 cells are reused" in shown
+    assert not place.sweep("fresh").exists()
+
+
+def test_more_threads_are_other_numbers(interrupted):
+    place = interrupted[0]
+    with pytest.raises(ConfigError, match="threads in training was 1, now it is 2"):
+        place.call(SWEEP, *place.tiny, *LARGER, "--cpus-per-trial", "2", "--resume")
+
+
+def test_accepted_code_changes_keep_what_is_finished(first_sweep, monkeypatch):
+    place = first_sweep[0]
+    first = [*place.tiny, *FIRST, "--resume"]
+    before = contents(place, "first")
+    monkeypatch.setattr("interfero.engine.adaptation.study.closure_hash", lambda _: "changed")
+    with pytest.raises(ConfigError, match="the training code has changed"):
+        place.call(SWEEP, *first)
+    code, _ = place.call(SWEEP, *first, "--accept-code-change")
+    assert code == 0
+    assert contents(place, "first") == before

@@ -23,10 +23,8 @@ def processes_that_train(process):
 
 @pytest.fixture(scope="module")
 def sweeps(make_workplace):
-    """The same cells by one worker, and by two, of which one was killed in mid-cell."""
+    """Cells by two workers, of which one was killed in mid-cell."""
     place = make_workplace("workers")
-    done = place.run("--name", "one", *SETTINGS)
-    assert done.returncode == 0, done.stdout + done.stderr
     process = place.start(
         "--name", "two", *SETTINGS, "--workers-per-trial", "2", "--checkpoint-seconds", "0"
     )
@@ -58,9 +56,18 @@ def test_a_process_that_is_killed_costs_no_cell_and_few_steps(sweeps):
     assert list((place.sweep("two") / "checkpoints").iterdir()) == []
 
 
-def test_two_workers_measure_what_one_does(sweeps):
+def by_one_worker(place, folder):
+    """What the cells of one worker come to, in this process."""
+    cells = [place.adapter("two", record)[0] for record in place.records("two").values()]
+    assert [cell.loop.workers for cell in cells] == [2, 2]
+    cells = [c.model_copy(update={"loop": c.loop.model_copy(update={"workers": 1})}) for c in cells]
+    records = [record.model_dump() for record, _ in place.trained_here(cells, folder)]
+    return {record["params"]["learning_rate"]: record for record in records}
+
+
+def test_two_workers_measure_what_one_does(sweeps, tmp_path):
     place, _ = sweeps
-    one, two = by_rate(place, "one"), by_rate(place, "two")
+    one, two = by_one_worker(place, tmp_path), by_rate(place, "two")
     assert one.keys() == two.keys()
     assert {r["key"] for r in one.values()}.isdisjoint(r["key"] for r in two.values())
     for rate, record in one.items():

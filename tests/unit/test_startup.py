@@ -1,5 +1,6 @@
 """What is imported before an option is read: nothing that takes seconds, and nothing that prints."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -15,76 +16,99 @@ HEAVY = {
     "pandas", "numpy", "scipy", "sklearn", "skimage", "pyarrow", "safetensors",
 }  # fmt: skip
 RUN = (
-    "import runpy, sys\n"
-    "target, *sys.argv[1:] = sys.argv[1:]\n"
-    "sys.argv[0] = target\n"
-    "try:\n"
-    "    if target.endswith('.py'):\n"
-    "        runpy.run_path(target, run_name='__main__')\n"
-    "    else:\n"
-    "        runpy.run_module(target, run_name='__main__')\n"
-    "except SystemExit as end:\n"
-    "    code = end.code or 0\n"
-    "print()\n"
-    "print(code, *sorted({name.partition('.')[0] for name in sys.modules}))\n"
+    "import contextlib, io, json, runpy, sys\n"
+    "def run(target, *arguments):\n"
+    "    sys.argv = [target, *arguments]\n"
+    # Rich draws frames in what says that its encoding has them.
+    "    shown, errors = (io.TextIOWrapper(io.BytesIO(), 'utf-8', write_through=True) for _ in 'oe')\n"
+    "    code = 0\n"
+    "    with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(errors):\n"
+    "        try:\n"
+    "            if target.endswith('.py'):\n"
+    "                runpy.run_path(target, run_name='__main__')\n"
+    "            else:\n"
+    "                runpy.run_module(target, run_name='__main__')\n"
+    "        except SystemExit as end:\n"
+    "            code = end.code or 0\n"
+    "    modules = sorted({name.partition('.')[0] for name in sys.modules})\n"
+    "    return code, modules, *(f.buffer.getvalue().decode() for f in (shown, errors))\n"
+    "print(json.dumps([run(*command) for command in json.load(sys.stdin)]))\n"
 )
 SWEEPS = sorted(path.name for path in (ROOT / "sweeps").glob("*.py"))
-COMMANDS = ("doctor", "codecs", "domains", "encode", "decode", "report", "predict")
+HELPS = (
+    (),
+    *((name,) for name in ("doctor", "codecs", "domains", "encode", "decode", "report", "predict")),
+)
+MISTYPED = (
+    ("encod",), ("encode", "a.png", "a.ifr", "--sorce", "x"), ("domains", "--nam", "x"), (),
+)  # fmt: skip
+REASONS = {
+    ("--num-step", "3"): "Unrecognized options",
+    ("--num-steps", "0"): "--num-steps must be above 0",
+    ("--methods", "finetun"): "unknown method 'finetun': did you mean 'finetune'?",
+}
 
 
-def started(target: str, *arguments: str) -> tuple[int, set[str], str, str]:
-    """Exit code, top-level modules, and what was printed on each stream."""
+def started(*commands):
+    """What each of some commands came to, one after another in a process of their own.
+
+    Returns:
+        For each its exit code, all top-level modules since the process began, and what it printed on
+        either stream.
+    """
     done = subprocess.run(
-        [sys.executable, "-c", RUN, target, *arguments],
-        capture_output=True, text=True, check=True, cwd=ROOT,
+        [sys.executable, "-c", RUN], input=json.dumps(commands), capture_output=True, text=True,
+        check=True, cwd=ROOT,
     )  # fmt: skip
-    code, *modules = done.stdout.splitlines()[-1].split(" ")
-    return int(code), set(modules), done.stdout, done.stderr
+    assert done.stderr == ""
+    return [(code, set(names), *said) for code, names, *said in json.loads(done.stdout)]
 
 
-@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
-def test_help_of_a_command_is_light(command):
-    code, modules, said, errors = started("interfero.cli", *command, "--help")
+@pytest.fixture(scope="module")
+def light():
+    """What commands came to of which each must load nothing heavy; so one process may run them all."""
+    commands = [
+        *(("interfero.cli", *help_of, "--help") for help_of in HELPS),
+        *(("interfero.cli", *typed) for typed in MISTYPED),
+        *((f"sweeps/{name}", "--help") for name in SWEEPS),
+        *(("sweeps/adapter_capacity.py", *typed) for typed in REASONS),
+    ]
+    return dict(zip(commands, started(*commands), strict=True))
+
+
+@pytest.mark.parametrize("command", HELPS)
+def test_help_of_a_command_is_light(light, command):
+    code, modules, said, errors = light["interfero.cli", *command, "--help"]
     assert (code, modules & HEAVY, errors) == (0, set(), "")
     assert "usage: interfero" in " ".join(said.split())
 
 
-@pytest.mark.parametrize(
-    "typed",
-    [("encod",), ("encode", "a.png", "a.ifr", "--sorce", "x"), ("domains", "--nam", "x"), ()],
-)
-def test_a_mistyped_command_is_light(typed):
-    code, modules, _, errors = started("interfero.cli", *typed)
+@pytest.mark.parametrize("typed", MISTYPED)
+def test_a_mistyped_command_is_light(light, typed):
+    code, modules, _, errors = light["interfero.cli", *typed]
     assert (code, modules & HEAVY) == (2, set())
     assert errors.startswith("╭─ "), errors
 
 
 @pytest.mark.parametrize("name", SWEEPS)
-def test_help_of_a_sweep_is_light(name):
-    code, modules, said, errors = started(f"sweeps/{name}", "--help")
+def test_help_of_a_sweep_is_light(light, name):
+    code, modules, said, errors = light[f"sweeps/{name}", "--help"]
     assert (code, modules & HEAVY, errors) == (0, set(), "")
     assert "--num-steps" in said
 
 
-@pytest.mark.parametrize(
-    ("typed", "reason"),
-    [
-        (("--num-step", "3"), "Unrecognized options"),
-        (("--num-steps", "0"), "--num-steps must be above 0"),
-        (("--methods", "finetun"), "unknown method 'finetun': did you mean 'finetune'?"),
-    ],
-)
-def test_a_mistyped_option_of_a_sweep_is_light(typed, reason):
-    code, modules, _, errors = started("sweeps/adapter_capacity.py", *typed)
+@pytest.mark.parametrize("typed", REASONS)
+def test_a_mistyped_option_of_a_sweep_is_light(light, typed):
+    code, modules, _, errors = light["sweeps/adapter_capacity.py", *typed]
     assert (code, modules & HEAVY) == (2, set())
-    assert reason in " ".join(errors.replace("│", " ").split())
+    assert REASONS[typed] in " ".join(errors.replace("│", " ").split())
 
 
 def test_coding_imports_neither_mlflow_nor_ray_nor_data_sets(tmp_path):
     """The rest of what a picture does not need: a codec is torch and CompressAI's models."""
     (tmp_path / "a.ifr").write_bytes(b"no stream")
-    code, modules, _, errors = started(
-        "interfero.cli", "decode", str(tmp_path / "a.ifr"), str(tmp_path / "a.png")
+    ((code, modules, _, errors),) = started(
+        ("interfero.cli", "decode", str(tmp_path / "a.ifr"), str(tmp_path / "a.png"))
     )
     assert (code, "torch" in modules) == (2, True)
     assert modules & HEAVY <= {"torch", "compressai", "numpy", "scipy", "safetensors"}

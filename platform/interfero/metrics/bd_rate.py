@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import bjontegaard
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
 Curve = Sequence[tuple[float, float]]
 """(bpp, PSNR in dB) pairs in any order, one a lambda or quality."""
@@ -48,6 +46,8 @@ def bd_rate_percent(anchor: Curve, tested: Curve) -> BjontegaardDelta:
     """
     a, t = _checked(anchor, "anchor"), _checked(tested, "tested")
     overlap = _overlap(a[:, 1], t[:, 1], "PSNR range", "dB")
+    import bjontegaard  # Here: it imports Matplotlib, and workers that train import this module.
+
     value = bjontegaard.bd_rate(
         *a.T, *t.T, method=_METHOD, require_matching_points=False, min_overlap=0
     )
@@ -66,6 +66,8 @@ def bd_psnr_db(anchor: Curve, tested: Curve) -> BjontegaardDelta:
     """
     a, t = _checked(anchor, "anchor"), _checked(tested, "tested")
     overlap = _overlap(np.log10(a[:, 0]), np.log10(t[:, 0]), "rate range", "log10 bpp")
+    import bjontegaard
+
     value = bjontegaard.bd_psnr(
         *a.T, *t.T, method=_METHOD, require_matching_points=False, min_overlap=0
     )
@@ -78,6 +80,8 @@ def psnr_at_rate(curve: Curve, rate_bpp: float) -> float | None:
     Raises:
         ValueError: as `bd_rate_percent`.
     """
+    from scipy.interpolate import PchipInterpolator
+
     points = _checked(curve, "interpolated")
     if not points[0, 0] <= rate_bpp <= points[-1, 0]:
         return None

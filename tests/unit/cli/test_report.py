@@ -12,7 +12,6 @@ from interfero.analysis.records import write_tables
 from interfero.cli.report.make import Wanted, make_report
 from interfero.errors import ConfigError, StorageError, TrackingError
 from interfero.records import CellRecord
-from interfero.tracking.address import quiet
 from interfero.tracking.tracker import Tracker
 
 PROVENANCE = {"interfero.git_commit": "abc123"}
@@ -34,15 +33,6 @@ def cell(key, seed=0, method="cawf", gain=3.0):
 
 
 CELLS = [cell("a"), cell("b", method="finetune", gain=5.0)]
-
-
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory):
-    """Making the tables takes seconds: once is enough."""
-    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
-    with quiet():
-        MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments(max_results=1)
-    return path
 
 
 @pytest.fixture

@@ -218,12 +218,12 @@ def test_a_cell_that_a_group_tried_again_is_heard_of_again(cell, record, tmp_pat
 
 @pytest.mark.parametrize(("status", "left"), [("finished", 0), ("stopped", 0), ("failed", 1)])
 def test_states_of_a_cell_that_ended_go_when_its_record_is_heard_of(
-    cell, record, tmp_path, status, left
+    cell, record, tmp_path, tracking_uri, status, left
 ):
     """Its worker was killed between keeping the record and removing them."""
     store = SweepStore(tmp_path, "one")
     tracker = Tracker.open(
-        f"sqlite:///{tmp_path}/mlflow.db", "kind", "one", tags={}, params={},
+        tracking_uri, "kind", "one", tags={}, params={},
         outbox=tmp_path / "outbox.jsonl",
     )  # fmt: skip
     Checkpoints(store.folder).write(cell().key, {}, [], {"step": 1})

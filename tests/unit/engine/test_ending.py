@@ -22,13 +22,15 @@ def last_lines(run):
     return text.getvalue()
 
 
-def test_what_the_tracking_server_refused_is_said_at_the_end(cell, record, tmp_path, caplog):
+def test_what_the_tracking_server_refused_is_said_at_the_end(
+    cell, record, tmp_path, tracking_uri, caplog
+):
     caplog.set_level(logging.CRITICAL)
     store = SweepStore(tmp_path, "one")
 
     def driver():
         tracker = Tracker.open(
-            f"sqlite:///{tmp_path}/mlflow.db", "kind", "one", tags={}, params={},
+            tracking_uri, "kind", "one", tags={}, params={},
             outbox=store.folder / "outbox.jsonl",
         )  # fmt: skip
         return SweepRun(store, tracker, SweepProgress(Console(quiet=True)))

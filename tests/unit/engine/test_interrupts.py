@@ -45,10 +45,10 @@ def test_a_second_signal_does_not_disturb_the_closing():
 
 
 @pytest.fixture
-def tracked(tmp_path):
+def tracked(tmp_path, tracking_uri):
     store = SweepStore(tmp_path, "one")
     tracker = Tracker.open(
-        f"sqlite:///{tmp_path}/mlflow.db", "kind", "one", tags={}, params={},
+        tracking_uri, "kind", "one", tags={}, params={},
         outbox=store.folder / "outbox.jsonl",
     )  # fmt: skip
     return store, tracker

@@ -1,4 +1,3 @@
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -6,7 +5,6 @@ import pytest
 from mlflow.tracking.client import MlflowClient
 
 from interfero.records import CellRecord
-from interfero.tracking.address import quiet
 from interfero.tracking.tracker import Tracker
 
 START_S = 1_700_000_000.0
@@ -72,18 +70,8 @@ class Place:
         return sorted((point.step, point.value, point.timestamp) for point in points)
 
 
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory):
-    """Making the tables takes three seconds: once is enough."""
-    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
-    with quiet():
-        MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments(max_results=1)
-    return path
-
-
 @pytest.fixture
-def place(tmp_path, empty_database, monkeypatch):
+def place(tmp_path, tracking_uri, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    shutil.copy(empty_database, tmp_path / "mlflow.db")
-    return Place(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "sweep" / "outbox.jsonl")
+    return Place(tracking_uri, tmp_path / "sweep" / "outbox.jsonl")

@@ -91,13 +91,28 @@ class FullDisk:
         return self.file.write(data[: self.room])
 
 
+class Clock:
+    """Time that passes when somebody sleeps."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
 @pytest.mark.parametrize("room", [0, 40])
-def test_a_full_disk_is_told_and_leaves_the_file_whole(path, room):
-    outbox = Outbox(path)
+def test_a_full_disk_is_told_after_a_minute_and_leaves_the_file_whole(path, room, monkeypatch):
+    outbox, clock = Outbox(path), Clock()
     outbox.append(OPERATIONS[:2])
     outbox._file = FullDisk(outbox._file, room)
+    monkeypatch.setattr("interfero.store.files.time", clock)
     with pytest.raises(StorageError, match="free the disk"):
         outbox.append(OPERATIONS[2:])
+    assert 50 < clock.now <= 60
     assert list(outbox) == OPERATIONS[:2]
     assert list(Outbox(path)) == OPERATIONS[:2]
 

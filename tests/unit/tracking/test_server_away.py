@@ -33,7 +33,7 @@ sys.stdin.read()
 
 
 class Server:
-    """`mlflow server` on a free port; its data stay while it is down."""
+    """`mlflow server` on a free port and `mlflow.db` in its folder; its data stay while it is down."""
 
     def __init__(self, folder):
         with socket.create_server(("127.0.0.1", 0)) as listener:
