@@ -100,7 +100,7 @@ def decode(data: bytes, codec: Codec, adapters: Sequence[AdaptedCodec] = ()) -> 
 
 
 def image_frame(evaluation: Evaluation) -> pd.DataFrame:
-    """Convert an evaluation to a data frame, one row per image with `bpp`, `psnr_db`, `ms_ssim` and others."""
+    """Convert an evaluation to a data frame, one row per image with `bpp`, `psnr_db` and others."""
     import pandas as pd
 
     return pd.DataFrame([{**asdict(i), "psnr_db": i.psnr_db} for i in evaluation.images])
