@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 
 def read_image(path: str | Path, counts: Counter[str] | None = None) -> UInt8Array:
-    """All of a picture: (height, width, 3), 8-bit RGB, turned as its file says.
+    """Read a whole picture as (height, width, 3), 8-bit RGB, rotated as its EXIF data states.
 
-    A domain would crop a large picture to its centre, or halve a JPEG; this does neither.
+    A domain crops a large picture to its centre and halves a JPEG; this does neither.
 
     Args:
-        path: The file.
-        counts: Is told what was done to opacity, and of pages that are left out.
+        path: The image file.
+        counts: Counts conversions, such as blended opacity, and pages that are left out.
 
     Raises:
-        DomainError: the file is no image that can be decoded.
+        DomainError: the file is not an image that can be decoded.
     """
     from interfero.codecs.bitstream import MAX_SIDE
     from interfero.domains.images import ImageRules, SkippedImageError, decode_image
@@ -55,7 +55,7 @@ def read_image(path: str | Path, counts: Counter[str] | None = None) -> UInt8Arr
 
 
 def load_adapter(path: str | Path, codec: Codec) -> AdaptedCodec:
-    """The adapted codec of an adapter file, in target mode.
+    """Load the adapted codec of an adapter file, in target mode.
 
     Raises:
         AdapterError: the file is damaged, or was trained on another source codec.
@@ -77,12 +77,12 @@ def encode(
     Args:
         image_HWC: (height, width, 3), 8-bit RGB, of any size.
         codec: The source codec.
-        adapters: What target mode may use.
-        mode: As `interfero encode --mode`; left out, `target` if there are adapters, else `source`.
+        adapters: Adapters that target mode may use.
+        mode: As `interfero encode --mode`. The default is `target` with adapters, `source` without.
 
     Raises:
-        ConfigError: there is no such mode here.
-        BitstreamError: the image is too large, or no 8-bit RGB.
+        ConfigError: the mode is not available: it needs an adapter, or a source mode.
+        BitstreamError: the image is too large, or is not 8-bit RGB.
     """
     from interfero.adaptation.deployment import Deployment
 
@@ -94,7 +94,7 @@ def decode(data: bytes, codec: Codec, adapters: Sequence[AdaptedCodec] = ()) -> 
     """Decode a container to (height, width, 3) uint8, in the mode that its header names.
 
     Raises:
-        BitstreamError: it is damaged, or needs a codec or an adapter that is not given; says which.
+        BitstreamError: it is damaged, or needs a codec or an adapter that is not given (named in the error).
     """
     from interfero.adaptation.deployment import Deployment
 
@@ -102,17 +102,17 @@ def decode(data: bytes, codec: Codec, adapters: Sequence[AdaptedCodec] = ()) -> 
 
 
 def image_frame(evaluation: Evaluation) -> pd.DataFrame:
-    """An evaluation as a data frame: a row per image, with `bpp`, `psnr_db`, `ms_ssim` and the rest."""
+    """Convert an evaluation to a data frame, one row per image with `bpp`, `psnr_db` and others."""
     import pandas as pd
 
     return pd.DataFrame([{**asdict(i), "psnr_db": i.psnr_db} for i in evaluation.images])
 
 
 def load_cells(path: str | Path) -> pd.DataFrame:
-    """The cells of a sweep, a row each: parameters, status and metrics.
+    """Load the cells of a sweep, one row each: parameters, status and metrics.
 
     Args:
-        path: `cells.parquet`, the folder that holds it, or the folder of the sweep.
+        path: `cells.parquet`, the folder that contains it, or the folder of the sweep.
 
     Raises:
         StorageError: there is no such table, or it is damaged.
@@ -138,31 +138,31 @@ def _frame(path: Path, name: str) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep left behind."""
+    """Results of a sweep: exit code, data frames and the report."""
 
     exit_code: int
     """Exit code of the command: 0 done, 1 more cells failed than `max_failed`, 130 interrupted."""
     folder: Path
-    """Its records, adapters and `report`; nothing of a dry run."""
+    """Folder with its records, adapters and `report`; a dry run leaves nothing there."""
 
     @property
     def cells(self) -> pd.DataFrame:
-        """A row per cell: parameters, status and metrics; cells that a search stopped early are left out."""
+        """One row per cell: parameters, status and metrics; without cells that a search stopped early."""
         return load_cells(self.folder)
 
     @property
     def images(self) -> pd.DataFrame:
-        """A row per cell and test image."""
+        """One row per cell and test image."""
         return _frame(self.folder, "images.parquet")
 
     @property
     def curves(self) -> pd.DataFrame:
-        """A row per cell and logged training step; restoration sweeps keep none."""
+        """One row per cell and logged training step; restoration sweeps keep none."""
         return _frame(self.folder, "curves.parquet")
 
     @property
     def report(self) -> Path:
-        """The page for a browser."""
+        """Path of `report.html`."""
         return self.folder / "report" / "report.html"
 
 
@@ -170,13 +170,13 @@ def run_sweep(sweep: Sweep, *, quiet: bool = False, **options: Any) -> SweepResu
     """Run a sweep as its script does, with some of its options changed; Ctrl-C keeps what is finished.
 
     Args:
-        sweep: Such as `SWEEP` of a file in `sweeps/`.
+        sweep: The sweep, such as `SWEEP` of a file in `sweeps/`.
         quiet: Print nothing.
-        options: By their names on the command line with underscores: `num_steps=50`,
+        options: Options by their command-line names with underscores: `num_steps=50`,
             `domains=("text",)`, `storage="runs"`, `resume=True`.
 
     Raises:
-        ConfigError: an option is unknown or cannot be run; says which.
+        ConfigError: an option is unknown or cannot be run (named in the error).
         InterferoError: a codec or a domain cannot be loaded, or the storage cannot be written.
     """
     from rich.console import Console

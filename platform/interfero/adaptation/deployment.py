@@ -105,7 +105,7 @@ class Deployment:
                 cheapest of both by `bpp + lambda * mse` of the real bytes.
 
         Raises:
-            ConfigError: there is no such mode here.
+            ConfigError: the mode is not available: it needs an adapter, or a source mode.
             BitstreamError: the image is too large.
         """
         return min(self.candidates(image_HWC, mode), key=lambda c: c.rd_loss).data
@@ -115,14 +115,14 @@ class Deployment:
 
         Args:
             data: Bytes from anywhere.
-            guarded: Run the native decoder in a process of its own: a checksum does not prove who
-                made a stream.
+            guarded: Run the native decoder in a separate process, for streams from untrusted sources: a
+                checksum is not a signature.
 
         Raises:
-            BitstreamError: it is damaged, or needs a codec or adapter that is not here; says which.
+            BitstreamError: it is damaged, or needs a codec or adapter not loaded here (named).
 
         Warns:
-            UserWarning: it is of a version that decodes only on a machine like the one that coded it.
+            UserWarning: its version decodes only on a machine like the one that coded it.
         """
         coder, stream = self._receiver(data)
         warning = portability_warning(coder, stream)
@@ -131,13 +131,13 @@ class Deployment:
         return decode_checked(coder, stream, guarded=guarded).pixels_HWC
 
     def transcode(self, data: bytes) -> tuple[bytes, UInt8Array]:
-        """A stream of an older version in the present one, and the picture that the old one shows here.
+        """Rewrite an old stream in the current version; also return the picture that the old one shows here.
 
         Args:
             data: A stream that this machine decodes to the right picture (look at it).
 
         Raises:
-            BitstreamError: it is damaged, or needs a codec or adapter that is not here; says which.
+            BitstreamError: it is damaged, or needs a codec or adapter not loaded here (named).
         """
         coder, _ = self._receiver(data)
         coded, pixels = transcode(coder, data, guarded=True)
@@ -150,7 +150,7 @@ class Deployment:
         return self._coder(stream.adapter_id), stream
 
     def candidates(self, image_HWC: UInt8Array, mode: StreamMode) -> list[CodedCandidate]:
-        """The image in every way that `mode` allows, source mode first: it wins ties."""
+        """Code the image in every way that `mode` allows, source mode first: it wins ties."""
         channels = self.source.shape.image_channels
         if image_HWC.dtype != np.uint8 or image_HWC.ndim != 3 or image_HWC.shape[2] != channels:
             raise BitstreamError(

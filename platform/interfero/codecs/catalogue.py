@@ -90,13 +90,13 @@ def source_name(source: str) -> str:
 
 
 def load_codec(source: str, rd_lambda: float) -> Codec:
-    """A source codec, ready to code.
+    """Load a source codec, ready to code.
 
     Args:
         source: A bundled name (`mbt2018-mean`), a codec file, a folder of codec files, `compressai:NAME`
             for CompressAI's own weights (downloaded once, checksum verified), or a PyTorch checkpoint of
             one of CompressAI's architectures, as `FILE` or `FILE@LAMBDA`.
-        rd_lambda: The lambda it was trained for; a checkpoint that does not say its own takes this one.
+        rd_lambda: The lambda it was trained for; a checkpoint without one of its own gets this one.
 
     Raises:
         CodecError: unknown source or lambda, a damaged file, or a failed download.

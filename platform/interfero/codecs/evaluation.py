@@ -185,10 +185,11 @@ def evaluate(
 
     Args:
         codec: A source codec, an adapted codec in its present mode, or a classical codec at a quality.
-        domain: A domain, of which the test images count, or images.
-        options: What is measured.
-        store: Where results are kept; an image that it holds is not coded again.
-        processes: How many measure images at once, one thread each (see `evaluation_pool`).
+        domain: A domain, whose test images are used, or images.
+        options: Which metrics to measure, and the tile size.
+        store: Store of results; an image with a stored result is not coded again.
+        processes: Number of processes that measure images in parallel, one thread each (see
+            `evaluation_pool`).
 
     Raises:
         CodecError, BitstreamError: an image cannot be coded.
