@@ -8,16 +8,13 @@ from pathlib import Path
 
 from interfero.analysis.about import About
 from interfero.analysis.answers import Findings
+from interfero.analysis.charts.data import Figure, RunLinks
+from interfero.analysis.charts.files import file_name, write_pictures
 from interfero.analysis.choices import choose_learning_rates
 from interfero.analysis.comparison import write_comparison
-from interfero.analysis.distance_figures import write_distance_figures
-from interfero.analysis.figures import write_figures
-from interfero.analysis.laws.figures import write_curve_figures, write_law_figures
 from interfero.analysis.laws.fits_file import write_scaling_fits
-from interfero.analysis.map_figures import write_map_figures
 from interfero.analysis.rd_curves import write_curves
-from interfero.analysis.report.figure_data import RunLinks
-from interfero.analysis.report.page import Report, findings, report_html
+from interfero.analysis.report.page import Report, findings, report_figures, report_html
 from interfero.analysis.report.pictures import FOLDER, Finder, ShownCell, shown_cells
 from interfero.store.files import write_atomic
 
@@ -48,7 +45,9 @@ class Origin:
     """To the sweep's own question, in sentences."""
 
 
-def write_report(found: Findings, folder: Path, origin: Origin, find: Finder) -> Written:
+def write_report(
+    found: Findings, folder: Path, origin: Origin, find: Finder, more: Sequence[Figure] = ()
+) -> Written:
     """Fit, draw and write: `report.html`, static figures, tables of methods and curves, fits, pictures.
 
     Args:
@@ -56,6 +55,7 @@ def write_report(found: Findings, folder: Path, origin: Origin, find: Finder) ->
         folder: Made if it is not there; files of the same names are replaced.
         origin: Where they come from.
         find: Finds a cell's pictures.
+        more: Figures of the same sweep that the cells alone do not tell.
 
     Raises:
         StorageError: the folder is not writable.
@@ -66,15 +66,12 @@ def write_report(found: Findings, folder: Path, origin: Origin, find: Finder) ->
     report = Report(
         origin.title, records, results, origin.abouts, origin.runs, pictures, remarks, origin.answer
     )
+    figures = [*report_figures(report), *more]
     page = folder / REPORT_FILE
-    write_atomic(page, report_html(report).encode())
+    write_atomic(page, report_html(report, figures).encode())
     files = [
         page,
-        *write_figures(records, folder),
-        *write_map_figures(records, folder),
-        *write_curve_figures(records, folder),
-        *write_law_figures(results, folder),
-        *write_distance_figures(records, results, folder),
+        *write_pictures(figures, folder),
         *write_comparison(records, folder),
         *write_curves(records, folder),
         *write_scaling_fits(results, folder),
@@ -87,7 +84,7 @@ def _copied(cells: Sequence[ShownCell], folder: Path) -> tuple[Path, ...]:
     """The files of the shown cells, where a report on another machine finds them."""
     copies = []
     for cell in cells:
-        path = folder / f"{cell.record.key}.png"
+        path = folder / f"{file_name(cell.record.key)}.png"
         if cell.path.absolute() != path.absolute():
             write_atomic(path, cell.path.read_bytes())
         copies.append(path)

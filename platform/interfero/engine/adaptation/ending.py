@@ -10,6 +10,8 @@ from interfero.analysis.about import About
 from interfero.analysis.answers import Answer, Findings
 from interfero.analysis.best import BestAdapter, best_adapters, best_keys, write_best
 from interfero.analysis.capacity_table import capacity_table, failed_lines
+from interfero.analysis.charts.data import RunLinks
+from interfero.analysis.charts.pareto import front_figure
 from interfero.analysis.note import sweep_note
 from interfero.analysis.pareto import (
     CONSTRAINED,
@@ -18,9 +20,7 @@ from interfero.analysis.pareto import (
     pareto_fronts,
     write_fronts,
 )
-from interfero.analysis.pareto_figure import write_front_figures
 from interfero.analysis.records import write_tables
-from interfero.analysis.report.figure_data import RunLinks
 from interfero.analysis.report.pictures import FOLDER as PICTURES_FOLDER
 from interfero.analysis.report.writing import Origin, Written, write_report
 from interfero.engine.adaptation.search import BlockSearch
@@ -57,13 +57,11 @@ def write_ending(
     origin = Origin(
         store.name, [about], RunLinks(run.tracker.run_ids), answer=answer.sentences(found)
     )
-    written = write_report(found, folder, origin, partial(_pictures, store))
-    others = [
-        *answer.write_figures(found, folder),
-        *write_fronts(fronts, folder),
-        *write_front_figures(fronts, folder),
-        *write_best(best, folder),
-    ]
+    front = front_figure(fronts)
+    written = write_report(
+        found, folder, origin, partial(_pictures, store), [front] if front else []
+    )
+    others = [*write_fronts(fronts, folder), *write_best(best, folder)]
     return Ending(
         table=capacity_table(records),
         lines=[*written.findings, *failed_lines(records)],

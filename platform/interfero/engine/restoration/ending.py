@@ -7,10 +7,11 @@ from typing import Any
 
 from interfero.analysis.about import About
 from interfero.analysis.capacity_table import failed_lines
+from interfero.analysis.charts.data import RunLinks
+from interfero.analysis.charts.files import write_pictures
+from interfero.analysis.charts.restoration import restoration_figures
 from interfero.analysis.note import MAX_CHARACTERS
-from interfero.analysis.report.figure_data import RunLinks
 from interfero.analysis.report.restoration import RestorationReport, write_restoration_report
-from interfero.analysis.restoration.figures import write_restoration_figures
 from interfero.analysis.restoration.losses import summarise, summary_markdown
 from interfero.analysis.restoration.tables import restoration_table, write_restoration_tables
 from interfero.engine.ending import Ending
@@ -52,7 +53,7 @@ def write_ending(question: str, plan: RestorationPlan, run: SweepRun, command: s
         files=[
             write_restoration_report(page, folder),
             *write_restoration_tables(records, summary, folder, about),
-            *write_restoration_figures(summary, folder),
+            *write_pictures(restoration_figures(records, summary), folder),
             folder / "summary.md",
             folder / "steps.json",
         ],

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from interfero.analysis.capacity_table import seeds_text, signed
-from interfero.analysis.choices import CONTROL, CellSetting, Choice, choose_learning_rates
-from interfero.analysis.figure_style import method_style
-from interfero.analysis.report.figure_data import (
-    INK,
+from interfero.analysis.charts.data import (
     Figure,
     Panel,
     PlotAxis,
@@ -17,10 +14,12 @@ from interfero.analysis.report.figure_data import (
     Series,
     Variant,
     name_of,
-    percent_axis,
     seed_lines,
     span,
 )
+from interfero.analysis.charts.files import file_name
+from interfero.analysis.charts.style import method_label, method_style
+from interfero.analysis.choices import CellSetting, Choice, choose_learning_rates
 from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 
@@ -75,33 +74,22 @@ def case_text(case: CellSetting, cases: Iterable[CellSetting]) -> str:
     return ", ".join(parts)
 
 
-def colour_of(method: str) -> str:
-    """The control is black, which on a dark page is white."""
-    return INK if method == CONTROL else method_style(method).colour
-
-
-def method_label(method: str) -> str:
-    """As legends call it."""
-    return f"{method} (control)" if method == CONTROL else method
-
-
 def _without_single_choices(variants: tuple[Variant, ...]) -> tuple[Variant, ...]:
     """A selector with one entry is no choice: what it would say stands in the caption."""
     if len({v.choice[1] for v in variants}) > 1:
         return variants
-    return tuple(Variant(v.choice[:1], v.panels, v.caption, v.files) for v in variants)
+    return tuple(Variant(v.choice[:1], v.panels, v.caption, v.file) for v in variants)
 
 
 def _variant(
     case: CellSetting, cases: Sequence[CellSetting], choices: Sequence[Choice], runs: RunLinks
 ) -> Variant:
     where = case_text(case, cases)
-    files = tuple(f"capacity_{case.domain}.{suffix}" for suffix in ("png", "svg"))
     return Variant(
         choice=(case.domain, where),
         panels=(_gain_panel(choices, runs), _plane_panel(choices, runs)),
         caption=f"{case.domain}, {where}, {case.num_steps} steps, {case.codec}; {seeds_text(choices)}.",
-        files=files,
+        file=file_name("capacity", case.domain),
     )
 
 
@@ -114,7 +102,7 @@ def _gain_panel(choices: Sequence[Choice], runs: RunLinks) -> Panel:
         series.append(
             Series(
                 method_label(method),
-                colour_of(method),
+                method_style(method).colour,
                 method_style(method).marker,
                 (*faint, *points),
                 line=len(points) > 1,
@@ -122,7 +110,7 @@ def _gain_panel(choices: Sequence[Choice], runs: RunLinks) -> Panel:
         )
     return Panel(
         title="Target gain against adapter size",
-        x=PlotAxis("trained parameters (% of the source codec's)", "log", factor=100),
+        x=PlotAxis("trained parameters (% of the source codec's; numbers: adapter size)", "log"),
         y=_gain_axis(choices),
         series=tuple(series),
     )
@@ -130,7 +118,6 @@ def _gain_panel(choices: Sequence[Choice], runs: RunLinks) -> Panel:
 
 def _plane_panel(choices: Sequence[Choice], runs: RunLinks) -> Panel:
     series = []
-    lost: list[float] = []
     for method in _methods(choices):
         own = [c for c in choices if c.setting.method == method]
         for metric, hollow in ((ROUTED, False), (UNROUTED, True)):
@@ -139,22 +126,20 @@ def _plane_panel(choices: Sequence[Choice], runs: RunLinks) -> Panel:
             if hollow and [(p.x, p.y) for p in points] == [(p.x, p.y) for p in routed if p]:
                 continue
             faint = [p for c in own for p in _faint(c, GAIN, metric, runs)]
-            lost += [p.y for p in (*points, *faint)]
-            look = method_label(method), colour_of(method), method_style(method).marker
+            look = method_label(method), method_style(method).colour, method_style(method).marker
             series.append(Series(*look, (*faint, *points), hollow))
     return Panel(
         title="Learning and forgetting",
         x=_gain_axis(choices),
-        y=percent_axis("source forgetting (%)", lost),
+        y=PlotAxis("source forgetting (%)", "percent"),
         series=tuple(series),
     )
 
 
 def _gain_axis(choices: Sequence[Choice]) -> PlotAxis:
-    """What goes far astray is below zero: it must not hide the gains."""
-    grid = (c for choice in choices for p in choice.grid for c in p.cells)
-    lost = [c.metrics[GAIN] for c in grid if c.metrics.get(GAIN, 0.0) < 0]
-    return percent_axis("target RD gain (%)", lost)
+    """It says what is averaged: crops of a few pictures are no independent images."""
+    unit = choices[0].setting.image_unit
+    return PlotAxis(f"target RD gain (%), mean of test {unit}", "percent")
 
 
 def _methods(choices: Sequence[Choice]) -> list[str]:
@@ -168,7 +153,7 @@ def _point(choice: Choice, x: str, y: str, runs: RunLinks) -> PlotPoint | None:
         return None
     size = choice.setting.adapter_size
     return PlotPoint(
-        x=at[0],
+        x=_shown(x, at[0]),
         y=at[1],
         hover=seed_lines(choice, _WORDS, runs),
         x_range=None if x == FRACTION else span(choice.values(x)),
@@ -187,9 +172,14 @@ def _faint(choice: Choice, x: str, y: str, runs: RunLinks) -> list[PlotPoint]:
         and {x, y} <= cell.metrics.keys()
     ]
     return [
-        PlotPoint(c.metrics[x], c.metrics[y], _cell_lines(choice, c, runs), faint=True)
+        PlotPoint(_shown(x, c.metrics[x]), c.metrics[y], _cell_lines(choice, c, runs), faint=True)
         for c in cells
     ]
+
+
+def _shown(metric: str, value: float) -> float:
+    """Shares of parameters in percent."""
+    return 100 * value if metric == FRACTION else value
 
 
 def _cell_lines(choice: Choice, cell: CellRecord, runs: RunLinks) -> tuple[str, ...]:

@@ -8,10 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from interfero.analysis.axes import AXES
-from interfero.analysis.laws.observations import RESPONSES, Observations, observations
-from interfero.analysis.laws.scaling import Refusal, Scaling
-from interfero.analysis.laws.view import MEAN_OF_OTHERS, left_out_domains
-from interfero.analysis.report.figure_data import (
+from interfero.analysis.charts.data import (
     INK,
     Figure,
     Panel,
@@ -20,7 +17,11 @@ from interfero.analysis.report.figure_data import (
     Series,
     Variant,
 )
-from interfero.analysis.report.laws import look
+from interfero.analysis.charts.files import file_name
+from interfero.analysis.charts.style import domain_style
+from interfero.analysis.laws.observations import RESPONSES, Observations, observations
+from interfero.analysis.laws.scaling import Refusal, Scaling
+from interfero.analysis.laws.view import MEAN_OF_OTHERS, left_out_domains
 from interfero.records import CellRecord
 
 MIN_DOMAINS = 3
@@ -52,9 +53,7 @@ def distance_figure(
                         panels=panels,
                         caption=f"{subject.text}, {response.title} over the distance of a domain from the "
                         f"source; {_law_note(laws.get(key), why.get(key, ''))}",
-                        files=tuple(
-                            f"distance_{subject.method}_{response.name}.{s}" for s in ("png", "svg")
-                        ),
+                        file=file_name("distance", subject.method, response.name),
                     )
                 )
     if not variants:
@@ -86,12 +85,12 @@ def _panel(data: Observations, name: str, scaling: Scaling | None) -> Panel:
     x = data.column(name).tolist()
     series = []
     for index, domain in enumerate(data.domain_names):
-        colour, marker = look(index)
+        look = domain_style(index)
         rows = [i for i, d in enumerate(data.domains) if d == domain]
         points = [_measured(data, i, x[i]) for i in rows]
         if len(points) > 1:
             points.append(_mean(f"{domain}, measured", [(p.x, p.y) for p in points]))
-        series.append(Series(domain, colour, marker, tuple(points)))
+        series.append(Series(domain, look.colour, look.marker, tuple(points)))
     if scaling is not None and scaling.data.domains == data.domains:
         series += _predictions(scaling, x)
     whole = [p.y for s in series for p in s.points]

@@ -12,7 +12,7 @@ from interfero.analysis.axes import AXES
 from interfero.analysis.capacity_table import signed, value_range
 from interfero.analysis.choices import CONTROL, Seed
 from interfero.analysis.sentences import ENOUGH
-from interfero.analysis.trends.lines import DomainShift, Point, Trend
+from interfero.analysis.trends import DomainShift, Point, Trend
 
 MIN_RANKED = 4
 """Three domains have six orders: one in six agrees with any distance by chance."""

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from interfero.analysis.capacity_table import signed
-from interfero.analysis.choices import NAIVE, Case
-from interfero.analysis.figure_style import method_style
-from interfero.analysis.matched_gain import Matched, MatchedRow, matched_rows
-from interfero.analysis.report.capacity import colour_of
-from interfero.analysis.report.figure_data import (
+from interfero.analysis.charts.data import (
     Figure,
     Panel,
     PlotAxis,
     PlotPoint,
     Series,
     Variant,
-    percent_axis,
 )
+from interfero.analysis.charts.style import method_style
+from interfero.analysis.choices import NAIVE, Case
+from interfero.analysis.matched_gain import Matched, MatchedRow, matched_rows
 from interfero.records import CellRecord
 
 _WAYS = (("forgetting", "routed", -0.14), ("forgetting_unrouted", "unrouted", 0.14))
@@ -43,7 +41,7 @@ def matched_figure(records: Sequence[CellRecord]) -> Figure | None:
         name="matched",
         title="Methods at matched gain",
         selectors=(),
-        variants=(Variant((), panels, caption, ("matched_gain.png", "matched_gain.svg")),),
+        variants=(Variant((), panels, caption, "matched_gain"),),
         note="Large: mean over cases; faint: single cases. Filled is routed, hollow is unrouted.",
     )
 
@@ -51,7 +49,6 @@ def matched_figure(records: Sequence[CellRecord]) -> Figure | None:
 def _panel(rows: Sequence[MatchedRow], methods: Sequence[str], share: float) -> Panel:
     order = list(reversed(methods))
     series = []
-    lost: list[float] = []
     for row in rows:
         style, at = method_style(row.method), order.index(row.method)
         for name, word, offset in _WAYS:
@@ -61,20 +58,19 @@ def _panel(rows: Sequence[MatchedRow], methods: Sequence[str], share: float) -> 
                 *faint,
                 *([_mean_point(row, name, word, mean, at + offset)] if mean is not None else []),
             ]
-            lost += [p.x for p in points]
             series.append(
                 Series(
-                    row.method, colour_of(row.method), style.marker, tuple(points),
+                    row.method, style.colour, style.marker, tuple(points),
                     hollow=word == "unrouted",
                 )
             )  # fmt: skip
     names = tuple(f"{m}\n{_reached(next(r for r in rows if r.method == m))}" for m in order)
     return Panel(
         title=f"At {share:.0%} of {NAIVE}'s gain".replace("%", " %"),
-        x=percent_axis("source forgetting (%)", lost),
+        x=PlotAxis("source forgetting (%)", "percent"),
         y=PlotAxis("", "names", names),
         series=tuple(series),
-        empty="" if lost else "no method reaches this gain in any case",
+        empty="" if any(s.points for s in series) else "no method reaches this gain in any case",
     )
 
 
