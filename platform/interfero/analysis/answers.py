@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Literal
 
 from interfero.analysis.cells import Cells
-from interfero.analysis.charts.matched import matched_lines
 from interfero.analysis.laws.scaling import Refusal, Scaling, fit_scaling
 from interfero.analysis.laws.words import law_lines
+from interfero.analysis.matched_gain import matched_lines
 from interfero.analysis.rd_curves import curve_lines
 from interfero.analysis.trend_sentences import domain_lines, enough_lines, trend_lines
 from interfero.analysis.trends import DomainShift, Trend, domain_shifts, trends
@@ -95,3 +95,8 @@ ANSWERS: dict[AnswerName, Answer] = {
     "interference_map": INTERFERENCE_MAP,
 }
 """By the name that a sweep gives."""
+
+
+def answer_of(kind: str) -> Answer:
+    """By the kind of an experiment, such as `image-count`; others have that of capacity."""
+    return {name.replace("_", "-"): answer for name, answer in ANSWERS.items()}.get(kind, CAPACITY)

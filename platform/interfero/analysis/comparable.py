@@ -34,7 +34,7 @@ def comparable(
         Units and places; both empty where nothing can be compared.
     """
     patterns = {unit: frozenset(places) for unit, places in coverage.items()}
-    distinct = sorted(set(patterns.values()), key=lambda p: (-len(p), sorted(map(repr, p))))
+    distinct = sorted(dict.fromkeys(patterns.values()), key=len, reverse=True)
     few = distinct[:MAX_PATTERNS]
     tried = dict.fromkeys([*distinct, *(a & b for a, b in combinations(few, 2))])
     best: tuple[frozenset[Unit], frozenset[Place]] = frozenset(), frozenset()

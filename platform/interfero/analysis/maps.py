@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -29,6 +31,10 @@ _PARAM_OF = {"adapter_fraction": "adapter_size"}
 """Axes that stand for a param."""
 _PREFERRED = ("num_images", "adapter_fraction", "rd_lambda", "num_steps", "feature_sd")
 """Axes of the default map, the first two that vary."""
+
+
+_Place = tuple[float, float]
+_Unit = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -138,45 +144,47 @@ def maps_of(
     names = [f"axis:{name}" for name in pair]
     located = table if RATE in pair else table[table.chosen]
     located = located.dropna(subset=names)
+    domain_axis = any(AXES[name].by_domain for name in pair)
+    used = {_PARAM_OF.get(name, name) for name in pair} | ({"domain"} if domain_axis else set())
+    shared = [name for name in (*_OTHERS, *_SEEDS) if name not in used]
     found = []
     for metric in metrics:
-        known = located.dropna(subset=[metric])
-        if len(known):
-            found.append(_map(known, method, metric, pair))
+        cells = located.dropna(subset=[metric])
+        if len(cells):
+            found.append(_map(cells, method, metric, pair, shared))
     return found
 
 
-def _map(cells: pd.DataFrame, method: str, metric: str, pair: tuple[str, str]) -> Map:
+def _map(
+    cells: pd.DataFrame, method: str, metric: str, pair: tuple[str, str], shared: Sequence[str]
+) -> Map:
     x, y = (AXES[name] for name in pair)
-    used = {_PARAM_OF.get(name, name) for name in pair} | (
-        {"domain"} if x.by_domain or y.by_domain else set()
-    )
-    shared = [name for name in (*_OTHERS, *_SEEDS) if name not in used]
-    cells = cells.assign(
-        unit=list(cells[shared].itertuples(index=False, name=None)),
-        place=list(cells[[f"axis:{name}" for name in pair]].itertuples(index=False, name=None)),
-    )
-    coverage = {unit: set(places) for unit, places in cells.groupby("unit").place}
-    units, places = comparable(coverage, _is_map)
-    kept = cells[cells.unit.isin(units) & cells.place.isin(places)]
-    # A unit counts once a place, however many cells it has there.
-    means = kept.groupby(["place", "unit"])[metric].mean().groupby("place").mean()
-    counts = cells.groupby("place").size()
-    levels = [sorted(set(cells[f"axis:{name}"])) for name in pair]
-    grid = tuple(
-        tuple(
-            Place(
-                float(means[a, b]) if (a, b) in places else None, int(counts.get((a, b), 0))
-            )
-            for a in levels[0]
-        )
-        for b in levels[1]
-    )  # fmt: skip
+    units = list(zip(*(cells[name].tolist() for name in shared), strict=True))
+    places = list(zip(*(cells[f"axis:{name}"].tolist() for name in pair), strict=True))
+    values: dict[_Place, dict[_Unit, list[float]]] = defaultdict(lambda: defaultdict(list))
+    coverage: dict[_Unit, set[_Place]] = defaultdict(set)
+    for unit, place, value in zip(units, places, cells[metric].tolist(), strict=True):
+        values[place][unit].append(value)
+        coverage[unit].add(place)
+    kept_units, kept_places = comparable(coverage, _is_map)
+    counts = Counter(places)
+    levels = [sorted({place[i] for place in places}) for i in (0, 1)]
+
+    def mean(place: _Place) -> float | None:
+        """A unit counts once a place, however many cells it has there."""
+        if place not in kept_places:
+            return None
+        return fmean(fmean(values[place][unit]) for unit in kept_units)
+
+    kept = cells[[u in kept_units and p in kept_places for u, p in zip(units, places, strict=True)]]
     return Map(
-        method=method, metric=metric, x=x, y=y, places=grid,
+        method=method, metric=metric, x=x, y=y,
+        places=tuple(
+            tuple(Place(mean((a, b)), counts[a, b]) for a in levels[0]) for b in levels[1]
+        ),
         x_names=_names(x, levels[0], cells), y_names=_names(y, levels[1], cells),
         rest=_rest_text(kept, shared) if len(kept) else "",
-        left_out=_left_out(cells, kept, units, coverage) if len(kept) else "",
+        left_out=_left_out(cells, kept) if len(kept) else "",
         refused="" if len(kept) else _refused(x, y, shared),
     )  # fmt: skip
 
@@ -218,9 +226,7 @@ def _rest_text(cells: pd.DataFrame, shared: Sequence[str]) -> str:
     return text
 
 
-def _left_out(
-    cells: pd.DataFrame, kept: pd.DataFrame, units: frozenset[Any], coverage: dict[Any, Any]
-) -> str:
+def _left_out(cells: pd.DataFrame, kept: pd.DataFrame) -> str:
     if len(kept) == len(cells):
         return ""
     gone = sorted(set(cells.domain) - set(kept.domain))

@@ -11,11 +11,14 @@ case is their mean: the best of several seeds would be more tries than fine-tuni
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
+from interfero.analysis.capacity_table import signed
 from interfero.analysis.choices import CONTROL, NAIVE, Case, by_case, by_init_seed
+from interfero.analysis.comparable import comparable
 from interfero.metrics.names import (
     GAIN,
     ROUTED,
@@ -136,6 +139,41 @@ def matched_rows(
     }
     methods = sorted({m for found in fronts.values() for m in found}, key=lambda m: (m != NAIVE, m))
     return [_row(m, share, fronts, wanted) for share in shares for m in methods]
+
+
+def shared_cases(rows: Sequence[MatchedRow]) -> tuple[frozenset[Case], frozenset[str]]:
+    """The cases whose means compare methods at one share, and the methods that reach all of them.
+
+    A mean over the cases that a method happens to reach is no comparison with another's.
+    """
+    coverage: dict[Case, set[str]] = defaultdict(set)
+    for row in rows:
+        for case in row.cases:
+            coverage[case].add(row.method)
+    return comparable(coverage)
+
+
+def matched_lines(records: Iterable[CellRecord]) -> list[str]:
+    """Forgetting at half of fine-tuning's gain; each method and fine-tuning over the same cases."""
+    every = matched_rows(records, (0.5,))
+    naive = next((r for r in every if r.method == NAIVE), None)
+    parts = []
+    for row in every:
+        shared = row.cases & naive.cases if naive is not None else frozenset()
+        if naive is None or row is naive or not shared:
+            continue
+        routed, unrouted, lost = (
+            signed(of.mean(name, shared) or 0.0)
+            for of, name in (
+                (row, "forgetting"), (row, "forgetting_unrouted"), (naive, "forgetting"),
+            )
+        )  # fmt: skip
+        parts.append(
+            f"{row.method} forgets {routed} % routed and {unrouted} % unrouted where {NAIVE} forgets "
+            f"{lost} % (mean over the {len(shared)} of {len(row.found) + len(row.refused)} pairs of case and "
+            "data seed in which both reach that gain)"
+        )
+    return [f"At half of {NAIVE}'s gain, {'; '.join(parts)}."] if parts else []
 
 
 def _fronts(cells: Iterable[CellRecord]) -> Fronts:

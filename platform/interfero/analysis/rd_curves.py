@@ -11,15 +11,16 @@ import math
 import re
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from interfero.analysis.capacity_table import signed, value_range
-from interfero.analysis.cells import once_for_cells
+from interfero.analysis.cells import NUMBERS, ROLE, image_arrays, once_for_cells
 from interfero.analysis.choices import CONTROL
-from interfero.metrics.bd_rate import BjontegaardDelta, bd_psnr_db, bd_rate_percent
+from interfero.metrics.bd_rate import BjontegaardDelta, Curve, bd_psnr_db, bd_rate_percent
 from interfero.metrics.names import VALIDATION_GAIN, VALIDATION_ROUTED
 from interfero.records import CellRecord
 from interfero.store.files import write_atomic
@@ -101,10 +102,26 @@ class RdCurve:
     validation: float | None
     """Mean over the lambdas of what a learning rate is chosen by, higher is better: validation gain in
     percent; for the control, which never sees the target, the forgetting that it avoids."""
-    bd_rate: Delta
-    """Percent of rate at equal PSNR; negative is better."""
-    bd_psnr: Delta
-    """dB at equal rate; positive is better."""
+    problem: str | None = None
+    """Why its points cannot be one curve."""
+
+    @cached_property
+    def bd_rate(self) -> Delta:
+        """Percent of rate at equal PSNR; negative is better."""
+        return self._delta(bd_rate_percent)
+
+    @cached_property
+    def bd_psnr(self) -> Delta:
+        """DB at equal rate; positive is better."""
+        return self._delta(bd_psnr_db)
+
+    def _delta(self, measure: Callable[[Curve, Curve], BjontegaardDelta]) -> Delta:
+        if self.problem is not None:
+            return NoDelta(self.problem)
+        try:
+            return measure([p.before for p in self.points], [p.after for p in self.points])
+        except ValueError as error:
+            return NoDelta(str(error))
 
 
 @once_for_cells
@@ -290,24 +307,14 @@ def _curve(key: CurveKey, side: Side, cells: Sequence[CellRecord]) -> RdCurve:
     name, sign = (VALIDATION_ROUTED, -1) if key.method == CONTROL else (VALIDATION_GAIN, 1)
     known = [sign * cell.metrics[name] for cell in cells if name in cell.metrics]
     validation = math.fsum(known) / len(known) if len(known) == len(cells) else None
-    problem = _problem(cells, side, len(there))
-    if problem is not None:
-        return RdCurve(key, side, there, validation, NoDelta(problem), NoDelta(problem))
-    before, after = [p.before for p in there], [p.after for p in there]
-    deltas: list[Delta] = []
-    for measure in (bd_rate_percent, bd_psnr_db):
-        try:
-            deltas.append(measure(before, after))
-        except ValueError as error:
-            deltas.append(NoDelta(str(error)))
-    return RdCurve(key, side, there, validation, *deltas)
+    return RdCurve(key, side, there, validation, _problem(cells, side, len(there)))
 
 
 def _problem(cells: Sequence[CellRecord], side: Side, num_points: int) -> str | None:
     """Why the points cannot be one curve; their number and overlap are judged by the measure."""
     if num_points < len(cells):
         return f"{len(cells) - num_points} of {len(cells)} cells have no images of the {side}"
-    images = [{(i.group, i.name) for i in c.images if i.role == side} for c in cells]
+    images = [frozenset(w for w in image_arrays(c)[0] if w[ROLE] == side) for c in cells]
     if any(names != images[0] for names in images):
         return "its points were measured on different test images"
     return None
@@ -315,16 +322,13 @@ def _problem(cells: Sequence[CellRecord], side: Side, num_points: int) -> str | 
 
 def _point(cell: CellRecord, side: Side) -> CurvePoint | None:
     """Means over the images; of an old record without images, the target's own metrics."""
-    rows = [image for image in cell.images if image.role == side]
+    words, numbers = image_arrays(cell)
+    rows = numbers[[w[ROLE] == side for w in words]] if words else numbers
     value = float(cell.params["rd_lambda"])
-    if rows:
-        count = len(rows)
-        before = (
-            sum(r.bpp_before for r in rows) / count,
-            sum(r.psnr_db_before for r in rows) / count,
-        )
-        after = sum(r.bpp for r in rows) / count, sum(r.psnr_db for r in rows) / count
-        return CurvePoint(value, before, after)
+    if len(rows):
+        mean = dict(zip(NUMBERS, rows.mean(axis=0).tolist(), strict=True))
+        before = mean["bpp_before"], mean["psnr_db_before"]
+        return CurvePoint(value, before, (mean["bpp"], mean["psnr_db"]))
     names = ("target/bpp_before", "target/psnr_db_before", "target/bpp", "target/psnr_db")
     found = [cell.metrics.get(name) for name in names]
     if side != "target" or any(v is None for v in found):

@@ -24,7 +24,7 @@ from interfero.analysis.report.figure_data import (
     Variant,
     as_json,
 )
-from interfero.analysis.report.laws import law_figure, law_lines, law_rows
+from interfero.analysis.laws.words import law_figure, law_lines, law_rows
 from interfero.analysis.report.maps import map_figure
 from interfero.analysis.report.matched import matched_figure
 from interfero.analysis.report.page import Report, report_html

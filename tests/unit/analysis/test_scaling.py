@@ -23,7 +23,7 @@ from interfero.analysis.laws.scaling import (
 )
 from interfero.analysis.laws.view import law_text
 from interfero.analysis.records import read_records, write_tables
-from interfero.analysis.report.laws import law_lines
+from interfero.analysis.laws.words import law_lines
 from interfero.store.files import read_json
 from tools.planted import PlantedSweep, Scatter
 

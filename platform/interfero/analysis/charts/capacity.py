@@ -23,7 +23,7 @@ from interfero.analysis.choices import CellSetting, Choice, choose_learning_rate
 from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 
-_WORDS = (
+WORDS = (
     (GAIN, "gain"),
     (ROUTED, "forgetting, routed"),
     (UNROUTED, "forgetting, unrouted"),
@@ -155,7 +155,7 @@ def _point(choice: Choice, x: str, y: str, runs: RunLinks) -> PlotPoint | None:
     return PlotPoint(
         x=_shown(x, at[0]),
         y=at[1],
-        hover=seed_lines(choice, _WORDS, runs),
+        hover=seed_lines(choice, WORDS, runs),
         x_range=None if x == FRACTION else span(choice.values(x)),
         y_range=span(choice.values(y)),
         note=str(size) if size and x == FRACTION else "",
@@ -183,7 +183,7 @@ def _shown(metric: str, value: float) -> float:
 
 
 def _cell_lines(choice: Choice, cell: CellRecord, runs: RunLinks) -> tuple[str, ...]:
-    values = [f"{word} {signed(cell.metrics[m])} %" for m, word in _WORDS if m in cell.metrics]
+    values = [f"{word} {signed(cell.metrics[m])} %" for m, word in WORDS if m in cell.metrics]
     p = cell.params
     return (
         f"{name_of(choice.setting)}, one cell",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from interfero.analysis.capacity_table import signed
@@ -128,6 +128,11 @@ class Figure:
     """What holds for all variants."""
     start: int = 0
     """The variant that is shown first."""
+
+
+def without_files(figure: Figure) -> Figure:
+    """For the page alone."""
+    return replace(figure, variants=tuple(replace(v, file="") for v in figure.variants))
 
 
 @dataclass(frozen=True)

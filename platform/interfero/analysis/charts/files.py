@@ -13,7 +13,7 @@ from interfero.analysis.charts.data import Figure, Variant
 from interfero.analysis.charts.vega import THEME, Texts, coloured, picture_spec, variant_spec
 from interfero.store.files import write_atomic
 
-SCALE = 2.3
+SCALE = 2.0
 """Pixels of a PNG for each of the SVG: some 200 dots an inch at the width of a column."""
 SUFFIXES = (".png", ".svg")
 MAX_NAME = 80

@@ -8,15 +8,18 @@ from dataclasses import dataclass, field
 from interfero.analysis.about import About
 from interfero.analysis.charts.capacity import capacity_figure
 from interfero.analysis.charts.curves import curve_figure
-from interfero.analysis.charts.data import Figure, RunLinks
+from interfero.analysis.charts.data import Figure, RunLinks, without_files
 from interfero.analysis.charts.distance import distance_figure
 from interfero.analysis.charts.laws import law_figure
 from interfero.analysis.charts.maps import map_figure
-from interfero.analysis.charts.matched import matched_figure, matched_lines
+from interfero.analysis.charts.matched import matched_figure
+from interfero.analysis.charts.overview import overview_figure
 from interfero.analysis.charts.trends import domain_figure, trend_figure
 from interfero.analysis.choices import choose_learning_rates
+from interfero.analysis.headline import Next, headline, next_step
 from interfero.analysis.laws.scaling import Refusal, Scaling
 from interfero.analysis.laws.words import law_lines, law_rows
+from interfero.analysis.matched_gain import matched_lines
 from interfero.analysis.rd_curves import curve_lines, curve_rows
 from interfero.analysis.report.pictures import ShownCell
 from interfero.analysis.report.sections import (
@@ -70,14 +73,26 @@ def findings(report: Report) -> dict[str, list[str]]:
     return {title: lines for title, lines in found.items() if lines}
 
 
+_OWN_FIGURE = {"image-count": "image_count", "bitrate": "bitrate", "domain-shift": "domain_shift"}
+"""The figure that answers a kind of sweep; others have the overview."""
+_MAP = "interference-map"
+
+
 def report_figures(report: Report) -> list[Figure]:
-    """Those that the records can fill."""
-    made = [
-        capacity_figure(report.records, report.runs),
-        matched_figure(report.records),
+    """Those that the records can fill; pictures of trends are made for the sweeps that ask for them."""
+    kinds = {about.kind for about in report.abouts}
+    drawn = {_OWN_FIGURE[kind] for kind in kinds if kind in _OWN_FIGURE}
+    drawn |= set(_OWN_FIGURE.values()) if _MAP in kinds else set()
+    along = [
         trend_figure(trends(report.records, "num_images"), "image_count"),
         trend_figure(trends(report.records, "rd_lambda"), "bitrate"),
         domain_figure(domain_shifts(report.records)),
+    ]
+    made = [
+        overview_figure(report.records, report.runs),
+        capacity_figure(report.records, report.runs),
+        matched_figure(report.records),
+        *(f if f is None or f.name in drawn else without_files(f) for f in along),
         curve_figure(report.records, report.runs),
         map_figure(report.records),
         distance_figure(report.records, report.results),
@@ -91,17 +106,32 @@ def report_html(report: Report, figures: Sequence[Figure] | None = None) -> str:
     drawn = report_figures(report) if figures is None else figures
     questions = dict.fromkeys(about.question for about in report.abouts if about.question)
     names = {figure.name for figure in drawn}
-    first: list[Block] = [("figure", "capacity")] if "capacity" in names else []
+    first = _first_figure(report, names)
+    step = next_step(report.records, next((a.command for a in report.abouts if a.command), ""))
     page = Page(
         title=report.title,
         questions=list(questions),
         remarks=report.remarks,
-        answer=list(report.answer[:3]),
+        answer=headline(report.records, report.answer[:1]),
         first=[*first, *capacity_parts(report.records)],
-        sections=_sections(report, names),
+        next=_next_parts(step) if step else (),
+        sections=_sections(report, names - {name for _, name in first}),
         figures=drawn,
     )
     return page_html(page)
+
+
+def _first_figure(report: Report, names: set[str]) -> list[Block]:
+    """The one that shows the answer: of a single domain, adapter sizes say more than a row would."""
+    own = [_OWN_FIGURE[a.kind] for a in report.abouts if a.kind in _OWN_FIGURE]
+    domains = {r.params["domain"] for r in report.records}
+    wanted = [*own, "overview" if len(domains) > 1 else "capacity", "capacity"]
+    return [("figure", name) for name in wanted if name in names][:1]
+
+
+def _next_parts(step: Next) -> list[Block]:
+    parts: list[Block] = [("lines", [f"{reason}." for reason in step.reasons])]
+    return parts + ([("code", step.command)] if step.command else [])
 
 
 def _sections(report: Report, names: set[str]) -> list[Section]:
@@ -116,6 +146,7 @@ def _sections(report: Report, names: set[str]) -> list[Section]:
     records = report.records
     return [
         Section("words", "All findings in words", words),
+        Section("capacity", "By domain and adapter size", drawn("overview", "capacity")),
         Section("matched", "Methods at matched gain", drawn("matched")),
         Section(
             "curves", "Rate and distortion", [*drawn("curves"), *curves_parts(curve_rows(records))]

@@ -77,7 +77,7 @@ def restoration_html(report: RestorationReport) -> str:
 
 
 def headline(summary: Summary) -> list[str]:
-    """At most three sentences of one codec and rate: the cost, what of it is a mismatch, what is recovered."""
+    """Three sentences of one codec and rate: the cost, what of it is a mismatch, what is recovered."""
     drops = [d for d in summary.differences if d.name == "whole drop" and d.value is not None]
     if not drops:
         return summary.sentences[:1]

@@ -6,9 +6,10 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from interfero.analysis.about import About, read_about
-from interfero.analysis.answers import Findings
+from interfero.analysis.answers import CAPACITY, Findings, answer_of
 from interfero.analysis.charts.data import RunLinks
 from interfero.analysis.charts.files import file_name, write_pictures
 from interfero.analysis.charts.restoration import restoration_figures
@@ -25,8 +26,10 @@ from interfero.analysis.restoration.tables import (
 from interfero.errors import ConfigError
 from interfero.records import CellRecord
 from interfero.store.files import inside
-from interfero.tracking.names import KIND_TAG
-from interfero.tracking.reading import StoredSweep, TrackedSweeps, record_of
+
+if TYPE_CHECKING:
+    # MLflow takes seconds to load, and tables need none of it.
+    from interfero.tracking.reading import StoredSweep
 
 MAX_LINES = 12
 """Sentences that the terminal shows; the page has all."""
@@ -86,8 +89,12 @@ def make_report(wanted: Wanted) -> str:
         out = wanted.out or Path(f"report-{file_name(title)}")
         if is_restoration(records):
             return _restoration_report(found, records, out, find)
-        origin = Origin(title, found.abouts, RunLinks(found.runs), found.remarks)
-        written = write_report(Findings(records), out, origin, find)
+        findings = Findings(records)
+        answer = answer_of(found.abouts[0].kind) if len(found.abouts) == 1 else CAPACITY
+        origin = Origin(
+            title, found.abouts, RunLinks(found.runs), found.remarks, answer.sentences(findings)
+        )
+        written = write_report(findings, out, origin, find)
     return _said(written, records, found.remarks)
 
 
@@ -155,6 +162,8 @@ def _pictures_beside(folder: Path, record: CellRecord) -> list[Path]:
 
 
 def _from_tracking(found: _Found, experiment: str, names: Sequence[str], folder: Path) -> Finder:
+    from interfero.tracking.reading import TrackedSweeps, record_of
+
     tracked = TrackedSweeps(None, experiment)
     chosen = tracked.chosen(names)
     others = [sweep.name for sweep in tracked.sweeps if sweep not in chosen]
@@ -202,6 +211,8 @@ def _why_runs(sweep: StoredSweep, num_ended: int) -> str:
 
 
 def _about(sweep: StoredSweep, kind: str) -> About:
+    from interfero.tracking.names import KIND_TAG
+
     versions = {
         name: value
         for name, value in sweep.tags.items()
