@@ -55,6 +55,8 @@ class Answer:
 
     sentences: Callable[[Findings], list[str]]
     """Come before those that every sweep prints; every number in them is computed from the cells."""
+    figures: tuple[str, ...] = ()
+    """Names of the figures that answer it, the first one first; others than the overview."""
 
 
 def _domain_sentences(found: Findings) -> list[str]:
@@ -81,10 +83,10 @@ def _map_sentences(found: Findings) -> list[str]:
 
 CAPACITY = Answer(lambda found: [])
 """Gain against adapter size: the sentences of every sweep answer it."""
-DOMAIN_SHIFT = Answer(_domain_sentences)
-IMAGE_COUNT = Answer(_image_sentences)
-BITRATE = Answer(_bitrate_sentences)
-INTERFERENCE_MAP = Answer(_map_sentences)
+DOMAIN_SHIFT = Answer(_domain_sentences, ("domain_shift",))
+IMAGE_COUNT = Answer(_image_sentences, ("image_count",))
+BITRATE = Answer(_bitrate_sentences, ("bitrate",))
+INTERFERENCE_MAP = Answer(_map_sentences, ("image_count", "bitrate", "domain_shift"))
 
 AnswerName = Literal["capacity", "domain_shift", "image_count", "bitrate", "interference_map"]
 ANSWERS: dict[AnswerName, Answer] = {

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
-from interfero.analysis.capacity_table import signed, value_range
+from interfero.analysis.capacity_table import percent, signed, value_range
 from interfero.analysis.choices import (
     CONTROL,
     NAIVE,
@@ -23,7 +23,7 @@ from interfero.analysis.choices import (
     missing_settings,
 )
 from interfero.analysis.comparable import comparable
-from interfero.metrics.names import GAIN, ROUTED, UNROUTED
+from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 
 MAX_SENTENCES = 3
@@ -82,18 +82,21 @@ def _method_lines(best: Sequence[Choice]) -> list[str]:
 
 def _cost_lines(method: str, best: Sequence[Choice]) -> list[str]:
     own = [c for c in best if c.setting.method == method]
-    gain, lost = (means([method], own, metric).get(method) for metric in (GAIN, UNROUTED))
+    gain, lost, routed = (means([method], own, m).get(method) for m in (GAIN, UNROUTED, ROUTED))
     if gain is None or lost is None:
         return []
-    where = _where(own)
-    routed = means([method], own, ROUTED).get(method)
-    differs = routed is not None and routed.cases != lost.cases
-    how = f", and {routed.text} routed" if differs and routed is not None else ""
-    ends = f" ({value_range(gain.cases, signed)} %)" if len(gain.cases) > 1 else ""
+    each = [
+        f" ({value_range(m.cases, signed)} % in single {'domains' if _alone(own) else 'cases'})"
+        if len(m.cases) > 1
+        else ""
+        for m in (gain, lost)
+    ]
+    how = ""
+    if routed is not None and routed.cases != lost.cases:
+        how = f" unrouted, and {routed.text} routed"
     return [
-        f"{method} gains {gain.text} on the target, on average over {where}{ends}.",
-        f"Source images then cost {lost.text} more{' unrouted' if differs else ''}{how}"
-        + (f" (over {where} {value_range(lost.cases, signed)} %)." if len(lost.cases) > 1 else "."),
+        f"{method} gains {gain.text} on the target, on average over {_where(own)}{each[0]}.",
+        f"Source images then cost {lost.text} more{how}{each[1]}.",
     ]
 
 
@@ -130,7 +133,7 @@ def means(methods: Sequence[str], choices: Iterable[Choice], metric: str) -> Map
             for (data_seed, _), value in choice.by_seed(metric).items():
                 unit = choice.setting.without_method, (data_seed, 0)
                 found[unit][choice.setting.method].append(value)
-    units, compared = comparable(found, lambda places: places == frozenset(methods))
+    units, compared = comparable(found, lambda places: len(places) > 0)
     return {
         method: _mean({u: statistics.fmean(found[u][method]) for u in units}) for method in compared
     }
@@ -157,7 +160,39 @@ def _where(choices: Sequence[Choice]) -> str:
     domains = {c.setting.domain for c in choices}
     cases = {c.setting.without_method for c in choices}
     text = f"{len(domains)} domain{'' if len(domains) == 1 else 's'}"
-    return text if len(cases) == len(domains) else f"{len(cases)} cases ({text})"
+    return text if _alone(choices) else f"{len(cases)} cases in {text}"
+
+
+def _alone(choices: Sequence[Choice]) -> bool:
+    """Whether there is one case a domain."""
+    cases = {c.setting.without_method for c in choices}
+    return len(cases) == len({case.domain for case in cases})
+
+
+def method_rows(records: Iterable[CellRecord]) -> tuple[list[str], list[list[str]], str]:
+    """Header, a row a method, and what the means are over: the cases and seeds that all methods share."""
+    best = best_sizes(choose_learning_rates(records))
+    methods = list(dict.fromkeys(c.setting.method for c in best))
+    metrics = {"target gain": GAIN, "forgetting, routed": ROUTED, "forgetting, unrouted": UNROUTED}
+    found = {title: means(methods, best, metric) for title, metric in metrics.items()}
+    rows = []
+    for method in methods:
+        own = [c for c in best if c.setting.method == method]
+        sizes = value_range([float(c.setting.adapter_size) for c in own], "{:.0f}".format)
+        shares = [v for c in own if (v := c.mean(FRACTION)) is not None]
+        params = value_range(shares, percent) if shares else "-"
+        values = [m[method].text if method in m else "not comparable" for m in found.values()]
+        count = len(found["target gain"][method].cases) if method in found["target gain"] else 0
+        rows.append(
+            [method, sizes if sizes != "0" else "-", *values, params, f"{count} of {len(own)}"]
+        )
+    header = ["method", "size", *(f"{title}" for title in metrics), "parameters (%)", "cases"]
+    shared = max((len(m.cases) for m in found["target gain"].values()), default=0)
+    note = (
+        f"Means over the {shared} cases that the methods share, each at the adapter size and learning rate "
+        "that validation chose; 95 % intervals over data seeds. Click on a heading to sort."
+    )
+    return header, rows, note
 
 
 @dataclass(frozen=True)
@@ -199,7 +234,26 @@ def next_step(records: Sequence[CellRecord], command: str) -> Next | None:
         reasons.append(f"{failed} cells failed, or were not run: --resume tries them again")
     if not reasons:
         return None
-    return Next(tuple(reasons), _changed(command, changes) if command and changes else "")
+    started = command or _command_of(records)
+    return Next(tuple(reasons), _changed(started, changes) if changes else started)
+
+
+def _command_of(records: Sequence[CellRecord]) -> str:
+    """A sweep over the same grid, of cells whose own command is not known."""
+
+    def values(name: str) -> list[str]:
+        found = {r.params[name] for r in records if r.params.get(name)}
+        return [f"{v:g}" if isinstance(v, float) else str(v) for v in sorted(found)]
+
+    options = {
+        "--domains": [f"{name}=path/to/{name}" for name in values("domain")],
+        "--methods": values("method"), "--adapter-sizes": values("adapter_size"),
+        "--lambdas": values("rd_lambda"), "--num-images": values("num_images"),
+        "--learning-rates": values("learning_rate"), "--num-steps": values("num_steps"),
+        "--data-seeds": values("data_seed"),
+    }  # fmt: skip
+    words = [w for option, own in options.items() if own for w in (option, *own)]
+    return shlex.join(["python", "sweeps/adapter_capacity.py", *words])
 
 
 def _changed(command: str, changes: Mapping[str, Sequence[str]]) -> str:

@@ -166,9 +166,14 @@ def _map(
     for unit, place, value in zip(units, places, cells[metric].tolist(), strict=True):
         values[place][unit].append(value)
         coverage[unit].add(place)
-    kept_units, kept_places = comparable(coverage, _is_map)
     counts = Counter(places)
     levels = [sorted({place[i] for place in places}) for i in (0, 1)]
+
+    def is_map(block: frozenset[_Place]) -> bool:
+        """Two levels on every axis that has them."""
+        return all(len({p[i] for p in block}) >= min(2, len(levels[i])) for i in (0, 1))
+
+    kept_units, kept_places = comparable(coverage, is_map)
 
     def mean(place: _Place) -> float | None:
         """A unit counts once a place, however many cells it has there."""
@@ -187,11 +192,6 @@ def _map(
         left_out=_left_out(cells, kept) if len(kept) else "",
         refused="" if len(kept) else _refused(x, y, shared),
     )  # fmt: skip
-
-
-def _is_map(places: frozenset[tuple[float, float]]) -> bool:
-    """Two levels on both axes."""
-    return all(len({place[i] for place in places}) > 1 for i in (0, 1))
 
 
 def default_axes(table: pd.DataFrame) -> tuple[str, str] | None:

@@ -22,8 +22,8 @@ from interfero.analysis.laws.scaling import (
     setting_means,
 )
 from interfero.analysis.laws.view import law_text
-from interfero.analysis.records import read_records, write_tables
 from interfero.analysis.laws.words import law_lines
+from interfero.analysis.records import read_records, write_tables
 from interfero.store.files import read_json
 from tools.planted import PlantedSweep, Scatter
 
@@ -165,7 +165,7 @@ def test_a_left_out_domain_is_predicted_without_its_own_cells():
     [
         ({"seeds": (0, 1)}, "2 data seeds, 3 are needed"),
         ({"domains": ("text",), "distances": (2.0,)}, "4 settings, 5 are needed"),
-        ({"num_images": (1, 5)}, r"no axis has 3 levels \(num_images 2\)"),
+        ({"num_images": (1, 5)}, r"no axis has 3 levels within one domain \(num_images 2\)"),
         ({"num_images": (20,)}, "3 settings, 5 are needed"),
     ],
 )

@@ -19,7 +19,13 @@ from interfero.analysis.charts.data import (
 )
 from interfero.analysis.charts.files import file_name
 from interfero.analysis.charts.style import method_label, method_style
-from interfero.analysis.choices import CellSetting, Choice, choose_learning_rates
+from interfero.analysis.choices import (
+    CellSetting,
+    Choice,
+    choose_learning_rates,
+    missing_settings,
+    setting_of,
+)
 from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 
@@ -33,13 +39,17 @@ WORDS = (
 def capacity_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | None:
     """None where no cell finished."""
     choices = choose_learning_rates(records)
-    cases = list(dict.fromkeys(c.setting.without_method for c in choices))
-    if not cases:
+    if not choices:
         return None
+    every = {setting_of(r).without_method for r in records}
+    cases = sorted(every, key=lambda case: case.order)
     variants = tuple(
-        _variant(case, cases, [c for c in choices if c.setting.without_method == case], runs)
+        _variant(
+            case, cases, [c for c in choices if c.setting.without_method == case], runs,
+            gaps_text(records, case),
+        )
         for case in cases
-    )
+    )  # fmt: skip
     lambdas = sorted({c.rd_lambda for c in cases})
     middle = lambdas[(len(lambdas) - 1) // 2]
 
@@ -63,6 +73,17 @@ def capacity_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | N
     )
 
 
+def gaps_text(records: Iterable[CellRecord], case: CellSetting) -> str:
+    """`; 3 of 15 cells failed; no result: cawf 2`; empty where nothing is missing."""
+    here = [r for r in records if setting_of(r).without_method == case]
+    failed = sum(r.status == "failed" for r in here)
+    parts = [f"{failed} of {len(here)} cells failed"] if failed else []
+    empty = [m.setting for m in missing_settings(records) if m.setting.without_method == case]
+    names = dict.fromkeys(f"{s.method} {s.adapter_size or ''}".strip() for s in empty)
+    parts += [f"no result: {', '.join(names)}"] if names else []
+    return "".join(f"; {part}" for part in parts)
+
+
 def case_text(case: CellSetting, cases: Iterable[CellSetting]) -> str:
     """`lambda 0.013, 51 images`, and whatever else tells the cases apart."""
     every = list(cases)
@@ -82,13 +103,15 @@ def _without_single_choices(variants: tuple[Variant, ...]) -> tuple[Variant, ...
 
 
 def _variant(
-    case: CellSetting, cases: Sequence[CellSetting], choices: Sequence[Choice], runs: RunLinks
-) -> Variant:
+    case: CellSetting, cases: Sequence[CellSetting], choices: Sequence[Choice], runs: RunLinks,
+    gaps: str,
+) -> Variant:  # fmt: skip
     where = case_text(case, cases)
+    empty = Panel("", PlotAxis(""), PlotAxis(""), (), empty="no cell finished")
     return Variant(
         choice=(case.domain, where),
-        panels=(_gain_panel(choices, runs), _plane_panel(choices, runs)),
-        caption=f"{case.domain}, {where}, {case.num_steps} steps, {case.codec}; {seeds_text(choices)}.",
+        panels=(_gain_panel(choices, runs), _plane_panel(choices, runs)) if choices else (empty,),
+        caption=f"{case.domain}, {where}, {case.num_steps} steps, {case.codec}; {seeds_text(choices)}{gaps}.",
         file=file_name("capacity", case.domain),
     )
 

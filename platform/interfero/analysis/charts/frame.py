@@ -62,7 +62,9 @@ def frame_of(axis: PlotAxis, points: Sequence[PlotPoint], which: str) -> Frame:
     kind = axis.scale if axis.scale != "percent" else "linear"
     if axis.scale == "percent" and max(map(abs, kept)) > SPREAD_LIMIT:
         kind = "symlog"
-    low, high = (_forward(v, kind) for v in (min(kept), max(kept)))
+    # A logarithmic axis of percent is read from zero.
+    ends = [*kept, 0.0] if kind == "symlog" else kept
+    low, high = (_forward(v, kind) for v in (min(ends), max(ends)))
     reach = FAINT_REACH * ((high - low) or abs(high) or 1.0)
     near = [v for v in (_forward(f, kind) for f in faint) if low - reach <= v <= high + reach]
     low, high = min([low, *near]), max([high, *near])

@@ -311,7 +311,7 @@ def _position(which: str, axis: PlotAxis, frame: Frame, pixels: int) -> Spec:
         drawn |= {"grid": False, "ticks": False, "labelPadding": 6} if axis.names else {}
         drawn |= {"domain": False} if axis.names else {}
     elif frame.kind != "linear":
-        drawn |= {"values": [_short(v) for v in ticks_of(frame)], "format": "~g"}
+        drawn |= {"values": [_short(v) for v in ticks_of(frame)], "format": ",~f"}
     else:
         drawn |= {"tickCount": 5 if which == "x" else 6}
     scale: Spec = {"type": frame.kind, "domain": [frame.low, frame.high], "nice": False}
@@ -367,7 +367,7 @@ def _served(values: Sequence[float]) -> list[float]:
 def _map_legend(height: int) -> Spec:
     return {
         "orient": "right", "title": "%", "gradientLength": max(60, height - 20),
-        "gradientThickness": 10, "format": "~g",
+        "gradientThickness": 10, "format": ",~f",
     }  # fmt: skip
 
 

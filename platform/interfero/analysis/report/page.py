@@ -52,6 +52,8 @@ class Report:
     """What a reader has to know of where the cells come from."""
     answer: Sequence[str] = ()
     """To the sweep's own question, in sentences."""
+    own: Sequence[str] = ()
+    """Names of the figures that answer it."""
 
 
 def findings(report: Report) -> dict[str, list[str]]:
@@ -73,16 +75,8 @@ def findings(report: Report) -> dict[str, list[str]]:
     return {title: lines for title, lines in found.items() if lines}
 
 
-_OWN_FIGURE = {"image-count": "image_count", "bitrate": "bitrate", "domain-shift": "domain_shift"}
-"""The figure that answers a kind of sweep; others have the overview."""
-_MAP = "interference-map"
-
-
 def report_figures(report: Report) -> list[Figure]:
     """Those that the records can fill; pictures of trends are made for the sweeps that ask for them."""
-    kinds = {about.kind for about in report.abouts}
-    drawn = {_OWN_FIGURE[kind] for kind in kinds if kind in _OWN_FIGURE}
-    drawn |= set(_OWN_FIGURE.values()) if _MAP in kinds else set()
     along = [
         trend_figure(trends(report.records, "num_images"), "image_count"),
         trend_figure(trends(report.records, "rd_lambda"), "bitrate"),
@@ -92,7 +86,7 @@ def report_figures(report: Report) -> list[Figure]:
         overview_figure(report.records, report.runs),
         capacity_figure(report.records, report.runs),
         matched_figure(report.records),
-        *(f if f is None or f.name in drawn else without_files(f) for f in along),
+        *(f if f is None or f.name in report.own else without_files(f) for f in along),
         curve_figure(report.records, report.runs),
         map_figure(report.records),
         distance_figure(report.records, report.results),
@@ -123,9 +117,8 @@ def report_html(report: Report, figures: Sequence[Figure] | None = None) -> str:
 
 def _first_figure(report: Report, names: set[str]) -> list[Block]:
     """The one that shows the answer: of a single domain, adapter sizes say more than a row would."""
-    own = [_OWN_FIGURE[a.kind] for a in report.abouts if a.kind in _OWN_FIGURE]
     domains = {r.params["domain"] for r in report.records}
-    wanted = [*own, "overview" if len(domains) > 1 else "capacity", "capacity"]
+    wanted = [*report.own, "overview" if len(domains) > 1 else "capacity", "capacity"]
     return [("figure", name) for name in wanted if name in names][:1]
 
 

@@ -16,6 +16,7 @@ from interfero.analysis.capacity_table import (
 )
 from interfero.analysis.charts.data import RunLinks
 from interfero.analysis.choices import Choice, choose_learning_rates
+from interfero.analysis.headline import method_rows
 from interfero.analysis.laws.words import LawRow
 from interfero.analysis.rd_curves import CURVES_NOTE, NO_CURVES, CurveRow, curve_table
 from interfero.analysis.report.pictures import ShownCell, picture_urls
@@ -58,8 +59,10 @@ def capacity_parts(records: Sequence[CellRecord]) -> list[Block]:
     caption = table_caption(choose_learning_rates(records)).replace("\n", "; ")
     note = f"For each method the adapter size with the best validation result; {caption}."
     plain = [[c.replace("\n", " ") for c in row] for row in (header, *rows)]
-    table = PageTable(plain[0], plain[1:], header.index("size"), whole=len(rows) <= 40)
-    return [("table", table), ("note", note)]
+    table = PageTable(plain[0], plain[1:], header.index("size"))
+    header, means, what = method_rows(records)
+    summary = PageTable(header, means, 1, whole=True)
+    return [("table", summary), ("note", what), ("table", table), ("note", note)]
 
 
 def curves_parts(rows: Sequence[CurveRow]) -> list[Block]:

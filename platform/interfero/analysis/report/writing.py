@@ -43,6 +43,8 @@ class Origin:
     remarks: Sequence[str] = ()
     answer: Sequence[str] = ()
     """To the sweep's own question, in sentences."""
+    own: Sequence[str] = ()
+    """Names of the figures that answer it."""
 
 
 def write_report(
@@ -64,8 +66,9 @@ def write_report(
     pictures, problems = shown_cells(choose_learning_rates(records), find)
     remarks = [*origin.remarks, *problems]
     report = Report(
-        origin.title, records, results, origin.abouts, origin.runs, pictures, remarks, origin.answer
-    )
+        origin.title, records, results, origin.abouts, origin.runs, pictures, remarks,
+        origin.answer, origin.own,
+    )  # fmt: skip
     figures = [*report_figures(report), *more]
     page = folder / REPORT_FILE
     write_atomic(page, report_html(report, figures).encode())

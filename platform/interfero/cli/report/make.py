@@ -92,7 +92,12 @@ def make_report(wanted: Wanted) -> str:
         findings = Findings(records)
         answer = answer_of(found.abouts[0].kind) if len(found.abouts) == 1 else CAPACITY
         origin = Origin(
-            title, found.abouts, RunLinks(found.runs), found.remarks, answer.sentences(findings)
+            title,
+            found.abouts,
+            RunLinks(found.runs),
+            found.remarks,
+            answer.sentences(findings),
+            answer.figures,
         )
         written = write_report(findings, out, origin, find)
     return _said(written, records, found.remarks)

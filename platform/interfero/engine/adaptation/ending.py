@@ -55,7 +55,11 @@ def write_ending(
     )
     tables = write_tables(records, folder, about)
     origin = Origin(
-        store.name, [about], RunLinks(run.tracker.run_ids), answer=answer.sentences(found)
+        store.name,
+        [about],
+        RunLinks(run.tracker.run_ids),
+        answer=answer.sentences(found),
+        own=answer.figures,
     )
     front = front_figure(fronts)
     written = write_report(
