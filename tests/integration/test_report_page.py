@@ -234,7 +234,8 @@ def test_a_legend_hides_and_tables_sort(browser, address):
     column = """const table = document.querySelector('#answer table.sortable');
         const head = table.tHead.rows[0].cells[2];
         head.querySelector('button').click();
-        return [head.getAttribute('aria-sort'), [...table.tBodies[0].rows].map(r => parseFloat(r.cells[2].textContent))];"""
+        const values = [...table.tBodies[0].rows].map(r => parseFloat(r.cells[2].textContent));
+        return [head.getAttribute('aria-sort'), values];"""
     order, values = browser.run(column)
     assert (order, values) == ("descending", sorted(values, reverse=True))
     order, values = browser.run(column)

@@ -38,9 +38,9 @@ def image_arrays(record: CellRecord) -> tuple[tuple[tuple[str, str, str], ...], 
 class Cells(tuple[CellRecord, ...]):
     """Records that do not change any more; they take along what `once_for_cells` computed from them."""
 
-    def __init__(self, _: Iterable[CellRecord] = ()) -> None:
-        """Nothing is computed yet."""
-        self.known: dict[tuple[Any, ...], Any] = {}
+    def __init__(self, records: Iterable[CellRecord] = ()) -> None:
+        """Nothing is computed yet, unless it was of the same cells."""
+        self.known: dict[tuple[Any, ...], Any] = records.known if isinstance(records, Cells) else {}
 
 
 def once_for_cells(

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from interfero.analysis.axes import AXES, Axis, find_axis, level
+from interfero.analysis.cells import Cells
 from interfero.analysis.choices import choose_learning_rates, setting_of
 from interfero.analysis.comparable import comparable
 from interfero.errors import ConfigError
@@ -70,7 +71,7 @@ class Map:
 
 def cell_table(records: Iterable[CellRecord]) -> pd.DataFrame:
     """One row a finished cell: params, axes, metrics, and whether validation chose its learning rate."""
-    every = list(records)
+    every = Cells(records)
     chosen = {p.cell.key for c in choose_learning_rates(every) for p in c.picks}
     rows: list[dict[str, Any]] = []
     for record in every:

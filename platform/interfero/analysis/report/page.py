@@ -100,13 +100,13 @@ def report_html(report: Report, figures: Sequence[Figure] | None = None) -> str:
     drawn = report_figures(report) if figures is None else figures
     questions = dict.fromkeys(about.question for about in report.abouts if about.question)
     names = {figure.name for figure in drawn}
-    first = _first_figure(report, names)
+    first: list[Block] = [("figure", n) for n in first_figures(report) if n in names][:1]
     step = next_step(report.records, next((a.command for a in report.abouts if a.command), ""))
     page = Page(
         title=report.title,
         questions=list(questions),
         remarks=report.remarks,
-        answer=headline(report.records, report.answer[:1]),
+        answer=answer_of(report),
         first=[*first, *capacity_parts(report.records)],
         next=_next_parts(step) if step else (),
         sections=_sections(report, names - {name for _, name in first}),
@@ -115,11 +115,15 @@ def report_html(report: Report, figures: Sequence[Figure] | None = None) -> str:
     return page_html(page)
 
 
-def _first_figure(report: Report, names: set[str]) -> list[Block]:
-    """The one that shows the answer: of a single domain, adapter sizes say more than a row would."""
+def answer_of(report: Report) -> list[str]:
+    """At most three sentences."""
+    return headline(report.records, report.answer[:1])
+
+
+def first_figures(report: Report) -> list[str]:
+    """Which figure shows the answer, best first: of one domain, adapter sizes say more than a row would."""
     domains = {r.params["domain"] for r in report.records}
-    wanted = [*report.own, "overview" if len(domains) > 1 else "capacity", "capacity"]
-    return [("figure", name) for name in wanted if name in names][:1]
+    return [*report.own, *(["overview"] if len(domains) > 1 else []), "capacity"]
 
 
 def _next_parts(step: Next) -> list[Block]:

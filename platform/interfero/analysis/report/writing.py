@@ -14,7 +14,14 @@ from interfero.analysis.choices import choose_learning_rates
 from interfero.analysis.comparison import write_comparison
 from interfero.analysis.laws.fits_file import write_scaling_fits
 from interfero.analysis.rd_curves import write_curves
-from interfero.analysis.report.page import Report, findings, report_figures, report_html
+from interfero.analysis.report.page import (
+    Report,
+    answer_of,
+    findings,
+    first_figures,
+    report_figures,
+    report_html,
+)
 from interfero.analysis.report.pictures import FOLDER, Finder, ShownCell, shown_cells
 from interfero.store.files import write_atomic
 
@@ -26,11 +33,15 @@ class Written:
     """What came of it."""
 
     findings: tuple[str, ...]
-    """The answer in sentences."""
+    """All that is said, in sentences."""
     files: tuple[Path, ...]
     """The report first, then tables and figures."""
     pictures: tuple[Path, ...]
     """Of the cells whose reconstructions are shown; they belong in a folder `reconstructions`."""
+    answer: tuple[str, ...] = ()
+    """At most three sentences."""
+    picture: str = ""
+    """Name of the PNG that shows the answer; empty where there is none."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +91,15 @@ def write_report(
         *write_scaling_fits(results, folder),
     ]
     sentences = tuple(line for lines in findings(report).values() for line in lines)
-    return Written(sentences, tuple(files), _copied(pictures, folder / FOLDER))
+    shown = {f.name: v.file for f in figures for v in f.variants[f.start : f.start + 1] if v.file}
+    picture = next((f"{shown[n]}.png" for n in first_figures(report) if n in shown), "")
+    return Written(
+        sentences,
+        tuple(files),
+        _copied(pictures, folder / FOLDER),
+        tuple(answer_of(report)),
+        picture,
+    )
 
 
 def _copied(cells: Sequence[ShownCell], folder: Path) -> tuple[Path, ...]:

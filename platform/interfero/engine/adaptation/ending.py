@@ -32,6 +32,7 @@ from interfero.store.files import inside
 from interfero.store.sweep import SweepStore
 from interfero.tracking.names import BEST_TAG, PARETO_TAG
 from interfero.tracking.provenance import provenance_tags
+from interfero.tracking.summary import TEXT_LIMIT
 
 
 def write_ending(
@@ -90,7 +91,9 @@ def _note(
         question=about.question,
         seeds={"data": options.data_seeds, "init": options.init_seeds},
         versions=about.versions,
-        findings=written.findings,
+        answer=written.answer,
+        limit=TEXT_LIMIT,
+        picture=written.picture,
         best=best,
         link=run.tracker.link,
     )

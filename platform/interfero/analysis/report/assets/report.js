@@ -219,7 +219,7 @@
   // A folded figure is drawn when it is opened: closed, it has no width.
   const waiting = new Map(data.figures.map((figure) => [document.getElementById(`figure-${figure.name}`), figure]));
   function drawOpen() {
-    for (const [host, figure] of waiting) if (host && host.clientWidth) {
+    for (const [host, figure] of waiting) if (host && !host.closest("details:not([open])")) {
       waiting.delete(host);
       drawFigure(figure, host);
     }
