@@ -106,7 +106,7 @@ def comparison_text(finished: Sequence[CellRecord]) -> str:
         f"{', '.join(map(str, steps))} steps. Means over domains and seeds; ± is the standard deviation over "
         "seeds, averaged over domains. The learning rate is chosen on validation for each "
         "domain, size, strength and seed; numbers are from test images. Rows with the same number of cases "
-        "are means over the same cases and can be compared; a row of `others` is over other cases, and cannot."
+        "are means over the same cases and can be compared; a row of `others` is over others, and cannot."
     )
     intro += _remarks(finished)
     matched = (

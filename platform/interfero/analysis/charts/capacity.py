@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from interfero.analysis.capacity_table import seeds_text, signed
@@ -41,22 +42,19 @@ def capacity_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | N
     choices = choose_learning_rates(records)
     if not choices:
         return None
-    every = {setting_of(r).without_method for r in records}
-    cases = sorted(every, key=lambda case: case.order)
-    variants = tuple(
-        _variant(
-            case, cases, [c for c in choices if c.setting.without_method == case], runs,
-            gaps_text(records, case),
-        )
-        for case in cases
-    )  # fmt: skip
+    by_case: dict[CellSetting, list[Choice]] = defaultdict(list)
+    for choice in choices:
+        by_case[choice.setting.without_method].append(choice)
+    gaps = gaps_of(records)
+    cases = sorted(gaps, key=lambda case: case.order)
+    variants = tuple(_variant(case, cases, by_case[case], runs, gaps[case]) for case in cases)
     lambdas = sorted({c.rd_lambda for c in cases})
     middle = lambdas[(len(lambdas) - 1) // 2]
 
     def interest(index: int) -> tuple[int, bool, int, int, int]:
         """First what most readers look for: all methods, at a middle rate, with the most images."""
         case = cases[index]
-        methods = {c.setting.method for c in choices if c.setting.without_method == case}
+        methods = {c.setting.method for c in by_case[case]}
         at_middle = case.rd_lambda == middle
         return len(methods), at_middle, case.num_images, case.num_steps, -index
 
@@ -73,15 +71,22 @@ def capacity_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | N
     )
 
 
-def gaps_text(records: Iterable[CellRecord], case: CellSetting) -> str:
-    """`; 3 of 15 cells failed; no result: cawf 2`; empty where nothing is missing."""
-    here = [r for r in records if setting_of(r).without_method == case]
-    failed = sum(r.status == "failed" for r in here)
-    parts = [f"{failed} of {len(here)} cells failed"] if failed else []
-    empty = [m.setting for m in missing_settings(records) if m.setting.without_method == case]
-    names = dict.fromkeys(f"{s.method} {s.adapter_size or ''}".strip() for s in empty)
-    parts += [f"no result: {', '.join(names)}"] if names else []
-    return "".join(f"; {part}" for part in parts)
+def gaps_of(records: Iterable[CellRecord]) -> dict[CellSetting, str]:
+    """Of each case `; 3 of 15 cells failed; no result: cawf 2`; empty where nothing is missing."""
+    counts: dict[CellSetting, Counter[str]] = defaultdict(Counter)
+    for record in records:
+        counts[setting_of(record).without_method][record.status] += 1
+    empty: dict[CellSetting, dict[str, None]] = defaultdict(dict)
+    for missing in missing_settings(records):
+        s = missing.setting
+        empty[s.without_method][f"{s.method} {s.adapter_size or ''}".strip()] = None
+    found = {}
+    for case, status in counts.items():
+        failed = status["failed"]
+        parts = [f"{failed} of {status.total()} cells failed"] if failed else []
+        parts += [f"no result: {', '.join(empty[case])}"] if empty[case] else []
+        found[case] = "".join(f"; {part}" for part in parts)
+    return found
 
 
 def case_text(case: CellSetting, cases: Iterable[CellSetting]) -> str:
