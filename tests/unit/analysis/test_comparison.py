@@ -167,7 +167,7 @@ def test_seeds_and_domains_are_averaged_and_the_spread_is_over_seeds(cell):
     ]
     (row,) = rows(comparison_text(records), 0)
     # Tests are one below: 1, 3, 10, 14. Standard deviations 1.414 and 2.828.
-    assert row[5] == "+7.00 ± 2.12"
+    assert row[6] == "+7.00 ± 2.12"
 
 
 def test_one_method_alone_is_no_comparison(records, tmp_path):

@@ -46,7 +46,7 @@ def test_the_table_has_every_chosen_cell_and_equal_columns(sweep):
 
 
 def test_a_long_table_keeps_the_best_sizes(sweep):
-    domains = tuple(f"domain-with-a-long-name-{i}" for i in range(6))
+    domains = tuple(f"domain-with-a-long-name-{i}" for i in range(12))
     text = note(sweep(domains=domains))
     assert len(text) <= MAX_CHARACTERS
     assert "Adapter size with the best validation for each method:" in text

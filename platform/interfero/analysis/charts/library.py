@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
 import vl_convert
@@ -18,10 +19,10 @@ def vega_library() -> str:
     Bundling it takes seconds, so it is kept in the user's cache, by version.
     """
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    path = root / "interfero" / f"vega-{vl_convert.__version__}.js"
+    path = root / "interfero" / f"vega-{version('vl-convert-python')}.js"
     with suppress(OSError, UnicodeDecodeError):
         return path.read_text(encoding="utf-8")
-    text = vl_convert.javascript_bundle()
+    text = vl_convert.javascript_bundle(None)
     with suppress(StorageError):  # A home that cannot be written costs the seconds again.
         write_atomic(path, text.encode())
     return text
