@@ -52,6 +52,13 @@ class Mean:
         ends = f"{signed(self.low)} to {signed(self.high)}"
         return f"{signed(self.value)} % (95 % interval {ends}, {self.num_seeds} seeds)"
 
+    @property
+    def short(self) -> str:
+        """`+5.70 (+4.90 to +6.50)`, under a heading that says what it is."""
+        if self.low is None or self.high is None:
+            return signed(self.value)
+        return f"{signed(self.value)} ({signed(self.low)} to {signed(self.high)})"
+
 
 def headline(records: Iterable[CellRecord], own: Sequence[str] = ()) -> list[str]:
     """The answer: at most three sentences.
@@ -181,16 +188,16 @@ def method_rows(records: Iterable[CellRecord]) -> tuple[list[str], list[list[str
         sizes = value_range([float(c.setting.adapter_size) for c in own], "{:.0f}".format)
         shares = [v for c in own if (v := c.mean(FRACTION)) is not None]
         params = value_range(shares, percent) if shares else "-"
-        values = [m[method].text if method in m else "not comparable" for m in found.values()]
+        values = [m[method].short if method in m else "not comparable" for m in found.values()]
         count = len(found["target gain"][method].cases) if method in found["target gain"] else 0
         rows.append(
             [method, sizes if sizes != "0" else "-", *values, params, f"{count} of {len(own)}"]
         )
-    header = ["method", "size", *(f"{title}" for title in metrics), "parameters (%)", "cases"]
+    header = ["method", "size", *(f"{title} (%)" for title in metrics), "parameters (%)", "cases"]
     shared = max((len(m.cases) for m in found["target gain"].values()), default=0)
     note = (
         f"Means over the {shared} cases that the methods share, each at the adapter size and learning rate "
-        "that validation chose; 95 % intervals over data seeds. Click on a heading to sort."
+        "that validation chose; in parentheses 95 % intervals over data seeds. Click on a heading to sort."
     )
     return header, rows, note
 

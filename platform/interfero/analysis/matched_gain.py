@@ -154,26 +154,32 @@ def shared_cases(rows: Sequence[MatchedRow]) -> tuple[frozenset[Case], frozenset
 
 
 def matched_lines(records: Iterable[CellRecord]) -> list[str]:
-    """Forgetting at half of fine-tuning's gain; each method and fine-tuning over the same cases."""
-    every = matched_rows(records, (0.5,))
-    naive = next((r for r in every if r.method == NAIVE), None)
-    parts = []
-    for row in every:
-        shared = row.cases & naive.cases if naive is not None else frozenset()
-        if naive is None or row is naive or not shared:
-            continue
-        routed, unrouted, lost = (
-            signed(of.mean(name, shared) or 0.0)
-            for of, name in (
-                (row, "forgetting"), (row, "forgetting_unrouted"), (naive, "forgetting"),
+    """Forgetting at half of fine-tuning's gain, over the same cases; and which methods have none."""
+    rows = matched_rows(records, (0.5,))
+    cases, compared = shared_cases(rows)
+    parts, others = [], []
+    for row in rows:
+        reached = f"{len(row.found)} of {len(row.found) + len(row.refused)}"
+        if row.method in compared:
+            routed, unrouted = (
+                signed(row.mean(name, cases) or 0.0)
+                for name in ("forgetting", "forgetting_unrouted")
             )
-        )  # fmt: skip
-        parts.append(
-            f"{row.method} forgets {routed} % routed and {unrouted} % unrouted where {NAIVE} forgets "
-            f"{lost} % (mean over the {len(shared)} of {len(row.found) + len(row.refused)} pairs of case and "
-            "data seed in which both reach that gain)"
+            parts.append(f"{row.method} forgets {routed} % routed and {unrouted} % unrouted")
+        else:
+            others.append(f"{row.method} ({reached})")
+    lines = []
+    if parts:
+        total = len(rows[0].found) + len(rows[0].refused)
+        lines.append(
+            f"At half of {NAIVE}'s gain, over the {len(cases)} of {total} pairs of case and data seed in "
+            f"which all of these reach it: {'; '.join(parts)}."
         )
-    return [f"At half of {NAIVE}'s gain, {'; '.join(parts)}."] if parts else []
+    if others and any(row.found for row in rows):
+        lines.append(
+            f"Not compared there, with the pairs in which each reaches it: {', '.join(others)}."
+        )
+    return lines
 
 
 def _fronts(cells: Iterable[CellRecord]) -> Fronts:

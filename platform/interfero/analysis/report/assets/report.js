@@ -85,7 +85,9 @@
     // The page has a legend of buttons in place of the picture's.
     if (spec.encoding && spec.encoding.color) spec.encoding.color.legend = null;
     const config = coloured(data.config);
-    return { ...spec, title: { ...spec.title, text: "" }, width, autosize: { type: "fit", contains: "padding" },
+    // The size of a panel of the page has its axes in it.
+    const height = spec.height + 58;
+    return { ...spec, title: { ...spec.title, text: "" }, width, height, autosize: { type: "fit", contains: "padding" },
       config: { ...config, background: null, padding: 2 } };
   }
   const title = (panel) => [].concat(panel.title.text).join(" ");
