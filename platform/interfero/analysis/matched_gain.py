@@ -17,6 +17,7 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 
 from interfero.analysis.capacity_table import signed
+from interfero.analysis.cells import once_for_cells
 from interfero.analysis.choices import CONTROL, NAIVE, Case, by_case, by_init_seed
 from interfero.analysis.comparable import comparable
 from interfero.metrics.names import (
@@ -121,6 +122,7 @@ def at_gain(cells: Sequence[FrontCell], gain: float) -> Matched | NotReached:
     return _between(cells[0], cells[0], 0.0)
 
 
+@once_for_cells
 def matched_rows(
     records: Iterable[CellRecord], shares: Sequence[float] = SHARES
 ) -> list[MatchedRow]:

@@ -182,7 +182,8 @@ class CurveRow:
     """Mean BD-rate in percent by side; None where every seed's is missing."""
 
 
-def curve_rows(records: Sequence[CellRecord]) -> list[CurveRow]:
+@once_for_cells
+def curve_rows(records: Iterable[CellRecord]) -> list[CurveRow]:
     """The chosen curves of every setting; empty without two lambdas."""
     if len({r.params["rd_lambda"] for r in records if r.status == "finished"}) < 2:
         return []

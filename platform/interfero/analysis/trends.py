@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from interfero.analysis.axes import AXES, DISTANCES
+from interfero.analysis.cells import once_for_cells
 from interfero.analysis.choices import CellSetting, Choice, Seed, choose_learning_rates
 from interfero.analysis.comparable import comparable
 from interfero.metrics.names import GAIN, UNROUTED, VALIDATION_GAIN
@@ -90,6 +91,7 @@ class DomainShift:
 _Line = TypeVar("_Line", Trend, DomainShift)
 
 
+@once_for_cells
 def trends(records: Iterable[CellRecord], axis: str) -> list[Trend]:
     """Every line along an axis; of several adapter sizes the one with the best mean validation.
 
@@ -107,6 +109,7 @@ def trends(records: Iterable[CellRecord], axis: str) -> list[Trend]:
     return sorted(_best_sizes(long_enough), key=lambda t: t.setting.order)
 
 
+@once_for_cells
 def domain_shifts(records: Iterable[CellRecord]) -> list[DomainShift]:
     """Every method on two domains or more, at the one image count that most of them share."""
     groups: dict[CellSetting, dict[int, list[Choice]]] = defaultdict(lambda: defaultdict(list))

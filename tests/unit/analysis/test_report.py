@@ -143,6 +143,16 @@ def test_distance_shows_measured_domains_and_what_is_predicted_of_them(planted):
     assert distance_figure(alone, fit_scaling(alone)) is None
 
 
+def test_means_of_domains_are_over_the_settings_that_they_share(planted):
+    """`text` has its largest image count alone: a mean over it would be a mean over other settings."""
+    rest = [r for r in planted if (r.params["domain"], r.params["num_images"]) != ("charts", 80)]
+    panel = distance_figure(rest, ()).variants[0].panels[0]
+    means = {s.label: s.points[-1] for s in panel.series}
+    assert {m.hover[1].split(" settings")[0] for m in means.values()} == {"mean over 3"}
+    (text,) = [s for s in panel.series if s.label == "text"]
+    assert sum(p.faint for p in text.points) == 4, "each setting is still there"
+
+
 def test_methods_are_matched_or_have_no_point(sweep):
     figure = matched_figure(sweep(domains=("text", "charts")))
     assert [p.title for p in figure.variants[0].panels] == [

@@ -160,6 +160,17 @@ def test_a_left_out_domain_is_predicted_without_its_own_cells():
     assert not np.allclose(after[~inside], before[~inside], rtol=1e-2)
 
 
+def test_levels_that_each_belong_to_another_domain_are_no_axis():
+    """`--num-images all`: with one count a domain, a law of images would be a law of domains."""
+    records = PlantedSweep(growing, lambdas=(0.0045, 0.013)).records(np.random.default_rng(0))
+    own = {"charts": 5, "fundus": 20, "text": 80}
+    alone = [r for r in records if r.params["num_images"] == own[r.params["domain"]]]
+    (data,) = observations(alone, RESPONSES["forgetting_unrouted"]).values()
+    result = fit_observations(data)
+    assert isinstance(result, Refusal)
+    assert "no axis has 3 levels within one domain (num_images 1, rd_lambda 2)" in result.reason
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

@@ -236,7 +236,7 @@ def _image_sums(
                 rows = [i for i, word in enumerate(words) if word[ROLE] == response.role]
                 if not rows:
                     return None
-                pairs = frozenset(words[i][NAME:] for i in rows)
+                pairs = frozenset((words[i][NAME], words[i][GROUP]) for i in rows)
                 place = stratum, frozenset(name for name, _ in pairs)
                 if marks.setdefault(place, pairs) != pairs:
                     # Cells of two versions of the code differ in which images they hold to be of one.
