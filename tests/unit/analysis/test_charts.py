@@ -273,6 +273,14 @@ def test_files_are_whole_legible_named_and_repeatable(sweep, tmp_path):
     assert [p.read_bytes() for p in paths] == [p.read_bytes() for p in again]
 
 
+def test_a_picture_has_no_more_rows_than_can_be_read(sweep):
+    figure = capacity_figure(
+        sweep(("text",), lambdas=tuple(0.001 * i for i in range(1, 15)), rates=(1e-3,)), RunLinks()
+    )
+    files = [v.file for v in figure.variants]
+    assert files == ["capacity_text"] * 12 + ["capacity_text_2"] * 2
+
+
 @pytest.mark.parametrize("domain", ["a/b", "..", "../up", "a\\b", "", "."])
 def test_no_name_of_a_domain_leads_out_of_the_folder(sweep, tmp_path, domain):
     cells = [

@@ -18,7 +18,7 @@ from interfero.analysis.charts.data import (
     seed_lines,
     span,
 )
-from interfero.analysis.charts.files import file_name
+from interfero.analysis.charts.files import file_part
 from interfero.analysis.charts.style import method_label, method_style
 from interfero.analysis.choices import (
     CellSetting,
@@ -47,7 +47,11 @@ def capacity_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | N
         by_case[choice.setting.without_method].append(choice)
     gaps = gaps_of(records)
     cases = sorted(gaps, key=lambda case: case.order)
-    variants = tuple(_variant(case, cases, by_case[case], runs, gaps[case]) for case in cases)
+    seen: Counter[str] = Counter()
+    variants = []
+    for case in cases:
+        variants.append(_variant(case, cases, by_case[case], runs, gaps[case], seen[case.domain]))
+        seen[case.domain] += 1
     lambdas = sorted({c.rd_lambda for c in cases})
     middle = lambdas[(len(lambdas) - 1) // 2]
 
@@ -64,7 +68,7 @@ def capacity_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | N
         name="capacity",
         title="What each method gains on the target, and what the source loses",
         selectors=("domain", *(("at",) if len({c.choice[1] for c in variants}) > 1 else ())),
-        variants=_without_single_choices(variants),
+        variants=_without_single_choices(tuple(variants)),
         note="Solid: the learning rate that validation chose in each seed, mean over seeds; bars from "
         "the least to the greatest seed. Faint: single cells of the whole grid. Numbers on the left: "
         "adapter size. On the right, filled is routed, hollow is unrouted.",
@@ -109,7 +113,7 @@ def _without_single_choices(variants: tuple[Variant, ...]) -> tuple[Variant, ...
 
 def _variant(
     case: CellSetting, cases: Sequence[CellSetting], choices: Sequence[Choice], runs: RunLinks,
-    gaps: str,
+    gaps: str, index: int,
 ) -> Variant:  # fmt: skip
     where = case_text(case, cases)
     empty = Panel("", PlotAxis(""), PlotAxis(""), (), empty="no cell finished")
@@ -117,7 +121,7 @@ def _variant(
         choice=(case.domain, where),
         panels=(_gain_panel(choices, runs), _plane_panel(choices, runs)) if choices else (empty,),
         caption=f"{case.domain}, {where}, {case.num_steps} steps, {case.codec}; {seeds_text(choices)}{gaps}.",
-        file=file_name("capacity", case.domain),
+        file=file_part("capacity", case.domain, index=index),
     )
 
 

@@ -17,6 +17,8 @@ SCALE = 2.0
 """Pixels of a PNG for each of the SVG: some 200 dots an inch at the width of a column."""
 SUFFIXES = (".png", ".svg")
 MAX_NAME = 80
+MAX_ROWS = 12
+"""Of one picture: more could not be read, nor would some programs open it."""
 
 
 def file_name(*parts: object) -> str:
@@ -29,6 +31,12 @@ def file_name(*parts: object) -> str:
     if plain == text:
         return plain
     return f"{plain or 'x'}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def file_part(*parts: object, index: int, rows: int = MAX_ROWS) -> str:
+    """The name of the picture that has a row: after so many rows the next one, `NAME_2`."""
+    number = index // rows + 1
+    return file_name(*parts) if number == 1 else file_name(*parts, number)
 
 
 def write_pictures(figures: Iterable[Figure | None], folder: Path) -> list[Path]:

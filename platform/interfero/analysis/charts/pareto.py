@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
 from interfero.analysis.capacity_table import signed
 from interfero.analysis.charts.data import Figure, Panel, PlotAxis, PlotPoint, Series, Variant
-from interfero.analysis.charts.files import file_name
+from interfero.analysis.charts.files import file_part
 from interfero.analysis.charts.style import method_label, method_style
 from interfero.analysis.choices import CellSetting, setting_of
 from interfero.analysis.pareto import Front
@@ -45,20 +45,23 @@ def front_figure(fronts: Sequence[Front]) -> Figure | None:
         return None
     sizes = [cell.metrics[NUM_PARAMS] for front in fronts for cell in front.cells]
     diameter = _diameters(sizes)
-    variants = tuple(
-        Variant(
-            choice=(case.domain, f"lambda {case.rd_lambda:g}, n = {case.num_images_text}"),
-            panels=tuple(_panel(here, *panel, diameter) for panel in PANELS),
-            caption=_caption(case.domain, here),
-            file=file_name("pareto", case.domain),
+    seen: Counter[str] = Counter()
+    variants = []
+    for case, here in rows.items():
+        variants.append(
+            Variant(
+                choice=(case.domain, f"lambda {case.rd_lambda:g}, n = {case.num_images_text}"),
+                panels=tuple(_panel(here, *panel, diameter) for panel in PANELS),
+                caption=_caption(case, here),
+                file=file_part("pareto", case.domain, index=seen[case.domain]),
+            )
         )
-        for case, here in rows.items()
-    )
+        seen[case.domain] += 1
     return Figure(
         name="pareto",
         title="Pareto fronts of gain, unrouted forgetting and parameters",
         selectors=("domain", "at"),
-        variants=variants,
+        variants=tuple(variants),
         note=f"Faint: cells on no front. Marks grow with the trained parameters, {_count(min(sizes))} to "
         f"{_count(max(sizes))}.",
     )
@@ -122,10 +125,11 @@ def _diameters(counts: Sequence[float]) -> Callable[[CellRecord], float]:
     return diameter
 
 
-def _caption(domain: str, fronts: Sequence[Front]) -> str:
+def _caption(case: CellSetting, fronts: Sequence[Front]) -> str:
     members = sum(len(front.members) for front in fronts)
     cells = sum(len(front.cells) for front in fronts)
-    text = f"{domain}: {members} of {cells} finished cells are on a front"
+    where = f"{case.domain}, lambda {case.rd_lambda:g}, n = {case.num_images_text}"
+    text = f"{where}: {members} of {cells} finished cells are on a front"
     text += f", one for each of {len(fronts)} data seeds" if len(fronts) > 1 else ""
     limit = fronts[0].max_forgetting
     return text + ("." if limit is None else f"; routed forgetting of {limit:g} % at most.")

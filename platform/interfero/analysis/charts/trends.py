@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from interfero.analysis.axes import AXES
 from interfero.analysis.capacity_table import signed
 from interfero.analysis.charts.data import Figure, Panel, PlotAxis, PlotPoint, Series, Variant, span
-from interfero.analysis.charts.files import file_name
+from interfero.analysis.charts.files import file_name, file_part
 from interfero.analysis.charts.style import method_label, method_style
 from interfero.analysis.choices import CONTROL, NAIVE
 from interfero.analysis.trends import DomainShift, Point, Trend
@@ -39,13 +39,12 @@ def trend_figure(found: Sequence[Trend], name: str) -> Figure | None:
         places = list(dict.fromkeys(_place(t) for t in own))
         for place in places:
             here = [t for t in own if _place(t) == place]
-            part = index // MAX_ROWS + 1
             variants.append(
                 Variant(
                     choice=(domain, place),
                     panels=tuple(_trend_panel(here, row) for row in range(len(_RESPONSES))),
                     caption=f"{domain}, {place}: gain and forgetting along {axis.word}; {_seeds(here)}.",
-                    file=file_name(name) if part == 1 else file_name(name, part),
+                    file=file_part(name, index=index, rows=MAX_ROWS),
                 )
             )
     return Figure(
