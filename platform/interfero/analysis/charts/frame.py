@@ -59,7 +59,7 @@ def frame_of(axis: PlotAxis, points: Sequence[PlotPoint], which: str) -> Frame:
     kept = [v for v in chosen if not _diverged(v, chosen)] or chosen or faint
     if not kept:
         return Frame("linear", 0.0, 1.0)
-    kind = axis.scale if axis.scale != "percent" else "linear"
+    kind: str = axis.scale if axis.scale != "percent" else "linear"
     if axis.scale == "percent" and max(map(abs, kept)) > SPREAD_LIMIT:
         kind = "symlog"
     # A logarithmic axis of percent is read from zero.

@@ -22,7 +22,8 @@ def vega_library() -> str:
     path = root / "interfero" / f"vega-{version('vl-convert-python')}.js"
     with suppress(OSError, UnicodeDecodeError):
         return path.read_text(encoding="utf-8")
-    text = vl_convert.javascript_bundle(None)
+    # Its stubs ask for a snippet, which there need not be.
+    text: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]
     with suppress(StorageError):  # A home that cannot be written costs the seconds again.
         write_atomic(path, text.encode())
     return text

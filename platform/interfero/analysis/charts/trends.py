@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
 
 from interfero.analysis.axes import AXES
 from interfero.analysis.capacity_table import signed
@@ -14,6 +15,7 @@ from interfero.analysis.trends import DomainShift, Point, Trend
 
 MAX_ROWS = 4
 """Domains of one picture: more would not be readable on a page."""
+_Line = TypeVar("_Line", Trend, DomainShift)
 _RESPONSES: tuple[
     tuple[str, Callable[[Point], float], Callable[[Point], Collection[float]]], ...
 ] = (
@@ -141,7 +143,7 @@ def _domain_panel(shifts: Sequence[DomainShift], name: str, response: int) -> Pa
     return Panel(title, PlotAxis(title, "percent"), PlotAxis("", "names", names), tuple(series))
 
 
-def _in_order(found: Sequence[Trend] | Sequence[DomainShift]) -> list[Trend | DomainShift]:
+def _in_order(found: Sequence[_Line]) -> list[_Line]:
     return sorted(found, key=lambda t: (t.method != NAIVE, t.method == CONTROL, t.method))
 
 

@@ -159,7 +159,7 @@ def _panel_spec(panel: Panel, looks: dict[str, tuple[str, str]], texts: Texts) -
     x, y = frame_of(panel.x, ends, "x"), frame_of(panel.y, ends, "y")
     height = ROW_HEIGHT * len(panel.y.names) if panel.y.scale == "names" else HEIGHT
     labels = list(looks)
-    legend = {} if len(labels) > 1 else None
+    legend: Spec | None = {} if len(labels) > 1 else None
     colour = {
         "field": "s", "type": "nominal", "legend": legend,
         "scale": {"domain": labels, "range": [colour for colour, _ in looks.values()]},
@@ -200,14 +200,15 @@ def _layers(
     for which, rows in made.bars.items():
         end = {f"{which}2": {"field": f"{which}2"}}
         layers.append(_layer({"type": "rule", "strokeWidth": 1.3}, rows, end))
-    for hollow, mark in ((False, {"filled": True}), (True, {"filled": False, "fill": "@page"})):
+    faces: tuple[Spec, Spec] = {"filled": True}, {"filled": False, "fill": "@page"}
+    for hollow, face in enumerate(faces):
         rows = [r for r in made.points if bool(r.get("h")) == hollow]
         seen = {
             "shape": shape,
             "size": {"field": "z", "type": "quantitative", "scale": None},
             "opacity": {"condition": {"test": "datum.f", "value": 0.3}, "value": 1},
         }
-        layers.append(_layer({"type": "point", **mark, "strokeWidth": 1.6}, rows, seen))
+        layers.append(_layer({"type": "point", **face, "strokeWidth": 1.6}, rows, seen))
     note = {"type": "text", "dy": -11, "fontSize": 11}
     layers.append(_layer(note, made.notes, {"text": {"field": "n", "type": "nominal"}}))
     for side, symbol in _EDGES.items():

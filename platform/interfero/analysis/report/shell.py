@@ -92,7 +92,7 @@ def page_html(page: Page) -> str:
     shown = Page(**{**vars(page), "sections": [s for s in page.sections if s.parts]})
     # "<" would let a domain's name end the script.
     data = json.dumps(_figures_value(page.figures), allow_nan=False, separators=(",", ":"))
-    return _template().render(
+    html: str = _template().render(
         page=shown,
         policy=POLICY,
         style=Markup(_asset("report.css")),
@@ -100,6 +100,7 @@ def page_html(page: Page) -> str:
         library=Markup(vega_library().replace("</script", "<\\/script")),
         script=Markup(_asset("report.js")),
     )
+    return html
 
 
 def _figures_value(figures: Sequence[Figure]) -> dict[str, Any]:
