@@ -87,8 +87,10 @@ def test_fine_tuning_stands_beside_a_method_with_the_cases_of_that_method(cell):
     assert naive.mean("forgetting") == pytest.approx((2 + 40 + 50 / 3) / 2)
     assert naive.mean("forgetting", lora.cases) == pytest.approx(2)
     (line,) = page_lines(records)
-    assert (
-        "where finetune forgets +2.00 % (mean over the 1 of 2 pairs of case and data seed" in line
+    assert line == (
+        "At half of finetune's gain, over the 1 of 2 pairs of case and data seed in which all of these reach "
+        "it: finetune forgets +2.00 % routed and +2.00 % unrouted; lora forgets +2.50 % routed and +2.50 % "
+        "unrouted."
     )
 
 
