@@ -4,13 +4,14 @@ import base64
 import functools
 import http.server
 import threading
+import time
 
 import numpy as np
 import pytest
 
 from interfero.analysis.about import About
+from interfero.analysis.charts.data import RunLinks
 from interfero.analysis.laws.scaling import fit_scaling
-from interfero.analysis.report.figure_data import RunLinks
 from interfero.analysis.report.page import Report, report_html
 from interfero.analysis.report.restoration import RestorationReport, write_restoration_report
 from interfero.analysis.restoration.losses import summarise
@@ -23,7 +24,9 @@ PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 )
 WIDTHS = (1280, 700)
-FIGURES = ("capacity", "matched", "curves", "maps", "distance", "laws")
+FIGURES = ("overview", "capacity", "matched", "curves", "maps", "distance", "laws")
+OPENED = "document.querySelectorAll('details.section').forEach(part => { part.open = true; })"
+MARKS = ".mark-symbol path, .mark-rect path"
 
 
 def law(place):
@@ -108,13 +111,30 @@ def browser():
 
 def marks(browser, name):
     return browser.run(
-        "return document.querySelectorAll(`#figure-${arguments[0]} svg .mark`).length", name
-    )
+        """const marks = document.querySelectorAll(`#figure-${arguments[0]} svg :is(${arguments[1]})`);
+        return [...marks].filter(m => m.__data__.datum && 't' in m.__data__.datum).length""",
+        name, MARKS,
+    )  # fmt: skip
+
+
+def opened(browser, address, width=1280):
+    """The page with all of its parts unfolded, once their figures are drawn."""
+    browser.open(address, width)
+    browser.run(OPENED)
+    wait(lambda: all(marks(browser, name) for name in FIGURES))
+
+
+def wait(done, seconds=30):
+    """Figures are drawn one after the other."""
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, "not drawn in time"
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_every_figure_is_drawn_without_an_error_or_a_request(browser, address, width):
-    browser.open(address, width)
+    opened(browser, address, width)
     assert browser.requests() == [address]
     assert browser.console() == []
     for name in FIGURES:
@@ -122,20 +142,39 @@ def test_every_figure_is_drawn_without_an_error_or_a_request(browser, address, w
     wide = browser.run("return [document.documentElement.scrollWidth, innerWidth]")
     assert wide[0] <= wide[1], "the page scrolls sideways"
     cut = browser.run(
-        """return [...document.querySelectorAll('svg text')].filter(t => {
-          const a = t.getBoundingClientRect(), b = t.closest('.panel, button').getBoundingClientRect();
+        """return [...document.querySelectorAll('.plot svg text')].filter(t => {
+          const a = t.getBoundingClientRect(), b = t.closest('.panel').getBoundingClientRect();
           return a.left < b.left - 6 || a.right > b.right + 6 || a.bottom > b.bottom + 6;
         }).map(t => t.textContent)"""
     )
     assert cut == [], "text that leaves its panel"
 
 
+def test_the_answer_comes_first_and_the_rest_is_folded(browser, address):
+    browser.open(address, 1280)
+    wait(lambda: marks(browser, "overview"))
+    first = browser.run(
+        """const parts = document.querySelectorAll('.answer');
+        return [[...parts].map(p => p.textContent), document.querySelectorAll('details.section[open]').length,
+          document.querySelector('#answer').children[parts.length].id,
+          document.body.innerText.split(/\\s+/).length];"""
+    )
+    lines, unfolded, figure, words = first
+    assert 1 <= len(lines) <= 3
+    assert all("95 % interval" in line for line in lines)
+    assert "3 seeds" in lines[0]
+    assert (unfolded, figure) == (0, "figure-overview")
+    assert words < 700, "what is seen before anything is asked for"
+    assert [marks(browser, name) for name in FIGURES[1:]] == [0] * 6
+
+
 def test_hovering_tells_cell_seeds_and_run(browser, address, records):
-    browser.open(address)
+    opened(browser, address)
     x, y = browser.run(
-        """const svg = document.querySelector('#figure-capacity svg');
-        svg.scrollIntoView({block: 'center'});
-        const all = [...svg.querySelectorAll('path.mark')].filter(m => m.getAttribute('opacity') == 1);
+        """const host = document.querySelector('#figure-capacity .plot');
+        host.scrollIntoView({block: 'center'});
+        const all = [...host.querySelectorAll('.mark-symbol path')]
+          .filter(m => m.__data__.datum && !m.__data__.datum.f && m.__data__.datum.s === 'finetune');
         const box = all[0].getBoundingClientRect();
         return [box.x + box.width / 2, box.y + box.height / 2];"""
     )
@@ -156,38 +195,55 @@ def test_hovering_tells_cell_seeds_and_run(browser, address, records):
 
 
 def test_keys_walk_through_the_points(browser, address):
-    browser.open(address)
-    first = browser.run(
-        """const svg = document.querySelector('#figure-laws svg');
-        svg.scrollIntoView({block: 'center'}); svg.focus();
-        svg.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight'}));
+    opened(browser, address)
+    press = """const host = document.querySelector('#figure-laws .plot');
+        host.scrollIntoView({block: 'center'}); host.focus();
+        host.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight'}));
         return document.getElementById('tip').textContent;"""
-    )
-    second = browser.run(
-        """document.querySelector('#figure-laws svg').dispatchEvent(
-          new KeyboardEvent('keydown', {key: 'ArrowRight'}));
-        return document.getElementById('tip').textContent;"""
-    )
+    first, second = browser.run(press), browser.run(press)
     assert first
     assert second not in ("", first)
 
 
-def test_a_choice_draws_the_other_variant(browser, address):
-    browser.open(address)
-    before = browser.run("return document.querySelector('#figure-maps figcaption').textContent")
+def test_a_choice_draws_the_other_variant_and_its_numbers_as_a_table(browser, address):
+    opened(browser, address)
+    caption = "return document.querySelector('#figure-maps figcaption').textContent"
+    before = browser.run(caption)
     browser.run(
         """const select = document.querySelector('#figure-maps select');
-        select.value = 'lora'; select.dispatchEvent(new Event('change'));"""
+        select.value = 'lora'; select.dispatchEvent(new Event('change'));
+        document.querySelector('#figure-maps details').open = true;"""
     )
-    after = browser.run("return document.querySelector('#figure-maps figcaption').textContent")
+    after = browser.run(caption)
     assert before.startswith("finetune over ")
     assert after.startswith("lora over ")
-    assert marks(browser, "maps") > 0
+    wait(lambda: marks(browser, "maps"))
+    rows = "return document.querySelectorAll('#figure-maps details tbody tr').length"
+    wait(lambda: browser.run(rows))
+    assert browser.run(rows) == marks(browser, "maps")
     assert browser.console() == []
 
 
+def test_a_legend_hides_and_tables_sort(browser, address):
+    opened(browser, address)
+    before = marks(browser, "capacity")
+    browser.run("document.querySelector('#figure-capacity .legend button').click()")
+    wait(lambda: 0 < marks(browser, "capacity") < before)
+    pressed = "return document.querySelector('#figure-capacity .legend button').getAttribute('aria-pressed')"
+    assert browser.run(pressed) == "false"
+    column = """const table = document.querySelector('#answer table.sortable');
+        const head = table.tHead.rows[0].cells[2];
+        head.querySelector('button').click();
+        const values = [...table.tBodies[0].rows].map(r => parseFloat(r.cells[2].textContent));
+        return [head.getAttribute('aria-sort'), values];"""
+    order, values = browser.run(column)
+    assert (order, values) == ("descending", sorted(values, reverse=True))
+    order, values = browser.run(column)
+    assert (order, values) == ("ascending", sorted(values))
+
+
 def test_every_choice_of_every_figure_can_be_drawn(browser, address):
-    browser.open(address)
+    opened(browser, address)
     drawn = browser.run(
         """let count = 0;
         for (const figure of document.querySelectorAll('figure[id]')) {
@@ -197,7 +253,7 @@ def test_every_choice_of_every_figure_can_be_drawn(browser, address):
             if (first) set(first, a);
             for (const b of second ? [...second.options].map(o => o.value) : [null]) {
               if (second) set(second, b);
-              if (!figure.querySelector('svg')) throw new Error(`${figure.id} ${a} ${b}`);
+              if (!figure.querySelector('.plot')) throw new Error(`${figure.id} ${a} ${b}`);
               count++;
             }
           }
@@ -205,6 +261,7 @@ def test_every_choice_of_every_figure_can_be_drawn(browser, address):
         return count;"""
     )
     assert drawn > 20
+    wait(lambda: all(marks(browser, name) for name in FIGURES))
     assert browser.console() == []
 
 
@@ -213,7 +270,8 @@ def test_it_works_in_the_frame_in_which_mlflow_shows_it(browser, address):
     browser.open(address.replace("report.html", "frame.html"))
     browser.frame(0)
     try:
-        assert all(marks(browser, name) > 0 for name in FIGURES)
+        browser.run(OPENED)
+        wait(lambda: all(marks(browser, name) for name in FIGURES))
     finally:
         browser.frame(None)
     assert browser.console() == []
@@ -230,9 +288,10 @@ def test_the_page_of_a_restoration_sweep_is_drawn_too(browser, address, folder):
     write_restoration_report(report, folder / "restoration")
     place = address.replace("report.html", "restoration/report.html")
     browser.open(place, 700)
+    browser.run(OPENED)
+    wait(lambda: all(marks(browser, name) for name in ("rates", "parts")))
     assert [r for r in browser.requests() if not r.startswith("data:")] == [place]
     assert browser.console() == []
-    assert all(marks(browser, name) > 0 for name in ("rates", "parts"))
     wide = browser.run("return [document.documentElement.scrollWidth, innerWidth]")
     assert wide[0] <= wide[1], "the page scrolls sideways"
     shown = browser.run("return [...document.images].map(i => i.naturalWidth)")
@@ -242,12 +301,14 @@ def test_the_page_of_a_restoration_sweep_is_drawn_too(browser, address, folder):
 
 def test_dark_pages_have_light_text(browser, address):
     browser.open(address)
+    wait(lambda: marks(browser, "overview"))
     wanted = [{"name": "prefers-color-scheme", "value": "dark"}]
     browser.devtools("Emulation.setEmulatedMedia", features=wanted)
-    colours = browser.run(
-        """const style = getComputedStyle(document.body);
-        const text = getComputedStyle(document.querySelector('svg text'));
-        return [style.color, style.backgroundColor, text.fill];"""
-    )
-    browser.devtools("Emulation.setEmulatedMedia", features=[])
-    assert colours == ["rgb(236, 236, 236)", "rgb(22, 22, 24)", "rgb(236, 236, 236)"]
+    colours = """const style = getComputedStyle(document.body);
+        const text = document.querySelector('.plot .role-axis-title text');
+        return [style.color, style.backgroundColor, text && getComputedStyle(text).fill];"""
+    expected = ["rgb(236, 236, 236)", "rgb(22, 22, 24)", "rgb(236, 236, 236)"]
+    try:
+        wait(lambda: browser.run(colours) == expected)
+    finally:
+        browser.devtools("Emulation.setEmulatedMedia", features=[])

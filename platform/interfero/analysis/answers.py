@@ -1,25 +1,19 @@
-"""What each kind of question is answered with: which figures a sweep draws, which sentences come first."""
+"""What each kind of question is answered with: which sentences come first."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Literal
 
 from interfero.analysis.cells import Cells
-from interfero.analysis.figures import write_figures
-from interfero.analysis.laws.figures import write_curve_figures, write_law_figures
 from interfero.analysis.laws.scaling import Refusal, Scaling, fit_scaling
-from interfero.analysis.map_figures import write_map_figures
-from interfero.analysis.rd_curves import write_curves
-from interfero.analysis.report.curves import curve_lines
-from interfero.analysis.report.laws import law_lines
-from interfero.analysis.report.matched import matched_lines
-from interfero.analysis.trends.figures import write_domain_figures, write_trend_figures
-from interfero.analysis.trends.lines import DomainShift, Trend, domain_shifts, trends
-from interfero.analysis.trends.sentences import domain_lines, enough_lines, trend_lines
+from interfero.analysis.laws.words import law_lines
+from interfero.analysis.matched_gain import matched_lines
+from interfero.analysis.rd_curves import curve_lines
+from interfero.analysis.trend_sentences import domain_lines, enough_lines, trend_lines
+from interfero.analysis.trends import DomainShift, Trend, domain_shifts, trends
 from interfero.records import CellRecord
 
 
@@ -59,42 +53,10 @@ class Findings:
 class Answer:
     """How one kind of question is answered."""
 
-    write_figures: Callable[[Findings, Path], list[Path]]
-    """Draws into a folder and returns the files."""
     sentences: Callable[[Findings], list[str]]
     """Come before those that every sweep prints; every number in them is computed from the cells."""
-
-
-def _capacity_figures(found: Findings, folder: Path) -> list[Path]:
-    return write_figures(found.records, folder)
-
-
-def _domain_figures(found: Findings, folder: Path) -> list[Path]:
-    return write_domain_figures(found.by_domain, folder)
-
-
-def _image_figures(found: Findings, folder: Path) -> list[Path]:
-    return write_trend_figures(found.by_images, folder, "image_count")
-
-
-def _bitrate_figures(found: Findings, folder: Path) -> list[Path]:
-    return [
-        *write_trend_figures(found.by_lambda, folder, "bitrate"),
-        *write_curve_figures(found.records, folder),
-        *write_curves(found.records, folder),
-    ]
-
-
-def _map_figures(found: Findings, folder: Path) -> list[Path]:
-    return [
-        *write_map_figures(found.records, folder),
-        *write_law_figures(found.laws, folder),
-        *write_domain_figures(found.by_domain, folder),
-        *write_trend_figures(found.by_images, folder, "image_count"),
-        *write_trend_figures(found.by_lambda, folder, "bitrate"),
-        *write_curve_figures(found.records, folder),
-        *write_curves(found.records, folder),
-    ]
+    figures: tuple[str, ...] = ()
+    """Names of the figures that answer it, the first one first; others than the overview."""
 
 
 def _domain_sentences(found: Findings) -> list[str]:
@@ -119,12 +81,12 @@ def _map_sentences(found: Findings) -> list[str]:
     ]
 
 
-CAPACITY = Answer(_capacity_figures, lambda found: [])
+CAPACITY = Answer(lambda found: [])
 """Gain against adapter size: the sentences of every sweep answer it."""
-DOMAIN_SHIFT = Answer(_domain_figures, _domain_sentences)
-IMAGE_COUNT = Answer(_image_figures, _image_sentences)
-BITRATE = Answer(_bitrate_figures, _bitrate_sentences)
-INTERFERENCE_MAP = Answer(_map_figures, _map_sentences)
+DOMAIN_SHIFT = Answer(_domain_sentences, ("domain_shift",))
+IMAGE_COUNT = Answer(_image_sentences, ("image_count",))
+BITRATE = Answer(_bitrate_sentences, ("bitrate",))
+INTERFERENCE_MAP = Answer(_map_sentences, ("image_count", "bitrate", "domain_shift"))
 
 AnswerName = Literal["capacity", "domain_shift", "image_count", "bitrate", "interference_map"]
 ANSWERS: dict[AnswerName, Answer] = {
@@ -135,3 +97,8 @@ ANSWERS: dict[AnswerName, Answer] = {
     "interference_map": INTERFERENCE_MAP,
 }
 """By the name that a sweep gives."""
+
+
+def answer_of(kind: str) -> Answer:
+    """By the kind of an experiment, such as `image-count`; others have that of capacity."""
+    return {name.replace("_", "-"): answer for name, answer in ANSWERS.items()}.get(kind, CAPACITY)

@@ -7,18 +7,40 @@ from copy import copy
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from interfero.records import CellRecord
+import numpy as np
+import numpy.typing as npt
 
+from interfero.records import CellRecord, ImageRow, ImageRows
+
+NUMBERS = tuple(n for n in ImageRow.model_fields if n not in ("role", "name", "group"))
+"""Scores of a test image, before and after."""
 _More = ParamSpec("_More")
 _Found = TypeVar("_Found")
+
+
+ROLE, NAME, GROUP = range(3)
+FloatArray = npt.NDArray[np.float64]
+
+
+def image_arrays(record: CellRecord) -> tuple[tuple[tuple[str, str, str], ...], FloatArray]:
+    """(role, name, group) of each test image of a cell, and its numbers in the order of `NUMBERS`.
+
+    An `ImageRow` is checked each time it is made: a report would make every row a dozen times.
+    """
+    images = record.images
+    if isinstance(images, ImageRows):
+        return images.words, np.frombuffer(images.numbers).reshape(len(images), -1)
+    words = tuple((row.role, row.name, row.group) for row in images)
+    numbers = [[getattr(row, name) for name in NUMBERS] for row in images]
+    return words, np.array(numbers, dtype=float).reshape(len(words), len(NUMBERS))
 
 
 class Cells(tuple[CellRecord, ...]):
     """Records that do not change any more; they take along what `once_for_cells` computed from them."""
 
-    def __init__(self, _: Iterable[CellRecord] = ()) -> None:
-        """Nothing is computed yet."""
-        self.known: dict[tuple[Any, ...], Any] = {}
+    def __init__(self, records: Iterable[CellRecord] = ()) -> None:
+        """Nothing is computed yet, unless it was of the same cells."""
+        self.known: dict[tuple[Any, ...], Any] = records.known if isinstance(records, Cells) else {}
 
 
 def once_for_cells(

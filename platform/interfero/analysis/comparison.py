@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from interfero.analysis.cells import Cells
 from interfero.analysis.choices import (
     CONTROL,
     NAIVE,
+    Case,
     CellSetting,
     by_case,
     by_init_seed,
@@ -24,6 +26,7 @@ from interfero.analysis.choices import (
     choose_learning_rates,
     setting_of,
 )
+from interfero.analysis.comparable import comparable
 from interfero.analysis.matched_gain import SHARES, MatchedRow, matched_rows
 from interfero.metrics.names import (
     FILE_BYTES,
@@ -45,6 +48,10 @@ MATCHED_SHARES = (*SHARES, 1.0)
 """Of fine-tuning's best validation gain; at all of it fine-tuning always has a value."""
 BUDGETS = (0.02, 0.05, 0.10, math.inf)
 """Live parameters over the source codec's, at most."""
+
+
+_Row = tuple[str, int, float]
+"""Method, size, strength."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,7 @@ COLUMNS = (
 
 def write_comparison(records: Sequence[CellRecord], folder: Path) -> list[Path]:
     """`methods.md`: three tables; nothing where fewer than two methods have finished cells."""
-    finished = [r for r in records if r.status == "finished" and r.metrics.keys() >= NEEDED]
+    finished = Cells(r for r in records if r.status == "finished" and r.metrics.keys() >= NEEDED)
     if len({r.params["method"] for r in finished} - {CONTROL}) < 2:
         return []
     path = folder / "methods.md"
@@ -98,7 +105,8 @@ def comparison_text(finished: Sequence[CellRecord]) -> str:
         f"{len(seeds)} seeds, learning rates {', '.join(f'{v:g}' for v in rates)}, "
         f"{', '.join(map(str, steps))} steps. Means over domains and seeds; ± is the standard deviation over "
         "seeds, averaged over domains. The learning rate is chosen on validation for each "
-        "domain, size, strength and seed; numbers are from test images."
+        "domain, size, strength and seed; numbers are from test images. Rows with the same number of cases "
+        "are means over the same cases and can be compared; a row of `others` is over others, and cannot."
     )
     intro += _remarks(finished)
     matched = (
@@ -132,18 +140,24 @@ def _remarks(finished: Sequence[CellRecord]) -> str:
 
 
 def _chosen_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[str]]]:
-    """One row a method and size."""
-    groups: dict[tuple[str, int, float], list[CellRecord]] = defaultdict(list)
+    """One row a method and size, all over the same cases and seeds; one that lacks some says so."""
+    groups: dict[_Row, list[CellRecord]] = defaultdict(list)
+    coverage: dict[Case, set[_Row]] = defaultdict(set)
     for choice in choose_learning_rates(finished):
         key = choice.setting.method, choice.setting.adapter_size, choice.setting.strength
-        groups[key] += [pick.cell for pick in choice.picks]
+        for pick in choice.picks:
+            groups[key].append(pick.cell)
+            coverage[case_of(pick.cell)].add(key)
+    cases, compared = comparable(coverage, lambda rows: len(rows) > 0)
     rows = []
-    for method, size, strength in sorted(groups, key=lambda key: (_rank(key[0]), key)):
-        cells = groups[method, size, strength]
+    for key in sorted(groups, key=lambda key: (_rank(key[0]), key)):
+        own = {case_of(cell) for cell in groups[key]}
+        cells = [c for c in groups[key] if key not in compared or case_of(c) in cases]
         shown = [_mean(cells, c) for c in COLUMNS]
-        own = [f"{value:g}" if value else "" for value in (size, strength)]
-        rows.append([f"`{method}`", *own, *shown])
-    return ["method", "size", "strength", *(c.title for c in COLUMNS)], rows
+        count = f"{len(cases)}" if key in compared else f"{len(own)} others"
+        sizes = [f"{value:g}" if value else "" for value in key[1:]]
+        rows.append([f"`{key[0]}`", *sizes, count, *shown])
+    return ["method", "size", "strength", "cases", *(c.title for c in COLUMNS)], rows
 
 
 def _mean(cells: Sequence[CellRecord], column: Column) -> str:

@@ -11,11 +11,15 @@ case is their mean: the best of several seeds would be more tries than fine-tuni
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
+from interfero.analysis.capacity_table import signed
+from interfero.analysis.cells import once_for_cells
 from interfero.analysis.choices import CONTROL, NAIVE, Case, by_case, by_init_seed
+from interfero.analysis.comparable import comparable
 from interfero.metrics.names import (
     GAIN,
     ROUTED,
@@ -118,6 +122,7 @@ def at_gain(cells: Sequence[FrontCell], gain: float) -> Matched | NotReached:
     return _between(cells[0], cells[0], 0.0)
 
 
+@once_for_cells
 def matched_rows(
     records: Iterable[CellRecord], shares: Sequence[float] = SHARES
 ) -> list[MatchedRow]:
@@ -136,6 +141,47 @@ def matched_rows(
     }
     methods = sorted({m for found in fronts.values() for m in found}, key=lambda m: (m != NAIVE, m))
     return [_row(m, share, fronts, wanted) for share in shares for m in methods]
+
+
+def shared_cases(rows: Sequence[MatchedRow]) -> tuple[frozenset[Case], frozenset[str]]:
+    """The cases whose means compare methods at one share, and the methods that reach all of them.
+
+    A mean over the cases that a method happens to reach is no comparison with another's.
+    """
+    coverage: dict[Case, set[str]] = defaultdict(set)
+    for row in rows:
+        for case in row.cases:
+            coverage[case].add(row.method)
+    return comparable(coverage)
+
+
+def matched_lines(records: Iterable[CellRecord]) -> list[str]:
+    """Forgetting at half of fine-tuning's gain, over the same cases; and which methods have none."""
+    rows = matched_rows(records, (0.5,))
+    cases, compared = shared_cases(rows)
+    parts, others = [], []
+    for row in rows:
+        reached = f"{len(row.found)} of {len(row.found) + len(row.refused)}"
+        if row.method in compared:
+            routed, unrouted = (
+                signed(row.mean(name, cases) or 0.0)
+                for name in ("forgetting", "forgetting_unrouted")
+            )
+            parts.append(f"{row.method} forgets {routed} % routed and {unrouted} % unrouted")
+        else:
+            others.append(f"{row.method} ({reached})")
+    lines = []
+    if parts:
+        total = len(rows[0].found) + len(rows[0].refused)
+        lines.append(
+            f"At half of {NAIVE}'s gain, over the {len(cases)} of {total} pairs of case and data seed in "
+            f"which all of these reach it: {'; '.join(parts)}."
+        )
+    if others and any(row.found for row in rows):
+        lines.append(
+            f"Not compared there, with the pairs in which each reaches it: {', '.join(others)}."
+        )
+    return lines
 
 
 def _fronts(cells: Iterable[CellRecord]) -> Fronts:

@@ -1,8 +1,9 @@
-"""The parent run's description in the MLflow UI: question, answer, best adapters, how to repeat it."""
+"""The parent run's description in the MLflow UI: question, answer, picture, command; the rest as it fits."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import quote
 
 from interfero.analysis.best import BestAdapter
 from interfero.analysis.capacity_table import capacity_rows, signed, table_caption
@@ -10,8 +11,6 @@ from interfero.analysis.choices import choose_learning_rates
 from interfero.metrics.names import GAIN, ROUTED
 from interfero.records import CellRecord
 
-MAX_CHARACTERS = 5000
-"""Of a tag, on every server that MLflow supports; newer ones keep 8,000."""
 MAX_ADAPTERS = 12
 Link = Callable[[str | None, str], str]
 """From a cell's key (None: the sweep) and an artifact to an address within the UI; empty if unknown."""
@@ -22,20 +21,51 @@ def no_link(key: str | None, artifact: str) -> str:
     return ""
 
 
+def note_head(
+    question: str, answer: Sequence[str], command: str, link: Link, picture: str, limit: int
+) -> list[str]:
+    """What stands first however many cells there are: question, answer, picture, command.
+
+    Args:
+        question: What the sweep asks, one sentence.
+        answer: At most three sentences.
+        command: The exact command line; cut where it alone would fill the page.
+        link: Finds the sweep's page.
+        picture: Name of a PNG among the artifacts; empty for none.
+        limit: Characters of the whole note.
+    """
+    report = link(None, "report.html")
+    where = f"[report.html]({report})" if report else "`report.html`, among the artifacts"
+    lines = [f"**{question}**", "", *(f"- {line}" for line in answer), ""]
+    run = link(None, "").rpartition("/")[2]
+    if picture and run:
+        # The UI's own pages show images that the server has, and no others.
+        lines += [
+            f"![{answer[0] if answer else picture}](get-artifact?path={quote(picture)}&run_uuid={run})",
+            "",
+        ]
+    lines += [f"Everything else: {where}", "", "**Reproduce**", ""]
+    room = limit - len("\n".join(lines)) - 40 - 4 * len(command.splitlines())
+    shown = command if len(command) <= room else f"{command[: max(room, 0)]} ..."
+    return [*lines, *(f"    {line}" for line in shown.splitlines())]
+
+
 def sweep_note(
     records: Sequence[CellRecord],
     command: str,
     question: str,
     seeds: Mapping[str, Sequence[int]],
     versions: Mapping[str, str],
-    findings: Sequence[str],
+    answer: Sequence[str],
+    limit: int,
     best: Sequence[BestAdapter] = (),
     link: Link = no_link,
+    picture: str = "",
 ) -> str:
     """Markdown for `mlflow.note.content`, short enough that MLflow keeps all of it.
 
-    How to repeat the sweep comes before what can be read elsewhere: sentences that are too many are
-    left to the report, and the table has one adapter size a method, ends early or is left out.
+    The head (see `note_head`) is always there; seeds and versions, the best adapters and the table follow as
+    far as there is room. The table has one adapter size a method, ends early or is left out.
 
     Args:
         records: All cells of the sweep.
@@ -43,55 +73,29 @@ def sweep_note(
         question: What the sweep asks, one sentence.
         seeds: Kind (`data`, `init`) to the seeds that were asked for.
         versions: Library to version.
-        findings: The answer in sentences.
+        answer: At most three sentences.
+        limit: Characters that MLflow keeps.
         best: Adapters to name and to link.
         link: Finds their pages.
+        picture: Name of the PNG that shows the answer.
     """
-    report = link(None, "report.html")
-    where = f"[report.html]({report})" if report else "`report.html`"
-    tail = [*_best_lines(best, link), *_reproduce_lines(command, seeds, versions)]
-    # The page shows four lines before one asks for more: first the question and where the answer is.
-    head = [f"**{question}** Figures, curves, maps and laws: {where}, among the artifacts.", ""]
-    fixed = "\n".join([*head, *tail])
-    if len(fixed) > MAX_CHARACTERS:
-        return fixed[: MAX_CHARACTERS - 4] + "\n..."
-    head += _sentences(findings, MAX_CHARACTERS - len(fixed))
+    lines = note_head(question, answer, command, link, picture, limit)
+    for more in (_reproduce_lines(seeds, versions), _best_lines(best, link)):
+        if len("\n".join([*lines, *more])) <= limit:
+            lines = [*lines, *more]
     caption = table_caption(choose_learning_rates(records)).replace("*", r"\*").splitlines()
     for best_size_only in (False, True):
         table = _table(records, best_size_only=best_size_only)
-        note = "\n".join([*head, *tail, "", *table, "", *caption])
-        if len(note) <= MAX_CHARACTERS:
+        note = "\n".join([*lines, "", *table, "", *caption])
+        if len(note) <= limit:
             return note
-    return _shortened([*head, *tail, ""], table, caption)
+    return _shortened([*lines, ""], table, caption, limit)
 
 
-def _reproduce_lines(
-    command: str, seeds: Mapping[str, Sequence[int]], versions: Mapping[str, str]
-) -> list[str]:
-    """How to repeat the sweep."""
+def _reproduce_lines(seeds: Mapping[str, Sequence[int]], versions: Mapping[str, str]) -> list[str]:
     kinds = "; ".join(f"{kind} {', '.join(map(str, s))}" for kind, s in seeds.items())
     libraries = ", ".join(f"{name} {v}" for name, v in sorted(versions.items()))
-    return [
-        "",
-        "**Reproduce**",
-        "",
-        *(f"    {line}" for line in command.splitlines()),
-        "",
-        f"Seeds: {kinds}.",
-        f"Versions: {libraries}.",
-    ]
-
-
-def _sentences(findings: Sequence[str], room: int) -> list[str]:
-    """As many as there is room for, with a word on the rest."""
-    lines: list[str] = []
-    room -= 60  # for that word
-    for index, finding in enumerate(findings):
-        room -= len(finding) + 3
-        if room < 0:
-            return [*lines, f"- ... {len(findings) - index} more sentences are in the report."]
-        lines.append(f"- {finding}")
-    return lines
+    return ["", f"Seeds: {kinds}.", f"Versions: {libraries}."]
 
 
 def _best_lines(best: Sequence[BestAdapter], link: Link) -> list[str]:
@@ -138,12 +142,14 @@ def _table(records: Sequence[CellRecord], *, best_size_only: bool) -> list[str]:
     return [*title, lines[0], rule, *(line.replace("*", r"\*") for line in lines[1:])]
 
 
-def _shortened(start: Sequence[str], table: Sequence[str], caption: Sequence[str]) -> str:
+def _shortened(
+    start: Sequence[str], table: Sequence[str], caption: Sequence[str], limit: int
+) -> str:
     """Without the last rows, or, as a last resort, without the table."""
     for kept in range(len(table) - 1, 6, -1):
         left_out = f"\n{len(table) - kept} more rows are in `cells.parquet`."
         note = "\n".join([*start, *table[:kept], left_out, "", *caption])
-        if len(note) <= MAX_CHARACTERS:
+        if len(note) <= limit:
             return note
     note = "\n".join([*start, "The table is in the report."])
-    return note if len(note) <= MAX_CHARACTERS else "\n".join(start)
+    return note if len(note) <= limit else "\n".join(start)[:limit]

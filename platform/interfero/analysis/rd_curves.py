@@ -8,16 +8,19 @@ through the mode a deployment would use (routed) and through target mode (unrout
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from interfero.analysis.cells import once_for_cells
+from interfero.analysis.capacity_table import signed, value_range
+from interfero.analysis.cells import NUMBERS, ROLE, image_arrays, once_for_cells
 from interfero.analysis.choices import CONTROL
-from interfero.metrics.bd_rate import BjontegaardDelta, bd_psnr_db, bd_rate_percent
+from interfero.metrics.bd_rate import BjontegaardDelta, Curve, bd_psnr_db, bd_rate_percent
 from interfero.metrics.names import VALIDATION_GAIN, VALIDATION_ROUTED
 from interfero.records import CellRecord
 from interfero.store.files import write_atomic
@@ -31,6 +34,13 @@ SIDE_TITLES: dict[Side, str] = {
 }
 
 NO_VALUE = "missing"
+NO_CURVES = "Every cell has the same lambda: a curve needs several, and a BD-rate four."
+CURVES_NOTE = (
+    "BD-rate: percent of rate at equal PSNR, negative is better. Adapted codecs against source codecs on the "
+    "same test images; one learning rate per curve, chosen on validation for each seed; mean over seeds ± "
+    "standard deviation; in brackets the smallest share of an adapted curve that the source codecs' curve "
+    f"covers. Numbers in parentheses say why a value is {NO_VALUE}."
+)
 
 SettingKey = tuple[str, int, int, str, str, int, float]
 """Domain, images, steps, codec, method, adapter size, strength."""
@@ -92,10 +102,26 @@ class RdCurve:
     validation: float | None
     """Mean over the lambdas of what a learning rate is chosen by, higher is better: validation gain in
     percent; for the control, which never sees the target, the forgetting that it avoids."""
-    bd_rate: Delta
-    """Percent of rate at equal PSNR; negative is better."""
-    bd_psnr: Delta
-    """dB at equal rate; positive is better."""
+    problem: str | None = None
+    """Why its points cannot be one curve."""
+
+    @cached_property
+    def bd_rate(self) -> Delta:
+        """Percent of rate at equal PSNR; negative is better."""
+        return self._delta(bd_rate_percent)
+
+    @cached_property
+    def bd_psnr(self) -> Delta:
+        """DB at equal rate; positive is better."""
+        return self._delta(bd_psnr_db)
+
+    def _delta(self, measure: Callable[[Curve, Curve], BjontegaardDelta]) -> Delta:
+        if self.problem is not None:
+            return NoDelta(self.problem)
+        try:
+            return measure([p.before for p in self.points], [p.after for p in self.points])
+        except ValueError as error:
+            return NoDelta(str(error))
 
 
 @once_for_cells
@@ -141,51 +167,123 @@ def write_curves(records: Sequence[CellRecord], folder: Path) -> list[Path]:
     return [path]
 
 
-def curves_text(records: Iterable[CellRecord]) -> str:
-    """A Markdown table of the chosen curves, means over seeds; what is missing says why."""
+@dataclass(frozen=True)
+class CurveRow:
+    """One setting of the table of BD-rates: a text a side, and why one is missing."""
+
+    setting: SettingKey
+    num_seeds: int
+    rates: tuple[str, ...]
+    """By side."""
+    psnrs: tuple[str, ...]
+    reasons: tuple[str, ...]
+    """Each once."""
+    known: tuple[float | None, ...]
+    """Mean BD-rate in percent by side; None where every seed's is missing."""
+
+
+@once_for_cells
+def curve_rows(records: Iterable[CellRecord]) -> list[CurveRow]:
+    """The chosen curves of every setting; empty without two lambdas."""
+    if len({r.params["rd_lambda"] for r in records if r.status == "finished"}) < 2:
+        return []
     groups: dict[SettingKey, dict[Side, list[RdCurve]]] = defaultdict(lambda: defaultdict(list))
     for curve in chosen_curves(rd_curves(records)):
         groups[curve.key.setting][curve.side].append(curve)
+    return [_row(setting, sides) for setting, sides in sorted(groups.items())]
+
+
+def _row(setting: SettingKey, sides: dict[Side, list[RdCurve]]) -> CurveRow:
+    deltas = [d for side in SIDES for c in sides[side] for d in (c.bd_rate, c.bd_psnr)]
+    reasons = dict.fromkeys(d.reason for d in deltas if isinstance(d, NoDelta))
+    rates = [[c.bd_rate for c in sides[side]] for side in SIDES]
+    return CurveRow(
+        setting=setting,
+        num_seeds=len({(c.key.data_seed, c.key.init_seed) for c in sides["target"]}),
+        rates=tuple(_delta_text(each, "%", 2) for each in rates),
+        psnrs=tuple(_delta_text([c.bd_psnr for c in sides[side]], "dB", 3) for side in SIDES),
+        reasons=tuple(reasons),
+        known=tuple(_mean(each) for each in rates),
+    )
+
+
+def _mean(deltas: Sequence[Delta]) -> float | None:
+    known = [d.value for d in deltas if isinstance(d, BjontegaardDelta)]
+    return math.fsum(known) / len(known) if known else None
+
+
+def _delta_text(deltas: Sequence[Delta], unit: str, digits: int) -> str:
+    """`-3.21 ± 0.40 % [87 %]`: mean, deviation over seeds, least overlap; or that it is missing."""
+    known = [d for d in deltas if isinstance(d, BjontegaardDelta)]
+    if not known:
+        return NO_VALUE
+    values = [d.value for d in known]
+    text = f"{math.fsum(values) / len(values):+.{digits}f}"
+    if len(values) > 1:
+        text += f" ± {statistics.stdev(values):.{digits}f}"
+    text += f" {unit} [{100 * min(d.overlap for d in known):.0f} %]"
+    return text if len(known) == len(deltas) else f"{text}; {len(deltas) - len(known)} {NO_VALUE}"
+
+
+def curve_table(
+    rows: Sequence[CurveRow],
+) -> tuple[list[str], list[list[str]], list[str]]:
+    """Header, rows as text, and the reasons that their numbers name."""
     header = ["domain", "images", "steps", "codec", "method", "size", "strength", "seeds"]
     for side in SIDES:
-        header += [f"{SIDE_TITLES[side]}: BD-rate (%)", "BD-PSNR (dB)"]
-    rows = [header, ["---"] * len(header)]
+        header += [f"{SIDE_TITLES[side]}: BD-rate", "BD-PSNR"]
     reasons: dict[str, int] = {}
-    for setting, sides in sorted(groups.items()):
-        seeds = len({(c.key.data_seed, c.key.init_seed) for c in sides["target"]})
-        row = [*map(str, setting[:-1]), f"{setting[-1]:g}", str(seeds)]
-        for side in SIDES:
-            row += [
-                _mean_text([c.bd_rate for c in sides[side]], "+.2f", reasons),
-                _mean_text([c.bd_psnr for c in sides[side]], "+.3f", reasons),
-            ]
-        rows.append(row)
+    body = []
+    for row in rows:
+        numbers = [str(reasons.setdefault(r, len(reasons) + 1)) for r in row.reasons]
+        why = f" ({', '.join(numbers)})" if numbers else ""
+        values = [v for pair in zip(row.rates, row.psnrs, strict=True) for v in pair]
+        shown = [v + why if NO_VALUE in v else v for v in values]
+        setting = [*map(str, row.setting[:-1]), f"{row.setting[-1]:g}"]
+        body.append([*setting, str(row.num_seeds), *shown])
+    return header, body, list(reasons)
+
+
+def curves_text(records: Sequence[CellRecord]) -> str:
+    """The table as Markdown; what is missing says why."""
+    header, body, reasons = curve_table(curve_rows(records))
+    rows = [header, ["---"] * len(header), *body]
     lines = [f"| {' | '.join(row)} |" for row in rows]
-    notes = [
-        f"{number}. {reason}" for reason, number in sorted(reasons.items(), key=lambda r: r[1])
-    ]
-    what = (
-        "Adapted codecs against source codecs on the same test images; one learning rate a curve, chosen "
-        "on validation for each seed; means over seeds ± standard deviation; in brackets the least share "
-        "of an adapted curve that the source codecs' curve covers. Numbers in parentheses say why a value "
-        f"is {NO_VALUE}."
-    )
-    return "\n".join([what, "", *lines, *([""] if notes else []), *notes]) + "\n"
+    notes = [f"{number}. {reason}" for number, reason in enumerate(reasons, start=1)]
+    return "\n".join([CURVES_NOTE, "", *lines, *([""] if notes else []), *notes]) + "\n"
 
 
-def _mean_text(deltas: Sequence[Delta], form: str, reasons: dict[str, int]) -> str:
-    known = [d for d in deltas if isinstance(d, BjontegaardDelta)]
-    unknown = [d.reason for d in deltas if isinstance(d, NoDelta)]
-    numbers = sorted({reasons.setdefault(reason, len(reasons) + 1) for reason in unknown})
-    why = ", ".join(f"({number})" for number in numbers)
-    if not known:
-        return f"{NO_VALUE} {why}".strip()
-    values = [d.value for d in known]
-    text = format(math.fsum(values) / len(values), form)
-    if len(values) > 1:
-        text += f" ± {statistics.stdev(values):.2f}"
-    text += f" [{min(d.overlap for d in known):.0%}]"
-    return f"{text}, {len(unknown)} {NO_VALUE} {why}" if unknown else text
+def _reason_kinds(reasons: Sequence[str]) -> list[str]:
+    """Each kind of reason once, with the first one's numbers; curves differ in these alone."""
+    kinds: dict[str, str] = {}
+    for reason in reasons:
+        short = reason.partition(": anchor")[0]
+        kinds.setdefault(re.sub(r"[-\d.]+ ?%?", "#", short), short)
+    return list(kinds.values())
+
+
+def curve_lines(records: Sequence[CellRecord]) -> list[str]:
+    """BD-rates in sentences: a method's reach over its settings, and why some are missing."""
+    rows = curve_rows(records)
+    lines = []
+    for method in dict.fromkeys(row.setting[4] for row in rows):
+        own = [row for row in rows if row.setting[4] == method]
+        parts = []
+        for index, side in enumerate(SIDES):
+            values = [v for row in own if (v := row.known[index]) is not None]
+            if values:
+                reach = value_range(values, signed)
+                parts.append(f"{reach} % on the {SIDE_TITLES[side]} ({len(values)} curves)")
+        if parts:
+            lines.append(f"BD-rate of {method} against the source codecs: {'; '.join(parts)}.")
+    reasons = _reason_kinds([reason for row in rows for reason in row.reasons])
+    if reasons:
+        missing = sum(bool(row.reasons) for row in rows)
+        lines.append(
+            f"{missing} of {len(rows)} settings lack a BD-rate or BD-PSNR on some side: "
+            f"{'; '.join(reasons)}."
+        )
+    return lines
 
 
 def _key(record: CellRecord) -> CurveKey:
@@ -210,24 +308,14 @@ def _curve(key: CurveKey, side: Side, cells: Sequence[CellRecord]) -> RdCurve:
     name, sign = (VALIDATION_ROUTED, -1) if key.method == CONTROL else (VALIDATION_GAIN, 1)
     known = [sign * cell.metrics[name] for cell in cells if name in cell.metrics]
     validation = math.fsum(known) / len(known) if len(known) == len(cells) else None
-    problem = _problem(cells, side, len(there))
-    if problem is not None:
-        return RdCurve(key, side, there, validation, NoDelta(problem), NoDelta(problem))
-    before, after = [p.before for p in there], [p.after for p in there]
-    deltas: list[Delta] = []
-    for measure in (bd_rate_percent, bd_psnr_db):
-        try:
-            deltas.append(measure(before, after))
-        except ValueError as error:
-            deltas.append(NoDelta(str(error)))
-    return RdCurve(key, side, there, validation, *deltas)
+    return RdCurve(key, side, there, validation, _problem(cells, side, len(there)))
 
 
 def _problem(cells: Sequence[CellRecord], side: Side, num_points: int) -> str | None:
     """Why the points cannot be one curve; their number and overlap are judged by the measure."""
     if num_points < len(cells):
         return f"{len(cells) - num_points} of {len(cells)} cells have no images of the {side}"
-    images = [{(i.group, i.name) for i in c.images if i.role == side} for c in cells]
+    images = [frozenset(w for w in image_arrays(c)[0] if w[ROLE] == side) for c in cells]
     if any(names != images[0] for names in images):
         return "its points were measured on different test images"
     return None
@@ -235,16 +323,13 @@ def _problem(cells: Sequence[CellRecord], side: Side, num_points: int) -> str | 
 
 def _point(cell: CellRecord, side: Side) -> CurvePoint | None:
     """Means over the images; of an old record without images, the target's own metrics."""
-    rows = [image for image in cell.images if image.role == side]
+    words, numbers = image_arrays(cell)
+    rows = numbers[[w[ROLE] == side for w in words]] if words else numbers
     value = float(cell.params["rd_lambda"])
-    if rows:
-        count = len(rows)
-        before = (
-            sum(r.bpp_before for r in rows) / count,
-            sum(r.psnr_db_before for r in rows) / count,
-        )
-        after = sum(r.bpp for r in rows) / count, sum(r.psnr_db for r in rows) / count
-        return CurvePoint(value, before, after)
+    if len(rows):
+        mean = dict(zip(NUMBERS, rows.mean(axis=0).tolist(), strict=True))
+        before = mean["bpp_before"], mean["psnr_db_before"]
+        return CurvePoint(value, before, (mean["bpp"], mean["psnr_db"]))
     names = ("target/bpp_before", "target/psnr_db_before", "target/bpp", "target/psnr_db")
     found = [cell.metrics.get(name) for name in names]
     if side != "target" or any(v is None for v in found):

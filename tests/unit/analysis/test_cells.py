@@ -1,10 +1,8 @@
 """What is computed from the cells of a sweep is computed once, and no caller changes another's."""
 
 from interfero.analysis.answers import Findings
-from interfero.analysis.cells import Cells, once_for_cells
+from interfero.analysis.cells import NUMBERS, Cells, image_arrays, once_for_cells
 from interfero.analysis.choices import choose_learning_rates
-from interfero.analysis.figure_style import rendered
-from interfero.analysis.figures import capacity_figure
 
 
 def test_once_for_the_same_cells_and_arguments(record):
@@ -34,14 +32,12 @@ def test_the_cells_of_findings_share_their_choices(record):
     assert first == choose_learning_rates(records)
 
 
-def test_a_settled_figure_is_drawn_once_for_each_file(record, monkeypatch):
-    figure = capacity_figure([record()], "histology")
-    draws = []
-    axes = figure.axes[0]
-    draw = axes.draw
-    monkeypatch.setattr(axes, "draw", lambda renderer: (draws.append(1), draw(renderer)))
-    before = axes.get_position().bounds
-    assert rendered(figure, "png")
-    assert rendered(figure, "svg")
-    assert len(draws) == 2
-    assert axes.get_position().bounds == before
+def test_image_arrays_are_the_rows_of_a_cell(sweep):
+    (record, *_) = sweep(domains=("text",))
+    words, numbers = image_arrays(record)
+    assert words == tuple((row.role, row.name, row.group) for row in record.images)
+    for row, values in zip(record.images, numbers, strict=True):
+        assert dict(zip(NUMBERS, values, strict=True)) == row.model_dump(
+            exclude={"role", "name", "group"}
+        )
+    assert len(image_arrays(record.model_copy(update={"images": ()}))[1]) == 0

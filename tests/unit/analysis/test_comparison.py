@@ -67,8 +67,17 @@ def test_the_chosen_cell_is_validations_and_the_shown_number_the_tests(records):
         ["`finetune`", "", ""], ["`cawf`", "2", ""], ["`cawf`", "8", ""], ["`lora`", "1", ""],
         ["`continue_source`", "", ""],
     ]  # fmt: skip
-    assert shown[0][3:] == ["100.00", "2", "+9.00", "+40.00", "+42.00", "0", "+0.00"]
-    assert shown[1][5:8] == ["+4.50", "+0.00", "+11.00"]
+    assert shown[0][3:] == ["1", "100.00", "2", "+9.00", "+40.00", "+42.00", "0", "+0.00"]
+    assert shown[1][6:9] == ["+4.50", "+0.00", "+11.00"]
+
+
+def test_rows_are_means_over_the_same_cases_or_say_that_they_are_not(cell, records):
+    """On `easy` fine-tuning alone ran: its mean over both would be set against another domain's."""
+    every = [*records, cell("finetune", 1e-3, 90.0, 1.0, domain="easy"),
+             cell("replay", 1e-3, 3.0, 1.0, domain="rare")]  # fmt: skip
+    shown = {row[0]: row[3:] for row in rows(comparison_text(every), 0)}
+    assert shown["`finetune`"][:4] == ["1", "100.00", "2", "+9.00"]
+    assert shown["`replay`"][0] == "1 others"
 
 
 def test_times_of_shared_passes_are_not_set_beside_each_other(records):
@@ -158,7 +167,7 @@ def test_seeds_and_domains_are_averaged_and_the_spread_is_over_seeds(cell):
     ]
     (row,) = rows(comparison_text(records), 0)
     # Tests are one below: 1, 3, 10, 14. Standard deviations 1.414 and 2.828.
-    assert row[5] == "+7.00 ± 2.12"
+    assert row[6] == "+7.00 ± 2.12"
 
 
 def test_one_method_alone_is_no_comparison(records, tmp_path):

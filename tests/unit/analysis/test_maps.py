@@ -1,8 +1,10 @@
-"""Maps over two axes: means by hand, what is fixed and averaged, and what is missing."""
+"""Maps over two axes: means by hand over what all places share, and what cannot be compared."""
 
 import pytest
 
-from interfero.analysis.maps import default_axes, default_maps, interference_map
+from interfero.analysis.charts.maps import map_figure
+from interfero.analysis.comparable import comparable
+from interfero.analysis.maps import cell_table, default_axes, interference_map
 from interfero.errors import ConfigError
 
 GAIN = "target/rd_gain_percent"
@@ -21,32 +23,60 @@ def values(found):
     return [[place.value for place in row] for row in found.places]
 
 
-def test_places_are_means_over_seeds_then_settings(cell):
+def test_places_are_means_over_the_same_domains_and_seeds(cell):
     records = [
-        cell(1.0, 1), cell(3.0, 1, data_seed=1), cell(10.0, 1, domain="text"),
-        cell(4.0, 5), cell(8.0, 5, domain="text"),
-    ]  # fmt: skip
-    records += [cell(6.0, n, 0.0045, domain=d) for n in (1, 5) for d in ("histology", "text")]
-    found = interference_map(records, "finetune", GAIN, "num_images", "rd_lambda")
-    assert found.x_levels == (1, 5)
-    assert found.y_levels == (0.0045, 0.013)
-    # (1 + 3) / 2 and 10: a domain with more seeds counts no more.
-    assert values(found) == [[6, 6], [6, 6]]
-    assert found.places[1][0].num_cells == 3
-    assert found.rest == "steps 300, simulated; mean over 2 domains, 2 data seeds"
+        cell(gain, n, v, domain=d, data_seed=seed)
+        for n, gain in ((1, 2.0), (5, 4.0))
+        for v in (0.0045, 0.013)
+        for d in ("histology", "text")
+        for seed in (0, 1)
+    ]
+    # A third seed at one place alone would make its mean one over another sample.
+    found = interference_map(
+        [*records, cell(99.0, 5, data_seed=2)], "finetune", GAIN, "num_images", "rd_lambda"
+    )
+    assert values(found) == [[2, 4], [2, 4]]
+    assert found.rest == (
+        "steps 300, simulated; every place is a mean over the same 2 domains, 2 data seeds"
+    )
+    assert found.left_out.startswith("1 of 17 results have no counterpart")
 
 
-def test_a_missing_place_is_none_and_a_partial_one_is_counted(cell, fail):
-    records = [cell(1.0, n, v) for n in (1, 5) for v in (0.0045, 0.013)]
-    records += [cell(1.0, n, v, domain="text") for n in (1, 5) for v in (0.0045, 0.013)]
-    records[0] = fail(records[0])
-    records[4] = fail(records[4])
-    records[7] = fail(records[7])
+def test_an_image_count_that_is_a_domain_is_no_comparison(cell):
+    """`all` is 6 crops of one domain and 51 images of another: a mean at 51 is that of one domain."""
+    own = {"histology": 6, "charts": 51}
+    records = [
+        cell(100.0 if n == 51 else 1.0, n, v, domain=domain)
+        for domain, most in own.items()
+        for n in (1, 5, most)
+        for v in (0.0045, 0.013)
+    ]
     found = interference_map(records, "finetune", GAIN, "num_images", "rd_lambda")
-    assert values(found)[0][0] is None
-    assert found.num_missing == 1
-    assert found.num_settings == 2
-    assert found.places[1][1].num_settings == 1
+    assert found.x_names == ("1", "5", "6", "51")
+    assert values(found) == [[1, 1, None, None]] * 2
+    assert found.places[0][3].num_cells == 1
+    tiles = map_figure(records).variants[0].panels[0].tiles
+    assert {(t.x, t.text) for t in tiles if t.value is None} == {(2, "≠"), (3, "≠")}
+    alone = [r for r in records if r.params["num_images"] == own[r.params["domain"]]]
+    found = interference_map(alone, "finetune", GAIN, "num_images", "rd_lambda")
+    assert {v for row in values(found) for v in row} == {None}
+    assert found.refused.startswith("Cannot be compared: no results that share domain")
+    (variant,) = map_figure(alone).variants
+    assert [p.empty for p in variant.panels] == [found.refused]
+
+
+def test_a_missing_place_is_none(cell, fail):
+    records = [
+        cell(1.0, n, v, domain=d)
+        for d in ("histology", "text")
+        for n in (1, 5, 20)
+        for v in (0.0045, 0.013)
+    ]
+    records = [fail(r) if r.params["num_images"] == 1 and r.params["rd_lambda"] < 0.01 else r
+               for r in records]  # fmt: skip
+    found = interference_map(records, "finetune", GAIN, "num_images", "rd_lambda")
+    assert values(found) == [[None, 1, 1], [1, 1, 1]]
+    assert found.places[0][0].num_cells == 0
 
 
 def test_only_chosen_rates_count_unless_the_rate_is_an_axis(cell):
@@ -74,8 +104,7 @@ def test_a_distance_names_its_domain(cell):
     found = interference_map(records, "finetune", GAIN, "num_images", "feature_sd")
     assert found.y_names == ("fundus\n2.25", "text\n7.5")
     assert "domain" not in found.rest
-    assert "text" not in found.rest
-    assert default_axes(records, "finetune") == ("num_images", "feature_sd")
+    assert default_axes(cell_table(records)) == ("num_images", "feature_sd")
 
 
 def test_unknown_axes_methods_and_one_axis_twice_are_refused(cell):
@@ -89,10 +118,16 @@ def test_unknown_axes_methods_and_one_axis_twice_are_refused(cell):
 
 
 def test_default_maps_need_two_axes_that_vary(sweep):
-    records = sweep(lambdas=(0.0045, 0.0067))
-    assert default_axes(records, "finetune") is None
-    assert default_axes(records, "cawf") == ("adapter_fraction", "rd_lambda")
-    ((gain, lost),) = default_maps(records)
-    assert (gain.method, gain.metric) == ("cawf", GAIN)
-    assert gain.x_names == tuple(f"{100 * 0.004 * s**1.15:.3g}" for s in (2, 4, 8, 16))
-    assert lost.places[0][3].value > lost.places[0][0].value
+    table = cell_table(sweep(lambdas=(0.0045, 0.0067)))
+    assert default_axes(table[table.method == "finetune"]) is None
+    assert default_axes(table[table.method == "cawf"]) == ("adapter_fraction", "rd_lambda")
+    assert map_figure([]) is None
+
+
+def test_the_largest_block_that_everything_in_it_shares():
+    have = {"a": {1, 2, 3}, "b": {1, 2}, "c": {1, 2}, "d": {9}}
+    assert comparable(have) == (frozenset("abc"), frozenset({1, 2}))
+    assert comparable({"a": {1}, "b": {2}}) == (frozenset(), frozenset())
+    # Two patterns whose intersection alone is shared.
+    have = {"a": {1, 2, 3}, "b": {2, 3, 4}, "c": {1, 2, 3}, "d": {2, 3, 4}}
+    assert comparable(have) == (frozenset("abcd"), frozenset({2, 3}))

@@ -2,8 +2,15 @@
 
 import pytest
 
-from interfero.analysis.matched_gain import Matched, NotReached, at_gain, front, matched_rows
-from interfero.analysis.report.matched import matched_lines as page_lines
+from interfero.analysis.matched_gain import (
+    Matched,
+    NotReached,
+    at_gain,
+    front,
+    matched_rows,
+    shared_cases,
+)
+from interfero.analysis.matched_gain import matched_lines as page_lines
 
 
 @pytest.fixture
@@ -80,7 +87,11 @@ def test_fine_tuning_stands_beside_a_method_with_the_cases_of_that_method(cell):
     assert naive.mean("forgetting") == pytest.approx((2 + 40 + 50 / 3) / 2)
     assert naive.mean("forgetting", lora.cases) == pytest.approx(2)
     (line,) = page_lines(records)
-    assert "(1 of 2 pairs of case and data seed, where finetune forgets +2.00 %" in line
+    assert line == (
+        "At half of finetune's gain, over the 1 of 2 pairs of case and data seed in which all of these reach "
+        "it: finetune forgets +2.00 % routed and +2.00 % unrouted; lora forgets +2.50 % routed and +2.50 % "
+        "unrouted."
+    )
 
 
 def test_a_sentence_compares_over_the_cases_that_both_have(cell):
@@ -90,11 +101,15 @@ def test_a_sentence_compares_over_the_cases_that_both_have(cell):
         *(cell(v, lost * v, method="lora", data_seed=s) for s, lost in ((0, 1), (1, 9)) for v in (1, 5)),
     ]  # fmt: skip
     (line,) = page_lines(records)
-    assert "lora forgets +20.00 % routed" in line
-    assert (
-        "(2 of 2 pairs of case and data seed; in the 1 of them where finetune has a value" in line
-    )
-    assert "too, it forgets +2.00 % and lora +4.00 % routed, +4.00 % unrouted)" in line
+    assert "finetune forgets +2.00 % routed" in line
+    assert "lora forgets +4.00 % routed and +4.00 % unrouted" in line
+    assert "over the 1 of 2 pairs" in line
+    (lora,) = (r for r in matched_rows(records, (0.5,)) if r.method == "lora")
+    assert lora.mean("forgetting") == pytest.approx(20)
+    naive = next(r for r in matched_rows(records, (0.5,)) if r.method == "finetune")
+    cases, methods = shared_cases([naive, lora])
+    assert methods == {"finetune", "lora"}
+    assert {case.data_seed for case in cases} == {0}
 
 
 def test_more_initial_seeds_are_no_more_tries(cell):

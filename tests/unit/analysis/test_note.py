@@ -1,9 +1,12 @@
 """The description in the MLflow UI: answer, table, command; never longer than MLflow keeps."""
 
+import pytest
+
 from interfero.analysis.best import best_adapters
 from interfero.analysis.capacity_table import capacity_rows
-from interfero.analysis.note import MAX_CHARACTERS, sweep_note
-from interfero.analysis.sentences import summary_lines
+from interfero.analysis.headline import headline
+from interfero.analysis.note import sweep_note
+from interfero.tracking.summary import TEXT_LIMIT as MAX_CHARACTERS
 
 QUESTION = "How much adapter capacity does a new domain need?"
 COMMAND = "python sweeps/adapter_capacity.py --domains text charts"
@@ -15,7 +18,8 @@ def note(records, **given):
         "question": QUESTION,
         "seeds": {"data": (0,), "init": (0,)},
         "versions": {"torch": "2.15.0", "compressai": "1.2.8"},
-        "findings": summary_lines(records),
+        "answer": headline(records),
+        "limit": MAX_CHARACTERS,
     }
     return sweep_note(records, **{**arguments, **given})
 
@@ -24,7 +28,7 @@ def test_question_answer_table_and_command_are_there(sweep):
     records = sweep(domains=("text", "charts"))
     text = note(records)
     assert QUESTION in text
-    assert all(line in text for line in summary_lines(records))
+    assert all(line in text for line in headline(records))
     assert f"\n    {COMMAND}\n" in text
     assert "illustration, n = 1 seed" in text
     assert "Seeds: data 0; init 0." in text
@@ -42,7 +46,7 @@ def test_the_table_has_every_chosen_cell_and_equal_columns(sweep):
 
 
 def test_a_long_table_keeps_the_best_sizes(sweep):
-    domains = tuple(f"domain-with-a-long-name-{i}" for i in range(6))
+    domains = tuple(f"domain-with-a-long-name-{i}" for i in range(12))
     text = note(sweep(domains=domains))
     assert len(text) <= MAX_CHARACTERS
     assert "Adapter size with the best validation for each method:" in text
@@ -61,7 +65,8 @@ def test_a_longer_one_says_what_is_left_out(sweep):
 def test_nothing_is_longer_than_mlflow_keeps(sweep):
     text = note(sweep(domains=("text",)), command="x" * 20_000)
     assert len(text) <= MAX_CHARACTERS
-    assert text.endswith("...")
+    assert "x ..." in text
+    assert QUESTION in text
 
 
 def test_nothing_finished_is_said(sweep, fail):
@@ -80,10 +85,16 @@ def test_the_best_adapter_of_each_domain_is_named_and_linked(sweep):
     assert f"(cell {key})" in note(records, best=best)
 
 
-def test_how_to_repeat_it_comes_before_many_sentences(sweep):
-    findings = [f"Sentence {i}: {'words ' * 20}" for i in range(60)]
-    text = note(sweep(domains=("text",)), findings=findings)
+@pytest.mark.parametrize("domains", [1, 60])
+def test_answer_picture_and_command_come_first_whatever_the_number_of_cells(sweep, domains):
+    records = sweep(domains=tuple(f"domain-{i}" for i in range(domains)), rates=(1e-3,))
+    link = lambda run, file: f"#/experiments/1/runs/{run or 'abc'}" + (f"/{file}" if file else "")  # noqa: E731
+    text = note(records, link=link, picture="overview.png", best=best_adapters(records))
     assert len(text) <= MAX_CHARACTERS
-    assert f"\n    {COMMAND}\n" in text
-    kept = sum(f"Sentence {i}:" in text for i in range(60))
-    assert f"- ... {60 - kept} more sentences are in the report." in text
+    lines = headline(records)
+    assert 1 <= len(lines) <= 3
+    places = [text.index(part) for part in (
+        QUESTION, *lines, "](get-artifact?path=overview.png&run_uuid=abc)", f"    {COMMAND}", "Seeds:",
+    )]  # fmt: skip
+    assert places == sorted(places)
+    assert places[-2] < 1500

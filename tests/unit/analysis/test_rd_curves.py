@@ -116,7 +116,7 @@ def test_the_table_shows_what_is_missing_as_missing(curve):
     tuned, cawf = (
         next(line for line in text.splitlines() if f"| {m} |" in line) for m in ("finetune", "cawf")
     )
-    assert "| -10.00 ± 0.00 [100%] |" in tuned
+    assert "| -10.00 ± 0.00 % [100 %] |" in tuned
     assert cawf.count("missing (1)") == 6
     assert "1. the anchor curve has 3 of the 4 points it needs: add lambdas" in text
     assert "0.00 [" not in cawf
@@ -124,7 +124,7 @@ def test_the_table_shows_what_is_missing_as_missing(curve):
 
 def test_some_seeds_without_a_value_are_counted(curve):
     text = curves_text(curve() + curve(LAMBDAS[:3], data_seed=1))
-    assert "-10.00 [100%], 1 missing (1)" in text
+    assert "-10.00 % [100 %]; 1 missing (1)" in text
 
 
 def test_a_record_without_images_still_has_its_target_curve(curve):

@@ -8,25 +8,19 @@ import pytest
 
 from interfero.analysis.about import About
 from interfero.analysis.answers import Findings
+from interfero.analysis.charts.capacity import capacity_figure
+from interfero.analysis.charts.curves import curve_figure
+from interfero.analysis.charts.data import RunLinks
+from interfero.analysis.charts.distance import distance_figure
+from interfero.analysis.charts.laws import law_figure
+from interfero.analysis.charts.library import vega_library
+from interfero.analysis.charts.maps import map_figure
+from interfero.analysis.charts.matched import matched_figure
 from interfero.analysis.choices import choose_learning_rates
 from interfero.analysis.laws.scaling import Scaling, fit_scaling
+from interfero.analysis.laws.words import law_lines, law_rows
+from interfero.analysis.rd_curves import curve_lines, curve_rows
 from interfero.analysis.reconstructions import Reconstruction, save_reconstructions
-from interfero.analysis.report.capacity import capacity_figure
-from interfero.analysis.report.curves import curve_figure, curve_lines, curve_rows, reason_kinds
-from interfero.analysis.report.distance import distance_figure
-from interfero.analysis.report.figure_data import (
-    Figure,
-    Panel,
-    PlotAxis,
-    PlotPoint,
-    RunLinks,
-    Series,
-    Variant,
-    as_json,
-)
-from interfero.analysis.report.laws import law_figure, law_lines, law_rows
-from interfero.analysis.report.maps import map_figure
-from interfero.analysis.report.matched import matched_figure
 from interfero.analysis.report.page import Report, report_html
 from interfero.analysis.report.pictures import cells_to_show, picture_urls, shown_cells
 from interfero.analysis.report.writing import Origin, write_report
@@ -66,17 +60,6 @@ def test_the_most_images_at_a_middle_lambda_come_first(sweep):
     assert figure.variants[figure.start].choice == ("text", "lambda 0.01, 20 images")
 
 
-def test_a_zero_is_a_value_and_texts_are_kept_once():
-    value = as_json([])
-    assert value == {"figures": [], "texts": []}
-    records = [PlotPoint(0.0, 0.0, ("a", "b")), PlotPoint(1 / 3, float("inf"), ("a", "b"))]
-    panel = Panel("t", PlotAxis("x"), PlotAxis("y"), (Series("s", "ink", "o", tuple(records)),))
-    value = as_json([Figure("f", "F", (), (Variant((), (panel,), "c"),))])
-    points = value["figures"][0]["variants"][0]["panels"][0]["series"][0]["points"]
-    assert points == [{"x": 0.0, "y": 0.0, "hover": 0}, {"x": 0.33333, "y": None, "hover": 0}]
-    assert value["texts"] == [["a", "b"]]
-
-
 def test_a_bd_rate_that_cannot_be_computed_is_missing_with_the_reason(sweep):
     records = sweep(domains=("text",), lambdas=(0.002, 0.01))
     rows = curve_rows(records)
@@ -87,11 +70,6 @@ def test_a_bd_rate_that_cannot_be_computed_is_missing_with_the_reason(sweep):
     assert "missing (1)" in page
     assert curve_rows(sweep(domains=("text",))) == []
     assert "a curve needs several" in report_html(Report("t", sweep(domains=("text",)), ()))
-
-
-def test_reasons_that_differ_in_numbers_are_one_kind():
-    many = [f"the anchor covers {n}% of it, 50% is needed: anchor {n} dB" for n in (31, 7, 12)]
-    assert reason_kinds(many) == ["the anchor covers 31% of it, 50% is needed"]
 
 
 def test_curves_of_the_source_codec_and_each_method(sweep):
@@ -113,7 +91,7 @@ def test_maps_have_every_pair_of_axes_and_mark_what_is_missing(sweep):
         ("cawf", "lambda and learning rate"), ("finetune", "lambda and learning rate"),
     }  # fmt: skip
     first = figure.variants[0]
-    assert first.files == ("map_cawf.png", "map_cawf.svg")
+    assert first.file == "map_cawf"
     assert "forgetting, routed (%) is 0 everywhere" in first.caption
     missing = [t for t in first.panels[0].tiles if t.value is None]
     assert [t.hover[1] for t in missing] == ["no result"]
@@ -165,6 +143,16 @@ def test_distance_shows_measured_domains_and_what_is_predicted_of_them(planted):
     assert distance_figure(alone, fit_scaling(alone)) is None
 
 
+def test_means_of_domains_are_over_the_settings_that_they_share(planted):
+    """`text` has its largest image count alone: a mean over it would be a mean over other settings."""
+    rest = [r for r in planted if (r.params["domain"], r.params["num_images"]) != ("charts", 80)]
+    panel = distance_figure(rest, ()).variants[0].panels[0]
+    means = {s.label: s.points[-1] for s in panel.series}
+    assert {m.hover[1].split(" settings")[0] for m in means.values()} == {"mean over 3"}
+    (text,) = [s for s in panel.series if s.label == "text"]
+    assert sum(p.faint for p in text.points) == 4, "each setting is still there"
+
+
 def test_methods_are_matched_or_have_no_point(sweep):
     figure = matched_figure(sweep(domains=("text", "charts")))
     assert [p.title for p in figure.variants[0].panels] == [
@@ -184,15 +172,17 @@ def test_nothing_a_record_says_becomes_markup(sweep, fail):
     failed = fail(records[0]).model_copy(update={"key": "k", "error": evil})
     page = report_html(Report(evil, [*records, failed], (), [about], remarks=[evil]))
     assert "<img src=x" not in page
-    assert page.count("</script>") == 2
-    assert data_of(page)["figures"][0]["variants"][0]["choice"] == [evil]
+    assert page.count("</script>") == 3
+    figures = {figure["name"]: figure for figure in data_of(page)["figures"]}
+    assert figures["capacity"]["variants"][0]["choice"] == [evil]
 
 
 def test_it_asks_nothing_of_the_network(sweep):
     page = report_html(Report("t", sweep(domains=("text", "charts"), seeds=(0, 1, 2)), ()))
-    assert not re.search(r"(?:src|href)=[\"'](?!data:|#)", page)
-    allowed = {"http://www.w3.org/2000/svg"}
-    assert set(re.findall(r"https?://[^\"'\s<)]+", page)) <= allowed
+    own = page.replace(vega_library().replace("</script", "<\\/script"), "")
+    assert len(own) < len(page) / 2, "the library is in the page"
+    assert not re.search(r"(?:src|href)=[\"'](?!data:|#)", own)
+    assert set(re.findall(r"https?://[^\"'\s<)]+", own)) <= {"http://www.w3.org/2000/svg"}
 
 
 def test_nothing_finished_is_said_and_not_drawn(sweep, fail):
@@ -247,6 +237,7 @@ def test_the_static_figures_that_it_names_are_beside_it(sweep, tmp_path):
     records = sweep(domains=("text",), lambdas=(0.002, 0.01), rates=(1e-3,))
     written = write_report(Findings(records), tmp_path, Origin("t"), lambda record: None)
     figures = data_of(written.files[0].read_text())["figures"]
-    named = {f for figure in figures for v in figure["variants"] for f in v.get("files", ())}
+    stems = {v["file"] for figure in figures for v in figure["variants"]} - {""}
+    named = {f"{stem}.{suffix}" for stem in stems for suffix in ("png", "svg")}
     assert {"capacity_text.svg", "map_cawf.png", "rd_text.png"} <= named
     assert named <= {p.name for p in tmp_path.iterdir()}

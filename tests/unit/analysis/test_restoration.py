@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from interfero.analysis.about import About, read_about
-from interfero.analysis.restoration.figures import write_restoration_figures
+from interfero.analysis.charts.files import write_pictures
+from interfero.analysis.charts.restoration import restoration_figures
 from interfero.analysis.restoration.losses import summarise, summary_markdown
 from interfero.analysis.restoration.tables import (
     is_restoration_table,
@@ -177,7 +178,7 @@ def test_everything_is_written(tmp_path):
                            for s in range(3))]  # fmt: skip
     summary = summarise(records)
     paths = [*write_restoration_tables(records, summary, tmp_path),
-             *write_restoration_figures(summary, tmp_path)]  # fmt: skip
+             *write_pictures(restoration_figures(records, summary), tmp_path)]  # fmt: skip
     assert {p.name for p in paths} == {
         "cells.parquet", "images.parquet", "curves.parquet", "decomposition.parquet",
         "miou_mosaics.png", "miou_mosaics.svg", "decomposition_mosaics.png",

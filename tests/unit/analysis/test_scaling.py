@@ -22,8 +22,8 @@ from interfero.analysis.laws.scaling import (
     setting_means,
 )
 from interfero.analysis.laws.view import law_text
+from interfero.analysis.laws.words import law_lines
 from interfero.analysis.records import read_records, write_tables
-from interfero.analysis.report.laws import law_lines
 from interfero.store.files import read_json
 from tools.planted import PlantedSweep, Scatter
 
@@ -160,12 +160,23 @@ def test_a_left_out_domain_is_predicted_without_its_own_cells():
     assert not np.allclose(after[~inside], before[~inside], rtol=1e-2)
 
 
+def test_levels_that_each_belong_to_another_domain_are_no_axis():
+    """`--num-images all`: with one count a domain, a law of images would be a law of domains."""
+    records = PlantedSweep(growing, lambdas=(0.0045, 0.013)).records(np.random.default_rng(0))
+    own = {"charts": 5, "fundus": 20, "text": 80}
+    alone = [r for r in records if r.params["num_images"] == own[r.params["domain"]]]
+    (data,) = observations(alone, RESPONSES["forgetting_unrouted"]).values()
+    result = fit_observations(data)
+    assert isinstance(result, Refusal)
+    assert "no axis has 3 levels within one domain (num_images 1, rd_lambda 2)" in result.reason
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"seeds": (0, 1)}, "2 data seeds, 3 are needed"),
         ({"domains": ("text",), "distances": (2.0,)}, "4 settings, 5 are needed"),
-        ({"num_images": (1, 5)}, r"no axis has 3 levels \(num_images 2\)"),
+        ({"num_images": (1, 5)}, r"no axis has 3 levels within one domain \(num_images 2\)"),
         ({"num_images": (20,)}, "3 settings, 5 are needed"),
     ],
 )

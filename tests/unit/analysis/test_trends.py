@@ -1,20 +1,16 @@
 """Lines along an axis and over domains: what is joined, what is chosen, and what is said."""
 
-import re
-
-import matplotlib
 import pytest
-from PIL import Image
 
 from interfero.analysis.answers import BITRATE, DOMAIN_SHIFT, IMAGE_COUNT, Findings
-from interfero.analysis.trends.figures import domain_figure, trend_figure
-from interfero.analysis.trends.lines import domain_shifts, trends
-from interfero.analysis.trends.sentences import (
+from interfero.analysis.charts.trends import domain_figure, trend_figure
+from interfero.analysis.trend_sentences import (
     domain_lines,
     enough_lines,
     rank_correlation,
     trend_lines,
 )
+from interfero.analysis.trends import domain_shifts, trends
 
 GAINS = {1: 1.0, 5: 3.8, 20: 4.0}
 
@@ -42,10 +38,6 @@ def counted(cell):
         for count, gain in GAINS.items()
         for seed in (0, 1)
     ]  # fmt: skip
-
-
-def words(figure):
-    return "\n".join(t.get_text() for t in figure.findobj(matplotlib.text.Text))
 
 
 def test_a_line_joins_means_over_seeds_and_nothing_that_differs_otherwise(counted, cell):
@@ -79,9 +71,9 @@ def test_sentences_give_both_ends_and_how_many_seeds_agree(counted):
     found = trends(counted, "num_images")
     (line,) = trend_lines(found)
     assert line == (
-        "finetune, training images 1 against 20: the target gain goes from [+1.50] to [+4.50] %, up on "
-        "2 of 2 lines, with one sign in every seed on 2; forgetting, unrouted, from [0 to +10.00] to "
-        "[0 to +200.00] %, up on 1 of 2 lines, with one sign in every seed on 1."
+        "From 1 to 20 training images, finetune's target gain goes from +1.50 % to +4.50 % (up in 2 of 2 "
+        "comparisons; all of 2 seeds agree in 2); unrouted forgetting goes from 0 to +10.00 % to 0 to "
+        "+200.00 % (up in 1 of 2 comparisons; all of 2 seeds agree in 1)."
     )
     (line,) = enough_lines(found)
     assert line.endswith("best validation gain: 5 on charts, text.")
@@ -98,12 +90,18 @@ def test_a_seed_that_is_missing_at_one_end_shifts_no_other(cell):
         for count, seeds in results.items()
         for seed, result in seeds.items()
     ]
-    (line,) = trend_lines(trends(records, "num_images"))
-    gain, lost = line.split("; forgetting")
-    assert gain.endswith("with one sign in every seed on 1 (2 of 3 seeds are at both ends)")
-    assert lost.endswith("with one sign in every seed on 0 (2 of 3 seeds are at both ends).")
-    (line,) = trend_lines(trends([r for r in records if r.params["data_seed"] < 2], "num_images"))
-    assert "with one sign in every seed on 0 (1 of 2 seeds are at both ends)" in line
+    (found,) = trends(records, "num_images")
+    assert [set(p.gains) for p in found.points] == [{(1, 0), (2, 0)}] * 2
+    assert [p.gain for p in found.points] == [5.5, 7.5]
+    gain, lost = trend_lines([found])[0].split("; unrouted")
+    assert gain.endswith("(up in 1 of 1 comparisons; all of 2 seeds agree in 1)")
+    assert lost.endswith("(up in 0 of 1 comparisons; all of 2 seeds agree in 0).")
+    few = [r for r in records if r.params["data_seed"] < 2]
+    assert [list(p.gains) for p in trends(few, "num_images")[0].points] == [[(1, 0)]] * 2
+    lone = [
+        r for r in records if (r.params["num_images"], r.params["data_seed"]) in ((1, 1), (5, 0))
+    ]
+    assert trends(lone, "num_images") == [], "no seed in common: nothing is joined"
 
 
 def test_enough_images_says_where_nothing_was_gained_and_where_the_most_were_needed(cell):
@@ -117,7 +115,8 @@ def test_the_control_has_no_sentence_but_a_line(counted, cell):
     control = [cell(0.0, 0.1, "continue_source", domain="text", num_images=n) for n in (1, 5)]
     found = trends([*counted, *control], "num_images")
     assert "continue_source" not in "".join([*trend_lines(found), *enough_lines(found)])
-    assert "continue_source" in words(trend_figure(found))
+    labels = {s.label for v in trend_figure(found, "t").variants for s in v.panels[0].series}
+    assert "continue_source (control)" in labels
 
 
 def test_rank_correlation_and_chance_by_hand():
@@ -137,10 +136,19 @@ def shifted(cell):
     return [*cells, cell(0.5, 0.1, domain="text", num_images=5, distance=3.0)]
 
 
-def test_each_domain_stands_at_its_largest_count(shifted):
-    (found,) = domain_shifts(shifted)
-    assert {p.domain: p.num_images_text for p in found.points}["text"] == "20 images"
+def test_domains_are_compared_at_one_image_count(shifted, cell):
+    """Domain `skies` has its other result at 51 images: a point there would compare image counts."""
+    (found,) = domain_shifts(
+        [*shifted, cell(9.0, 9.0, domain="skies", num_images=51, distance=5.0)]
+    )
+    assert found.setting.num_images == 20
+    assert len(found.points) == 5
     assert found.distances == ("feature_sd", "latent_bits", "rd_ratio")
+    apart = [cell(1.0, 1.0, domain=d, num_images=n) for d, n in (("text", 6), ("charts", 51))]
+    assert domain_shifts(apart) == []
+    (found,) = domain_shifts([*shifted, cell(9.0, 9.0, domain="far", num_images=51, distance=9.0)])
+    assert found.left_out == ("far",)
+    assert "without far" in domain_figure([found]).variants[0].caption
 
 
 def test_domain_sentences_name_the_ends_and_what_chance_would_do(shifted):
@@ -158,52 +166,25 @@ def test_three_domains_rank_nothing(shifted):
 
 
 def test_domains_are_named_and_distances_have_units(shifted):
-    figure = domain_figure(domain_shifts(shifted))
-    text = words(figure)
-    for said in (
-        "skies 5",
-        "by feature distance (source\ns.d.)",
-        "forgetting, unrouted (%)",
-        "n = 1 seed",
-    ):
-        assert said in text
-    # 10,000 % and 1 % share an axis.
-    assert "log beyond 1" in text
+    (variant, *_) = domain_figure(domain_shifts(shifted)).variants
+    gain, lost = variant.panels
+    assert gain.y.names[0] == "skies 5"
+    assert "feature distance (source s.d.)" in variant.caption
+    assert "20 training images for every domain" in variant.caption
+    assert lost.x.label == "Forgetting, unrouted (%)"
 
 
 def test_every_line_of_a_figure_is_drawn_with_its_seeds(counted):
-    figure = trend_figure(trends(counted, "num_images"))
-    text = words(figure)
-    assert re.search("n = 2 seeds", text)
-    lines = [c for c in figure.axes[0].containers if len(c.lines[0].get_xdata()) == 3]
-    assert [list(line.lines[0].get_ydata()) for line in lines] == [[1.5, 4.3, 4.5]]
+    charts, text = trend_figure(trends(counted, "num_images"), "image_count").variants
+    assert "2 seeds" in text.caption
+    (line,) = text.panels[0].series
+    assert [p.y for p in line.points] == [1.5, 4.3, 4.5]
+    assert line.points[0].y_range == (1.0, 2.0)
+    assert charts.file == text.file == "image_count"
 
 
-def test_an_answer_draws_files_and_says_sentences(counted, shifted, sweep, tmp_path):
-    asked = (
-        (IMAGE_COUNT, counted, {"image_count.png", "image_count.svg"}),
-        (DOMAIN_SHIFT, shifted, {"domain_shift.png", "domain_shift.svg"}),
-        (
-            BITRATE,
-            sweep(domains=("text",), lambdas=(0.0045, 0.0067)),
-            {"bitrate.png", "rd_text.svg"},
-        ),
-    )
-    for number, (answer, records, names) in enumerate(asked):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        found = Findings(records)
-        paths = answer.write_figures(found, folder)
-        assert names <= {p.name for p in paths}
-        for path in paths:
-            if path.suffix == ".png":
-                with Image.open(path) as picture:
-                    assert picture.width >= 1200
-        assert answer.sentences(found)
-
-
-def test_answers_hold_where_nothing_finished(counted, fail, tmp_path):
+def test_answers_hold_where_nothing_finished(counted, fail):
     found = Findings([fail(r) for r in counted])
     for answer in (IMAGE_COUNT, DOMAIN_SHIFT, BITRATE):
-        assert answer.write_figures(found, tmp_path) == []
         assert answer.sentences(found) == []
+    assert trend_figure(found.by_images, "t") is domain_figure(found.by_domain) is None

@@ -11,10 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from interfero.analysis.axes import AXES, DISTANCES, LAW_AXES, level
-from interfero.analysis.cells import once_for_cells
+from interfero.analysis.cells import (
+    GROUP,
+    NAME,
+    NUMBERS,
+    ROLE,
+    image_arrays,
+    once_for_cells,
+)
 from interfero.analysis.choices import CONTROL, Choice, choose_learning_rates
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED
-from interfero.records import CellRecord, ImageRow
+from interfero.records import CellRecord
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -218,26 +225,29 @@ def _image_sums(
 ) -> ImageSums | None:
     names: dict[tuple[str, str], int] = {}
     marks: dict[tuple[str, frozenset[str]], frozenset[tuple[str, str]]] = {}
-    entries: list[tuple[int, int, int, ImageRow]] = []
+    entries: list[tuple[int, int, int, float, float]] = []
+    before, after = (NUMBERS.index(name) for name in ("rd_loss_before", "rd_loss"))
     for point, (choice, cells) in enumerate(zip(choices, by_seed, strict=True)):
         # Every target shares the source domain's images; targets have their own.
         stratum = choice.setting.domain if response.role == "target" else ""
         for seed, members in cells.items():
             for cell in members:
-                rows = [image for image in cell.images if image.role == response.role]
+                words, numbers = image_arrays(cell)
+                rows = [i for i, word in enumerate(words) if word[ROLE] == response.role]
                 if not rows:
                     return None
-                place = stratum, frozenset(row.name for row in rows)
-                pairs = frozenset((row.name, row.group) for row in rows)
+                pairs = frozenset((words[i][NAME], words[i][GROUP]) for i in rows)
+                place = stratum, frozenset(name for name, _ in pairs)
                 if marks.setdefault(place, pairs) != pairs:
                     # Cells of two versions of the code differ in which images they hold to be of one.
                     return None
-                for row in rows:
-                    group = names.setdefault((stratum, row.group), len(names))
-                    entries.append((point, seeds.index(seed), group, row))
+                for i in rows:
+                    group = names.setdefault((stratum, words[i][GROUP]), len(names))
+                    losses = float(numbers[i, before]), float(numbers[i, after])
+                    entries.append((point, seeds.index(seed), group, *losses))
     sums = np.zeros((2, len(choices), len(seeds), len(names)))
-    for point, column, group, row in entries:
-        sums[:, point, column, group] += row.rd_loss_before, row.rd_loss
+    for point, column, group, *both in entries:
+        sums[:, point, column, group] += both
     strata = sorted({stratum for stratum, _ in names})
     domain_of_group = np.array([strata.index(stratum) for stratum, _ in names])
     return ImageSums(sums[0], sums[1], domain_of_group, tuple(s or SOURCE_DOMAIN for s in strata))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from interfero.analysis.laws.forms import Design
 from interfero.analysis.laws.observations import ImageSums, Observations
@@ -98,7 +98,7 @@ def bootstrap(
 def half_width(variances: list[tuple[float, int]], level: float = LEVEL) -> float:
     """Of an interval, from independent variances with their degrees of freedom."""
     quantile = (1 + level) / 2
-    return math.sqrt(math.fsum(v * float(student.ppf(quantile, d)) ** 2 for v, d in variances))
+    return math.sqrt(math.fsum(v * float(stdtrit(d, quantile)) ** 2 for v, d in variances))
 
 
 def seed_mean(values: FloatArray, counts: FloatArray) -> FloatArray:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import least_squares, minimize_scalar
+from scipy.optimize import least_squares, leastsq, minimize_scalar
 
 from interfero.analysis.laws.forms import Design, Law
 
@@ -16,10 +17,14 @@ FloatArray = npt.NDArray[np.float64]
 Space = Literal["linear", "log"]
 """Where residuals are taken: percent, or the logarithm of percent."""
 
+_Residuals = Callable[[FloatArray], FloatArray]
+_Bounds = tuple[FloatArray, FloatArray]
+
 HUBER = 1.345
 """Residuals beyond so many scales count linearly: 95 % as efficient as squares on normal noise."""
 _ROUNDS = 3
 _FLOOR = 1e-9
+_TOLERANCE = 1e-8
 _TINY = 1e-6
 """Percent. In log space a law that predicts less is wrong by as much as this says."""
 
@@ -127,20 +132,61 @@ def quick_refit(fit: Fit, y: FloatArray, design: Design, space: Space) -> FloatA
     y, design = y[there], design.rows(there)
     if len(y) < len(fit.params):
         return refit(fit, y, design, space)
+    found = _within_bounds(
+        lambda params: weights * (predicted(fit.law, params, design, space) - y),
+        lambda params: weights[:, None] * _jacobian(fit.law, params, design, space),
+        fit.params,
+        fit.law.bounds(design.z.shape[1], design),
+    )
+    return refit(fit, y, design, space) if found is None else found
+
+
+def _within_bounds(
+    residuals: _Residuals, jacobian: _Residuals, start: FloatArray, bounds: _Bounds
+) -> FloatArray | None:
+    """Least squares by Levenberg and Marquardt, some ten times as fast as a method that minds bounds.
+
+    Where it leaves them, what left is held at the bound and the rest solved again; that is the solution if
+    the squares would fall beyond the bound alone (Karush, Kuhn and Tucker).
+
+    Returns:
+        None where that does not settle it.
+    """
+    low, high = bounds
+    found = _unbounded(residuals, jacobian, start.clip(low, high))
+    if found is None or not np.isfinite(found).all():
+        return None
+    held = (found < low) | (found > high)
+    if not held.any():
+        return found
+    free, at = ~held, found.clip(low, high)
+
+    def whole(params: FloatArray) -> FloatArray:
+        every = at.copy()
+        every[free] = params
+        return every
+
+    rest = _unbounded(
+        lambda params: residuals(whole(params)),
+        lambda params: jacobian(whole(params))[:, free],
+        at[free],
+    )
+    if rest is None:
+        return None
+    solved = whole(rest)
+    gradient = jacobian(solved).T @ residuals(solved)
+    outward = np.where(at >= high, gradient <= 0, gradient >= 0)
+    fits = (low <= solved) & (solved <= high)
+    return solved if fits.all() and outward[held].all() else None
+
+
+def _unbounded(residuals: _Residuals, jacobian: _Residuals, start: FloatArray) -> FloatArray | None:
     with np.errstate(over="ignore", invalid="ignore"):
-        solution = least_squares(
-            lambda params: weights * (predicted(fit.law, params, design, space) - y),
-            fit.params,
-            jac=lambda params: weights[:, None] * _jacobian(fit.law, params, design, space),
-            method="lm",
-            xtol=1e-6,
-            ftol=1e-6,
-            gtol=1e-6,
-            max_nfev=100,
-        )
-    low, high = fit.law.bounds(design.z.shape[1], design)
-    inside = np.isfinite(solution.x) & (low <= solution.x) & (solution.x <= high)
-    return np.asarray(solution.x) if inside.all() else refit(fit, y, design, space)
+        found, _, _, _, how = leastsq(
+            residuals, start, Dfun=jacobian, full_output=True, xtol=_TOLERANCE, ftol=_TOLERANCE,
+            gtol=_TOLERANCE, maxfev=100,
+        )  # fmt: skip
+    return np.atleast_1d(found) if how in (1, 2, 3, 4) else None
 
 
 def _root_weights(fit: Fit) -> FloatArray:
@@ -176,6 +222,15 @@ def _solve(
     def jacobian(params: FloatArray) -> FloatArray:
         return _jacobian(law, params, design, space)
 
+    if len(y) >= len(start):
+        found = _within_bounds(
+            lambda params: _pseudo(residuals(params), scale)[0],
+            lambda params: _pseudo(residuals(params), scale)[1][:, None] * jacobian(params),
+            start,
+            (low, high),
+        )
+        if found is not None:
+            return found
     robust = {} if math.isinf(scale) else {"loss": "huber", "f_scale": HUBER * scale}
     solution = least_squares(
         residuals,
@@ -190,6 +245,17 @@ def _solve(
         **robust,
     )
     return np.asarray(solution.x)
+
+
+def _pseudo(residuals: FloatArray, scale: float) -> tuple[FloatArray, FloatArray]:
+    """Numbers whose squares are Huber's loss, and their derivatives by the residuals."""
+    limit = HUBER * scale
+    if math.isinf(limit):
+        return residuals, np.ones_like(residuals)
+    far = np.maximum(np.abs(residuals) / limit, 1.0)
+    # Beyond the limit the loss is limit^2 (2 |r| / limit - 1).
+    root = np.sqrt(2 * far - 1)
+    return np.where(far > 1, np.sign(residuals) * limit * root, residuals), 1 / root
 
 
 def _jacobian(law: Law, params: FloatArray, design: Design, space: Space) -> FloatArray:

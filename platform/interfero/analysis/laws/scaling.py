@@ -11,6 +11,7 @@ the map's own domains much better when each is left out in turn, one by its dist
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +19,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from interfero.analysis.axes import GROWTH_AXES
+from interfero.analysis.axes import GROWTH_AXES, level
 from interfero.analysis.laws.forms import Design, Law, candidates, with_distance
 from interfero.analysis.laws.observations import (
     RESPONSES,
@@ -251,11 +252,21 @@ def refused(data: Observations) -> Refusal | None:
         return no(f"{num_seeds} data seeds, {MIN_SEEDS} are needed: add --data-seeds")
     if len(data.values) < MIN_POINTS:
         return no(f"{len(data.values)} settings, {MIN_POINTS} are needed")
-    levels = {name: len(data.levels(name)) for name in data.own_axes}
+    levels = {name: _levels_within(data, name) for name in data.own_axes}
     if not levels or max(levels.values()) < MIN_LEVELS:
         shown = ", ".join(f"{name} {count}" for name, count in levels.items()) or "none varies"
-        return no(f"no axis has {MIN_LEVELS} levels ({shown}): an exponent could not be checked")
+        return no(
+            f"no axis has {MIN_LEVELS} levels within one domain ({shown}): an exponent could not be checked"
+        )
     return None
+
+
+def _levels_within(data: Observations, axis: str) -> int:
+    """Levels of the domain that has most: between domains nothing tells an axis from the domain."""
+    found: dict[str, set[float]] = defaultdict(set)
+    for domain, value in zip(data.domains, data.column(axis).tolist(), strict=True):
+        found[domain].add(level(value))
+    return max(map(len, found.values()))
 
 
 def design_of(data: Observations, law: Law) -> Design:

@@ -16,16 +16,6 @@ FloatArray = npt.NDArray[np.float64]
 
 MEAN_OF_OTHERS = "mean of the others"
 BY_DISTANCE = "by distance"
-DOMAIN_LOOKS = (
-    ("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"),
-    ("#56B4E9", "P"), ("#000000", "X"),
-)  # fmt: skip
-"""Okabe and Ito's colours again: where domains are told apart, methods are not."""
-
-
-def domain_look(index: int) -> tuple[str, str]:
-    """Colour and marker of a domain, by its place among the law's."""
-    return DOMAIN_LOOKS[index % len(DOMAIN_LOOKS)]
 
 
 @dataclass(frozen=True)

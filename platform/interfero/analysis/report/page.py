@@ -6,29 +6,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from interfero.analysis.about import About
+from interfero.analysis.charts.capacity import capacity_figure
+from interfero.analysis.charts.curves import curve_figure
+from interfero.analysis.charts.data import Figure, RunLinks, without_files
+from interfero.analysis.charts.distance import distance_figure
+from interfero.analysis.charts.laws import law_figure
+from interfero.analysis.charts.maps import map_figure
+from interfero.analysis.charts.matched import matched_figure
+from interfero.analysis.charts.overview import overview_figure
+from interfero.analysis.charts.trends import domain_figure, trend_figure
 from interfero.analysis.choices import choose_learning_rates
+from interfero.analysis.headline import Next, headline, next_step
 from interfero.analysis.laws.scaling import Refusal, Scaling
-from interfero.analysis.report.capacity import capacity_figure
-from interfero.analysis.report.curves import curve_figure, curve_lines, curve_rows
-from interfero.analysis.report.distance import distance_figure
-from interfero.analysis.report.figure_data import Figure, RunLinks
-from interfero.analysis.report.laws import law_figure, law_lines, law_rows
-from interfero.analysis.report.maps import map_figure
-from interfero.analysis.report.matched import matched_figure, matched_lines
+from interfero.analysis.laws.words import law_lines, law_rows
+from interfero.analysis.matched_gain import matched_lines
+from interfero.analysis.rd_curves import curve_lines, curve_rows
 from interfero.analysis.report.pictures import ShownCell
 from interfero.analysis.report.sections import (
-    capacity_section,
-    curves_section,
-    escape,
+    capacity_parts,
+    curves_parts,
     facts,
-    failures_section,
-    laws_section,
-    paragraphs,
-    pictures_section,
-    reproduce_section,
+    failures_parts,
+    laws_parts,
+    pictures_parts,
+    reproduce_parts,
 )
-from interfero.analysis.report.shell import Section, page_html
+from interfero.analysis.report.shell import Block, Page, Section, page_html
 from interfero.analysis.sentences import summary_lines
+from interfero.analysis.trends import domain_shifts, trends
 from interfero.records import CellRecord
 
 
@@ -47,6 +52,8 @@ class Report:
     """What a reader has to know of where the cells come from."""
     answer: Sequence[str] = ()
     """To the sweep's own question, in sentences."""
+    own: Sequence[str] = ()
+    """Names of the figures that answer it."""
 
 
 def findings(report: Report) -> dict[str, list[str]]:
@@ -69,10 +76,17 @@ def findings(report: Report) -> dict[str, list[str]]:
 
 
 def report_figures(report: Report) -> list[Figure]:
-    """Those that the records can fill."""
+    """Those that the records can fill; pictures of trends are made for the sweeps that ask for them."""
+    along = [
+        trend_figure(trends(report.records, "num_images"), "image_count"),
+        trend_figure(trends(report.records, "rd_lambda"), "bitrate"),
+        domain_figure(domain_shifts(report.records)),
+    ]
     made = [
+        overview_figure(report.records, report.runs),
         capacity_figure(report.records, report.runs),
         matched_figure(report.records),
+        *(f if f is None or f.name in report.own else without_files(f) for f in along),
         curve_figure(report.records, report.runs),
         map_figure(report.records),
         distance_figure(report.records, report.results),
@@ -81,42 +95,69 @@ def report_figures(report: Report) -> list[Figure]:
     return [figure for figure in made if figure is not None]
 
 
-def report_html(report: Report) -> str:
-    """The page."""
-    figures = report_figures(report)
+def report_html(report: Report, figures: Sequence[Figure] | None = None) -> str:
+    """The page; `figures` are `report_figures`, if they are made already."""
+    drawn = report_figures(report) if figures is None else figures
     questions = dict.fromkeys(about.question for about in report.abouts if about.question)
-    head = facts(report.records, choose_learning_rates(report.records)) + "".join(
-        f'<p class="warning">{escape(remark)}</p>' for remark in report.remarks
+    names = {figure.name for figure in drawn}
+    first: list[Block] = [("figure", n) for n in first_figures(report) if n in names][:1]
+    step = next_step(report.records, next((a.command for a in report.abouts if a.command), ""))
+    page = Page(
+        title=report.title,
+        questions=list(questions),
+        remarks=report.remarks,
+        answer=answer_of(report),
+        first=[*first, *capacity_parts(report.records)],
+        next=_next_parts(step) if step else (),
+        sections=_sections(report, names - {name for _, name in first}),
+        figures=drawn,
     )
-    sections = _sections(report, {figure.name: figure for figure in figures})
-    foot = failures_section(report.records)
-    return page_html(report.title, list(questions), head, sections, figures, foot)
+    return page_html(page)
 
 
-def _sections(report: Report, figures: dict[str, Figure]) -> list[Section]:
-    """The parts, whether they have something to say or not."""
-    answer = "".join(
-        f"<h3>{escape(title)}</h3>{paragraphs(lines)}" for title, lines in findings(report).items()
-    )
+def answer_of(report: Report) -> list[str]:
+    """At most three sentences."""
+    return headline(report.records, report.answer[:1])
 
-    def drawn(name: str) -> str:
-        return f'<figure id="figure-{name}"></figure>' if name in figures else ""
 
-    capacity = drawn("capacity") + capacity_section(report.records)
-    laws = drawn("laws") + laws_section(law_rows(report.results))
-    every = [
-        ("answer", "In words", answer),
-        ("capacity", "Gain and forgetting", capacity),
-        ("matched", "Methods at matched gain", drawn("matched")),
-        (
-            "curves",
-            "Rate and distortion",
-            drawn("curves") + curves_section(curve_rows(report.records)),
+def first_figures(report: Report) -> list[str]:
+    """Which figure shows the answer, best first: of one domain, adapter sizes say more than a row would."""
+    domains = {r.params["domain"] for r in report.records}
+    return [*report.own, *(["overview"] if len(domains) > 1 else []), "capacity"]
+
+
+def _next_parts(step: Next) -> list[Block]:
+    parts: list[Block] = [("lines", [f"{reason}." for reason in step.reasons])]
+    return parts + ([("code", step.command)] if step.command else [])
+
+
+def _sections(report: Report, names: set[str]) -> list[Section]:
+    """The parts that are folded away; those without anything are left out."""
+
+    def drawn(*wanted: str) -> list[Block]:
+        return [("figure", name) for name in wanted if name in names]
+
+    words: list[Block] = []
+    for title, lines in findings(report).items():
+        words += [("heading", title), ("lines", lines)]
+    records = report.records
+    return [
+        Section("words", "All findings in words", words),
+        Section("capacity", "By domain and adapter size", drawn("overview", "capacity")),
+        Section("matched", "Methods at matched gain", drawn("matched")),
+        Section(
+            "curves", "Rate and distortion", [*drawn("curves"), *curves_parts(curve_rows(records))]
         ),
-        ("maps", "Maps", drawn("maps")),
-        ("distance", "Domain distance", drawn("distance")),
-        ("laws", "Laws", laws),
-        ("pictures", "Reconstructions", pictures_section(report.pictures, report.runs)),
-        ("reproduce", "Run it again", reproduce_section(report.abouts, report.records)),
+        Section(
+            "trends",
+            "Along images, lambda and domains",
+            drawn("image_count", "bitrate", "domain_shift"),
+        ),
+        Section("maps", "Maps", drawn("maps")),
+        Section("distance", "Domain distance", drawn("distance")),
+        Section("laws", "Laws", [*drawn("laws"), *laws_parts(law_rows(report.results))]),
+        Section("pictures", "Reconstructions", pictures_parts(report.pictures, report.runs)),
+        Section("failed", "Failed cells", failures_parts(records)),
+        Section("facts", "What was run", facts(records, choose_learning_rates(records))),
+        Section("reproduce", "Run it again", reproduce_parts(report.abouts, records)),
     ]
-    return [Section(*part) for part in every]

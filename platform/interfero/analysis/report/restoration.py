@@ -9,40 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from interfero.analysis.about import About
-from interfero.analysis.report.figure_data import (
-    Figure,
-    Panel,
-    PlotAxis,
-    PlotPoint,
-    RunLinks,
-    Series,
-    Variant,
-)
-from interfero.analysis.report.sections import (
-    escape,
-    facts_list,
-    failures_section,
-    paragraphs,
-    reproduce_section,
-    table,
-)
-from interfero.analysis.report.shell import Section, page_html
-from interfero.analysis.restoration.bootstrap import counted
-from interfero.analysis.restoration.figures import COLOURS, PARTS_FILE, RATES_FILE
-from interfero.analysis.restoration.losses import (
-    DIFFERENCES,
-    SHARE,
-    Difference,
-    Line,
-    Score,
-    Summary,
-)
+from interfero.analysis.charts.data import RunLinks
+from interfero.analysis.charts.restoration import restoration_figures
+from interfero.analysis.report.sections import failures_parts, reproduce_parts
+from interfero.analysis.report.shell import Block, Page, PageTable, Section, page_html
+from interfero.analysis.restoration.losses import SHARE, Line, Summary, line_of, sentence
 from interfero.records import CellRecord
 from interfero.store.files import write_atomic
 
 MAX_STRIPS = 12
-_MARKERS = {"gan": "o", "regression": "s", "none": "o"}
-_CONFIGURATIONS = tuple(COLOURS)
 
 
 @dataclass(frozen=True)
@@ -73,24 +48,51 @@ def write_restoration_report(report: RestorationReport, folder: Path) -> Path:
 
 def restoration_html(report: RestorationReport) -> str:
     """The page."""
-    figures = [f for f in (_rates_figure(report), _parts_figure(report.summary)) if f is not None]
-    drawn = {f.name: f'<figure id="figure-{f.name}"></figure>' for f in figures}
+    figures = restoration_figures(report.records, report.summary, report.runs)
+    drawn: dict[str, list[Block]] = defaultdict(list)
+    for figure in figures:
+        drawn[figure.name] = [("figure", figure.name)]
     summary = report.summary
     abouts = [report.about] if report.about else []
-    sections = [
-        Section("answer", "In words", paragraphs(summary.sentences) if summary.sentences else ""),
-        Section("rates", "Mean IoU against rate", drawn.get("rates", "") + _scores(summary)),
-        Section("parts", "Where the drop comes from", drawn.get("parts", "") + _parts(summary)),
-        Section("pictures", "Pictures", _pictures(report)),
-        Section("reproduce", "Run it again", reproduce_section(abouts, []) + _steps(report)),
-    ]
-    questions = [about.question for about in abouts if about.question]
-    head = facts_list(_facts(report)) + "".join(
-        f'<p class="warning">{escape(remark)}</p>' for remark in report.remarks
+    facts = PageTable(["what", "value"], _facts(report), 2)
+    sentences = summary.sentences
+    page = Page(
+        title=report.title,
+        questions=[about.question for about in abouts if about.question],
+        remarks=report.remarks,
+        answer=headline(summary),
+        first=[*(drawn["parts"] or drawn["rates"]), *_scores(summary)],
+        sections=[
+            Section("words", "All findings in words", [("lines", sentences)] if sentences else []),
+            Section("rates", "Mean IoU against rate", drawn["rates"] if drawn["parts"] else []),
+            Section("parts", "Where the drop comes from", _parts(summary)),
+            Section("pictures", "Pictures", _pictures(report)),
+            Section("failed", "Failed cells", failures_parts(report.records)),
+            Section("facts", "What was run", [("table", facts)]),
+            Section("reproduce", "Run it again", [*reproduce_parts(abouts, []), *_steps(report)]),
+        ],
+        figures=figures,
     )
-    return page_html(
-        report.title, questions, head, sections, figures, failures_section(report.records)
-    )
+    return page_html(page)
+
+
+def headline(summary: Summary) -> list[str]:
+    """Three sentences of one codec and rate: the cost, what of it is a mismatch, what is recovered."""
+    drops = [d for d in summary.differences if d.name == "whole drop" and d.value is not None]
+    if not drops:
+        return summary.sentences[:1]
+    worst = max(drops, key=lambda d: d.value or 0.0)
+    place = worst.line.domain, worst.line.codec, worst.line.rate_bpp
+    lines = [sentence(worst)]
+    for name in ("covariate shift", SHARE):
+        own = [
+            d for d in summary.differences
+            if d.name == name and (d.line.domain, d.line.codec, d.line.rate_bpp) == place
+        ]  # fmt: skip
+        lines += (
+            [sentence(max(own, key=lambda d: (d.value is not None, d.value or 0.0)))] if own else []
+        )
+    return lines
 
 
 def _facts(report: RestorationReport) -> list[tuple[str, str]]:
@@ -117,136 +119,7 @@ def _facts(report: RestorationReport) -> list[tuple[str, str]]:
     return [("cells", counts), *((name, text) for name, text in listed if text), ("seeds", told)]
 
 
-def _rates_figure(report: RestorationReport) -> Figure | None:
-    """A variant a domain, a panel a codec, a line a configuration; None without a codec."""
-    variants = []
-    for domain in sorted({s.line.domain for s in report.summary.scores}):
-        scores = [s for s in report.summary.scores if s.line.domain == domain]
-        codecs = sorted({s.line.codec for s in scores} - {"original"})
-        panels = tuple(_rate_panel(report, scores, codec) for codec in codecs)
-        if panels:
-            caption = (
-                "Mean IoU of all test pixels together, against the rate reached on training images (on test "
-                "images for OC). Bars: lowest to highest seed. OO has no rate: its line is level."
-            )
-            files = tuple(f"{RATES_FILE}_{domain}{s}" for s in (".png", ".svg"))
-            variants.append(Variant((domain,), panels, caption, files))
-    if not variants:
-        return None
-    return Figure("rates", "Mean IoU against rate", ("domain",), tuple(variants))
-
-
-def _rate_panel(report: RestorationReport, scores: Sequence[Score], codec: str) -> Panel:
-    own = [s for s in scores if s.line.codec == codec]
-    lines: dict[str, list[Score]] = defaultdict(list)
-    for score in own:
-        lines[score.line.label].append(score)
-    series = []
-    for label, points in lines.items():
-        line = points[0].line
-        ordered = sorted(points, key=lambda s: (_rate_of(s), s.line.rate_bpp))
-        series.append(
-            Series(
-                label, COLOURS.get(line.configuration, "#888888"),
-                _MARKERS.get(line.restoration, "o"),
-                tuple(_score_point(report, s, _rate_of(s)) for s in ordered),
-                line=True, dashed=line.restoration == "regression",
-                hollow=line.restoration_split == "same",
-            )
-        )  # fmt: skip
-    rates = [_rate_of(s) for s in own]
-    for score in (s for s in scores if s.line.configuration == "OO"):
-        ends = [_score_point(report, score, rate) for rate in sorted({min(rates), max(rates)})]
-        series.append(Series("OO", COLOURS["OO"], "", tuple(ends), line=True))
-    return Panel(
-        codec,
-        PlotAxis("rate reached (bits per pixel)"),
-        PlotAxis("mean IoU on test images"),
-        tuple(series),
-    )
-
-
-def _rate_of(score: Score) -> float:
-    return score.line.rate_bpp if score.bpp is None else score.bpp
-
-
-def _score_point(report: RestorationReport, score: Score, rate: float) -> PlotPoint:
-    low, high = score.span
-    asked = "" if score.line.codec == "original" else f", {score.line.rate_bpp:g} bpp asked"
-    cells = [r for r in report.records if r.metrics and _belongs(r, score.line)]
-    lines = (
-        f"{score.line.label} on {score.line.domain}{asked}",
-        f"mean IoU {score.mean:.3f}, {low:.3f} to {high:.3f} ({counted(len(score.values), 'model')})",
-        *(
-            f"seed {r.params['data_seed']}/{r.params['init_seed']}: "
-            f"{r.metrics['segmentation/miou']:.3f}, {report.runs.text(r)}"
-            for r in cells[:6]
-        ),
-    )
-    return PlotPoint(rate, score.mean, lines, y_range=(low, high))
-
-
-def _belongs(record: CellRecord, line: Line) -> bool:
-    p = record.params
-    return (p["domain"], p["codec"], p["configuration"], p["restoration"], p["restoration_split"]) == (
-        line.domain, line.codec, line.configuration, line.restoration, line.restoration_split,
-    ) and (line.codec == "original" or p["rate_bpp"] == line.rate_bpp)  # fmt: skip
-
-
-def _parts_figure(summary: Summary) -> Figure | None:
-    """Each difference with its interval, a panel a codec; None where there is none."""
-    places = sorted({(d.line.domain, d.line.rate_bpp) for d in summary.differences})
-    variants = []
-    for domain, rate in places:
-        own = [d for d in summary.differences if (d.line.domain, d.line.rate_bpp) == (domain, rate)]
-        codecs = sorted({d.line.codec for d in own})
-        panels = tuple(
-            _parts_panel(codec, [d for d in own if d.line.codec == codec]) for codec in codecs
-        )
-        over = ", or ".join(dict.fromkeys(d.drawn.over for d in own))
-        caption = (
-            f"Differences of mean IoU, and their 95 % intervals by a paired bootstrap over {over}; hollow "
-            "where the interval includes zero or is not known."
-        )
-        files = tuple(f"{PARTS_FILE}_{domain}{s}" for s in (".png", ".svg"))
-        variants.append(Variant((domain, f"{rate:g} bpp"), panels, caption, files))
-    if not variants:
-        return None
-    return Figure("parts", "Where the drop comes from", ("domain", "rate"), tuple(variants))
-
-
-def _parts_panel(codec: str, differences: Sequence[Difference]) -> Panel:
-    told = [d for d in differences if d.name != SHARE and d.value is not None]
-    names = list(dict.fromkeys(part_name(d) for d in told))
-    order = list(reversed(names))
-    sure = {True: [], False: []}  # type: dict[bool, list[PlotPoint]]
-    for d in told:
-        assert d.value is not None
-        span = None if d.low is None or d.high is None else (d.low, d.high)
-        known = span is not None and not span[0] <= 0 <= span[1]
-        ends = "no interval" if span is None else f"95 % {span[0]:+.3f} to {span[1]:+.3f}"
-        lines = (part_name(d).replace("\n", " "), f"{d.value:+.3f}, {ends}",
-                 d.drawn.text(d.restorers))  # fmt: skip
-        sure[known].append(PlotPoint(d.value, order.index(part_name(d)), lines, x_range=span))
-    series = tuple(
-        Series("interval apart from zero" if known else "may be zero", COLOURS["CC"], "o",
-               tuple(points), hollow=not known)
-        for known, points in sure.items() if points
-    )  # fmt: skip
-    return Panel(
-        codec, PlotAxis("difference of mean IoU"), PlotAxis("", "names", tuple(order)), series
-    )
-
-
-def part_name(d: Difference) -> str:
-    """`covariate shift`, and what is subtracted from what."""
-    pair = next((f"{a} - {b}" for name, a, b in DIFFERENCES if name == d.name), "gan - regression")
-    kind = f" {d.line.restoration}" if d.line.restoration not in ("none", "gan") else ""
-    split = " same" if d.line.restoration_split == "same" else ""
-    return f"{d.name}\n{pair}{kind}{split}"
-
-
-def _scores(summary: Summary) -> str:
+def _scores(summary: Summary) -> list[Block]:
     rows = []
     for s in summary.scores:
         low, high = s.span
@@ -257,10 +130,10 @@ def _scores(summary: Summary) -> str:
                      f"{low:.3f} to {high:.3f}", s.seeds_text, gain])  # fmt: skip
     header = ["domain", "codec", "trained, tested", "bpp asked", "reached", "mean IoU", "seeds' range",
               "seeds", "PSNR gain (dB)"]  # fmt: skip
-    return table(header, rows, 3) if rows else ""
+    return [("table", PageTable(header, rows, 3, whole=True))] if rows else []
 
 
-def _parts(summary: Summary) -> str:
+def _parts(summary: Summary) -> list[Block]:
     rows = []
     for d in summary.differences:
         form = "{:+.0%}" if d.name == SHARE else "{:+.3f}"
@@ -270,42 +143,35 @@ def _parts(summary: Summary) -> str:
         rows.append([d.line.domain, d.line.codec, d.name, d.line.label, f"{d.line.rate_bpp:g}", value,
                      ends, d.drawn.text(d.restorers)])  # fmt: skip
     header = ["domain", "codec", "difference", "of", "bpp asked", "value", "95 % interval", "drawn"]
-    return table(header, rows, 4, long=6) if rows else ""
+    return [("table", PageTable(header, rows, 4, long=6))] if rows else []
 
 
-def _pictures(report: RestorationReport) -> str:
+def _pictures(report: RestorationReport) -> list[Block]:
     """One strip a line: of the seed in the middle."""
-    parts: list[str] = []
+    cells: dict[Line, list[CellRecord]] = defaultdict(list)
+    for record in report.records:
+        if record.key in report.strips:
+            cells[line_of(record)].append(record)
+    strips: list[Block] = []
     for score in report.summary.scores:
-        cells = sorted(
-            (r for r in report.records if r.key in report.strips and _belongs(r, score.line)),
-            key=lambda r: r.metrics.get("segmentation/miou", 0.0),
-        )
-        if not cells or len(parts) == MAX_STRIPS:
+        own = sorted(cells[score.line], key=lambda r: r.metrics.get("segmentation/miou", 0.0))
+        if not own or len(strips) == MAX_STRIPS:
             continue
-        middle = cells[(len(cells) - 1) // 2]
+        middle = own[(len(own) - 1) // 2]
         data = base64.b64encode(report.strips[middle.key].read_bytes()).decode()
-        rate = (
-            ""
-            if score.line.codec == "original"
-            else f", {score.line.codec} at {score.line.rate_bpp:g} bpp"
-        )
-        name = escape(f"{score.line.label} on {score.line.domain}{rate}")
-        parts.append(
-            f"<p>{name}; {escape(report.runs.text(middle))}</p>"
-            f'<div class="wide"><img src="data:image/png;base64,{data}" alt="{name}"></div>'
-        )
-    if not parts:
-        return ""
+        line = score.line
+        rate = "" if line.codec == "original" else f", {line.codec} at {line.rate_bpp:g} bpp"
+        title = f"{line.label} on {line.domain}{rate}; {report.runs.text(middle)}"
+        strips.append(("strip", {"title": title, "url": f"data:image/png;base64,{data}"}))
     note = (
         "First row: a training image, original, compressed, restored, as far as the model's was. Second "
         "row: a test image, original, as the model got it, its labels, the prediction; void is black. The "
         "first image of each portion, of the seed with the middle score: none was chosen by its looks."
     )
-    return f'<p class="soft">{escape(note)}</p>' + "".join(parts)
+    return [("note", note), *strips] if strips else []
 
 
-def _steps(report: RestorationReport) -> str:
+def _steps(report: RestorationReport) -> list[Block]:
     """Keys of the steps behind the cells: what is shared has one key."""
     counts: dict[tuple[str, str], int] = defaultdict(int)
     for record in report.records:
@@ -313,6 +179,7 @@ def _steps(report: RestorationReport) -> str:
             for key in record.provenance.get(kind, "").split():
                 counts[kind, key] += 1
     if not counts:
-        return ""
+        return []
     rows = [[kind, key, str(n)] for (kind, key), n in sorted(counts.items())]
-    return "<h3>Steps behind the cells</h3>" + table(["step", "key", "cells"], rows, 2)
+    table = PageTable(["step", "key", "cells"], rows, 2)
+    return [("heading", "Steps behind the cells"), ("table", table)]

@@ -4,86 +4,139 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
-from typing import NamedTuple
+from typing import Any
 
-import matplotlib
-from matplotlib.colors import to_hex
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
-from interfero.analysis.report.figure_data import Figure, as_json
-from interfero.analysis.report.sections import escape
+from interfero.analysis.charts.data import Figure
+from interfero.analysis.charts.library import vega_library
+from interfero.analysis.charts.vega import CONFIG, THEME, Texts, legend_of, variant_spec
 
-PALETTE_STEPS = 64
 POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     "base-uri 'none'; form-action 'none'"
 )
 """The browser itself keeps the page from asking anything of anyone."""
+DARK = {
+    "@ink": "#ececec",
+    "@page": "#161618",
+    "@soft": "#a8a8a8",
+    "@grid": "#2b2b2e",
+    "@missing": "#333337",
+}
+WHOLE_TABLE_ROWS = 14
+"""A longer table is folded away."""
+
+Block = tuple[str, Any]
+"""What is written one below the other: a kind that the template knows, and its value."""
 
 
-class Section(NamedTuple):
-    """A part of the page; one that holds nothing is left out."""
+@dataclass(frozen=True)
+class PageTable:
+    """Rows of text, which a reader can sort."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    words: int
+    """So many columns at the start are words, the rest numbers."""
+    long: int = -1
+    """A column of sentences."""
+    whole: bool = False
+    """Whether it is shown however long it is."""
+
+    @property
+    def folded(self) -> bool:
+        """Whether one has to ask for it."""
+        return len(self.rows) > WHOLE_TABLE_ROWS and not self.whole
+
+    def kind(self, index: int) -> Markup:
+        """How a column is set."""
+        if index == self.long:
+            return Markup(' class="long"')
+        return Markup("" if index < self.words else ' class="number"')
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part that is folded away; one that holds nothing is left out."""
 
     anchor: str
     title: str
-    inside: str
-    """HTML."""
+    parts: Sequence[Block]
 
 
-def page_html(
-    title: str, questions: Sequence[str], head: str, sections: Sequence[Section],
-    figures: Sequence[Figure], foot: str = "",
-) -> str:  # fmt: skip
-    """The page.
+@dataclass(frozen=True)
+class Page:
+    """What is on it, from top to bottom."""
 
-    Args:
-        title: Its heading.
-        questions: What was asked, a paragraph each.
-        head: HTML above the list of sections.
-        sections: In their order.
-        figures: What `report.js` draws into `figure-NAME`.
-        foot: HTML after the last section.
-    """
-    data = {**as_json(figures), "palette": _palette()}
+    title: str
+    questions: Sequence[str]
+    remarks: Sequence[str]
+    """What a reader has to know of where the cells come from."""
+    answer: Sequence[str]
+    """At most three sentences."""
+    first: Sequence[Block]
+    """The figure that shows the answer, and its table."""
+    next: Sequence[Block] = ()
+    """What would make it surer."""
+    sections: Sequence[Section] = ()
+    figures: Sequence[Figure] = field(default=(), repr=False)
+
+
+def page_html(page: Page) -> str:
+    """The page as one file; every text in it is escaped."""
+    shown = Page(**{**vars(page), "sections": [s for s in page.sections if s.parts]})
     # "<" would let a domain's name end the script.
-    text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    body = "".join(_body(title, questions, head, [s for s in sections if s.inside], foot))
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        # A page that is served would ask for /favicon.ico.
-        '<link rel="icon" href="data:,">'
-        f"<title>{escape(title)}</title><style>{_asset('report.css')}</style></head>\n"
-        f"<body>{body}"
-        '<div id="tip" role="status" hidden></div>\n'
-        f'<script type="application/json" id="figures">{text}</script>\n'
-        f"<script>{_asset('report.js')}</script></body></html>\n"
+    data = json.dumps(_figures_value(page.figures), allow_nan=False, separators=(",", ":"))
+    html: str = _template().render(
+        page=shown,
+        policy=POLICY,
+        style=Markup(_asset("report.css")),
+        data=Markup(data.replace("<", "\\u003c")),
+        library=Markup(vega_library().replace("</script", "<\\/script")),
+        script=Markup(_asset("report.js")),
     )
+    return html
 
 
-def _body(
-    title: str, questions: Sequence[str], head: str, sections: Sequence[Section], foot: str
-) -> list[str]:
-    links = "".join(f'<li><a href="#{key}">{escape(name)}</a></li>' for key, name, _ in sections)
-    return [
-        f"<header><h1>{escape(title)}</h1>",
-        *(f'<p class="soft">{escape(question)}</p>' for question in questions),
-        head,
-        f"<nav><ul>{links}</ul></nav></header><main>",
-        *(
-            f'<section id="{key}"><h2>{escape(name)}</h2>{inside}</section>'
-            for key, name, inside in sections
-        ),
-        foot,
-        "</main>",
-    ]
+def _figures_value(figures: Sequence[Figure]) -> dict[str, Any]:
+    """What `report.js` reads: specifications, and the texts that their points name by number."""
+    texts: Texts = {}
+    drawn = []
+    for figure in figures:
+        variants = [
+            {
+                "choice": v.choice, "caption": v.caption, "file": v.file,
+                "spec": variant_spec(v, texts), "legend": legend_of(v),
+                "columns": [[_column(p.x), _column(p.y)] for p in v.panels],
+            }
+            for v in figure.variants
+        ]  # fmt: skip
+        drawn.append(
+            {
+                "name": figure.name, "selectors": figure.selectors, "note": figure.note,
+                "start": figure.start, "variants": variants,
+            }
+        )  # fmt: skip
+    return {
+        "figures": drawn, "texts": [list(lines) for lines in texts], "config": CONFIG,
+        "themes": {"light": THEME, "dark": DARK},
+    }  # fmt: skip
 
 
-def _palette() -> list[str]:
-    """Cividis, as the static maps have it."""
-    colours = matplotlib.colormaps["cividis"].resampled(PALETTE_STEPS)
-    return [to_hex(colours(i)) for i in range(PALETTE_STEPS)]
+def _column(axis: Any) -> str:
+    """The title of an axis' column in the table behind a figure; names are told by the points themselves."""
+    return "" if axis.scale == "names" else axis.label
+
+
+@cache
+def _template() -> Any:
+    environment = Environment(autoescape=True, undefined=StrictUndefined)
+    return environment.from_string(_asset("report.html"))
 
 
 def _asset(name: str) -> str:

@@ -8,16 +8,20 @@ from pathlib import Path
 
 from interfero.analysis.about import About
 from interfero.analysis.answers import Findings
+from interfero.analysis.charts.data import Figure, RunLinks
+from interfero.analysis.charts.files import file_name, write_pictures
 from interfero.analysis.choices import choose_learning_rates
 from interfero.analysis.comparison import write_comparison
-from interfero.analysis.distance_figures import write_distance_figures
-from interfero.analysis.figures import write_figures
-from interfero.analysis.laws.figures import write_curve_figures, write_law_figures
 from interfero.analysis.laws.fits_file import write_scaling_fits
-from interfero.analysis.map_figures import write_map_figures
 from interfero.analysis.rd_curves import write_curves
-from interfero.analysis.report.figure_data import RunLinks
-from interfero.analysis.report.page import Report, findings, report_html
+from interfero.analysis.report.page import (
+    Report,
+    answer_of,
+    findings,
+    first_figures,
+    report_figures,
+    report_html,
+)
 from interfero.analysis.report.pictures import FOLDER, Finder, ShownCell, shown_cells
 from interfero.store.files import write_atomic
 
@@ -29,11 +33,15 @@ class Written:
     """What came of it."""
 
     findings: tuple[str, ...]
-    """The answer in sentences."""
+    """All that is said, in sentences."""
     files: tuple[Path, ...]
     """The report first, then tables and figures."""
     pictures: tuple[Path, ...]
     """Of the cells whose reconstructions are shown; they belong in a folder `reconstructions`."""
+    answer: tuple[str, ...] = ()
+    """At most three sentences."""
+    picture: str = ""
+    """Name of the PNG that shows the answer; empty where there is none."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +54,13 @@ class Origin:
     remarks: Sequence[str] = ()
     answer: Sequence[str] = ()
     """To the sweep's own question, in sentences."""
+    own: Sequence[str] = ()
+    """Names of the figures that answer it."""
 
 
-def write_report(found: Findings, folder: Path, origin: Origin, find: Finder) -> Written:
+def write_report(
+    found: Findings, folder: Path, origin: Origin, find: Finder, more: Sequence[Figure] = ()
+) -> Written:
     """Fit, draw and write: `report.html`, static figures, tables of methods and curves, fits, pictures.
 
     Args:
@@ -56,6 +68,7 @@ def write_report(found: Findings, folder: Path, origin: Origin, find: Finder) ->
         folder: Made if it is not there; files of the same names are replaced.
         origin: Where they come from.
         find: Finds a cell's pictures.
+        more: Figures of the same sweep that the cells alone do not tell.
 
     Raises:
         StorageError: the folder is not writable.
@@ -64,30 +77,36 @@ def write_report(found: Findings, folder: Path, origin: Origin, find: Finder) ->
     pictures, problems = shown_cells(choose_learning_rates(records), find)
     remarks = [*origin.remarks, *problems]
     report = Report(
-        origin.title, records, results, origin.abouts, origin.runs, pictures, remarks, origin.answer
-    )
+        origin.title, records, results, origin.abouts, origin.runs, pictures, remarks,
+        origin.answer, origin.own,
+    )  # fmt: skip
+    figures = [*report_figures(report), *more]
     page = folder / REPORT_FILE
-    write_atomic(page, report_html(report).encode())
+    write_atomic(page, report_html(report, figures).encode())
     files = [
         page,
-        *write_figures(records, folder),
-        *write_map_figures(records, folder),
-        *write_curve_figures(records, folder),
-        *write_law_figures(results, folder),
-        *write_distance_figures(records, results, folder),
+        *write_pictures(figures, folder),
         *write_comparison(records, folder),
         *write_curves(records, folder),
         *write_scaling_fits(results, folder),
     ]
     sentences = tuple(line for lines in findings(report).values() for line in lines)
-    return Written(sentences, tuple(files), _copied(pictures, folder / FOLDER))
+    shown = {f.name: v.file for f in figures for v in f.variants[f.start : f.start + 1] if v.file}
+    picture = next((f"{shown[n]}.png" for n in first_figures(report) if n in shown), "")
+    return Written(
+        sentences,
+        tuple(files),
+        _copied(pictures, folder / FOLDER),
+        tuple(answer_of(report)),
+        picture,
+    )
 
 
 def _copied(cells: Sequence[ShownCell], folder: Path) -> tuple[Path, ...]:
     """The files of the shown cells, where a report on another machine finds them."""
     copies = []
     for cell in cells:
-        path = folder / f"{cell.record.key}.png"
+        path = folder / f"{file_name(cell.record.key)}.png"
         if cell.path.absolute() != path.absolute():
             write_atomic(path, cell.path.read_bytes())
         copies.append(path)

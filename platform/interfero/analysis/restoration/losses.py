@@ -127,7 +127,7 @@ class Summary:
     @property
     def sentences(self) -> list[str]:
         """What can be said, a line each."""
-        return [*_one_setting(self.scores), *(_sentence(d) for d in self.differences)]
+        return [*_one_setting(self.scores), *(sentence(d) for d in self.differences)]
 
 
 def line_of(record: CellRecord) -> Line:
@@ -259,7 +259,8 @@ def _one_setting(scores: Sequence[Score]) -> list[str]:
     ]
 
 
-def _sentence(d: Difference) -> str:
+def sentence(d: Difference) -> str:
+    """One difference with its interval and its sample, or why it is refused."""
     line = d.line
     reached = "" if d.bpp is None else f" (reached {d.bpp:.3f})"
     place = f"{line.domain}, {line.codec} at {line.rate_bpp:g} bpp{reached}"

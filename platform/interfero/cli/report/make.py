@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from interfero.analysis.about import About, read_about
-from interfero.analysis.answers import Findings
+from interfero.analysis.answers import CAPACITY, Findings, answer_of
+from interfero.analysis.charts.data import RunLinks
+from interfero.analysis.charts.files import file_name, write_pictures
+from interfero.analysis.charts.restoration import restoration_figures
 from interfero.analysis.records import CELLS_FILE, PARAMS, read_records
-from interfero.analysis.report.figure_data import RunLinks
 from interfero.analysis.report.pictures import FOLDER, Finder
 from interfero.analysis.report.restoration import RestorationReport, write_restoration_report
 from interfero.analysis.report.writing import Origin, Written, write_report
-from interfero.analysis.restoration.figures import write_restoration_figures
 from interfero.analysis.restoration.losses import summarise
 from interfero.analysis.restoration.tables import (
     IMAGES_FILE,
@@ -25,8 +26,10 @@ from interfero.analysis.restoration.tables import (
 from interfero.errors import ConfigError
 from interfero.records import CellRecord
 from interfero.store.files import inside
-from interfero.tracking.names import KIND_TAG
-from interfero.tracking.reading import StoredSweep, TrackedSweeps, record_of
+
+if TYPE_CHECKING:
+    # MLflow takes seconds to load, and tables need none of it.
+    from interfero.tracking.reading import StoredSweep
 
 MAX_LINES = 12
 """Sentences that the terminal shows; the page has all."""
@@ -83,11 +86,20 @@ def make_report(wanted: Wanted) -> str:
         if not records:
             raise ConfigError(f"{', '.join(found.names)}: no cell has ended, nothing to report")
         title = ", ".join(dict.fromkeys(found.names))
-        out = wanted.out or Path(f"report-{_file_name(title)}")
+        out = wanted.out or Path(f"report-{file_name(title)}")
         if is_restoration(records):
             return _restoration_report(found, records, out, find)
-        origin = Origin(title, found.abouts, RunLinks(found.runs), found.remarks)
-        written = write_report(Findings(records), out, origin, find)
+        findings = Findings(records)
+        answer = answer_of(found.abouts[0].kind) if len(found.abouts) == 1 else CAPACITY
+        origin = Origin(
+            title,
+            found.abouts,
+            RunLinks(found.runs),
+            found.remarks,
+            answer.sentences(findings),
+            answer.figures,
+        )
+        written = write_report(findings, out, origin, find)
     return _said(written, records, found.remarks)
 
 
@@ -115,7 +127,7 @@ def _restoration_report(
     runs = RunLinks(found.runs)
     report = RestorationReport(title, records, summary, about, runs, strips, found.remarks)
     page = write_restoration_report(report, out)
-    files = (page, *write_restoration_figures(summary, out))
+    files = (page, *write_pictures(restoration_figures(records, summary), out))
     return _said(Written(tuple(summary.sentences), files, ()), records, found.remarks)
 
 
@@ -148,13 +160,15 @@ def _read_table(path: Path) -> list[CellRecord]:
 
 def _pictures_beside(folder: Path, record: CellRecord) -> list[Path]:
     """Where an export has a cell's pictures, or the sweep's folder whose report this is."""
-    places = [folder / FOLDER / f"{_file_name(record.key)}.png"]
+    places = [folder / FOLDER / f"{file_name(record.key)}.png"]
     if record.sample_file:
         places.append(inside(folder.parent, record.sample_file))
     return [place for place in places if place.is_file()]
 
 
 def _from_tracking(found: _Found, experiment: str, names: Sequence[str], folder: Path) -> Finder:
+    from interfero.tracking.reading import TrackedSweeps, record_of
+
     tracked = TrackedSweeps(None, experiment)
     chosen = tracked.chosen(names)
     others = [sweep.name for sweep in tracked.sweeps if sweep not in chosen]
@@ -202,6 +216,8 @@ def _why_runs(sweep: StoredSweep, num_ended: int) -> str:
 
 
 def _about(sweep: StoredSweep, kind: str) -> About:
+    from interfero.tracking.names import KIND_TAG
+
     versions = {
         name: value
         for name, value in sweep.tags.items()
@@ -228,7 +244,3 @@ def _check_kind(records: Sequence[CellRecord], experiment: str) -> None:
                 f"{experiment} is no adaptation sweep: its cells have no parameter {missing[0]!r}, and a "
                 "report of gain and forgetting needs it"
             )
-
-
-def _file_name(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")[:80] or "cells"

@@ -10,6 +10,8 @@ from interfero.analysis.about import About
 from interfero.analysis.answers import Answer, Findings
 from interfero.analysis.best import BestAdapter, best_adapters, best_keys, write_best
 from interfero.analysis.capacity_table import capacity_table, failed_lines
+from interfero.analysis.charts.data import RunLinks
+from interfero.analysis.charts.pareto import front_figure
 from interfero.analysis.note import sweep_note
 from interfero.analysis.pareto import (
     CONSTRAINED,
@@ -18,9 +20,7 @@ from interfero.analysis.pareto import (
     pareto_fronts,
     write_fronts,
 )
-from interfero.analysis.pareto_figure import write_front_figures
 from interfero.analysis.records import write_tables
-from interfero.analysis.report.figure_data import RunLinks
 from interfero.analysis.report.pictures import FOLDER as PICTURES_FOLDER
 from interfero.analysis.report.writing import Origin, Written, write_report
 from interfero.engine.adaptation.search import BlockSearch
@@ -32,6 +32,7 @@ from interfero.store.files import inside
 from interfero.store.sweep import SweepStore
 from interfero.tracking.names import BEST_TAG, PARETO_TAG
 from interfero.tracking.provenance import provenance_tags
+from interfero.tracking.summary import TEXT_LIMIT
 
 
 def write_ending(
@@ -55,15 +56,17 @@ def write_ending(
     )
     tables = write_tables(records, folder, about)
     origin = Origin(
-        store.name, [about], RunLinks(run.tracker.run_ids), answer=answer.sentences(found)
+        store.name,
+        [about],
+        RunLinks(run.tracker.run_ids),
+        answer=answer.sentences(found),
+        own=answer.figures,
     )
-    written = write_report(found, folder, origin, partial(_pictures, store))
-    others = [
-        *answer.write_figures(found, folder),
-        *write_fronts(fronts, folder),
-        *write_front_figures(fronts, folder),
-        *write_best(best, folder),
-    ]
+    front = front_figure(fronts)
+    written = write_report(
+        found, folder, origin, partial(_pictures, store), [front] if front else []
+    )
+    others = [*write_fronts(fronts, folder), *write_best(best, folder)]
     return Ending(
         table=capacity_table(records),
         lines=[*written.findings, *failed_lines(records)],
@@ -88,7 +91,9 @@ def _note(
         question=about.question,
         seeds={"data": options.data_seeds, "init": options.init_seeds},
         versions=about.versions,
-        findings=written.findings,
+        answer=written.answer,
+        limit=TEXT_LIMIT,
+        picture=written.picture,
         best=best,
         link=run.tracker.link,
     )

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from interfero.analysis.about import About
 from interfero.analysis.capacity_table import failed_lines
-from interfero.analysis.note import MAX_CHARACTERS
-from interfero.analysis.report.figure_data import RunLinks
-from interfero.analysis.report.restoration import RestorationReport, write_restoration_report
-from interfero.analysis.restoration.figures import write_restoration_figures
+from interfero.analysis.charts.data import RunLinks
+from interfero.analysis.charts.files import write_pictures
+from interfero.analysis.charts.restoration import restoration_figures
+from interfero.analysis.note import note_head
+from interfero.analysis.report.restoration import (
+    RestorationReport,
+    headline,
+    write_restoration_report,
+)
 from interfero.analysis.restoration.losses import summarise, summary_markdown
 from interfero.analysis.restoration.tables import restoration_table, write_restoration_tables
 from interfero.engine.ending import Ending
@@ -19,6 +25,7 @@ from interfero.engine.sweep_run import SweepRun
 from interfero.store.files import inside, write_atomic, write_json
 from interfero.store.products import FOLDER, Products
 from interfero.tracking.provenance import provenance_tags
+from interfero.tracking.summary import TEXT_LIMIT
 
 
 def write_ending(question: str, plan: RestorationPlan, run: SweepRun, command: str) -> Ending:
@@ -48,11 +55,11 @@ def write_ending(question: str, plan: RestorationPlan, run: SweepRun, command: s
         table=restoration_table(summary),
         lines=[*summary.sentences, *failed_lines(records)],
         summary=f"the report: {folder / 'report.html'}",
-        note=_note(question, text, command),
+        note=_note(question, headline(summary), text, command, run),
         files=[
             write_restoration_report(page, folder),
             *write_restoration_tables(records, summary, folder, about),
-            *write_restoration_figures(summary, folder),
+            *write_pictures(restoration_figures(records, summary), folder),
             folder / "summary.md",
             folder / "steps.json",
         ],
@@ -79,8 +86,9 @@ def steps_of(plan: RestorationPlan, run: SweepRun) -> list[dict[str, Any]]:
     return rows
 
 
-def _note(question: str, text: str, command: str) -> str:
-    """The question, how to reproduce, and as much of the summary as a note holds."""
+def _note(question: str, answer: Sequence[str], text: str, command: str, run: SweepRun) -> str:
+    """The head that every sweep has, and as much of the summary as there is room for."""
     versions = ", ".join(f"{name} {value}" for name, value in sorted(provenance_tags().items()))
-    head = f"**{question}**\n\n**Reproduce**\n\n    {command}\n\nVersions: {versions}.\n\n"
-    return head + text[: max(0, MAX_CHARACTERS - len(head))]
+    lines = note_head(question, answer, command, run.tracker.link, "", TEXT_LIMIT)
+    note = "\n".join([*lines, "", f"Versions: {versions}.", "", text])
+    return note[:TEXT_LIMIT]

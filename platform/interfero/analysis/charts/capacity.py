@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from interfero.analysis.capacity_table import seeds_text, signed
-from interfero.analysis.choices import CONTROL, CellSetting, Choice, choose_learning_rates
-from interfero.analysis.figure_style import method_style
-from interfero.analysis.report.figure_data import (
-    INK,
+from interfero.analysis.charts.data import (
     Figure,
     Panel,
     PlotAxis,
@@ -17,14 +15,22 @@ from interfero.analysis.report.figure_data import (
     Series,
     Variant,
     name_of,
-    percent_axis,
     seed_lines,
     span,
+)
+from interfero.analysis.charts.files import file_part
+from interfero.analysis.charts.style import method_label, method_style
+from interfero.analysis.choices import (
+    CellSetting,
+    Choice,
+    choose_learning_rates,
+    missing_settings,
+    setting_of,
 )
 from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 
-_WORDS = (
+WORDS = (
     (GAIN, "gain"),
     (ROUTED, "forgetting, routed"),
     (UNROUTED, "forgetting, unrouted"),
@@ -34,20 +40,25 @@ _WORDS = (
 def capacity_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | None:
     """None where no cell finished."""
     choices = choose_learning_rates(records)
-    cases = list(dict.fromkeys(c.setting.without_method for c in choices))
-    if not cases:
+    if not choices:
         return None
-    variants = tuple(
-        _variant(case, cases, [c for c in choices if c.setting.without_method == case], runs)
-        for case in cases
-    )
+    by_case: dict[CellSetting, list[Choice]] = defaultdict(list)
+    for choice in choices:
+        by_case[choice.setting.without_method].append(choice)
+    gaps = gaps_of(records)
+    cases = sorted(gaps, key=lambda case: case.order)
+    seen: Counter[str] = Counter()
+    variants = []
+    for case in cases:
+        variants.append(_variant(case, cases, by_case[case], runs, gaps[case], seen[case.domain]))
+        seen[case.domain] += 1
     lambdas = sorted({c.rd_lambda for c in cases})
     middle = lambdas[(len(lambdas) - 1) // 2]
 
     def interest(index: int) -> tuple[int, bool, int, int, int]:
         """First what most readers look for: all methods, at a middle rate, with the most images."""
         case = cases[index]
-        methods = {c.setting.method for c in choices if c.setting.without_method == case}
+        methods = {c.setting.method for c in by_case[case]}
         at_middle = case.rd_lambda == middle
         return len(methods), at_middle, case.num_images, case.num_steps, -index
 
@@ -57,11 +68,29 @@ def capacity_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | N
         name="capacity",
         title="What each method gains on the target, and what the source loses",
         selectors=("domain", *(("at",) if len({c.choice[1] for c in variants}) > 1 else ())),
-        variants=_without_single_choices(variants),
+        variants=_without_single_choices(tuple(variants)),
         note="Solid: the learning rate that validation chose in each seed, mean over seeds; bars from "
         "the least to the greatest seed. Faint: single cells of the whole grid. Numbers on the left: "
         "adapter size. On the right, filled is routed, hollow is unrouted.",
     )
+
+
+def gaps_of(records: Iterable[CellRecord]) -> dict[CellSetting, str]:
+    """Of each case `; 3 of 15 cells failed; no result: cawf 2`; empty where nothing is missing."""
+    counts: dict[CellSetting, Counter[str]] = defaultdict(Counter)
+    for record in records:
+        counts[setting_of(record).without_method][record.status] += 1
+    empty: dict[CellSetting, dict[str, None]] = defaultdict(dict)
+    for missing in missing_settings(records):
+        s = missing.setting
+        empty[s.without_method][f"{s.method} {s.adapter_size or ''}".strip()] = None
+    found = {}
+    for case, status in counts.items():
+        failed = status["failed"]
+        parts = [f"{failed} of {status.total()} cells failed"] if failed else []
+        parts += [f"no result: {', '.join(empty[case])}"] if empty[case] else []
+        found[case] = "".join(f"; {part}" for part in parts)
+    return found
 
 
 def case_text(case: CellSetting, cases: Iterable[CellSetting]) -> str:
@@ -75,33 +104,24 @@ def case_text(case: CellSetting, cases: Iterable[CellSetting]) -> str:
     return ", ".join(parts)
 
 
-def colour_of(method: str) -> str:
-    """The control is black, which on a dark page is white."""
-    return INK if method == CONTROL else method_style(method).colour
-
-
-def method_label(method: str) -> str:
-    """As legends call it."""
-    return f"{method} (control)" if method == CONTROL else method
-
-
 def _without_single_choices(variants: tuple[Variant, ...]) -> tuple[Variant, ...]:
     """A selector with one entry is no choice: what it would say stands in the caption."""
     if len({v.choice[1] for v in variants}) > 1:
         return variants
-    return tuple(Variant(v.choice[:1], v.panels, v.caption, v.files) for v in variants)
+    return tuple(Variant(v.choice[:1], v.panels, v.caption, v.file) for v in variants)
 
 
 def _variant(
-    case: CellSetting, cases: Sequence[CellSetting], choices: Sequence[Choice], runs: RunLinks
-) -> Variant:
+    case: CellSetting, cases: Sequence[CellSetting], choices: Sequence[Choice], runs: RunLinks,
+    gaps: str, index: int,
+) -> Variant:  # fmt: skip
     where = case_text(case, cases)
-    files = tuple(f"capacity_{case.domain}.{suffix}" for suffix in ("png", "svg"))
+    empty = Panel("", PlotAxis(""), PlotAxis(""), (), empty="no cell finished")
     return Variant(
         choice=(case.domain, where),
-        panels=(_gain_panel(choices, runs), _plane_panel(choices, runs)),
-        caption=f"{case.domain}, {where}, {case.num_steps} steps, {case.codec}; {seeds_text(choices)}.",
-        files=files,
+        panels=(_gain_panel(choices, runs), _plane_panel(choices, runs)) if choices else (empty,),
+        caption=f"{case.domain}, {where}, {case.num_steps} steps, {case.codec}; {seeds_text(choices)}{gaps}.",
+        file=file_part("capacity", case.domain, index=index),
     )
 
 
@@ -114,7 +134,7 @@ def _gain_panel(choices: Sequence[Choice], runs: RunLinks) -> Panel:
         series.append(
             Series(
                 method_label(method),
-                colour_of(method),
+                method_style(method).colour,
                 method_style(method).marker,
                 (*faint, *points),
                 line=len(points) > 1,
@@ -122,7 +142,7 @@ def _gain_panel(choices: Sequence[Choice], runs: RunLinks) -> Panel:
         )
     return Panel(
         title="Target gain against adapter size",
-        x=PlotAxis("trained parameters (% of the source codec's)", "log", factor=100),
+        x=PlotAxis("trained parameters (% of the source codec's; numbers: adapter size)", "log"),
         y=_gain_axis(choices),
         series=tuple(series),
     )
@@ -130,7 +150,6 @@ def _gain_panel(choices: Sequence[Choice], runs: RunLinks) -> Panel:
 
 def _plane_panel(choices: Sequence[Choice], runs: RunLinks) -> Panel:
     series = []
-    lost: list[float] = []
     for method in _methods(choices):
         own = [c for c in choices if c.setting.method == method]
         for metric, hollow in ((ROUTED, False), (UNROUTED, True)):
@@ -139,22 +158,20 @@ def _plane_panel(choices: Sequence[Choice], runs: RunLinks) -> Panel:
             if hollow and [(p.x, p.y) for p in points] == [(p.x, p.y) for p in routed if p]:
                 continue
             faint = [p for c in own for p in _faint(c, GAIN, metric, runs)]
-            lost += [p.y for p in (*points, *faint)]
-            look = method_label(method), colour_of(method), method_style(method).marker
+            look = method_label(method), method_style(method).colour, method_style(method).marker
             series.append(Series(*look, (*faint, *points), hollow))
     return Panel(
         title="Learning and forgetting",
         x=_gain_axis(choices),
-        y=percent_axis("source forgetting (%)", lost),
+        y=PlotAxis("source forgetting (%)", "percent"),
         series=tuple(series),
     )
 
 
 def _gain_axis(choices: Sequence[Choice]) -> PlotAxis:
-    """What goes far astray is below zero: it must not hide the gains."""
-    grid = (c for choice in choices for p in choice.grid for c in p.cells)
-    lost = [c.metrics[GAIN] for c in grid if c.metrics.get(GAIN, 0.0) < 0]
-    return percent_axis("target RD gain (%)", lost)
+    """It says what is averaged: crops of a few pictures are no independent images."""
+    unit = choices[0].setting.image_unit
+    return PlotAxis(f"target RD gain (%), mean of test {unit}", "percent")
 
 
 def _methods(choices: Sequence[Choice]) -> list[str]:
@@ -168,9 +185,9 @@ def _point(choice: Choice, x: str, y: str, runs: RunLinks) -> PlotPoint | None:
         return None
     size = choice.setting.adapter_size
     return PlotPoint(
-        x=at[0],
+        x=_shown(x, at[0]),
         y=at[1],
-        hover=seed_lines(choice, _WORDS, runs),
+        hover=seed_lines(choice, WORDS, runs),
         x_range=None if x == FRACTION else span(choice.values(x)),
         y_range=span(choice.values(y)),
         note=str(size) if size and x == FRACTION else "",
@@ -187,13 +204,18 @@ def _faint(choice: Choice, x: str, y: str, runs: RunLinks) -> list[PlotPoint]:
         and {x, y} <= cell.metrics.keys()
     ]
     return [
-        PlotPoint(c.metrics[x], c.metrics[y], _cell_lines(choice, c, runs), faint=True)
+        PlotPoint(_shown(x, c.metrics[x]), c.metrics[y], _cell_lines(choice, c, runs), faint=True)
         for c in cells
     ]
 
 
+def _shown(metric: str, value: float) -> float:
+    """Shares of parameters in percent."""
+    return 100 * value if metric == FRACTION else value
+
+
 def _cell_lines(choice: Choice, cell: CellRecord, runs: RunLinks) -> tuple[str, ...]:
-    values = [f"{word} {signed(cell.metrics[m])} %" for m, word in _WORDS if m in cell.metrics]
+    values = [f"{word} {signed(cell.metrics[m])} %" for m, word in WORDS if m in cell.metrics]
     p = cell.params
     return (
         f"{name_of(choice.setting)}, one cell",

@@ -1,29 +1,12 @@
-"""Rate-distortion curves against the source codecs', and what they save."""
+"""Rate-distortion curves against the source codecs'."""
 
 from __future__ import annotations
 
 import math
-import re
-import statistics
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from interfero.analysis.capacity_table import signed, value_range
-from interfero.analysis.figure_style import method_style
-from interfero.analysis.rd_curves import (
-    SIDE_TITLES,
-    SIDES,
-    Delta,
-    NoDelta,
-    RdCurve,
-    SettingKey,
-    Side,
-    chosen_curves,
-    rd_curves,
-)
-from interfero.analysis.report.capacity import colour_of, method_label
-from interfero.analysis.report.figure_data import (
+from interfero.analysis.charts.data import (
     INK,
     Figure,
     Panel,
@@ -33,66 +16,18 @@ from interfero.analysis.report.figure_data import (
     Series,
     Variant,
 )
-from interfero.metrics.bd_rate import BjontegaardDelta
+from interfero.analysis.charts.files import file_name
+from interfero.analysis.charts.style import method_label, method_style
+from interfero.analysis.rd_curves import (
+    SIDE_TITLES,
+    SIDES,
+    RdCurve,
+    SettingKey,
+    Side,
+    chosen_curves,
+    rd_curves,
+)
 from interfero.records import CellRecord
-
-NO_CURVES = "Every cell has the same lambda: a curve needs several, and a BD-rate four."
-
-
-@dataclass(frozen=True)
-class CurveRow:
-    """One setting of the table of BD-rates: a text a side, and why one is missing."""
-
-    setting: SettingKey
-    num_seeds: int
-    rates: tuple[str, ...]
-    """By side."""
-    psnrs: tuple[str, ...]
-    reasons: tuple[str, ...]
-    """Each once."""
-    known: tuple[float | None, ...]
-    """Mean BD-rate in percent by side; None where every seed's is missing."""
-
-
-def curve_rows(records: Sequence[CellRecord]) -> list[CurveRow]:
-    """The chosen curves of every setting; empty without two lambdas."""
-    if len({r.params["rd_lambda"] for r in records if r.status == "finished"}) < 2:
-        return []
-    groups: dict[SettingKey, dict[str, list[RdCurve]]] = defaultdict(lambda: defaultdict(list))
-    for curve in chosen_curves(rd_curves(records)):
-        groups[curve.key.setting][curve.side].append(curve)
-    return [_row(setting, sides) for setting, sides in sorted(groups.items())]
-
-
-def _row(setting: SettingKey, sides: dict[str, list[RdCurve]]) -> CurveRow:
-    deltas = [d for side in SIDES for c in sides[side] for d in (c.bd_rate, c.bd_psnr)]
-    reasons = dict.fromkeys(d.reason for d in deltas if isinstance(d, NoDelta))
-    return CurveRow(
-        setting=setting,
-        num_seeds=len({(c.key.data_seed, c.key.init_seed) for c in sides["target"]}),
-        rates=tuple(delta_text([c.bd_rate for c in sides[side]], "%", 2) for side in SIDES),
-        psnrs=tuple(delta_text([c.bd_psnr for c in sides[side]], "dB", 3) for side in SIDES),
-        reasons=tuple(reasons),
-        known=tuple(_mean([c.bd_rate for c in sides[side]]) for side in SIDES),
-    )
-
-
-def _mean(deltas: Sequence[Delta]) -> float | None:
-    known = [d.value for d in deltas if isinstance(d, BjontegaardDelta)]
-    return math.fsum(known) / len(known) if known else None
-
-
-def delta_text(deltas: Sequence[Delta], unit: str, digits: int) -> str:
-    """`-3.21 ± 0.40 % [87 %]`: mean, deviation over seeds, least overlap; or that it is missing."""
-    known = [d for d in deltas if isinstance(d, BjontegaardDelta)]
-    if not known:
-        return "missing"
-    values = [d.value for d in known]
-    text = f"{math.fsum(values) / len(values):+.{digits}f}"
-    if len(values) > 1:
-        text += f" ± {statistics.stdev(values):.{digits}f}"
-    text += f" {unit} [{100 * min(d.overlap for d in known):.0f} %]"
-    return text if len(known) == len(deltas) else f"{text}; {len(deltas) - len(known)} missing"
 
 
 def curve_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | None:
@@ -115,7 +50,7 @@ def curve_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | None
                 panels=panels,
                 caption=f"{place[0]}: adapted against source codecs on the same test images; "
                 f"{place[1]} images, {place[2]} steps, {place[3]}; mean over {seeds} seeds.",
-                files=(f"rd_{place[0]}.png", f"rd_{place[0]}.svg") if drawn else (),
+                file=file_name("rd", place[0]) if drawn else "",
             )
         )
     return Figure(
@@ -157,9 +92,7 @@ def _panel(
             series.append(_source_series(full))
         style = method_style(method)
         points = tuple(_point(full, i, by_key, runs) for i in range(whole))
-        series.append(
-            Series(method_label(method), colour_of(method), style.marker, points, line=True)
-        )
+        series.append(Series(method_label(method), style.colour, style.marker, points, line=True))
     return Panel(
         title=f"Test images: {SIDE_TITLES[side]}",
         x=PlotAxis("rate (bpp)"),
@@ -226,38 +159,3 @@ def _head(key: object) -> tuple[object, ...]:
         "learning_rate", "data_seed", "init_seed",
     )  # fmt: skip
     return tuple(getattr(key, name) for name in names)
-
-
-def reason_kinds(reasons: Sequence[str]) -> list[str]:
-    """Each kind of reason once, with the first one's numbers; curves differ in these alone."""
-    kinds: dict[str, str] = {}
-    for reason in reasons:
-        short = reason.partition(": anchor")[0]
-        kinds.setdefault(re.sub(r"[-\d.]+ ?%?", "#", short), short)
-    return list(kinds.values())
-
-
-def curve_lines(records: Sequence[CellRecord]) -> list[str]:
-    """BD-rates in sentences: a method's reach over its settings, and why some are missing."""
-    rows = curve_rows(records)
-    if not rows:
-        return []
-    lines = []
-    for method in dict.fromkeys(row.setting[4] for row in rows):
-        own = [row for row in rows if row.setting[4] == method]
-        parts = []
-        for index, side in enumerate(SIDES):
-            values = [row.known[index] for row in own if row.known[index] is not None]
-            if values:
-                reach = value_range([v for v in values if v is not None], signed)
-                parts.append(f"{reach} % on the {SIDE_TITLES[side]} ({len(values)} curves)")
-        if parts:
-            lines.append(f"BD-rate of {method} against the source codecs: {'; '.join(parts)}.")
-    reasons = reason_kinds([reason for row in rows for reason in row.reasons])
-    if reasons:
-        missing = sum(bool(row.reasons) for row in rows)
-        lines.append(
-            f"{missing} of {len(rows)} settings lack a BD-rate or BD-PSNR on some side: "
-            f"{'; '.join(reasons)}."
-        )
-    return lines

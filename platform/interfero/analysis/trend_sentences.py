@@ -6,13 +6,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import permutations
 
-from scipy.stats import rankdata, spearmanr
-
 from interfero.analysis.axes import AXES
 from interfero.analysis.capacity_table import signed, value_range
 from interfero.analysis.choices import CONTROL, Seed
 from interfero.analysis.sentences import ENOUGH
-from interfero.analysis.trends.lines import DomainShift, Point, Trend
+from interfero.analysis.trends import DomainShift, Point, Trend
 
 MIN_RANKED = 4
 """Three domains have six orders: one in six agrees with any distance by chance."""
@@ -70,6 +68,9 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> tuple[float, flo
         x: At least three values, not all the same.
         y: As many.
     """
+    # Takes a second to load, and most reports rank nothing.
+    from scipy.stats import rankdata, spearmanr
+
     found = spearmanr(x, y)
     rho = float(found.statistic)
     if len(x) > MAX_EXACT:
@@ -88,8 +89,8 @@ def _method_line(found: Sequence[Trend]) -> str:
     high = value_range([b.x for _, b in ends], axis.text)
     who = axis.title if axis.name == "num_images" else axis.word
     return (
-        f"{found[0].method}, {who} {low} against {high}: the target gain goes from "
-        f"{_change(ends, lambda p: p.gain, lambda p: p.gains)}; forgetting, unrouted, from "
+        f"From {low} to {high} {who}, {found[0].method}'s target gain goes "
+        f"{_change(ends, lambda p: p.gain, lambda p: p.gains)}; unrouted forgetting goes "
         f"{_change(ends, lambda p: p.forgetting, lambda p: p.losses)}."
     )
 
@@ -99,24 +100,18 @@ def _change(
     mean: Callable[[Point], float],
     each: Callable[[Point], Mapping[Seed, float]],
 ) -> str:
-    """`[+1 to +2] to [+4 to +6] %, up on 3 of 3 lines, with one sign in every seed on 2`."""
+    """`from +1 to +2 % to +4 to +6 % (up in 3 of 3 comparisons; all of 3 seeds agree in 2)`."""
     first = value_range([mean(a) for a, _ in ends], signed)
     last = value_range([mean(b) for _, b in ends], signed)
-    rises = [mean(b) > mean(a) for a, b in ends]
-    text = f"[{first}] to [{last}] %, up on {sum(rises)} of {len(ends)} lines"
-    most = [max(len(each(a)), len(each(b))) for a, b in ends]
-    if max(most) < 2:
-        return text
-    signs = [
-        [each(b)[seed] > each(a)[seed] for seed in each(a).keys() & each(b).keys()] for a, b in ends
-    ]
-    agree = sum(len(own) > 1 and len(set(own)) == 1 for own in signs)
-    text += f", with one sign in every seed on {agree}"
-    both = [len(own) for own in signs]
-    if both == most:
-        return text
-    counts = (value_range(numbers, "{:.0f}".format) for numbers in (both, most))
-    return f"{text} ({' of '.join(counts)} seeds are at both ends)"
+    rises = sum(mean(b) > mean(a) for a, b in ends)
+    text = f"from {first} % to {last} % (up in {rises} of {len(ends)} comparisons"
+    seeds = [len(each(a)) for a, _ in ends]
+    if max(seeds) < 2:
+        return f"{text})"
+    signs = [{each(b)[seed] > each(a)[seed] for seed in each(a)} for a, b in ends]
+    agree = sum(len(own) == 1 and n > 1 for own, n in zip(signs, seeds, strict=True))
+    count = value_range([float(n) for n in seeds], "{:.0f}".format)
+    return f"{text}; all of {count} seeds agree in {agree})"
 
 
 def _enough(trend: Trend) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from interfero.analysis.axes import AXES, DISTANCES
+from interfero.analysis.cells import once_for_cells
 from interfero.analysis.choices import CellSetting, Choice, Seed, choose_learning_rates
+from interfero.analysis.comparable import comparable
 from interfero.metrics.names import GAIN, UNROUTED, VALIDATION_GAIN
 from interfero.records import CellRecord
 
@@ -59,7 +62,6 @@ class DomainPoint:
     """What a method did to one domain, and how far the domain was from the source before that."""
 
     domain: str
-    num_images_text: str
     distances: dict[str, float]
     """Axis name to value; those that every seed's cell has."""
     point: Point
@@ -67,12 +69,13 @@ class DomainPoint:
 
 @dataclass(frozen=True)
 class DomainShift:
-    """A method on several domains, all else the same but the image counts."""
+    """A method on several domains, all else the same: lambda, image count, size, steps and seeds."""
 
     setting: CellSetting
-    """What the points share; no domain, no image count."""
+    """What the points share; no domain."""
     points: tuple[DomainPoint, ...]
-    """One a domain, at its largest image count."""
+    left_out: tuple[str, ...] = ()
+    """Domains that have no result at this image count and these seeds."""
 
     @property
     def method(self) -> str:
@@ -85,6 +88,10 @@ class DomainShift:
         return tuple(n for n in DISTANCES if all(n in p.distances for p in self.points))
 
 
+_Line = TypeVar("_Line", Trend, DomainShift)
+
+
+@once_for_cells
 def trends(records: Iterable[CellRecord], axis: str) -> list[Trend]:
     """Every line along an axis; of several adapter sizes the one with the best mean validation.
 
@@ -102,22 +109,39 @@ def trends(records: Iterable[CellRecord], axis: str) -> list[Trend]:
     return sorted(_best_sizes(long_enough), key=lambda t: t.setting.order)
 
 
+@once_for_cells
 def domain_shifts(records: Iterable[CellRecord]) -> list[DomainShift]:
-    """Every method on two domains or more."""
-    groups: dict[CellSetting, list[Choice]] = defaultdict(list)
+    """Every method on two domains or more, at the one image count that most of them share."""
+    groups: dict[CellSetting, dict[int, list[Choice]]] = defaultdict(lambda: defaultdict(list))
     for choice in choose_learning_rates(records):
         if _point(choice, 0.0) is not None:
             shared = replace(choice.setting, domain="", num_images=0, image_unit="")
-            groups[shared].append(choice)
+            groups[shared][choice.setting.num_images].append(choice)
     shifts = []
-    for setting, members in groups.items():
-        largest: dict[str, Choice] = {}
-        for choice in sorted(members, key=lambda c: c.setting.num_images):
-            largest[choice.setting.domain] = choice
-        points = tuple(_domain_point(choice) for _, choice in sorted(largest.items()))
-        if len(points) > 1:
-            shifts.append(DomainShift(setting, points))
+    for counts in groups.values():
+        every = {c.setting.domain for choices in counts.values() for c in choices}
+        found = [s for choices in counts.values() if (s := _domain_shift(choices, every))]
+        if found:
+            shifts.append(max(found, key=lambda s: (len(s.points), s.setting.num_images)))
     return sorted(_best_shift_sizes(shifts), key=lambda s: s.setting.order)
+
+
+def _domain_shift(choices: Sequence[Choice], every: set[str]) -> DomainShift | None:
+    """Of one image count, over the seeds that the domains share; None with fewer than two domains."""
+    coverage: dict[Seed, set[str]] = defaultdict(set)
+    for choice in choices:
+        for seed in choice.by_seed(GAIN):
+            coverage[seed].add(choice.setting.domain)
+    seeds, domains = comparable(coverage)
+    if not domains:
+        return None
+    points = tuple(
+        _domain_point(c, seeds)
+        for c in sorted(choices, key=lambda c: c.setting.domain)
+        if c.setting.domain in domains
+    )
+    setting = replace(choices[0].setting, domain="", image_unit="images")
+    return DomainShift(setting, points, tuple(sorted(every - domains)))
 
 
 def _without(setting: CellSetting, axis: str) -> CellSetting:
@@ -129,55 +153,55 @@ def _without(setting: CellSetting, axis: str) -> CellSetting:
 
 
 def _trend(axis: str, setting: CellSetting, members: Sequence[Choice]) -> Trend:
-    pairs = [(float(getattr(c.setting, axis)), c) for c in members]
-    points = [_point(c, x) for x, c in sorted(pairs, key=lambda p: p[0])]
+    """Its points are means over the seeds that all of them have."""
+    by_x = {float(getattr(c.setting, axis)): c for c in members}
+    coverage: dict[Seed, set[float]] = defaultdict(set)
+    for x, choice in by_x.items():
+        if _point(choice, x) is not None:
+            for seed in choice.by_seed(GAIN):
+                coverage[seed].add(x)
+    seeds, places = comparable(coverage)
+    points = [_point(by_x[x], x, seeds) for x in sorted(places)]
     return Trend(axis, setting, tuple(p for p in points if p is not None))
 
 
-def _point(choice: Choice, x: float) -> Point | None:
-    """None unless every chosen cell has been measured on target and source."""
-    gains, losses = choice.by_seed(GAIN), choice.by_seed(UNROUTED)
-    validation = choice.mean(VALIDATION_GAIN)
-    if not gains or not losses or validation is None:
+def _point(choice: Choice, x: float, seeds: Collection[Seed] | None = None) -> Point | None:
+    """Of some seeds, or all; None unless every chosen cell has been measured on target and source."""
+    metrics = (GAIN, UNROUTED, VALIDATION_GAIN)
+    gains, losses, known = (
+        {s: v for s, v in choice.by_seed(m).items() if seeds is None or s in seeds} for m in metrics
+    )
+    if not gains or not losses or not known:
         return None
-    return Point(x, gains, losses, validation)
+    return Point(x, gains, losses, math.fsum(known.values()) / len(known))
 
 
-def _domain_point(choice: Choice) -> DomainPoint:
+def _domain_point(choice: Choice, seeds: Collection[Seed]) -> DomainPoint:
     distances = {}
     for name in DISTANCES:
         values = [AXES[name].value(pick.cell) for pick in choice.picks]
         known = [v for v in values if v is not None]
         if len(known) == len(values):
             distances[name] = math.fsum(known) / len(known)
-    point = _point(choice, 0.0)
+    point = _point(choice, 0.0, seeds)
     assert point is not None
-    return DomainPoint(choice.setting.domain, choice.setting.num_images_text, distances, point)
+    return DomainPoint(choice.setting.domain, distances, point)
 
 
 def _best_sizes(found: Iterable[Trend]) -> list[Trend]:
-    """More points first, then validation, then the smaller size."""
-
-    def merit(trend: Trend) -> tuple[int, float, int]:
-        mean = math.fsum(p.validation for p in trend.points) / len(trend.points)
-        return len(trend.points), mean, -trend.setting.adapter_size
-
-    best: dict[CellSetting, Trend] = {}
-    for trend in found:
-        key = replace(trend.setting, adapter_size=0)
-        if key not in best or merit(trend) > merit(best[key]):
-            best[key] = trend
-    return list(best.values())
+    return _best(found, lambda t: [p.validation for p in t.points])
 
 
 def _best_shift_sizes(found: Iterable[DomainShift]) -> list[DomainShift]:
-    def merit(shift: DomainShift) -> tuple[int, float, int]:
-        mean = math.fsum(p.point.validation for p in shift.points) / len(shift.points)
-        return len(shift.points), mean, -shift.setting.adapter_size
+    return _best(found, lambda s: [p.point.validation for p in s.points])
 
-    best: dict[CellSetting, DomainShift] = {}
-    for shift in found:
-        key = replace(shift.setting, adapter_size=0)
-        if key not in best or merit(shift) > merit(best[key]):
-            best[key] = shift
-    return list(best.values())
+
+def _best(found: Iterable[_Line], validation: Callable[[_Line], list[float]]) -> list[_Line]:
+    """Of each method's sizes one: more points first, then validation, then the smaller size."""
+    best: dict[CellSetting, tuple[tuple[int, float, int], _Line]] = {}
+    for line in found:
+        key, values = replace(line.setting, adapter_size=0), validation(line)
+        merit = len(values), math.fsum(values) / len(values), -line.setting.adapter_size
+        if key not in best or merit > best[key][0]:
+            best[key] = merit, line
+    return [line for _, line in best.values()]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from interfero.analysis.axes import AXES
-from interfero.analysis.laws.observations import RESPONSES, Observations, observations
-from interfero.analysis.laws.scaling import Refusal, Scaling
-from interfero.analysis.laws.view import MEAN_OF_OTHERS, left_out_domains
-from interfero.analysis.report.figure_data import (
+from interfero.analysis.axes import AXES, level
+from interfero.analysis.charts.data import (
     INK,
     Figure,
     Panel,
@@ -20,7 +18,12 @@ from interfero.analysis.report.figure_data import (
     Series,
     Variant,
 )
-from interfero.analysis.report.laws import look
+from interfero.analysis.charts.files import file_name
+from interfero.analysis.charts.style import domain_style
+from interfero.analysis.comparable import comparable
+from interfero.analysis.laws.observations import RESPONSES, Observations, observations
+from interfero.analysis.laws.scaling import Refusal, Scaling
+from interfero.analysis.laws.view import MEAN_OF_OTHERS, left_out_domains
 from interfero.records import CellRecord
 
 MIN_DOMAINS = 3
@@ -44,7 +47,8 @@ def distance_figure(
             if len(data.domain_names) < MIN_DOMAINS or not np.nanstd(data.values):
                 continue
             key = subject, response.name
-            panels = tuple(_panel(data, name, laws.get(key)) for name in data.distances)
+            shared = shared_rows(data)
+            panels = tuple(_panel(data, name, laws.get(key), shared) for name in data.distances)
             if panels:
                 variants.append(
                     Variant(
@@ -52,9 +56,7 @@ def distance_figure(
                         panels=panels,
                         caption=f"{subject.text}, {response.title} over the distance of a domain from the "
                         f"source; {_law_note(laws.get(key), why.get(key, ''))}",
-                        files=tuple(
-                            f"distance_{subject.method}_{response.name}.{s}" for s in ("png", "svg")
-                        ),
+                        file=file_name("distance", subject.method, response.name),
                     )
                 )
     if not variants:
@@ -64,8 +66,8 @@ def distance_figure(
         title="Domain distance and what it predicts",
         selectors=("method", "of"),
         variants=tuple(sorted(variants, key=_forgetting_first)),
-        note="Filled: measured, the mean over a domain's settings; faint: single settings, means over "
-        "seeds. Hollow diamonds and crosses: what the law predicts of a domain that is left out of its fit.",
+        note="Filled: measured, the mean over the settings that the domains share; faint: single settings, "
+        "means over seeds. Hollow diamonds and crosses: what the law predicts for a left-out domain.",
     )
 
 
@@ -81,19 +83,20 @@ def _law_note(scaling: Scaling | None, reason: str) -> str:
     return "predictions are those of the law when the domain is left out."
 
 
-def _panel(data: Observations, name: str, scaling: Scaling | None) -> Panel:
+def _panel(data: Observations, name: str, scaling: Scaling | None, shared: Sequence[int]) -> Panel:
     axis = AXES[name]
     x = data.column(name).tolist()
     series = []
     for index, domain in enumerate(data.domain_names):
-        colour, marker = look(index)
-        rows = [i for i, d in enumerate(data.domains) if d == domain]
-        points = [_measured(data, i, x[i]) for i in rows]
-        if len(points) > 1:
-            points.append(_mean(f"{domain}, measured", [(p.x, p.y) for p in points]))
-        series.append(Series(domain, colour, marker, tuple(points)))
+        look = domain_style(index)
+        points = [_measured(data, i, x[i]) for i, d in enumerate(data.domains) if d == domain]
+        rows = [i for i in shared if data.domains[i] == domain]
+        if rows and len(points) > 1:
+            means = [(x[i], float(np.nanmean(data.values[i]))) for i in rows]
+            points.append(_mean(f"{domain}, measured", means))
+        series.append(Series(domain, look.colour, look.marker, tuple(points)))
     if scaling is not None and scaling.data.domains == data.domains:
-        series += _predictions(scaling, x)
+        series += _predictions(scaling, x, shared)
     whole = [p.y for s in series for p in s.points]
     log = scaling is not None and scaling.space == "log" and min(whole) > 0
     return Panel(
@@ -104,8 +107,19 @@ def _panel(data: Observations, name: str, scaling: Scaling | None) -> Panel:
     )
 
 
+def shared_rows(data: Observations) -> list[int]:
+    """Points of the settings that most domains share: other means would compare settings, not domains."""
+    settings = list(zip(*(data.column(name).tolist() for name in data.own_axes), strict=True))
+    settings = [tuple(map(level, setting)) for setting in settings] or [()] * len(data.domains)
+    coverage: dict[tuple[float, ...], set[str]] = defaultdict(set)
+    for setting, domain in zip(settings, data.domains, strict=True):
+        coverage[setting].add(domain)
+    units, domains = comparable(coverage, lambda places: len(places) >= MIN_DOMAINS)
+    return [i for i, d in enumerate(data.domains) if settings[i] in units and d in domains]
+
+
 def _mean(what: str, at: Sequence[tuple[float, float]]) -> PlotPoint:
-    """Of a domain's settings: they differ in images, lambda and size, not in the domain."""
+    """Of a domain's settings: each domain has the same ones."""
     xs, ys = [x for x, _ in at], [y for _, y in at]
     x, y = math.fsum(xs) / len(xs), math.fsum(ys) / len(ys)
     lines = (
@@ -135,7 +149,7 @@ def _place(data: Observations, row: int) -> Iterable[str]:
         yield f"{AXES[axis].word} {AXES[axis].text(float(data.column(axis)[row]))}"
 
 
-def _predictions(scaling: Scaling, x: Sequence[float]) -> list[Series]:
+def _predictions(scaling: Scaling, x: Sequence[float], shared: Sequence[int]) -> list[Series]:
     """A point a domain and way: the mean over its settings, as measured domains are shown."""
     found = []
     domains = scaling.data.domains
@@ -143,9 +157,9 @@ def _predictions(scaling: Scaling, x: Sequence[float]) -> list[Series]:
         hollow = way.kind == MEAN_OF_OTHERS
         points = []
         for name in scaling.data.domain_names:
-            rows = [i for i, domain in enumerate(domains) if domain == name]
-            at = [(x[i], float(way.predicted[i])) for i in rows]
-            points.append(_mean(f"{name}, left out and predicted: {way.kind}", at))
+            at = [(x[i], float(way.predicted[i])) for i in shared if domains[i] == name]
+            if at:
+                points.append(_mean(f"{name}, left out and predicted: {way.kind}", at))
         label = f"left out, {way.kind}"
         found.append(Series(label, INK, "D" if hollow else "x", tuple(points), hollow=hollow))
     return found

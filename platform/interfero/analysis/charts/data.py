@@ -1,23 +1,22 @@
-"""Interactive figures as plain data: what `report.js` draws, and nothing that it would have to compute."""
+"""Figures as plain data: points with what they say when pointed at, before anything is drawn."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from interfero.analysis.capacity_table import signed
 from interfero.analysis.choices import CellSetting, Choice, Pick
 from interfero.records import CellRecord
 
-Scale = Literal["linear", "log", "symlog", "names"]
+Scale = Literal["linear", "log", "percent", "names"]
+"""`percent` is linear, or logarithmic beyond one percent where the largest would hide the small ones."""
 Range = tuple[float, float]
 
-SPREAD_LIMIT = 30
-"""Percent: a forgetting axis that goes beyond is logarithmic beyond one percent."""
 MAX_HOVER_LINES = 8
-INK = "ink"
+INK = "@ink"
 """The page's own colour of text: black on white, white on black."""
 
 
@@ -31,9 +30,7 @@ class PlotAxis:
     names: tuple[str, ...] = ()
     """Of scale `names`: what stands at 0, 1, 2, ..."""
     ticks: tuple[tuple[float, str], ...] = ()
-    """Where they are not to be found by the page."""
-    factor: float = 1.0
-    """What a number of a tick is multiplied by: 100 shows shares as percent."""
+    """Where the usual ones would not do."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,9 @@ class PlotPoint:
     """Ends of a bar, both in the axis' unit."""
     faint: bool = False
     note: str = ""
-    """Written beside it."""
+    """Written next to it."""
+    size: float = 1.0
+    """Diameter, of the usual one."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,8 @@ class Series:
     hollow: bool = False
     line: bool = False
     dashed: bool = False
+    steps: bool = False
+    """Whether the line rises before a point, not between two."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,6 @@ class Tile:
     value: float | None
     text: str
     hover: tuple[str, ...]
-    partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,9 @@ class MapPanel:
     title: str
     x: PlotAxis
     y: PlotAxis
-    unit: str
     tiles: tuple[Tile, ...]
+    empty: str = ""
+    """What is said in place of tiles."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,8 @@ class Variant:
     choice: tuple[str, ...]
     panels: tuple[Panel | MapPanel, ...]
     caption: str
-    files: tuple[str, ...] = ()
-    """Static pictures of the same, beside the report."""
+    file: str = ""
+    """Name of the PNG and the SVG; variants of one name are the rows of one picture."""
 
 
 @dataclass(frozen=True)
@@ -129,37 +130,9 @@ class Figure:
     """The variant that is shown first."""
 
 
-def as_json(figures: Sequence[Figure]) -> dict[str, Any]:
-    """Plain values: the figures, and the texts that their points name by number.
-
-    A cell is a point of several panels and maps: its lines are kept once.
-    """
-    texts: dict[tuple[str, ...], int] = {}
-
-    def compact(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        kept = _compact(pairs)
-        if "hover" in kept:
-            kept["hover"] = texts.setdefault(tuple(kept["hover"]), len(texts))
-        return kept
-
-    drawn = [asdict(figure, dict_factory=compact) for figure in figures]
-    return {"figures": drawn, "texts": [list(lines) for lines in texts]}
-
-
-def _compact(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Without what is empty, and with no more digits than a screen has."""
-    # By identity: 0 is a value, and equals False.
-    return {
-        name: _rounded(v) for name, v in pairs if not (v is None or v is False or v in ((), ""))
-    }
-
-
-def _rounded(value: object) -> object:
-    if isinstance(value, float):
-        return float(f"{value:.5g}") if math.isfinite(value) else None
-    if isinstance(value, (tuple, list)):
-        return [_rounded(v) for v in value]
-    return value
+def without_files(figure: Figure) -> Figure:
+    """For the page alone."""
+    return replace(figure, variants=tuple(replace(v, file="") for v in figure.variants))
 
 
 @dataclass(frozen=True)
@@ -223,10 +196,3 @@ def name_of(setting: CellSetting) -> str:
 def span(values: Sequence[float]) -> Range | None:
     """A bar from the least to the greatest; None with fewer than two."""
     return (min(values), max(values)) if len(values) > 1 else None
-
-
-def percent_axis(label: str, values: Sequence[float]) -> PlotAxis:
-    """Logarithmic beyond one percent where the largest would hide the small ones."""
-    if values and max(map(abs, values)) > SPREAD_LIMIT:
-        return PlotAxis(f"{label}, log beyond 1", "symlog")
-    return PlotAxis(label)

@@ -1,0 +1,138 @@
+"""Fitted laws, and each domain predicted from the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from interfero.analysis.axes import AXES
+from interfero.analysis.charts.data import (
+    Figure,
+    Panel,
+    PlotAxis,
+    PlotPoint,
+    Scale,
+    Series,
+    Variant,
+)
+from interfero.analysis.charts.files import file_name
+from interfero.analysis.charts.style import domain_style
+from interfero.analysis.laws.scaling import Refusal, Scaling
+from interfero.analysis.laws.view import (
+    MEAN_OF_OTHERS,
+    domain_laws,
+    errors_text,
+    law_text,
+    left_out_domains,
+    main_axis,
+    measured,
+    nothing_left_out,
+    others_text,
+)
+
+
+def law_figure(results: Sequence[Scaling | Refusal]) -> Figure | None:
+    """None where nothing could be fitted."""
+    fits = [r for r in results if isinstance(r, Scaling)]
+    if not fits:
+        return None
+    variants = []
+    for scaling in fits:
+        variants.append(
+            Variant(
+                choice=(scaling.subject.text, scaling.response.title),
+                panels=(_law_panel(scaling), _left_out_panel(scaling)),
+                caption=f"{scaling.subject.text}, {scaling.response.title}: {law_text(scaling)}.",
+                file=file_name("law", scaling.subject.method, scaling.response.name),
+            )
+        )
+    return Figure(
+        name="laws",
+        title="Laws",
+        selectors=("method", "of"),
+        variants=tuple(variants),
+        note="Left: settings moved along the law to the mean of its other axes; bars reach one standard "
+        "deviation of seeds. Right: each domain predicted from the others alone; hollow by the mean of "
+        "the others, filled by distance.",
+    )
+
+
+def _law_panel(scaling: Scaling) -> Panel:
+    main = main_axis(scaling)
+    axis = AXES[main]
+    series = []
+    for index, one in enumerate(domain_laws(scaling)):
+        look = domain_style(index)
+        line = zip(one.line_x.tolist(), one.line_y.tolist(), strict=True)
+        fitted = tuple(PlotPoint(x, y, (f"{one.domain}, the law", f"{y:+.2f} %")) for x, y in line)
+        series.append(Series(one.domain, look.colour, "", fitted, line=True))
+        columns = (one.x, one.y, one.low, one.high)
+        points = tuple(
+            PlotPoint(
+                x, y,
+                (
+                    f"{scaling.subject.text} on {one.domain}",
+                    *_place_lines(scaling, row),
+                    f"at the reference {y:+.2f} %, one s.d. of seeds {low:+.2f} to {high:+.2f}",
+                    _seeds_line(scaling, row),
+                ),
+                y_range=(low, high),
+            )
+            for row, x, y, low, high in zip(
+                one.rows, *(c.tolist() for c in columns), strict=True
+            )
+        )  # fmt: skip
+        series.append(Series(one.domain, look.colour, look.marker, points))
+    others = others_text(scaling)
+    levels = tuple((v, axis.text(v)) for v in scaling.data.levels(main))
+    return Panel(
+        title=f"The law{', ' if others else ''}{others}",
+        x=PlotAxis(axis.title, "log", ticks=levels),
+        y=PlotAxis(scaling.response.title, "log" if scaling.space == "log" else "linear"),
+        series=tuple(series),
+    )
+
+
+def _place_lines(scaling: Scaling, row: int) -> list[str]:
+    data = scaling.data
+    return [f"{AXES[a].word} {AXES[a].text(float(data.column(a)[row]))}" for a in data.axes]
+
+
+def _seeds_line(scaling: Scaling, row: int) -> str:
+    values = scaling.data.values[row].tolist()
+    return f"seeds: {', '.join(f'{v:+.2f}' for v in values if v == v)} %"
+
+
+def _left_out_panel(scaling: Scaling) -> Panel:
+    data, y = scaling.data, measured(scaling)
+    scale: Scale = "log" if scaling.space == "log" else "linear"
+    series = []
+    for way in left_out_domains(scaling):
+        hollow = way.kind == MEAN_OF_OTHERS
+        for index, name in enumerate(data.domain_names):
+            look = domain_style(index)
+            rows = [i for i, domain in enumerate(data.domains) if domain == name]
+            points = tuple(
+                PlotPoint(
+                    float(way.predicted[i]), float(y[i]),
+                    (
+                        f"{name}, predicted {way.kind}" if not hollow
+                        else f"{name}, predicted by the {way.kind}",
+                        *_place_lines(scaling, i),
+                        f"predicted {way.predicted[i]:+.2f} %, measured {y[i]:+.2f} %",
+                    ),
+                )
+                for i in rows
+            )  # fmt: skip
+            series.append(Series(name, look.colour, look.marker, points, hollow=hollow))
+    return Panel(
+        title=_capital(errors_text(scaling).replace("\n", " ")) if series else "Left-out domains",
+        x=PlotAxis("predicted from the other domains (%)", scale),
+        y=PlotAxis("measured (%)", scale),
+        series=tuple(series),
+        diagonal=True,
+        empty="" if series else nothing_left_out(scaling),
+    )
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

@@ -1,0 +1,109 @@
+"""The one figure that shows the answer: what each method gains and forgets, domain by domain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from interfero.analysis.capacity_table import seeds_text
+from interfero.analysis.charts.capacity import WORDS
+from interfero.analysis.charts.data import (
+    Figure,
+    Panel,
+    PlotAxis,
+    PlotPoint,
+    RunLinks,
+    Series,
+    Variant,
+    seed_lines,
+    span,
+)
+from interfero.analysis.charts.style import method_label, method_style
+from interfero.analysis.choices import CellSetting, Choice, best_sizes, choose_learning_rates
+from interfero.metrics.names import GAIN, ROUTED, UNROUTED
+from interfero.records import CellRecord
+
+MAX_DOMAINS = 24
+"""Rows of one figure; the table has all."""
+
+
+def overview_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | None:
+    """A variant a lambda, a row a domain at its largest image count; None where no cell finished."""
+    best = best_sizes(choose_learning_rates(records))
+    lambdas = sorted({c.setting.rd_lambda for c in best})
+    variants = []
+    for value in lambdas:
+        cases = _cases([c.setting.without_method for c in best if c.setting.rd_lambda == value])
+        choices = [c for c in best if c.setting.without_method in cases]
+        variants.append(_variant(value, cases, choices, runs))
+    if not variants:
+        return None
+    return Figure(
+        name="overview",
+        title="What each method gains on the target, and what the source loses",
+        selectors=("lambda",),
+        variants=tuple(variants),
+        note="Of each method the adapter size with the best validation result. Compare methods within a row. "
+        "On the right, filled is routed (source images in the mode that a deployment would use), hollow is "
+        "unrouted.",
+        start=(len(variants) - 1) // 2,
+    )
+
+
+def _cases(cases: Sequence[CellSetting]) -> list[CellSetting]:
+    """Of each domain the one with most images, then most steps."""
+    largest: dict[str, CellSetting] = {}
+    for case in sorted(cases, key=lambda c: (c.num_images, c.num_steps)):
+        largest[case.domain] = case
+    return [largest[domain] for domain in sorted(largest)][:MAX_DOMAINS]
+
+
+def _variant(
+    value: float, cases: Sequence[CellSetting], choices: Sequence[Choice], runs: RunLinks
+) -> Variant:
+    counts = {case.num_images_text for case in cases}
+    names = [
+        case.domain if len(counts) == 1 else f"{case.domain}\n{case.num_images_text}"
+        for case in cases
+    ]
+    shared = f"{counts.pop()} each" if len(counts) == 1 else "training images as each row says"
+    gain = _panel("Target gain (%)", cases, names, choices, ((GAIN, False),), runs)
+    lost = _panel(
+        "Source forgetting (%)", cases, names, choices, ((UNROUTED, True), (ROUTED, False)), runs
+    )
+    bars = (
+        "; bars from the lowest to the highest seed"
+        if any(c.num_seeds > 1 for c in choices)
+        else ""
+    )
+    return Variant(
+        choice=(f"{value:g}",),
+        panels=(gain, lost),
+        caption=f"Lambda {value:g}, {shared}; {seeds_text(choices)}{bars}.",
+        file="overview" if len(cases) > 1 else "",
+    )
+
+
+def _panel(
+    title: str, cases: Sequence[CellSetting], names: Sequence[str], choices: Sequence[Choice],
+    metrics: Sequence[tuple[str, bool]], runs: RunLinks,
+) -> Panel:  # fmt: skip
+    rows = {case: len(cases) - 1 - index for index, case in enumerate(cases)}
+    methods = list(dict.fromkeys(c.setting.method for c in choices))
+    series = []
+    for place, method in enumerate(methods):
+        look = method_style(method)
+        # Methods of a row lie one below the other, so that their bars can be told apart.
+        offset = 0.5 * ((len(methods) - 1) / 2 - place) / max(len(methods) - 1, 1)
+        for metric, hollow in metrics:
+            points = tuple(
+                PlotPoint(
+                    mean, rows[c.setting.without_method] + offset, seed_lines(c, WORDS, runs),
+                    x_range=span(c.values(metric)),
+                )
+                for c in choices
+                if c.setting.method == method and (mean := c.mean(metric)) is not None
+                and not (hollow and c.values(UNROUTED) == c.values(ROUTED))
+            )  # fmt: skip
+            series.append(Series(method_label(method), look.colour, look.marker, points, hollow))
+    axis = PlotAxis("", "names", tuple(reversed(names)))
+    return Panel(title, PlotAxis(title, "percent"), axis, tuple(series))

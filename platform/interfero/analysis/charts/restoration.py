@@ -1,0 +1,177 @@
+"""A restoration sweep: mean IoU against rate, and the parts of the drop."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from interfero.analysis.charts.data import (
+    INK,
+    Figure,
+    Panel,
+    PlotAxis,
+    PlotPoint,
+    RunLinks,
+    Series,
+    Variant,
+)
+from interfero.analysis.charts.files import file_name
+from interfero.analysis.restoration.bootstrap import counted
+from interfero.analysis.restoration.losses import (
+    DIFFERENCES,
+    SHARE,
+    Difference,
+    Line,
+    Score,
+    Summary,
+    line_of,
+)
+from interfero.records import CellRecord
+
+COLOURS = {
+    "OO": INK, "CC": "#0072B2", "CO": "#D55E00", "OC": "#CC79A7", "RO": "#009E73",
+    "RR": "#56B4E9", "MO": "#E69F00",
+}  # fmt: skip
+"""Of Okabe and Ito's palette."""
+RATES_FILE, PARTS_FILE = "miou", "decomposition"
+"""Files are called so, then the domain."""
+_MARKERS = {"gan": "o", "regression": "s", "none": "o"}
+
+
+def restoration_figures(
+    records: Sequence[CellRecord], summary: Summary, runs: RunLinks | None = None
+) -> list[Figure]:
+    """Those that the cells can fill."""
+    found = (_rates_figure(records, summary, runs or RunLinks()), _parts_figure(summary))
+    return [figure for figure in found if figure is not None]
+
+
+def _rates_figure(records: Sequence[CellRecord], summary: Summary, runs: RunLinks) -> Figure | None:
+    """A variant a domain, a panel a codec, a line a configuration; None without a codec."""
+    cells: dict[Line, list[CellRecord]] = defaultdict(list)
+    for record in records:
+        if record.metrics:
+            cells[line_of(record)].append(record)
+    hover = {s.line: _score_lines(s, cells[s.line], runs) for s in summary.scores}
+    variants = []
+    for domain in sorted({s.line.domain for s in summary.scores}):
+        scores = [s for s in summary.scores if s.line.domain == domain]
+        codecs = sorted({s.line.codec for s in scores} - {"original"})
+        panels = tuple(_rate_panel(scores, codec, hover) for codec in codecs)
+        if panels:
+            models = max(len(s.values) for s in scores)
+            told = (
+                "One seed: an illustration." if models == 1 else f"Up to {models} models a point."
+            )
+            caption = (
+                "Mean IoU of all test pixels together, against the rate reached on training images (on test "
+                f"images for OC). Bars: lowest to highest seed. OO has no rate: its line is level. {told}"
+            )
+            variants.append(Variant((domain,), panels, caption, file_name(RATES_FILE, domain)))
+    if not variants:
+        return None
+    return Figure("rates", "Mean IoU against rate", ("domain",), tuple(variants))
+
+
+def _rate_panel(scores: Sequence[Score], codec: str, hover: dict[Line, tuple[str, ...]]) -> Panel:
+    own = [s for s in scores if s.line.codec == codec]
+    lines: dict[str, list[Score]] = defaultdict(list)
+    for score in own:
+        lines[score.line.label].append(score)
+    series = []
+    for label, points in lines.items():
+        line = points[0].line
+        ordered = sorted(points, key=lambda s: (_rate_of(s), s.line.rate_bpp))
+        series.append(
+            Series(
+                label, COLOURS.get(line.configuration, "#888888"),
+                _MARKERS.get(line.restoration, "o"),
+                tuple(PlotPoint(_rate_of(s), s.mean, hover[s.line], y_range=s.span) for s in ordered),
+                line=True, dashed=line.restoration == "regression",
+                hollow=line.restoration_split == "same",
+            )
+        )  # fmt: skip
+    rates = [_rate_of(s) for s in own]
+    for score in (s for s in scores if s.line.configuration == "OO"):
+        ends = sorted({min(rates), max(rates)})
+        level = tuple(
+            PlotPoint(rate, score.mean, hover[score.line], y_range=score.span) for rate in ends
+        )
+        series.append(Series("OO", COLOURS["OO"], "", level, line=True))
+    return Panel(
+        codec,
+        PlotAxis("rate reached (bits per pixel)"),
+        PlotAxis("mean IoU on test images"),
+        tuple(series),
+    )
+
+
+def _rate_of(score: Score) -> float:
+    return score.line.rate_bpp if score.bpp is None else score.bpp
+
+
+def _score_lines(score: Score, cells: Sequence[CellRecord], runs: RunLinks) -> tuple[str, ...]:
+    low, high = score.span
+    asked = "" if score.line.codec == "original" else f", {score.line.rate_bpp:g} bpp asked"
+    return (
+        f"{score.line.label} on {score.line.domain}{asked}",
+        f"mean IoU {score.mean:.3f}, {low:.3f} to {high:.3f} ({counted(len(score.values), 'model')})",
+        *(
+            f"seed {r.params['data_seed']}/{r.params['init_seed']}: "
+            f"{r.metrics['segmentation/miou']:.3f}, {runs.text(r)}"
+            for r in cells[:6]
+        ),
+    )
+
+
+def _parts_figure(summary: Summary) -> Figure | None:
+    """Each difference with its interval, a panel a codec; None where there is none."""
+    places = sorted({(d.line.domain, d.line.rate_bpp) for d in summary.differences})
+    variants = []
+    for domain, rate in places:
+        own = [d for d in summary.differences if (d.line.domain, d.line.rate_bpp) == (domain, rate)]
+        codecs = sorted({d.line.codec for d in own})
+        panels = tuple(
+            _parts_panel(codec, [d for d in own if d.line.codec == codec]) for codec in codecs
+        )
+        over = ", or ".join(dict.fromkeys(d.drawn.over for d in own))
+        caption = (
+            f"Differences of mean IoU, and their 95 % intervals by a paired bootstrap over {over}; hollow "
+            "where the interval includes zero or is not known."
+        )
+        place = domain, f"{rate:g} bpp"
+        variants.append(Variant(place, panels, caption, file_name(PARTS_FILE, domain)))
+    if not variants:
+        return None
+    return Figure("parts", "Where the drop comes from", ("domain", "rate"), tuple(variants))
+
+
+def _parts_panel(codec: str, differences: Sequence[Difference]) -> Panel:
+    told = [d for d in differences if d.name != SHARE and d.value is not None]
+    names = list(dict.fromkeys(part_name(d) for d in told))
+    order = list(reversed(names))
+    sure = {True: [], False: []}  # type: dict[bool, list[PlotPoint]]
+    for d in told:
+        assert d.value is not None
+        span = None if d.low is None or d.high is None else (d.low, d.high)
+        known = span is not None and not span[0] <= 0 <= span[1]
+        ends = "no interval" if span is None else f"95 % {span[0]:+.3f} to {span[1]:+.3f}"
+        lines = (part_name(d).replace("\n", " "), f"{d.value:+.3f}, {ends}",
+                 d.drawn.text(d.restorers))  # fmt: skip
+        sure[known].append(PlotPoint(d.value, order.index(part_name(d)), lines, x_range=span))
+    series = tuple(
+        Series("interval apart from zero" if known else "may be zero", COLOURS["CC"], "o",
+               tuple(points), hollow=not known)
+        for known, points in sure.items() if points
+    )  # fmt: skip
+    return Panel(
+        codec, PlotAxis("difference of mean IoU"), PlotAxis("", "names", tuple(order)), series
+    )
+
+
+def part_name(d: Difference) -> str:
+    """`covariate shift`, and what is subtracted from what."""
+    pair = next((f"{a} - {b}" for name, a, b in DIFFERENCES if name == d.name), "gan - regression")
+    kind = f" {d.line.restoration}" if d.line.restoration not in ("none", "gan") else ""
+    split = " same" if d.line.restoration_split == "same" else ""
+    return f"{d.name}\n{pair}{kind}{split}"

@@ -1,0 +1,52 @@
+"""How figures look: the same colours and markers in each, of a palette that colour-blind readers can use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from interfero.analysis.charts.data import INK
+from interfero.analysis.choices import CONTROL
+
+
+@dataclass(frozen=True)
+class MethodStyle:
+    """How a method looks in every figure."""
+
+    colour: str
+    """Of Okabe and Ito's palette, which colour-blind readers can tell apart."""
+    marker: str
+
+
+STYLES: dict[str, MethodStyle] = {
+    "finetune": MethodStyle("#D55E00", "s"),
+    "cawf": MethodStyle("#0072B2", "o"),
+    CONTROL: MethodStyle(INK, "D"),
+    "cawf_two_way": MethodStyle("#56B4E9", "P"),
+    "lora": MethodStyle("#009E73", "^"),
+    "replay": MethodStyle("#E69F00", "v"),
+    "ewc": MethodStyle("#CC79A7", "X"),
+}
+_OTHERS = tuple(MethodStyle(colour, ">") for colour in ("#CC79A7", "#009E73", "#E69F00", "#56B4E9"))
+DOMAIN_STYLES = tuple(
+    MethodStyle(*look)
+    for look in (
+        ("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"),
+        ("#56B4E9", "P"), (INK, "X"),
+    )
+)  # fmt: skip
+"""Where domains are told apart, methods are not."""
+
+
+def method_style(method: str) -> MethodStyle:
+    """A method's colour and marker; one this table does not know gets a triangle."""
+    return STYLES.get(method) or _OTHERS[sum(method.encode()) % len(_OTHERS)]
+
+
+def domain_style(index: int) -> MethodStyle:
+    """Colour and marker of a domain, by its place among a figure's."""
+    return DOMAIN_STYLES[index % len(DOMAIN_STYLES)]
+
+
+def method_label(method: str) -> str:
+    """As legends call it."""
+    return f"{method} (control)" if method == CONTROL else method

@@ -1,0 +1,166 @@
+"""Gain and forgetting along one axis, and over the distances of domains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
+
+from interfero.analysis.axes import AXES
+from interfero.analysis.capacity_table import signed
+from interfero.analysis.charts.data import Figure, Panel, PlotAxis, PlotPoint, Series, Variant, span
+from interfero.analysis.charts.files import file_name, file_part
+from interfero.analysis.charts.style import method_label, method_style
+from interfero.analysis.choices import CONTROL, NAIVE
+from interfero.analysis.trends import DomainShift, Point, Trend
+
+MAX_ROWS = 4
+"""Domains of one picture: more would not be readable on a page."""
+_Line = TypeVar("_Line", Trend, DomainShift)
+_RESPONSES: tuple[
+    tuple[str, Callable[[Point], float], Callable[[Point], Collection[float]]], ...
+] = (
+    ("Target gain (%)", lambda p: p.gain, lambda p: p.gains.values()),
+    ("Forgetting, unrouted (%)", lambda p: p.forgetting, lambda p: p.losses.values()),
+)
+
+
+def trend_figure(found: Sequence[Trend], name: str) -> Figure | None:
+    """A variant a domain and lambda, a panel each for gain and forgetting; None without a line.
+
+    Args:
+        found: Lines along one axis.
+        name: Of the figure and its files; of more than four domains the next ones are `NAME_2`.
+    """
+    if not found:
+        return None
+    domains = sorted({t.setting.domain for t in found})
+    axis = AXES[found[0].axis]
+    variants = []
+    for index, domain in enumerate(domains):
+        own = [t for t in found if t.setting.domain == domain]
+        places = list(dict.fromkeys(_place(t) for t in own))
+        for place in places:
+            here = [t for t in own if _place(t) == place]
+            variants.append(
+                Variant(
+                    choice=(domain, place),
+                    panels=tuple(_trend_panel(here, row) for row in range(len(_RESPONSES))),
+                    caption=f"{domain}, {place}: gain and forgetting along {axis.word}; {_seeds(here)}.",
+                    file=file_part(name, index=index, rows=MAX_ROWS),
+                )
+            )
+    return Figure(
+        name=name,
+        title=f"Gain and forgetting along {axis.word}",
+        selectors=("domain", "at"),
+        variants=tuple(variants),
+        note="Points of a line share everything but the axis, their seeds too; bars from the lowest to the "
+        "highest seed. Of several adapter sizes the one with the best mean validation gain.",
+    )
+
+
+def _trend_panel(found: Sequence[Trend], response: int) -> Panel:
+    title, mean, seeds = _RESPONSES[response]
+    axis = AXES[found[0].axis]
+    series = []
+    for trend in _in_order(found):
+        points = tuple(
+            PlotPoint(
+                p.x, mean(p),
+                (f"{trend.method} on {trend.setting.domain}", f"{axis.word} {axis.text(p.x)}",
+                 f"{title.lower()} {signed(mean(p))}", *_seed_lines(seeds(p))),
+                y_range=span(tuple(seeds(p))),
+            )
+            for p in trend.points
+        )  # fmt: skip
+        look = method_style(trend.method)
+        series.append(
+            Series(method_label(trend.method), look.colour, look.marker, points, line=True)
+        )
+    levels = sorted({p.x for t in found for p in t.points})
+    ticks = tuple((x, axis.text(x)) for x in levels)
+    return Panel(
+        title, PlotAxis(axis.title, "log", ticks=ticks), PlotAxis(title, "percent"), tuple(series)
+    )
+
+
+def domain_figure(shifts: Sequence[DomainShift]) -> Figure | None:
+    """A variant a measure of distance and lambda; domains stand in its order, evenly, with its value."""
+    known = [s for s in shifts if s.distances]
+    lambdas = sorted({s.setting.rd_lambda for s in known})
+    variants = []
+    for value in lambdas:
+        own = [s for s in known if s.setting.rd_lambda == value]
+        for name in dict.fromkeys(n for s in own for n in s.distances):
+            members = [s for s in own if name in s.distances]
+            counts = sorted({s.setting.num_images for s in members})
+            gone = sorted({d for s in members for d in s.left_out})
+            caption = (
+                f"By {AXES[name].title}, measured before adapting; lambda {value:g}, "
+                f"{' and '.join(map(str, counts))} training images for every domain"
+            )
+            caption += f"; without {', '.join(gone)}, which lack a result there" if gone else ""
+            variants.append(
+                Variant(
+                    choice=(AXES[name].word, f"lambda {value:g}"),
+                    panels=tuple(_domain_panel(members, name, r) for r in range(len(_RESPONSES))),
+                    caption=f"{caption}.",
+                    file=file_name("domain_shift", f"{value:g}")
+                    if len(lambdas) > 1
+                    else "domain_shift",
+                )
+            )
+    if not variants:
+        return None
+    return Figure(
+        name="domain_shift",
+        title="Gain and forgetting by domain",
+        selectors=("by", "at"),
+        variants=tuple(variants),
+        note="All domains have the same image count, lambda, steps and seeds; bars from the lowest to the "
+        "highest seed.",
+    )
+
+
+def _domain_panel(shifts: Sequence[DomainShift], name: str, response: int) -> Panel:
+    title, mean, seeds = _RESPONSES[response]
+    far = {p.domain: p.distances[name] for s in shifts for p in s.points}
+    order = sorted(far, key=lambda d: (-far[d], d))
+    series = []
+    for shift in _in_order(shifts):
+        points = tuple(
+            PlotPoint(
+                mean(p.point), order.index(p.domain),
+                (f"{shift.method} on {p.domain}", f"{AXES[name].word} {far[p.domain]:.3g}",
+                 f"{title.lower()} {signed(mean(p.point))}", *_seed_lines(seeds(p.point))),
+                x_range=span(tuple(seeds(p.point))),
+            )
+            for p in shift.points
+        )  # fmt: skip
+        look = method_style(shift.method)
+        series.append(Series(method_label(shift.method), look.colour, look.marker, points))
+    names = tuple(f"{domain} {far[domain]:.3g}" for domain in order)
+    return Panel(title, PlotAxis(title, "percent"), PlotAxis("", "names", names), tuple(series))
+
+
+def _in_order(found: Sequence[_Line]) -> list[_Line]:
+    return sorted(found, key=lambda t: (t.method != NAIVE, t.method == CONTROL, t.method))
+
+
+def _place(trend: Trend) -> str:
+    s = trend.setting
+    parts = [] if trend.axis == "rd_lambda" else [f"lambda {s.rd_lambda:g}"]
+    parts += [] if trend.axis == "num_images" else [s.num_images_text]
+    parts += [] if trend.axis == "num_steps" else [f"{s.num_steps} steps"]
+    return ", ".join(parts)
+
+
+def _seeds(found: Sequence[Trend]) -> str:
+    count = max(len(p.gains) for t in found for p in t.points)
+    return "one seed, an illustration" if count == 1 else f"means over up to {count} seeds"
+
+
+def _seed_lines(values: Collection[float]) -> list[str]:
+    if len(values) == 1:
+        return ["1 seed"]
+    return [f"{len(values)} seeds: {', '.join(signed(v) for v in values)}"]

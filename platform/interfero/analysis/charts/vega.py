@@ -1,0 +1,400 @@
+"""One Vega-Lite specification a figure: the page embeds it, and PNG and SVG are drawn from it.
+
+Specifications are plain dictionaries. Altair would check each against a schema in Python, seconds for the
+hundreds of variants of a page; vl-convert's compiler checks those that are drawn.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from interfero.analysis.charts.data import (
+    INK,
+    MapPanel,
+    Panel,
+    PlotAxis,
+    PlotPoint,
+    Series,
+    Tile,
+    Variant,
+)
+from interfero.analysis.charts.frame import Frame, frame_of, ticks_of
+
+Spec = dict[str, Any]
+Texts = dict[tuple[str, ...], int]
+"""Lines that points say, each once, with its number."""
+
+WIDTH, HEIGHT = 310, 230
+ROW_HEIGHT = 52
+"""Of an axis of names."""
+TILE_HEIGHT = 38
+CHARACTER = 6.4
+"""Pixels of a letter, to break lines by."""
+FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
+"""Comes with vl-convert; DejaVu Sans takes twice the time of all else to set."""
+SHAPES = {
+    "o": "circle", ".": "circle", "s": "square", "D": "diamond", "^": "triangle-up",
+    "v": "triangle-down", ">": "triangle-right", "P": "cross", "": "circle",
+    "X": "M-1,-.5L-.5,-1L0,-.5L.5,-1L1,-.5L.5,0L1,.5L.5,1L0,.5L-.5,1L-1,.5L-.5,0Z",
+    "x": "M-.8,-.8L.8,.8M-.8,.8L.8,-.8",
+}  # fmt: skip
+THEME = {
+    "@ink": "#1a1a1a",
+    "@page": "#ffffff",
+    "@soft": "#5a5a5a",
+    "@grid": "#e8e8e8",
+    "@missing": "#e4e4e4",
+}
+"""What a picture has in place of the page's own colours."""
+CONFIG: Spec = {
+    "background": "@page", "font": FONT, "padding": 6, "view": {"stroke": None},
+    "axis": {
+        "labelColor": "@soft", "titleColor": INK, "domainColor": "@soft", "tickColor": "@soft",
+        "labelFontSize": 11.5, "titleFontSize": 12, "titleFontWeight": "normal", "labelLimit": 260,
+        "gridColor": {
+            "condition": {"test": "datum.value === 0", "value": "@soft"}, "value": "@grid"
+        },
+    },
+    "legend": {
+        "orient": "bottom", "columns": 4, "labelFontSize": 12, "labelLimit": 300, "labelColor": INK,
+        "symbolSize": 70, "title": None,
+    },
+    "title": {
+        "anchor": "start", "fontSize": 12.5, "color": INK, "subtitleColor": "@soft",
+        "subtitleFontSize": 11.5, "offset": 8,
+    },
+    "text": {"color": INK, "fontSize": 11.5},
+    "concat": {"spacing": 22},
+}  # fmt: skip
+_PATHS = {
+    "circle": "M-1,0A1,1,0,1,0,1,0A1,1,0,1,0,-1,0Z",
+    "square": "M-.9,-.9H.9V.9H-.9Z",
+    "diamond": "M0,-1.2L1.2,0L0,1.2L-1.2,0Z",
+    "triangle-up": "M0,-1.1L1,.8L-1,.8Z",
+    "triangle-down": "M0,1.1L1,-.8L-1,-.8Z",
+    "triangle-right": "M1.1,0L-.8,1L-.8,-1Z",
+    "cross": "M-.4,-1H.4V-.4H1V.4H.4V1H-.4V.4H-1V-.4H-.4Z",
+}
+"""Vega's shapes, as paths within a square from -1 to 1."""
+_EDGES = {"<": "triangle-left", ">": "triangle-right", "v": "triangle-down", "^": "triangle-up"}
+
+
+def variant_spec(variant: Variant, texts: Texts) -> Spec:
+    """The specification of what a figure shows at one choice; panels side by side.
+
+    Args:
+        variant: What is drawn.
+        texts: Grows by what the points say; a point names its lines by number.
+    """
+    looks = _looks(s for p in variant.panels if isinstance(p, Panel) for s in p.series)
+    panels = [
+        _map_spec(p, texts) if isinstance(p, MapPanel) else _panel_spec(p, looks, texts)
+        for p in variant.panels
+    ]
+    maps = any(isinstance(p, MapPanel) for p in variant.panels)
+    return {"concat": panels, "columns": len(panels), "resolve": _resolve(shared=not maps)}
+
+
+def picture_spec(title: Sequence[str], rows: Sequence[tuple[str, Spec]]) -> Spec:
+    """Variants as the rows of one picture.
+
+    Args:
+        title: The title, and what holds for all rows.
+        rows: What each row shows, and its specification.
+    """
+    widest = max(len(spec["concat"]) for _, spec in rows)
+    pixels = widest * (WIDTH + 70)
+    drawn: list[Spec] = [
+        {
+            "hconcat": spec["concat"], "resolve": spec["resolve"],
+            "title": {"text": _wrapped(caption, pixels), "fontSize": 12.5, "fontWeight": "normal"},
+        }
+        for caption, spec in rows
+    ]  # fmt: skip
+    head = {"text": title[0], "fontSize": 15, "subtitle": _wrapped(title[1], pixels)}
+    schema = "https://vega.github.io/schema/vega-lite/v5.json"
+    whole = {"vconcat": drawn, "resolve": drawn[0]["resolve"], "title": head, "config": CONFIG}
+    return {"$schema": schema, **whole}
+
+
+def legend_of(variant: Variant) -> list[tuple[str, str, str]]:
+    """Label, colour and SVG path of each entry, for a page that draws its own legend."""
+    looks = _looks(s for p in variant.panels if isinstance(p, Panel) for s in p.series)
+    return [(label, colour, _PATHS.get(shape, shape)) for label, (colour, shape) in looks.items()]
+
+
+def coloured(spec: Spec, theme: dict[str, str]) -> str:
+    """The specification as JSON, in the colours of a page or a picture."""
+    text = json.dumps(spec, allow_nan=False, separators=(",", ":"))
+    for name, colour in theme.items():
+        text = text.replace(json.dumps(name), json.dumps(colour))
+    return text
+
+
+def _resolve(*, shared: bool) -> Spec:
+    how = "shared" if shared else "independent"
+    return {"scale": {"color": how, "shape": how}}
+
+
+def _looks(series: Iterable[Series]) -> dict[str, tuple[str, str]]:
+    """Colour and shape of each label; of two series of a name, that with a marker counts."""
+    found: dict[str, tuple[str, str]] = {}
+    for one in series:
+        if one.label not in found or one.marker:
+            found[one.label] = one.colour, SHAPES.get(one.marker, "circle")
+    return found
+
+
+def _panel_spec(panel: Panel, looks: dict[str, tuple[str, str]], texts: Texts) -> Spec:
+    points = [p for s in panel.series for p in s.points]
+    if panel.empty:
+        return _empty_spec(panel.title, panel.empty)
+    ends = points
+    if panel.diagonal:  # Both axes serve both coordinates.
+        ends = [*points, *(PlotPoint(p.y, p.x, ()) for p in points)]
+    x, y = frame_of(panel.x, ends, "x"), frame_of(panel.y, ends, "y")
+    height = ROW_HEIGHT * len(panel.y.names) if panel.y.scale == "names" else HEIGHT
+    labels = list(looks)
+    legend: Spec | None = {} if len(labels) > 1 else None
+    colour = {
+        "field": "s", "type": "nominal", "legend": legend,
+        "scale": {"domain": labels, "range": [colour for colour, _ in looks.values()]},
+    }  # fmt: skip
+    shape = {
+        "field": "s", "type": "nominal", "legend": legend,
+        "scale": {"domain": labels, "range": [shape for _, shape in looks.values()]},
+    }  # fmt: skip
+    layers, beyond = _layers(panel, x, y, texts, shape)
+    return {
+        "width": WIDTH, "height": height, "title": _title(panel.title, beyond),
+        "encoding": {
+            "x": _position("x", panel.x, x, WIDTH), "y": _position("y", panel.y, y, height),
+            "color": colour,
+        },
+        "layer": layers,
+    }  # fmt: skip
+
+
+def _layers(
+    panel: Panel, x: Frame, y: Frame, texts: Texts, shape: Spec
+) -> tuple[list[Spec], list[PlotPoint]]:
+    """Lines, bars, points, notes and what lies beyond the frame, in the order of drawing."""
+    made = _Rows(x, y, texts)
+    for series in panel.series:
+        made.add(series)
+    layers: list[Spec] = []
+    if panel.diagonal and made.points:
+        low, high = max(x.low, y.low), min(x.high, y.high)
+        ends = [{"x": _short(v), "y": _short(v)} for v in (low, high)]
+        line = {"type": "line", "strokeWidth": 1}
+        layers.append(_layer(line, ends, {"color": {"value": "@soft"}}))
+    dash = {"condition": {"test": "datum.d", "value": [5, 4]}, "value": [1, 0]}
+    for steps, rows in made.lines.items():
+        mark = {"type": "line", "interpolate": "step-before" if steps else "linear"}
+        more = {"order": {"field": "i", "type": "quantitative"}, "strokeDash": dash}
+        layers.append(_layer({**mark, "strokeWidth": 1.7}, rows, more))
+    for which, rows in made.bars.items():
+        end = {f"{which}2": {"field": f"{which}2"}}
+        layers.append(_layer({"type": "rule", "strokeWidth": 1.3}, rows, end))
+    faces: tuple[Spec, Spec] = {"filled": True}, {"filled": False, "fill": "@page"}
+    for hollow, face in enumerate(faces):
+        rows = [r for r in made.points if bool(r.get("h")) == hollow]
+        seen = {
+            "shape": shape,
+            "size": {"field": "z", "type": "quantitative", "scale": None},
+            "opacity": {"condition": {"test": "datum.f", "value": 0.3}, "value": 1},
+        }
+        layers.append(_layer({"type": "point", **face, "strokeWidth": 1.6}, rows, seen))
+    note = {"type": "text", "dy": -11, "fontSize": 11}
+    layers.append(_layer(note, made.notes, {"text": {"field": "n", "type": "nominal"}}))
+    for side, symbol in _EDGES.items():
+        rows = [r for r in made.edges if r["e"] == side]
+        layers.append(_layer({"type": "point", "shape": symbol, "filled": True, "size": 60}, rows))
+    return [layer for layer in layers if layer["data"]["values"]], made.beyond
+
+
+class _Rows:
+    """The rows of each layer."""
+
+    def __init__(self, x: Frame, y: Frame, texts: Texts) -> None:
+        self._x, self._y, self._texts = x, y, texts
+        self.lines: dict[bool, list[Spec]] = {}
+        self.bars: dict[str, list[Spec]] = {"x": [], "y": []}
+        self.points: list[Spec] = []
+        self.notes: list[Spec] = []
+        self.edges: list[Spec] = []
+        self.beyond: list[PlotPoint] = []
+
+    def add(self, series: Series) -> None:
+        """All points that have a place on the axes."""
+        good = [p for p in series.points if self._drawn(p.x, self._x) and self._drawn(p.y, self._y)]
+        solid = [p for p in good if not p.faint]
+        if series.line and len(solid) > 1:
+            dashed = {"d": 1} if series.dashed else {}
+            self.lines.setdefault(series.steps, []).extend(
+                {**self._place(p), "s": series.label, "i": i, **dashed} for i, p in enumerate(solid)
+            )
+        for point in good:
+            self._bar("x", point.x_range, point, series)
+            self._bar("y", point.y_range, point, series)
+        for point in good:
+            self._point(point, series)
+
+    def _drawn(self, value: float, frame: Frame) -> bool:
+        return math.isfinite(value) and (frame.kind != "log" or value > 0)
+
+    def _place(self, point: PlotPoint) -> Spec:
+        return {"x": _short(self._x.held(point.x)), "y": _short(self._y.held(point.y))}
+
+    def _bar(
+        self, which: str, span: tuple[float, float] | None, point: PlotPoint, series: Series
+    ) -> None:
+        if span is not None:
+            frame = self._x if which == "x" else self._y
+            low, high = (_short(frame.held(v)) for v in span)
+            row = {**self._place(point), which: low, f"{which}2": high, "s": series.label}
+            self.bars[which].append(row)
+
+    def _point(self, point: PlotPoint, series: Series) -> None:
+        row = {**self._place(point), "s": series.label}
+        row["t"] = self._texts.setdefault(point.hover, len(self._texts))
+        side = self._side(point)
+        if side:
+            self.beyond.append(point)
+            self.edges.append({**row, "e": side, "v": [_short(point.x), _short(point.y)]})
+            return
+        if series.marker:
+            usual = 4.5 if point.faint else 8.5
+            diameter = usual * point.size * (0.6 if series.marker == "." else 1)
+            row |= {"z": round(diameter**2, 1)}
+            row |= {"f": 1} if point.faint else {}
+            row |= {"h": 1} if series.hollow or series.marker == "x" else {}
+            self.points.append(row)
+        if point.note:
+            top = point.y if point.y_range is None else max(point.y, point.y_range[1])
+            at = {**self._place(point), "y": _short(self._y.held(top))}
+            self.notes.append({**at, "s": series.label, "n": point.note})
+
+    def _side(self, point: PlotPoint) -> str:
+        if self._y.beyond(point.y):
+            return "v" if point.y < self._y.low else "^"
+        if self._x.beyond(point.x):
+            return "<" if point.x < self._x.low else ">"
+        return ""
+
+
+def _layer(mark: Spec, rows: Sequence[Spec], encoding: Spec | None = None) -> Spec:
+    layer: Spec = {"mark": mark, "data": {"values": list(rows)}}
+    return layer | ({"encoding": encoding} if encoding else {})
+
+
+def _title(title: str, beyond: Sequence[PlotPoint]) -> Spec:
+    text: Spec = {"text": _wrapped(title, WIDTH + 40)}
+    if beyond:
+        each = "point lies" if len(beyond) == 1 else "points lie"
+        text["subtitle"] = f"{len(beyond)} {each} beyond the frame (triangles at its edge)"
+    return text
+
+
+def _position(which: str, axis: PlotAxis, frame: Frame, pixels: int) -> Spec:
+    label = axis.label + (", log beyond 1" if frame.kind == "symlog" else "")
+    drawn: Spec = {"title": _wrapped(label, max(pixels, 200)) if label else None}
+    ticks = list(enumerate(axis.names)) if axis.scale == "names" else list(axis.ticks)
+    if ticks:
+        names = json.dumps([text for _, text in ticks])
+        values = [_short(v) for v, _ in ticks]
+        where = f"indexof({json.dumps(values)},datum.value)"
+        drawn |= {"values": values, "labelExpr": f"split({names}[{where}],'\\n')"}
+        drawn |= {"grid": False, "ticks": False, "labelPadding": 6} if axis.names else {}
+        drawn |= {"domain": False} if axis.names else {}
+    elif frame.kind != "linear":
+        drawn |= {"values": [_short(v) for v in ticks_of(frame)], "format": ",~f"}
+    else:
+        drawn |= {"tickCount": 5 if which == "x" else 6}
+    scale: Spec = {"type": frame.kind, "domain": [frame.low, frame.high], "nice": False}
+    # A logarithmic scale has no zero to include.
+    scale |= {"zero": False} if frame.kind == "linear" else {}
+    return {"field": which, "type": "quantitative", "scale": scale, "axis": drawn}
+
+
+def _map_spec(panel: MapPanel, texts: Texts) -> Spec:
+    if panel.empty:
+        return _empty_spec(panel.title, panel.empty)
+    height = TILE_HEIGHT * len(panel.y.names)
+    known = [t.value for t in panel.tiles if t.value is not None]
+    shown = _served(known)
+    low, high = (min(shown), max(shown)) if shown else (0.0, 1.0)
+    rows = [_tile_row(t, texts) for t in panel.tiles]
+    with_value = [r for r in rows if "v" in r]
+    missing = [r for r in rows if "v" not in r]
+    middle = (low + high) / 2
+    scale = {"scheme": "cividis", "domain": [low, high if high > low else low + 1], "clamp": True}
+    tile = {"x2": {"field": "x2"}, "y2": {"field": "y2"}}
+    at = {axis: {"field": name, "type": "quantitative"} for axis, name in (("x", "c"), ("y", "m"))}
+    colour = {"field": "v", "type": "quantitative", "scale": scale, "legend": _map_legend(height)}
+    ink = {"condition": {"test": f"datum.v < {middle!r}", "value": "#ffffff"}, "value": "#000000"}
+    word = {"text": {"field": "n", "type": "nominal"}}
+    layers = [
+        _layer({"type": "rect"}, with_value, {**tile, "color": colour}),
+        _layer({"type": "rect", "color": "@missing"}, missing, tile),
+        _layer({"type": "text"}, with_value, {**at, **word, "color": {**ink}}),
+        _layer({"type": "text", "color": "@soft"}, missing, {**at, **word}),
+    ]
+    astray = len(known) - len(shown)
+    title: Spec = {"text": _wrapped(panel.title, WIDTH + 40)}
+    if astray:
+        title["subtitle"] = f"colours serve the rest: {astray} diverged"
+    x, y = (Frame("linear", -0.5, len(a.names) - 0.5) for a in (panel.x, panel.y))
+    return {
+        "width": WIDTH, "height": height, "title": title,
+        "encoding": {
+            "x": _position("x", panel.x, x, WIDTH), "y": _position("y", panel.y, y, height),
+        },
+        "layer": [layer for layer in layers if layer["data"]["values"]],
+    }  # fmt: skip
+
+
+def _served(values: Sequence[float]) -> list[float]:
+    """Without what diverged."""
+    points = [PlotPoint(v, 0.0, ()) for v in values]
+    frame = frame_of(PlotAxis("", "percent"), points, "x")
+    return [v for v in values if not frame.beyond(v)]
+
+
+def _map_legend(height: int) -> Spec:
+    return {
+        "orient": "right", "title": "%", "gradientLength": max(60, height - 20),
+        "gradientThickness": 10, "format": ",~f",
+    }  # fmt: skip
+
+
+def _tile_row(tile: Tile, texts: Texts) -> Spec:
+    row: Spec = {
+        "x": tile.x - 0.48, "x2": tile.x + 0.48, "y": tile.y - 0.47, "y2": tile.y + 0.47,
+        "c": tile.x, "m": tile.y, "n": tile.text,
+        "t": texts.setdefault(tile.hover, len(texts)),
+    }  # fmt: skip
+    return row if tile.value is None else {**row, "v": _short(tile.value)}
+
+
+def _empty_spec(title: str, why: str) -> Spec:
+    """A panel of words: axes would be read as results."""
+    text = {"text": {"value": _wrapped(why, WIDTH - 30)}}
+    return {
+        "width": WIDTH, "height": HEIGHT // 2, "title": _title(title, ()),
+        "data": {"values": [{}]}, "mark": {"type": "text", "color": "@soft"}, "encoding": text,
+    }  # fmt: skip
+
+
+def _wrapped(text: str, pixels: int) -> list[str]:
+    lines = text.split("\n")
+    return [part for line in lines for part in textwrap.wrap(line, int(pixels / CHARACTER))]
+
+
+def _short(value: float) -> float:
+    """No more digits than a screen has."""
+    return float(f"{value:.5g}")

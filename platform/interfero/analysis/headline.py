@@ -1,0 +1,280 @@
+"""The answer in at most three sentences, each with number, interval and sample; and the next step."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from scipy.special import stdtrit
+
+from interfero.analysis.capacity_table import percent, signed, value_range
+from interfero.analysis.choices import (
+    CONTROL,
+    NAIVE,
+    CellSetting,
+    Choice,
+    Seed,
+    best_sizes,
+    choose_learning_rates,
+    missing_settings,
+)
+from interfero.analysis.comparable import comparable
+from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
+from interfero.records import CellRecord
+
+MAX_SENTENCES = 3
+MIN_SEEDS = 5
+"""That a suggestion asks for: Student's t is then 2.8 standard errors wide, with three 4.3."""
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over the same cases in each seed, and what it stands on."""
+
+    value: float
+    low: float | None
+    """Of the 95 % interval over data seeds; None with one."""
+    high: float | None
+    cases: tuple[float, ...]
+    """The mean of each case over its seeds."""
+    num_seeds: int
+
+    @property
+    def text(self) -> str:
+        """`+5.70 % (95 % interval +4.90 to +6.50, 3 seeds)`."""
+        if self.low is None or self.high is None:
+            return f"{signed(self.value)} %"
+        ends = f"{signed(self.low)} to {signed(self.high)}"
+        return f"{signed(self.value)} % (95 % interval {ends}, {self.num_seeds} seeds)"
+
+    @property
+    def short(self) -> str:
+        """`+5.70 (+4.90 to +6.50)`, under a heading that says what it is."""
+        if self.low is None or self.high is None:
+            return signed(self.value)
+        return f"{signed(self.value)} ({signed(self.low)} to {signed(self.high)})"
+
+
+def headline(records: Iterable[CellRecord], own: Sequence[str] = ()) -> list[str]:
+    """The answer: at most three sentences.
+
+    Args:
+        records: All cells of a sweep.
+        own: What answers the sweep's own question, most important first; at most two of these are taken.
+    """
+    best = [c for c in best_sizes(choose_learning_rates(records)) if c.setting.method != CONTROL]
+    if not best:
+        return ["No cell finished: nothing can be said about gain or forgetting."]
+    lines = [*own[:2], *_method_lines(best)][:MAX_SENTENCES]
+    if max(c.num_seeds for c in best) == 1:
+        lines[-1] += " One seed: an illustration, without intervals."
+    return lines
+
+
+def _method_lines(best: Sequence[Choice]) -> list[str]:
+    """Fine-tuning first, or what there is; then the method that keeps the source best."""
+    methods = list(dict.fromkeys(c.setting.method for c in best))
+    first = NAIVE if NAIVE in methods else methods[0]
+    others = [m for m in methods if m != first]
+    lines = _cost_lines(first, best)
+    found = [line for other in others if (line := _against(other, first, best)) is not None]
+    # The other method that forgets least when routed; of several, the one that gains most.
+    return lines + [line for _, line in sorted(found)[:1]]
+
+
+def _cost_lines(method: str, best: Sequence[Choice]) -> list[str]:
+    own = [c for c in best if c.setting.method == method]
+    gain, lost, routed = (means([method], own, m).get(method) for m in (GAIN, UNROUTED, ROUTED))
+    if gain is None or lost is None:
+        return []
+    each = [
+        f" ({value_range(m.cases, signed)} % in single {'domains' if _alone(own) else 'cases'})"
+        if len(m.cases) > 1
+        else ""
+        for m in (gain, lost)
+    ]
+    how = ""
+    if routed is not None and routed.cases != lost.cases:
+        how = f" unrouted, and {routed.text} routed"
+    return [
+        f"{method} gains {gain.text} on the target, on average over {_where(own)}{each[0]}.",
+        f"Source images then cost {lost.text} more{how}{each[1]}.",
+    ]
+
+
+def _against(
+    method: str, first: str, best: Sequence[Choice]
+) -> tuple[tuple[float, float], str] | None:
+    """A method set against another over the cases and seeds that both have, and how it ranks."""
+    gains, routed = (means([method, first], best, metric) for metric in (GAIN, ROUTED))
+    if {method, first} - gains.keys() or method not in routed:
+        return None
+    own, other, lost = gains[method], gains[first], routed[method]
+    share = f", {100 * own.value / other.value:.0f} % of {first}'s" if other.value > 0 else ""
+    cost = "forgets nothing" if set(lost.cases) == {0.0} else f"forgets {lost.text}"
+    text = (
+        f"{method} gains {own.text}{share}, and {cost} when routed "
+        f"({len(own.cases)} {'case' if len(own.cases) == 1 else 'cases'} that both have)."
+    )
+    return (max(lost.value, 0.0), -own.value), text
+
+
+def means(methods: Sequence[str], choices: Iterable[Choice], metric: str) -> Mapping[str, Mean]:
+    """The mean of each method over the cases and data seeds that all of them have.
+
+    Args:
+        methods: Those that are compared.
+        choices: One a case and method.
+        metric: An MLflow name, in percent.
+    """
+    found: dict[tuple[CellSetting, Seed], dict[str, list[float]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for choice in choices:
+        if choice.setting.method in methods:
+            for (data_seed, _), value in choice.by_seed(metric).items():
+                unit = choice.setting.without_method, (data_seed, 0)
+                found[unit][choice.setting.method].append(value)
+    units, compared = comparable(found, lambda places: len(places) > 0)
+    return {
+        method: _mean({u: statistics.fmean(found[u][method]) for u in units}) for method in compared
+    }
+
+
+def _mean(values: Mapping[tuple[CellSetting, Seed], float]) -> Mean:
+    """Seeds are what is drawn; each counts with the cases that all seeds have."""
+    coverage: dict[CellSetting, set[Seed]] = defaultdict(set)
+    for case, seed in values:
+        coverage[case].add(seed)
+    cases, seeds = comparable(coverage, lambda places: len(places) > 0)
+    ordered = sorted(cases, key=lambda case: case.order)
+    each = [statistics.fmean(values[case, seed] for case in ordered) for seed in sorted(seeds)]
+    mean = statistics.fmean(each)
+    by_case = tuple(statistics.fmean(values[case, seed] for seed in seeds) for case in ordered)
+    if len(each) == 1:
+        return Mean(mean, None, None, by_case, 1)
+    quantile = float(stdtrit(len(each) - 1, (1 + LEVEL) / 2))
+    half = quantile * statistics.stdev(each) / math.sqrt(len(each))
+    return Mean(mean, mean - half, mean + half, by_case, len(each))
+
+
+def _where(choices: Sequence[Choice]) -> str:
+    domains = {c.setting.domain for c in choices}
+    cases = {c.setting.without_method for c in choices}
+    text = f"{len(domains)} domain{'' if len(domains) == 1 else 's'}"
+    return text if _alone(choices) else f"{len(cases)} cases in {text}"
+
+
+def _alone(choices: Sequence[Choice]) -> bool:
+    """Whether there is one case a domain."""
+    cases = {c.setting.without_method for c in choices}
+    return len(cases) == len({case.domain for case in cases})
+
+
+def method_rows(records: Iterable[CellRecord]) -> tuple[list[str], list[list[str]], str]:
+    """Header, a row a method, and what the means are over: the cases and seeds that all methods share."""
+    best = best_sizes(choose_learning_rates(records))
+    methods = list(dict.fromkeys(c.setting.method for c in best))
+    metrics = {"target gain": GAIN, "forgetting, routed": ROUTED, "forgetting, unrouted": UNROUTED}
+    found = {title: means(methods, best, metric) for title, metric in metrics.items()}
+    rows = []
+    for method in methods:
+        own = [c for c in best if c.setting.method == method]
+        sizes = value_range([float(c.setting.adapter_size) for c in own], "{:.0f}".format)
+        shares = [v for c in own if (v := c.mean(FRACTION)) is not None]
+        params = value_range(shares, percent) if shares else "-"
+        values = [m[method].short if method in m else "not comparable" for m in found.values()]
+        count = len(found["target gain"][method].cases) if method in found["target gain"] else 0
+        rows.append(
+            [method, sizes if sizes != "0" else "-", *values, params, f"{count} of {len(own)}"]
+        )
+    header = ["method", "size", *(f"{title} (%)" for title in metrics), "parameters (%)", "cases"]
+    shared = max((len(m.cases) for m in found["target gain"].values()), default=0)
+    note = (
+        f"Means over the {shared} cases that the methods share, each at the adapter size and learning rate "
+        "that validation chose; in parentheses 95 % intervals over data seeds. Click on a heading to sort."
+    )
+    return header, rows, note
+
+
+@dataclass(frozen=True)
+class Next:
+    """What would make an answer surer."""
+
+    reasons: tuple[str, ...]
+    command: str
+    """Empty where the sweep's own is not known."""
+
+
+def next_step(records: Sequence[CellRecord], command: str) -> Next | None:
+    """More seeds, wider grids, the cells that failed; None where nothing of that is missing.
+
+    Args:
+        records: All cells of a sweep.
+        command: What started it; empty if not known.
+    """
+    choices = choose_learning_rates(records)
+    seeds = sorted({int(r.params["data_seed"]) for r in records})
+    changes: dict[str, list[str]] = {}
+    reasons = []
+    if len(seeds) < MIN_SEEDS:
+        more = list(range(max(seeds) + 1, max(seeds) + 1 + MIN_SEEDS - len(seeds)))
+        changes["--data-seeds"] = [str(seed) for seed in [*seeds, *more]]
+        each = "1 data seed has" if len(seeds) == 1 else f"{len(seeds)} data seeds have"
+        reasons.append(f"{each} run: {MIN_SEEDS} make the intervals narrower")
+    edges = {p.edge for c in choices for p in c.picks if p.edge in ("lowest", "highest")}
+    if edges:
+        rates = sorted({float(r.params["learning_rate"]) for r in records})
+        low = [rates[0] / 3] if "lowest" in edges else []
+        high = [rates[-1] * 3] if "highest" in edges else []
+        changes["--learning-rates"] = [f"{rate:.2g}" for rate in [*low, *rates, *high]]
+        count = sum(p.edge in ("lowest", "highest") for c in choices for p in c.picks)
+        total = sum(len(c.picks) for c in choices)
+        reasons.append(f"{count} of {total} chosen learning rates are at the edge of their grid")
+    failed = sum(r.status == "failed" for r in records)
+    if failed or any(m.num_failed == 0 for m in missing_settings(records)):
+        reasons.append(f"{failed} cells failed, or were not run: --resume tries them again")
+    if not reasons:
+        return None
+    started = command or _command_of(records)
+    return Next(tuple(reasons), _changed(started, changes) if changes else started)
+
+
+def _command_of(records: Sequence[CellRecord]) -> str:
+    """A sweep over the same grid, of cells whose own command is not known."""
+
+    def values(name: str) -> list[str]:
+        found = {r.params[name] for r in records if r.params.get(name)}
+        return [f"{v:g}" if isinstance(v, float) else str(v) for v in sorted(found)]
+
+    options = {
+        "--domains": [f"{name}=path/to/{name}" for name in values("domain")],
+        "--methods": values("method"), "--adapter-sizes": values("adapter_size"),
+        "--lambdas": values("rd_lambda"), "--num-images": values("num_images"),
+        "--learning-rates": values("learning_rate"), "--num-steps": values("num_steps"),
+        "--data-seeds": values("data_seed"),
+    }  # fmt: skip
+    words = [w for option, own in options.items() if own for w in (option, *own)]
+    return shlex.join(["python", "sweeps/adapter_capacity.py", *words])
+
+
+def _changed(command: str, changes: Mapping[str, Sequence[str]]) -> str:
+    """The command with other values of some options, under another name."""
+    words = shlex.split(command)
+    for option, values in changes.items():
+        if option in words:
+            start = words.index(option) + 1
+            end = start
+            while end < len(words) and not words[end].startswith("--"):
+                end += 1
+            words[start:end] = values
+        else:
+            words += [option, *values]
+    if "--name" in words[:-1]:
+        words[words.index("--name") + 1] += "-surer"
+    return shlex.join(word for word in words if word != "--resume")

@@ -1,0 +1,131 @@
+"""Laws with their intervals, and what was refused, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from interfero.analysis.laws.scaling import Refusal, Scaling
+from interfero.analysis.laws.view import law_text, plain_name
+
+
+@dataclass(frozen=True)
+class LawRow:
+    """One line of the table of laws."""
+
+    subject: str
+    response: str
+    law: str
+    """Its name, or that there is none."""
+    detail: str
+    """Exponents with their intervals, or why there is none."""
+    evidence: str
+    """AICc below the null model's, and the held-out error of both."""
+
+
+def law_rows(results: Sequence[Scaling | Refusal]) -> list[LawRow]:
+    """Fits first come as they are sorted; refusals stand in their places."""
+    return [_fit_row(r) if isinstance(r, Scaling) else _refusal_row(r) for r in results]
+
+
+def _fit_row(scaling: Scaling) -> LawRow:
+    return LawRow(
+        scaling.subject.text,
+        scaling.response.title,
+        scaling.chosen.law.name.replace("_", " ") if scaling.beats_null else "none beats the mean",
+        law_text(scaling),
+        _evidence(scaling),
+    )
+
+
+def _evidence(scaling: Scaling) -> str:
+    """What speaks for the chosen law, or how near the best of the others came."""
+    null = scaling.null
+    others = [c for c in scaling.tried[1:] if c.aicc is not None]
+    best = scaling.chosen if scaling.beats_null else min(others, key=_aicc, default=None)
+    if best is None or null.aicc is None or best.aicc is None:
+        return "nothing else could be fitted"
+    who = "" if scaling.beats_null else f"{best.law.name.replace('_', ' ')}: "
+    text = f"{who}AICc {best.aicc - null.aicc:+.1f} against the mean"
+    if best.extrapolation is not None and null.extrapolation is not None:
+        text += f"; held out {_error(best.extrapolation)}, the mean {_error(null.extrapolation)}"
+        text += " (log)" if scaling.space == "log" else " %"
+    return text
+
+
+def _aicc(candidate: object) -> float:
+    return float(getattr(candidate, "aicc", None) or 0.0)
+
+
+def _error(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _refusal_row(refusal: Refusal) -> LawRow:
+    return LawRow(refusal.subject.text, refusal.response.title, "refused", refusal.reason, "")
+
+
+def law_lines(results: Sequence[Scaling | Refusal]) -> list[str]:
+    """The laws in sentences; one whose parameters could be anything is no law, however well it fits."""
+    fits = [r for r in results if isinstance(r, Scaling) and r.beats_null]
+    lines = [_law_line(fit) for fit in fits if is_determined(fit)]
+    vague = [fit for fit in fits if not is_determined(fit)]
+    if vague:
+        which = ", ".join(f"{_what(fit)} ({_form(fit)})" for fit in vague)
+        lines.append(
+            f"In {len(vague)} of {len(results)} combinations of method and response a law fits better than "
+            f"a constant for each domain, but the seeds leave its parameters open: {which}."
+        )
+    silent = [r for r in results if isinstance(r, Scaling) and not r.beats_null]
+    if silent:
+        lines.append(
+            f"No law beats a constant for each domain in {len(silent)} of {len(results)} combinations "
+            "of method and response."
+        )
+    refused = [r for r in results if isinstance(r, Refusal) and r.constant is None]
+    if refused:
+        reasons = list(dict.fromkeys(r.reason for r in refused))
+        lines.append(
+            f"No law was fitted in {len(refused)} of {len(results)} combinations of method and "
+            f"response: {'; '.join(reasons[:3])}."
+        )
+    return lines
+
+
+def is_determined(scaling: Scaling) -> bool:
+    """Whether an interval says how the response changes along an axis.
+
+    An exponent's or a slope's must leave out 0; that of where a saturating law reaches half must lie within
+    what was measured.
+    """
+    shapes = scaling.parameters()[: len(scaling.chosen.law.shape_names)]
+    along = scaling.design.u
+    for parameter in shapes:
+        if parameter.name == "log_half":
+            if along[:, 0].min() < parameter.low and parameter.high < along[:, 0].max():
+                return True
+        elif parameter.name != "shift" and parameter.low * parameter.high > 0:
+            return True
+    return False
+
+
+def _law_line(scaling: Scaling) -> str:
+    shapes = scaling.parameters()[: len(scaling.chosen.law.shape_names)]
+    parts = [f"{plain_name(p.name)} {p.value:.2f} ({p.low:.2f} to {p.high:.2f})" for p in shapes]
+    return (
+        f"{_capital(_what(scaling))} follows a {_form(scaling)} law: {', '.join(parts)}; 95 % intervals "
+        f"over {scaling.covers}."
+    )
+
+
+def _what(scaling: Scaling) -> str:
+    title = scaling.response.title.removesuffix(" (%)")
+    return f"{title[0].lower()}{title[1:]} of {scaling.subject.text}"
+
+
+def _form(scaling: Scaling) -> str:
+    return scaling.chosen.law.name.replace("_", " ")
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

@@ -1,1 +1,0 @@
-"""Gain and forgetting along one axis, and over domain distance."""

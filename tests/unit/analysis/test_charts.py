@@ -1,0 +1,326 @@
+"""Figures: the points they hold, the frame they stand in, and the files that are drawn from them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import vl_convert
+from PIL import Image
+
+from interfero.analysis.charts.capacity import capacity_figure
+from interfero.analysis.charts.curves import curve_figure
+from interfero.analysis.charts.data import (
+    Figure,
+    Panel,
+    PlotAxis,
+    PlotPoint,
+    RunLinks,
+    Series,
+    Variant,
+)
+from interfero.analysis.charts.files import file_name, svg_of, write_pictures
+from interfero.analysis.charts.frame import frame_of, ticks_of
+from interfero.analysis.charts.laws import law_figure
+from interfero.analysis.charts.maps import map_figure
+from interfero.analysis.charts.matched import matched_figure
+from interfero.analysis.charts.overview import overview_figure
+from interfero.analysis.charts.style import STYLES
+from interfero.analysis.charts.vega import THEME, coloured, picture_spec, variant_spec
+from interfero.analysis.choices import choose_learning_rates
+from interfero.analysis.laws.observations import RESPONSES, observations
+from interfero.analysis.laws.scaling import fit_observations
+from tools.planted import PlantedSweep
+
+GAIN, ROUTED = "target/rd_gain_percent", "source/forgetting_percent"
+UNROUTED = "source/forgetting_unrouted_percent"
+
+
+def capacity(records, domain="text"):
+    figure = capacity_figure(records, RunLinks())
+    return [v for v in figure.variants if v.choice[0] == domain]
+
+
+def points(panel, label, *, hollow=False, faint=False):
+    return sorted(
+        (p.x, p.y)
+        for s in panel.series
+        if (s.label, s.hollow) == (label, hollow)
+        for p in s.points
+        if p.faint == faint
+    )
+
+
+def of(records, method, domain="text"):
+    choices = choose_learning_rates(records)
+    return [c for c in choices if (c.setting.method, c.setting.domain) == (method, domain)]
+
+
+def panel_of(points, scale="percent", **named):
+    axis = PlotAxis("%", scale)
+    return Panel("p", axis, axis, (Series("s", "#000000", "o", tuple(points)),), **named)
+
+
+def drawn(panel):
+    """Rows of every layer of a panel's specification."""
+    spec = variant_spec(Variant((), (panel,), "c"), {})["concat"][0]
+    return spec, [row for layer in spec.get("layer", ()) for row in layer["data"]["values"]]
+
+
+def test_the_left_panel_has_the_chosen_gains_over_the_parameters(sweep):
+    records = sweep()
+    ((left, _),) = [v.panels for v in capacity(records)]
+    for method, label in (("cawf", "cawf"), ("continue_source", "continue_source (control)")):
+        expected = [(100 * c.mean("adapter_fraction"), c.mean(GAIN)) for c in of(records, method)]
+        assert points(left, label) == sorted(expected)
+    assert [p.note for s in left.series for p in s.points if p.note] == ["2", "4", "8", "16"]
+
+
+def test_the_rest_of_the_grid_is_there_faintly(sweep):
+    records = sweep()
+    ((left, right),) = [v.panels for v in capacity(records)]
+    chosen = {p.cell.key for choice in of(records, "cawf") for p in choice.picks}
+    rest = [
+        r.metrics
+        for r in records
+        if (r.params["domain"], r.params["method"]) == ("text", "cawf") and r.key not in chosen
+    ]
+    assert len(rest) == 8
+    faint = sorted((100 * m["adapter_fraction"], m[GAIN]) for m in rest)
+    assert points(left, "cawf", faint=True) == faint
+    for metric, hollow in ((ROUTED, False), (UNROUTED, True)):
+        found = points(right, "cawf", hollow=hollow, faint=True)
+        assert found == sorted((m[GAIN], m[metric]) for m in rest)
+    # Fine-tuning has one way only.
+    assert points(right, "finetune")
+    assert not points(right, "finetune", hollow=True)
+
+
+def test_captions_name_lambda_images_seeds_and_what_is_missing(sweep, fail):
+    assert "lambda 0.0067, 20 images" in capacity(sweep())[0].caption
+    assert "illustration, n = 1 seed" in capacity(sweep())[0].caption
+    records = [
+        fail(r) if (r.params["domain"], r.params["adapter_size"]) == ("text", 16) else r
+        for r in sweep(seeds=(0, 1))
+        if (r.params["domain"], r.params["adapter_size"]) != ("text", 2)
+    ]
+    (variant,) = capacity(records)
+    assert "6 of 30 cells failed; no result: cawf 2, cawf 16" in variant.caption
+    assert "n = 2 seeds" in variant.caption
+    gone = [fail(r) if r.params["domain"] == "text" else r for r in sweep()]
+    assert [p.empty for p in capacity(gone)[0].panels] == ["no cell finished"]
+
+
+def test_crops_are_called_crops(sweep):
+    records = [
+        r.model_copy(update={"params": {**r.params, "image_unit": "crops"}}) for r in sweep()
+    ]
+    (variant,) = capacity(records)
+    assert "20 crops" in variant.caption
+    assert "mean of test crops" in variant.panels[0].y.label
+
+
+def test_a_method_no_table_knows_is_drawn(record):
+    metrics = {"val/rd_gain_percent": 1.0, GAIN: 1.0, ROUTED: 1.0, UNROUTED: 1.0}
+    cell = record("novel", 3, metrics={**metrics, "adapter_fraction": 0.1})
+    (variant,) = capacity([cell], "histology")
+    assert points(variant.panels[0], "novel") == [(10.0, 1.0)]
+
+
+def test_the_overview_has_a_row_a_domain_with_its_images(sweep):
+    records = [
+        r.model_copy(update={"params": {**r.params, "num_images": 51}})
+        if r.params["domain"] == "text"
+        else r
+        for r in sweep(seeds=(0, 1))
+    ]
+    (variant,) = overview_figure(records, RunLinks()).variants
+    assert set(variant.panels[0].y.names) == {
+        "charts\n20 images", "fundus\n20 images", "histology\n20 images", "text\n51 images",
+    }  # fmt: skip
+    gains = {c.mean(GAIN) for c in choose_learning_rates(records) if c.setting.method == "finetune"}
+    finetune = next(s for s in variant.panels[0].series if s.label == "finetune")
+    assert {p.x for p in finetune.points} == gains
+
+
+def test_diverged_cells_are_marked_at_the_edge_and_the_axis_serves_the_rest(sweep):
+    """One learning rate blows up to -500 % next to gains of a few percent."""
+    records = [
+        r.model_copy(update={"metrics": {**r.metrics, GAIN: -500.0}})
+        if (r.params["learning_rate"], r.params["method"]) == (1e-4, "finetune")
+        else r
+        for r in sweep()
+    ]
+    (variant,) = capacity(records)
+    spec, rows = drawn(variant.panels[0])
+    low, high = spec["encoding"]["y"]["scale"]["domain"]
+    assert -20 < low < 0 < high < 30
+    assert spec["encoding"]["y"]["scale"]["type"] == "linear"
+    (edge,) = [row for row in rows if "e" in row]
+    assert edge["e"] == "v"
+    assert edge["y"] == pytest.approx(low, rel=1e-3)
+    assert edge["v"][1] == -500
+    assert spec["title"]["subtitle"].startswith("1 point lies beyond the frame")
+
+
+def test_a_chosen_cell_that_diverged_does_not_set_the_scale():
+    axis = PlotAxis("forgetting (%)", "percent")
+    usual = [PlotPoint(v, 0.0, ()) for v in (1.0, 2.0, 3.0)]
+    frame = frame_of(axis, [*usual, PlotPoint(4000.0, 0.0, ())], "x")
+    assert frame.kind == "linear"
+    assert frame.high < 5
+    assert frame.beyond(4000.0)
+    # Forgetting of 110 % next to 2 % is a result, on an axis that shows both.
+    frame = frame_of(axis, [*usual, PlotPoint(110.0, 0.0, ())], "x")
+    assert frame.kind == "symlog"
+    assert not frame.beyond(110.0)
+    assert ticks_of(frame) == [0, 1, 3, 10, 30, 100]
+
+
+def test_everything_inside_its_frame_is_drawn_where_it_is(sweep):
+    for panel in (p for v in capacity(sweep(seeds=(0, 1, 2))) for p in v.panels):
+        spec, rows = drawn(panel)
+        for which in ("x", "y"):
+            low, high = spec["encoding"][which]["scale"]["domain"]
+            assert all(low * 0.9999 - 1e-4 <= r[which] <= high * 1.0001 + 1e-4 for r in rows)
+        shown = sum("z" in r or "e" in r for r in rows)
+        assert shown == sum(len(s.points) for s in panel.series)
+
+
+def test_log_ticks_are_few_and_inside():
+    frame = frame_of(PlotAxis("x", "log"), [PlotPoint(v, 0, ()) for v in (0.5, 100.0)], "x")
+    ticks = ticks_of(frame)
+    assert 3 <= len(ticks) <= 7
+    assert all(frame.low <= t <= frame.high for t in ticks)
+
+
+def test_bars_reach_from_the_lowest_to_the_highest_seed(sweep):
+    records = sweep(seeds=(0, 1, 2))
+    ((left, _),) = [v.panels for v in capacity(records)]
+    (choice,) = of(records, "finetune")
+    (point,) = [p for s in left.series if s.label == "finetune" for p in s.points if not p.faint]
+    assert point.y_range == (min(choice.values(GAIN)), max(choice.values(GAIN)))
+    assert all(p.y_range is None for s in capacity(sweep())[0].panels[0].series for p in s.points)
+
+
+@pytest.fixture(scope="module")
+def scaling():
+    law = lambda place: 4 * place["num_images"] ** 0.3 * place["rd_lambda"] ** 0.2  # noqa: E731
+    records = PlantedSweep(law, lambdas=(0.0045, 0.013)).records(np.random.default_rng(0))
+    (data,) = observations(records, RESPONSES["forgetting_unrouted"]).values()
+    return fit_observations(data)
+
+
+def test_points_lie_about_the_law_and_left_out_domains_are_predicted(scaling):
+    left, right = law_figure([scaling]).variants[0].panels
+    for label in ("charts", "text"):
+        line, marks = [s for s in left.series if s.label == label]
+        x, y = np.array([(p.x, p.y) for p in line.points]).T
+        assert {p.x for p in marks.points} == {1, 5, 20, 80}
+        # Moved along lambda to one place, settings scatter by their own noise alone.
+        expected = np.interp([p.x for p in marks.points], x, y)
+        assert [p.y for p in marks.points] == pytest.approx(expected, rel=0.2)
+    assert {s.label for s in right.series} == {"charts", "fundus", "text"}
+    assert all(s.hollow for s in right.series), "three domains: by the mean of the others alone"
+    assert "power law, 95 % intervals" in law_figure([scaling]).variants[0].caption
+
+
+def test_every_figure_compiles_and_has_its_words(sweep, scaling):
+    records = sweep(domains=("text", "charts"), lambdas=(0.0045, 0.0067))
+    figures = [
+        overview_figure(records, RunLinks()), capacity_figure(records, RunLinks()),
+        matched_figure(records), curve_figure(records, RunLinks()), map_figure(records),
+        law_figure([scaling]),
+    ]  # fmt: skip
+    for figure in figures:
+        variant = figure.variants[figure.start]
+        svg = svg_of(figure, [variant])
+        assert svg.startswith("<svg")
+        assert figure.title in svg
+        assert "NaN" not in svg
+        spec = picture_spec([figure.title, ""], [("", variant_spec(variant, {}))])
+        assert '"@' not in coloured(spec, THEME)
+
+
+def test_labels_cannot_leave_the_expression_they_stand_in():
+    evil = "a'];alert(1)//\"\n</script>"
+    names = PlotAxis("", "names", (evil, "b"))
+    panel = Panel(
+        "p", PlotAxis("x"), names, (Series(evil, "#000000", "o", (PlotPoint(1, 0, (evil,)),)),)
+    )
+    spec = picture_spec(["t", ""], [("", variant_spec(Variant((), (panel,), "c"), {}))])
+    svg = vl_convert.vegalite_to_svg(coloured(spec, THEME))
+    assert "alert(1)" in svg
+    assert "<script" not in svg
+
+
+def test_files_are_whole_legible_named_and_repeatable(sweep, tmp_path):
+    records = sweep(domains=("text", "charts"), lambdas=(0.0067, 0.025))
+    paths = write_pictures([capacity_figure(records, RunLinks()), None], tmp_path / "a")
+    stems = ("capacity_charts", "capacity_text")
+    assert [p.name for p in paths] == [f"{s}.{kind}" for s in stems for kind in ("png", "svg")]
+    with Image.open(paths[0]) as image:
+        image.load()
+        assert image.width >= 1200
+    text = paths[1].read_text()
+    assert text.rstrip().endswith("</svg>")
+    # A row a lambda.
+    assert "lambda 0.0067" in text
+    assert "lambda 0.025" in text
+    again = write_pictures([capacity_figure(records, RunLinks())], tmp_path / "b")
+    assert [p.read_bytes() for p in paths] == [p.read_bytes() for p in again]
+
+
+def test_a_picture_has_no_more_rows_than_can_be_read(sweep):
+    figure = capacity_figure(
+        sweep(("text",), lambdas=tuple(0.001 * i for i in range(1, 15)), rates=(1e-3,)), RunLinks()
+    )
+    files = [v.file for v in figure.variants]
+    assert files == ["capacity_text"] * 12 + ["capacity_text_2"] * 2
+
+
+@pytest.mark.parametrize("domain", ["a/b", "..", "../up", "a\\b", "", "."])
+def test_no_name_of_a_domain_leads_out_of_the_folder(sweep, tmp_path, domain):
+    cells = [
+        r.model_copy(update={"params": {**r.params, "domain": domain}})
+        for r in sweep(domains=("text",), rates=(1e-3,))
+    ]
+    out = tmp_path / "deep" / "out"
+    paths = write_pictures([capacity_figure(cells, RunLinks())], out)
+    assert {p.resolve().parent for p in paths} == {out}
+    assert {p.name for p in out.iterdir()} == {p.name for p in paths}
+    assert len(list(tmp_path.rglob("*.png"))) == 1
+
+
+def test_plain_names_stay_and_others_are_told_apart():
+    assert file_name("capacity", "histology-2") == "capacity_histology-2"
+    assert file_name("domain_shift", "0.013") == "domain_shift_0.013"
+    assert len({file_name("x", name) for name in ("a/b", "a-b", "a\\b", "a b")}) == 4
+    assert "/" not in file_name("../..")
+    assert len(file_name("x" * 500).encode()) < 120
+
+
+def test_colours_are_told_apart_by_colour_blind_readers_and_markers_tell_too():
+    marks = [style.marker for style in STYLES.values()]
+    assert len(set(marks)) == len(marks)
+    okabe_ito = {"#D55E00", "#0072B2", "@ink", "#56B4E9", "#009E73", "#E69F00", "#CC79A7"}
+    assert {style.colour for style in STYLES.values()} == okabe_ito
+
+
+def test_neither_matplotlib_nor_mlflow_is_loaded_for_a_report():
+    root = Path(__file__).resolve().parents[3]
+    script = (
+        "import sys; import interfero.cli.report.make; "
+        "print(sorted({'matplotlib', 'ray', 'mlflow', 'torch'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=root / "platform", check=True, capture_output=True
+    )
+    assert json.loads(done.stdout.decode().replace("'", '"')) == []
+
+
+def test_a_figure_without_files_draws_none(tmp_path):
+    figure = Figure("f", "F", (), (Variant((), (panel_of([PlotPoint(1, 1, ("a",))]),), "c"),))
+    assert write_pictures([figure], tmp_path) == []

@@ -1,0 +1,110 @@
+"""The answer in three sentences: numbers by hand, over the same cases, and what would make it surer."""
+
+import pytest
+
+from interfero.analysis.headline import headline, method_rows, next_step
+
+
+@pytest.fixture
+def cell(record, measured):
+    def build(method, gain, lost, size=0, **params):
+        metrics = measured(
+            gain, 0.0 if size else lost, lost, adapter_fraction=0.02 if size else 1.0
+        )
+        return record(method, size, metrics=metrics, **params)
+
+    return build
+
+
+@pytest.fixture
+def two_methods(cell):
+    """Three seeds, two domains: fine-tuning gains 5, 6, 7 and 9, 10, 11 %, lora half of it."""
+    return [
+        cell(method, share * (base + seed), 10.0, size, domain=domain, data_seed=seed)
+        for domain, base in (("charts", 5.0), ("text", 9.0))
+        for seed in (0, 1, 2)
+        for method, share, size in (("finetune", 1.0, 0), ("lora", 0.5, 4))
+    ]
+
+
+def test_three_sentences_with_number_interval_and_sample(two_methods):
+    gain, lost, other = headline(two_methods)
+    # Means of seeds 7, 8, 9: standard error 0.577, Student's t with 2 degrees 4.303.
+    assert gain == (
+        "finetune gains +8.00 % (95 % interval +5.52 to +10.48, 3 seeds) on the target, on average over 2 "
+        "domains (+6.00 to +10.00 % in single domains)."
+    )
+    assert lost.startswith(
+        "Source images then cost +10.00 % (95 % interval +10.00 to +10.00, 3 seeds) more"
+    )
+    assert other == (
+        "lora gains +4.00 % (95 % interval +2.76 to +5.24, 3 seeds), 50 % of finetune's, and forgets nothing "
+        "when routed (2 cases that both have)."
+    )
+
+
+def test_a_domain_that_one_method_alone_has_is_in_no_comparison(two_methods, cell):
+    """On `easy` fine-tuning gains 90 %: set against lora's mean it would be another domain."""
+    easy = [cell("finetune", 90.0, 1.0, domain="easy", data_seed=s) for s in (0, 1, 2)]
+    assert headline([*two_methods, *easy])[2] == headline(two_methods)[2]
+    header, rows, note = method_rows([*two_methods, *easy])
+    assert "Means over the 2 cases that the methods share" in note
+    by_method = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
+    assert by_method["finetune"]["target gain (%)"] == "+8.00 (+5.52 to +10.48)"
+    assert by_method["finetune"]["cases"] == "2 of 3"
+    assert by_method["lora"]["forgetting, routed (%)"] == "0 (0 to 0)"
+    alone = [*two_methods, cell("replay", 1.0, 1.0, domain="rare")]
+    rows = {row[0]: row for row in method_rows(alone)[1]}
+    assert rows["replay"][2] == "not comparable"
+
+
+def test_a_seed_that_one_domain_lacks_is_in_no_mean(two_methods):
+    some = [r for r in two_methods if (r.params["domain"], r.params["data_seed"]) != ("text", 2)]
+    assert headline(some)[0].startswith("finetune gains +7.50 % (95 % interval ")
+    assert "2 seeds" in headline(some)[0]
+
+
+def test_one_seed_is_an_illustration_and_the_sweeps_own_answer_comes_first(cell):
+    records = [cell("finetune", 5.0, 1.0), cell("lora", 4.0, 1.0, 4)]
+    lines = headline(records, ["From 1 to 20 images it rises.", "second", "third"])
+    assert len(lines) == 3
+    assert lines[0].startswith("From 1 to 20 images")
+    assert lines[-1].endswith("One seed: an illustration, without intervals.")
+    assert "interval +" not in " ".join(lines)
+
+
+def test_nothing_finished_is_one_sentence(cell, fail):
+    assert headline([fail(cell("finetune", 1.0, 1.0))]) == [
+        "No cell finished: nothing can be said about gain or forgetting."
+    ]
+
+
+def test_more_seeds_and_wider_grids_as_a_command(cell):
+    records = [
+        cell("finetune", gain, 1.0, learning_rate=rate, data_seed=seed)
+        for seed in (0, 1)
+        for rate, gain in ((1e-4, 1.0), (3e-4, 2.0), (1e-3, 3.0))
+    ]
+    step = next_step(records, "python s.py --data-seeds 0 1 --name study --num-steps 50 --resume")
+    assert step.command == (
+        "python s.py --data-seeds 0 1 2 3 4 --name study-surer --num-steps 50 "
+        "--learning-rates 0.0001 0.0003 0.001 0.003"
+    )
+    assert step.reasons == (
+        "2 data seeds have run: 5 make the intervals narrower",
+        "2 of 2 chosen learning rates are at the edge of their grid",
+    )
+    unknown = next_step(records, "").command
+    assert unknown.startswith(
+        "python sweeps/adapter_capacity.py --domains histology=path/to/histology"
+    )
+    assert unknown.endswith("--num-steps 300 --data-seeds 0 1 2 3 4")
+
+
+def test_where_nothing_is_missing_nothing_is_asked_for(cell):
+    records = [
+        cell("finetune", gain, 1.0, learning_rate=rate, data_seed=seed)
+        for seed in range(5)
+        for rate, gain in ((1e-4, 1.0), (3e-4, 3.0), (1e-3, 2.0))
+    ]
+    assert next_step(records, "python s.py") is None
