@@ -37,7 +37,7 @@ def missing():
 
 pytestmark = [
     pytest.mark.cluster,
-    pytest.mark.timeout(1200),
+    pytest.mark.timeout(2400),
     pytest.mark.skipif(bool(missing()), reason=missing()),
 ]
 
@@ -175,7 +175,7 @@ def test_at_the_time_limit_it_queues_again_and_goes_on(slurm):
     # More than any machine trains in the time.
     rates = [f"{i}e-6" for i in range(1, 41)]
     job = slurm.submit(
-        options, "long", "--num-steps", 2000, "--learning-rates", *rates, "--no-packs",
+        options, "long", "--num-steps", 1000, "--learning-rates", *rates, "--no-packs",
         "--checkpoint-seconds", 1,
     )  # fmt: skip
     try:
