@@ -138,7 +138,7 @@ def check(words: list[str]) -> None:
         assert all((ROOT / word).exists() for word in arguments)
     elif arguments[0] == "-m":
         module = arguments[1].replace(".", "/")
-        known = arguments[1].partition(".")[0] in ("pytest", "compressai")
+        known = arguments[1].partition(".")[0] in ("pytest", "compressai", "mkdocs")
         assert known or (ROOT / f"{module}.py").is_file()
         if arguments[1] == "trainables.source":
             check_script("trainables/source.py", arguments)

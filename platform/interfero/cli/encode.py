@@ -34,9 +34,8 @@ def encode(
             CompressAI, as FILE or FILE@LAMBDA.
         rd_lambda: Lambda of its weights; the default is the only one available, or 0.013.
         adapter: Adapter file; may be given several times. A target-mode stream needs it for decoding too.
-        mode: `source` uses only the source codec, `target` the adapter; `auto` codes the image both ways and
-            keeps the cheaper one by bpp + lambda * mse. The default is `target` with an adapter, `source`
-            without.
+        mode: `source` uses only the source codec, `target` the adapter; `auto` keeps the cheaper of both
+            by bpp + lambda * mse. The default is `target` with an adapter, `source` without.
     """
     from interfero.adaptation.deployment import Deployment
     from interfero.api import read_image
