@@ -33,7 +33,7 @@ LEVEL = 0.95
 
 
 @dataclass(frozen=True)
-class Mean:
+class SeedMean:
     """A mean over the same cases in each seed, and what it stands on."""
 
     value: float
@@ -124,7 +124,7 @@ def _against(
     return (max(lost.value, 0.0), -own.value), text
 
 
-def means(methods: Sequence[str], choices: Iterable[Choice], metric: str) -> Mapping[str, Mean]:
+def means(methods: Sequence[str], choices: Iterable[Choice], metric: str) -> Mapping[str, SeedMean]:
     """The mean of each method over the cases and data seeds that all of them have.
 
     Args:
@@ -146,7 +146,7 @@ def means(methods: Sequence[str], choices: Iterable[Choice], metric: str) -> Map
     }
 
 
-def _mean(values: Mapping[tuple[CellSetting, Seed], float]) -> Mean:
+def _mean(values: Mapping[tuple[CellSetting, Seed], float]) -> SeedMean:
     """Seeds are what is drawn; each counts with the cases that all seeds have."""
     coverage: dict[CellSetting, set[Seed]] = defaultdict(set)
     for case, seed in values:
@@ -157,10 +157,10 @@ def _mean(values: Mapping[tuple[CellSetting, Seed], float]) -> Mean:
     mean = statistics.fmean(each)
     by_case = tuple(statistics.fmean(values[case, seed] for seed in seeds) for case in ordered)
     if len(each) == 1:
-        return Mean(mean, None, None, by_case, 1)
+        return SeedMean(mean, None, None, by_case, 1)
     quantile = float(stdtrit(len(each) - 1, (1 + LEVEL) / 2))
     half = quantile * statistics.stdev(each) / math.sqrt(len(each))
-    return Mean(mean, mean - half, mean + half, by_case, len(each))
+    return SeedMean(mean, mean - half, mean + half, by_case, len(each))
 
 
 def _where(choices: Sequence[Choice]) -> str:

@@ -56,7 +56,8 @@ def frame_of(axis: PlotAxis, points: Sequence[PlotPoint], which: str) -> Frame:
         return Frame("linear", -0.5, max(len(axis.names), 1) - 0.5)
     chosen = _values(points, which, axis, faint=False)
     faint = _values(points, which, axis, faint=True)
-    kept = [v for v in chosen if not _diverged(v, chosen)] or chosen or faint
+    limit = _largest_usual(chosen)
+    kept = [v for v in chosen if abs(v) <= limit] or chosen or faint
     if not kept:
         return Frame("linear", 0.0, 1.0)
     kind: str = axis.scale if axis.scale != "percent" else "linear"
@@ -99,10 +100,11 @@ def _values(points: Sequence[PlotPoint], which: str, axis: PlotAxis, *, faint: b
     return [v for v in found if math.isfinite(v) and (axis.scale != "log" or v > 0)]
 
 
-def _diverged(value: float, chosen: Sequence[float]) -> bool:
+def _largest_usual(chosen: Sequence[float]) -> float:
+    """Beyond it a result has diverged."""
     sizes = sorted(abs(v) for v in chosen if v)
     usual = sizes[(len(sizes) - 1) // 2] if sizes else 0.0
-    return abs(value) > DIVERGED_PERCENT and abs(value) > DIVERGED_FACTOR * usual
+    return max(DIVERGED_PERCENT, DIVERGED_FACTOR * usual)
 
 
 def _forward(value: float, kind: str) -> float:

@@ -184,7 +184,7 @@ def _unbounded(residuals: _Residuals, jacobian: _Residuals, start: FloatArray) -
     with np.errstate(over="ignore", invalid="ignore"):
         found, _, _, _, how = leastsq(
             residuals, start, Dfun=jacobian, full_output=True, xtol=_TOLERANCE, ftol=_TOLERANCE,
-            gtol=_TOLERANCE, maxfev=100,
+            gtol=_TOLERANCE, maxfev=300,
         )  # fmt: skip
     return np.atleast_1d(found) if how in (1, 2, 3, 4) else None
 

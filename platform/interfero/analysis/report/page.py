@@ -31,7 +31,7 @@ from interfero.analysis.report.sections import (
     pictures_parts,
     reproduce_parts,
 )
-from interfero.analysis.report.shell import Block, Page, Section, page_html
+from interfero.analysis.report.shell import Block, ReportPage, Section, page_html
 from interfero.analysis.sentences import summary_lines
 from interfero.analysis.trends import domain_shifts, trends
 from interfero.records import CellRecord
@@ -102,7 +102,7 @@ def report_html(report: Report, figures: Sequence[Figure] | None = None) -> str:
     names = {figure.name for figure in drawn}
     first: list[Block] = [("figure", n) for n in first_figures(report) if n in names][:1]
     step = next_step(report.records, next((a.command for a in report.abouts if a.command), ""))
-    page = Page(
+    page = ReportPage(
         title=report.title,
         questions=list(questions),
         remarks=report.remarks,

@@ -12,7 +12,7 @@ from interfero.analysis.about import About
 from interfero.analysis.charts.data import RunLinks
 from interfero.analysis.charts.restoration import restoration_figures
 from interfero.analysis.report.sections import failures_parts, reproduce_parts
-from interfero.analysis.report.shell import Block, Page, PageTable, Section, page_html
+from interfero.analysis.report.shell import Block, PageTable, ReportPage, Section, page_html
 from interfero.analysis.restoration.losses import SHARE, Line, Summary, line_of, sentence
 from interfero.records import CellRecord
 from interfero.store.files import write_atomic
@@ -56,7 +56,7 @@ def restoration_html(report: RestorationReport) -> str:
     abouts = [report.about] if report.about else []
     facts = PageTable(["what", "value"], _facts(report), 2)
     sentences = summary.sentences
-    page = Page(
+    page = ReportPage(
         title=report.title,
         questions=[about.question for about in abouts if about.question],
         remarks=report.remarks,

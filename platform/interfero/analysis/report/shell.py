@@ -70,7 +70,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Page:
+class ReportPage:
     """What is on it, from top to bottom."""
 
     title: str
@@ -87,9 +87,9 @@ class Page:
     figures: Sequence[Figure] = field(default=(), repr=False)
 
 
-def page_html(page: Page) -> str:
+def page_html(page: ReportPage) -> str:
     """The page as one file; every text in it is escaped."""
-    shown = Page(**{**vars(page), "sections": [s for s in page.sections if s.parts]})
+    shown = ReportPage(**{**vars(page), "sections": [s for s in page.sections if s.parts]})
     # "<" would let a domain's name end the script.
     data = json.dumps(_figures_value(page.figures), allow_nan=False, separators=(",", ":"))
     html: str = _template().render(
