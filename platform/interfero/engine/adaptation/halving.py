@@ -23,7 +23,7 @@ from interfero.records import CellRecord
 FindRecord = Callable[[str], CellRecord | None]
 
 
-class Group(NamedTuple):
+class _Group(NamedTuple):
     """What the learning rates of one setting compete in, by cells of one number of steps."""
 
     block: str
@@ -60,14 +60,14 @@ class Halving:
             ended: Looks up the record of a cell that ended in this sweep.
         """
         self._ended = ended
-        rungs: dict[Group, dict[int, list[Cell]]] = defaultdict(lambda: defaultdict(list))
-        self._group_of: dict[str, Group] = {}
+        rungs: dict[_Group, dict[int, list[Cell]]] = defaultdict(lambda: defaultdict(list))
+        self._group_of: dict[str, _Group] = {}
         for cell in cells:
             group = _group(cell)
             rungs[group][cell.loop.num_steps].append(cell)
             self._group_of[cell.key] = group
         self._rungs = {g: [r[n] for n in sorted(r)] for g, r in rungs.items()}
-        self._open: dict[Group, set[str]] = {}
+        self._open: dict[_Group, set[str]] = {}
         """Keys of the cells of a group's present rung that have not ended."""
         self._gain_of: dict[str, float | None] = {}
         """By key, of the cells that have ended; None where one failed."""
@@ -109,7 +109,7 @@ class Halving:
         return found
 
     def _enter(
-        self, group: Group, rung: Sequence[Cell], missing: set[str] | None, found: Next
+        self, group: _Group, rung: Sequence[Cell], missing: set[str] | None, found: Next
     ) -> None:
         """Let cells train that have not finished; where all have, the next rung is decided at once."""
         todo = [c for c in rung if missing is None or c.key in missing]
@@ -118,7 +118,7 @@ class Halving:
         if not todo:
             self._advance(group, missing, found)
 
-    def _advance(self, group: Group, missing: set[str] | None, found: Next) -> None:
+    def _advance(self, group: _Group, missing: set[str] | None, found: Next) -> None:
         rungs, level = self._rungs[group], self._level[group]
         if level + 1 == len(rungs):
             return
@@ -147,7 +147,7 @@ class Halving:
 
 def expected_cells(cells: Iterable[Cell]) -> list[Cell]:
     """As many cells of a grid as will train, whichever they are."""
-    rungs: dict[Group, dict[int, list[Cell]]] = defaultdict(lambda: defaultdict(list))
+    rungs: dict[_Group, dict[int, list[Cell]]] = defaultdict(lambda: defaultdict(list))
     for cell in cells:
         rungs[_group(cell)][cell.loop.num_steps].append(cell)
     found = []
@@ -164,10 +164,10 @@ def _gain(record: CellRecord | None) -> float | None:
     return record.metrics[VALIDATION_GAIN] if record is not None and finished else None
 
 
-def _group(cell: Cell) -> Group:
+def _group(cell: Cell) -> _Group:
     wanted = cell.hyperparameters
     alone = find_method(wanted.method).trains_on == "source"
-    return Group(
+    return _Group(
         cell.block.text, wanted.method, wanted.adapter_size, wanted.strength, wanted.init_seed,
         wanted.learning_rate if alone else None,
     )  # fmt: skip
