@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import vl_convert
+from PIL import Image
 
 from interfero.analysis.charts.data import Figure, Variant
 from interfero.analysis.charts.vega import THEME, Texts, coloured, picture_spec, variant_spec
@@ -51,12 +53,22 @@ def write_pictures(figures: Iterable[Figure | None], folder: Path) -> list[Path]
             continue
         for name, rows in _by_file(figure).items():
             svg = svg_of(figure, rows)
-            png = vl_convert.svg_to_png(svg, scale=SCALE)
-            for suffix, data in zip(SUFFIXES, (png, svg.encode()), strict=True):
+            for suffix, data in zip(SUFFIXES, (png_of(svg), svg.encode()), strict=True):
                 path = folder / f"{name}{suffix}"
                 write_atomic(path, data)
                 paths.append(path)
     return paths
+
+
+def png_of(svg: str) -> bytes:
+    """A PNG of an SVG, in 256 colours: an eighth of the bytes that it has in 16 million."""
+    with Image.open(io.BytesIO(vl_convert.svg_to_png(svg, scale=SCALE))) as picture:
+        few = picture.convert("RGB").quantize(
+            method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
+        )
+    file = io.BytesIO()
+    few.save(file, "PNG")
+    return file.getvalue()
 
 
 def svg_of(figure: Figure, variants: Sequence[Variant]) -> str:
