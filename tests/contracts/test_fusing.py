@@ -24,6 +24,7 @@ from trainables.adaptation import _member, _prepare, _train, run_pack
 from trainables.fusing import gradients_together
 from trainables.loop import Loop
 from trainables.member import Member
+from trainables.trunks import Trunks
 from trainables.workbench import Workbench
 
 FUSING = tuple(name for name, method in METHODS.items() if method.fuses)
@@ -73,7 +74,7 @@ def members_of(cells: Sequence[Cell], bench: Workbench, folder: Path) -> list[Me
     loop = Loop(members, cells[0].loop.num_steps, LocalWorker(folder))
     samples = bench.source.split("all", 0).training
     for i, member in enumerate(members):
-        _prepare(member, samples, CPU, loop)
+        _prepare(member, samples, CPU, loop, Trunks(folder, loop.group))
         assert member.failure is None
         generator = torch.Generator().manual_seed(i)
         with torch.no_grad():

@@ -33,7 +33,7 @@ def test_what_the_sweep_has_already_is_not_typed():
     ("options", "reason"),
     [
         ({"num_step": 3}, "no option 'num_step': did you mean 'num_steps'?"),
-        ({"num_steps": "many"}, "num_steps: Input should be a valid integer"),
+        ({"num_steps": "many"}, "num_steps.int: Input should be a valid integer"),
     ],
 )
 def test_options_that_cannot_be_read_are_refused(options, reason):

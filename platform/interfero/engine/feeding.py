@@ -15,7 +15,7 @@ from interfero.engine import ray_environment  # noqa: F401
 # isort: split
 from ray.tune.search import Searcher
 
-from interfero.engine.adaptation.halving import Next
+from interfero.engine.adaptation.halving import Decision
 from interfero.engine.adaptation.nodes import Cell
 from interfero.engine.adaptation.search import BlockSearch
 from interfero.engine.node import Node
@@ -75,7 +75,7 @@ class Growth(Protocol):
     def num_waiting(self) -> int:
         """Cells that are not decided on."""
 
-    def tell(self, record: CellRecord, /) -> Next:
+    def tell(self, record: CellRecord, /) -> Decision:
         """A cell ended: those that are to be trained now, and records of those that never will be."""
 
 

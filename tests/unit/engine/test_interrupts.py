@@ -17,6 +17,14 @@ from interfero.store.sweep import SweepStore
 from interfero.tracking.tracker import Tracker
 
 
+@pytest.fixture(autouse=True)
+def _hears_its_terminal():
+    """Whoever runs the tests under nohup hands on that SIGHUP is ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("number", ASKED_TO_END, ids=lambda number: number.name)
 def test_each_interrupts_as_ctrl_c_does(number):
     before = signal.getsignal(number)

@@ -40,7 +40,7 @@ class _Group(NamedTuple):
         return self.learning_rate is None
 
 
-class Next(NamedTuple):
+class Decision(NamedTuple):
     """What follows from a record."""
 
     cells: list[Cell]
@@ -83,13 +83,13 @@ class Halving:
             for rung in rungs[self._level[group] + 1 :]
         )
 
-    def begin(self, left: Iterable[str]) -> Next:
+    def begin(self, left: Iterable[str]) -> Decision:
         """What is to be trained first, and what records of an earlier driver stop.
 
         Args:
             left: Keys of the cells that have not finished.
         """
-        missing, found = set(left), Next([], [])
+        missing, found = set(left), Decision([], [])
         for group, rungs in self._rungs.items():
             if group.competes:
                 self._enter(group, rungs[0], missing, found)
@@ -97,9 +97,9 @@ class Halving:
                 found.cells.extend(c for rung in rungs for c in rung if c.key in missing)
         return found
 
-    def tell(self, record: CellRecord) -> Next:
+    def tell(self, record: CellRecord) -> Decision:
         """A cell ended."""
-        found, group = Next([], []), self._group_of.get(record.key)
+        found, group = Decision([], []), self._group_of.get(record.key)
         if group is None or record.key not in self._open.get(group, ()):
             return found
         self._gain_of[record.key] = _gain(record)
@@ -109,7 +109,7 @@ class Halving:
         return found
 
     def _enter(
-        self, group: _Group, rung: Sequence[Cell], missing: set[str] | None, found: Next
+        self, group: _Group, rung: Sequence[Cell], missing: set[str] | None, found: Decision
     ) -> None:
         """Let cells train that have not finished; where all have, the next rung is decided at once."""
         todo = [c for c in rung if missing is None or c.key in missing]
@@ -118,7 +118,7 @@ class Halving:
         if not todo:
             self._advance(group, missing, found)
 
-    def _advance(self, group: _Group, missing: set[str] | None, found: Next) -> None:
+    def _advance(self, group: _Group, missing: set[str] | None, found: Decision) -> None:
         rungs, level = self._rungs[group], self._level[group]
         if level + 1 == len(rungs):
             return
