@@ -26,7 +26,7 @@ def mapped(make_workplace):
 def test_a_map_ends_in_its_answer_figures_and_a_report(mapped):
     place, done = mapped
     said = " ".join(done.stdout.split())
-    asked = said.index("training images 1 against 4")
+    asked = said.index("From 1 to 4 training images")
     assert asked < said.index("finetune gains on")
     assert "1 data seeds, 3 are needed" in said
     folder = place.sweep("interference_map") / "report"
@@ -53,6 +53,6 @@ def test_the_other_questions_are_answered_from_the_same_cells(mapped, name):
     said = " ".join(shown.split())
     assert "6 cells taken over from earlier sweeps" in said
     # One domain at one lambda has no answer to the two other questions.
-    assert ("training images 1 against 4" in said) == (name == "image_count")
+    assert ("From 1 to 4 training images" in said) == (name == "image_count")
     assert (place.sweep(name) / "report" / "report.html").is_file()
     assert {r["reused_from"] for r in place.records(name).values()} == {"interference_map"}

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from interfero.errors import ConfigError
+from interfero.store.tensors import load_tensors
 from sweeps.adapter_capacity import SWEEP
 from tests.processes import kept_states, product_of, stop_in_mid_cell, without_before
 
@@ -32,8 +33,9 @@ def killed(make_workplace):
         place.call(SWEEP, *place.tiny, *KILLED, "--resume")
     place.wait_for_records("killed", 2, process)
     stop_in_mid_cell(place, process, "killed")
-    # Of the pack's two cells the one that goes on: the other came no further than its first step.
-    step, key = max(newest_of(state) for state in kept_states(place, "killed"))
+    # Of the pack's two cells the one that goes on: the other's loss is NaN after its first step.
+    found = map(newest_of, kept_states(place, "killed"))
+    step, key = max((step, key) for step, key, failure in found if failure is None)
     runs = place.runs("killed")[1]
     place.cut_power(process)
     message = str(second_driver.value)
@@ -41,9 +43,11 @@ def killed(make_workplace):
 
 
 def newest_of(state):
-    """(step, key) of what a cell goes on from that a state and the state before it are kept of."""
+    """(step, key, failure) of what a cell goes on from that a state and the state before it are kept of."""
     newest = without_before(state)
-    return product_of(newest if newest.exists() else state), state.name.partition(".")[0]
+    found = newest if newest.exists() else state
+    failure = load_tensors(found)[1]["info"]["failure"]
+    return product_of(found), state.name.partition(".")[0], failure
 
 
 @pytest.fixture(scope="module")
