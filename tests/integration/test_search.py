@@ -1,5 +1,9 @@
 """Samplers over real cells: the study is stored, told exactly, and goes on after a kill."""
 
+import os
+import signal
+import threading
+import time
 from collections import Counter
 
 import optuna
@@ -184,6 +188,23 @@ def test_the_front_of_a_search_is_logged(place):
 def test_more_cpus_than_there_are_is_refused(sweep):
     with pytest.raises(ConfigError, match=r"--cpus-per-trial must fit .* asked for 999"):
         sweep("--name", "greedy", "--cpus-per-trial", "999")
+
+
+def test_slurms_warning_interrupts_although_tune_takes_that_signal(place, sweep):
+    """Ray Tune (2.60) ends at SIGUSR1 as if all trials had: eight cells would be reported that are fewer."""
+
+    def warn():
+        while not place.record_files("warned"):
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    warning = threading.Thread(target=warn, daemon=True)
+    warning.start()
+    code = sweep("--name", "warned", "--sampler", "random", "--num-samples", "8", "--no-packs")
+    warning.join()
+    assert code == 130
+    assert 0 < len(place.records("warned")) < 8
+    assert place.runs("warned")[0].info.status == "KILLED"
 
 
 BUDGETS = [
