@@ -184,7 +184,7 @@ def test_at_the_time_limit_it_queues_again_and_goes_on(slurm):
         slurm.wait(job, lambda states, restarts: (states, restarts) == (["PENDING"], 1))
         assert "the time limit is near" in slurm.log("long")
         before = {r["key"] for r in slurm.records("long")}
-        slurm.run(f"scontrol update JobId={job} NumNodes=1 TimeLimit=60")
+        slurm.run(f"scontrol update JobId={job} NumNodes=1 NumTasks=1 NumCPUs=1 TimeLimit=60")
         slurm.wait(job, lambda *_: any(r["resumed_step"] for r in slurm.records("long")), 1100)
         assert "Ray on 1 nodes" in slurm.log("long")
         slurm.run(f"scancel --batch --signal=TERM {job}")
