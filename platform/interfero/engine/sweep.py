@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 USAGE_EXIT = 2
 MAX_CELLS_WITH_CURVES = 1000
 """Cells up to which MLflow has their learning curves: at 320 points each they are half of what a driver does
-for a cell, and nine tenths of the database."""
+for a cell, and nine tenths of its points."""
 ERROR_LINES = 18
 """Lines of an error's text; with its frame it fits the smallest usual terminal, 24 lines."""
 
