@@ -48,7 +48,9 @@ def now(what: str, num_cells: int, folder: str) -> float:
 
     options = AdaptationOptions(**given(num_cells, folder))
     if what == "make_plan":
-        load(AdaptationOptions(**given(CELLS_A_SEED, folder)))  # Libraries that are imported when needed.
+        load(
+            AdaptationOptions(**given(CELLS_A_SEED, folder))
+        )  # Libraries that are imported when needed.
         started = cpu_seconds()
         plan = make_plan(load(options), "code", PrecisionChoice("float32", "as asked for"))
         assert len(plan.cells) == num_cells

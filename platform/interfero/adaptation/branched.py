@@ -19,6 +19,7 @@ from compressai.models import CompressionModel
 from torch import Tensor, nn
 
 from interfero.adaptation.method import COMPONENTS, AdaptedCodec, Output, Strings, half
+from interfero.adaptation.subpixel import swift_transposed
 from interfero.codecs.channels_last import StridedPointwise
 from interfero.codecs.codec import Codec
 from interfero.codecs.noise import NoiseKey, explicit_noise
@@ -75,7 +76,8 @@ class BranchedCodec(AdaptedCodec):
         """The source codec's training pass with the branches joined."""
         self.source.train()
         try:
-            with self.attached(), explicit_noise(self.source, noise):
+            noisy = explicit_noise(self.source, noise)
+            with self.attached(), noisy, swift_transposed(self.source):
                 output = self.source(image_BCHW)
         finally:
             self.source.eval()

@@ -15,6 +15,7 @@ from compressai.models import CompressionModel
 from torch import Tensor, nn
 
 from interfero.adaptation.method import COMPONENTS, AdaptedCodec, Output, Strings, tables_of
+from interfero.adaptation.subpixel import swift_transposed
 from interfero.codecs.codec import Codec, mask_context, part_owners
 from interfero.codecs.noise import NoiseKey, explicit_noise
 from interfero.errors import AdapterError, CodecError
@@ -111,7 +112,7 @@ class CopiedCodec(AdaptedCodec):
         """CompressAI's training pass."""
         self._kept = None
         self.codec.train()
-        with explicit_noise(self.codec, noise):
+        with explicit_noise(self.codec, noise), swift_transposed(self.codec):
             output = self.codec(image_BCHW)
         return Output(output["x_hat"], output["likelihoods"])
 

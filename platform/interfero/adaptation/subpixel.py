@@ -1,15 +1,27 @@
-"""Transposed convolutions to few channels, computed as convolutions to four times as many.
+"""Transposed convolutions faster than by torch's own layer, for training on a processor.
+
+Those to few channels are computed as convolutions to four times as many.
 
 A transposed convolution with stride 2 writes each output pixel by one of four sub-kernels, by the parity of
 its row and column (Shi et al., arXiv:1609.07009). As one 3x3 convolution and a shuffle of pixels it costs
 a third more multiplications, but a processor's vectors are filled by twelve outputs and not by three:
 64 channels to 3 of 128x128 took 3.9 ms a batch instead of 8.2 ms, one thread of an AMD EPYC.
+
+The bias that learns is added afterwards: in bfloat16 its gradient costs oneDNN as much as that of the input
+(torch 2.15: 7.9 of 25.8 ms a batch of 64 channels of 64x64, where the sum it is takes 0.1 ms).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from interfero.adaptation.patching import answering
 
 MAX_CHANNELS = 4
 """Outputs up to which it pays; with 8, forward and backward together take as long either way."""
@@ -39,11 +51,33 @@ def transposed(
     return functional.pixel_shuffle(total, 2) if subpixels else total
 
 
+@contextmanager
+def swift_transposed(model: nn.Module) -> Iterator[None]:
+    """Let the transposed convolutions below a model answer faster, up to the order of float sums.
+
+    On a processor alone, and until the context ends. For training: a decoder's pictures are to be the same
+    to the bit wherever they are made.
+    """
+    with ExitStack() as stack:
+        for layer in model.modules():
+            if type(layer) is nn.ConvTranspose2d and layer.groups == 1 and layer.dilation == (1, 1):
+                stack.enter_context(answering(layer, partial(_swift, layer)))
+        yield
+
+
+def _swift(layer: nn.ConvTranspose2d, x_BCHW: Tensor) -> Tensor:
+    if x_BCHW.device.type != "cpu":
+        return nn.ConvTranspose2d.forward(layer, x_BCHW)
+    return transposed(layer, x_BCHW, layer.weight, layer.bias)
+
+
 def _plainly(layer: nn.ConvTranspose2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     assert not isinstance(layer.padding, str)
-    return functional.conv_transpose2d(
-        x, weight, bias, layer.stride, layer.padding, layer.output_padding
+    later = bias is not None and bias.requires_grad and torch.is_grad_enabled()
+    y = functional.conv_transpose2d(
+        x, weight, None if later else bias, layer.stride, layer.padding, layer.output_padding
     )
+    return y + bias.to(y.dtype)[:, None, None] if bias is not None and later else y
 
 
 def _subpixels(layer: nn.ConvTranspose2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

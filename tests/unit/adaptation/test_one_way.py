@@ -8,7 +8,7 @@ from torch import nn
 
 from interfero.adaptation.base_layer import walk_swiftly
 from interfero.adaptation.one_way import OneWayChain, OneWayGDN, walk
-from interfero.adaptation.subpixel import subpixel_kernel, transposed
+from interfero.adaptation.subpixel import subpixel_kernel, swift_transposed, transposed
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +29,24 @@ def test_a_transposed_convolution_may_be_a_plain_one(layer, biased):
     found = transposed(layer, x, layer.weight, bias)
     assert found.shape == expected.shape
     assert torch.allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "layer", [deconv(5, 3), deconv(5, 6), nn.ConvTranspose2d(6, 6, 3, groups=2), conv(5, 6)]
+)
+def test_layers_that_answer_faster_learn_the_same(layer):
+    x = torch.randn(2, layer.in_channels, 6, 7, requires_grad=True)
+    learning = [x, *layer.parameters()]
+    wanted = torch.autograd.grad(layer(x).square().sum(), learning)
+    with swift_transposed(nn.Sequential(layer)):
+        y = layer(x)
+    given = torch.autograd.grad(y.square().sum(), learning)
+    for one, other in zip(given, wanted, strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-5 * float(other.abs().max()))
+    with torch.no_grad():
+        expected = layer(x)
+    assert "forward" not in vars(layer)
+    assert torch.allclose(y, expected, atol=1e-5)
 
 
 def test_one_pixel_spreads_by_the_kernel():
