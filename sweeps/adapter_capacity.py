@@ -12,7 +12,6 @@ SWEEP = Sweep(
         domains=("histology", "fundus", "astronomy", "textures", "text", "charts", "windows"),
         methods=("finetune", "cawf", "continue_source"),
         adapter_sizes=(1, 2, 4, 8),
-        learning_rates=(1e-4, 4e-4, 2e-3, 5e-3),
         lambdas=(0.013,),
         # Sized so that the whole answer takes about six minutes on two cores with bfloat16.
         num_steps=50,

@@ -14,7 +14,6 @@ SWEEP = Sweep(
         domains=("histology", "text"),
         methods=("finetune", "cawf", "continue_source"),
         adapter_sizes=(4,),
-        learning_rates=(1e-4, 1e-3),
         # Four: a BD-rate needs at least four points.
         lambdas=(0.0016, 0.0045, 0.013, 0.045),
         data_seeds=(0, 1, 2),

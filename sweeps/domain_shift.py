@@ -14,7 +14,6 @@ SWEEP = Sweep(
         domains=("histology", "fundus", "astronomy", "textures", "text", "charts", "windows"),
         methods=("finetune", "lora", "continue_source"),
         adapter_sizes=(4,),
-        learning_rates=(1e-4, 1e-3),
         lambdas=(0.013,),
         # The same number for all domains, so that only the domain differs.
         num_images=("5",),

@@ -14,7 +14,6 @@ SWEEP = Sweep(
         domains=("text", "charts"),
         methods=("finetune", "lora", "continue_source"),
         adapter_sizes=(4,),
-        learning_rates=(1e-4, 1e-3),
         lambdas=(0.013,),
         num_images=("1", "5", "20", "all"),
         data_seeds=(0, 1, 2),

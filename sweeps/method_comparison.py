@@ -12,7 +12,6 @@ SWEEP = Sweep(
         domains=("histology", "textures", "text"),
         methods=tuple(METHOD_TABLE),
         adapter_sizes=(1, 4),
-        learning_rates=(3e-5, 2e-4, 1e-3, 5e-3),
         lambdas=(0.013,),
         data_seeds=(0, 1, 2),
         num_steps=60,

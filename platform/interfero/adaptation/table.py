@@ -7,6 +7,10 @@ from typing import Literal
 
 TrainsOn = Literal["target", "source", "both"]
 """Domains whose training images a method sees."""
+OF_WEIGHTS = (1e-4, 3e-4, 1e-3)
+"""Learning rates for parameters that a source codec has already; docs/learning_rates.md has the evidence."""
+OF_ADAPTERS = (1e-3, 3e-3, 1e-2)
+"""Learning rates for parameters that begin at nothing."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,7 @@ class MethodEntry:
     size_unit: str | None = None
     strength_unit: str | None = None
     trains_on: TrainsOn = "target"
+    learning_rates: tuple[float, ...] = OF_WEIGHTS
 
 
 METHOD_TABLE: dict[str, MethodEntry] = {
@@ -25,14 +30,14 @@ METHOD_TABLE: dict[str, MethodEntry] = {
     "freeze_entropy": MethodEntry(),
     "from_scratch": MethodEntry(),
     "continue_source": MethodEntry(trains_on="source"),
-    "cawf": MethodEntry(size_unit="channels"),
-    "cawf_two_way": MethodEntry(size_unit="channels"),
-    "lora": MethodEntry(size_unit="rank"),
-    "residual_adapter": MethodEntry(size_unit="kernel side"),
+    "cawf": MethodEntry(size_unit="channels", learning_rates=OF_ADAPTERS),
+    "cawf_two_way": MethodEntry(size_unit="channels", learning_rates=OF_ADAPTERS),
+    "lora": MethodEntry(size_unit="rank", learning_rates=OF_ADAPTERS),
+    "residual_adapter": MethodEntry(size_unit="kernel side", learning_rates=OF_ADAPTERS),
     "gated_adapters": MethodEntry(
-        "channels", "loss per nat of the gate's cross-entropy", trains_on="both"
+        "channels", "loss per nat of the gate's cross-entropy", "both", OF_ADAPTERS
     ),
-    "bias_gain": MethodEntry(),
+    "bias_gain": MethodEntry(learning_rates=OF_ADAPTERS),
     "l2_sp": MethodEntry(strength_unit="the paper's alpha of 0.01"),
     "ewc": MethodEntry(strength_unit="one source crop's evidence"),
     "distill": MethodEntry(strength_unit="weight of the teacher's loss against the target's"),

@@ -85,6 +85,7 @@ def run_sweep(sweep: Sweep, arguments: Sequence[str] | None, console: Console) -
     options = parse_options(sweep.options, arguments, sweep.question)
     if options.smoke:
         options = options.smallest()
+    options = options.settled()
     options.check()
     # Libraries take seconds to import: an option that is refused is refused before.
     from interfero.engine.ending import ended_well

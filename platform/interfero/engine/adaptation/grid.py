@@ -20,7 +20,7 @@ def grid_hyperparameters(options: AdaptationOptions) -> list[Hyperparameters]:
         method = find_method(name)
         # A method that draws nothing would only repeat itself, and pass for several seeds.
         seeds = options.init_seeds if method.random_init else options.init_seeds[:1]
-        axes = sizes_of(method, options), strengths_of(method, options), options.learning_rates
+        axes = sizes_of(method, options), strengths_of(method, options), rates_of(method, options)
         for size, strength, rate, seed in itertools.product(*axes, seeds):
             points.append(
                 Hyperparameters(
@@ -54,6 +54,11 @@ def sizes_of(method: Method, options: AdaptationOptions) -> tuple[int, ...]:
 def strengths_of(method: Method, options: AdaptationOptions) -> tuple[float, ...]:
     """The strengths asked for; 0 alone where a method has no term of its own."""
     return options.strengths if method.strength_unit else (0.0,)
+
+
+def rates_of(method: Method, options: AdaptationOptions) -> tuple[float, ...]:
+    """The learning rates asked for; the method's own where none are."""
+    return options.learning_rates or method.learning_rates
 
 
 def blocks_of(

@@ -12,6 +12,7 @@ from interfero.adaptation.method import Method
 from interfero.domains.bundled import BUNDLED
 from interfero.domains.domain import Domain
 from interfero.engine.adaptation.cost import CostEstimate, Span
+from interfero.engine.adaptation.grid import rates_of
 from interfero.engine.adaptation.memory import mebibytes
 from interfero.engine.adaptation.nodes import Block, Cell
 from interfero.engine.adaptation.plan import AdaptationPlan
@@ -160,7 +161,7 @@ def _print_space(console: Console, plan: AdaptationPlan) -> None:
             f"  {_describe_block(block, plan)}: {options.num_samples} cells chosen by "
             f"{options.sampler}",
         )
-    rates = options.learning_rates
+    rates = [rate for name in options.methods for rate in rates_of(find_method(name), options)]
     _say(
         console,
         f"  methods {', '.join(options.methods)}; adapter sizes "

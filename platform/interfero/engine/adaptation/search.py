@@ -21,7 +21,7 @@ from optuna.trial import BaseTrial, FixedTrial, FrozenTrial, Trial, TrialState
 
 from interfero.adaptation import find_method
 from interfero.analysis.pareto import CONSTRAINED, OBJECTIVES
-from interfero.engine.adaptation.grid import sizes_of, strengths_of
+from interfero.engine.adaptation.grid import rates_of, sizes_of, strengths_of
 from interfero.engine.adaptation.nodes import Block, Cell, Hyperparameters
 from interfero.engine.adaptation.plan import AdaptationPlan
 from interfero.engine.options.adaptation import AdaptationOptions
@@ -84,8 +84,9 @@ class BlockSearch:
     def _take_up(self, record: CellRecord) -> None:
         """Tell the study of a cell that another sweep trained, if this one could have asked for it."""
         params, options = _params_of(record), self.plan.options
+        method = find_method(str(record.params["method"]))
         for value, ends in (
-            (record.params["learning_rate"], options.learning_rates),
+            (record.params["learning_rate"], rates_of(method, options)),
             (record.params.get("strength") or options.strengths[0], options.strengths),
         ):
             if not min(ends) <= float(value) <= max(ends):
@@ -205,13 +206,15 @@ def _params_of(record: CellRecord) -> dict[str, Any]:
         f"adapter_size {method}": given["adapter_size"],
         f"strength {method}": given.get("strength", 0.0),
         "learning_rate": given["learning_rate"],
+        f"learning_rate {method}": given["learning_rate"],
     }
 
 
 def choose(trial: BaseTrial, options: AdaptationOptions) -> Hyperparameters:
     """Let a trial choose a method, then what that method has: size, strength, learning rate.
 
-    Sizes of two methods are two parameters: a rank of 8 says nothing about 8 channels.
+    Sizes of two methods are two parameters: a rank of 8 says nothing about 8 channels. So are learning
+    rates, where each method has its own range.
     """
     method = find_method(str(trial.suggest_categorical("method", options.methods)))
     sizes, strengths = sizes_of(method, options), strengths_of(method, options)
@@ -220,11 +223,12 @@ def choose(trial: BaseTrial, options: AdaptationOptions) -> Hyperparameters:
         size = int(trial.suggest_categorical(f"adapter_size {method.name}", sizes))
     if len(strengths) > 1:
         strength = _log_float(trial, f"strength {method.name}", strengths)
+    rate = "learning_rate" if options.learning_rates else f"learning_rate {method.name}"
     return Hyperparameters(
         method=method.name,
         adapter_size=size,
         strength=strength,
-        learning_rate=_log_float(trial, "learning_rate", options.learning_rates),
+        learning_rate=_log_float(trial, rate, rates_of(method, options)),
         init_seed=options.init_seeds[0],
     )
 

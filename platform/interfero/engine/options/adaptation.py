@@ -42,8 +42,9 @@ class AdaptationOptions(SweepOptions):
     """Numbers of target training images, or `all`."""
     lambdas: Annotated[tuple[float, ...], QUESTION] = (0.013,)
     """Lambdas of the source codec (weights of distortion): bits per pixel per unit of MSE, 0-255 scale."""
-    learning_rates: Annotated[tuple[float, ...], QUESTION] = (3e-4, 1e-3)
-    """Grid of peak learning rates, or the ends of a search range."""
+    learning_rates: Annotated[tuple[float, ...], QUESTION] = ()
+    """Grid of peak learning rates, or the ends of a search range; by default each method has its own
+    (docs/learning_rates.md)."""
     attribute: Annotated[bool, FLAG, QUESTION] = False
     """Also measure which part of the codec the forgetting comes from."""
     halve_jpeg: Annotated[bool, QUESTION] = True
@@ -79,9 +80,10 @@ class AdaptationOptions(SweepOptions):
     agree to rounding, not bit for bit. auto is on with --gpus-per-trial and off without."""
     delta_rank: Annotated[int, TRAINING] = 0
     """Rank to keep of each kernel's difference from the source, for fine-tuned codecs; 0 keeps all of it."""
-    sampler: Annotated[Sampler, SEARCH] = "grid"
+    sampler: Annotated[Sampler, SEARCH] = "auto"
     """How hyperparameters are chosen inside each block. halving trains the whole grid for the smallest of
-    --num-steps; at each larger one, the better half of the learning rates by validation continues."""
+    --num-steps; at each larger one, the better half of the learning rates by validation continues. auto is
+    halving with several --num-steps, and grid with one."""
     num_samples: Annotated[int, SEARCH, FREE] = 16
     """Cells per block, for random, tpe and nsga2."""
     early_stopping: Annotated[EarlyStopping, SEARCH] = "none"
@@ -104,13 +106,19 @@ class AdaptationOptions(SweepOptions):
             *_worker_rules(self),
         ]
 
+    def settled(self) -> Self:
+        """See `SweepOptions`."""
+        if self.sampler == "auto" and len(self.budgets) > 1:
+            return self.model_copy(update={"sampler": "halving"})
+        return super().settled()
+
     def smallest(self) -> Self:
         """See `SweepOptions`: every stage runs, on little data."""
         return self.model_copy(
             update={
                 "num_steps": _smallest(self.budgets),
                 "adapter_sizes": self.adapter_sizes[:1],
-                "learning_rates": self.learning_rates[:1],
+                "learning_rates": self.learning_rates[:1] or (1e-3,),
                 "strengths": self.strengths[:1],
                 "lambdas": self.lambdas[:1],
                 "data_seeds": self.data_seeds[:1],
@@ -137,9 +145,11 @@ def mapping_of(options: AdaptationOptions) -> PixelMapping:
 
 def _axis_rules(o: AdaptationOptions) -> list[Rule]:
     lists = {
-        "--methods": o.methods, "--lambdas": o.lambdas, "--learning-rates": o.learning_rates,
-        "--num-images": o.num_images, "--adapter-sizes": o.adapter_sizes, "--strengths": o.strengths,
+        "--methods": o.methods, "--lambdas": o.lambdas, "--num-images": o.num_images,
+        "--adapter-sizes": o.adapter_sizes, "--strengths": o.strengths,
     }  # fmt: skip
+    if o.learning_rates:
+        lists["--learning-rates"] = o.learning_rates
     finite = {
         "--lambdas": o.lambdas, "--learning-rates": o.learning_rates, "--strengths": o.strengths,
     }  # fmt: skip

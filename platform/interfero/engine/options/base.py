@@ -20,7 +20,7 @@ from interfero.engine.options.marks import (
 )
 from interfero.engine.options.rules import Rule, folder_of, refuse_broken, sweep_rules
 
-Sampler = Literal["grid", "halving", "random", "tpe", "nsga2"]
+Sampler = Literal["auto", "grid", "halving", "random", "tpe", "nsga2"]
 SEARCHES: Final = ("random", "tpe", "nsga2")
 """Samplers that choose cells one after the other; the others plan all cells beforehand."""
 EarlyStopping = Literal["none", "asha"]
@@ -107,11 +107,16 @@ class SweepOptions(Config):
         Raises:
             ConfigError: names each value, its rule and the remedy.
         """
-        refuse_broken([*sweep_rules(self), *self.rules()])
+        settled = self.settled()
+        refuse_broken([*sweep_rules(settled), *settled.rules()])
 
     def rules(self) -> list[Rule]:
         """Rules for the options that this kind of sweep adds."""
         return []
+
+    def settled(self) -> Self:
+        """The same with `auto` resolved, where that needs no look at data or machine."""
+        return self.model_copy(update={"sampler": "grid"}) if self.sampler == "auto" else self
 
     def smallest(self) -> Self:
         """The smallest honest run of the same options: every stage runs, on little data."""

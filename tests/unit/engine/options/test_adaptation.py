@@ -2,10 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from interfero.engine.options.adaptation import (
-    AdaptationOptions,
-    fuses_packs,
-)
+from interfero.adaptation import METHODS
+from interfero.engine.adaptation.grid import grid_hyperparameters
+from interfero.engine.options.adaptation import AdaptationOptions, fuses_packs
 from interfero.engine.options.base import storage_folder
 from interfero.errors import ConfigError
 
@@ -218,3 +217,29 @@ def test_other_storage_is_refused_and_told_how_to_mount_it(storage, said):
         GOOD.model_copy(update={"storage": storage}).check()
     assert said in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1, "one mistake, one line"
+
+
+@pytest.mark.parametrize(
+    ("given", "budgets", "expected"),
+    [
+        ("auto", 60, "grid"),
+        ("auto", (60,), "grid"),
+        ("auto", (60, 250), "halving"),
+        ("grid", (60, 250), "grid"),
+    ],
+)
+def test_several_budgets_are_halved_by_default(given, budgets, expected):
+    asked = AdaptationOptions(domains=("text",), sampler=given, num_steps=budgets)
+    assert asked.settled().sampler == expected
+
+
+def test_methods_have_learning_rates_of_their_own():
+    asked = AdaptationOptions(domains=("text",), methods=("finetune", "lora"), adapter_sizes=(4,))
+    rates = {
+        m: {p.learning_rate for p in grid_hyperparameters(asked) if p.method == m}
+        for m in asked.methods
+    }
+    assert rates == {m: set(METHODS[m].learning_rates) for m in asked.methods}
+    assert rates["finetune"] != rates["lora"]
+    named = asked.model_copy(update={"learning_rates": (2e-3,)})
+    assert {p.learning_rate for p in grid_hyperparameters(named)} == {2e-3}
