@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from interfero.adaptation.branched import BranchedCodec, convolutions
 from interfero.adaptation.method import Method
-from interfero.adaptation.table import OF_ADAPTERS
+from interfero.adaptation.table import BRANCHES
 from interfero.codecs.codec import Codec
 from interfero.codecs.integers import snapped
 
@@ -57,7 +57,7 @@ class BiasGain(Method):
     name: ClassVar[str] = "bias_gain"
     paper: ClassVar[str] = "after arXiv:2106.10199"
     detaches: ClassVar[bool] = True
-    learning_rates: ClassVar[tuple[float, ...]] = OF_ADAPTERS
+    learning_rates: ClassVar[tuple[float, ...]] = BRANCHES
     fuses: ClassVar[bool] = True
     random_init: ClassVar[bool] = False
 

@@ -31,7 +31,7 @@ from interfero.adaptation.base_layer import (
 from interfero.adaptation.custom_prior import CustomFactorizedPrior, CustomHyperprior, CustomPrior
 from interfero.adaptation.method import AdaptedCodec, Method, Output, Strings, half, tables_of
 from interfero.adaptation.one_way import OneWayChain, walk
-from interfero.adaptation.table import OF_ADAPTERS
+from interfero.adaptation.table import CUSTOM_CHANNELS
 from interfero.codecs.codec import Codec
 from interfero.codecs.noise import NoiseKey, explicit_noise
 from interfero.errors import AdapterError, CodecError
@@ -156,7 +156,7 @@ class Cawf(Method):
     paper: ClassVar[str] = "arXiv:2104.09370, strict one-way reading"
     size_unit: ClassVar[str | None] = "channels"
     detaches: ClassVar[bool] = True
-    learning_rates: ClassVar[tuple[float, ...]] = OF_ADAPTERS
+    learning_rates: ClassVar[tuple[float, ...]] = CUSTOM_CHANNELS
     fuses: ClassVar[bool] = True
     attributes: ClassVar[bool] = False
 

@@ -24,7 +24,7 @@ from interfero.adaptation.branched import BranchedCodec, Convolution, is_below, 
 from interfero.adaptation.method import Method
 from interfero.adaptation.one_way import OneWayChain, readable
 from interfero.adaptation.patching import answering
-from interfero.adaptation.table import OF_ADAPTERS
+from interfero.adaptation.table import CUSTOM_CHANNELS
 from interfero.codecs.codec import Codec
 from interfero.errors import CodecError
 from interfero.randomness import Role, seed_for
@@ -96,7 +96,7 @@ class CawfTwoWay(Method):
     paper: ClassVar[str] = "arXiv:2104.09370, two-way reading"
     size_unit: ClassVar[str | None] = "channels"
     detaches: ClassVar[bool] = True
-    learning_rates: ClassVar[tuple[float, ...]] = OF_ADAPTERS
+    learning_rates: ClassVar[tuple[float, ...]] = CUSTOM_CHANNELS
     fuses: ClassVar[bool] = True
 
     def build(self, source: Codec, adapter_size: int, init_seed: int) -> TwoWayCodec:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from interfero.adaptation.branched import BranchedCodec, Convolution, convolutions
 from interfero.adaptation.method import AdaptedCodec, Batch, Method, StepLoss, rd_step
-from interfero.adaptation.table import OF_ADAPTERS, TrainsOn
+from interfero.adaptation.table import BRANCHES, TrainsOn
 from interfero.codecs.codec import Codec
 from interfero.randomness import Role, seed_for
 
@@ -95,7 +95,7 @@ class GatedAdapters(Method):
     size_unit: ClassVar[str | None] = "channels"
     strength_unit: ClassVar[str | None] = "loss per nat of the gate's cross-entropy"
     detaches: ClassVar[bool] = True
-    learning_rates: ClassVar[tuple[float, ...]] = OF_ADAPTERS
+    learning_rates: ClassVar[tuple[float, ...]] = BRANCHES
     trains_on: ClassVar[TrainsOn] = "both"
 
     def build(self, source: Codec, adapter_size: int, init_seed: int) -> GatedCodec:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from interfero.adaptation.branched import BranchedCodec, Convolution, convolutions, like
 from interfero.adaptation.method import Method
-from interfero.adaptation.table import OF_ADAPTERS
+from interfero.adaptation.table import BRANCHES
 from interfero.codecs.codec import Codec
 from interfero.randomness import Role, seed_for
 
@@ -54,7 +54,7 @@ class Lora(Method):
     paper: ClassVar[str] = "arXiv:2106.09685, arXiv:2409.11111"
     size_unit: ClassVar[str | None] = "rank"
     detaches: ClassVar[bool] = True
-    learning_rates: ClassVar[tuple[float, ...]] = OF_ADAPTERS
+    learning_rates: ClassVar[tuple[float, ...]] = BRANCHES
     fuses: ClassVar[bool] = True
 
     def build(self, source: Codec, adapter_size: int, init_seed: int) -> BranchedCodec:

@@ -16,7 +16,7 @@ import torch
 from compressai.models import CompressionModel
 from torch import Tensor, nn
 
-from interfero.adaptation.table import OF_WEIGHTS, TrainsOn
+from interfero.adaptation.table import WHOLE_CODEC, TrainsOn
 from interfero.codecs.bitstream import ID_BYTES
 from interfero.codecs.codec import Codec, entropy_tables
 from interfero.codecs.coding import codec_id
@@ -207,7 +207,7 @@ class Method(ABC):
     """Whether the initial seed changes anything; if not, several seeds would be one."""
     trains_on: ClassVar[TrainsOn] = "target"
     """The domain whose training images it sees."""
-    learning_rates: ClassVar[tuple[float, ...]] = OF_WEIGHTS
+    learning_rates: ClassVar[tuple[float, ...]] = WHOLE_CODEC
     """The grid of peak learning rates that a sweep trains it with if it names none."""
     starts_at_source: ClassVar[bool] = True
     """Whether training starts from the source codec's pictures."""

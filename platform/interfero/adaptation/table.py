@@ -7,10 +7,12 @@ from typing import Literal
 
 TrainsOn = Literal["target", "source", "both"]
 """Domains whose training images a method sees."""
-OF_WEIGHTS = (1e-4, 3e-4, 1e-3)
-"""Learning rates for parameters that a source codec has already; docs/learning_rates.md has the evidence."""
-OF_ADAPTERS = (1e-3, 3e-3, 1e-2)
-"""Learning rates for parameters that begin at nothing."""
+WHOLE_CODEC = (3e-5, 1e-4, 3e-4)
+"""Learning rates where all of a source codec learns; docs/learning_rates.md has the evidence for this and the
+grids below."""
+DECODER = (1e-4, 3e-4, 1e-3)
+CUSTOM_CHANNELS = (3e-4, 1e-3, 3e-3)
+BRANCHES = (1e-3, 3e-3, 1e-2)
 
 
 @dataclass(frozen=True)
@@ -20,24 +22,24 @@ class MethodEntry:
     size_unit: str | None = None
     strength_unit: str | None = None
     trains_on: TrainsOn = "target"
-    learning_rates: tuple[float, ...] = OF_WEIGHTS
+    learning_rates: tuple[float, ...] = WHOLE_CODEC
 
 
 METHOD_TABLE: dict[str, MethodEntry] = {
     "finetune": MethodEntry(),
     "finetune_encoder": MethodEntry(),
-    "finetune_decoder": MethodEntry(),
+    "finetune_decoder": MethodEntry(learning_rates=DECODER),
     "freeze_entropy": MethodEntry(),
-    "from_scratch": MethodEntry(),
+    "from_scratch": MethodEntry(learning_rates=DECODER),
     "continue_source": MethodEntry(trains_on="source"),
-    "cawf": MethodEntry(size_unit="channels", learning_rates=OF_ADAPTERS),
-    "cawf_two_way": MethodEntry(size_unit="channels", learning_rates=OF_ADAPTERS),
-    "lora": MethodEntry(size_unit="rank", learning_rates=OF_ADAPTERS),
-    "residual_adapter": MethodEntry(size_unit="kernel side", learning_rates=OF_ADAPTERS),
+    "cawf": MethodEntry(size_unit="channels", learning_rates=CUSTOM_CHANNELS),
+    "cawf_two_way": MethodEntry(size_unit="channels", learning_rates=CUSTOM_CHANNELS),
+    "lora": MethodEntry(size_unit="rank", learning_rates=BRANCHES),
+    "residual_adapter": MethodEntry(size_unit="kernel side", learning_rates=BRANCHES),
     "gated_adapters": MethodEntry(
-        "channels", "loss per nat of the gate's cross-entropy", "both", OF_ADAPTERS
+        "channels", "loss per nat of the gate's cross-entropy", "both", BRANCHES
     ),
-    "bias_gain": MethodEntry(learning_rates=OF_ADAPTERS),
+    "bias_gain": MethodEntry(learning_rates=BRANCHES),
     "l2_sp": MethodEntry(strength_unit="the paper's alpha of 0.01"),
     "ewc": MethodEntry(strength_unit="one source crop's evidence"),
     "distill": MethodEntry(strength_unit="weight of the teacher's loss against the target's"),
