@@ -75,7 +75,7 @@ def environment() -> dict[str, str]:
 
     Values of variables as hashes, because some hold secrets.
     """
-    found = {"python": sys.executable} | library_versions(("ray", *MODEL_LIBRARIES))
+    found = {"python": sys.prefix} | library_versions(("ray", *MODEL_LIBRARIES))
     return found | {
         name: text_key(value, digits=CELL_DIGITS)
         for name, value in sorted(os.environ.items())
@@ -114,7 +114,10 @@ def read_pool(folder: Path | None = None) -> Pool | None:
 def why_not(pool: Pool) -> str | None:
     """Why a sweep of this process cannot use a pool; None where it can."""
     if not pool.is_alive:
-        return f"its process {pool.pid} ended without `interfero pool stop`; `interfero pool start` starts it anew"
+        return (
+            f"its process {pool.pid} ended without `interfero pool stop`; `interfero pool start` starts "
+            "another"
+        )
     if pool.code != noted_fingerprint():
         return "the code has changed since its workers started"
     here = environment()
@@ -183,8 +186,8 @@ def start_pool(cpus: int | None, gpus: int | None) -> Pool:
         pool = read_pool(folder)
         if pool is not None and pool.is_alive:
             raise PoolError(
-                f"a pool runs already, process {pool.pid}: `interfero pool stop` ends it, and with it the sweeps "
-                "that use it"
+                f"a pool runs already, process {pool.pid}: `interfero pool stop` ends it, and with it "
+                "the sweeps that use it"
             )
         _remove(folder)
         folder.mkdir(mode=0o700, parents=True)
@@ -213,8 +216,8 @@ def _wait_until_warm(keeper: subprocess.Popen[bytes], folder: Path) -> Pool:
         _end(psutil.Process(keeper.pid))
     said = " | ".join(line.strip() for line in lines[-LOG_LINES:] if line.strip())
     raise PoolError(
-        f"the pool must be ready within {START_S:.0f} seconds, and was not; it said: {said or 'nothing'}. Free "
-        "memory and processors, and start it again"
+        f"the pool must be ready within {START_S:.0f} seconds, and was not; it said: {said or 'nothing'}. "
+        "Free memory and processors, and start it again"
     )
 
 

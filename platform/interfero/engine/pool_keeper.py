@@ -1,8 +1,8 @@
-"""The process that keeps a pool: `python -m interfero.engine.pool_keeper FOLDER JSON`, by `interfero pool start`.
+"""The process that keeps a pool, started by `interfero pool start`.
 
-It starts Ray on the loopback interface with a token, and keeps as many warm workers as CPUs are free. A worker
-belongs to the first sweep that uses it and ends with it, so others take its place; so do others where code has
-changed. When it ends, all of Ray ends.
+It starts Ray on the loopback interface with a token, and keeps as many warm workers as CPUs are free. A
+worker belongs to the first sweep that uses it and ends with it, so others take its place; so do others where
+code has changed. When it ends, all of Ray ends.
 """
 
 from __future__ import annotations

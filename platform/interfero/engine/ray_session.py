@@ -131,7 +131,8 @@ class RaySession:
                 over.set()
             if ended.is_set():
                 raise PoolError(
-                    f"the pool that this sweep used has ended (process {self.pool.pid}): finished cells are kept"
+                    f"the pool that this sweep used has ended (process {self.pool.pid}); finished cells "
+                    "are kept"
                 )
 
 
@@ -194,7 +195,8 @@ def _start_ray(options: SweepOptions, pool: Pool | None) -> None:
             else f"at {without_secrets(options.address)}"
         )
         raise ConfigError(
-            f"--address must name a Ray cluster that answers, or be left out; Ray {where} does not start: {said}"
+            f"--address must name a Ray cluster that answers, or be left out; Ray {where} does not "
+            f"start: {said}"
         ) from error
     except Exception as error:
         # A bare Exception is what Ray raises where its processes need more than its 30 seconds (2.60).

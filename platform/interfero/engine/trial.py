@@ -1,4 +1,4 @@
-"""What runs in an actor of Ray Tune: a pack. Apart from the driver, whose libraries a worker does not need."""
+"""What runs in an actor of Ray Tune: a pack. A worker needs none of the driver's libraries."""
 
 from __future__ import annotations
 
