@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 
 from interfero.engine.ending import StoppedError
 from interfero.engine.options.adaptation import AdaptationOptions
-from interfero.engine.ray_session import early_ray
+from interfero.engine.ray_session import ray_for
 from interfero.errors import ConfigError, StorageError
 from interfero.store.sweep import SweepStore
 from sweeps.adapter_capacity import SWEEP
@@ -34,7 +34,7 @@ def place(make_workplace):
 @pytest.fixture(scope="module")
 def ray_here():
     """One Ray for all sweeps of this module: a sweep leaves a Ray that it did not start alone."""
-    with early_ray(AdaptationOptions()) as session, session.ready():
+    with ray_for(AdaptationOptions()) as session, session.ready():
         yield
     assert not ray.is_initialized()
 

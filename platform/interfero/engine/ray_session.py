@@ -36,8 +36,10 @@ class RaySession:
         """
         self._options, self._name = options, name
         self.pool: Pool | None = None
+        """That the sweep has joined."""
         self.note: str | None = None
-        """Why a pool that is there is not used, for a user."""
+        """What to say of a pool that is there."""
+        self._begun = False
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._ours = False
@@ -51,10 +53,12 @@ class RaySession:
     def begin(self) -> None:
         """Start or join in a thread: Ray's processes start while this one imports what it needs.
 
-        A cluster is joined later: its workers get the code that this process has imported by then.
+        A cluster is joined when it is needed: its workers get the code that this process has imported by
+        then.
         """
-        if on_cluster(self._options):
+        if self._begun or on_cluster(self._options):
             return
+        self._begun = True
         found = read_pool() if self._options.pool else None
         if found is not None:
             self.pool, self.note = _usable(found)
@@ -64,6 +68,10 @@ class RaySession:
         import ray
 
         if ray.is_initialized():
+            # Whoever started or joined it in this process decided where packs train.
+            here = ray.get_runtime_context().gcs_address
+            self.pool = self.pool if self.pool is not None and self.pool.address == here else None
+            self.note = None
             return
         ray_environment.prepare(self.pool)
         self._ours = True
@@ -78,6 +86,7 @@ class RaySession:
             ConfigError: no cluster at the address, or a trial asks for more than this machine has.
             PoolError: the pool does not answer, or ends meanwhile.
         """
+        self.begin()
         import ray
 
         if self._thread is not None:
@@ -146,11 +155,17 @@ def _watch(pool: Pool, ended: threading.Event, over: threading.Event) -> None:
 
 
 @contextmanager
-def early_ray(options: SweepOptions, name: str = "") -> Iterator[RaySession]:
-    """Ray from here on, unless nothing is to be trained."""
+def ray_for(options: SweepOptions, name: str = "", *, early: bool = False) -> Iterator[RaySession]:
+    """Ray's session, which ends with this block.
+
+    Args:
+        options: Of the sweep.
+        name: Of the sweep.
+        early: Begin at once, before it is known whether anything is to be trained.
+    """
     session = RaySession(options, name)
     try:
-        if not options.dry_run:
+        if early:
             session.begin()
         yield session
     finally:

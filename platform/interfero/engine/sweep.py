@@ -89,12 +89,12 @@ def run_sweep(sweep: Sweep, arguments: Sequence[str] | None, console: Console) -
     options.check()
     # Libraries take seconds to import: an option that is refused is refused before.
     from interfero.engine.opening import named_store
-    from interfero.engine.ray_session import early_ray
+    from interfero.engine.ray_session import ray_for
 
     store = named_store(sweep.kind, options)
-    with early_ray(options, store.name) as session:
-        if session.note is not None:
-            console.print(session.note, highlight=False, markup=False)
+    # A command most likely trains. What calls this from Python often does not, and has its libraries already.
+    early = arguments is None and not options.dry_run
+    with ray_for(options, store.name, early=early) as session:
         return _plan_and_drive(sweep, options, arguments, store, session, console)
 
 
@@ -207,6 +207,8 @@ def _drive(
         if feeder.num_left:
             began, run.started = time.time(), math.inf
             with session.ready() as concurrent:
+                if session.note is not None:
+                    console.print(session.note, highlight=False, markup=False)
                 feeder.cells_at_once = study.cells_at_once(plan, concurrent)
                 feeder.set_packs(study.packs(plan, left, made, store, concurrent))
                 run_packs(options, store, study.runner(plan), feeder, run, concurrent, session.code)
