@@ -41,6 +41,7 @@ class RaySession:
         """What to say of a pool that is there."""
         self._begun = False
         self._thread: threading.Thread | None = None
+        self._answered, self._over = threading.Event(), threading.Event()
         self._error: BaseException | None = None
         self._ours = False
 
@@ -75,7 +76,7 @@ class RaySession:
             return
         ray_environment.prepare(self.pool)
         self._ours = True
-        self._thread = threading.Thread(target=self._start, name="ray-start")
+        self._thread = threading.Thread(target=self._hold, name="ray")
         self._thread.start()
 
     @contextmanager
@@ -90,7 +91,7 @@ class RaySession:
         import ray
 
         if self._thread is not None:
-            self._thread.join()
+            self._answered.wait()
         elif not ray.is_initialized():
             self._ours = True
             self._start()
@@ -112,8 +113,17 @@ class RaySession:
 
         with uninterrupted():
             if self._thread is not None:
-                self._thread.join()
+                self._answered.wait()
             ray.shutdown()
+            if self._thread is not None:
+                self._over.set()
+                self._thread.join()
+
+    def _hold(self) -> None:
+        """Start Ray, and stay: Linux ends its processes with the thread that started them (PR_SET_PDEATHSIG)."""
+        self._start()
+        self._answered.set()
+        self._over.wait()
 
     def _start(self) -> None:
         try:
