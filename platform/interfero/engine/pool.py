@@ -166,7 +166,7 @@ def used_by(name: str, folder: Path) -> Iterator[None]:
 
 def own_start() -> float:
     """When this process started, Unix time in seconds."""
-    return psutil.Process().create_time()
+    return float(psutil.Process().create_time())
 
 
 def start_pool(cpus: int | None, gpus: int | None) -> Pool:
@@ -266,9 +266,8 @@ def _remove(folder: Path) -> None:
 def _is_running(pid: int, created: float) -> bool:
     try:
         process = psutil.Process(pid)
-        return (
-            abs(process.create_time() - created) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
-        )
+        same = abs(process.create_time() - created) < 1.0
+        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
 

@@ -8,6 +8,7 @@ code has changed. When it ends, all of Ray ends.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -61,8 +62,10 @@ def _ray(folder: Path, counts: dict[str, int | None]) -> Iterator[psutil.Process
     # isort: split
     import ray
 
-    ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-             _skip_env_hook=True, **counts)  # fmt: skip
+    ray.init(
+        address="local", num_cpus=counts["num_cpus"], num_gpus=counts["num_gpus"],
+        include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, _skip_env_hook=True,
+    )  # fmt: skip
     try:
         own = psutil.Process().children()
         yield next(p for p in own if p.name() == "raylet")
@@ -143,11 +146,12 @@ def _prestart(count: int) -> None:
     from ray.core.generated import common_pb2, node_manager_pb2, node_manager_pb2_grpc
 
     (node,) = ray.nodes()  # type: ignore[no-untyped-call]
+    # Generated code: it has no types.
+    language, request = vars(common_pb2)["PYTHON"], vars(node_manager_pb2)["PrestartWorkersRequest"]
     with init_grpc_channel(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}") as channel:
-        node_manager_pb2_grpc.NodeManagerServiceStub(channel).PrestartWorkers(
-            node_manager_pb2.PrestartWorkersRequest(
-                language=common_pb2.PYTHON, num_workers=count, keep_alive_duration_secs=KEPT_S
-            ),
+        raylet = node_manager_pb2_grpc.NodeManagerServiceStub(channel)  # type: ignore[no-untyped-call]
+        raylet.PrestartWorkers(
+            request(language=language, num_workers=count, keep_alive_duration_secs=KEPT_S),
             timeout=RPC_S,
         )
 

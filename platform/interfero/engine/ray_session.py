@@ -24,6 +24,10 @@ from interfero.redaction import without_secrets
 LOOK_EVERY_S = 1.0
 
 
+class _BusyError(ConfigError):
+    """Ray's processes did not start in time."""
+
+
 class RaySession:
     """Ray's processes of one sweep, or its place on those of others."""
 
@@ -76,6 +80,11 @@ class RaySession:
             return
         ray_environment.prepare(self.pool)
         self._ours = True
+        self._start_thread()
+
+    def _start_thread(self) -> None:
+        self._answered.clear()
+        self._error = None
         self._thread = threading.Thread(target=self._hold, name="ray")
         self._thread.start()
 
@@ -92,6 +101,11 @@ class RaySession:
 
         if self._thread is not None:
             self._answered.wait()
+            if isinstance(self._error, _BusyError):
+                # This process was busy with imports meanwhile, and is not any more.
+                self._thread.join()
+                self._start_thread()
+                self._answered.wait()
         elif not ray.is_initialized():
             self._ours = True
             self._start()
@@ -120,10 +134,11 @@ class RaySession:
                 self._thread.join()
 
     def _hold(self) -> None:
-        """Start Ray, and stay: Linux ends its processes with the thread that started them (PR_SET_PDEATHSIG)."""
+        """Start Ray, and stay: Linux ends its processes with the thread that started them."""
         self._start()
         self._answered.set()
-        self._over.wait()
+        if self._error is None:
+            self._over.wait()
 
     def _start(self) -> None:
         try:
@@ -228,7 +243,7 @@ def _start_ray(options: SweepOptions, pool: Pool | None) -> None:
         if type(error) is not Exception:
             raise
         said = without_secrets(str(error).splitlines()[0][:300])
-        raise ConfigError(
+        raise _BusyError(
             f"Ray's own processes must start within 30 seconds, and did not: {said} This machine may be "
             "too busy: end other programs and run the sweep again, with --resume if it had begun"
         ) from error
