@@ -31,7 +31,8 @@ from interfero.errors import ConfigError
 OWN, POOL, RATIO = Target("<=", 10.0), Target("<=", 3.0), Target("<=", 0.5)
 SWEEP = (
     "sweeps/adapter_capacity.py", "--smoke", "--no-reuse", "--precision", "float32",
-    "--methods", "finetune", "--learning-rates", "3e-4", "--max-source-images", "2", "--max-target-images", "2",
+    "--methods", "finetune", "--learning-rates", "3e-4", "--max-source-images", "2",
+    "--max-target-images", "2",
 )  # fmt: skip
 
 
