@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,5 +32,10 @@ def prepare(pool: Pool | None) -> None:
     """
     if pool is not None:
         os.environ["RAY_AUTH_MODE"] = "token"
+        if "ray" in sys.modules:
+            # It has read the environment already; Ray does the same where it turns tokens on by itself.
+            from ray._raylet import Config
+
+            Config.initialize("")
     elif (os.cpu_count() or 1) <= MAX_WARM_WORKERS:
         os.environ.setdefault(PRELOAD, WARM_WORKER)

@@ -69,6 +69,7 @@ class RaySession:
             self.pool, self.note = _usable(found)
         from interfero.engine import ray_environment
 
+        ray_environment.prepare(self.pool)
         # isort: split
         import ray
 
@@ -78,7 +79,6 @@ class RaySession:
             self.pool = self.pool if self.pool is not None and self.pool.address == here else None
             self.note = None
             return
-        ray_environment.prepare(self.pool)
         self._ours = True
         self._start_thread()
 
