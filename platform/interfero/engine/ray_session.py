@@ -44,7 +44,7 @@ class RaySession:
         self.note: str | None = None
         """What to say of a pool that is there."""
         self._begun = False
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._answered, self._over = threading.Event(), threading.Event()
         self._error: BaseException | None = None
         self._ours = False
@@ -85,8 +85,8 @@ class RaySession:
     def _start_thread(self) -> None:
         self._answered.clear()
         self._error = None
-        self._thread = threading.Thread(target=self._hold, name="ray")
-        self._thread.start()
+        self._threads.append(threading.Thread(target=self._hold, name="ray"))
+        self._threads[-1].start()
 
     @contextmanager
     def ready(self) -> Iterator[int]:
@@ -99,11 +99,10 @@ class RaySession:
         self.begin()
         import ray
 
-        if self._thread is not None:
+        if self._threads:
             self._answered.wait()
             if isinstance(self._error, _BusyError):
                 # This process was busy with imports meanwhile, and is not any more.
-                self._thread.join()
                 self._start_thread()
                 self._answered.wait()
         elif not ray.is_initialized():
@@ -126,19 +125,21 @@ class RaySession:
         import ray
 
         with uninterrupted():
-            if self._thread is not None:
+            if self._threads:
                 self._answered.wait()
             ray.shutdown()
-            if self._thread is not None:
-                self._over.set()
-                self._thread.join()
+            self._over.set()
+            for thread in self._threads:
+                thread.join()
 
     def _hold(self) -> None:
-        """Start Ray, and stay: Linux ends its processes with the thread that started them."""
+        """Start Ray, and stay: Linux ends its processes with the thread that started them.
+
+        Those of a start that failed, too: Ray (2.60) ends this process a minute after one of them is gone.
+        """
         self._start()
         self._answered.set()
-        if self._error is None:
-            self._over.wait()
+        self._over.wait()
 
     def _start(self) -> None:
         try:
