@@ -28,6 +28,7 @@ LOOK_EVERY_S = 1.0
 KEPT_S = 10 * 365 * 86400
 """How long Ray keeps a worker that waits for its first sweep."""
 RPC_S = 10.0
+TRIES = 3
 IDLE = "ray::IDLE"
 """What Ray titles a worker that waits."""
 
@@ -62,13 +63,21 @@ def _ray(folder: Path, counts: dict[str, int | None]) -> Iterator[psutil.Process
     # isort: split
     import ray
 
-    ray.init(
-        address="local", num_cpus=counts["num_cpus"], num_gpus=counts["num_gpus"],
-        include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, _skip_env_hook=True,
-    )  # fmt: skip
+    for attempt in range(TRIES):
+        try:
+            ray.init(
+                address="local", num_cpus=counts["num_cpus"], num_gpus=counts["num_gpus"],
+                include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
+                _skip_env_hook=True,
+            )  # fmt: skip
+            break
+        except Exception as error:
+            # A bare Exception is what Ray raises where its processes need more than its 30 seconds (2.60).
+            if type(error) is not Exception or attempt == TRIES - 1:
+                raise
     try:
-        own = psutil.Process().children()
-        yield next(p for p in own if p.name() == "raylet")
+        # The newest: those of a start that failed are still there.
+        yield [p for p in psutil.Process().children() if p.name() == "raylet"][-1]
     finally:
         ray.shutdown()
 
