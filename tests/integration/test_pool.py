@@ -15,6 +15,7 @@ from interfero.engine.pool import FOLDER_VARIABLE, read_pool, warm_workers
 from tests.processes import PATIENCE_S, is_training
 
 ROOT = Path(__file__).resolve().parents[2]
+LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 CELLS = (
     "--methods",
     "finetune",
@@ -116,7 +117,7 @@ def test_nothing_of_it_listens_to_other_machines(pool):
         if connection.status == psutil.CONN_LISTEN
     }
     assert listening
-    assert [one for one in listening if one[1] not in ("127.0.0.1", "::1")] == []
+    assert [one for one in listening if one[1] not in LOOPBACK] == []
 
 
 def test_who_has_no_token_is_turned_away(pool, place):

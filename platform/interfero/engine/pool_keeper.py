@@ -19,6 +19,7 @@ from pathlib import Path
 
 import psutil
 
+from interfero.engine import ray_environment
 from interfero.engine.code_version import PACKAGES, code_fingerprint, package_folder
 from interfero.engine.interrupts import ASKED_TO_END
 from interfero.engine.pool import WARM_VARIABLE, Pool, environment, own_start, warm_workers
@@ -52,15 +53,10 @@ def main(folder: Path, counts: dict[str, int | None]) -> None:
 def _ray(folder: Path, counts: dict[str, int | None]) -> Iterator[psutil.Process]:
     """Ray as long as the pool lives; gives the process that starts workers."""
     os.environ |= {
-        "RAY_AUTH_MODE": "token",
-        # Named for the systems where it is Ray's default: every address of Ray is of the loopback interface.
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        "RAY_preload_python_modules": "interfero.engine.warm_worker",
+        **ray_environment.OF_A_POOL,
+        ray_environment.PRELOAD: ray_environment.WARM_WORKER,
         WARM_VARIABLE: str(folder / "warm"),
     }
-    from interfero.engine import ray_environment  # noqa: F401
-
-    # isort: split
     import ray
 
     for attempt in range(TRIES):

@@ -24,6 +24,11 @@ from interfero.redaction import without_secrets
 LOOK_EVERY_S = 1.0
 
 
+_TOO_LATE = (
+    "the pool is not used: Ray was imported in this process before, with settings of its own"
+)
+
+
 class _BusyError(ConfigError):
     """Ray's processes did not start in time."""
 
@@ -65,10 +70,11 @@ class RaySession:
             return
         self._begun = True
         found = read_pool() if self._options.pool else None
-        if found is not None:
-            self.pool, self.note = _usable(found)
         from interfero.engine import ray_environment
 
+        if found is not None:
+            joins = ray_environment.can_join_pool()
+            self.pool, self.note = _usable(found) if joins else (None, _TOO_LATE)
         ray_environment.prepare(self.pool)
         # isort: split
         import ray
