@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -22,6 +23,9 @@ from interfero.errors import ConfigError, PoolError
 from interfero.redaction import without_secrets
 
 LOOK_EVERY_S = 1.0
+CONNECT_S = 4.0
+END_S = 60.0
+"""Ray's own start ends within 30 seconds, one way or the other."""
 
 
 _TOO_LATE = (
@@ -91,7 +95,7 @@ class RaySession:
     def _start_thread(self) -> None:
         self._answered.clear()
         self._error = None
-        self._threads.append(threading.Thread(target=self._hold, name="ray"))
+        self._threads.append(threading.Thread(target=self._hold, name="ray", daemon=True))
         self._threads[-1].start()
 
     @contextmanager
@@ -132,11 +136,11 @@ class RaySession:
 
         with uninterrupted():
             if self._threads:
-                self._answered.wait()
+                self._answered.wait(END_S)
             ray.shutdown()
             self._over.set()
             for thread in self._threads:
-                thread.join()
+                thread.join(END_S)
 
     def _hold(self) -> None:
         """Start Ray, and stay: Linux ends its processes with the thread that started them.
@@ -219,6 +223,10 @@ def _start_ray(options: SweepOptions, pool: Pool | None) -> None:
     own = pool is None and not cluster
     address = options.address if cluster else "local" if pool is None else pool.address
     try:
+        if pool is not None:
+            # Ray itself would try for minutes.
+            host, _, port = pool.address.rpartition(":")
+            socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
         with shipped_code() if cluster else nullcontext() as runtime_env:
             ray.init(
                 # Left out, Ray would join whatever cluster was last started on this machine.
@@ -229,7 +237,7 @@ def _start_ray(options: SweepOptions, pool: Pool | None) -> None:
                 runtime_env=runtime_env,
                 _skip_env_hook=True,
             )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         said = without_secrets(str(error).splitlines()[0][:300])
         if pool is not None:
             raise PoolError(
