@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from interfero.engine.pool import FOLDER_VARIABLE, read_pool, warm_workers
+from interfero.engine.ray_environment import OF_A_POOL
 from tests.processes import PATIENCE_S, is_training
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,7 +123,7 @@ def test_nothing_of_it_listens_to_other_machines(pool):
 
 def test_who_has_no_token_is_turned_away(pool, place):
     script = f"import ray; ray.init('{pool[0].address}', log_to_driver=False); print('JOINED')"
-    environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "x" * 64}
+    environment = {**os.environ, **OF_A_POOL, "RAY_AUTH_TOKEN": "x" * 64}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script], env=environment, capture_output=True,
         text=True, timeout=PATIENCE_S,
