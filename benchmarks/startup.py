@@ -110,6 +110,17 @@ def in_turns(
     return costs
 
 
+def checked_root(root: Path) -> Path:
+    """A checkout that can run.
+
+    Raises:
+        ConfigError: its environment is not there.
+    """
+    if not (root / ".venv/bin/python").exists():
+        raise ConfigError(f"{root} has no .venv/bin/python: make install there")
+    return root.resolve()
+
+
 def ratio(costs: Mapping[str, Sequence[Cost]], what: str) -> float:
     """Now over before, the median of rounds."""
     pairs = zip(costs["now"], costs["before"], strict=True)
@@ -130,10 +141,7 @@ def main(
         only: Commands whose names contain one of these words; all if left out.
         json_path: Where to keep every figure.
     """
-    roots = {"now": HERE, "before": before.resolve()}
-    for root in roots.values():
-        if not (root / ".venv/bin/python").exists():
-            raise ConfigError(f"{root} has no .venv/bin/python: make install there")
+    roots = {"now": checked_root(HERE), "before": checked_root(before)}
     chosen = {
         n: c for n, c in commands(HERE).items() if not only or any(word in n for word in only)
     }

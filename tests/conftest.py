@@ -7,6 +7,8 @@ from pathlib import Path
 
 # Before torch: tiny tensors are slower on many threads, and far slower where another process has a core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# No test joins a pool that somebody keeps on this machine.
+os.environ["INTERFERO_POOL"] = "/nonexistent/interfero-pool"
 
 import numpy as np
 import pytest

@@ -12,14 +12,13 @@ if TYPE_CHECKING:
 
 def adaptation(answer: AnswerName = "capacity") -> AdaptationStudy:
     """Codecs adapted to domains; `answer` names the figures and sentences of the question."""
-    from interfero.analysis.answers import ANSWERS
     from interfero.engine.adaptation.study import AdaptationStudy
     from trainables.runner import Runner
 
     return AdaptationStudy(
         make_runner=Runner.of_adaptation,
         entry="trainables.adaptation",
-        answer=ANSWERS[answer],
+        answer=answer,
     )
 
 

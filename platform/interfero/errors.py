@@ -56,6 +56,10 @@ class GroupError(InterferoError):
     """Error that ends a training in all of its processes: if one process meets it, all of them stop."""
 
 
+class PoolError(InterferoError):
+    """A pool of warm workers that does not start, is not there, or has ended."""
+
+
 class TrackingError(InterferoError):
     """A tracking server that does not answer."""
 

@@ -15,10 +15,10 @@ from ray.cluster_utils import Cluster
 from ray.util.state import list_actors, list_objects
 from ray.util.state.exception import RayStateApiException
 
-from tests.integration.conftest import make_workplace
+from tests.integration.conftest import make_workplace, ray_here
 from tests.processes import PATIENCE_S, kill_all, training_below
 
-__all__ = ["make_workplace"]
+__all__ = ["make_workplace", "ray_here"]
 
 OF_THE_CLUSTER = ("_AutoscalingCoordinatorActor",)
 """Ray Train's own, one a cluster, without a CPU: it outlives its job and serves the next one."""

@@ -60,9 +60,9 @@ def test_a_sweep_that_names_no_cluster_starts_its_own(cluster):
     assert cluster.address in (cluster.folder / "ray/ray_current_cluster").read_text()
     script = (
         "import ray\n"
-        "from interfero.engine.driver import ray_session\n"
+        "from interfero.engine.ray_session import ray_for\n"
         "from interfero.engine.options.adaptation import AdaptationOptions\n"
-        "with ray_session(AdaptationOptions()):\n"
+        "with ray_for(AdaptationOptions()) as session, session.ready():\n"
         "    print('NODES', len(ray.nodes()))\n"
     )
     done = subprocess.run(

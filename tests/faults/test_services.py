@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from sweeps.adapter_capacity import SWEEP as CAPACITY
 from tests.processes import product_of, standing_still, stop_in_mid_cell
 from tests.unit.tracking.test_server_away import Server
 
@@ -28,7 +29,7 @@ def server(tmp_path_factory, empty_database):
 
 
 @pytest.fixture(scope="module")
-def swept(make_workplace, server):
+def swept(make_workplace, server, ray_here):
     """The server is killed after the first record and restarted after the second; then driver and worker
     are killed in mid-cell, and the newest state of that cell loses a byte."""
     place = make_workplace("away")
@@ -50,7 +51,7 @@ def swept(make_workplace, server):
     content[-1] ^= 1
     newest.write_bytes(content)
     step = product_of(before)
-    return place, finished, step, place.run(*SWEEP, "--resume")
+    return place, finished, step, place.called(CAPACITY, *SWEEP, "--resume")
 
 
 def test_the_sweep_ends_with_every_cell_once(swept, outcome):

@@ -14,12 +14,15 @@ from pathlib import Path
 import mlflow
 import psutil
 import pytest
+import ray
 from rich.console import Console
 
 from interfero.adaptation import load_adapter
 from interfero.codecs.checkpoint import read_codec
 from interfero.domains.catalogue import load_domain
 from interfero.engine.adaptation.nodes import Cell
+from interfero.engine.options.adaptation import AdaptationOptions
+from interfero.engine.ray_session import ray_for
 from interfero.engine.sweep import run_sweep
 from interfero.engine.worker import LocalWorker
 from tests.processes import PATIENCE_S, kill_all
@@ -82,6 +85,11 @@ class Workplace:
             patch.setenv("MLFLOW_TRACKING_URI", self.tracking_uri)
             code = run_sweep(sweep, [*map(str, arguments)], Console(file=shown, width=200))
             return code, shown.getvalue()
+
+    def called(self, sweep, *arguments):
+        """`call` with this workplace's options, as if it had been a process."""
+        code, shown = self.call(sweep, *self.tiny, *arguments)
+        return subprocess.CompletedProcess(arguments, code, shown, "")
 
     def finish(self, process):
         out, err = process.communicate(timeout=PATIENCE_S)
@@ -200,6 +208,16 @@ def make_workplace(
         return Workplace(folder, tiny_codec_file, image_folder, other_image_folder)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def ray_here():
+    """One Ray for the sweeps that tests call in this process: a sweep leaves a Ray that it did not start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_niceness", "0")
+        with ray_for(AdaptationOptions()) as session, session.ready():
+            yield
+    assert not ray.is_initialized()
 
 
 def contents(place, name):

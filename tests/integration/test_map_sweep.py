@@ -2,12 +2,11 @@
 
 import importlib
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from sweeps.interference_map import SWEEP
+
 CELLS = (
     "--methods", "finetune", "continue_source", "--lambdas", "0.013", "--num-images", "1", "2", "4",
     "--learning-rates", "1e-3", "--data-seeds", "0",
@@ -15,10 +14,10 @@ CELLS = (
 
 
 @pytest.fixture(scope="module")
-def mapped(make_workplace):
+def mapped(make_workplace, ray_here):
+    """That the files run as scripts, tests/unit/test_startup.py sees."""
     place = make_workplace("map")
-    command = [sys.executable, str(ROOT / "sweeps/interference_map.py"), *place.tiny, *CELLS]
-    done = place.finish(place.start_command([*command, "--name", "interference_map"]))
+    done = place.called(SWEEP, *CELLS, "--name", "interference_map")
     assert done.returncode == 0, done.stdout + done.stderr
     return place, done
 

@@ -35,9 +35,10 @@ def killed(workplace):
 
 
 @pytest.fixture(scope="module")
-def done(workplace, killed):
+def done(workplace, killed, ray_here):
     """The same sweep, resumed to its end."""
-    return workplace.finish(start(workplace, *LONG, "--name", "first", "--resume"))
+    code, shown = workplace.call(SWEEP, *LONG, "--name", "first", "--resume")
+    assert code == 0, shown
 
 
 def start(workplace, *arguments):
@@ -54,7 +55,6 @@ def runs(workplace, name):
 
 
 def test_every_cell_has_one_run_with_its_score_and_its_steps(workplace, done):
-    assert done.returncode == 0, done.stderr
     parent, cells = runs(workplace, "first")
     assert sorted(r.data.params["configuration"] for r in cells) == ["CO", "OO", "RO"]
     for cell in cells:
@@ -84,7 +84,6 @@ def test_a_killed_driver_costs_no_step_and_goes_on_inside_the_training(workplace
         "restore",
     }
     key = state.name.removesuffix(".before.safetensors")
-    assert done.returncode == 0, done.stdout + done.stderr
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     record = json.loads((state.parents[2] / "products" / key / "record.json").read_text())
     assert record["status"] == "finished"
@@ -102,11 +101,11 @@ def records_of_steps(workplace):
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two CPUs")
 def test_two_processes_train_one_model(workplace, done):
-    group = workplace.finish(
-        start(workplace, *SMALL, "--smoke", "--configurations", "OO", "--workers-per-trial", "2",
-              "--cpus-per-trial", "1", "--name", "group")
-    )  # fmt: skip
-    assert group.returncode == 0, group.stdout + group.stderr
+    two = ("--workers-per-trial", "2", "--cpus-per-trial", "1")
+    code, shown = workplace.call(
+        SWEEP, *SMALL, "--smoke", "--configurations", "OO", *two, "--name", "group"
+    )
+    assert code == 0, shown
     (cell,) = runs(workplace, "group")[1]
     (alone,) = [r for r in runs(workplace, "first")[1] if r.data.params["configuration"] == "OO"]
     # One loss over both parts a step, however many processes there are.

@@ -51,9 +51,9 @@ def newest_of(state):
 
 
 @pytest.fixture(scope="module")
-def resumed(killed):
+def resumed(killed, ray_here):
     place = killed[0]
-    return place, place.run(*KILLED, "--resume"), contents(place, "killed")
+    return place, place.called(SWEEP, *KILLED, "--resume"), contents(place, "killed")
 
 
 def test_a_second_driver_is_refused_while_the_first_runs(killed):

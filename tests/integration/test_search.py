@@ -9,12 +9,9 @@ from collections import Counter
 import optuna
 import pyarrow.parquet
 import pytest
-import ray
 from optuna.trial import TrialState
 
-from interfero.engine.driver import ray_session
 from interfero.engine.ending import StoppedError
-from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.errors import ConfigError, StorageError
 from interfero.store.sweep import SweepStore
 from sweeps.adapter_capacity import SWEEP
@@ -29,14 +26,6 @@ SEARCH = [
 @pytest.fixture(scope="module")
 def place(make_workplace):
     return make_workplace("search")
-
-
-@pytest.fixture(scope="module")
-def ray_here():
-    """One Ray for all sweeps of this module: a sweep leaves a Ray that it did not start alone."""
-    with ray_session(AdaptationOptions()):
-        yield
-    assert not ray.is_initialized()
 
 
 @pytest.fixture

@@ -37,7 +37,10 @@ RUN = (
 SWEEPS = sorted(path.name for path in (ROOT / "sweeps").glob("*.py"))
 HELPS = (
     (),
-    *((name,) for name in ("doctor", "codecs", "domains", "encode", "decode", "report", "predict")),
+    *(
+        (name,)
+        for name in ("doctor", "codecs", "domains", "encode", "decode", "report", "predict", "pool")
+    ),
 )
 MISTYPED = (
     ("encod",), ("encode", "a.png", "a.ifr", "--sorce", "x"), ("domains", "--nam", "x"), (),
@@ -113,6 +116,34 @@ def test_coding_imports_neither_mlflow_nor_ray_nor_data_sets(tmp_path):
     assert (code, "torch" in modules) == (2, True)
     assert modules & HEAVY <= {"torch", "compressai", "numpy", "scipy", "safetensors"}
     assert errors.startswith("error: "), errors
+
+
+def test_a_worker_loads_what_trains_and_a_driver_what_plans():
+    """Before the first cell; what searches and reports need is imported when they begin."""
+    never = {
+        "optuna",
+        "matplotlib",
+        "jinja2",
+        "sklearn",
+        "skimage",
+        "torchvision",
+        "mlflow",
+        "scipy.fft",
+    }
+    script = (
+        "import json, sys\n"
+        "def loaded(names): return sorted(set(names) & set(sys.modules))\n"
+        "import interfero.engine.warm_worker\n"
+        f"worker = loaded({sorted(never | {'tyro', 'interfero.engine.driver'})!r})\n"
+        "from trainables.studies import adaptation\n"
+        "adaptation()\n"
+        "import interfero.engine.driver\n"
+        f"print(json.dumps([worker, loaded({sorted(never)!r})]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == [[], []]
 
 
 def test_the_interface_is_light_and_whole():

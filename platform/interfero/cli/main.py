@@ -13,6 +13,7 @@ from interfero.cli.decode import decode
 from interfero.cli.doctor.command import doctor
 from interfero.cli.domains import domains
 from interfero.cli.encode import encode
+from interfero.cli.pool import pool, run_pool
 from interfero.cli.predict.command import predict
 from interfero.cli.report.command import report
 from interfero.cli.status import status
@@ -30,6 +31,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "status": status,
     "report": report,
     "predict": predict,
+    "pool": pool,
     "store": store,
 }
 """Name to function. Their modules import neither torch nor anything that does: a mistyped word is
@@ -38,9 +40,9 @@ reported at once, and `doctor` runs where torch is broken."""
 
 def main() -> None:
     """Run the command line; exits with 2 on a user's error, and `doctor` with 1 if something is missing."""
-    if sys.argv[1:2] in (["store"], ["codecs"]):
-        run = run_store if sys.argv[1] == "store" else run_codecs
-        run(sys.argv[2:])
+    groups = {"store": run_store, "codecs": run_codecs, "pool": run_pool}
+    if sys.argv[1:2] and sys.argv[1] in groups:
+        groups[sys.argv[1]](sys.argv[2:])
         return
     try:
         tyro.extras.subcommand_cli_from_dict(

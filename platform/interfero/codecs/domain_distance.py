@@ -22,7 +22,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.fft import dctn
 from torch import Tensor
 
 from interfero.codecs.codec import Codec
@@ -173,6 +172,9 @@ def _feature_distance(there: Description, here: Description) -> float:
 
 def _block_features(pixels_HWC: UInt8Array) -> FloatArray:
     """(blocks, features) of the whole 8x8 blocks of an image."""
+    # SciPy takes a third of a second to import, which most workers are spared.
+    from scipy.fft import dctn
+
     height, width = (side // BLOCK * BLOCK for side in pixels_HWC.shape[:2])
     channels = pixels_HWC.shape[2]
     planes = pixels_HWC[:height, :width].astype(np.float64)

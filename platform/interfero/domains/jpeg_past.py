@@ -16,7 +16,6 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy.fft import dctn
 
 from interfero.domains.decoding import in_threads
 from interfero.domains.domain import spread
@@ -71,6 +70,8 @@ def jpeg_past(pixels_HWC: UInt8Array) -> JpegPast | None:
     ]
     if not len(blocks):
         return None
+    from scipy.fft import dctn
+
     coefficients: FloatArray = dctn(blocks, axes=(1, 2), norm="ortho")
     found: dict[tuple[int, int], int] = {}
     for left_over, place in enumerate(_BASE):

@@ -18,11 +18,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from interfero.engine.code import MODEL_LIBRARIES, library_versions
-from interfero.engine.options.base import SweepOptions
 from interfero.errors import ConfigError
+
+if TYPE_CHECKING:
+    from interfero.engine.options.base import SweepOptions
 
 PACKAGES = ("interfero", "trainables")
 """What is shipped, as far as the driver has it loaded."""
@@ -50,7 +52,9 @@ class CodeVersion:
         """What this process runs."""
         packages = tuple(name for name in PACKAGES if name in sys.modules)
         return cls(
-            packages, code_fingerprint(packages), tuple(library_versions(MODEL_LIBRARIES).items())
+            packages,
+            _fingerprint_of_this_process(packages),
+            tuple(library_versions(MODEL_LIBRARIES).items()),
         )
 
     def require(self) -> None:
@@ -70,7 +74,7 @@ def _require(wanted: CodeVersion) -> None:
         for name, version in wanted.libraries
         if here[name] != version
     ]
-    if code_fingerprint(wanted.packages) != wanted.fingerprint:
+    if _fingerprint_of_this_process(wanted.packages) != wanted.fingerprint:
         differing.append(f"other code of {' and '.join(wanted.packages)} in {_folders(wanted)}")
     if differing:
         raise ConfigError(
@@ -82,6 +86,20 @@ def _require(wanted: CodeVersion) -> None:
 
 def _folders(version: CodeVersion) -> str:
     return ", ".join(str(package_folder(name)) for name in version.packages)
+
+
+@cache
+def noted_fingerprint() -> str:
+    """Of the code that this process runs, as its files were when this was first asked.
+
+    A process that lives long notes it before it loads them: what is edited later is on the disk alone.
+    """
+    return code_fingerprint(PACKAGES)
+
+
+def _fingerprint_of_this_process(packages: tuple[str, ...]) -> str:
+    noted = packages == PACKAGES and noted_fingerprint.cache_info().currsize
+    return noted_fingerprint() if noted else code_fingerprint(packages)
 
 
 def code_fingerprint(packages: tuple[str, ...]) -> str:

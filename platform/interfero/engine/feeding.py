@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from interfero.engine import ray_environment  # noqa: F401
 
@@ -17,17 +17,14 @@ from ray.tune.search import Searcher
 
 from interfero.engine.adaptation.halving import Decision
 from interfero.engine.adaptation.nodes import Cell
-from interfero.engine.adaptation.search import BlockSearch
 from interfero.engine.node import Node
-from interfero.engine.packs import Pack
+from interfero.engine.packs import PACK, RECORD, Pack
 from interfero.engine.worker import Metrics
 from interfero.metrics.names import VALIDATION_GAIN
 from interfero.records import CellRecord
 
-PACK = "pack"
-"""Of a trial's configuration: what it trains."""
-RECORD = "record"
-"""Of a trial's result: the key of a node whose record is kept, or None."""
+if TYPE_CHECKING:
+    from interfero.engine.adaptation.search import BlockSearch
 
 
 class SweepListener(Protocol):

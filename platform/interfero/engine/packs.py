@@ -18,6 +18,15 @@ AnyNode = Annotated[
 ]
 """What trials do; a new kind of node is added here and in the table of its trainable."""
 
+PACK = "pack"
+"""Of a trial's configuration: what it trains."""
+RECORD = "record"
+"""Of a trial's result: the key of a node whose record is kept, or None."""
+RUNG = "rung"
+"""Of a trial's result: the validation of a cell in training."""
+RETRIES = 2
+"""Times a pack starts again after its actor died; cells it had finished are not repeated."""
+
 
 class Pack(Config):
     """Nodes that one trial does, in order; those that learn from the same batches train together."""

@@ -1,6 +1,13 @@
 """What Ray reads from the environment when it is imported: import this first."""
 
+from __future__ import annotations
+
 import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from interfero.engine.pool import Pool
 
 # Nothing of Tune's own files or handlers is wanted.
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
@@ -9,3 +16,30 @@ os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "120")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+OF_A_POOL = {"RAY_AUTH_MODE": "token", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Of a pool's processes and of those that join it. The second is named for the systems where Ray uses the
+loopback interface by default; without it Ray puts the machine's own address in the place of 127.0.0.1."""
+PRELOAD = "RAY_preload_python_modules"
+WARM_WORKER = "interfero.engine.warm_worker"
+MAX_WARM_WORKERS = 16
+"""Ray starts as many workers beforehand as there are CPUs: with more of them, each imports what it needs
+when a pack comes."""
+
+
+def can_join_pool() -> bool:
+    """Whether Ray will read `OF_A_POOL` in this process, or has read it: it does so when it is imported."""
+    read = all(os.environ.get(name) == value for name, value in OF_A_POOL.items())
+    return "ray" not in sys.modules or read
+
+
+def prepare(pool: Pool | None) -> None:
+    """Set what Ray's processes read when they start.
+
+    Args:
+        pool: Where Ray runs already; None if it starts now.
+    """
+    if pool is not None:
+        os.environ |= OF_A_POOL
+    elif (os.cpu_count() or 1) <= MAX_WARM_WORKERS:
+        os.environ.setdefault(PRELOAD, WARM_WORKER)

@@ -12,19 +12,15 @@ from interfero.engine import ray_environment  # noqa: F401
 # isort: split
 from ray.tune import Callback
 
-from interfero.engine.feeding import PACK, RECORD, DriverOnly, Feeder, SweepListener, past_tune
+from interfero.engine.feeding import DriverOnly, Feeder, SweepListener, past_tune
 from interfero.engine.interrupts import hear_again
 from interfero.engine.node import Node
-from interfero.engine.packs import Pack
+from interfero.engine.packs import PACK, RECORD, RETRIES, RUNG, Pack
 from interfero.errors import StorageError
 from interfero.records import CellRecord
 from interfero.store.files import write_atomic
 from interfero.store.sweep import SweepStore
 
-RUNG = "rung"
-"""Of a trial's result: the validation of a cell in training."""
-RETRIES = 2
-"""Times a pack starts again after its actor died; cells it had finished are not repeated."""
 SEEN_WITHIN_S = 60.0
 """A file that one node of a cluster has written may reach another later (NFS keeps what it looked up)."""
 LOOK_EVERY_S = 0.2

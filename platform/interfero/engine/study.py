@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence, Set
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rich.console import Console
 
 from interfero.engine.adaptation.halving import Halving
-from interfero.engine.adaptation.search import BlockSearch
 from interfero.engine.ending import Ending
 from interfero.engine.node import Node
 from interfero.engine.options.base import SweepOptions
@@ -18,6 +17,9 @@ from interfero.engine.plan import Plan
 from interfero.engine.sweep_run import SweepRun
 from interfero.engine.worker import PackRunner
 from interfero.store.sweep import SweepStore
+
+if TYPE_CHECKING:
+    from interfero.engine.adaptation.search import BlockSearch
 
 OptionsT = TypeVar("OptionsT", bound=SweepOptions)
 PlanT = TypeVar("PlanT", bound=Plan)

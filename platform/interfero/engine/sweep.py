@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from interfero.engine.adaptation.halving import Halving
     from interfero.engine.node import Node
     from interfero.engine.plan import Plan
+    from interfero.engine.ray_session import RaySession
     from interfero.engine.study import Study
     from interfero.engine.sweep_run import SweepRun
     from interfero.store.sweep import SweepStore
@@ -88,10 +89,23 @@ def run_sweep(sweep: Sweep, arguments: Sequence[str] | None, console: Console) -
     options = options.settled()
     options.check()
     # Libraries take seconds to import: an option that is refused is refused before.
-    from interfero.engine.ending import ended_well
-    from interfero.engine.opening import begun, named_store, typed_command
+    from interfero.engine.opening import named_store
+    from interfero.engine.ray_session import ray_for
 
     store = named_store(sweep.kind, options)
+    # A command most likely trains. What calls this from Python often does not, and has its libraries already.
+    early = arguments is None and not options.dry_run
+    with ray_for(options, store.name, early=early) as session:
+        return _plan_and_drive(sweep, options, arguments, store, session, console)
+
+
+def _plan_and_drive(
+    sweep: Sweep, options: SweepOptions, arguments: Sequence[str] | None, store: SweepStore,
+    session: RaySession, console: Console,
+) -> int:  # fmt: skip
+    from interfero.engine.ending import ended_well
+    from interfero.engine.opening import begun, typed_command
+
     study = sweep.study()
     code = study.code()
     if options.resume and options.accept_code_change:
@@ -109,7 +123,7 @@ def run_sweep(sweep: Sweep, arguments: Sequence[str] | None, console: Console) -
         return 0
     command = typed_command(sweep.kind, arguments, store, options)
     with begun(store, _settings(sweep, plan, command), options, plan.num_cells) as tracker:
-        driven = partial(_drive, sweep, study, plan, store, tracker, console, command)
+        driven = partial(_drive, sweep, study, plan, store, session, tracker, console, command)
         return ended_well(driven, tracker, store, console, command)
 
 
@@ -157,13 +171,13 @@ def _settings(sweep: Sweep, plan: Plan, command: str) -> dict[str, Any]:
 
 
 def _drive(
-    sweep: Sweep, study: Study[Any, Any], plan: Plan, store: SweepStore, tracker: Tracker,
-    console: Console, command: str,
+    sweep: Sweep, study: Study[Any, Any], plan: Plan, store: SweepStore, session: RaySession,
+    tracker: Tracker, console: Console, command: str,
 ) -> int:  # fmt: skip
     # Ray takes a second to import; errors before this point answer at once.
     from interfero.engine.checkpoints import Checkpoints
     from interfero.engine.console import SweepProgress
-    from interfero.engine.driver import ray_session, run_packs
+    from interfero.engine.driver import run_packs
     from interfero.engine.ending import conclude
     from interfero.engine.feeding import Feeder, Growing
     from interfero.engine.sweep_run import SweepRun
@@ -193,10 +207,12 @@ def _drive(
         progress.expect(len(run.statuses) + feeder.num_nodes_left - progress.steps)
         if feeder.num_left:
             began, run.started = time.time(), math.inf
-            with ray_session(options) as concurrent:
+            with session.ready() as concurrent:
+                if session.note is not None:
+                    console.print(session.note, highlight=False, markup=False)
                 feeder.cells_at_once = study.cells_at_once(plan, concurrent)
                 feeder.set_packs(study.packs(plan, left, made, store, concurrent))
-                run_packs(options, store, study.runner(plan), feeder, run, concurrent)
+                run_packs(options, store, study.runner(plan), feeder, run, concurrent, session.code)
             study.ended(plan, run, began)
         for key in made:
             # A node another driver finished while its worker here was dying.

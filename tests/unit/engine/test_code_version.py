@@ -15,8 +15,8 @@ from interfero.engine.code_version import (
     folder_fingerprint,
     shipped_code,
 )
-from interfero.engine.driver import run_pack_trial
 from interfero.engine.packs import Pack
+from interfero.engine.trial import run_pack_trial
 from interfero.errors import ConfigError
 
 FOLDERS = {name: Path(next(iter(p.__path__))) for name, p in

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from interfero.engine import driver
+from interfero.engine import trial
 from interfero.engine.adaptation.search import BlockSearch
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.code_version import CodeVersion
@@ -17,7 +17,7 @@ from interfero.engine.guarding import train_guarded
 from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.packs import Pack
 from interfero.engine.record_callback import RecordCallback
-from interfero.engine.resources import check_machine
+from interfero.engine.resources import check_machine, packs_at_once
 from interfero.engine.sweep_run import SweepRun
 from interfero.engine.worker import LocalWorker
 from interfero.errors import ConfigError, DomainError
@@ -63,9 +63,8 @@ def test_a_runner_that_is_interrupted_is_not_a_failed_cell(cell, tmp_path):
         ({"gpus_per_trial": 1.0, "address": "auto", "max_concurrent": 6}, {"CPU": 4.0}, 6),
     ],
 )
-def test_packs_at_once_follow_the_scarcest_resource(monkeypatch, asked, have, packs):
-    monkeypatch.setattr(driver.ray, "cluster_resources", lambda: have)
-    assert driver._packs_at_once(AdaptationOptions(**asked)) == packs
+def test_packs_at_once_follow_the_scarcest_resource(asked, have, packs):
+    assert packs_at_once(AdaptationOptions(**asked), have) == packs
 
 
 @pytest.mark.parametrize(
@@ -79,10 +78,9 @@ def test_packs_at_once_follow_the_scarcest_resource(monkeypatch, asked, have, pa
         ),
     ],
 )
-def test_what_would_never_start_is_refused(monkeypatch, asked, message):
-    monkeypatch.setattr(driver.ray, "cluster_resources", lambda: {"CPU": 4.0})
+def test_what_would_never_start_is_refused(asked, message):
     with pytest.raises(ConfigError, match=message):
-        driver._packs_at_once(AdaptationOptions(**asked))
+        packs_at_once(AdaptationOptions(**asked), {"CPU": 4.0})
 
 
 def test_what_this_machine_lacks_is_refused_before_ray_starts(monkeypatch):
@@ -144,7 +142,7 @@ def at_rung(callback, key, step, gain):
 def test_a_rung_is_answered_by_a_file(answering, tmp_path):
     callback, store, (good, bad) = answering
     workers = {
-        key: driver.TuneWorker(tmp_path, "cpu", stop_file=store.stop_file(key))
+        key: trial.TuneWorker(tmp_path, "cpu", stop_file=store.stop_file(key))
         for key in (good, bad)
     }
     at_rung(callback, good, 10, 5.0)
@@ -155,7 +153,7 @@ def test_a_rung_is_answered_by_a_file(answering, tmp_path):
 
 
 def test_a_worker_without_rungs_is_never_stopped(tmp_path):
-    worker = driver.TuneWorker(tmp_path, "cpu")
+    worker = trial.TuneWorker(tmp_path, "cpu")
     assert not worker.rungs
     assert not worker.should_stop()
 
@@ -174,9 +172,9 @@ def test_an_actor_that_died_too_often_leaves_what_its_cell_came_to(answering, re
 
 def test_a_cluster_named_by_the_environment_may_grow_too(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    monkeypatch.setattr(driver.ray, "cluster_resources", lambda: {"CPU": 4.0})
-    assert driver._packs_at_once(AdaptationOptions(gpus_per_trial=1.0, max_concurrent=6)) == 6
-    assert driver._packs_at_once(AdaptationOptions(cpus_per_trial=8.0)) == 1
+    have = {"CPU": 4.0}
+    assert packs_at_once(AdaptationOptions(gpus_per_trial=1.0, max_concurrent=6), have) == 6
+    assert packs_at_once(AdaptationOptions(cpus_per_trial=8.0), have) == 1
 
 
 def test_a_result_of_a_second_attempt_takes_the_place_of_a_failure(answering, record, cell):

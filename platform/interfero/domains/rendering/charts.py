@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
-from cycler import cycler
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image
 
 from interfero.domains.rendering import words
 from interfero.domains.rendering.dice import Dice
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Matplotlib takes a second to import, and every sweep knows of this domain: it is imported to draw.
 
 Style = dict[Any, Any]
 """Entries of matplotlib's rcParams."""
@@ -70,6 +70,9 @@ GROUNDS: tuple[Style, ...] = (
 
 def draw_chart(random: np.random.Generator, side: int) -> Image.Image:
     """One chart, `side` pixels wide and high."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     dice = Dice(random)
     dpi = dice.pick((72, 80, 90, 100))
     style = _style(dice, dpi)
@@ -92,6 +95,8 @@ def draw_chart(random: np.random.Generator, side: int) -> Image.Image:
 @contextmanager
 def _only(style: Style) -> Iterator[None]:
     """Matplotlib's own defaults and `style`, whatever the user's matplotlibrc says."""
+    import matplotlib
+
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(style)
@@ -99,6 +104,8 @@ def _only(style: Style) -> Iterator[None]:
 
 
 def _style(dice: Dice, dpi: int) -> Style:
+    from cycler import cycler
+
     ground = dice.pick(GROUNDS)
     dark = str(ground.get("axes.facecolor", "")).startswith("#1")
     colours = dice.several(BRIGHT if dark else dice.pick(PALETTES), 6)
@@ -356,7 +363,7 @@ def steps(axis: Axes, dice: Dice) -> None:
     _titles(axis, dice)
 
 
-Kind = Callable[[Axes, Dice], None]
+Kind = Callable[["Axes", Dice], None]
 
 SMALL_KINDS: tuple[Kind, ...] = (lines, lines, histogram, area, steps)
 """Kinds that stay readable at half the height."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-import matplotlib
 from PIL import ImageFont
 
 from interfero.errors import DomainError
@@ -27,6 +26,8 @@ def font(family: str, size: int, style: int = REGULAR) -> ImageFont.FreeTypeFont
     Raises:
         DomainError: the installed matplotlib has no such file.
     """
+    import matplotlib
+
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{_FILES[family][style]}.ttf"
     if not path.is_file():
         raise DomainError(

@@ -24,6 +24,7 @@ from interfero.analysis.pareto import CONSTRAINED, OBJECTIVES
 from interfero.engine.adaptation.grid import rates_of, sizes_of, strengths_of
 from interfero.engine.adaptation.nodes import Block, Cell, Hyperparameters
 from interfero.engine.adaptation.plan import AdaptationPlan
+from interfero.engine.adaptation.rungs import REDUCTION, rung_steps
 from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.errors import CodecError
 from interfero.metrics.names import VALIDATION_GAIN
@@ -39,8 +40,6 @@ SINGLE = {VALIDATION_GAIN: OBJECTIVES[VALIDATION_GAIN]}
 
 ROUNDS = 4
 """A quarter of a block's samples train at once, at most: the sampler has learned from the rest."""
-REDUCTION = 3
-"""Of the cells that reached a rung, one in so many goes on (asynchronous successive halving)."""
 
 FindRecord = Callable[[str], CellRecord | None]
 
@@ -276,15 +275,6 @@ def cells_at_once(
     else:
         share = options.num_samples // (ROUNDS * packs_a_block)
     return max(1, min(most, share))
-
-
-def rung_steps(num_steps: int) -> tuple[int, ...]:
-    """Steps after which a cell may be stopped: a ninth and a third of all, as successive halving has it.
-
-    A rung is at the same share of every cell's learning-rate schedule: like is compared with like.
-    """
-    first = max(1, num_steps // REDUCTION**2)
-    return tuple(step for step in (first, REDUCTION * first) if step < num_steps)
 
 
 def _is_told(trial: FrozenTrial) -> bool:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from interfero.analysis.answers import Answer
 from interfero.codecs.catalogue import is_own
 from interfero.codecs.fidelity import FIDELITY_IMAGES, fidelity_line
 from interfero.engine.adaptation.calibration import StepTimer, calibrate, step_seconds
 from interfero.engine.adaptation.cost import CostModel
-from interfero.engine.adaptation.ending import write_ending
 from interfero.engine.adaptation.estimating import estimate_plan, expected_packs
 from interfero.engine.adaptation.halving import Halving, expected_cells
 from interfero.engine.adaptation.loading import Loaded, load
@@ -27,7 +26,6 @@ from interfero.engine.adaptation.precision import (
     keep_choice,
     stored_choice,
 )
-from interfero.engine.adaptation.search import BlockSearch, cells_at_once, open_searches
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.code import closure_hash
 from interfero.engine.ending import Ending
@@ -46,6 +44,10 @@ from interfero.engine.timing import machine_name
 from interfero.engine.worker import PackRunner
 from interfero.store.sweep import SweepStore
 
+if TYPE_CHECKING:
+    from interfero.analysis.answers import AnswerName
+    from interfero.engine.adaptation.search import BlockSearch
+
 
 @dataclass(frozen=True)
 class AdaptationStudy(Study[AdaptationOptions, AdaptationPlan]):
@@ -55,7 +57,7 @@ class AdaptationStudy(Study[AdaptationOptions, AdaptationPlan]):
     """Builds the trainable's `PackRunner`."""
     entry: str
     """Module of the training loop; it and all that it imports decide a cell's numbers."""
-    answer: Answer
+    answer: AnswerName
     """Which figures and sentences the question is answered with."""
 
     def code(self) -> str:
@@ -107,6 +109,9 @@ class AdaptationStudy(Study[AdaptationOptions, AdaptationPlan]):
         """See `Study`."""
         if not plan.options.searches:
             return []
+        # Optuna, and below the analysis, take seconds to import: no sweep needs them before it trains.
+        from interfero.engine.adaptation.search import open_searches
+
         earlier = store.finished_elsewhere(plan.code) if plan.options.reuse else ()
         return open_searches(plan, store.folder / "search.db", store.ended, earlier)
 
@@ -126,6 +131,10 @@ class AdaptationStudy(Study[AdaptationOptions, AdaptationPlan]):
 
     def cells_at_once(self, plan: AdaptationPlan, packs_at_once: int) -> int:
         """See `Study`."""
+        if not plan.options.searches:
+            return 1
+        from interfero.engine.adaptation.search import cells_at_once
+
         return cells_at_once(plan.options, len(plan.blocks), packs_at_once, plan.max_mixed_members)
 
     def say_cost(
@@ -150,8 +159,11 @@ class AdaptationStudy(Study[AdaptationOptions, AdaptationPlan]):
         command: str,
     ) -> Ending:  # fmt: skip
         """See `Study`."""
+        from interfero.analysis.answers import ANSWERS
+        from interfero.engine.adaptation.ending import write_ending
+
         Checkpoints(run.store.folder).delete_trunks()
-        return write_ending(question, self.answer, plan.options, run, searches, command)
+        return write_ending(question, ANSWERS[self.answer], plan.options, run, searches, command)
 
     def _precision(self, loaded: Loaded, code: str, store: SweepStore) -> PrecisionChoice:
         """What this storage was decided to use on such a machine, measured if nothing was.

@@ -73,6 +73,9 @@ class SweepOptions(Config):
     asked for this many."""
     address: Annotated[str | None, MACHINE, FREE] = None
     """Address of a Ray cluster; the default is this machine only."""
+    pool: Annotated[bool, MACHINE, FREE] = True
+    """Join the pool of warm workers on this machine, if one runs (`interfero pool start`) and fits;
+    --no-pool starts Ray for this sweep alone."""
     # Every sweep accepts these, because tools pass them to all; a sweep that uses them shows them in --help.
     source: Annotated[str, HIDDEN] = "mbt2018-mean"
     """Source codec."""

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from interfero.engine import driver, group_trial
-from interfero.engine.driver import run_pack_trial
+from interfero.engine import group_trial, trial
 from interfero.engine.feeding import Feeder
 from interfero.engine.record_callback import RecordCallback
+from interfero.engine.trial import run_pack_trial
 from interfero.store.products import Products
 from interfero.store.sweep import SweepStore
 from trainables.runner import Runner
@@ -23,8 +23,8 @@ def told(monkeypatch):
     def report(result):
         keys.append(result["record"])
 
-    monkeypatch.setattr(driver.tune, "report", report)
-    monkeypatch.setattr(driver.ray, "get_gpu_ids", list)
+    monkeypatch.setattr(trial.tune, "report", report)
+    monkeypatch.setattr(trial.ray, "get_gpu_ids", list)
     return keys
 
 
