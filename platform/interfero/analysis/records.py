@@ -97,7 +97,7 @@ _IMAGE: dict[str, pa.DataType] = {
 }
 _IMAGES = pa.list_(pa.struct(list(_IMAGE.items())))
 
-CELLS_AT_ONCE = 1000
+CELLS_AT_ONCE = 250
 """Cells that are rows, or objects, at once while a table is written or read: a row group of a file."""
 
 Types = Mapping[str, pa.DataType]
@@ -294,7 +294,7 @@ def read_records(path: Path) -> list[CellRecord]:
     images = None if "images" in table.column_names else _images_beside(path)
     records = [
         _record(row, images, path)
-        for batch in table.to_batches(max_chunksize=CELLS_AT_ONCE // 10)
+        for batch in table.to_batches(max_chunksize=CELLS_AT_ONCE)
         for row in batch.to_pylist()
     ]
     keys = {r.key for r in records}
