@@ -335,7 +335,7 @@ def test_what_cannot_be_drawn_says_why_and_ends_its_process():
         assert png.startswith(b"\x89PNG")
         process = drawing._process
         with pytest.raises(
-            InterferoError, match=r"cannot be drawn.*ended with 1 and said '.*[Ee]rror"
+            InterferoError, match=r"cannot be drawn.*ended with 1 and said 'Error: Invalid spec"
         ):
             drawing.of("{}")
     assert process.returncode is not None

@@ -69,9 +69,11 @@ class Drawing:
         self._process.wait()
         self._said.seek(0)
         lines = self._said.read().decode(errors="replace").strip().splitlines() or ["nothing"]
+        # What JavaScript says stands above its frames.
+        said = next((line for line in reversed(lines) if "Error: " in line), lines[-1])
         return InterferoError(
             f"the figures cannot be drawn: the process that draws them ended with {self._process.returncode} "
-            f"and said {lines[-1][:300]!r}; what is measured is kept, and `interfero report` tries again"
+            f"and said {said[:300]!r}; what is measured is kept, and `interfero report` tries again"
         )
 
 
