@@ -172,3 +172,16 @@ def test_the_table_of_methods_says_what_their_classes_say():
         for name, method in METHODS.items()
     }
     assert list(said.items()) == list(METHOD_TABLE.items())
+
+
+def test_loading_a_codec_imports_no_compiler():
+    """PyTorch's takes 4 seconds and 160 MiB, in the driver and in every worker."""
+    code = (
+        "import sys; from interfero.codecs.catalogue import load_codec\n"
+        "load_codec('mbt2018-mean', 0.013)\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("False\n", "")

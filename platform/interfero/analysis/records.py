@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from interfero.analysis.about import About, with_about
+from interfero.analysis.cells import GROUP, NAME, NUMBERS, ROLE, image_arrays
 from interfero.errors import StorageError
 from interfero.records import CellRecord, ImageRow, Timing
 from interfero.store.files import write_atomic
@@ -95,6 +97,14 @@ _IMAGE: dict[str, pa.DataType] = {
 }
 _IMAGES = pa.list_(pa.struct(list(_IMAGE.items())))
 
+CELLS_AT_ONCE = 250
+"""Cells that are rows, or objects, at once while a table is written or read: a row group of a file."""
+
+Types = Mapping[str, pa.DataType]
+"""Of a table's columns, in their order."""
+_TypesOf = Callable[[Sequence[CellRecord]], Types]
+_Part = Callable[[Sequence[CellRecord], Types], pa.Table]
+
 
 def cells_table(records: Sequence[CellRecord]) -> pa.Table:
     """One row a cell: key, status, params, metrics by MLflow name, outcome, provenance, images.
@@ -103,18 +113,33 @@ def cells_table(records: Sequence[CellRecord]) -> pa.Table:
     that order and of those types. The last column, `images`, holds the rows of `images_table` as a
     list, so that this one file is all that a later analysis needs.
     """
-    params = _param_types(records)
-    metrics = _names(METRICS, (r.metrics for r in records))
-    types = {
+    return _cells_part(records, _cells_types(records))
+
+
+def images_table(records: Sequence[CellRecord]) -> pa.Table:
+    """One row a test image of a cell, in each role: key, params, scores before and after."""
+    return _images_part(records, _images_types(records))
+
+
+def curves_table(records: Sequence[CellRecord]) -> pa.Table:
+    """One row a point of a training curve: key, params, step, training metrics."""
+    return _curves_part(records, _curves_types(records))
+
+
+def _cells_types(records: Sequence[CellRecord]) -> Types:
+    return {
         "key": pa.string(),
         "status": pa.string(),
-        **params,
-        **dict.fromkeys(metrics, pa.float64()),
+        **_param_types(records),
+        **dict.fromkeys(_names(METRICS, (r.metrics for r in records)), pa.float64()),
         **_OUTCOME,
         _TIMING: pa.string(),
         **dict.fromkeys(PROVENANCE, pa.string()),
         "images": _IMAGES,
     }
+
+
+def _cells_part(records: Sequence[CellRecord], types: Types) -> pa.Table:
     rows = [
         {
             "key": r.key,
@@ -124,35 +149,73 @@ def cells_table(records: Sequence[CellRecord]) -> pa.Table:
             **{name: getattr(r, name) for name in _OUTCOME},
             _TIMING: r.timing.model_dump_json() if r.timing else None,
             **{name: r.provenance.get(name) for name in PROVENANCE},
-            "images": [image.model_dump() for image in r.images],
         }
         for r in records
     ]
-    return _table(types, rows)
+    table = _table({name: kind for name, kind in types.items() if name != "images"}, rows)
+    each = pa.StructArray.from_arrays(list(_image_columns(records).values()), list(_IMAGE))
+    ends = np.cumsum([0, *(len(r.images) for r in records)], dtype=np.int32)
+    return table.append_column("images", pa.ListArray.from_arrays(ends, each).cast(_IMAGES))
 
 
-def images_table(records: Sequence[CellRecord]) -> pa.Table:
-    """One row a test image of a cell, in each role: key, params, scores before and after."""
-    types = {"key": pa.string(), **_param_types(records), **_IMAGE}
-    rows = [{"key": r.key, **r.params, **image.model_dump()} for r in records for image in r.images]
-    return _table(types, rows)
+def _images_types(records: Sequence[CellRecord]) -> Types:
+    return {"key": pa.string(), **_param_types(records), **_IMAGE}
 
 
-def curves_table(records: Sequence[CellRecord]) -> pa.Table:
-    """One row a point of a training curve: key, params, step, training metrics."""
+def _images_part(records: Sequence[CellRecord], types: Types) -> pa.Table:
+    cells = _repeated(
+        records, types.keys() - _IMAGE.keys(), types, [len(r.images) for r in records]
+    )
+    return _columns(types, {**cells, **_image_columns(records)})
+
+
+def _image_columns(records: Sequence[CellRecord]) -> dict[str, pa.Array]:
+    """The test images of all cells in a row, by the names of `ImageRow`."""
+    found = [image_arrays(record) for record in records]
+    words = [word for own, _ in found for word in own]
+    numbers = np.concatenate([np.empty((0, len(NUMBERS))), *(own for _, own in found)])
+    columns: dict[str, Any] = {
+        name: [word[i] for word in words]
+        for name, i in (("role", ROLE), ("name", NAME), ("group", GROUP))
+    }
+    columns |= {name: np.ascontiguousarray(numbers[:, i]) for i, name in enumerate(NUMBERS)}
+    return {name: pa.array(columns[name], type=kind) for name, kind in _IMAGE.items()}
+
+
+def _curves_types(records: Sequence[CellRecord]) -> Types:
     metrics = _names(CURVE_METRICS, (point for r in records for _, point in r.curve))
-    types = {
+    return {
         "key": pa.string(),
         **_param_types(records),
         "step": pa.int64(),
         **dict.fromkeys(metrics, pa.float64()),
     }
-    rows = [
-        {"key": r.key, **r.params, "step": step, **point}
-        for r in records
-        for step, point in r.curve
-    ]
-    return _table(types, rows)
+
+
+def _curves_part(records: Sequence[CellRecord], types: Types) -> pa.Table:
+    points = [{"step": step, **point} for r in records for step, point in r.curve]
+    names = list(types)
+    own = names[names.index("step") :]
+    cells = _repeated(records, types.keys() - set(own), types, [len(r.curve) for r in records])
+    table = _table({name: types[name] for name in own}, points)
+    return _columns(types, {**cells, **{name: table[name] for name in own}})
+
+
+def _repeated(
+    records: Sequence[CellRecord], names: Set[str], types: Types, counts: Sequence[int]
+) -> dict[str, pa.ChunkedArray]:
+    """Key and params of each cell, so many times."""
+    rows = [{"key": r.key, **r.params} for r in records]
+    table = _table({name: kind for name, kind in types.items() if name in names}, rows)
+    whole = table.take(np.repeat(np.arange(len(records)), counts))
+    return {name: whole[name] for name in whole.column_names}
+
+
+_TABLES: dict[str, tuple[_TypesOf, _Part]] = {
+    CELLS_FILE: (_cells_types, _cells_part),
+    IMAGES_FILE: (_images_types, _images_part),
+    CURVES_FILE: (_curves_types, _curves_part),
+}
 
 
 def write_tables(
@@ -171,16 +234,22 @@ def write_tables(
     Raises:
         StorageError: the folder is not writable.
     """
-    tables = {
-        CELLS_FILE: with_about(cells_table(records), about),
-        IMAGES_FILE: images_table(records),
-        CURVES_FILE: curves_table(records),
-    }
-    for name, table in tables.items():
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink)
-        write_atomic(folder / name, sink.getvalue().to_pybytes())
-    return [folder / name for name in tables]
+    for name, (types_of, part) in _TABLES.items():
+        types = types_of(records)
+        schema = pa.schema(list(types.items()))
+        if name == CELLS_FILE:
+            schema = with_about(schema.empty_table(), about).schema
+
+        def write(
+            file: IO[bytes], types: Types = types, schema: pa.Schema = schema, part: _Part = part
+        ) -> None:
+            with pq.ParquetWriter(file, schema) as writer:
+                for start in range(0, len(records), CELLS_AT_ONCE):
+                    rows = part(records[start : start + CELLS_AT_ONCE], types)
+                    writer.write_table(rows.replace_schema_metadata(schema.metadata))
+
+        write_atomic(folder / name, write)
+    return [folder / name for name in _TABLES]
 
 
 def read_cells(path: Path) -> pa.Table:
@@ -223,7 +292,11 @@ def read_records(path: Path) -> list[CellRecord]:
     except pa.ArrowException as error:
         raise StorageError(f"{path}: column {name!r} is no {kind} ({error})") from error
     images = None if "images" in table.column_names else _images_beside(path)
-    records = [_record(row, images, path) for row in table.to_pylist()]
+    records = [
+        _record(row, images, path)
+        for batch in table.to_batches(max_chunksize=CELLS_AT_ONCE)
+        for row in batch.to_pylist()
+    ]
     keys = {r.key for r in records}
     if len(keys) < len(records):
         raise StorageError(
@@ -293,11 +366,16 @@ def _type_of(records: Sequence[CellRecord], name: str) -> pa.DataType:
     return pa.float64() if kinds <= {int, float} else pa.string()
 
 
-def _table(types: Mapping[str, pa.DataType], rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+def _table(types: Types, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     columns = {}
     for name, kind in types.items():
         values = [row.get(name) for row in rows]
         if pa.types.is_string(kind):
             values = [None if value is None else str(value) for value in values]
         columns[name] = pa.array(values, type=kind)
-    return pa.table(columns, schema=pa.schema(list(types.items())))
+    return _columns(types, columns)
+
+
+def _columns(types: Types, columns: Mapping[str, pa.Array | pa.ChunkedArray]) -> pa.Table:
+    schema = pa.schema(list(types.items()))
+    return pa.table([columns[name] for name in types], schema=schema)

@@ -151,6 +151,11 @@ class _Budget(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.left = numbers
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Else the first tensor made would import torch's compiler: 4 seconds and 160 MiB (2.15)."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:

@@ -199,8 +199,7 @@ class Feeder(DriverOnly, Searcher):
             if pack is None:
                 return None if self.num_left else Searcher.FINISHED
             self._listener.on_started(pack)
-        # As text: Tune keeps the configuration of every trial.
-        return {PACK: pack.model_dump_json()}
+        return {PACK: pack.text}
 
     def _search(self) -> Pack | None:
         """A pack of new cells of the block with most cells left, among those that wait for nothing."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from collections.abc import Iterable, Sequence, Set
 from typing import Annotated, cast
 
@@ -43,6 +45,16 @@ class Pack(Config):
     def of(cls, nodes: Iterable[Node], needs: Set[str] = frozenset()) -> Pack:
         """A pack of nodes of any kind that trials do."""
         return cls(nodes=cast("tuple[AnyNode, ...]", tuple(nodes)), needs=frozenset(needs))
+
+    @property
+    def text(self) -> str:
+        """All that a worker needs to know, compressed: Tune keeps what it was given of every trial, twice."""
+        return base64.b85encode(zlib.compress(self.model_dump_json().encode())).decode()
+
+    @classmethod
+    def from_text(cls, text: str) -> Pack:
+        """The pack whose `text` it is."""
+        return cls.model_validate_json(zlib.decompress(base64.b85decode(text)))
 
     @property
     def keys(self) -> list[str]:

@@ -57,7 +57,7 @@ class RecordCallback(DriverOnly, Callback):
         """A pack's actor died too often: its unfinished nodes are failed."""
         text = f"its process died {RETRIES + 1} times; the last error: {_last_error(trial)}"
         with past_tune():
-            for node in Pack.model_validate_json(trial.config[PACK]).nodes:
+            for node in Pack.from_text(trial.config[PACK]).nodes:
                 if node.key not in self.seen:
                     self._pass_on(self._outcome(node, text))
 

@@ -62,7 +62,7 @@ def run_pack_trial(
         code.require()
     torch.set_num_threads(threads)
     store = SweepStore(storage, name)
-    left = _report_finished(Pack.model_validate_json(config[PACK]), store)
+    left = _report_finished(Pack.from_text(config[PACK]), store)
     device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
     if left:
         worker, checkpoints = TuneWorker(store.folder, device), Checkpoints(store.folder)
@@ -86,7 +86,7 @@ def run_group_trial(
     if code is not None:
         code.require()
     store = SweepStore(storage, name)
-    left = _report_finished(Pack.model_validate_json(config[PACK]), store)
+    left = _report_finished(Pack.from_text(config[PACK]), store)
     if left:
         for record in train_in_group(runner[0], left, store, size, RETRIES, code):
             tune.report({RECORD: record.key})

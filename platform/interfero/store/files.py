@@ -59,12 +59,14 @@ def patiently(attempt: Callable[[], T], place: Path) -> T:
         pause = min(longest, 2 * pause)
 
 
-def write_atomic(path: Path, data: bytes, remedy: str = "name another place") -> None:
+def write_atomic(
+    path: Path, data: bytes | Callable[[IO[bytes]], None], remedy: str = "name another place"
+) -> None:
     """Write a file that a reader sees whole or not at all, whatever dies in between.
 
     Args:
         path: Its folder is made.
-        data: All of it.
+        data: All of it; or what writes it, if it is too much to hold. That may be called again.
         remedy: What a user can do besides freeing the disk.
 
     Raises:
@@ -78,10 +80,13 @@ def write_atomic(path: Path, data: bytes, remedy: str = "name another place") ->
         ) from error
 
 
-def _write_once(path: Path, data: bytes) -> None:
+def _write_once(path: Path, data: bytes | Callable[[IO[bytes]], None]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with temporary_file(path.parent, path.name) as file:
-        file.write(data)
+        if callable(data):
+            data(file)
+        else:
+            file.write(data)
         settle(file, path)
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from urllib.parse import quote
 
 import sqlalchemy
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking.client import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -41,7 +43,7 @@ class RefusedError(Exception):
     """An operation that would fail as often as it is tried."""
 
 
-@dataclass
+@dataclass(slots=True)
 class CellRun:
     """A cell's run as the server has it."""
 
@@ -52,6 +54,8 @@ class CellRun:
     """Last step of the learning curve; -1 where there is none."""
     was_stopped: bool = False
     """Whether a search stopped the cell early."""
+    files_at: str = ""
+    """Address of its artifacts."""
 
 
 class Runs:
@@ -112,13 +116,17 @@ class Runs:
         A run whose creation was answered too late has a twin and was never written: it is deleted.
         """
         self.cells = {}
-        for run in self._search(f"tags.`{PARENT_TAG}` = '{self._parent_id}'"):
-            key = run.data.tags.get(CELL_TAG)
-            if key is None:
-                continue
-            if not self._adopt(key, run) and _is_empty(run):
+        query = f"tags.`{PARENT_TAG}` = '{self._parent_id}'"
+        # Of each run only what is kept: 100,000 of them with all their metrics would take gigabytes.
+        found = sorted(
+            ((_precedence(run), _is_empty(run), run.data.tags[CELL_TAG], _kept(run))
+             for run in self._each(query) if CELL_TAG in run.data.tags),
+            key=itemgetter(0),
+        )  # fmt: skip
+        for _, empty, key, run in found:
+            if not self._adopt(key, run) and empty:
                 logger.warning("cell %s had a second, empty run: deleted", key)
-                self._client.delete_run(run.info.run_id)
+                self._client.delete_run(run.run_id)
         self._in_doubt.clear()
 
     def heal(self) -> None:
@@ -191,7 +199,7 @@ class Runs:
         if key in self._in_doubt:
             for run in self._search(f"tags.`{CELL_TAG}` = '{key}'"):
                 if run.data.tags.get(PARENT_TAG) == self._parent_id:
-                    self._adopt(key, run)
+                    self._adopt(key, _kept(run))
         cell = self.cells.get(key)
         if cell is None:
             self._in_doubt.add(key)
@@ -199,7 +207,7 @@ class Runs:
             run = self._client.create_run(
                 self._experiment_id, operation.time_ms, tags, operation.name
             )
-            self._adopt(key, run)
+            self._adopt(key, _kept(run))
             self._in_doubt.discard(key)
         elif cell.status not in {"RUNNING", "FINISHED"}:
             self._client.update_run(cell.run_id, status="RUNNING")
@@ -220,11 +228,21 @@ class Runs:
             raise RefusedError(f"{operation.path} is not there any more")
         # Artifact stores fail with whatever their own libraries raise.
         try:
-            self._client.log_artifact(run_id, operation.path, operation.folder or None)
+            self._copy(operation, run_id)
         except Exception as error:
             if self._answers():
                 raise RefusedError(f"{operation.path} is not stored: {error}") from error
             raise OSError(f"{operation.path} is not stored: {error}") from error
+
+    def _copy(self, operation: LogFile, run_id: str) -> None:
+        files_at = self.cells[operation.key].files_at if operation.key else ""
+        if not files_at or self._uri.startswith("databricks"):
+            self._client.log_artifact(run_id, operation.path, operation.folder or None)
+            return
+        # The client would read the run again with all that was logged, to learn this address, and keep a
+        # pool of threads for each of 1,000 runs (3.17).
+        place = get_artifact_repository(files_at, self._uri)
+        place.log_artifact(operation.path, operation.folder or None)
 
     def _set_status(self, operation: SetStatus) -> None:
         run_id = self._run_id(operation.key)
@@ -242,27 +260,30 @@ class Runs:
             raise RefusedError(f"cell {key} has no run on this server")
         return self.cells[key].run_id
 
-    def _adopt(self, key: str, run: Run) -> bool:
+    def _adopt(self, key: str, run: CellRun) -> bool:
         """Take a run for the cell's; False where another already is."""
-        if key in self.cells:
-            return self.cells[key].run_id == str(run.info.run_id)
-        curve_step = int(run.data.tags.get(CURVE_TAG, -1))
-        info = run.info
-        stopped = STOPPED_TAG in run.data.tags
-        self.cells[key] = CellRun(info.run_id, info.status, info.start_time, curve_step, stopped)
-        return True
+        return self.cells.setdefault(key, run).run_id == run.run_id
 
     def _search(self, query: str) -> list[Run]:
         """All runs of the experiment that match: finished first, then written, then the oldest."""
+        return sorted(self._each(query), key=_precedence)
+
+    def _each(self, query: str) -> Iterator[Run]:
         token: str | None = None
-        found: list[Run] = []
         while token != "":
             page = self._client.search_runs(
                 [self._experiment_id], query, ViewType.ACTIVE_ONLY, _PAGE, None, token
             )
-            found.extend(page)
+            yield from page
             token = page.token or ""
-        return sorted(found, key=_precedence)
+
+
+def _kept(run: Run) -> CellRun:
+    info, tags = run.info, run.data.tags
+    return CellRun(
+        info.run_id, info.status, info.start_time, int(tags.get(CURVE_TAG, -1)), STOPPED_TAG in tags,
+        info.artifact_uri,
+    )  # fmt: skip
 
 
 def _precedence(run: Run) -> tuple[bool, bool, int, str]:

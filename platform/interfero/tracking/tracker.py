@@ -63,7 +63,7 @@ RETRY_S = (1.0, 30.0)
 """Pause after a first failure, and the longest; each is twice the one before."""
 
 
-@dataclass
+@dataclass(slots=True)
 class _CellState:
     """A cell's run as it is once everything that waits is delivered."""
 

@@ -21,7 +21,8 @@ from interfero.analysis.charts.data import (
     Series,
     Variant,
 )
-from interfero.analysis.charts.files import file_name, svg_of, write_pictures
+from interfero.analysis.charts.drawing import Drawing
+from interfero.analysis.charts.files import file_name, specification, write_pictures
 from interfero.analysis.charts.frame import frame_of, ticks_of
 from interfero.analysis.charts.laws import law_figure
 from interfero.analysis.charts.maps import map_figure
@@ -32,6 +33,7 @@ from interfero.analysis.charts.vega import THEME, coloured, picture_spec, varian
 from interfero.analysis.choices import choose_learning_rates
 from interfero.analysis.laws.observations import RESPONSES, observations
 from interfero.analysis.laws.scaling import fit_observations
+from interfero.errors import InterferoError
 from tools.planted import PlantedSweep
 
 GAIN, ROUTED = "target/rd_gain_percent", "source/forgetting_percent"
@@ -236,7 +238,7 @@ def test_every_figure_compiles_and_has_its_words(sweep, scaling):
     ]  # fmt: skip
     for figure in figures:
         variant = figure.variants[figure.start]
-        svg = svg_of(figure, [variant])
+        svg = vl_convert.vegalite_to_svg(specification(figure, [variant]))
         assert svg.startswith("<svg")
         assert figure.title in svg
         assert "NaN" not in svg
@@ -324,3 +326,16 @@ def test_neither_matplotlib_nor_mlflow_is_loaded_for_a_report():
 def test_a_figure_without_files_draws_none(tmp_path):
     figure = Figure("f", "F", (), (Variant((), (panel_of([PlotPoint(1, 1, ("a",))]),), "c"),))
     assert write_pictures([figure], tmp_path) == []
+
+
+def test_what_cannot_be_drawn_says_why_and_ends_its_process():
+    with Drawing() as drawing:
+        svg, png = drawing.of('{"mark": "point", "data": {"values": [{}]}}')
+        assert svg.startswith(b"<svg")
+        assert png.startswith(b"\x89PNG")
+        process = drawing._process
+        with pytest.raises(
+            InterferoError, match=r"cannot be drawn.*ended with 1 and said 'Error: Invalid spec"
+        ):
+            drawing.of("{}")
+    assert process.returncode is not None

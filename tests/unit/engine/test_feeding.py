@@ -32,7 +32,7 @@ def take(feeder):
     """All packs that may start now; and what was said when there was no more."""
     started = []
     while isinstance(given := feeder.suggest("x"), dict):
-        started.append(Pack.model_validate_json(given[PACK]))
+        started.append(Pack.from_text(given[PACK]))
     return started, given
 
 

@@ -20,7 +20,7 @@ INK = "@ink"
 """The page's own colour of text: black on white, white on black."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlotAxis:
     """How positions are read."""
 
@@ -33,7 +33,7 @@ class PlotAxis:
     """Where the usual ones would not do."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlotPoint:
     """One mark."""
 
@@ -51,7 +51,7 @@ class PlotPoint:
     """Diameter, of the usual one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Series:
     """Points of one look."""
 
@@ -67,7 +67,7 @@ class Series:
     """Whether the line rises before a point, not between two."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Panel:
     """One pair of axes."""
 
@@ -81,7 +81,7 @@ class Panel:
     """What is said in place of points."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Tile:
     """One place of a map."""
 
@@ -92,7 +92,7 @@ class Tile:
     hover: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MapPanel:
     """A map."""
 
@@ -104,7 +104,7 @@ class MapPanel:
     """What is said in place of tiles."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Variant:
     """What a figure shows at one choice of its selectors."""
 
@@ -115,7 +115,7 @@ class Variant:
     """Name of the PNG and the SVG; variants of one name are the rows of one picture."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Figure:
     """A figure, one variant at a time."""
 

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import vl_convert
-from PIL import Image
-
 from interfero.analysis.charts.data import Figure, Variant
+from interfero.analysis.charts.drawing import Drawing
 from interfero.analysis.charts.vega import THEME, Texts, coloured, picture_spec, variant_spec
 from interfero.store.files import write_atomic
 
-SCALE = 2.0
-"""Pixels of a PNG for each of the SVG: some 200 dots an inch at the width of a column."""
-SUFFIXES = (".png", ".svg")
 MAX_NAME = 80
 MAX_ROWS = 12
 """Of one picture: more could not be read, nor would some programs open it."""
@@ -46,37 +40,27 @@ def write_pictures(figures: Iterable[Figure | None], folder: Path) -> list[Path]
 
     Raises:
         StorageError: the folder is not writable.
+        InterferoError: a figure cannot be drawn.
     """
     paths = []
-    for figure in figures:
-        if figure is None:
-            continue
-        for name, rows in _by_file(figure).items():
-            svg = svg_of(figure, rows)
-            for suffix, data in zip(SUFFIXES, (png_of(svg), svg.encode()), strict=True):
-                path = folder / f"{name}{suffix}"
-                write_atomic(path, data)
-                paths.append(path)
+    with Drawing() as drawing:
+        for figure in figures:
+            if figure is None:
+                continue
+            for name, rows in _by_file(figure).items():
+                svg, png = drawing.of(specification(figure, rows))
+                for suffix, data in ((".png", png), (".svg", svg)):
+                    path = folder / f"{name}{suffix}"
+                    write_atomic(path, data)
+                    paths.append(path)
     return paths
 
 
-def png_of(svg: str) -> bytes:
-    """A PNG of an SVG, in 256 colours: an eighth of the bytes that it has in 16 million."""
-    with Image.open(io.BytesIO(vl_convert.svg_to_png(svg, scale=SCALE))) as picture:
-        few = picture.convert("RGB").quantize(
-            method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
-        )
-    file = io.BytesIO()
-    few.save(file, "PNG")
-    return file.getvalue()
-
-
-def svg_of(figure: Figure, variants: Sequence[Variant]) -> str:
-    """One picture of some of a figure's variants."""
+def specification(figure: Figure, variants: Sequence[Variant]) -> str:
+    """One picture of some of a figure's variants, as JSON in one line."""
     texts: Texts = {}
     rows = [(v.caption, variant_spec(v, texts)) for v in variants]
-    spec = picture_spec([figure.title, figure.note], rows)
-    return vl_convert.vegalite_to_svg(coloured(spec, THEME))
+    return coloured(picture_spec([figure.title, figure.note], rows), THEME)
 
 
 def _by_file(figure: Figure) -> dict[str, list[Variant]]:

@@ -56,8 +56,8 @@ class Law(ABC):
         """(points,) predicted percent."""
 
     @abstractmethod
-    def jacobian(self, params: FloatArray, design: Design) -> FloatArray:
-        """(points, parameters): derivatives of `values`."""
+    def both(self, params: FloatArray, design: Design) -> tuple[FloatArray, FloatArray]:
+        """`values`, and (points, parameters) their derivatives: what they have in common is computed once."""
 
     @abstractmethod
     def starts(self, y: FloatArray, design: Design) -> list[FloatArray]:
@@ -89,9 +89,9 @@ class Constant(Law):
         """The amplitudes."""
         return np.asarray(design.z @ params)
 
-    def jacobian(self, params: FloatArray, design: Design) -> FloatArray:
-        """The design."""
-        return design.z
+    def both(self, params: FloatArray, design: Design) -> tuple[FloatArray, FloatArray]:
+        """The design has the derivatives."""
+        return self.values(params, design), design.z
 
     def starts(self, y: FloatArray, design: Design) -> list[FloatArray]:
         """Least squares."""
@@ -111,15 +111,16 @@ class Logarithmic(Law):
 
     def values(self, params: FloatArray, design: Design) -> FloatArray:
         """`A + sum b_i u_i`."""
-        return np.asarray(self.jacobian(params, design) @ params)
+        return self.both(params, design)[0]
 
-    def jacobian(self, params: FloatArray, design: Design) -> FloatArray:
-        """The design and the axes."""
-        return np.column_stack([design.z, design.u])
+    def both(self, params: FloatArray, design: Design) -> tuple[FloatArray, FloatArray]:
+        """The design and the axes have the derivatives."""
+        matrix = _columns(design.z, design.u)
+        return np.asarray(matrix @ params), matrix
 
     def starts(self, y: FloatArray, design: Design) -> list[FloatArray]:
         """Least squares."""
-        return [_solve(self.jacobian(y, design), y)]
+        return [_solve(_columns(design.z, design.u), y)]
 
     def _bound(self, name: str, design: Design) -> float:
         return np.inf
@@ -138,14 +139,18 @@ class Power(Law):
 
     def values(self, params: FloatArray, design: Design) -> FloatArray:
         """`A exp(sum b_i u_i)`."""
-        amplitudes, exponents = np.split(params, [design.z.shape[1]])
-        return np.asarray((design.z @ amplitudes) * _exp(design.u @ exponents))
+        return self._values(params, design)[0]
 
-    def jacobian(self, params: FloatArray, design: Design) -> FloatArray:
+    def both(self, params: FloatArray, design: Design) -> tuple[FloatArray, FloatArray]:
         """By amplitudes, then by exponents."""
-        exponents = params[design.z.shape[1] :]
-        by_amplitude = design.z * _exp(design.u @ exponents)[:, None]
-        return np.column_stack([by_amplitude, self.values(params, design)[:, None] * design.u])
+        values, growth = self._values(params, design)
+        return values, _columns(design.z * growth[:, None], values[:, None] * design.u)
+
+    @staticmethod
+    def _values(params: FloatArray, design: Design) -> tuple[FloatArray, FloatArray]:
+        count = design.z.shape[1]
+        growth = _exp(design.u @ params[count:])
+        return np.asarray((design.z @ params[:count]) * growth), growth
 
     def starts(self, y: FloatArray, design: Design) -> list[FloatArray]:
         """A straight line through logarithms if there are any, and a nearly constant one."""
@@ -168,10 +173,10 @@ class ShiftedPower(Law):
         """`c + A exp(sum b_i u_i)`."""
         return np.asarray(params[-1] + Power(self.axes).values(params[:-1], design))
 
-    def jacobian(self, params: FloatArray, design: Design) -> FloatArray:
+    def both(self, params: FloatArray, design: Design) -> tuple[FloatArray, FloatArray]:
         """By amplitudes, exponents, shift."""
-        inner = Power(self.axes).jacobian(params[:-1], design)
-        return np.column_stack([inner, np.ones(len(inner))])
+        values, inner = Power(self.axes).both(params[:-1], design)
+        return np.asarray(params[-1] + values), _columns(inner, np.ones((len(inner), 1)))
 
     def starts(self, y: FloatArray, design: Design) -> list[FloatArray]:
         """Growing from a floor, and falling from or rising to a level."""
@@ -201,12 +206,13 @@ class Saturating(Law):
         inner, share, _ = self._parts(params, design)
         return np.asarray(inner * share)
 
-    def jacobian(self, params: FloatArray, design: Design) -> FloatArray:
+    def both(self, params: FloatArray, design: Design) -> tuple[FloatArray, FloatArray]:
         """By amplitudes, half point, exponents."""
-        inner, share, others = self._parts(params, design)
-        by_amplitude = design.z * (share * _exp(design.u[:, 1:] @ others))[:, None]
-        by_half = -inner * share * (1 - share)
-        return np.column_stack([by_amplitude, by_half, (inner * share)[:, None] * design.u[:, 1:]])
+        inner, share, growth = self._parts(params, design)
+        by_amplitude = design.z * (share * growth)[:, None]
+        by_half = (-inner * share * (1 - share))[:, None]
+        values = np.asarray(inner * share)
+        return values, _columns(by_amplitude, by_half, values[:, None] * design.u[:, 1:])
 
     def starts(self, y: FloatArray, design: Design) -> list[FloatArray]:
         """Half of it reached at the reference, or long before."""
@@ -218,13 +224,19 @@ class Saturating(Law):
     def _parts(params: FloatArray, design: Design) -> tuple[FloatArray, FloatArray, FloatArray]:
         count = design.z.shape[1]
         amplitudes, half, others = params[:count], params[count], params[count + 1 :]
-        inner = (design.z @ amplitudes) * _exp(design.u[:, 1:] @ others)
-        return inner, 1 / (1 + _exp(half - design.u[:, 0])), others
+        growth = _exp(design.u[:, 1:] @ others)
+        inner = (design.z @ amplitudes) * growth
+        return inner, 1 / (1 + _exp(half - design.u[:, 0])), growth
 
 
 def _exp(values: FloatArray) -> FloatArray:
     """Finite wherever a fit may wander: no law of percent reaches either end."""
-    return np.asarray(np.exp(values.clip(-50, 50)))
+    # Not by `clip`, which takes longer than the powers.
+    return np.asarray(np.exp(np.minimum(np.maximum(values, -50), 50)))
+
+
+def _columns(*parts: FloatArray) -> FloatArray:
+    return np.concatenate(parts, axis=1)
 
 
 def _solve(matrix: FloatArray, y: FloatArray) -> FloatArray:

@@ -18,6 +18,7 @@ Space = Literal["linear", "log"]
 """Where residuals are taken: percent, or the logarithm of percent."""
 
 _Residuals = Callable[[FloatArray], FloatArray]
+_Two = tuple[FloatArray, FloatArray]
 _Bounds = tuple[FloatArray, FloatArray]
 
 HUBER = 1.345
@@ -132,9 +133,10 @@ def quick_refit(fit: Fit, y: FloatArray, design: Design, space: Space) -> FloatA
     y, design = y[there], design.rows(there)
     if len(y) < len(fit.params):
         return refit(fit, y, design, space)
+    curve = _curve(fit.law, design, space)
     found = _within_bounds(
-        lambda params: weights * (predicted(fit.law, params, design, space) - y),
-        lambda params: weights[:, None] * _jacobian(fit.law, params, design, space),
+        lambda params: weights * (curve(params)[0] - y),
+        lambda params: weights[:, None] * curve(params)[1],
         fit.params,
         fit.law.bounds(design.z.shape[1], design),
     )
@@ -215,17 +217,12 @@ def _solve(
     law: Law, y: FloatArray, design: Design, space: Space, start: FloatArray, scale: float
 ) -> FloatArray:
     low, high = law.bounds(design.z.shape[1], design)
-
-    def residuals(params: FloatArray) -> FloatArray:
-        return predicted(law, params, design, space) - y
-
-    def jacobian(params: FloatArray) -> FloatArray:
-        return _jacobian(law, params, design, space)
-
+    curve = _curve(law, design, space)
     if len(y) >= len(start):
+        pseudo = _kept(lambda params: _pseudo(curve(params)[0] - y, scale))
         found = _within_bounds(
-            lambda params: _pseudo(residuals(params), scale)[0],
-            lambda params: _pseudo(residuals(params), scale)[1][:, None] * jacobian(params),
+            lambda params: pseudo(params)[0],
+            lambda params: pseudo(params)[1][:, None] * curve(params)[1],
             start,
             (low, high),
         )
@@ -233,9 +230,10 @@ def _solve(
             return found
     robust = {} if math.isinf(scale) else {"loss": "huber", "f_scale": HUBER * scale}
     solution = least_squares(
-        residuals,
+        lambda params: curve(params)[0] - y,
         start.clip(low, high),
-        jac=jacobian,
+        # It works in what it is given.
+        jac=lambda params: curve(params)[1].copy(),
         bounds=(low, high),
         x_scale="jac",
         max_nfev=60,
@@ -258,12 +256,30 @@ def _pseudo(residuals: FloatArray, scale: float) -> tuple[FloatArray, FloatArray
     return np.where(far > 1, np.sign(residuals) * limit * root, residuals), 1 / root
 
 
-def _jacobian(law: Law, params: FloatArray, design: Design, space: Space) -> FloatArray:
-    """(points, parameters): derivatives of `predicted`."""
-    by_params = law.jacobian(params, design)
-    if space == "linear":
-        return by_params
-    return np.asarray(by_params / np.maximum(law.values(params, design), _TINY)[:, None])
+def _kept(compute: Callable[[FloatArray], _Two]) -> Callable[[FloatArray], _Two]:
+    """What it came to for the last parameters is not computed again: a step asks for it several times."""
+    last: list[tuple[bytes, _Two]] = []
+
+    def found(params: FloatArray) -> _Two:
+        at = params.tobytes()
+        if not last or last[0][0] != at:
+            last[:] = [(at, compute(params))]
+        return last[0][1]
+
+    return found
+
+
+def _curve(law: Law, design: Design, space: Space) -> Callable[[FloatArray], _Two]:
+    """`predicted` and (points, parameters) its derivatives, by the parameters."""
+
+    def both(params: FloatArray) -> _Two:
+        values, by_params = law.both(params, design)
+        if space == "linear":
+            return values, by_params
+        held = np.maximum(values, _TINY)
+        return np.log(held), np.asarray(by_params / held[:, None])
+
+    return _kept(both)
 
 
 def _profiled_scale(residuals: FloatArray, floor: float) -> float:

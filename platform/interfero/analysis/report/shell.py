@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from interfero.analysis.charts.data import Figure
+from interfero.analysis.charts.data import Figure, Variant
 from interfero.analysis.charts.library import vega_library
 from interfero.analysis.charts.vega import CONFIG, THEME, Texts, legend_of, variant_spec
 
@@ -91,41 +91,49 @@ def page_html(page: ReportPage) -> str:
     """The page as one file; every text in it is escaped."""
     shown = ReportPage(**{**vars(page), "sections": [s for s in page.sections if s.parts]})
     # "<" would let a domain's name end the script.
-    data = json.dumps(_figures_value(page.figures), allow_nan=False, separators=(",", ":"))
+    data = _figures_json(page.figures).replace("<", "\\u003c")
     html: str = _template().render(
         page=shown,
         policy=POLICY,
         style=Markup(_asset("report.css")),
-        data=Markup(data.replace("<", "\\u003c")),
+        data=Markup(data),
         library=Markup(vega_library().replace("</script", "<\\/script")),
         script=Markup(_asset("report.js")),
     )
     return html
 
 
-def _figures_value(figures: Sequence[Figure]) -> dict[str, Any]:
-    """What `report.js` reads: specifications, and the texts that their points name by number."""
+def _figures_json(figures: Sequence[Figure]) -> str:
+    """What `report.js` reads: specifications, and the texts that their points name by number.
+
+    One variant after the other becomes text: as objects, those of a large sweep take ten times the page.
+    """
     texts: Texts = {}
     drawn = []
     for figure in figures:
-        variants = [
-            {
-                "choice": v.choice, "caption": v.caption, "file": v.file,
-                "spec": variant_spec(v, texts), "legend": legend_of(v),
-                "columns": [[_column(p.x), _column(p.y)] for p in v.panels],
-            }
-            for v in figure.variants
-        ]  # fmt: skip
-        drawn.append(
-            {
-                "name": figure.name, "selectors": figure.selectors, "note": figure.note,
-                "start": figure.start, "variants": variants,
-            }
-        )  # fmt: skip
-    return {
-        "figures": drawn, "texts": [list(lines) for lines in texts], "config": CONFIG,
+        variants = ",".join(_json(_variant_value(v, texts)) for v in figure.variants)
+        head = {
+            "name": figure.name, "selectors": figure.selectors, "note": figure.note,
+            "start": figure.start,
+        }  # fmt: skip
+        drawn.append(f'{_json(head)[:-1]},"variants":[{variants}]}}')
+    rest = {
+        "texts": [list(lines) for lines in texts], "config": CONFIG,
         "themes": {"light": THEME, "dark": DARK},
     }  # fmt: skip
+    return f'{{"figures":[{",".join(drawn)}],{_json(rest)[1:]}'
+
+
+def _variant_value(variant: Variant, texts: Texts) -> dict[str, Any]:
+    return {
+        "choice": variant.choice, "caption": variant.caption, "file": variant.file,
+        "spec": variant_spec(variant, texts), "legend": legend_of(variant),
+        "columns": [[_column(p.x), _column(p.y)] for p in variant.panels],
+    }  # fmt: skip
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
 
 
 def _column(axis: Any) -> str:

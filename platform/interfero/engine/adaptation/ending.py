@@ -40,12 +40,8 @@ def write_ending(
     searches: Sequence[BlockSearch], command: str,
 ) -> Ending:  # fmt: skip
     """Write tables, figures and the report of the cells that were heard of."""
-    found, store = Findings(run.reported), run.store
-    records, folder = found.records, store.folder / "report"
-    fronts = pareto_fronts(records, options.max_forgetting)
-    best = best_adapters(records, options.max_forgetting)
-    tags = [_front_tags(fronts, front_keys(folder)), _best_tags(best, best_keys(folder))]
-    settings = store.settings() if store.exists else {}
+    store = run.store
+    folder, settings = store.folder / "report", store.settings() if store.exists else {}
     about = About(
         name=store.name,
         kind=settings.get("kind", ""),
@@ -54,7 +50,11 @@ def write_ending(
         command=settings.get("command", command),
         versions=provenance_tags(),
     )
-    tables = write_tables(records, folder, about)
+    tables, found = _tables(run.reported, folder, about)
+    records = found.records
+    fronts = pareto_fronts(records, options.max_forgetting)
+    best = best_adapters(records, options.max_forgetting)
+    tags = [_front_tags(fronts, front_keys(folder)), _best_tags(best, best_keys(folder))]
     origin = Origin(
         store.name,
         [about],
@@ -78,6 +78,14 @@ def write_ending(
         cell_tags=tags,
         retried=not options.searches,
     )
+
+
+def _tables(
+    records: Sequence[CellRecord], folder: Path, about: About
+) -> tuple[list[Path], Findings]:
+    """Write the tables; what follows needs no training curves, a quarter of a record."""
+    tables = write_tables(records, folder, about)
+    return tables, Findings([record.model_copy(update={"curve": ()}) for record in records])
 
 
 def _note(

@@ -236,7 +236,7 @@ def asked_packs(feeder):
     """Keys of the cells of each pack that is left."""
     packs = []
     while (suggestion := feeder.suggest("x")) != "FINISHED":
-        packs.append(Pack.model_validate_json(suggestion[PACK]).keys)
+        packs.append(Pack.from_text(suggestion[PACK]).keys)
     return packs
 
 
@@ -445,7 +445,7 @@ def test_a_feeder_asks_blocks_in_turn_up_to_the_number_of_samples(plan, record, 
     feeder = Feeder([], searches, 3, {}.get, listener, searches[0].needs | searches[1].needs)
     asked = []
     while (suggestion := feeder.suggest("x")) != "FINISHED":
-        asked.append(Pack.model_validate_json(suggestion[PACK]).nodes[0].block.num_images)
+        asked.append(Pack.from_text(suggestion[PACK]).nodes[0].block.num_images)
     most = made.domains["thing"].max_images
     assert sorted(asked) == [2, 2, 2, most, most, most]
     assert set(asked[:2]) == {2, most}

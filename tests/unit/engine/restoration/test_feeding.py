@@ -34,7 +34,7 @@ def fed():
 def take_all(feeder):
     found = []
     while isinstance(value := feeder.suggest("t"), dict):
-        found.append(Pack.model_validate_json(value[PACK]))
+        found.append(Pack.from_text(value[PACK]))
     return found, value
 
 
