@@ -41,7 +41,7 @@ def end(tmp_path, sweep):
         options = AdaptationOptions()
         code = conclude(
             console, options, swept,
-            lambda: write_ending("Which law?", answer, options, swept, (), "python s.py"),
+            lambda: write_ending("Which law?", answer, options, swept, (), "python s.py", {}),
         )  # fmt: skip
         client = mlflow.MlflowClient(uri)
         experiment = client.get_experiment_by_name("simulated")
