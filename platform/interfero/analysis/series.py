@@ -55,8 +55,9 @@ def _along(found: Sequence[Trend], axis: str, kind: str) -> dict[str, Line]:
 
 
 def _who(setting: CellSetting, settings: Iterable[CellSetting]) -> str:
-    """Domain and method, and whatever else tells the lines apart."""
-    every = list(settings)
+    """Domain and method, and whatever else tells their lines apart."""
+    own = setting.domain, setting.method
+    every = [other for other in settings if (other.domain, other.method) == own]
     parts = [
         f"{name}{value(setting)}"
         for name, value in _TOLD_APART_BY.items()

@@ -74,8 +74,8 @@ def test_sentences_give_both_ends_and_how_many_seeds_agree(counted):
     (line,) = trend_lines(found)
     assert line == (
         "From 1 to 20 training images, finetune's gain on the target changes from +1.50 % to +4.50 % (higher "
-        "in 2 of 2 comparisons; all 2 seeds agree in 2); unrouted forgetting changes from 0 to +10.00 % to 0 to "
-        "+200.00 % (higher in 1 of 2 comparisons; all 2 seeds agree in 1)."
+        "in 2 of 2 comparisons; all 2 seeds agree in 2); unrouted forgetting changes from 0 to +10.00 % to 0 "
+        "to +200.00 % (higher in 1 of 2 comparisons; all 2 seeds agree in 1)."
     )
     (line,) = enough_lines(found)
     assert line.endswith("best validation gain: 5 on charts, text.")

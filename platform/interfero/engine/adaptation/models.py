@@ -85,6 +85,8 @@ def _description(one: BestAdapter, name: str, tags: Mapping[str, str]) -> str:
     size = f" {params['adapter_size']}" if params["adapter_size"] else ""
     results = [f"- {tag.replace('_', ' ')}: {text}" for tag, text in _results(one.record).items()]
     warning = ["- every setting of the sweep forgets more than allowed"] if one.forgets else []
+    if one.record.metrics[VALIDATION_GAIN] <= 0:
+        warning.append("- no setting of the sweep gains on validation images: do not deploy it")
     return "\n".join(
         [
             f"{params['method']}{size} on {params['codec']}, adapted to {one.domain} in the sweep "
