@@ -20,7 +20,8 @@ from PIL import Image
 from interfero.adaptation import find_method
 from interfero.adaptation.adapter_file import save_adapter
 from interfero.api import read_image
-from interfero.cli import main
+from interfero.cli.decode import decode
+from interfero.cli.encode import encode
 from interfero.codecs.catalogue import load_codec
 from interfero.errors import ConfigError
 from interfero.tracking.adapter_model import ServedAdapter, _load_pyfunc, write_adapter_model
@@ -107,9 +108,9 @@ def test_a_fresh_process_codes_as_the_command_does(
         check=True, cwd=tmp_path, env={**os.environ, "MLFLOW_TRACKING_URI": place.uri},
     )  # fmt: skip
     ours, decoded = tmp_path / "ours", tmp_path / "decoded.png"
-    given = ["--source", str(tiny_codec_file), "--adapter", str(entry.file)]
-    main(["encode", str(picture), str(ours), *given])
-    main(["decode", str(ours), str(decoded), *given])
+    given = {"source": str(tiny_codec_file), "adapter": (entry.file,)}
+    encode(picture, ours, **given)
+    decode(ours, decoded, **given)
     assert stream.read_bytes() == ours.read_bytes()
     assert (read_image(shown) == read_image(decoded)).all()
 
@@ -125,7 +126,10 @@ def test_what_is_stored_is_no_pickle_and_says_what_it_is(place, tracker, entry):
     assert kinds[".safetensors"] == 2, "the adapter, and a source codec that is no bundled one"
     signature = mlflow.models.get_model_info(str(folder)).signature
     assert signature.inputs.input_names() == ["image", "stream"]
-    assert json.loads((folder / "data" / "model.json").read_text())["source"] == entry.codec.name
+    assert (
+        json.loads((folder / "data" / "data" / "model.json").read_text())["source"]
+        == entry.codec.name
+    )
     assert "interfero==" in (folder / "requirements.txt").read_text()
 
 
