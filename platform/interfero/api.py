@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interfero.errors import ConfigError, DomainError, StorageError, UndeclaredError
+from interfero.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,20 +38,10 @@ def read_image(path: str | Path, counts: Counter[str] | None = None) -> UInt8Arr
     Raises:
         DomainError: the file is not an image that can be decoded.
     """
-    from interfero.codecs.bitstream import MAX_SIDE
-    from interfero.domains.images import ImageRules, SkippedImageError, decode_image
+    from interfero.codecs.picture import decode_picture
     from interfero.domains.listing import shown
 
-    # One pixel more than a bitstream holds: the codec says so of a larger picture.
-    rules = ImageRules(halve_jpeg=False, min_side=1, max_side=MAX_SIDE + 1)
-    try:
-        return decode_image(
-            Path(path), shown(Path(path)), rules, Counter() if counts is None else counts
-        )
-    except SkippedImageError as error:
-        raise DomainError(f"{error}: give a picture such as a PNG of 8-bit RGB") from error
-    except UndeclaredError as error:
-        raise DomainError(error.elsewhere) from error
+    return decode_picture(Path(path), shown(Path(path)), counts)
 
 
 def load_adapter(path: str | Path, codec: Codec) -> AdaptedCodec:

@@ -7,6 +7,7 @@ import json
 import psutil
 import pyarrow.parquet
 import pytest
+from mlflow.tracking.client import MlflowClient
 
 from interfero.adaptation import load_adapter
 from interfero.analysis.reconstructions import read_reconstructions
@@ -103,6 +104,25 @@ def test_metrics_that_the_design_does_not_list_are_known_ones(cells):
         "adapter/file_bytes", "distance/rd_excess_percent", "distance/latent_bits",
         "distance/feature_sd",
     }  # fmt: skip
+
+
+def test_runs_name_their_images_and_what_started_them(cells, parent):
+    for run in cells.values():
+        used = {(i.dataset.name, tag.value) for i in run.inputs.dataset_inputs for tag in i.tags}
+        assert used == {
+            ("thing", "adapt"), ("thing", "validation"), ("thing", "test"), ("other", "source"),
+        }  # fmt: skip
+        assert run.data.tags["mlflow.source.name"].endswith("adapter_capacity.py")
+    assert (parent.data.metrics["cells/finished"], parent.data.metrics["cells/share"]) == (4, 1)
+
+
+def test_the_best_adapter_is_in_the_registry(place, cells, printed):
+    client = MlflowClient(tracking_uri=place.tracking_uri)
+    (model,) = client.search_registered_models()
+    best = client.get_model_version_by_alias(model.name, "best")
+    assert best.tags["interfero.domain"] == "thing"
+    assert cells[best.tags["interfero.cell"]].info.run_id == best.run_id
+    assert f"models:/{model.name}@best" in printed.stdout
 
 
 def test_records_and_runs_agree(place, cells):

@@ -130,12 +130,12 @@ def _remarks(finished: Sequence[CellRecord]) -> str:
     """How the control was chosen, how many choices a larger grid could change, and what was not searched."""
     picks = [pick for c in choose_learning_rates(finished) for pick in c.picks]
     edges = sum(pick.edge is not None for pick in picks)
-    text = f" {edges} of {len(picks)} choices lie at an edge of the grid."
+    text = f" {edges} of {len(picks)} choices are at an edge of the grid."
     if any(r.params["method"] == CONTROL for r in finished):
         text += " The control's rate is the one that harms the source least."
     strengths = {float(r.params.get("strength", 0)) for r in finished} - {0.0}
     if len(strengths) == 1:
-        text += f" Methods with a strength ran at {strengths.pop():g} alone: it was not searched."
+        text += f" Methods with a strength ran only at {strengths.pop():g}: it was not searched."
     return text
 
 

@@ -77,7 +77,7 @@ def _method_lines(method: str, choices: Sequence[Choice], cases: set[CellSetting
         won = sum(v > 0 for _, v in gains)
         reach = value_range([v for _, v in gains], signed)
         lines.append(
-            f"{who} gains on {_count(won, gains, cases)}: {reach} % of the target loss on test "
+            f"{who} gains in {_count(won, gains, cases)}: {reach} % of the target loss on test "
             f"{unit_text(cases)}{_against_naive(gains, choices)}."
         )
     lines += _forgetting_lines(method, best, choices, cases)
@@ -105,25 +105,25 @@ def _forgetting_lines(
     routed, unrouted = _known(best, ROUTED), _known(best, UNROUTED)
     ways = [("", ROUTED, routed)]
     if [v for _, v in routed] != [v for _, v in unrouted]:
-        ways = [(" routed", ROUTED, routed), (" unrouted", UNROUTED, unrouted)]
+        ways = [("routed, ", ROUTED, routed), ("unrouted, ", UNROUTED, unrouted)]
     parts = []
     for way, metric, values in ways:
         if values:
             lost = sum(v > max(0.0, bars.change(c, metric) or 0.0) for c, v in values)
             reach = f"{value_range([v for _, v in values], signed)} % of the source loss"
-            parts.append(f"{_count(lost, values, cases)}{way} ({reach})")
+            parts.append(f"{way}in {_count(lost, values, cases)} ({reach})")
     if not parts:
         return []
-    bar = f"by more than the control's own change{bars.text(best, cases)}"
-    return [f"{method} forgets, {bar}, on {' and on '.join(parts)}."]
+    colon = ":" if len(ways) > 1 else ""
+    return [f"{method} forgets more than {bars.text(best, cases)}{colon} {'; '.join(parts)}."]
 
 
 class _Bars:
-    """What the control forgets: what a method's forgetting is held against.
+    """What the control forgets: what a method's forgetting is compared with.
 
-    A method that trains the codec's own parameters is held against the control at its own learning rates:
-    a rate decides how much such training forgets. Adapters leave these parameters alone, and at their
-    rates, ten times as high, the control falls apart: they are held against the control's own choice.
+    A method that trains the codec's own parameters is compared with the control at the same learning rates:
+    a rate decides how much such training forgets. Adapters do not change these parameters, and at their
+    rates, ten times as high, the control diverges: they are compared with the control at its best rate.
     """
 
     def __init__(self, choices: Iterable[Choice]) -> None:
@@ -144,7 +144,7 @@ class _Bars:
                 if metric in cell.metrics:
                     place = seed_of(cell)[0], point.learning_rate
                     cells.setdefault(place, []).append(cell.metrics[metric])
-        # The control draws nothing: its first initial seed stands beside all of a method's.
+        # The control draws nothing: its first initial seed is compared with all of a method's.
         found = [cells.get((seed_of(p.cell)[0], p.learning_rate), []) for p in choice.picks]
         if not all(found):
             return None
@@ -152,23 +152,19 @@ class _Bars:
         return math.fsum(means) / len(means)
 
     def text(self, best: Sequence[Choice], cases: set[CellSetting]) -> str:
-        """At which rate, how much that is, and where there is nothing to compare with and the bar is 0."""
+        """The control, its learning rate and how much it forgets; 0 where it has no result."""
         if not any(c.setting.without_method in self._control for c in best):
-            return " (0: no control finished)"
-        place = (
-            " at the rate that harms least"
-            if _has_source_mode(best[0])
-            else " at the same learning rate"
-        )
+            return "0 % (no control finished)"
+        rate = "at its best" if _has_source_mode(best[0]) else "at the same"
         changes = [self.change(c, UNROUTED) for c in best]
         known = [change for change in changes if change is not None]
         if not known:
-            return f"{place} (0: it has no result there)"
-        text = f"{place} ({value_range(known, signed)} %)"
+            return f"0 % (the control has no result {rate} learning rate)"
+        text = f"the control {rate} learning rate ({value_range(known, signed)} %"
         without = len(changes) - len(known)
         if without:
-            text += f", or than 0 on {without} of {len(best)} {_unit(cases)} where it has no result there"
-        return text
+            text += f"; 0 % in {without} of {len(best)} {_unit(cases)}, where it has no result"
+        return f"{text})"
 
 
 def _has_source_mode(choice: Choice) -> bool:
@@ -181,13 +177,13 @@ def _old_bitstream_lines(method: str, best: Sequence[Choice]) -> list[str]:
         return []
     shares, losses = [v for _, v in exact], [v for _, v in drops]
     return [
-        f"Old bitstreams decoded after {method}: {value_range(shares, share)} % pixel-exact, PSNR drop "
+        f"Old bitstreams, decoded after {method}: {value_range(shares, share)} % are pixel-exact, PSNR drop "
         f"{value_range(losses, signed)} dB."
     ]
 
 
 def _source_mode_lines(method: str, records: Iterable[CellRecord]) -> list[str]:
-    """Over all finished cells, not the chosen ones alone: exactness knows no exception."""
+    """Over all finished cells, not only the chosen ones: exactness has no exceptions."""
     checked = [
         all(r.metrics[name] == 1 for name in SOURCE_MODE)
         for r in records
@@ -197,8 +193,10 @@ def _source_mode_lines(method: str, records: Iterable[CellRecord]) -> list[str]:
     ]
     if not checked:
         return []
-    where = f"all of {len(checked)}" if all(checked) else f"ONLY {sum(checked)} of {len(checked)}"
-    return [f"Source mode of {method} gave the source codec's bytes and pixels in {where} cells."]
+    where = f"all {len(checked)}" if all(checked) else f"ONLY {sum(checked)} of {len(checked)}"
+    return [
+        f"In source mode, {method} gave exactly the source codec's bytes and pixels in {where} cells."
+    ]
 
 
 def _capacity_lines(method: str, choices: Sequence[Choice]) -> list[str]:
@@ -241,8 +239,8 @@ def _control_lines(choices: Sequence[Choice]) -> list[str]:
     if not gains or not moved:
         return []
     return [
-        f"The control ({CONTROL}) moved the target by {value_range([v for _, v in gains], signed)} % "
-        f"and the source loss by {value_range([v for _, v in moved], signed)} %."
+        f"The control ({CONTROL}) gained {value_range([v for _, v in gains], signed)} % on the target "
+        f"and changed the source loss by {value_range([v for _, v in moved], signed)} %."
     ]
 
 
@@ -256,27 +254,25 @@ def _image_lines(cases: Iterable[CellSetting]) -> list[str]:
         f"{domain} n = {' and '.join(map(str, sorted(numbers)))} crops"
         for domain, numbers in sorted(counts.items())
     ]
-    return (
-        [f"Crops, several of one picture, are not independent: {', '.join(parts)}."]
-        if parts
-        else []
-    )
+    return [f"Crops of the same picture are not independent: {', '.join(parts)}."] if parts else []
 
 
 def _edge_lines(choices: Sequence[Choice]) -> list[str]:
     edges = [pick.edge for c in choices for pick in c.picks]
     at_edge = [edge for edge in edges if edge in ("lowest", "highest")]
-    alone = sum(all(pick.edge == "only" for pick in c.picks) for c in choices)
+    single = sum(all(pick.edge == "only" for pick in c.picks) for c in choices)
     lines = []
     if at_edge:
         high = sum(edge == "highest" for edge in at_edge)
         lines.append(
-            f"{len(at_edge)} of {len(edges)} chosen learning rates lie at the edge of their grid "
-            f"({high} at the highest, {len(at_edge) - high} at the lowest): a larger grid may do "
-            "better."
+            f"{len(at_edge)} of {len(edges)} chosen learning rates are at the edge of their grid "
+            f"({high} at the highest, {len(at_edge) - high} at the lowest): a wider grid may give "
+            "better results."
         )
-    if alone:
-        lines.append(f"{alone} of {len(choices)} settings have one learning rate: nothing chosen.")
+    if single:
+        lines.append(
+            f"{single} of {len(choices)} settings were run at one learning rate: there was none to choose."
+        )
     return lines
 
 

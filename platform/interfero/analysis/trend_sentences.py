@@ -36,13 +36,13 @@ def enough_lines(found: Sequence[Trend]) -> list[str]:
             places.setdefault(_enough(trend), []).append(_place(trend, members))
         answer = "; ".join(f"{count} on {', '.join(names)}" for count, names in places.items())
         lines.append(
-            f"Images that bring {100 * ENOUGH:.0f} % of {method}'s best validation gain: {answer}."
+            f"Training images needed for {100 * ENOUGH:.0f} % of {method}'s best validation gain: {answer}."
         )
     return lines
 
 
 def domain_lines(shifts: Sequence[DomainShift]) -> list[str]:
-    """Where a method forgets and gains most, and whether distance measured before foretells it."""
+    """Where a method forgets and gains most, and whether distance measured before adapting predicts it."""
     lines = []
     for shift in shifts:
         if shift.method == CONTROL:
@@ -89,8 +89,8 @@ def _method_line(found: Sequence[Trend]) -> str:
     high = value_range([b.x for _, b in ends], axis.text)
     who = axis.title if axis.name == "num_images" else axis.word
     return (
-        f"From {low} to {high} {who}, {found[0].method}'s target gain goes "
-        f"{_change(ends, lambda p: p.gain, lambda p: p.gains)}; unrouted forgetting goes "
+        f"From {low} to {high} {who}, {found[0].method}'s gain on the target changes "
+        f"{_change(ends, lambda p: p.gain, lambda p: p.gains)}; unrouted forgetting changes "
         f"{_change(ends, lambda p: p.forgetting, lambda p: p.losses)}."
     )
 
@@ -100,18 +100,18 @@ def _change(
     mean: Callable[[Point], float],
     each: Callable[[Point], Mapping[Seed, float]],
 ) -> str:
-    """`from +1 to +2 % to +4 to +6 % (up in 3 of 3 comparisons; all of 3 seeds agree in 2)`."""
+    """`from +1 to +2 % to +4 to +6 % (higher in 3 of 3 comparisons; all 3 seeds agree in 2)`."""
     first = value_range([mean(a) for a, _ in ends], signed)
     last = value_range([mean(b) for _, b in ends], signed)
     rises = sum(mean(b) > mean(a) for a, b in ends)
-    text = f"from {first} % to {last} % (up in {rises} of {len(ends)} comparisons"
+    text = f"from {first} % to {last} % (higher in {rises} of {len(ends)} comparisons"
     seeds = [len(each(a)) for a, _ in ends]
     if max(seeds) < 2:
         return f"{text})"
     signs = [{each(b)[seed] > each(a)[seed] for seed in each(a)} for a, b in ends]
     agree = sum(len(own) == 1 and n > 1 for own, n in zip(signs, seeds, strict=True))
     count = value_range([float(n) for n in seeds], "{:.0f}".format)
-    return f"{text}; all of {count} seeds agree in {agree})"
+    return f"{text}; all {count} seeds agree in {agree})"
 
 
 def _enough(trend: Trend) -> str:
@@ -119,7 +119,7 @@ def _enough(trend: Trend) -> str:
     if best <= 0:
         return "none (no gain)"
     first = next(p for p in trend.points if p.validation >= ENOUGH * best)
-    note = " (the most tried)" if first is trend.points[-1] else ""
+    note = " (the largest number tried)" if first is trend.points[-1] else ""
     return f"{first.x:.0f}{note}"
 
 
@@ -138,7 +138,7 @@ def _rank_line(who: str, shift: DomainShift) -> str:
     count = len(shift.points)
     if count < MIN_RANKED:
         return (
-            f"Whether distance foretells what {who} forgets cannot be said from {count} domains: "
+            f"Whether domain distance predicts how much {who} forgets cannot be told from {count} domains: "
             f"{MIN_RANKED} are needed."
         )
     lost = [p.point.forgetting for p in shift.points]
@@ -151,7 +151,7 @@ def _rank_line(who: str, shift: DomainShift) -> str:
     if not parts:
         return f"No distance was measured before {who} was trained."
     return (
-        f"Rank correlation of what {who} forgets with distances measured before adapting, over "
-        f"{count} domains, and in parentheses how often chance alone gives as much: "
+        f"Rank correlation between {who}'s forgetting and domain distance measured before adapting, over "
+        f"{count} domains (in parentheses, how often chance gives a correlation as large): "
         f"{', '.join(parts)}."
     )

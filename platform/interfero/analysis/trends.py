@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from interfero.analysis.axes import AXES, DISTANCES
 from interfero.analysis.cells import once_for_cells
@@ -16,7 +16,9 @@ from interfero.metrics.names import GAIN, UNROUTED, VALIDATION_GAIN
 from interfero.records import CellRecord
 
 TREND_AXES = ("num_images", "rd_lambda", "num_steps")
-"""Params that a trend can be drawn along."""
+"""Params that a trend is drawn along."""
+LINE_AXES = (*TREND_AXES, "adapter_size")
+"""Params along which there are lines; figures of their own show adapter sizes."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +99,10 @@ def trends(records: Iterable[CellRecord], axis: str) -> list[Trend]:
 
     Args:
         records: All cells of a sweep.
-        axis: One of `TREND_AXES`.
+        axis: One of `LINE_AXES`.
     """
-    if axis not in TREND_AXES:
-        raise ValueError(f"a trend runs along one of {', '.join(TREND_AXES)}, got {axis!r}")
+    if axis not in LINE_AXES:
+        raise ValueError(f"a trend runs along one of {', '.join(LINE_AXES)}, got {axis!r}")
     lines: dict[CellSetting, list[Choice]] = defaultdict(list)
     for choice in choose_learning_rates(records):
         lines[_without(choice.setting, axis)].append(choice)
@@ -145,11 +147,8 @@ def _domain_shift(choices: Sequence[Choice], every: set[str]) -> DomainShift | N
 
 
 def _without(setting: CellSetting, axis: str) -> CellSetting:
-    if axis == "num_images":
-        return replace(setting, num_images=0)
-    if axis == "rd_lambda":
-        return replace(setting, rd_lambda=0.0)
-    return replace(setting, num_steps=0)
+    left_out: dict[str, Any] = {axis: 0}
+    return replace(setting, **left_out)
 
 
 def _trend(axis: str, setting: CellSetting, members: Sequence[Choice]) -> Trend:

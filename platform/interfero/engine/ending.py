@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from interfero.engine.options.base import SweepOptions
     from interfero.engine.sweep_run import SweepRun
     from interfero.store.sweep import SweepStore
+    from interfero.tracking.registry import AdapterEntry
     from interfero.tracking.tracker import Tracker
 
 FAILED_EXIT = 1
@@ -53,6 +54,10 @@ class Ending:
     """More files for the parent run, by folder."""
     cell_tags: Sequence[Mapping[str, Mapping[str, str]]] = ()
     """Tags of cells' runs, by key."""
+    series: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
+    """Metrics of the parent run that MLflow draws as lines: (step, value)."""
+    models: Sequence[AdapterEntry] = ()
+    """For the model registry."""
     retried: bool = True
     """Whether --resume tries failed cells again."""
 
@@ -76,12 +81,14 @@ def conclude(
         run.tracker.parent_artifacts(files, folder)
     for by_cell in ending.cell_tags:
         run.tracker.cell_tags(by_cell)
-    run.tracker.parent_metrics(_counts(options, run))
+    run.tracker.parent_series(ending.series)
+    run.tracker.parent_progress(run.standing)
+    registered = run.tracker.register(ending.models)
     run.tracker.close("FAILED" if too_many else "FINISHED")
     for line in ending.first_lines:
         console.print(line, highlight=False, markup=False)
     console.print(ending.table)
-    for line in ending.lines:
+    for line in (*ending.lines, *registered):
         console.print(line, highlight=False, markup=False)
     _print_last_lines(console, run, ending.summary)
     if too_many:
@@ -94,13 +101,6 @@ def conclude(
             f"{run.num_failed} cells failed, --max-failed is {options.max_failed}; {what}"
         )
     return FAILED_EXIT if too_many else 0
-
-
-def _counts(options: SweepOptions, run: SweepRun) -> dict[str, float]:
-    finished = len(run.statuses) - run.num_failed - run.num_stopped
-    counts = {"cells/finished": float(finished), "cells/failed": float(run.num_failed)}
-    stops = options.early_stopping != "none" or options.sampler == "halving"
-    return counts | ({"cells/stopped": float(run.num_stopped)} if stops else {})
 
 
 def ended_well(

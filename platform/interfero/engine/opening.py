@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -61,13 +62,15 @@ def begun(
         StorageError: the folder cannot be written.
     """
     # MLflow takes seconds to import: a sweep that is only shown, or refused, is spared it.
-    from interfero.tracking.provenance import provenance_tags
+    from interfero.tracking.provenance import provenance_tags, source_tags
     from interfero.tracking.tracker import Tracker
 
     with store.lease():
         store.check(settings, resume=options.resume)
+        provenance = provenance_tags()
+        origin = source_tags(shlex.split(settings["command"])[1], provenance)
         tracker = Tracker.open(
-            None, settings["kind"], store.name, tags=provenance_tags(),
+            None, settings["kind"], store.name, tags={**provenance, **origin}, on_cells=origin,
             params={"num_cells": num_cells, "sampler": options.sampler},
             outbox=store.folder / "outbox.jsonl",
         )  # fmt: skip

@@ -14,9 +14,10 @@ from interfero.engine.node import Node
 from interfero.engine.options.base import SweepOptions
 from interfero.engine.packs import Pack
 from interfero.engine.plan import Plan
-from interfero.engine.sweep_run import SweepRun
+from interfero.engine.sweep_run import InputsOf, SweepRun
 from interfero.engine.worker import PackRunner
 from interfero.store.sweep import SweepStore
+from interfero.tracking.operations import DatasetUse
 
 if TYPE_CHECKING:
     from interfero.engine.adaptation.search import BlockSearch
@@ -61,6 +62,19 @@ class Study(ABC, Generic[OptionsT, PlanT]):
         self, question: str, plan: PlanT, run: SweepRun, searches: Sequence[Any], command: str
     ) -> Ending:
         """Write tables, figures and the report."""
+
+    @abstractmethod
+    def inputs(self, plan: PlanT, store: SweepStore) -> InputsOf:
+        """Finds the data sets that a cell uses, for MLflow."""
+
+    def all_inputs(self, plan: PlanT, inputs: InputsOf) -> list[DatasetUse]:
+        """The data sets of the whole sweep, each once."""
+        found = {
+            (use.name, use.digest): use
+            for cell in plan.leaves
+            for use in inputs(cell.key, cell.params)
+        }
+        return list(found.values())
 
     def prepare(self, plan: PlanT, store: SweepStore, done: Set[str]) -> None:
         """What has to be known before the first pack; may take seconds, and trains nothing that is kept.

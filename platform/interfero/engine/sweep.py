@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from interfero.tracking.tracker import Tracker
 
 USAGE_EXIT = 2
-MAX_CELLS_WITH_CURVES = 1000
-"""Cells up to which MLflow has their learning curves: at 320 points each they are half of what a driver does
-for a cell, and nine tenths of its points."""
+MAX_CELLS_IN_DETAIL = 1000
+"""Cells up to which MLflow has the learning curve and the data sets of each: curves of 320 points are half of
+what a driver does for a cell, and data sets are one more request. Of more cells it has the final metrics, and
+the parent run has the data sets."""
 ERROR_LINES = 18
 """Lines of an error's text; with its frame it fits the smallest usual terminal, 24 lines."""
 
@@ -185,17 +186,22 @@ def _drive(
     options = plan.options
     searches = study.searches(plan, store)
     progress = SweepProgress(console)
-    run = SweepRun(store, tracker, progress, with_curves=plan.num_cells <= MAX_CELLS_WITH_CURVES)
-    if not run.with_curves:
+    inputs, in_detail = study.inputs(plan, store), plan.num_cells <= MAX_CELLS_IN_DETAIL
+    run = SweepRun(
+        store, tracker, progress, with_curves=in_detail, inputs=inputs if in_detail else None
+    )
+    if not in_detail:
         console.print(
-            f"more than {MAX_CELLS_WITH_CURVES} cells: learning curves are kept in curves.parquet alone, "
-            "MLflow has each cell's final metrics",
+            f"more than {MAX_CELLS_IN_DETAIL} cells: learning curves are kept only in curves.parquet; MLflow "
+            "has the final metrics of each cell, and the data sets of the sweep",
             highlight=False,
         )
+    tracker.parent_datasets(study.all_inputs(plan, inputs))
     with progress:
         left, halving = _recall(run, plan, console), study.halving(plan, store)
         if halving is not None:
             left = _begun(halving, left, run)
+        run.live = True
         made = _made(plan, left, store)
         packs = study.packs(plan, left, made, store)
         study.say_cost(console, plan, packs, store)

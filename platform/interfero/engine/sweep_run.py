@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.console import SweepProgress
 from interfero.engine.packs import Pack
+from interfero.metrics.names import VALIDATION_GAIN
 from interfero.records import CellRecord
 from interfero.store.files import inside
 from interfero.store.products import is_product_key
 from interfero.store.sweep import SweepStore
 
 if TYPE_CHECKING:
+    from interfero.tracking.operations import DatasetUse
     from interfero.tracking.tracker import Tracker
+
+InputsOf = Callable[[str, dict[str, str | int | float]], "tuple[DatasetUse, ...]"]
+"""From a cell's key and params to the data sets that it uses."""
 
 
 @dataclass
@@ -36,6 +41,10 @@ class SweepRun:
     """Keys of cells in training."""
     with_curves: bool = True
     """Whether MLflow has learning curves, too: they are most of what a cell writes there."""
+    inputs: InputsOf | None = None
+    """Finds the data sets of each cell's run; None where there are too many cells to say it of each."""
+    live: bool = False
+    """Whether the parent run shows progress: not while records of an earlier driver are read."""
     started: float = math.inf
     """When the first of its cells started; Unix time in seconds."""
 
@@ -48,6 +57,18 @@ class SweepRun:
     def num_stopped(self) -> int:
         """Cells that a search stopped early."""
         return Counter(self.statuses.values())["stopped"]
+
+    def standing(self) -> dict[str, float]:
+        """How the sweep stands, as metrics of the parent run: counts, share, best validation gain so far."""
+        came_to = Counter(self.statuses.values())
+        counts = {f"cells/{end}": float(came_to[end]) for end in ("finished", "failed", "stopped")}
+        total = self.progress.total
+        share = {"cells/share": len(self.statuses) / total} if total else {}
+        best = {
+            f"best_val_gain_percent/{domain}": record.metrics[VALIDATION_GAIN]
+            for domain, record in self.progress.best.items()
+        }
+        return {**counts, **share, **best}
 
     @property
     def reported(self) -> list[CellRecord]:
@@ -64,9 +85,12 @@ class SweepRun:
         """Open the cells' MLflow runs; other nodes have none."""
         for node in pack.nodes:
             if node.leaf:
-                self.tracker.cell_started(node.key, node.params, node.tags)
+                self.tracker.cell_started(
+                    node.key, node.params, node.tags, datasets=self._inputs(node.key, node.params)
+                )
                 self.running.add(node.key)
         self.progress.set_running(len(self.running))
+        self._tell_parent()
 
     def on_record(self, record: CellRecord) -> None:
         """Keep, track and show a record; one of a finished cell changes nothing."""
@@ -86,13 +110,22 @@ class SweepRun:
             self._track(record)
             self.progress.add(record, replaces=known is not None)
         self.progress.set_running(len(self.running))
+        self._tell_parent()
 
     def on_repeated(self) -> None:
         """A sampler asked for a cell again that it had asked for before: there is one less."""
         self.progress.total -= 1
 
+    def _tell_parent(self) -> None:
+        if self.live:
+            self.tracker.parent_progress(self.standing)
+
+    def _inputs(self, key: str, params: dict[str, str | int | float]) -> tuple[DatasetUse, ...]:
+        return self.inputs(key, params) if self.inputs is not None else ()
+
     def _track(self, record: CellRecord) -> None:
-        self.tracker.cell_started(record.key, record.params, {})
+        datasets = self._inputs(record.key, record.params)
+        self.tracker.cell_started(record.key, record.params, {}, datasets=datasets)
         files = [
             (inside(self.store.folder, name), kind)
             for name, kind in ((record.adapter_file, "adapter"), (record.sample_file, "samples"))

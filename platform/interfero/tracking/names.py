@@ -27,6 +27,8 @@ CURVE_TAG = "interfero.curve_step"
 RESUMED_TAG = "interfero.resumed_with"
 """JSON: parameters and tags that were different when the sweep was last resumed."""
 PARENT_TAG = "mlflow.parentRunId"
+CONTEXT_TAG = "mlflow.data.context"
+"""What a run used a data set for."""
 NOTE_TAG = "mlflow.note.content"
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Which of its views the MLflow UI opens: runs and their metrics, not GenAI traces (3.17)."""

@@ -57,6 +57,35 @@ class LogFile(Config):
     """Below the run's artifacts."""
 
 
+class DatasetUse(Config):
+    """A data set, and what a run used it for: what `mlflow.entities.DatasetInput` holds."""
+
+    name: str
+    """The domain's."""
+    digest: str
+    """Content hash of its images; a run has each (name, digest) once."""
+    source_type: str
+    """How `mlflow.data.get_source` reads `source`."""
+    source: str
+    """JSON."""
+    data_schema: str
+    """JSON of what one image is."""
+    profile: str
+    """JSON of numbers that describe it."""
+    context: str
+    """`adapt`, `validation`, `test`, `source`, ...: the value of `mlflow.data.context`."""
+
+
+class LogInputs(Config):
+    """Name the data sets that a run used; those it has already are left alone."""
+
+    kind: Literal["inputs"] = "inputs"
+    key: str | None
+    """The cell's key; None is the parent run."""
+    datasets: tuple[DatasetUse, ...]
+    """At most 1,000, what one request takes."""
+
+
 class SetStatus(Config):
     """Say how a run stands."""
 
@@ -69,6 +98,6 @@ class SetStatus(Config):
     """End, Unix time in milliseconds; ignored while it runs."""
 
 
-Operation = EnsureRun | LogBatch | LogFile | SetStatus
+Operation = EnsureRun | LogBatch | LogInputs | LogFile | SetStatus
 OPERATION: TypeAdapter[Operation] = TypeAdapter(Annotated[Operation, Field(discriminator="kind")])
 """Reads operations from JSON."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import getpass
 import importlib.metadata
 import platform
 import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from interfero.store.keys import CELL_DIGITS, bytes_key
@@ -13,6 +16,23 @@ from interfero.versions import library_version
 LOCK_FILE = "requirements.lock"
 PACKAGES = ("torch", "compressai", "ray")
 _GIT_S = 5
+
+
+def source_tags(script: str, provenance: Mapping[str, str]) -> dict[str, str]:
+    """The tags that the MLflow UI shows as Source, Version and User of a run; what is not known is left out.
+
+    Args:
+        script: The sweep's file, as it was started.
+        provenance: `provenance_tags`.
+    """
+    tags = {"mlflow.source.name": script, "mlflow.source.type": "LOCAL"}
+    commit = provenance.get("interfero.git_commit")
+    if commit:
+        tags["mlflow.source.git.commit"] = commit.removesuffix("+dirty")
+    # An id without a name, as in many containers, is a KeyError before Python 3.13 and an OSError since.
+    with suppress(KeyError, OSError, ImportError):
+        tags["mlflow.user"] = getpass.getuser()
+    return tags
 
 
 def provenance_tags() -> dict[str, str]:
@@ -36,7 +56,6 @@ def provenance_tags() -> dict[str, str]:
     if commit:
         dirty = "+dirty" if _git(here.parent, "status", "--porcelain") else ""
         tags["interfero.git_commit"] = commit + dirty
-        tags["mlflow.source.git.commit"] = commit
     return tags
 
 

@@ -11,7 +11,16 @@ from pathlib import Path
 from urllib.parse import quote
 
 import sqlalchemy
-from mlflow.entities import Metric, Param, Run, RunTag, ViewType
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    Metric,
+    Param,
+    Run,
+    RunTag,
+    ViewType,
+)
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking.client import MlflowClient
@@ -20,6 +29,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from interfero.tracking.address import is_database
 from interfero.tracking.names import (
     CELL_TAG,
+    CONTEXT_TAG,
     CURVE_TAG,
     KIND_TAG,
     PARENT_TAG,
@@ -29,7 +39,14 @@ from interfero.tracking.names import (
     SWEEP_TAG,
     experiment_tags,
 )
-from interfero.tracking.operations import EnsureRun, LogBatch, LogFile, Operation, SetStatus
+from interfero.tracking.operations import (
+    EnsureRun,
+    LogBatch,
+    LogFile,
+    LogInputs,
+    Operation,
+    SetStatus,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +54,8 @@ SERVER_ERRORS = (MlflowException, SQLAlchemyError, OSError)
 """What MLflow raises when a server is away or does not like a request."""
 _PAGE = 1000
 _REFUSALS = {"INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST"}
+_UNKNOWN = {"ENDPOINT_NOT_FOUND", "NOT_IMPLEMENTED"}
+"""What a server answers that is older than data sets (MLflow 2.4)."""
 
 
 class RefusedError(Exception):
@@ -67,6 +86,8 @@ class Runs:
         self._experiment_id = self._open_experiment(experiment)
         self._sweep = sweep
         self._parent_id = ""
+        self.parent_start_ms = 0
+        """Unix time in milliseconds."""
         self._in_doubt: set[str] = set()
         self.cells: dict[str, CellRun] = {}
         """Runs of cells by key."""
@@ -88,6 +109,7 @@ class Runs:
         tags = {**tags, SWEEP_ID_TAG: sweep_id}
         parent = found[0] if found else self._create_parent(tags, time_ms)
         self._parent_id = parent.info.run_id
+        self.parent_start_ms = int(parent.info.start_time)
         held = {**parent.data.tags, **parent.data.params}
         changed = {k: v for k, v in {**tags, **params}.items() if k in held and held[k] != v}
         new_tags = {name: value for name, value in tags.items() if name not in held}
@@ -147,12 +169,15 @@ class Runs:
                     self._ensure_run(operation)
                 case LogBatch():
                     self._log_batch(operation)
+                case LogInputs():
+                    self._log_inputs(operation)
                 case LogFile():
                     self._log_file(operation)
                 case SetStatus():
                     self._set_status(operation)
         except MlflowException as error:
-            if error.error_code in _REFUSALS:
+            refusals = _REFUSALS | (_UNKNOWN if isinstance(operation, LogInputs) else set())
+            if error.error_code in refusals:
                 raise RefusedError(str(error)) from error
             raise
 
@@ -221,6 +246,21 @@ class Runs:
             tags=[RunTag(name, value) for name, value in operation.tags.items()],
             synchronous=True,
         )
+
+    def _log_inputs(self, operation: LogInputs) -> None:
+        self._client.log_inputs(
+            self._run_id(operation.key),
+            [
+                DatasetInput(
+                    Dataset(
+                        name=d.name, digest=d.digest, source_type=d.source_type, source=d.source,
+                        schema=d.data_schema, profile=d.profile,
+                    ),
+                    [InputTag(CONTEXT_TAG, d.context)],
+                )
+                for d in operation.datasets
+            ],
+        )  # fmt: skip
 
     def _log_file(self, operation: LogFile) -> None:
         run_id = self._run_id(operation.key)

@@ -6,10 +6,10 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from interfero.records import CellRecord
 from interfero.redaction import masked
@@ -26,9 +26,11 @@ from interfero.tracking.names import (
     run_name,
 )
 from interfero.tracking.operations import (
+    DatasetUse,
     EnsureRun,
     LogBatch,
     LogFile,
+    LogInputs,
     Operation,
     SetStatus,
 )
@@ -47,6 +49,9 @@ from interfero.tracking.summary import (
     to_ms,
 )
 
+if TYPE_CHECKING:
+    from interfero.tracking.registry import AdapterEntry
+
 logger = logging.getLogger(__name__)
 
 OPEN_REQUEST_S = 10.0
@@ -59,6 +64,10 @@ SWEEP_ID_FILE = "sweep_id"
 """Beside the outbox: what tells this sweep from one of the same name in another storage."""
 DRAIN_S = 3.0
 """Training waits no longer than this for writes that had piled up."""
+MAX_DATASETS = 1000
+"""In one request."""
+PROGRESS_S = 5.0
+"""The parent run hears of progress no more often than this."""
 RETRY_S = (1.0, 30.0)
 """Pause after a first failure, and the longest; each is twice the one before."""
 
@@ -82,7 +91,9 @@ class Tracker:
     does: a cell has one run, and a finished one is not written again.
     """
 
-    def __init__(self, uri: str, runs: Runs, outbox: Outbox) -> None:
+    def __init__(
+        self, uri: str, runs: Runs, outbox: Outbox, on_cells: Mapping[str, str] | None = None
+    ) -> None:
         self.uri = masked(uri, uri)
         """Fit to be shown."""
         self.trouble: str | None = None
@@ -90,6 +101,9 @@ class Tracker:
         self._secret_uri = uri
         self._runs = runs
         self._outbox = outbox
+        self._on_cells = dict(on_cells or {})
+        self._progress: Callable[[], Mapping[str, float]] = dict
+        self._progress_told_at = -PROGRESS_S
         self._failures = 0
         self._retry_at = 0.0
         self._cells = {
@@ -109,6 +123,7 @@ class Tracker:
         tags: Mapping[str, str],
         params: Mapping[str, str | int | float],
         outbox: Path,
+        on_cells: Mapping[str, str] | None = None,
     ) -> Tracker:
         """Find or create the sweep's runs, and deliver what an earlier driver could not.
 
@@ -119,6 +134,7 @@ class Tracker:
             tags: Of the parent run, at creation.
             params: Of the parent run.
             outbox: File beside the sweep's results in which writes wait for the server.
+            on_cells: Tags that every cell's run has, at creation.
 
         Raises:
             TrackingError: the server does not answer, within about five seconds.
@@ -137,7 +153,7 @@ class Tracker:
             queue.close()
             # From None: the original message may show a password in a traceback.
             raise unreachable(uri, error) from None
-        tracker = cls(uri, runs, queue)
+        tracker = cls(uri, runs, queue, on_cells)
         if queue or status != "RUNNING":
             tracker._write([SetStatus(key=None, status="RUNNING", time_ms=now_ms())])
             tracker.flush(float("inf"))
@@ -174,6 +190,7 @@ class Tracker:
         tags: Mapping[str, str],
         *,
         started_at: float | None = None,
+        datasets: Sequence[DatasetUse] = (),
     ) -> None:
         """Give a cell its run, or let the one it has run again; nothing if that is finished or stopped.
 
@@ -182,19 +199,21 @@ class Tracker:
             params: The cell's parameters.
             tags: Set when the run is created, beside the cell's own.
             started_at: Unix time in seconds; None is now.
+            datasets: What it uses.
         """
         state = self._cells.get(key)
         if state is not None and (state.was_stopped or state.status in {"RUNNING", "FINISHED"}):
             return
         name = run_name(params)
-        every = {**tags, KIND_TAG: "cell", CELL_TAG: key}
+        every = {**self._on_cells, **tags, KIND_TAG: "cell", CELL_TAG: key}
         time_ms = now_ms() if started_at is None else to_ms(started_at)
         batch = LogBatch(
             key=key,
             params={name: str(value) for name, value in params.items()},
             tags={ERROR_TAG: ""} if state is not None and state.status == "FAILED" else {},
         )
-        self._write([EnsureRun(key=key, name=name, tags=every, time_ms=time_ms), batch])
+        inputs = [LogInputs(key=key, datasets=tuple(datasets))] if datasets else []
+        self._write([EnsureRun(key=key, name=name, tags=every, time_ms=time_ms), *inputs, batch])
 
     def cell_finished(self, record: CellRecord, files: Sequence[tuple[Path, str]] = ()) -> None:
         """Log what a cell came to and end its run; nothing if that was done before.
@@ -231,11 +250,31 @@ class Tracker:
         """
         self._write([LogBatch(key=key, tags=dict(given)) for key, given in tags.items()])
 
-    def parent_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Log metrics of the whole sweep, computed now."""
-        now = now_ms()
-        points = [(name, float(value), now, step) for name, value in metrics.items()]
+    def parent_progress(self, measure: Callable[[], Mapping[str, float]]) -> None:
+        """Log how the whole sweep stands: every few seconds while it runs, and once more when it ends.
+
+        The step is the time since the parent run began, in seconds, and so goes on when a sweep is resumed:
+        of a metric MLflow shows the value at the greatest step.
+
+        Args:
+            measure: Metrics of the parent run; asked only when they are logged.
+        """
+        self._progress = measure
+        if time.monotonic() - self._progress_told_at >= PROGRESS_S:
+            self._write(self._progress_batches())
+
+    def parent_series(self, series: Mapping[str, Sequence[tuple[int, float]]]) -> None:
+        """Log metrics of the whole sweep as (step, value): MLflow draws each as a line over the step.
+
+        All have the time at which the parent run began, so that a resumed sweep adds no point twice.
+        """
+        began = self._runs.parent_start_ms
+        points = [(name, value, began, step) for name, own in series.items() for step, value in own]
         self._write(batches(None, points, {}))
+
+    def parent_datasets(self, datasets: Sequence[DatasetUse]) -> None:
+        """Name the data sets of the whole sweep; those it has already are left alone."""
+        self._write([LogInputs(key=None, datasets=tuple(datasets[:MAX_DATASETS]))])
 
     def parent_artifacts(self, paths: Sequence[Path], folder: str = "") -> None:
         """Copy files to the parent run; of several with one name, the last stays."""
@@ -244,6 +283,20 @@ class Tracker:
     def note(self, markdown: str) -> None:
         """Set the text that the parent run's page shows."""
         self._write([LogBatch(key=None, tags={NOTE_TAG: cut(markdown)})])
+
+    def register(self, entries: Sequence[AdapterEntry]) -> list[str]:
+        """Put adapters into the model registry, and say what came of it, a line each; never an error."""
+        if not entries:
+            return []
+        if self.flush():
+            return [
+                "not in the model registry yet: the tracking server is away; --resume tries again"
+            ]
+        # Takes a second to import, at the end of a sweep.
+        from interfero.tracking.registry import Registry
+
+        with quiet(), patience(FILE_REQUEST_S):
+            return Registry(self._secret_uri).register(entries, self.run_ids)
 
     def flush(self, seconds: float = DRAIN_S) -> int:
         """Deliver what waits, for so many seconds at most, and return how much is left."""
@@ -264,6 +317,7 @@ class Tracker:
             Number of writes still undelivered: they stay in the outbox, and the next `open` with
             it delivers them.
         """
+        self._write(self._progress_batches())
         now = now_ms()
         running = [key for key, state in self._cells.items() if state.status == "RUNNING"]
         self._write([SetStatus(key=key, status="KILLED", time_ms=now) for key in running])
@@ -279,6 +333,13 @@ class Tracker:
         self._heal(request_s)
         self._outbox.close()
         return self.pending
+
+    def _progress_batches(self) -> list[LogBatch]:
+        now = now_ms()
+        step = max(0, now - self._runs.parent_start_ms) // 1000
+        points = [(name, float(value), now, step) for name, value in self._progress().items()]
+        self._progress_told_at = time.monotonic()
+        return batches(None, points, {})
 
     def _write(self, operations: Sequence[Operation]) -> None:
         self._outbox.append(operations)

@@ -41,7 +41,7 @@ def end(tmp_path, sweep):
         options = AdaptationOptions()
         code = conclude(
             console, options, swept,
-            lambda: write_ending("Which law?", answer, options, swept, (), "python s.py"),
+            lambda: write_ending("Which law?", answer, options, swept, (), "python s.py", {}),
         )  # fmt: skip
         client = mlflow.MlflowClient(uri)
         experiment = client.get_experiment_by_name("simulated")
@@ -61,9 +61,9 @@ def test_a_map_ends_with_laws_maps_and_trends(end):
     assert code == 0
     drawn = {"map_cawf.png", "matched_gain.png", "bitrate.svg", "rd_text.png", "rd_curves.md"}
     assert drawn | {"law_cawf_forgetting_unrouted.png", "scaling_fits.json"} <= names & logged
-    sentence = "Forgetting, unrouted of cawf follows a power law: exponent of parameters"
+    sentence = "Unrouted forgetting of cawf follows a power law: exponent of parameters"
     assert said.count(sentence) == 1
-    assert said.index(sentence) < said.index("finetune gains on")
+    assert said.index(sentence) < said.index("finetune gains in")
     # The description has room for the first of these, whatever the number of cells.
     assert 0 < note.index("of cawf follows a power law") < note.index("finetune gains")
 

@@ -178,9 +178,9 @@ def test_one_method_alone_is_no_comparison(records, tmp_path):
 
 def test_what_a_reader_must_know_stands_above_the_table(records, cell):
     text = comparison_text([*records, cell("ewc", 1e-3, 1.0, 1.0)])
-    assert "6 of 6 choices lie at an edge of the grid" in text
+    assert "6 of 6 choices are at an edge of the grid" in text
     assert "The control's rate is the one that harms the source least." in text
     assert "not searched" not in text
     weighed = cell("ewc", 1e-3, 1.0, 1.0)
     weighed = weighed.model_copy(update={"params": weighed.params | {"strength": 1.0}})
-    assert "Methods with a strength ran at 1 alone" in comparison_text([*records, weighed])
+    assert "Methods with a strength ran only at 1:" in comparison_text([*records, weighed])

@@ -111,7 +111,7 @@ def test_a_law_whose_parameters_could_be_anything_is_not_claimed():
     (line,) = law_lines([fit])
     assert line == (
         "In 1 of 1 combinations of method and response a law fits better than a constant for each domain, "
-        "but the seeds leave its parameters open: forgetting, unrouted of finetune (saturating)."
+        "but the seeds do not determine its parameters: unrouted forgetting of finetune (saturating)."
     )
 
 

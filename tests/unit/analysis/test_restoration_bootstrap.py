@@ -44,11 +44,11 @@ def test_crops_of_one_picture_are_not_drawn():
     # Of three seeds alone: Student's t with 2 degrees of freedom, times the standard error.
     assert alone.half_width == pytest.approx(4.3027 * np.std(by_seed, ddof=1) / 3**0.5, rel=1e-3)
     assert alone.half_width < whole.half_width
-    told = "n = 3 init seeds, 12 crops; seeds alone: the test images share their pictures)"
+    told = "n = 3 init seeds, 12 crops; seeds only: the test images are cut from the same pictures)"
     assert told in sentence(cells)
     page = restoration_html(RestorationReport("s", cells, summarise(cells)))
-    assert "over init seeds alone, for the test images share their pictures" in page
-    assert "alone" not in restoration_html(RestorationReport("s", sweep(), summarise(sweep())))
+    assert "over init seeds only, because the test images are cut from the same pictures" in page
+    assert "seeds only" not in restoration_html(RestorationReport("s", sweep(), summarise(sweep())))
 
 
 def test_pictures_are_drawn_whole():

@@ -236,11 +236,11 @@ def test_crops_of_one_picture_give_intervals_over_seeds_alone():
         s for s in fit_scaling(from_picture(records, lambda _: "retina")) if isinstance(s, Scaling)
     ]
     assert scaling.resampled.images is None
-    alone = "seeds alone: the test images of the source domain are of one picture"
-    assert scaling.covers == alone
-    assert law_text(scaling).endswith(f"intervals over {alone}")
-    assert any(line.endswith(f"95 % intervals over {alone}.") for line in law_lines([scaling]))
-    assert fits_value([scaling])["fits"][0]["intervals_cover"] == alone
+    covered = "seeds only: the test images of the source domain come from one picture"
+    assert scaling.covers == covered
+    assert law_text(scaling).endswith(f"intervals over {covered}")
+    assert any(line.endswith(f"(95 % intervals over {covered}).") for line in law_lines([scaling]))
+    assert fits_value([scaling])["fits"][0]["intervals_cover"] == covered
     (halves,) = observations(from_picture(records, lambda i: f"{i % 2}"), UNROUTED).values()
     assert halves.images.smallest_stratum == 2
     assert halves.images.of_one_source == ()

@@ -9,23 +9,23 @@ ONE_SEED = "illustration, n = 1 seed"
 def test_sentences_by_hand(small_sweep):
     lines = summary_lines(small_sweep)
     assert (
-        lines[0] == "finetune gains on 2 of 2 domains: +8.00 % of the target loss on test images."
+        lines[0] == "finetune gains in 2 of 2 domains: +8.00 % of the target loss on test images."
     )
     assert lines[1] == (
-        "finetune forgets, by more than the control's own change at the same learning rate (-0.50 to "
-        "+0.50 %), on 1 of 2 domains (+0.40 to +30.00 % of the source loss)."
+        "finetune forgets more than the control at the same learning rate (-0.50 to +0.50 %) "
+        "in 1 of 2 domains (+0.40 to +30.00 % of the source loss)."
     )
     assert lines[2] == (
-        "Old bitstreams decoded after finetune: 99.9 % pixel-exact, PSNR drop +6.25 dB."
+        "Old bitstreams, decoded after finetune: 99.9 % are pixel-exact, PSNR drop +6.25 dB."
     )
     assert lines[3].endswith("+4.00 % of the target loss on test images, 50 % of finetune's gain.")
-    assert "on 0 of 2 domains routed (0 % of" in lines[4]
-    assert "on 2 of 2 domains unrouted (+50.00 % of" in lines[4]
+    assert "routed, in 0 of 2 domains (0 % of" in lines[4]
+    assert "unrouted, in 2 of 2 domains (+50.00 % of" in lines[4]
     assert lines[5] == (
         "Smallest size with 90 % of cawf's best validation gain: 4 (3 % of the parameters) on "
         "charts, text."
     )
-    assert "cawf gave the source codec's bytes and pixels in all of 4 cells" in lines[6]
+    assert "cawf gave exactly the source codec's bytes and pixels in all 4 cells" in lines[6]
     assert lines[-1] == f"This is an {ONE_SEED}."
 
 
@@ -59,17 +59,19 @@ def test_the_control_is_taken_at_the_methods_learning_rate_and_seed(record, meas
         ]
     lines = summary_lines(records)
     assert lines[1] == (
-        "finetune forgets, by more than the control's own change at the same learning rate (+6.00 %), on "
+        "finetune forgets more than the control at the same learning rate (+6.00 %) in "
         "0 of 1 domains (+5.00 % of the source loss)."
     )
-    assert any(line.endswith("and the source loss by +0.10 %.") for line in lines), "its own choice"
+    assert any(line.endswith("changed the source loss by +0.10 %.") for line in lines), (
+        "its own choice"
+    )
     milder = [
         r.model_copy(update={"metrics": measured(0.0, 1.0)})
         if (r.params["method"], r.params["learning_rate"]) == ("continue_source", 1e-4)
         else r
         for r in records
     ]
-    assert "on 1 of 1 domains (+5.00 % of" in summary_lines(milder)[1], "against 4.5 %"
+    assert "in 1 of 1 domains (+5.00 % of" in summary_lines(milder)[1], "against 4.5 %"
 
 
 def test_where_the_control_has_no_result_at_that_rate_the_bar_is_zero_and_said_so(
@@ -80,12 +82,11 @@ def test_where_the_control_has_no_result_at_that_rate_the_bar_is_zero_and_said_s
             for c in controlled(record, measured, {1e-4: 3.0}, domain=d)]  # fmt: skip
     fast = controlled(record, measured, {1e-3: 3.0}, domain="text")
     (line,) = (x for x in summary_lines(tuned + slow) if "forgets" in x)
-    assert "own change at the same learning rate (0: it has no result there), on 2 of 2 dom" in line
+    assert "0 % (the control has no result at the same learning rate) in 2 of 2 domains" in line
     lines = summary_lines(tuned + slow + fast)
     assert (
-        "finetune forgets, by more than the control's own change at the same learning rate (+3.00 %), or "
-        "than 0 on 1 of 2 domains where it has no result there, on 1 of 2 domains (+1.00 % of the "
-        "source loss)."
+        "finetune forgets more than the control at the same learning rate (+3.00 %; 0 % in 1 of 2 domains, "
+        "where it has no result) in 1 of 2 domains (+1.00 % of the source loss)."
     ) in lines
     failed = summary_lines(tuned + slow + [fail(r) for r in fast])
     assert line in failed
@@ -98,24 +99,23 @@ def test_adapters_are_held_against_the_control_at_its_own_choice(record, measure
     control = controlled(record, measured, {1e-4: 2.0, 5e-3: 500.0})
     lines = summary_lines([adapted, *control])
     assert (
-        "cawf forgets, by more than the control's own change at the rate that harms least (+2.00 %), on 0 "
-        "of 1 domains routed (0 % of the source loss) and on 1 of 1 domains unrouted (+3.00 % of the source "
-        "loss)."
+        "cawf forgets more than the control at its best learning rate (+2.00 %): routed, in 0 of 1 domains "
+        "(0 % of the source loss); unrouted, in 1 of 1 domains (+3.00 % of the source loss)."
     ) in lines
 
 
 def test_without_a_control_the_bar_is_zero_and_said_so(small_sweep):
     records = [r for r in small_sweep if r.params["method"] != "continue_source"]
     lines = summary_lines(records)
-    assert "(0: no control finished), on 2 of 2 domains" in lines[1]
+    assert "forgets more than 0 % (no control finished) in 2 of 2 domains" in lines[1]
     assert not any("continue_source" in line for line in lines)
 
 
 def test_one_method_alone_makes_no_sentence_about_others(record, measured):
     lines = summary_lines([record("cawf", 4, metrics=measured(1.0, 0.0, 3.0))])
     assert not any("finetune" in line for line in lines)
-    assert any(line.startswith("cawf gains on 1 of 1 domains") for line in lines)
-    assert any("1 of 1 settings have one learning rate" in line for line in lines)
+    assert any(line.startswith("cawf gains in 1 of 1 domains") for line in lines)
+    assert any("1 of 1 settings were run at one learning rate" in line for line in lines)
 
 
 def test_missing_metrics_make_no_sentence(record):
@@ -125,7 +125,7 @@ def test_missing_metrics_make_no_sentence(record):
 
 def test_several_lambdas_are_cases(sweep):
     lines = summary_lines(sweep(lambdas=(0.0067, 0.025), seeds=(0, 1)))
-    assert lines[0].startswith("finetune gains on 8 of 8 cases:")
+    assert lines[0].startswith("finetune gains in 8 of 8 cases:")
     assert "A case is a domain at one lambda and image count." in lines
     assert lines[-1] == "Numbers are means, n = 2 seeds."
 
@@ -160,7 +160,7 @@ def crops_of(records, domain):
 def test_crops_are_told_from_images(small_sweep):
     lines = summary_lines(crops_of(small_sweep, "text"))
     assert "on test images or crops." in lines[0]
-    assert "Crops, several of one picture, are not independent: text n = 20 crops." in lines
+    assert "Crops of the same picture are not independent: text n = 20 crops." in lines
     both = summary_lines(crops_of(crops_of(small_sweep, "text"), "charts"))
     assert "on test crops." in both[0]
     assert not any("rops" in line for line in summary_lines(small_sweep))
@@ -174,6 +174,6 @@ def test_learning_rates_at_the_edge_are_counted_by_seed(record, measured):
         for rate, gain in zip((1e-4, 1e-3), pair, strict=True)
     ]
     assert any(
-        line.startswith("2 of 2 chosen learning rates lie at the edge of their grid (1 at the h")
+        line.startswith("2 of 2 chosen learning rates are at the edge of their grid (1 at the h")
         for line in summary_lines(records)
     )

@@ -63,7 +63,9 @@ def test_of_several_sizes_the_best_on_validation_is_drawn(cell):
 
 
 def test_an_axis_that_is_no_param_is_refused():
-    with pytest.raises(ValueError, match="num_images, rd_lambda, num_steps, got 'domain'"):
+    with pytest.raises(
+        ValueError, match="num_images, rd_lambda, num_steps, adapter_size, got 'domain'"
+    ):
         trends([], "domain")
 
 
@@ -71,9 +73,9 @@ def test_sentences_give_both_ends_and_how_many_seeds_agree(counted):
     found = trends(counted, "num_images")
     (line,) = trend_lines(found)
     assert line == (
-        "From 1 to 20 training images, finetune's target gain goes from +1.50 % to +4.50 % (up in 2 of 2 "
-        "comparisons; all of 2 seeds agree in 2); unrouted forgetting goes from 0 to +10.00 % to 0 to "
-        "+200.00 % (up in 1 of 2 comparisons; all of 2 seeds agree in 1)."
+        "From 1 to 20 training images, finetune's gain on the target changes from +1.50 % to +4.50 % (higher "
+        "in 2 of 2 comparisons; all 2 seeds agree in 2); unrouted forgetting changes from 0 to +10.00 % to 0 "
+        "to +200.00 % (higher in 1 of 2 comparisons; all 2 seeds agree in 1)."
     )
     (line,) = enough_lines(found)
     assert line.endswith("best validation gain: 5 on charts, text.")
@@ -94,8 +96,8 @@ def test_a_seed_that_is_missing_at_one_end_shifts_no_other(cell):
     assert [set(p.gains) for p in found.points] == [{(1, 0), (2, 0)}] * 2
     assert [p.gain for p in found.points] == [5.5, 7.5]
     gain, lost = trend_lines([found])[0].split("; unrouted")
-    assert gain.endswith("(up in 1 of 1 comparisons; all of 2 seeds agree in 1)")
-    assert lost.endswith("(up in 0 of 1 comparisons; all of 2 seeds agree in 0).")
+    assert gain.endswith("(higher in 1 of 1 comparisons; all 2 seeds agree in 1)")
+    assert lost.endswith("(higher in 0 of 1 comparisons; all 2 seeds agree in 0).")
     few = [r for r in records if r.params["data_seed"] < 2]
     assert [list(p.gains) for p in trends(few, "num_images")[0].points] == [[(1, 0)]] * 2
     lone = [
@@ -108,7 +110,7 @@ def test_enough_images_says_where_nothing_was_gained_and_where_the_most_were_nee
     records = [cell(-1.0, 0.0, num_images=n) for n in (1, 5)]
     records += [cell(float(n), 0.0, num_images=n, domain="text") for n in (1, 5)]
     (line,) = enough_lines(trends(records, "num_images"))
-    assert line.endswith("none (no gain) on histology; 5 (the most tried) on text.")
+    assert line.endswith("none (no gain) on histology; 5 (the largest number tried) on text.")
 
 
 def test_the_control_has_no_sentence_but_a_line(counted, cell):
@@ -162,7 +164,7 @@ def test_domain_sentences_name_the_ends_and_what_chance_would_do(shifted):
 
 def test_three_domains_rank_nothing(shifted):
     few = [r for r in shifted if r.params["domain"] in ("maps", "scans", "text")]
-    assert "cannot be said from 3 domains" in domain_lines(domain_shifts(few))[1]
+    assert "cannot be told from 3 domains" in domain_lines(domain_shifts(few))[1]
 
 
 def test_domains_are_named_and_distances_have_units(shifted):

@@ -269,15 +269,75 @@ def test_the_parent_holds_the_results(place, tmp_path):
     figure = tmp_path / "figure.png"
     figure.write_bytes(b"png")
     tracker = place.open()
-    tracker.parent_metrics({"cells/finished": 3}, step=7)
     tracker.parent_artifacts([figure], "figures")
     tracker.note("# Results\n" + "x" * 9000)
     run = place.parent
-    assert run.data.metrics == {"cells/finished": 3.0}
     assert len(run.data.tags["mlflow.note.content"]) == 5000
     assert [f.path for f in place.client.list_artifacts(run.info.run_id, "figures")] == [
         "figures/figure.png"
     ]
+
+
+def test_the_parent_shows_progress_now_and_then_and_at_the_end(place, away, monkeypatch):
+    done = {"cells/finished": 0.0}
+    tracker = place.open()
+    away["calls"].clear()
+    for _ in range(50):
+        done["cells/finished"] += 1
+        tracker.parent_progress(lambda: done)
+    assert away["calls"] == [], "one request every few seconds"
+    monkeypatch.setattr("interfero.tracking.tracker.PROGRESS_S", 0.0)
+    tracker.parent_progress(lambda: done)
+    assert place.parent.data.metrics == {"cells/finished": 50.0}
+    done["cells/finished"] += 1
+    monkeypatch.setattr("interfero.tracking.tracker.PROGRESS_S", 60.0)
+    tracker.parent_progress(lambda: done)
+    tracker.close("FINISHED")
+    assert place.parent.data.metrics == {"cells/finished": 51.0}
+
+
+def test_a_resumed_sweep_goes_on_with_its_progress(place, monkeypatch):
+    """Killed without a word at 5 cells of which one failed; the failed one is tried again."""
+    monkeypatch.setattr("interfero.tracking.tracker.PROGRESS_S", 0.0)
+    place.open().parent_progress(lambda: {"cells/finished": 4.0, "cells/failed": 1.0})
+    assert place.parent.info.status == "RUNNING"
+    start = place.parent.info.start_time
+    monkeypatch.setattr("interfero.tracking.tracker.now_ms", lambda: start + 90_000)
+    tracker = place.open()
+    tracker.parent_progress(lambda: {"cells/finished": 5.0, "cells/failed": 0.0})
+    tracker.close("FINISHED")
+    assert place.parent.info.status == "FINISHED"
+    assert place.parent.data.metrics == {"cells/finished": 5.0, "cells/failed": 0.0}
+    steps = [step for step, _, _ in place.history(place.parent, "cells/finished")]
+    assert steps[0] < 90
+    assert steps[-1] == 90
+
+
+def test_lines_over_a_step_are_the_same_after_a_resumption(place):
+    line = {"psnr_db_by_millibits/text lora": [(120, 28.5), (410, 33.0)]}
+    for _ in range(2):
+        tracker = place.open()
+        tracker.parent_series(line)
+        tracker.close("FINISHED")
+    found = place.history(place.parent, "psnr_db_by_millibits/text lora")
+    assert [(step, value) for step, value, _ in found] == line["psnr_db_by_millibits/text lora"]
+
+
+def test_every_run_says_who_started_what(place):
+    origin = {"mlflow.source.name": "sweeps/x.py", "mlflow.user": "ann"}
+    tracker = Tracker.open(
+        place.uri,
+        place.experiment,
+        "demo",
+        tags=origin,
+        params={},
+        outbox=place.outbox,
+        on_cells=origin,
+    )
+    tracker.cell_started("a", PARAMS, TAGS)
+    for run in (place.parent, place.cells["a"]):
+        assert origin.items() <= run.data.tags.items()
+    assert place.cells["a"].data.tags["interfero.codec_hash"] == "c0dec"
 
 
 def test_artifacts_lie_beside_the_database(place, tmp_path, monkeypatch):

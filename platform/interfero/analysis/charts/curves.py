@@ -58,8 +58,8 @@ def curve_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | None
         title="Rate and distortion",
         selectors=("domain", "at"),
         variants=tuple(variants),
-        note="A curve is cells that differ in lambda alone, its learning rate chosen on validation for the "
-        "whole curve. Of each method, the adapter size with the best mean validation gain.",
+        note="The cells of a curve differ only in lambda; one learning rate per curve, chosen on validation. "
+        "Each method is shown at the adapter size with the best mean validation gain.",
     )
 
 

@@ -51,7 +51,7 @@ def law_figure(results: Sequence[Scaling | Refusal]) -> Figure | None:
         selectors=("method", "of"),
         variants=tuple(variants),
         note="Left: settings moved along the law to the mean of its other axes; bars reach one standard "
-        "deviation of seeds. Right: each domain predicted from the others alone; hollow by the mean of "
+        "deviation of seeds. Right: each domain predicted only from the others; hollow by the mean of "
         "the others, filled by distance.",
     )
 

@@ -201,11 +201,11 @@ class Scaling:
         """What the intervals speak for."""
         if self.resampled.images is not None:
             return "seeds and source images"
-        alone = self.data.images.of_one_source if self.data.images is not None else ()
-        if not alone:
+        domains = self.data.images.of_one_source if self.data.images is not None else ()
+        if not domains:
             return "seeds"
-        each = " each" * (len(alone) > 1)
-        return f"seeds alone: the test images of {', '.join(alone)} are of one picture{each}"
+        each = " each" * (len(domains) > 1)
+        return f"seeds only: the test images of {', '.join(domains)} come from one picture{each}"
 
 
 def fit_scaling(records: Sequence[CellRecord]) -> list[Scaling | Refusal]:

@@ -66,7 +66,7 @@ def _refusal_row(refusal: Refusal) -> LawRow:
 
 
 def law_lines(results: Sequence[Scaling | Refusal]) -> list[str]:
-    """The laws in sentences; one whose parameters could be anything is no law, however well it fits."""
+    """The laws in sentences; one whose parameters are not determined is no law, however well it fits."""
     fits = [r for r in results if isinstance(r, Scaling) and r.beats_null]
     lines = [_law_line(fit) for fit in fits if is_determined(fit)]
     vague = [fit for fit in fits if not is_determined(fit)]
@@ -74,7 +74,7 @@ def law_lines(results: Sequence[Scaling | Refusal]) -> list[str]:
         which = ", ".join(f"{_what(fit)} ({_form(fit)})" for fit in vague)
         lines.append(
             f"In {len(vague)} of {len(results)} combinations of method and response a law fits better than "
-            f"a constant for each domain, but the seeds leave its parameters open: {which}."
+            f"a constant for each domain, but the seeds do not determine its parameters: {which}."
         )
     silent = [r for r in results if isinstance(r, Scaling) and not r.beats_null]
     if silent:
@@ -113,14 +113,14 @@ def _law_line(scaling: Scaling) -> str:
     shapes = scaling.parameters()[: len(scaling.chosen.law.shape_names)]
     parts = [f"{plain_name(p.name)} {p.value:.2f} ({p.low:.2f} to {p.high:.2f})" for p in shapes]
     return (
-        f"{_capital(_what(scaling))} follows a {_form(scaling)} law: {', '.join(parts)}; 95 % intervals "
-        f"over {scaling.covers}."
+        f"{_capital(_what(scaling))} follows a {_form(scaling)} law: {', '.join(parts)} (95 % intervals "
+        f"over {scaling.covers})."
     )
 
 
 def _what(scaling: Scaling) -> str:
-    title = scaling.response.title.removesuffix(" (%)")
-    return f"{title[0].lower()}{title[1:]} of {scaling.subject.text}"
+    what, _, way = scaling.response.title.removesuffix(" (%)").partition(", ")
+    return f"{way} {what} of {scaling.subject.text}".lstrip()
 
 
 def _form(scaling: Scaling) -> str:

@@ -30,7 +30,7 @@ IMAGE_DRAWS = 400
 
 @dataclass(frozen=True)
 class Drawn:
-    """What stands behind a number, and what its interval was drawn from."""
+    """The sample behind a number, and what its interval was drawn from."""
 
     data_seeds: int
     models: int
@@ -55,7 +55,7 @@ class Drawn:
         """`init seeds and source images`: what the interval is over."""
         if self.pictures > 1:
             return f"{self.by} seeds and source images"
-        return f"{self.by} seeds alone, for {self._alone}"
+        return f"{self.by} seeds only, because {self._seeds_only}"
 
     def text(self, restorers: int = 0) -> str:
         """`n = 3 init seeds of 1 restorer, 40 images`."""
@@ -74,13 +74,15 @@ class Drawn:
         crops = counted(self.images, "crop" if self.images > 1 else "image")
         if self.pictures > 1:
             return f"{crops} of {self.pictures} pictures"
-        return f"{crops}; seeds alone: {self._alone}"
+        return f"{crops}; seeds only: {self._seeds_only}"
 
     @property
-    def _alone(self) -> str:
+    def _seeds_only(self) -> str:
         """Why images are not drawn."""
         return (
-            "the test images share their pictures" if self.images > 1 else "there is one test image"
+            "the test images are cut from the same pictures"
+            if self.images > 1
+            else "there is one test image"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,9 @@ from interfero.analysis.pareto import (
 from interfero.analysis.records import write_tables
 from interfero.analysis.report.pictures import FOLDER as PICTURES_FOLDER
 from interfero.analysis.report.writing import Origin, Written, write_report
+from interfero.analysis.series import metric_lines
+from interfero.codecs.codec import Codec
+from interfero.engine.adaptation.models import registry_entries
 from interfero.engine.adaptation.search import BlockSearch
 from interfero.engine.ending import Ending
 from interfero.engine.options.adaptation import AdaptationOptions
@@ -37,9 +40,9 @@ from interfero.tracking.summary import TEXT_LIMIT
 
 def write_ending(
     question: str, answer: Answer, options: AdaptationOptions, run: SweepRun,
-    searches: Sequence[BlockSearch], command: str,
+    searches: Sequence[BlockSearch], command: str, codecs: Mapping[float, Codec],
 ) -> Ending:  # fmt: skip
-    """Write tables, figures and the report of the cells that were heard of."""
+    """Write tables, figures and the report of the cells that were heard of; `codecs` by lambda."""
     store = run.store
     folder, settings = store.folder / "report", store.settings() if store.exists else {}
     about = About(
@@ -76,6 +79,8 @@ def write_ending(
         first_lines=search_lines(options, run, searches),
         folders={PICTURES_FOLDER: written.pictures},
         cell_tags=tags,
+        series=metric_lines(records),
+        models=registry_entries(best, codecs, store),
         retried=not options.searches,
     )
 

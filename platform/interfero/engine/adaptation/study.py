@@ -15,6 +15,7 @@ from interfero.engine.adaptation.calibration import StepTimer, calibrate, step_s
 from interfero.engine.adaptation.cost import CostModel
 from interfero.engine.adaptation.estimating import estimate_plan, expected_packs
 from interfero.engine.adaptation.halving import Halving, expected_cells
+from interfero.engine.adaptation.inputs import inputs_of
 from interfero.engine.adaptation.loading import Loaded, load
 from interfero.engine.adaptation.plan import AdaptationPlan, make_plan
 from interfero.engine.adaptation.plan_text import print_cells, print_cost, print_plan
@@ -39,10 +40,11 @@ from interfero.engine.node import Node
 from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.packs import Pack
 from interfero.engine.study import Study
-from interfero.engine.sweep_run import SweepRun
+from interfero.engine.sweep_run import InputsOf, SweepRun
 from interfero.engine.timing import machine_name
 from interfero.engine.worker import PackRunner
 from interfero.store.sweep import SweepStore
+from interfero.tracking.operations import DatasetUse
 
 if TYPE_CHECKING:
     from interfero.analysis.answers import AnswerName
@@ -68,6 +70,19 @@ class AdaptationStudy(Study[AdaptationOptions, AdaptationPlan]):
         """See `Study`. The precision is settled first: every key has it."""
         loaded = load(options)
         return make_plan(loaded, code, self._precision(loaded, code, store))
+
+    def inputs(self, plan: AdaptationPlan, store: SweepStore) -> InputsOf:
+        """See `Study`."""
+        return inputs_of(plan)
+
+    def all_inputs(self, plan: AdaptationPlan, inputs: InputsOf) -> list[DatasetUse]:
+        """See `Study`: of all blocks, whichever cells a sampler will choose."""
+        found = {
+            (use.name, use.digest): use
+            for block in plan.blocks
+            for use in inputs("", block.model_dump())
+        }
+        return list(found.values())
 
     def runner(self, plan: AdaptationPlan) -> PackRunner:
         """See `Study`."""
@@ -163,7 +178,9 @@ class AdaptationStudy(Study[AdaptationOptions, AdaptationPlan]):
         from interfero.engine.adaptation.ending import write_ending
 
         Checkpoints(run.store.folder).delete_trunks()
-        return write_ending(question, ANSWERS[self.answer], plan.options, run, searches, command)
+        return write_ending(
+            question, ANSWERS[self.answer], plan.options, run, searches, command, plan.codecs
+        )
 
     def _precision(self, loaded: Loaded, code: str, store: SweepStore) -> PrecisionChoice:
         """What this storage was decided to use on such a machine, measured if nothing was.

@@ -12,11 +12,12 @@ from interfero.engine.code import closure_hash
 from interfero.engine.ending import Ending
 from interfero.engine.options.restoration import RestorationOptions
 from interfero.engine.restoration.ending import write_ending
+from interfero.engine.restoration.inputs import inputs_of
 from interfero.engine.restoration.plan import RestorationPlan, StepCode, make_plan
 from interfero.engine.restoration.plan_text import print_plan
 from interfero.engine.restoration.rates import match_rates
 from interfero.engine.study import Study
-from interfero.engine.sweep_run import SweepRun
+from interfero.engine.sweep_run import InputsOf, SweepRun
 from interfero.engine.worker import PackRunner
 from interfero.store.products import Products
 from interfero.store.sweep import SweepStore
@@ -48,6 +49,10 @@ class RestorationStudy(Study[RestorationOptions, RestorationPlan]):
     def plan(self, options: RestorationOptions, code: str, store: SweepStore) -> RestorationPlan:
         """See `Study`."""
         return make_plan(options, StepCode(*code.split(" ")))
+
+    def inputs(self, plan: RestorationPlan, store: SweepStore) -> InputsOf:
+        """See `Study`."""
+        return inputs_of(plan, store)
 
     def runner(self, plan: RestorationPlan) -> PackRunner:
         """See `Study`."""
