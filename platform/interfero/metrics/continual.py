@@ -2,7 +2,7 @@
 
 R has a row a stage and a column a domain: `R[i, j]` is the loss, lower is better, on the test images of
 domain j after stage i. Stage 0 is the source codec and domain 0 what it was trained for, so that the source
-is the first task of the sequence and domain j is learned in stage j. Unit: that of R, rate-distortion loss, or
+is the first task of the sequence and domain j is learned in stage j. Unit: that of R, a loss, or
 percent of the source codec's loss where domains are averaged.
 
 The papers define their measures for accuracy `a`, higher is better. Here `a = -R`: every sign is theirs, so

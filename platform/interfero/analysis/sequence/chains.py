@@ -75,7 +75,7 @@ class SequenceSetting:
         return ", ".join(parts)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Chain:
     """The stages of one order."""
 

@@ -81,7 +81,7 @@ def values_of(chains: Iterable[Chain], read: Callable[[Chain], float | None]) ->
     return {unit: value for unit, value in found.items() if value is not None}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SettingRow:
     """One setting with its means."""
 
