@@ -14,6 +14,7 @@ from interfero.analysis.charts.data import (
     PlotAxis,
     PlotPoint,
     RunLinks,
+    Scale,
     Series,
     Tile,
     Variant,
@@ -276,10 +277,12 @@ def _storage_figure(cases: Sequence[SequenceSummary]) -> Figure | None:
         rows = [row for row in summary.rows if "stored/bytes" in row.stored]
         if not rows:
             continue
+        sizes = [row.stored["stored/bytes"] for row in rows]
+        scale: Scale = "log" if max(sizes) > 10 * min(sizes) else "linear"
         panels = tuple(
             Panel(
                 f"{measure.title.capitalize()} against storage",
-                PlotAxis("stored for each domain (kB)", "log"),
+                PlotAxis("stored for each domain (kB)", scale),
                 PlotAxis(f"{measure.title} (%)", "percent"),
                 _stored_series(rows, measure, summary.case.length),
             )

@@ -114,12 +114,12 @@ def _sections(report: SequenceReport, names: set[str]) -> list[Section]:
 def _main_table(summary: SequenceSummary) -> list[Block]:
     """A row a method, at the setting that validation chose."""
     rows = [_main_row(summary, method, row) for method, row in summary.best.items()]
-    header = ["method", "average loss (%)", f"{NAIVE} less it", "forgetting (%)", "learned gain (%)",
-              "source forgetting (%)", "stored per domain", "sample"]  # fmt: skip
+    header = ["method", "average loss (%)", f"better than {NAIVE} by (%)", "forgetting (%)",
+              "learned gain (%)", "stored per domain", "sample"]  # fmt: skip
     note = (
         f"{summary.case.text}; percent of the source codec's loss, after the last domain; in parentheses "
-        f"95 % intervals. `{NAIVE} less it`: difference of average loss, paired over orders and seeds, "
-        "positive where the method does better. Banks and controls are at the oracle's choice of adapter. "
+        f"95 % intervals. Better than {NAIVE}: difference of average loss, paired over orders and "
+        "seeds. Banks and controls are at the oracle's choice of adapter. "
         "Click on a heading to sort."
     )
     return [("table", PageTable(header, rows, 1, whole=True)), ("note", note)]
@@ -129,7 +129,7 @@ def _main_row(summary: SequenceSummary, method: str, row: SettingRow) -> list[st
     difference = summary.against_naive(row, AVERAGE) if method != NAIVE else None
     better = "-" if difference is None else _with_verdict(difference)
     size = row.stored.get("stored/bytes")
-    shown = [row.means[name].short for name in (AVERAGE.name, FORGETTING.name, "gain", "source")]
+    shown = [row.means[name].short for name in (AVERAGE.name, FORGETTING.name, "gain")]
     stored = "-" if size is None else size_text(size / summary.case.length)
     sample = row.means[AVERAGE.name].sample
     return [row.setting.text, shown[0], better, *shown[1:], stored, sample]

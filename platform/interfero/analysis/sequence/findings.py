@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -108,7 +109,8 @@ class SequenceFindings:
             reasons.append(
                 f"{counted(len(seeds), 'data seed')} ran: {MIN_SEEDS} make intervals narrower"
             )
-        if 0 < len(orders) < MIN_ORDERS and self.cases and self.cases[0].case.length > 1:
+        possible = math.factorial(self.cases[0].case.length) if self.cases else 0
+        if len(orders) < min(MIN_ORDERS, possible):
             changes["--orders"] = ["latin"]
             reasons.append(
                 f"{counted(len(orders), 'order')} ran: a Latin square tells order from seed"
@@ -130,18 +132,18 @@ def least_line(summary: SequenceSummary) -> str:
     least = min(means, key=lambda row: means[row].value)
     naive = next((row for row in means if row.setting.method == NAIVE), least)
     said = (
-        f"After {counted(summary.case.length, 'domain')}, {naive.setting.method} has lost "
-        f"{means[naive].text()} of loss on the domains it met before"
+        f"After {counted(summary.case.length, 'domain')}, the loss of {naive.setting.method} on what it met "
+        f"before is {means[naive].text()} above its best"
     )
     if least is naive:
-        return f"{said}; no other method with one codec lost less."
+        return f"{said}; no other method with one codec forgets less."
     equals = [
         row.setting.method
         for row in means
         if row is not least and not _decided(paired(values[row], values[least]))
     ]
     rest = f", undecided against {', '.join(equals)}" if equals else ""
-    return f"{said}; {least.setting.text} lost least, {means[least].short} %{rest}."
+    return f"{said}; {least.setting.text} forgets least, {means[least].short} %{rest}."
 
 
 def good_enough_line(summary: SequenceSummary) -> str:
@@ -159,13 +161,14 @@ def good_enough_line(summary: SequenceSummary) -> str:
         return f"{NAIVE} and {best.setting.text} share no order and seed."
     enough = next((k for k, worse in enumerate(decided, 1) if worse), summary.case.length + 1) - 1
     text = (
-        f"over all domains met, source included, its loss less that of {best.setting.text} is "
+        f"over all domains met, source included, its loss differs from that of {best.setting.text} by "
         f"{last.text()}"
     )
     if enough == summary.case.length:
         return f"Naive fine-tuning is good enough, or undecided, at every length: {text}."
-    where = f"for up to {counted(enough, 'domain')}" if enough else "for no length"
-    return f"Naive fine-tuning is good enough {where}: at the end, {text}."
+    if not enough:
+        return f"Naive fine-tuning is not good enough at any length: at the end, {text}."
+    return f"Naive fine-tuning is good enough for up to {counted(enough, 'domain')}: at the end, {text}."
 
 
 def equal_gain_lines(summary: SequenceSummary) -> list[str]:
