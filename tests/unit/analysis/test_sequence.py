@@ -16,6 +16,9 @@ from interfero.analysis.sequence.findings import SequenceFindings, equal_storage
 from interfero.analysis.sequence.laws import SOURCE_LOST, STAGE_HARM
 from interfero.analysis.sequence.measures import AVERAGE, FORGETTING, summarise_case
 from interfero.analysis.sequence.orders import mean_of, order_effect, paired
+from interfero.cli.report.make import Wanted, make_report
+from interfero.errors import ConfigError
+from tests.unit.analysis.conftest import make_record
 from tools.planted_sequence import DOMAINS, PlantedMethod, PlantedSequences
 
 METHODS = {
@@ -249,11 +252,24 @@ def test_nothing_finished_is_said():
     assert "<h1>t</h1>" in sequence_html(SequenceReport("t", SequenceFindings([])))
 
 
-def test_figures_and_tables_are_written_and_read_again(found, tmp_path):
+def test_figures_and_tables_are_written_and_read_again(tmp_path):
+    few = {name: METHODS[name] for name in ("finetune", "lora")}
+    found = SequenceFindings(PlantedSequences(few, seeds=(0, 1)).records())
     figures = sequence_figures(found)
     assert [f.name for f in figures][:3] == ["growth", "measures", "matrix"]
-    files = write_pictures([f for f in figures if f.name in ("growth", "matrix")], tmp_path)
-    assert {path.suffix for path in files} == {".png", ".svg"}
+    files = write_pictures([f for f in figures if f.name == "matrix"], tmp_path)
+    assert {path.name for path in files} >= {"matrix_finetune.png", "matrix_lora.svg"}
     write_tables(found.records, tmp_path)
     again = SequenceFindings(read_records(tmp_path))
     assert again.answer == found.answer
+
+
+def test_interfero_report_makes_it_from_the_table(tmp_path):
+    records = PlantedSequences({"finetune": PlantedMethod()}, seeds=(0,)).records()
+    write_tables(records, tmp_path / "sweep")
+    said = make_report(Wanted(cells=(tmp_path / "sweep",), out=tmp_path / "out"))
+    assert "above its best" in said
+    assert (tmp_path / "out" / "sequence_growth.png").is_file()
+    write_tables([*records, make_record()], tmp_path / "mixed")
+    with pytest.raises(ConfigError, match="adaptation sweeps and sequence sweeps"):
+        make_report(Wanted(cells=(tmp_path / "mixed",), out=tmp_path / "out"))
