@@ -71,7 +71,9 @@ def test_a_stage_hashes_all_that_came_before(plan):
 
 def test_a_stage_depends_on_what_it_looks_at_and_on_nothing_else(plan, image_folder):
     def key(method="finetune", **changes):
-        return trained(plan(methods=(method,), orders=("given",), **changes), "pages>clouds", method).key
+        return trained(
+            plan(methods=(method,), orders=("given",), **changes), "pages>clouds", method
+        ).key
 
     base = key()
     other_source = {"source_domain": f"else={image_folder}"}
@@ -81,7 +83,12 @@ def test_a_stage_depends_on_what_it_looks_at_and_on_nothing_else(plan, image_fol
     assert key("ewc") != key("ewc", **other_source)
     assert key("replay", memory_images=(3,)) != key("replay", memory_images=(4,))
     assert key("replay", buffers=("balanced",)) != key("replay")
-    changed = [key(num_steps=5), key(learning_rates=(1e-3,)), key(data_seeds=(1,)), key(num_images=("3",))]
+    changed = [
+        key(num_steps=5),
+        key(learning_rates=(1e-3,)),
+        key(data_seeds=(1,)),
+        key(num_images=("3",)),
+    ]
     assert len({base, *changed}) == 5
 
 
@@ -109,7 +116,9 @@ def test_merged_codecs_do_not_depend_on_the_order(plan):
     ends = [trained(made, order, "merge_mean") for order in ("pages>clouds", "clouds>pages")]
     assert isinstance(ends[0], Merged)
     assert ends[0].key == ends[1].key
-    assert row(made, "pages>clouds", "merge_mean").key != row(made, "clouds>pages", "merge_mean").key
+    assert (
+        row(made, "pages>clouds", "merge_mean").key != row(made, "clouds>pages", "merge_mean").key
+    )
 
 
 def test_packs_survive_their_journey(plan):
