@@ -1,1 +1,1 @@
-"""Sequences of domains: a codec that meets one after another, as a plan of nodes."""
+"""Sequences of domains: a plan in which a codec meets one domain after another."""
