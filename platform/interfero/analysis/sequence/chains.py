@@ -169,7 +169,7 @@ def find_chains(records: Iterable[CellRecord]) -> Chains:
     found, missing = [], Counter[str]()
     for place, row in by_place.items():
         if len(place[-1]) < length:
-            missing["the last stages are missing"] += place not in begun
+            missing["they end before the longest order does"] += place not in begun
             continue
         chain = _chain(row, length, by_place, rows)
         if isinstance(chain, str):

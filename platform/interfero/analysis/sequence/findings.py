@@ -24,7 +24,6 @@ from interfero.analysis.sequence.measures import (
 from interfero.analysis.sequence.orders import (
     OrderEffect,
     SequenceMean,
-    Unit,
     counted,
     mean_of,
     order_effect,
@@ -115,6 +114,12 @@ class SequenceFindings:
             reasons.append(
                 f"{counted(len(orders), 'order')} ran: a Latin square tells order from seed"
             )
+        rates = sorted({c.learning_rate for c in self.chains.every if c.setting.method == NAIVE})
+        if len(rates) == 1:
+            changes["--learning-rates"] = [
+                f"{rate:.2g}" for rate in (rates[0] / 3, *rates, rates[0] * 3)
+            ]
+            reasons.append("fine-tuning has one learning rate: at equal gain it cannot be read")
         if self.chains.problems:
             reasons.append("some rows failed, or were not run: --resume tries them again")
         if not reasons:
@@ -172,11 +177,22 @@ def good_enough_line(summary: SequenceSummary) -> str:
 
 
 def equal_gain_lines(summary: SequenceSummary) -> list[str]:
-    """Forgetting where each gains half of what fine-tuning can."""
-    found = summary.at_equal_gain
-    if len(found) < 2:
-        return ["No two methods reach a gain in common on validation."]
-    return [_ranked_line("At half of fine-tuning's best gain", found, "forgets")]
+    """What fine-tuning forgets more where it gains as much."""
+    lines = []
+    for equal in summary.at_equal_gain:
+        where = f"at the gain of {equal.row.setting.text}"
+        reached = f"reached in {equal.reached} of {counted(equal.num_chains, 'chain')}"
+        if equal.difference is None:
+            lines.append(
+                f"Fine-tuning cannot be read {where} ({reached}): give it several --learning-rates."
+            )
+        else:
+            undecided = "" if equal.difference.sign else ", undecided"
+            lines.append(
+                f"{where[0].upper()}{where[1:]} ({reached}) fine-tuning's forgetting differs by "
+                f"{equal.difference.text()}{undecided}."
+            )
+    return lines
 
 
 def equal_storage_lines(summary: SequenceSummary) -> list[str]:
@@ -226,23 +242,6 @@ def routing_lines(summary: SequenceSummary) -> list[str]:
         for row in summary.routed
         for cost in routing_costs(row)
     ]
-
-
-def _ranked_line(where: str, found: dict[str, dict[Unit, float]], verb: str) -> str:
-    """The least of several, paired with each other over the units that two have."""
-    common = set.intersection(*(set(values) for values in found.values()))
-    if not common:
-        return f"{where}, the methods share no order and seed."
-    values = {m: {unit: own[unit] for unit in common} for m, own in found.items()}
-    means = {m: mean for m, own in values.items() if (mean := mean_of(own)) is not None}
-    least = min(means, key=lambda m: means[m].value)
-    parts = [
-        f"{m} {_verdict(paired(values[m], values[least]))}" for m in sorted(means) if m != least
-    ]
-    return (
-        f"{where}, {least} {verb} least: {means[least].text()}; the others' less its own: "
-        f"{'; '.join(parts)}."
-    )
 
 
 def _verdict(difference: SequenceMean | None) -> str:

@@ -35,8 +35,6 @@ from interfero.metrics.names import (
 from interfero.records import CellRecord
 
 NAIVE = "finetune"
-GAIN_SHARE = 0.5
-"""Of fine-tuning's best validation gain: where methods are compared at equal gain."""
 STORAGE_SLACK = 1.001
 """Files of one size differ by a few bytes of metadata."""
 Read = Callable[[FloatArray], float]
@@ -105,6 +103,18 @@ class SettingRow:
 
 
 @dataclass(frozen=True)
+class EqualGain:
+    """A method against fine-tuning at the gain of the method."""
+
+    row: SettingRow
+    difference: SequenceMean | None
+    """Fine-tuning's forgetting less the method's; None where it is nowhere reached."""
+    reached: int
+    """Chains whose gain fine-tuning has too, at some learning rate."""
+    num_chains: int
+
+
+@dataclass(frozen=True)
 class StorageRow:
     """What fits into a budget."""
 
@@ -169,27 +179,30 @@ class SequenceSummary:
         return found
 
     @cached_property
-    def at_equal_gain(self) -> dict[str, dict[Unit, float]]:
-        """Forgetting of each method where it gains half of what fine-tuning can, by order and seed.
+    def at_equal_gain(self) -> list[EqualGain]:
+        """Every other method against what fine-tuning forgets where it gains as much.
 
-        Fronts, choices and interpolation are those of `interfero.analysis.matched_gain`: a front is of
-        validation, what is read at its place is the test's.
+        Fine-tuning has a front over its learning rates in each order and seed, and is read where its validation
+        gain is that of the other method; front, interpolation and refusal outside of it are those of
+        `interfero.analysis.matched_gain`.
         """
-        groups: dict[str, dict[Unit, list[CellRecord]]] = {}
+        cells: dict[Unit, list[CellRecord]] = {}
         for chain in self.every:
-            record = _as_cell(chain)
-            if record is not None:
-                own = groups.setdefault(chain.setting.method, {})
-                own.setdefault((chain.order, chain.seed), []).append(record)
-        found: dict[str, dict[Unit, float]] = {}
-        for method, units in groups.items():
-            for unit, cells in units.items():
-                naive = front(groups.get(NAIVE, {}).get(unit, ()))
-                if not naive or naive[-1].gain <= 0:
-                    continue
-                at = at_gain(front(cells), GAIN_SHARE * naive[-1].gain)
-                if not isinstance(at, NotReached):
-                    found.setdefault(method, {})[unit] = at.forgetting
+            if chain.setting.method == NAIVE and (record := _as_cell(chain)) is not None:
+                cells.setdefault((chain.order, chain.seed), []).append(record)
+        fronts = {unit: front(own) for unit, own in cells.items()}
+        found = []
+        for method, row in self.best.items():
+            if method == NAIVE or method in BOUNDS:
+                continue
+            naive: dict[Unit, float] = {}
+            for chain in row.chains:
+                unit = chain.order, chain.seed
+                if chain.validation is not None and unit in fronts:
+                    at = at_gain(fronts[unit], learned_gain(chain.validation))
+                    naive |= {} if isinstance(at, NotReached) else {unit: at.forgetting}
+            difference = paired(naive, row.values(FORGETTING))
+            found.append(EqualGain(row, difference, len(naive), len(row.chains)))
         return found
 
     @cached_property
