@@ -113,9 +113,20 @@ def test_methods_on_other_orders_are_not_compared():
     other = PlantedSequences({"replay": METHODS["replay"]}, orders=LATIN[2:])
     found = SequenceFindings([*one.records(), *other.records()])
     summary = found.cases[0]
-    assert summary.against_naive(summary.best["replay"], AVERAGE) is None
-    assert "share no order and seed" in found.answer[0]
-    assert "not comparable" in " ".join(equal_storage_lines(summary))
+    assert summary.left_out == ["replay"]
+    assert list(summary.best) == ["finetune"]
+    assert "is not compared here with another method" in found.answer[1]
+    assert equal_storage_lines(summary) == []
+    assert summary.against_naive(summary.choices["replay"], AVERAGE) is None
+
+
+def test_means_are_over_the_orders_and_seeds_that_all_methods_have():
+    one = PlantedSequences({"finetune": PlantedMethod()}, orders=LATIN)
+    other = PlantedSequences({"replay": METHODS["replay"]}, orders=LATIN[:3], seeds=(0, 1))
+    summary = summary_of([*one.records(), *other.records()])
+    samples = {row.means["average"].sample for row in summary.best.values()}
+    assert samples == {"3 orders, 2 seeds"}
+    assert summary.choices["finetune"].means["average"].sample == "4 orders, 3 seeds"
 
 
 def test_order_matters_only_where_it_was_planted():

@@ -144,7 +144,7 @@ def _measure_parts(summary: SequenceSummary) -> list[Block]:
     rows = []
     for row in summary.rows:
         s = row.setting
-        chosen = summary.best[s.method] is row
+        chosen = summary.choices[s.method] is row
         more = against[s.method].short if chosen and s.method in against else "-"
         means = [row.means[m.name].short if m.name in row.means else "-" for m in MEASURES]
         rates = sorted({f"{c.learning_rate:g}" for c in row.chains})

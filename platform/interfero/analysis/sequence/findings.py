@@ -18,14 +18,12 @@ from interfero.analysis.sequence.measures import (
     FORGETTING,
     NAIVE,
     SequenceSummary,
-    comparable_values,
     summarise_case,
 )
 from interfero.analysis.sequence.orders import (
     OrderEffect,
     SequenceMean,
     counted,
-    mean_of,
     order_effect,
     paired,
 )
@@ -92,7 +90,13 @@ class SequenceFindings:
             "Old streams": archive_lines(summary),
             "Routing": routing_lines(summary),
             "Laws": law_lines(self.laws),
-            "Left out": [f"{problem}." for problem in self.chains.problems],
+            "Left out": [
+                *(
+                    f"{method}: it has other orders or seeds than the rest."
+                    for method in summary.left_out
+                ),
+                *(f"{problem}." for problem in self.chains.problems),
+            ],
         }
         return {title: lines for title, lines in found.items() if lines}
 
@@ -130,25 +134,24 @@ class SequenceFindings:
 def least_line(summary: SequenceSummary) -> str:
     """Fine-tuning, and what forgets least of the methods that end with one codec."""
     rows = summary.one_codec or list(summary.best.values())
-    values = dict(zip(rows, comparable_values(rows, FORGETTING), strict=True))
-    means = {row: mean for row in rows if (mean := mean_of(values[row])) is not None}
-    if not means:
-        return "The methods share no order and seed: nothing can be compared between them."
-    least = min(means, key=lambda row: means[row].value)
-    naive = next((row for row in means if row.setting.method == NAIVE), least)
+    least = min(rows, key=lambda row: row.means[FORGETTING.name].value)
+    naive = next((row for row in rows if row.setting.method == NAIVE), least)
     said = (
         f"After {counted(summary.case.length, 'domain')}, the loss of {naive.setting.method} on what it met "
-        f"before is {means[naive].text()} above its best"
+        f"before is {naive.means[FORGETTING.name].text()} above its best"
     )
     if least is naive:
         return f"{said}; no other method with one codec forgets less."
+    own = least.values(FORGETTING)
     equals = [
         row.setting.method
-        for row in means
-        if row is not least and not _decided(paired(values[row], values[least]))
+        for row in rows
+        if row is not least and not _decided(paired(row.values(FORGETTING), own))
     ]
     rest = f", undecided against {', '.join(equals)}" if equals else ""
-    return f"{said}; {least.setting.text} forgets least, {means[least].short} %{rest}."
+    return (
+        f"{said}; {least.setting.text} forgets least, {least.means[FORGETTING.name].short} %{rest}."
+    )
 
 
 def good_enough_line(summary: SequenceSummary) -> str:
@@ -156,14 +159,13 @@ def good_enough_line(summary: SequenceSummary) -> str:
     naive = summary.best.get(NAIVE)
     others = [row for row in summary.one_codec if row.setting.method != NAIVE]
     if naive is None or not others:
-        return f"{NAIVE} was not compared with another method that ends with one codec."
+        return f"{NAIVE} is not compared here with another method that ends with one codec."
     best = min(others, key=lambda row: (row.score is None, row.score or 0.0))
     decided, last = [], None
     for k in range(1, summary.case.length + 1):
         last = paired(naive.values(AVERAGE, k), best.values(AVERAGE, k))
         decided.append(last is not None and last.sign > 0)
-    if last is None:
-        return f"{NAIVE} and {best.setting.text} share no order and seed."
+    assert last is not None
     enough = next((k for k, worse in enumerate(decided, 1) if worse), summary.case.length + 1) - 1
     text = (
         f"over all domains met, source included, its loss differs from that of {best.setting.text} by "

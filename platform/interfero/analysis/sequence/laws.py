@@ -49,7 +49,7 @@ class _Point:
 def fit_sequences(summary: SequenceSummary) -> list[Scaling | Refusal]:
     """Every law of every method that trains a chain, or why there is none."""
     found: list[Scaling | Refusal] = []
-    for method, best in summary.best.items():
+    for method, best in summary.choices.items():
         if method in BOUNDS or best.setting.routed:
             # Adapters of a bank are trained apart: no stage does anything to another.
             continue

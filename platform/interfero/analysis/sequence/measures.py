@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from interfero.analysis.comparable import comparable
 from interfero.analysis.matched_gain import NotReached, at_gain, front
 from interfero.analysis.sequence.chains import (
     BOUNDS,
@@ -17,7 +19,7 @@ from interfero.analysis.sequence.chains import (
     SequenceCase,
     SequenceSetting,
 )
-from interfero.analysis.sequence.orders import SequenceMean, Unit, mean_of, paired, shared
+from interfero.analysis.sequence.orders import SequenceMean, Unit, mean_of, paired
 from interfero.metrics.continual import (
     average_loss,
     backward_transfer,
@@ -136,12 +138,31 @@ class SequenceSummary:
     """At all learning rates: fronts of gain and forgetting are made of these."""
 
     @cached_property
-    def best(self) -> dict[str, SettingRow]:
+    def choices(self) -> dict[str, SettingRow]:
         """Of each method the setting that validation chose; fewer bytes where it does not tell."""
         found: dict[str, list[SettingRow]] = {}
         for row in self.rows:
             found.setdefault(row.setting.method, []).append(row)
         return {m: min(rows, key=_rank) for m, rows in sorted(found.items(), key=_naive_first)}
+
+    @cached_property
+    def best(self) -> dict[str, SettingRow]:
+        """The same over the orders and seeds that all of these have; methods without them are left out."""
+        coverage: dict[Unit, set[str]] = defaultdict(set)
+        for method, row in self.choices.items():
+            for chain in row.chains:
+                coverage[chain.order, chain.seed].add(method)
+        units, methods = comparable(coverage, lambda places: len(places) > 0)
+        return {
+            m: _row(row.setting, [c for c in row.chains if (c.order, c.seed) in units])
+            for m, row in self.choices.items()
+            if m in methods
+        }
+
+    @property
+    def left_out(self) -> list[str]:
+        """Methods that share too few orders and seeds with the others to be compared."""
+        return [method for method in self.choices if method not in self.best]
 
     @property
     def one_codec(self) -> list[SettingRow]:
@@ -182,9 +203,9 @@ class SequenceSummary:
     def at_equal_gain(self) -> list[EqualGain]:
         """Every other method against what fine-tuning forgets where it gains as much.
 
-        Fine-tuning has a front over its learning rates in each order and seed, and is read where its validation
-        gain is that of the other method; front, interpolation and refusal outside of it are those of
-        `interfero.analysis.matched_gain`.
+        Fine-tuning has a front over its learning rates in each order and seed, and is read where its
+        validation gain is that of the other method; front, interpolation and refusal outside of it are those
+        of `interfero.analysis.matched_gain`.
         """
         cells: dict[Unit, list[CellRecord]] = {}
         for chain in self.every:
@@ -209,7 +230,8 @@ class SequenceSummary:
     def at_equal_storage(self) -> list[StorageRow]:
         """At the size of each method's best setting: what fits, the best of it on validation first."""
         sized = [r for r in self.rows if "stored/bytes" in r.stored and r.setting.method != "joint"]
-        budgets = sorted({r.stored["stored/bytes"] for r in self.best.values() if r in sized})
+        own = [r.stored for m, r in self.best.items() if m != "joint"]
+        budgets = sorted({kept["stored/bytes"] for kept in own if "stored/bytes" in kept})
         found: list[StorageRow] = []
         for budget in budgets:
             fits = [r for r in sized if r.stored["stored/bytes"] <= budget * STORAGE_SLACK]
@@ -242,11 +264,6 @@ def _row(setting: SequenceSetting, chains: Sequence[Chain]) -> SettingRow:
         if all(name in c.last.metrics for c in chains)
     }
     return SettingRow(setting, tuple(chains), means, stored)
-
-
-def comparable_values(rows: Sequence[SettingRow], measure: Measure) -> list[dict[Unit, float]]:
-    """Of each row, over the orders and seeds that all of them have."""
-    return shared([row.values(measure) for row in rows])
 
 
 def _rank(row: SettingRow) -> tuple[bool, float, float, SequenceSetting]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -212,9 +212,3 @@ def _probability(values: FloatArray, arrangements: int) -> float:
 
 def _spread(values: FloatArray, index: npt.NDArray[np.int64]) -> float:
     return float(np.var(np.take_along_axis(values, index, axis=0).mean(axis=1)))
-
-
-def shared(values: Sequence[Mapping[Unit, float]]) -> list[dict[Unit, float]]:
-    """The same, each over the orders and seeds that all of them have."""
-    units = set.intersection(*(set(v) for v in values)) if values else set()
-    return [{unit: v[unit] for unit in units} for v in values]
