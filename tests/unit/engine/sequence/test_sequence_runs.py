@@ -39,7 +39,7 @@ def stages_of(plan):
 
 
 def test_every_row_is_a_row_of_the_matrix(every):
-    plan, _, rows = every
+    _plan, _, rows = every
     assert len(rows) == 1 + 2 * 12
     for (method, sequence), record in rows.items():
         metrics = record.metrics
@@ -58,7 +58,8 @@ def test_every_row_is_a_row_of_the_matrix(every):
         assert record.params["codec"] == "tiny"
         if stage:
             assert metrics["distance/feature_sd"] >= 0
-            assert ("distance/before/feature_sd" in metrics) and record.params["method"] == method
+            assert "distance/before/feature_sd" in metrics
+            assert record.params["method"] == method
     before, after = rows["source", ""].metrics, rows["finetune", ORDER]
     pictures = [i for i in after.images if i.role == "domain:other"]
     assert pictures[0].rd_loss_before == pytest.approx(before["row/other/rd_loss"])
@@ -115,7 +116,7 @@ def test_what_has_to_be_stored(every):
 
 
 def test_methods_part_at_the_second_stage_where_they_are_to(every):
-    plan, local, rows = every
+    _plan, _local, rows = every
     ends = {method: rows[method, ORDER].metrics["row/clouds/rd_loss"] for method in CHAINS}
     assert len(set(ends.values())) == len(CHAINS)
     first = [
@@ -148,7 +149,7 @@ def test_the_archive_has_streams_that_its_own_codec_decodes(every):
 
 
 def test_another_sweep_of_the_storage_repeats_nothing_but_rows(every, plan):
-    made, local, _ = every
+    _made, local, _ = every
     again = Local(local.store.storage, "other")
     # Another order of the first stages: the chains begin with another domain, the adapters are there.
     other = plan(methods=("lora", "joint"), orders=("clouds>pages",), num_steps=2)
