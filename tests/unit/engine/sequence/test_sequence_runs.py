@@ -2,6 +2,10 @@
 
 import pytest
 
+from interfero.analysis.charts.sequence import sequence_figures
+from interfero.analysis.report.sequence import SequenceReport, sequence_html
+from interfero.analysis.sequence.archive import old_streams, routing_costs
+from interfero.analysis.sequence.findings import SequenceFindings
 from interfero.domains.batches import draw_batch
 from interfero.engine.adaptation.nodes import ADAPTER_FILE
 from interfero.engine.packs import Pack
@@ -244,3 +248,22 @@ def test_what_fails_is_a_record_and_the_others_are_done(plan, tmp_path):
     records = list(Runner.of_adaptation(made.base)(pack, LocalWorker(tmp_path / "s")))
     assert [record.status for record in records] == ["failed", "finished"]
     assert "is not a whole interfero safetensors file" in records[0].error
+
+
+def test_analysis_reads_what_stages_write(every):
+    """The rows of real stages make whole chains, and a page with every figure but laws: there is one seed."""
+    records = [*every[2].values()]
+    found = SequenceFindings(records)
+    assert found.chains.problems == ()
+    summary = found.cases[0]
+    assert set(summary.best) == {*CHAINS, *BANKS, *OTHERS}
+    assert {row.setting.method for row in summary.routed} == set(BANKS) - {"codec_per_domain"}
+    assert summary.best["lora"].means["forgetting"].value == 0
+    assert len(old_streams(summary.best["finetune"])) == 3
+    assert {cost.router for cost in routing_costs(summary.best["lora"])} == {"auto", "gate"}
+    figures = sequence_figures(found)
+    names = {"growth", "measures", "matrix", "stages", "storage", "archive"}
+    assert {figure.name for figure in figures} == names
+    page = sequence_html(SequenceReport("s", found), figures)
+    assert "add --data-seeds" in page
+    assert found.answer[0].startswith("After 2 domains, the loss of finetune")
