@@ -138,7 +138,7 @@ def least_line(summary: SequenceSummary) -> str:
     naive = next((row for row in rows if row.setting.method == NAIVE), least)
     said = (
         f"After {counted(summary.case.length, 'domain')}, the loss of {naive.setting.method} on what it met "
-        f"before is {naive.means[FORGETTING.name].text()} above its best"
+        f"before differs from its best by {naive.means[FORGETTING.name].text()}"
     )
     if least is naive:
         return f"{said}; no other method with one codec forgets less."
