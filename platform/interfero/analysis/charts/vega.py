@@ -61,6 +61,7 @@ CONFIG: Spec = {
     },
     "legend": {
         "orient": "bottom", "columns": 4, "labelFontSize": 12, "labelLimit": 300, "labelColor": INK,
+        "titleColor": INK,
         "symbolSize": 70, "title": None,
     },
     "title": {
