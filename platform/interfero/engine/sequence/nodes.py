@@ -165,6 +165,8 @@ Trained = Annotated[Stage | Merged, Field(discriminator="node")]
 class Tested(KeyPart):
     """A domain whose test images are coded."""
 
+    __test__: ClassVar[bool] = False  # pytest takes what is called Test... for its own.
+
     domain: str
     domain_hash: str
     """Of all its images."""
