@@ -26,16 +26,8 @@ def place(make_workplace):
 def arguments(place, tmp_path_factory):
     """Two domains in one order, by one chain and one bank."""
     second = write_images(tmp_path_factory.mktemp("second"), draw_cloud, seed=9)
-    given = [
-        *place.tiny,
-        "--methods",
-        "finetune",
-        "lora",
-        "--orders",
-        "given",
-        "--adapter-sizes",
-        "1",
-    ]
+    given = [*place.tiny, "--methods", "finetune", "lora", "--orders", "given", "--adapter-sizes", "1",
+             "--learning-rates", "3e-3"]  # fmt: skip
     given[given.index("--domains") + 2 : given.index("--domains") + 2] = [f"clouds={second}"]
     given[given.index("--num-steps") + 1] = "40"
     return [*given, "--checkpoint-seconds", "0", "--max-concurrent", "1", "--precision", "float32",

@@ -31,7 +31,7 @@ def test_a_dry_run_prints_orders_nodes_rows_and_what_is_known_of_their_cost(few,
         "other (source): ",
         "1 orders: pages > clouds",
         "5 rows, 1 steps a stage in float32; illustration, n = 1 seed",
-        "nodes to do: 6 archive, 3 stage, 2 merged; 0 of 11 are there already",
+        "nodes to do: 5 archive, 3 stage, 2 merged; 0 of 10 are there already",
         "cost: uncalibrated",
     ):
         assert said in shown
@@ -44,7 +44,7 @@ def test_what_a_storage_has_timed_is_the_cost_of_another_plan(few, plan, tmp_pat
     records = local.run(few)
     done = frozenset(records)
     shown = text_of(few, done, tmp_path)
-    assert "nodes to do: none; 11 of 11 are there already" in shown
+    assert "nodes to do: none; 10 of 10 are there already" in shown
     assert "5 of 5 rows are reused" in shown
     assert "nothing is left to do" in shown
     other = plan(orders=("clouds>notes",), num_steps=1, dry_run=True, list_cells=False)
