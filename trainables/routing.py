@@ -37,7 +37,7 @@ def gate_features(codec: Codec, samples: Sequence[Sample]) -> FloatArray:
     return np.stack(rows)
 
 
-class Gate:
+class RouteGate:
     """A linear discriminant over domains: closed form, so that it is the same wherever it is learned."""
 
     def __init__(self, training: Mapping[int, FloatArray]) -> None:

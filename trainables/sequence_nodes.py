@@ -18,6 +18,7 @@ from interfero.engine.adaptation.nodes import ADAPTER_FILE
 from interfero.engine.node import Node
 from interfero.engine.sequence.nodes import (
     FEATURES_FILE,
+    MEGAPIXELS,
     STREAMS_FILE,
     Archive,
     Merged,
@@ -143,7 +144,7 @@ def _archive(node: Archive, bench: SequenceBench) -> dict[str, float]:
     if node.trained is None:
         _keep_features(node, bench)
     write_streams(bench.file(node, STREAMS_FILE), images)
-    return metrics
+    return {**metrics, MEGAPIXELS: sum(image.num_pixels for image in images) / 1e6}
 
 
 class _TrainedArchive:

@@ -24,7 +24,7 @@ from interfero.metrics.forgetting import forgetting, percent, rd_gain
 from interfero.records import CellRecord, ImageRow
 from interfero.store.tensors import load_hashed
 from trainables.archives import ArchivedImage, read_old, read_streams, reading_metrics
-from trainables.routing import GATE_IMAGES, Gate, cheapest
+from trainables.routing import GATE_IMAGES, RouteGate, cheapest
 from trainables.sequence_bench import SequenceBench
 
 Streams = Mapping[str, Sequence[ArchivedImage]]
@@ -225,7 +225,7 @@ def _gate(row: StageRow, features: Mapping[str, Any]) -> Callable[[Any], list[in
         assert isinstance(archive.trained, Stage)
         most = min(GATE_IMAGES, archive.trained.cell.block.num_images)
         training[place] = features[f"train/{archive.domain}"][:most]
-    return Gate(training)
+    return RouteGate(training)
 
 
 def _stored(row: StageRow, bench: SequenceBench) -> dict[str, float]:

@@ -9,7 +9,7 @@ from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.options.base import FLAG, EarlyStopping, Sampler
 from interfero.engine.options.marks import FREE, HIDDEN, QUESTION, TRAINING
 from interfero.engine.options.rules import Rule, list_rules, number_rules
-from interfero.engine.sequence.strategies import STRATEGIES, Buffer, orders_of
+from interfero.engine.sequence.strategies import STRATEGIES, WORDS, Buffer, orders_of
 from interfero.errors import ConfigError, nearest
 
 
@@ -24,10 +24,10 @@ class SequenceOptions(AdaptationOptions):
     l2_sp_source. An adapter for each domain: lora, residual_adapter, cawf, bias_gain. One codec made of
     several: merge_mean, task_arithmetic. For comparison: joint, codec_per_domain."""
     orders: Annotated[tuple[str, ...], QUESTION] = ("latin",)
-    """Orders in which domains are met: all, latin (a balanced Latin square), given (as --domains lists them),
-    or orders spelled out, as in 'text>charts'."""
+    """Orders in which domains are met: all, latin (each domain once at each place), balanced (also equally
+    often after each other one), given (as --domains lists them), or spelled out, as in 'text>charts'."""
     length: Annotated[int, QUESTION] = 0
-    """Domains in a sequence, for the orders all, latin and given; 0 is all of --domains."""
+    """Domains in a sequence, for orders that are not spelled out; 0 is all of --domains."""
     memory_images: Annotated[tuple[int, ...], QUESTION] = (16,)
     """Images of the source and of earlier domains that replay may keep, together."""
     buffers: Annotated[tuple[Buffer, ...], QUESTION] = ("reservoir",)
@@ -93,7 +93,7 @@ class SequenceOptions(AdaptationOptions):
     def smallest(self) -> Self:
         """See `SweepOptions`: two domains in one order, every method."""
         few = super().smallest()
-        spelled = [word for word in self.orders if word not in ("all", "latin", "given")]
+        spelled = [word for word in self.orders if word not in WORDS]
         return few.model_copy(
             update={
                 "domains": self.domains if spelled else self.domains[:2],
@@ -119,12 +119,11 @@ def _hint(method: str) -> str:
 
 def _order_rules(o: SequenceOptions) -> list[Rule]:
     try:
-        orders = o.order_list
+        o.order_list  # noqa: B018 - spelled orders are checked by making them
     except ConfigError as error:
         return [(True, str(error))]
     source = o.source_domain.partition("=")[0]
     return [
-        (not orders and bool(o.domains), "--orders gives no order: name all, latin or given"),
         (
             source in o.names,
             f"--domains and --source-domain both have the name {source!r}: rows are told apart by names; "

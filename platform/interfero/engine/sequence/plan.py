@@ -156,6 +156,8 @@ class _Maker:
     options: SequenceOptions
     base: AdaptationPlan
     _archives: dict[tuple[float, int, str | None], Archive] = field(default_factory=dict)
+    _stages: dict[tuple[_Setting, tuple[str, ...]], Stage] = field(default_factory=dict)
+    """Made once: the rows of an order share those of its prefixes, whose keys take a while."""
 
     def rows(self) -> Iterator[StageRow]:
         """The source codec's rows, then those of every setting and prefix."""
@@ -232,18 +234,20 @@ class _Maker:
 
     def _first(self, setting: _Setting, name: str) -> Stage:
         """A training on one domain, from the source codec."""
-        return Stage(cell=self._cell(setting, name))
+        return self._chain(setting, (name,))
 
     def _chain(self, setting: _Setting, met: tuple[str, ...]) -> Stage:
         """A training that goes on from what was met before."""
-        before = self._chain(setting, met[:-1]) if len(met) > 1 else None
-        return Stage(
-            cell=self._cell(setting, met[-1]),
-            before=before,
-            memory=setting.memory,
-            # At the first stage both are one codec.
-            anchor=setting.strategy.anchor if before else "before",
-        )
+        if (setting, met) not in self._stages:
+            before = self._chain(setting, met[:-1]) if len(met) > 1 else None
+            self._stages[setting, met] = Stage(
+                cell=self._cell(setting, met[-1]),
+                before=before,
+                memory=setting.memory,
+                # At the first stage both are one codec.
+                anchor=setting.strategy.anchor if before else "before",
+            )
+        return self._stages[setting, met]
 
     def _joint(self, setting: _Setting, met: tuple[str, ...]) -> Stage:
         """A training on all at once, for as many steps as their stages have together."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
@@ -13,7 +14,7 @@ from interfero.engine.adaptation.cost import CostModel
 from interfero.engine.measurements import read_measurements
 from interfero.engine.node import Node
 from interfero.engine.restoration.plan_text import cost_line, say
-from interfero.engine.sequence.nodes import Archive, Stage
+from interfero.engine.sequence.nodes import MEGAPIXELS, Archive, Stage, StageRow
 from interfero.engine.sequence.plan import SequencePlan
 from interfero.engine.timing import machine_name, megapixels
 from interfero.store.products import Products
@@ -46,8 +47,10 @@ def print_sequence_plan(
     if plan.options.dry_run:
         for line in _rows(plan, done):
             say(console, line)
-        timed = _timed(plan, list(left.values()), storage)
-        say(console, f"  {cost_line(left, nodes, Products(storage), timed)}")
+        waiting = {row.key: row for row in plan.rows if row.key not in done}
+        timed = _timed(plan, list(left.values()), done, storage)
+        every = {**nodes, **waiting}
+        say(console, f"  {cost_line({**left, **waiting}, every, Products(storage), timed)}")
 
 
 def _images(plan: SequencePlan) -> Iterator[str]:
@@ -93,22 +96,49 @@ def _rows(plan: SequencePlan, done: Set[str]) -> Iterator[str]:
         yield f"    {row.key} {said}{' (reused)' if row.key in done else ''}"
 
 
-def _timed(plan: SequencePlan, left: Sequence[Node], storage: Path) -> dict[str, float]:
-    """Seconds of all trainings, and of all coding, from what any sweep of the storage has timed."""
-    base = plan.base
-    known = read_measurements(storage, machine_name(base.loop.device))
-    model = CostModel(known.timings, base.setting)
+def _timed(
+    plan: SequencePlan, nodes: Sequence[Node], done: Set[str], storage: Path
+) -> dict[str, float]:
+    """Seconds of what is left, by kind, from what any sweep of the storage has timed.
+
+    Old streams are only decoded, which is taken as half of coding and decoding.
+    """
+    base, products = plan.base, Products(storage)
+    known = read_measurements(storage, machine_name(base.loop.device)).timings
+    records = [products.record(key) for key in products.list_keys() if _is_timed(key)]
+    own = [record for record in records if record is not None and record.status == "finished"]
+    model = CostModel((*known, *(r.timing for r in own if r.timing)), base.setting)
     found: dict[str, float] = {}
-    stages = [node.cell for node in left if isinstance(node, Stage)]
-    spans = [span for c in stages for span in (model.training(c), model.shared(c))]
+    stages = [node.cell for node in nodes if isinstance(node, Stage)]
+    spans = [span for cell in stages for span in (model.training(cell), model.shared(cell))]
     if stages and all(spans):
         found["stage"] = sum(span.middle for span in spans if span)
-    num_archives = sum(isinstance(node, Archive) for node in left)
-    options = plan.options
-    samples = [*spread(base.source_domain.test, options.max_source_images)]
-    for domain in base.domains.values():
-        samples += spread(domain.test, options.max_target_images)
-    coding = model.references(megapixels(samples)).middle * num_archives
-    if coding:
-        found["archive"] = coding
+    rates = [r.seconds / r.metrics[MEGAPIXELS] for r in own if r.metrics.get(MEGAPIXELS)]
+    if rates:
+        rate, sizes = statistics.median(rates), _megapixels(plan)
+        found["archive"] = rate * sum(sizes.values()) * sum(n.kind == "archive" for n in nodes)
+        rows = [row for row in plan.rows if row.key not in done]
+        found["row"] = rate / 2 * sum(_old_megapixels(row, sizes) for row in rows)
     return found
+
+
+def _is_timed(key: str) -> bool:
+    return key.startswith((f"{Stage.kind}-", f"{Archive.kind}-"))
+
+
+def _megapixels(plan: SequencePlan) -> dict[str, float]:
+    """What is coded of each domain."""
+    options, source = plan.options, plan.base.source_domain
+    return {
+        source.name: megapixels(spread(source.test, options.max_source_images)),
+        **{
+            name: megapixels(spread(domain.test, options.max_target_images))
+            for name, domain in plan.base.domains.items()
+        },
+    }
+
+
+def _old_megapixels(row: StageRow, sizes: Mapping[str, float]) -> float:
+    """Streams that a row decodes: of each stage, the source domain's and those of domains met by then."""
+    stages = range(len(row.banks))
+    return sum(sizes[n] for stage in stages for n in (row.source_domain, *row.sequence[:stage]))

@@ -47,12 +47,16 @@ STRATEGIES: Final[dict[str, Strategy]] = {
 """By the command line's word, which records keep as the method."""
 
 
+WORDS: Final = ("all", "latin", "balanced", "given")
+"""Orders that need not be spelled out."""
+
+
 def orders_of(names: Sequence[str], asked: Sequence[str], length: int) -> list[tuple[str, ...]]:
     """The orders in which domains are met, each once.
 
     Args:
         names: All domains.
-        asked: Each of them `all`, `latin`, `given`, or an order such as `text>charts`.
+        asked: Each of them a word of `WORDS`, or an order such as `text>charts`.
         length: Domains of an order; an order that is spelled out has its own length.
 
     Raises:
@@ -62,8 +66,10 @@ def orders_of(names: Sequence[str], asked: Sequence[str], length: int) -> list[t
     for word in asked:
         if word == "all":
             found |= dict.fromkeys(itertools.permutations(names, length))
-        elif word == "latin":
-            found |= dict.fromkeys(order[:length] for order in balanced_square(names))
+        elif word in ("latin", "balanced"):
+            square = balanced_square(names)
+            count = len(names) if word == "latin" else len(square)
+            found |= dict.fromkeys(order[:length] for order in square[:count])
         elif word == "given":
             found[tuple(names[:length])] = None
         else:
@@ -77,7 +83,7 @@ def _spelled(word: str, names: Sequence[str]) -> tuple[str, ...]:
         if name not in names:
             raise ConfigError(
                 f"--orders {word!r}: {name!r} is no domain of --domains; {nearest(name, names)}; an order is "
-                "all, latin, given, or names such as 'text>charts'"
+                f"{', '.join(WORDS)}, or names such as 'text>charts'"
             )
     if len(set(order)) < len(order):
         raise ConfigError(f"--orders {word!r} meets one domain twice: name each once")
@@ -88,7 +94,7 @@ def balanced_square(names: Sequence[str]) -> list[tuple[str, ...]]:
     """Orders in which each domain stands equally often at each place and right after each other one.
 
     Williams' design (Australian Journal of Scientific Research 2, 1949): as many orders as domains for an
-    even number of them, twice as many for an odd one.
+    even number of them, twice as many for an odd one, whose first half is a Latin square by itself.
     """
     count = len(names)
     zigzag = [(i + 1) // 2 if i % 2 else (count - i // 2) % count for i in range(count)]

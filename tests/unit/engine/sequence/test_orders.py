@@ -27,7 +27,12 @@ def test_a_square_is_balanced(count, rows):
 def test_orders_are_all_a_square_one_or_spelled_out():
     assert len(orders_of(FIVE[:3], ("all",), 3)) == 6
     assert len(orders_of(FIVE, ("all",), 2)) == 20
-    assert len(orders_of(FIVE, ("latin",), 5)) == 10
+    assert len(orders_of(FIVE, ("balanced",), 5)) == 10
+    square = orders_of(FIVE, ("latin",), 5)
+    assert {(place, name) for row in square for place, name in enumerate(row)} == set(
+        itertools.product(range(5), FIVE)
+    )
+    assert len(square) == 5
     assert orders_of(FIVE, ("given",), 3) == [("a", "b", "c")]
     assert orders_of(FIVE, ("c > a", "given", "c,a"), 2) == [("c", "a"), ("a", "b")]
 
