@@ -26,7 +26,14 @@ from interfero.codecs.memory import keep_freed_memory
 from interfero.codecs.noise import NoiseKey
 from interfero.domains.batches import draw_batch
 from interfero.domains.images import Sample
-from interfero.engine.adaptation.nodes import Block, Cell, Distance, LoopConfig, Reference, Train
+from interfero.engine.adaptation.nodes import (
+    Block,
+    Cell,
+    Distance,
+    LoopConfig,
+    Reference,
+    SharedTraining,
+)
 from interfero.engine.distributed import Group, Share
 from interfero.engine.worker import Worker
 from interfero.errors import InterferoError
@@ -47,7 +54,7 @@ logger = logging.getLogger(__name__)
 
 
 def run_pack(
-    nodes: Sequence[Cell | Train],
+    nodes: Sequence[Cell | SharedTraining],
     bench: Workbench,
     worker: Worker,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
@@ -80,7 +87,7 @@ def run_pack(
         with patience():
             record = (
                 finish_training(member, node, bench, worker, started_at)
-                if isinstance(node, Train)
+                if isinstance(node, SharedTraining)
                 else finish(member, bench, worker, started_at)
             )
         yield record
@@ -126,13 +133,14 @@ def look(node: Reference | Distance, bench: Workbench, worker: Worker) -> CellRe
     )
 
 
-def _member(node: Cell | Train, bench: Workbench, device: torch.device) -> Member:
-    cell = node.cell if isinstance(node, Train) else node
+def _member(node: Cell | SharedTraining, bench: Workbench, device: torch.device) -> Member:
+    cell = node.cell if isinstance(node, SharedTraining) else node
     wanted = cell.hyperparameters
     method = find_method(wanted.method)
     adapted = method.build(bench.training_codec(device), wanted.adapter_size, wanted.init_seed)
     if isinstance(adapted, CopiedCodec):
         adapted.delta_rank = cell.loop.delta_rank
+    bench.equip(adapted, device)
     to_channels_last(adapted, device)
     adapted.train_parameters()
     adapted.train()
@@ -160,8 +168,8 @@ def _train(
     loop = Loop(members, config.num_steps, worker, checkpoint_seconds)
     trunks = Trunks(worker.folder, loop.group, continued)
     data: dict[DomainRole, tuple[Sample, ...]] = {
-        "target": bench.target.split(block.num_images, block.data_seed).training,
-        "source": bench.source.split("all", block.data_seed).training,
+        "target": bench.learned(block),
+        "source": bench.rehearsed(block),
     }
     for member in members:
         _prepare(member, data["source"], worker.device, loop, trunks)

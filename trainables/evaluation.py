@@ -21,6 +21,7 @@ from interfero.analysis.reconstructions import (
 )
 from interfero.codecs.bitstream import parse_stream
 from interfero.codecs.coding import (
+    Coder,
     Decoded,
     ImageScore,
     decode,
@@ -245,7 +246,7 @@ def _old_bitstreams(
     adapted.mode = mode
     symbols, pixels, drops = [], [], []
     for reference in references:
-        decoded = _decode_old(adapted, reference.coded.data)
+        decoded = decode_old(adapted, reference.coded.data)
         symbols.append((decoded.symbols if decoded else None, reference.coded.symbols))
         old = reference.decoded.pixels_HWC
         pixels.append((decoded.pixels_HWC.tobytes() if decoded else None, old.tobytes()))
@@ -260,9 +261,10 @@ def _old_bitstreams(
     }
 
 
-def _decode_old(adapted: AdaptedCodec, data: bytes) -> Decoded | None:
+def decode_old(coder: Coder, data: bytes) -> Decoded | None:
+    """What a codec makes of any stream, whatever names are in its header; None if no picture at all."""
     try:
-        return decode_unchecked(adapted, parse_stream(data))
+        return decode_unchecked(coder, parse_stream(data))
     except DecoderLostError:
         # A slow machine is no result: the cell fails, and is tried again.
         raise
@@ -283,7 +285,7 @@ def _rows(
 ) -> list[ImageRow]:
     return [
         ImageRow(
-            role=role,  # type: ignore[arg-type]
+            role=role,
             name=score.name,
             group=score.group,
             bpp_before=reference.score.bpp,

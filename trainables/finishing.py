@@ -10,7 +10,7 @@ import torch
 
 from interfero.adaptation import find_method, load_adapter, save_adapter
 from interfero.domains.domain import spread
-from interfero.engine.adaptation.nodes import ADAPTER_FILE, Cell, Train
+from interfero.engine.adaptation.nodes import ADAPTER_FILE, Cell, SharedTraining, Train
 from interfero.engine.worker import Worker
 from interfero.errors import InterferoError, StorageError
 from interfero.records import CellRecord
@@ -53,7 +53,7 @@ def finish(member: Member, bench: Workbench, worker: Worker, started_at: float) 
 
 
 def finish_training(
-    member: Member, node: Train, bench: Workbench, worker: Worker, started_at: float
+    member: Member, node: SharedTraining, bench: Workbench, worker: Worker, started_at: float
 ) -> CellRecord:
     """Save a training that several cells share; one that failed is a failed record.
 
@@ -64,11 +64,12 @@ def finish_training(
     try:
         if member.failure:
             raise CellFailure(member.failure)
-        _save(
-            _rounded(member, bench), Products(worker.folder.parent).place(node.key) / ADAPTER_FILE
-        )
+        path = Products(worker.folder.parent).place(node.key) / ADAPTER_FILE
+        _save(_rounded(member, bench), path)
+        bench.keep(member.adapted, path.parent)
         came_to = {
             "status": "finished",
+            "metrics": _costs(member, bench, path),
             "timing": member.clock.timing(member.cell, bench.codec, worker),
         }
     except StorageError:
@@ -137,13 +138,17 @@ def _measured(member: Member, bench: Workbench, worker: Worker) -> dict[str, Any
 
 def _adapter_metrics(member: Member, bench: Workbench, path: Path) -> dict[str, float]:
     """What an adapter costs, and where its forgetting comes from if that was asked for."""
-    cell, num_params = member.cell, sum(p.numel() for p in member.learning)
+    attributed = _attribution(member.cell, bench, path) if member.cell.loop.attribute else {}
+    return {**_costs(member, bench, path), **attributed}
+
+
+def _costs(member: Member, bench: Workbench, path: Path) -> dict[str, float]:
+    num_params = sum(p.numel() for p in member.learning)
     return {
         "adapter/num_params": float(num_params),
         "adapter/file_bytes": float(path.stat().st_size),
         "adapter_fraction": num_params / bench.codec.num_params,
-        "train/steps_per_second": cell.loop.num_steps / max(member.seconds, 1e-9),
-        **(_attribution(cell, bench, path) if cell.loop.attribute else {}),
+        "train/steps_per_second": member.cell.loop.num_steps / max(member.seconds, 1e-9),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,6 +19,7 @@ from interfero.domains.labelled import LabelledDomain
 from interfero.domains.labelled_file import labelled_blocks, read_labelled_file
 from interfero.domains.shipped import domain_blocks, read_domain_file
 from interfero.engine.adaptation.nodes import Cell, Distance, Reference, Train
+from interfero.engine.sequence.nodes import Archive, Merged, Stage, StageRow
 from interfero.engine.worker import Worker
 from interfero.errors import CodecError
 from interfero.records import CellRecord, Timing
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from interfero.engine.adaptation.plan import AdaptationPlan
     from interfero.engine.packs import Pack
     from interfero.engine.restoration.plan import RestorationPlan
+    from trainables.sequence_bench import SequenceBench
 
 K = TypeVar("K", str, float)
 V = TypeVar("V")
@@ -148,6 +151,11 @@ class Runner:
             cell = first.cell if isinstance(first, Train) else first
             bench = self._bench_of(cell, worker)
             yield from run_pack(nodes, bench, worker, self.checkpoint_seconds, pack.continued)
+        elif isinstance(first, Stage | Merged | Archive | StageRow):
+            # What a single adaptation does not need is not loaded for it.
+            from trainables.sequence_nodes import do_sequence_nodes
+
+            yield from do_sequence_nodes(pack.nodes, self._sequence_bench(worker), worker)
         elif isinstance(first, Reference | Distance):
             if worker.rank == 0:
                 nodes_seen = [n for n in pack.nodes if isinstance(n, Reference | Distance)]
@@ -176,22 +184,37 @@ class Runner:
         domain = self.domains[cell.block.domain]
         return self._bench(cell.identity.codec_hash, cell.block.rd_lambda, domain, worker)
 
+    def _sequence_bench(self, worker: Worker) -> SequenceBench:
+        from trainables.sequence_bench import SequenceBench
+
+        targets = {name: d for name, d in self.domains.items() if name != SOURCE}
+        evaluations = EvaluationStore(worker.folder.parent / EVALUATIONS)
+        return SequenceBench(
+            targets, self.domains[SOURCE], self._load, worker.folder.parent, evaluations,
+            self.checkpoint_seconds,
+        )  # fmt: skip
+
+    def _load(self, codec_hash: str, value: float) -> Codec:
+        """The source codec at a lambda, read anew.
+
+        Raises:
+            CodecError: it is no longer the one that the sweep was planned with.
+        """
+        codec = self.codecs[SOURCE]
+        assert isinstance(codec, LossyLearned)
+        loaded = load_codec(codec.sources[value], value)
+        if loaded.weights_hash != codec_hash:
+            raise CodecError(
+                f"{codec.name} at lambda {value:g} is now {loaded.weights_hash}, the sweep "
+                f"was planned with {codec_hash}: put the old file back, or start another --name"
+            )
+        return loaded
+
     def _bench(self, codec_hash: str, value: float, target: Domain, worker: Worker) -> Workbench:
         evaluations, source = worker.folder.parent / EVALUATIONS, self.domains[SOURCE]
         key = (codec_hash, target.fingerprint, source.fingerprint, evaluations)
         if key not in _BENCHES:
-            codec = self.codecs[SOURCE]
-            assert isinstance(codec, LossyLearned)
-
-            def load() -> Codec:
-                loaded = load_codec(codec.sources[value], value)
-                if loaded.weights_hash != codec_hash:
-                    raise CodecError(
-                        f"{codec.name} at lambda {value:g} is now {loaded.weights_hash}, the sweep "
-                        f"was planned with {codec_hash}: put the old file back, or start another --name"
-                    )
-                return loaded
-
+            load = partial(self._load, codec_hash, value)
             _BENCHES[key] = Workbench(load(), load, target, source, EvaluationStore(evaluations))
             while len(_BENCHES) > MAX_BENCHES:
                 _BENCHES.popitem(last=False)

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from interfero.analysis.answers import AnswerName
     from interfero.engine.adaptation.study import AdaptationStudy
     from interfero.engine.restoration.study import RestorationStudy
+    from interfero.engine.sequence.study import SequenceStudy
 
 
 def adaptation(answer: AnswerName = "capacity") -> AdaptationStudy:
@@ -34,3 +35,11 @@ def restoration() -> RestorationStudy:
         segmentation=("trainables.segmentation", "trainables.segmentation_scores"),
         between=("trainables.restoration_bench", "trainables.restoration_nodes"),
     )
+
+
+def sequence() -> SequenceStudy:
+    """Codecs that meet one domain after another."""
+    from interfero.engine.sequence.study import SequenceStudy
+    from trainables.runner import Runner
+
+    return SequenceStudy(make_runner=Runner.of_adaptation, entry="trainables.sequence_nodes")

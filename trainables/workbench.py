@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from functools import partial
+from pathlib import Path
 
 import torch
 
+from interfero.adaptation.method import AdaptedCodec
 from interfero.codecs.channels_last import to_channels_last
 from interfero.codecs.codec import Codec
 from interfero.codecs.coding import (
@@ -32,6 +34,7 @@ from interfero.codecs.evaluation_store import (
 )
 from interfero.domains.domain import Domain, spread
 from interfero.domains.images import Sample, UInt8Array
+from interfero.engine.adaptation.nodes import Block
 from interfero.engine.timing import megapixels
 
 
@@ -107,6 +110,20 @@ class Workbench:
             shape, rd_lambda, name = self.codec.shape, self.codec.rd_lambda, self.codec.name
             self._training_codec = Codec(shape, rd_lambda, name, model)
         return self._training_codec
+
+    def learned(self, block: Block) -> tuple[Sample, ...]:
+        """Images of the target side of a block's batches."""
+        return self.target.split(block.num_images, block.data_seed).training
+
+    def rehearsed(self, block: Block) -> tuple[Sample, ...]:
+        """Images of the source side of a block's batches."""
+        return self.source.split("all", block.data_seed).training
+
+    def equip(self, adapted: AdaptedCodec, device: torch.device) -> None:
+        """Give a codec that is about to train what its method knows besides; nothing of a single domain."""
+
+    def keep(self, adapted: AdaptedCodec, folder: Path) -> None:
+        """Write what later trainings need of a trained codec besides its adapter file; nothing here."""
 
     def references(self, domain: Domain, limit: int) -> tuple[ReferenceImage, ...]:
         """The domain's test images as the source codec codes them, at most `limit`."""

@@ -33,6 +33,7 @@ class Role(StrEnum):
     INIT = "init"
     RENDER = "render"
     SPLIT = "split"
+    MEMORY = "memory"
 
 
 def seed_for(seed: int, step: int, role: Role, index: int = 0, label: str = "") -> int:

@@ -76,8 +76,8 @@ class Timing(Config):
 class ImageRow(Config):
     """One test image before and after adaptation."""
 
-    role: Literal["target", "source", "source_unrouted"]
-    """Which test images, and through which mode."""
+    role: Annotated[str, Field(pattern="^(target|source|source_unrouted|domain:.+)$")]
+    """Which test images, and through which mode; of a sequence, `domain:` and the domain's name."""
     name: str
     group: str
     """The source image; a bootstrap draws these."""

@@ -11,14 +11,18 @@ import pytest
 
 from interfero.analysis.about import About
 from interfero.analysis.charts.data import RunLinks
+from interfero.analysis.charts.sequence import sequence_figures
 from interfero.analysis.laws.scaling import fit_scaling
 from interfero.analysis.report.page import Report, report_html
 from interfero.analysis.report.restoration import RestorationReport, write_restoration_report
+from interfero.analysis.report.sequence import SequenceReport, write_sequence_report
 from interfero.analysis.restoration.losses import summarise
+from interfero.analysis.sequence.findings import SequenceFindings
 from interfero.records import CellRecord, ImageRow
 from tests.browser import chromium
 from tests.unit.analysis.test_restoration import sweep as restoration_sweep
 from tools.planted import PlantedSweep, Scatter
+from tools.planted_sequence import PlantedMethod, PlantedSequences
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
@@ -297,6 +301,31 @@ def test_the_page_of_a_restoration_sweep_is_drawn_too(browser, address, folder):
     shown = browser.run("return [...document.images].map(i => i.naturalWidth)")
     assert shown
     assert all(width == 1 for width in shown)
+
+
+def test_the_page_of_a_sequence_sweep_is_drawn_too(browser, address, folder):
+    methods = {"finetune": PlantedMethod(), "lora": PlantedMethod(bank=True)}
+    found = SequenceFindings(PlantedSequences(methods, noise=0.3).records())
+    about = About(
+        name="sequence", kind="test", question="Why?", command="python z.py --data-seeds 0 1 2"
+    )
+    report = SequenceReport("sequence", found, about)
+    figures = sequence_figures(found)
+    write_sequence_report(report, folder / "sequence", figures)
+    assert {"growth", "matrix", "stages", "archive", "laws"} <= {figure.name for figure in figures}
+    place = address.replace("report.html", "sequence/report.html")
+    for width in WIDTHS:
+        browser.open(place, width)
+        browser.run(OPENED)
+        wait(lambda: all(marks(browser, figure.name) for figure in figures))
+        assert [r for r in browser.requests() if not r.startswith("data:")] == [place]
+        assert browser.console() == []
+        wide = browser.run("return [document.documentElement.scrollWidth, innerWidth]")
+        assert wide[0] <= wide[1], "the page scrolls sideways"
+    tiles = "[...document.querySelectorAll('#figure-matrix .mark-rect path')]"
+    assert len(set(browser.run(f"return {tiles}.map(tile => tile.getAttribute('fill'))"))) > 4
+    surer = browser.run("return document.querySelector('#answer pre').textContent")
+    assert "--data-seeds 0 1 2 3 4" in surer
 
 
 def test_dark_pages_have_light_text(browser, address):

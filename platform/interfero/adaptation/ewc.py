@@ -28,6 +28,12 @@ class EwcCodec(CopiedCodec):
 
     importance: tuple[Tensor, ...] = ()
     """One tensor a trained parameter, in `rd_parameters` order."""
+    earlier: tuple[Tensor, ...] = ()
+    """Importances from before the source domain, which add up in a sequence of domains; often none.
+
+    Schwarz et al., "Progress & Compress", arXiv:1805.06370, without its decay: one penalty, around the codec
+    of the stage before.
+    """
 
 
 class Ewc(Finetune):
@@ -54,7 +60,10 @@ class Ewc(Finetune):
             for total, gradient in zip(sums, gradients, strict=True):
                 if gradient is not None:
                     total += gradient.square() * image[0, 0].numel()
-        adapted.importance = tuple(total / NUM_CROPS for total in sums)
+        importance = tuple(total / NUM_CROPS for total in sums)
+        if adapted.earlier:
+            importance = tuple(map(torch.add, importance, adapted.earlier))
+        adapted.importance = importance
 
     def loss(self, adapted: AdaptedCodec, batch: Batch) -> StepLoss:
         """The target's loss and the pull."""

@@ -62,6 +62,20 @@ _ALL = (
     ),
     Axis("rd_lambda", "lambda", "lambda (bpp per MSE)", _param("rd_lambda")),
     Axis("learning_rate", "learning rate", "learning rate", _param("learning_rate")),
+    Axis("stage", "domains met", "domains met", _param("stage")),
+    Axis("memory_images", "memory", "images kept in memory", _param("memory_images")),
+    Axis(
+        "step_distance",
+        "step distance",
+        "distance from the domain before (source s.d.)",
+        _metric("distance/before/feature_sd"),
+    ),
+    Axis(
+        "step_ratio",
+        "step ratio",
+        "loss on the domain over that on the one before, by the codec before",
+        lambda record: None,
+    ),
     Axis(
         "rd_ratio",
         "loss ratio",
@@ -87,7 +101,7 @@ _ALL = (
 AXES: dict[str, Axis] = {axis.name: axis for axis in _ALL}
 LAW_AXES = ("num_images", "num_steps", "adapter_fraction", "rd_lambda")
 """What a law is fitted over, domain distance apart."""
-GROWTH_AXES = ("num_images", "num_steps", "adapter_fraction")
+GROWTH_AXES = ("num_images", "num_steps", "adapter_fraction", "stage", "memory_images")
 """Those whose largest values are what a small study would want to know beforehand."""
 DISTANCES = ("feature_sd", "latent_bits", "rd_ratio")
 """Measures of domain distance, all positive."""

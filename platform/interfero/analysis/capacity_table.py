@@ -205,7 +205,7 @@ def failed_lines(records: Iterable[CellRecord]) -> list[str]:
     """One line a failed cell: what it was, and why it failed."""
     failed = [r for r in records if r.status == "failed"]
     names = ["domain", "rd_lambda", "num_images", "method", "adapter_size", "learning_rate"]
-    names += ["configuration", "rate_bpp", "restoration", "data_seed", "init_seed"]
+    names += ["sequence", "configuration", "rate_bpp", "restoration", "data_seed", "init_seed"]
     return sorted(
         " ".join(f"{name}={r.params[name]}" for name in names if name in r.params)
         + f" ({r.key}): {r.error or 'no reason was recorded'}"

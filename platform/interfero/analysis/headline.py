@@ -242,7 +242,7 @@ def next_step(records: Sequence[CellRecord], command: str) -> Next | None:
     if not reasons:
         return None
     started = command or _command_of(records)
-    return Next(tuple(reasons), _changed(started, changes) if changes else started)
+    return Next(tuple(reasons), changed_command(started, changes) if changes else started)
 
 
 def _command_of(records: Sequence[CellRecord]) -> str:
@@ -263,7 +263,7 @@ def _command_of(records: Sequence[CellRecord]) -> str:
     return shlex.join(["python", "sweeps/adapter_capacity.py", *words])
 
 
-def _changed(command: str, changes: Mapping[str, Sequence[str]]) -> str:
+def changed_command(command: str, changes: Mapping[str, Sequence[str]]) -> str:
     """The command with other values of some options, under another name."""
     words = shlex.split(command)
     for option, values in changes.items():

@@ -13,9 +13,22 @@ from interfero.config import Config
 from interfero.engine.adaptation.nodes import Cell, Distance, Reference, Train
 from interfero.engine.node import Node
 from interfero.engine.restoration.nodes import Compressed, Restored, Restorer, Segmenter, TestCell
+from interfero.engine.sequence.nodes import Archive, Merged, Stage, StageRow
 
 AnyNode = Annotated[
-    Cell | Train | Reference | Distance | Compressed | Restorer | Restored | Segmenter | TestCell,
+    Cell
+    | Train
+    | Reference
+    | Distance
+    | Compressed
+    | Restorer
+    | Restored
+    | Segmenter
+    | TestCell
+    | Stage
+    | Merged
+    | Archive
+    | StageRow,
     Field(discriminator="node"),
 ]
 """What trials do; a new kind of node is added here and in the table of its trainable."""

@@ -126,8 +126,10 @@ def in_a_process(entry):
 
 
 @pytest.mark.parametrize(
-    "entry", ["trainables.adaptation", "trainables.restoration", "trainables.segmentation"]
-)
+    "entry",
+    ["trainables.adaptation", "trainables.restoration", "trainables.segmentation",
+     "trainables.sequence_nodes"],
+)  # fmt: skip
 def test_every_module_that_a_training_loads_is_in_its_hash(entry):
     """What Python really imports, not what a list of ours says."""
     loaded, hashed = in_a_process(entry), set(import_closure((entry,)))

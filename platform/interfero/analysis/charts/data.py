@@ -102,6 +102,10 @@ class MapPanel:
     tiles: tuple[Tile, ...]
     empty: str = ""
     """What is said in place of tiles."""
+    diverging: bool = False
+    """Whether colours part at zero: blue below, orange above."""
+    unit: str = "%"
+    """Of the values."""
 
 
 @dataclass(frozen=True, slots=True)

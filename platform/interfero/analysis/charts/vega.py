@@ -61,6 +61,7 @@ CONFIG: Spec = {
     },
     "legend": {
         "orient": "bottom", "columns": 4, "labelFontSize": 12, "labelLimit": 300, "labelColor": INK,
+        "titleColor": INK,
         "symbolSize": 70, "title": None,
     },
     "title": {
@@ -328,15 +329,27 @@ def _map_spec(panel: MapPanel, texts: Texts) -> Spec:
     known = [t.value for t in panel.tiles if t.value is not None]
     shown = _served(known)
     low, high = (min(shown), max(shown)) if shown else (0.0, 1.0)
+    if panel.diverging:
+        high = max(-low, high) or 1.0
+        low = -high
     rows = [_tile_row(t, texts) for t in panel.tiles]
     with_value = [r for r in rows if "v" in r]
     missing = [r for r in rows if "v" not in r]
-    middle = (low + high) / 2
-    scale = {"scheme": "cividis", "domain": [low, high if high > low else low + 1], "clamp": True}
+    scheme = "blueorange" if panel.diverging else "cividis"
+    scale = {"scheme": scheme, "domain": [low, high if high > low else low + 1], "clamp": True}
     tile = {"x2": {"field": "x2"}, "y2": {"field": "y2"}}
     at = {axis: {"field": name, "type": "quantitative"} for axis, name in (("x", "c"), ("y", "m"))}
-    colour = {"field": "v", "type": "quantitative", "scale": scale, "legend": _map_legend(height)}
-    ink = {"condition": {"test": f"datum.v < {middle!r}", "value": "#ffffff"}, "value": "#000000"}
+    colour = {
+        "field": "v",
+        "type": "quantitative",
+        "scale": scale,
+        "legend": _map_legend(panel, height),
+    }
+    # Dark are the low end of the one scale, and both ends of the other.
+    dark = (
+        f"abs(datum.v) > {0.6 * high!r}" if panel.diverging else f"datum.v < {(low + high) / 2!r}"
+    )
+    ink = {"condition": {"test": dark, "value": "#ffffff"}, "value": "#000000"}
     word = {"text": {"field": "n", "type": "nominal"}}
     layers = [
         _layer({"type": "rect"}, with_value, {**tile, "color": colour}),
@@ -365,9 +378,9 @@ def _served(values: Sequence[float]) -> list[float]:
     return [v for v in values if not frame.beyond(v)]
 
 
-def _map_legend(height: int) -> Spec:
+def _map_legend(panel: MapPanel, height: int) -> Spec:
     return {
-        "orient": "right", "title": "%", "gradientLength": max(60, height - 20),
+        "orient": "right", "title": panel.unit, "gradientLength": max(60, height - 20),
         "gradientThickness": 10, "format": ",~f",
     }  # fmt: skip
 

@@ -13,9 +13,11 @@ from interfero.analysis.answers import CAPACITY, Findings, answer_of
 from interfero.analysis.charts.data import RunLinks
 from interfero.analysis.charts.files import file_name, write_pictures
 from interfero.analysis.charts.restoration import restoration_figures
+from interfero.analysis.charts.sequence import sequence_figures
 from interfero.analysis.records import CELLS_FILE, PARAMS, read_records
 from interfero.analysis.report.pictures import FOLDER, Finder
 from interfero.analysis.report.restoration import RestorationReport, write_restoration_report
+from interfero.analysis.report.sequence import SequenceReport, write_sequence_report
 from interfero.analysis.report.writing import Origin, Written, write_report
 from interfero.analysis.restoration.losses import summarise
 from interfero.analysis.restoration.tables import (
@@ -23,6 +25,7 @@ from interfero.analysis.restoration.tables import (
     is_restoration_table,
     read_restoration_records,
 )
+from interfero.analysis.sequence.findings import SequenceFindings
 from interfero.errors import ConfigError
 from interfero.records import CellRecord
 from interfero.store.files import inside
@@ -87,8 +90,11 @@ def make_report(wanted: Wanted) -> str:
             raise ConfigError(f"{', '.join(found.names)}: no cell has ended, nothing to report")
         title = ", ".join(dict.fromkeys(found.names))
         out = wanted.out or Path(f"report-{file_name(title)}")
-        if is_restoration(records):
+        kind = kind_of(records)
+        if kind == "restoration":
             return _restoration_report(found, records, out, find)
+        if kind == "sequence":
+            return _sequence_report(found, records, out)
         findings = Findings(records)
         answer = answer_of(found.abouts[0].kind) if len(found.abouts) == 1 else CAPACITY
         origin = Origin(
@@ -103,18 +109,21 @@ def make_report(wanted: Wanted) -> str:
     return _said(written, records, found.remarks)
 
 
-def is_restoration(records: Sequence[CellRecord]) -> bool:
-    """Whether these are cells of restoration sweeps.
+def kind_of(records: Sequence[CellRecord]) -> str:
+    """Of which sweeps these are cells: `adaptation`, `restoration` or `sequence`.
 
     Raises:
-        ConfigError: some are, and others are not.
+        ConfigError: some are of one, and others of another.
     """
-    kinds = {"configuration" in record.params for record in records}
+    marks = {"configuration": "restoration", "sequence": "sequence"}
+    kinds = {
+        next((kind for mark, kind in marks.items() if mark in record.params), "adaptation")
+        for record in records
+    }
     if len(kinds) > 1:
-        raise ConfigError(
-            "cells of adaptation sweeps and of restoration sweeps have no report in common: name one kind"
-        )
-    return kinds == {True}
+        named = " and ".join(f"{kind} sweeps" for kind in sorted(kinds))
+        raise ConfigError(f"cells of {named} have no report in common: name one kind")
+    return kinds.pop()
 
 
 def _restoration_report(
@@ -129,6 +138,18 @@ def _restoration_report(
     page = write_restoration_report(report, out)
     files = (page, *write_pictures(restoration_figures(records, summary), out))
     return _said(Written(tuple(summary.sentences), files, ()), records, found.remarks)
+
+
+def _sequence_report(found: _Found, records: Sequence[CellRecord], out: Path) -> str:
+    findings, runs = SequenceFindings(records), RunLinks(found.runs)
+    about = found.abouts[0] if len(found.abouts) == 1 else None
+    title = ", ".join(dict.fromkeys(found.names))
+    figures = sequence_figures(findings, runs)
+    report = SequenceReport(title, findings, about, runs, found.remarks)
+    page = write_sequence_report(report, out, figures)
+    files = (page, *write_pictures(figures, out))
+    said = tuple(line for lines in findings.lines.values() for line in lines)
+    return _said(Written(said, files, ()), records, found.remarks)
 
 
 def _said(written: Written, records: Sequence[CellRecord], remarks: Sequence[str]) -> str:

@@ -6,8 +6,9 @@ The sweep's own runner does the work, in a folder that is removed: what it train
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -15,13 +16,23 @@ import torch
 
 from interfero.adaptation import find_method
 from interfero.engine.adaptation.grid import grid_hyperparameters
+from interfero.engine.adaptation.loading import Loaded
 from interfero.engine.adaptation.nodes import Cell, Hyperparameters, LoopConfig
-from interfero.engine.adaptation.plan import AdaptationPlan
-from interfero.engine.adaptation.precision import Precision
+from interfero.engine.adaptation.plan import AdaptationPlan, make_plan
+from interfero.engine.adaptation.precision import (
+    Precision,
+    PrecisionChoice,
+    choose_precision,
+    has_bfloat16,
+    keep_choice,
+    stored_choice,
+)
 from interfero.engine.packs import Pack
+from interfero.engine.timing import machine_name
 from interfero.engine.worker import LocalWorker, PackRunner, Worker
 from interfero.errors import ConfigError
 from interfero.records import Timing
+from interfero.store.sweep import SweepStore
 
 STEPS = 6
 """Timed steps a cell; the first, which also allocates, is left out of the mean."""
@@ -123,3 +134,41 @@ def _worker(loop: LoopConfig) -> Iterator[LocalWorker]:
             yield LocalWorker(Path(folder) / "sweep", torch.device(loop.device))
     finally:
         torch.set_num_threads(threads)
+
+
+def settled_precision(
+    loaded: Loaded,
+    code: str,
+    store: SweepStore,
+    make_runner: Callable[[AdaptationPlan], PackRunner],
+) -> PrecisionChoice:
+    """What this storage was decided to use on such a machine, measured if nothing was.
+
+    A dry run measures nothing: it would have to train.
+
+    Args:
+        loaded: Codecs and domains.
+        code: Hash of all code that decides a cell's numbers.
+        store: The sweep's folder.
+        make_runner: Builds what trains.
+    """
+    options = loaded.options
+    device = "cuda" if options.gpus_per_trial else "cpu"
+    if options.precision != "auto":
+        return choose_precision(options.precision, device)
+    if options.resume and store.exists:
+        begun = store.settings().get("content", {}).get("precision in training")
+        if begun in ("bfloat16", "float32"):
+            return PrecisionChoice(begun, "as this sweep was started")
+    machine = machine_name(device)
+    kept = stored_choice(store.storage, machine)
+    if kept is not None:
+        return kept
+    if options.dry_run or not has_bfloat16(device):
+        return choose_precision("auto", device)
+    plan = make_plan(loaded, code, PrecisionChoice("float32", "not chosen yet"))
+    runner = make_runner(plan)
+    if not isinstance(runner, StepTimer):
+        return choose_precision("auto", device)
+    timer: Callable[[Precision], float] = partial(step_seconds, plan, runner)
+    return keep_choice(store.storage, machine, choose_precision("auto", device, timer))

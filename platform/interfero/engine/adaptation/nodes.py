@@ -233,15 +233,29 @@ class Cell(Node):
         return {**identity, "versions": ", ".join(versions), "loop": loop}
 
 
-class Train(Node):
-    """A training that never sees a target domain (the control, say): one for all of them."""
+class SharedTraining(Node):
+    """A training that several cells evaluate: its product is an adapter file."""
 
-    kind: ClassVar[str] = "train"
     together: ClassVar[bool] = True
 
-    node: Literal["train"] = "train"
     cell: Cell
-    """One of the cells that need it: its target domain is not looked at."""
+    """How it trains, and on what."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """See `Node`."""
+        return (ADAPTER_FILE,)
+
+
+class Train(SharedTraining):
+    """A training that never sees a target domain (the control, say): one for all of them.
+
+    `cell` is one of the cells that need it: its target domain is not looked at.
+    """
+
+    kind: ClassVar[str] = "train"
+
+    node: Literal["train"] = "train"
 
     @cached_property
     def key(self) -> str:
@@ -252,11 +266,6 @@ class Train(Node):
     def trunk_key(self) -> str:
         """See `Cell`."""
         return self.cell.source_trunk_key
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """See `Node`."""
-        return (ADAPTER_FILE,)
 
 
 class SourceView(ContentNode):

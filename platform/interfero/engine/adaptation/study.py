@@ -4,29 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from interfero.codecs.catalogue import is_own
 from interfero.codecs.fidelity import FIDELITY_IMAGES, fidelity_line
-from interfero.engine.adaptation.calibration import StepTimer, calibrate, step_seconds
+from interfero.engine.adaptation.calibration import calibrate, settled_precision
 from interfero.engine.adaptation.cost import CostModel
 from interfero.engine.adaptation.estimating import estimate_plan, expected_packs
 from interfero.engine.adaptation.halving import Halving, expected_cells
 from interfero.engine.adaptation.inputs import inputs_of
-from interfero.engine.adaptation.loading import Loaded, load
+from interfero.engine.adaptation.loading import load
 from interfero.engine.adaptation.plan import AdaptationPlan, make_plan
 from interfero.engine.adaptation.plan_text import print_cells, print_cost, print_plan
-from interfero.engine.adaptation.precision import (
-    Precision,
-    PrecisionChoice,
-    choose_precision,
-    has_bfloat16,
-    keep_choice,
-    stored_choice,
-)
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.code import closure_hash
 from interfero.engine.ending import Ending
@@ -69,7 +60,8 @@ class AdaptationStudy(Study[AdaptationOptions, AdaptationPlan]):
     def plan(self, options: AdaptationOptions, code: str, store: SweepStore) -> AdaptationPlan:
         """See `Study`. The precision is settled first: every key has it."""
         loaded = load(options)
-        return make_plan(loaded, code, self._precision(loaded, code, store))
+        precision = settled_precision(loaded, code, store, self.make_runner)
+        return make_plan(loaded, code, precision)
 
     def inputs(self, plan: AdaptationPlan, store: SweepStore) -> InputsOf:
         """See `Study`."""
@@ -181,32 +173,6 @@ class AdaptationStudy(Study[AdaptationOptions, AdaptationPlan]):
         return write_ending(
             question, ANSWERS[self.answer], plan.options, run, searches, command, plan.codecs
         )
-
-    def _precision(self, loaded: Loaded, code: str, store: SweepStore) -> PrecisionChoice:
-        """What this storage was decided to use on such a machine, measured if nothing was.
-
-        A dry run measures nothing: it would have to train.
-        """
-        options = loaded.options
-        device = "cuda" if options.gpus_per_trial else "cpu"
-        if options.precision != "auto":
-            return choose_precision(options.precision, device)
-        if options.resume and store.exists:
-            begun = store.settings().get("content", {}).get("precision in training")
-            if begun in ("bfloat16", "float32"):
-                return PrecisionChoice(begun, "as this sweep was started")
-        machine = machine_name(device)
-        kept = stored_choice(store.storage, machine)
-        if kept is not None:
-            return kept
-        if options.dry_run or not has_bfloat16(device):
-            return choose_precision("auto", device)
-        plan = make_plan(loaded, code, PrecisionChoice("float32", "not chosen yet"))
-        runner = self.make_runner(plan)
-        if not isinstance(runner, StepTimer):
-            return choose_precision("auto", device)
-        timer: Callable[[Precision], float] = partial(step_seconds, plan, runner)
-        return keep_choice(store.storage, machine, choose_precision("auto", device, timer))
 
 
 def _measurements(plan: AdaptationPlan, store: SweepStore) -> Measurements:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 
 from rich.console import Console
 
@@ -41,11 +41,11 @@ def print_plan(
     jobs = plan.behind(plan.cells)
     left = {key: job for key, job in jobs.items() if key not in done}
     for line in [*_images(plan), *_amounts(plan, jobs, left, done)]:
-        _say(console, line)
+        say(console, line)
     if plan.options.dry_run:
         for line in _cells(plan, done):
-            _say(console, line)
-        _say(console, f"  {_cost(left, jobs, products)}")
+            say(console, line)
+        say(console, f"  {cost_line(left, jobs, products)}")
 
 
 def _images(plan: RestorationPlan) -> Iterator[str]:
@@ -92,8 +92,20 @@ def _cells(plan: RestorationPlan, done: Set[str]) -> Iterator[str]:
         yield f"    {cell.key} {said}{' (reused)' if cell.key in done else ''}"
 
 
-def _cost(left: dict[str, Node], jobs: dict[str, Node], products: Products) -> str:
-    """Seconds of steps that are left, from those of their kind in this plan that are there."""
+def cost_line(
+    left: Mapping[str, Node],
+    jobs: Mapping[str, Node],
+    products: Products,
+    elsewhere: Mapping[str, float] | None = None,
+) -> str:
+    """Hours of steps that are left, from those of their kind in this plan that are there.
+
+    Args:
+        left: What is to be done, by key.
+        jobs: The same and what is there.
+        products: Of the storage.
+        elsewhere: Seconds of all steps of a kind together, for kinds none of which is there.
+    """
     if not left:
         return "cost: nothing is left to do but tests"
     timed: dict[str, list[float]] = {}
@@ -101,13 +113,18 @@ def _cost(left: dict[str, Node], jobs: dict[str, Node], products: Products) -> s
         record: CellRecord | None = None if key in left else products.record(key)
         if record is not None and record.seconds > 0:
             timed.setdefault(job.kind, []).append(record.seconds)
-    unknown = sorted({job.kind for job in left.values()} - timed.keys())
+    kinds = {job.kind for job in left.values()}
+    others = {k: s for k, s in (elsewhere or {}).items() if k in kinds - timed.keys()}
+    unknown = sorted(kinds - timed.keys() - others.keys())
     total = sum(statistics.median(timed[j.kind]) for j in left.values() if j.kind in timed)
-    if not timed or total == 0:
+    total += sum(others.values())
+    if not total:
         return "cost: uncalibrated (no step of this plan has been done here)"
     rest = f"; uncalibrated, in no sum: {', '.join(unknown)}" if unknown else ""
-    return f"cost, from steps of this plan that are there: {total / 3600:.3g} worker-hours{rest}"
+    known = "steps of this plan that are there" if not others else "what such steps have taken here"
+    return f"cost, from {known}: {total / 3600:.3g} worker-hours{rest}"
 
 
-def _say(console: Console, line: str) -> None:
+def say(console: Console, line: str) -> None:
+    """Print a line as it is, however long."""
     console.print(line, highlight=False, markup=False, soft_wrap=True)

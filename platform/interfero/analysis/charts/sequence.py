@@ -1,0 +1,343 @@
+"""Figures of a sequence: growth with its length, matrices, stages, measures, storage, old streams."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from interfero.analysis.charts.data import (
+    Figure,
+    MapPanel,
+    Panel,
+    PlotAxis,
+    PlotPoint,
+    RunLinks,
+    Scale,
+    Series,
+    Tile,
+    Variant,
+    span,
+)
+from interfero.analysis.charts.files import file_name
+from interfero.analysis.charts.laws import law_figure
+from interfero.analysis.charts.style import domain_style, method_style
+from interfero.analysis.sequence.archive import OldStreams, old_streams
+from interfero.analysis.sequence.chains import (
+    Chain,
+    FloatArray,
+    Order,
+    bd_matrices,
+    free_of_lambda,
+)
+from interfero.analysis.sequence.findings import SequenceFindings, size_text
+from interfero.analysis.sequence.measures import (
+    AVERAGE,
+    FORGETTING,
+    MEASURES,
+    Measure,
+    SequenceSummary,
+    SettingRow,
+    learned_gain,
+)
+from interfero.analysis.sequence.orders import SequenceMean, counted, mean_of
+
+MEAN_ORDER = "mean of the orders, by place"
+QUANTITIES = {
+    "loss": "Loss (% of the source codec's)", "rate": "Rate (% of the source codec's)",
+    "PSNR": "PSNR lost (dB)", "BD-rate": "BD-rate (%)",
+}  # fmt: skip
+_GROWTH = (FORGETTING, AVERAGE, Measure("gain", "learned gain", learned_gain))
+MAX_HOVER_CHAINS = 6
+
+
+def sequence_figures(found: SequenceFindings, runs: RunLinks | None = None) -> list[Figure]:
+    """Those that the rows can fill, the one that answers first."""
+    cases = [summary for summary in found.cases if summary.rows]
+    if not cases:
+        return []
+    links = runs or RunLinks()
+    made = [
+        _growth_figure(cases), _measures_figure(cases), _matrix_figure(cases[0], found, links),
+        _stages_figure(cases[0], links), _storage_figure(cases), _archive_figure(cases[0]),
+        law_figure(found.laws),
+    ]  # fmt: skip
+    return [figure for figure in made if figure is not None]
+
+
+def _point(x: float, mean: SequenceMean, what: str) -> PlotPoint:
+    return PlotPoint(x, mean.value, (what, mean.text()), y_range=mean.span)
+
+
+def _growth_figure(cases: Sequence[SequenceSummary]) -> Figure:
+    """Forgetting, loss and gain after so many domains, a line a method."""
+    variants = []
+    for summary in cases:
+        lengths = range(1, summary.case.length + 1)
+        panels = []
+        for measure in _GROWTH:
+            series = []
+            for method, row in summary.best.items():
+                means = [(k, mean_of(row.values(measure, k))) for k in lengths]
+                points = tuple(
+                    _point(k, mean, f"{row.setting.text}, after {k}")
+                    for k, mean in means
+                    if mean is not None
+                )
+                look = method_style(method)
+                series.append(Series(method, look.colour, look.marker, points, line=True))
+            ticks = tuple((float(k), str(k)) for k in lengths)
+            title = f"{measure.title.capitalize()} over domains met"
+            panels.append(
+                Panel(
+                    title,
+                    PlotAxis("domains met", ticks=ticks),
+                    PlotAxis(f"{measure.title} (%)", "percent"),
+                    tuple(series),
+                )
+            )
+        caption = f"{summary.case.text}; bars: 95 % intervals over orders and seeds."
+        variants.append(
+            Variant((summary.case.text,), tuple(panels), caption, file_name("sequence_growth"))
+        )
+    return Figure(
+        "growth", "How interference grows with the number of domains met", ("at",), tuple(variants),
+        "Percent of the source codec's loss on the same test images. Forgetting: how much worse than at its "
+        "best, mean over domains met before. Average loss: over all domains met, source included. Of each "
+        "method the setting that validation chose.",
+    )  # fmt: skip
+
+
+def _measures_figure(cases: Sequence[SequenceSummary]) -> Figure:
+    """A row a method, a panel a measure, with intervals."""
+    variants = []
+    for summary in cases:
+        panels = []
+        for measure in MEASURES[:4]:
+            rows = [r for r in summary.best.values() if measure.name in r.means]
+            names = tuple(reversed([row.setting.text for row in rows]))
+            sure: dict[bool, list[PlotPoint]] = {True: [], False: []}
+            for row in rows:
+                mean = row.means[measure.name]
+                lines = (row.setting.text, f"{measure.title} {mean.text()}")
+                place = float(names.index(row.setting.text))
+                sure[bool(mean.sign)].append(PlotPoint(mean.value, place, lines, x_range=mean.span))
+            series = tuple(
+                Series("interval apart from zero" if known else "may be zero", "#0072B2", "o",
+                       tuple(points), hollow=not known)
+                for known, points in sure.items() if points
+            )  # fmt: skip
+            empty = "" if series else "needs orders of two domains or more"
+            title = measure.title.capitalize()
+            axis = PlotAxis(f"{measure.title} (%)", "percent")
+            panels.append(Panel(title, axis, PlotAxis("", "names", names), series, empty=empty))
+        # Two rows of two: four panels side by side have no room for the names of methods.
+        for half, pair in (("loss and forgetting", panels[:2]), ("transfer", panels[2:])):
+            choice = (summary.case.text, half)
+            caption = f"{summary.case.text}; bars: 95 % intervals over orders and seeds."
+            variants.append(Variant(choice, tuple(pair), caption, file_name("sequence_measures")))
+    return Figure(
+        "measures", "Measures after the last domain", ("at", "of"), tuple(variants),
+        "Loss and forgetting: lower is better. Transfer, as arXiv:1706.08840 defines it: positive is good.",
+    )  # fmt: skip
+
+
+def _matrix_figure(summary: SequenceSummary, found: SequenceFindings, runs: RunLinks) -> Figure:
+    """R of every method: a row a stage, a column a domain."""
+    several_lambdas = len({c.setting.case.rd_lambda for c in found.chains.chosen}) > 1
+    names = [name for name in QUANTITIES if name != "BD-rate" or several_lambdas]
+    curves = bd_matrices(found.chains) if several_lambdas else {}
+    variants = []
+    for method, row in summary.best.items():
+        by_order: dict[Order, list[Chain]] = defaultdict(list)
+        for chain in row.chains:
+            by_order[chain.order].append(chain)
+        for name in names:
+            values = {
+                order: _mean_matrix(own, name)
+                if name != "BD-rate"
+                else curves.get(free_of_lambda(row.setting, order), "no curve")
+                for order, own in by_order.items()
+            }
+            for order, own in _with_mean(by_order).items():
+                chosen = [values[o] for o in dict.fromkeys(c.order for c in own)]
+                words = own[0].names if order else _places(own[0])
+                where = " > ".join(order) if order else MEAN_ORDER
+                kept = name == "loss" and (not order or len(by_order) == 1)
+                variants.append(
+                    Variant(
+                        (method, name, where),
+                        (_matrix_panel(name, chosen, words, own, runs),),
+                        f"{row.setting.text}; {where}; {summary.case.text}; mean of {len(own)} chains.",
+                        file_name("matrix", method) if kept else "",
+                    )
+                )
+    return Figure(
+        "matrix", "What each stage makes of each domain", ("method", "of", "order"), tuple(variants),
+        "Row i is the codec after stage i, stage 0 the source codec. Blue is better than the source codec, "
+        "orange is worse. Right of the diagonal: domains that are still to come.",
+    )  # fmt: skip
+
+
+def _with_mean(by_order: dict[Order, list[Chain]]) -> dict[Order, list[Chain]]:
+    """Under the empty order all of them; one order is its own mean."""
+    if len(by_order) == 1:
+        return by_order
+    return {(): [chain for own in by_order.values() for chain in own], **by_order}
+
+
+def _places(chain: Chain) -> tuple[str, ...]:
+    return (chain.names[0], *(f"domain {k}" for k in range(1, len(chain.rows))))
+
+
+def _mean_matrix(chains: Iterable[Chain], name: str) -> FloatArray | str:
+    found: list[FloatArray] = []
+    for chain in chains:
+        values = chain.percent if name == "loss" else _change(chain, name)
+        if values is None:
+            return "not measured"
+        found.append(values)
+    return np.asarray(np.mean(found, axis=0))
+
+
+def _change(chain: Chain, name: str) -> FloatArray | None:
+    values = chain.matrix("bpp" if name == "rate" else "psnr_db")
+    if values is None:
+        return None
+    return np.asarray(100 * (values / values[0] - 1) if name == "rate" else values[0] - values)
+
+
+def _matrix_panel(
+    name: str, matrices: Sequence[FloatArray | str], words: Sequence[str], chains: Sequence[Chain],
+    runs: RunLinks,
+) -> MapPanel:  # fmt: skip
+    reasons = [m for m in matrices if isinstance(m, str)]
+    stages = tuple(reversed([words[0], *(f"+ {word}" for word in words[1:])]))
+    x, y = PlotAxis("test images of", "names", tuple(words)), PlotAxis("after", "names", stages)
+    if reasons:
+        return MapPanel(QUANTITIES[name], x, y, (), empty=reasons[0])
+    mean = np.mean([m for m in matrices if not isinstance(m, str)], axis=0)
+    tiles = []
+    for i, j in np.ndindex(mean.shape):
+        cells = [_cell_text(c, i, runs) for c in chains[:MAX_HOVER_CHAINS]]
+        lines = (f"stage {i} on {words[j]}", f"{mean[i, j]:+.3f}", *cells)
+        place = len(stages) - 1 - i
+        tiles.append(Tile(j, place, float(mean[i, j]), f"{mean[i, j]:+.1f}", lines))
+    unit = "dB" if name == "PSNR" else "%"
+    return MapPanel(QUANTITIES[name], x, y, tuple(tiles), diverging=True, unit=unit)
+
+
+def _stages_figure(summary: SequenceSummary, runs: RunLinks) -> Figure:
+    """Every domain's loss over the stages of an order: before it is learned, then, and after."""
+    variants = []
+    for method, row in summary.best.items():
+        for order in sorted({chain.order for chain in row.chains}):
+            own = [chain for chain in row.chains if chain.order == order]
+            names = own[0].names
+            ticks = tuple((float(i), name) for i, name in enumerate(names))
+            panel = Panel(
+                row.setting.text, PlotAxis("stage, by the domain learned in it", ticks=ticks),
+                PlotAxis("loss (% of the source codec's)", "percent"),
+                tuple(_stage_series(own, j, name, runs) for j, name in enumerate(names)),
+            )  # fmt: skip
+            seeds = f"{counted(len(own), 'chain')}; bars: lowest to highest"
+            where = " > ".join(order)
+            variants.append(Variant((method, where), (panel,), f"{where}; {seeds}."))
+    return Figure(
+        "stages", "Each domain over the stages", ("method", "order"), tuple(variants),
+        "A larger mark is where a domain is learned.",
+    )  # fmt: skip
+
+
+def _stage_series(chains: Sequence[Chain], j: int, name: str, runs: RunLinks) -> Series:
+    """One domain over the stages, mean of chains of one order."""
+    points = []
+    for i in range(len(chains[0].rows)):
+        values = [float(chain.percent[i, j]) for chain in chains]
+        mean = float(np.mean(values))
+        each = [
+            f"{v:+.2f} %, {_cell_text(c, i, runs)}" for v, c in zip(values, chains, strict=True)
+        ]
+        lines = (f"{name} after stage {i}", f"{mean:+.2f} %", *each[:MAX_HOVER_CHAINS])
+        size = 1.5 if i == j else 1.0
+        points.append(PlotPoint(float(i), mean, lines, y_range=span(values), size=size))
+    look = domain_style(j)
+    return Series(name, look.colour, look.marker, tuple(points), line=True)
+
+
+def _cell_text(chain: Chain, stage: int, runs: RunLinks) -> str:
+    return f"seed {chain.seed[0]}/{chain.seed[1]}: {runs.text(chain.rows[stage])}"
+
+
+def _storage_figure(cases: Sequence[SequenceSummary]) -> Figure | None:
+    """Forgetting and loss against what has to be kept, every setting."""
+    variants = []
+    for summary in cases:
+        rows = [row for row in summary.rows if "stored/bytes" in row.stored]
+        if not rows:
+            continue
+        sizes = [row.stored["stored/bytes"] for row in rows]
+        scale: Scale = "log" if max(sizes) > 10 * min(sizes) else "linear"
+        panels = tuple(
+            Panel(
+                f"{measure.title.capitalize()} against storage",
+                PlotAxis("stored for each domain (kB)", scale),
+                PlotAxis(f"{measure.title} (%)", "percent"),
+                _stored_series(rows, measure, summary.case.length),
+            )
+            for measure in (FORGETTING, AVERAGE)
+        )
+        caption = f"{summary.case.text}; bars: 95 % intervals over orders and seeds."
+        variants.append(
+            Variant((summary.case.text,), panels, caption, file_name("sequence_storage"))
+        )
+    if not variants:
+        return None
+    return Figure(
+        "storage", "What is kept, and what it buys", ("at",), tuple(variants),
+        "All that has to be kept after the last stage to decode and to go on (adapters, codecs, memory), "
+        "over the number of domains met.",
+    )  # fmt: skip
+
+
+def _stored_series(rows: Sequence[SettingRow], measure: Measure, length: int) -> tuple[Series, ...]:
+    found: dict[str, list[PlotPoint]] = defaultdict(list)
+    for row in rows:
+        size = row.stored["stored/bytes"]
+        what = f"{row.setting.text}, {size_text(size)}"
+        found[row.setting.method].append(_point(size / length / 1e3, row.means[measure.name], what))
+    return tuple(
+        Series(m, method_style(m).colour, method_style(m).marker, tuple(points))
+        for m, points in found.items()
+    )
+
+
+def _archive_figure(summary: SequenceSummary) -> Figure | None:
+    """Age against loss."""
+    streams = {method: old_streams(row) for method, row in summary.best.items()}
+    if not any(streams.values()):
+        return None
+    ticks = tuple((float(k), str(k)) for k in range(summary.case.length + 1))
+    panels = []
+    for title, axis, read in _ARCHIVE:
+        series = []
+        for method, own in streams.items():
+            points = tuple(_point(s.age, read(s), f"{method}, {s.age} stages old") for s in own)
+            look = method_style(method)
+            series.append(Series(method, look.colour, look.marker, points, line=True))
+        x = PlotAxis("age of the streams (stages)", ticks=ticks)
+        panels.append(Panel(title, x, PlotAxis(axis), tuple(series)))
+    caption = f"{summary.case.text}; streams of every stage, decoded after the last one."
+    variant = Variant((summary.case.text,), tuple(panels), caption, file_name("sequence_archive"))
+    return Figure(
+        "archive", "What the archive loses with age", ("at",), (variant,),
+        "A stream that does not decode counts with the whole PSNR that it had. Bars: 95 % intervals over "
+        "orders and seeds.",
+    )  # fmt: skip
+
+
+_ARCHIVE: tuple[tuple[str, str, Callable[[OldStreams], SequenceMean]], ...] = (
+    ("PSNR lost", "PSNR drop (dB)", lambda s: s.psnr_drop_db),
+    ("Streams that decode to the same pixels", "pixel-exact (%)", lambda s: s.pixels_exact),
+)

@@ -1,0 +1,230 @@
+"""`report.html` of a sweep over sequences of domains: the same page, other figures and words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from interfero.analysis.about import About
+from interfero.analysis.charts.data import Figure, RunLinks
+from interfero.analysis.charts.sequence import sequence_figures
+from interfero.analysis.laws.words import law_rows
+from interfero.analysis.report.sections import failures_parts, laws_parts, reproduce_parts
+from interfero.analysis.report.shell import Block, PageTable, ReportPage, Section, page_html
+from interfero.analysis.sequence.archive import ROUTERS, old_streams, routing_costs
+from interfero.analysis.sequence.findings import SequenceFindings, size_text
+from interfero.analysis.sequence.measures import (
+    AVERAGE,
+    FORGETTING,
+    MEASURES,
+    NAIVE,
+    SequenceSummary,
+    SettingRow,
+)
+from interfero.analysis.sequence.orders import SequenceMean, order_effect
+from interfero.store.files import write_atomic
+
+
+@dataclass(frozen=True)
+class SequenceReport:
+    """What a report is made from."""
+
+    title: str
+    found: SequenceFindings
+    about: About | None = None
+    runs: RunLinks = field(default_factory=RunLinks)
+    remarks: Sequence[str] = ()
+    """What a reader has to know of where the cells come from."""
+
+
+def write_sequence_report(report: SequenceReport, folder: Path, figures: Sequence[Figure]) -> Path:
+    """Write `report.html`.
+
+    Raises:
+        StorageError: the folder is not writable.
+    """
+    path = folder / "report.html"
+    write_atomic(path, sequence_html(report, figures).encode())
+    return path
+
+
+def sequence_html(report: SequenceReport, figures: Sequence[Figure] | None = None) -> str:
+    """The page; `figures` are `sequence_figures`, if they are made already."""
+    found = report.found
+    drawn = sequence_figures(found, report.runs) if figures is None else figures
+    names = {figure.name for figure in drawn}
+    abouts = [report.about] if report.about else []
+    step = found.next_step(report.about.command if report.about else "")
+    following: list[Block] = [("lines", [f"{reason}." for reason in step.reasons])] if step else []
+    following += [("code", step.command)] if step and step.command else []
+    first: list[Block] = [("figure", "growth")] if "growth" in names else []
+    page = ReportPage(
+        title=report.title,
+        questions=[about.question for about in abouts if about.question],
+        remarks=report.remarks,
+        answer=found.answer,
+        first=[*first, *(_main_table(found.cases[0]) if found.cases else ())],
+        next=following,
+        sections=_sections(report, names),
+        figures=drawn,
+    )
+    return page_html(page)
+
+
+def _sections(report: SequenceReport, names: set[str]) -> list[Section]:
+    """The parts that are folded away; those without anything are left out."""
+    found = report.found
+    words: list[Block] = []
+    for title, lines in found.lines.items():
+        words += [("heading", title), ("lines", lines)]
+
+    def drawn(name: str) -> list[Block]:
+        return [("figure", name)] if name in names else []
+
+    def of_cases(parts: list[list[Block]]) -> list[Block]:
+        return [block for part in parts for block in part]
+
+    cases = found.cases
+    return [
+        Section("words", "All findings in words", words),
+        Section("matrix", "Matrices", drawn("matrix")),
+        Section("stages", "Each domain over the stages", drawn("stages")),
+        Section(
+            "measures", "Measures of every setting",
+            [*drawn("measures"), *of_cases([_measure_parts(summary) for summary in cases])],
+        ),
+        Section("order", "Whether order matters", of_cases([_order_parts(s) for s in cases[:1]])),
+        Section(
+            "storage", "At equal storage",
+            [*drawn("storage"), *of_cases([_storage_parts(s) for s in cases[:1]])],
+        ),
+        Section(
+            "archive", "Old streams",
+            [*drawn("archive"), *of_cases([_archive_parts(s) for s in cases[:1]])],
+        ),
+        Section("routing", "Routing", of_cases([_routing_parts(s) for s in cases[:1]])),
+        Section("laws", "Laws", [*drawn("laws"), *(laws_parts(law_rows(found.laws)) if cases else [])]),
+        Section("failed", "Failed cells", failures_parts(found.records)),
+        Section("reproduce", "Run it again", reproduce_parts(
+            [report.about] if report.about else [], found.records)),
+    ]  # fmt: skip
+
+
+def _main_table(summary: SequenceSummary) -> list[Block]:
+    """A row a method, at the setting that validation chose."""
+    rows = [_main_row(summary, method, row) for method, row in summary.best.items()]
+    header = ["method", "average loss (%)", f"better than {NAIVE} by (%)", "forgetting (%)",
+              "learned gain (%)", "stored per domain", "sample"]  # fmt: skip
+    note = (
+        f"{summary.case.text}; percent of the source codec's loss, after the last domain; in parentheses "
+        f"95 % intervals. Better than {NAIVE}: difference of average loss, paired over orders and "
+        "seeds. Banks and controls are at the oracle's choice of adapter. "
+        "Click on a heading to sort."
+    )
+    return [("table", PageTable(header, rows, 1, whole=True)), ("note", note)]
+
+
+def _main_row(summary: SequenceSummary, method: str, row: SettingRow) -> list[str]:
+    difference = summary.against_naive(row, AVERAGE) if method != NAIVE else None
+    better = "-" if difference is None else _with_verdict(difference)
+    size = row.stored.get("stored/bytes")
+    shown = [row.means[name].short for name in (AVERAGE.name, FORGETTING.name, "gain")]
+    stored = "-" if size is None else size_text(size / summary.case.length)
+    sample = row.means[AVERAGE.name].sample
+    return [row.setting.text, shown[0], better, *shown[1:], stored, sample]
+
+
+def _with_verdict(mean: SequenceMean) -> str:
+    return f"{mean.short}{'' if mean.sign else ', undecided'}"
+
+
+def _measure_parts(summary: SequenceSummary) -> list[Block]:
+    against = summary.intransigence
+    rows = []
+    for row in summary.rows:
+        s = row.setting
+        chosen = summary.choices[s.method] is row
+        more = against[s.method].short if chosen and s.method in against else "-"
+        means = [row.means[m.name].short if m.name in row.means else "-" for m in MEASURES]
+        rates = sorted({f"{c.learning_rate:g}" for c in row.chains})
+        kept = [row.stored.get(f"stored/{n}") for n in ("parameters", "bytes", "memory_bytes")]
+        sizes = ["-" if v is None else f"{v / s.case.length / 1e3:.1f}" for v in kept]
+        sample = row.means[AVERAGE.name].sample
+        rows.append(
+            [s.text, "yes" if chosen else "", *means, more, *sizes, ", ".join(rates), sample]
+        )
+    header = ["setting", "chosen", *(f"{m.title} (%)" for m in MEASURES), "intransigence (%)",
+              "thousand parameters per domain", "kB per domain", "of it memory", "learning rates",
+              "sample"]  # fmt: skip
+    return [("heading", summary.case.text), ("table", PageTable(header, rows, 2))]
+
+
+def _order_parts(summary: SequenceSummary) -> list[Block]:
+    rows = []
+    for row in summary.best.values():
+        for measure in (FORGETTING, AVERAGE):
+            effect = order_effect(row.values(measure))
+            if effect is not None:
+                p = "refused" if effect.probability is None else f"{effect.probability:.3f}"
+                rows.append([row.setting.text, measure.title, f"{effect.order_sd:.2f}",
+                             f"{effect.seed_sd:.2f}", p, effect.sample, effect.refusal])  # fmt: skip
+    header = [
+        "setting",
+        "of",
+        "s.d. over orders (%)",
+        "s.d. over seeds (%)",
+        "p",
+        "sample",
+        "why not",
+    ]
+    note = (
+        "Permutation test: orders are exchanged within each seed; the statistic is the spread of the orders' "
+        "means. Refused where even the most telling result would be no surprise."
+    )
+    return [("note", note), ("table", PageTable(header, rows, 2, long=6, whole=True))]
+
+
+def _storage_parts(summary: SequenceSummary) -> list[Block]:
+    rows = []
+    for row in summary.at_equal_storage:
+        own = row.best.means[FORGETTING.name].short
+        budget = f"{row.budget / 1e3:.1f}"
+        rows.append([budget, row.best.setting.text, "chosen", own, "-"])
+        for other, difference in row.others:
+            less = "not comparable" if difference is None else _with_verdict(difference)
+            mean = other.means[FORGETTING.name].short
+            rows.append([budget, other.setting.text, "", mean, less])
+    header = ["budget (kB)", "setting", "by validation", "forgetting (%)", "less the chosen one's"]
+    return [("table", PageTable(header, rows, 3))] if rows else []
+
+
+def _archive_parts(summary: SequenceSummary) -> list[Block]:
+    rows = [
+        [method, str(s.age), s.symbols_exact.short, s.pixels_exact.short, s.psnr_drop_db.short,
+         s.refused.short]
+        for method, row in summary.best.items() for s in old_streams(row)
+    ]  # fmt: skip
+    header = ["method", "age (stages)", "symbols exact (%)", "pixels exact (%)", "PSNR drop (dB)",
+              "refused (%)"]  # fmt: skip
+    return [("table", PageTable(header, rows, 1))] if rows else []
+
+
+def _routing_parts(summary: SequenceSummary) -> list[Block]:
+    rows = [
+        [row.setting.text, ROUTERS[cost.router], "met" if cost.seen else "to come", cost.percent.short,
+         "-" if cost.wrong_percent is None else cost.wrong_percent.short]
+        for row in summary.routed for cost in routing_costs(row)
+    ]  # fmt: skip
+    header = [
+        "setting",
+        "who decides",
+        "domains",
+        "loss against an oracle (%)",
+        "routed otherwise (%)",
+    ]
+    note = (
+        "The oracle takes the adapter of a domain that was met, and the source codec for others. Trying all "
+        "adapters can do better than that; its index is in the stream and in the rate."
+    )
+    return [("note", note), ("table", PageTable(header, rows, 3))] if rows else []

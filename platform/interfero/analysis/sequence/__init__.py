@@ -1,0 +1,1 @@
+"""Sequences of domains: matrices, measures with intervals, comparisons, the archive, routing, laws."""

@@ -1,0 +1,262 @@
+"""What a sequence sweep says, in sentences: number, interval and sample, or that it is undecided."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from interfero.analysis.headline import MIN_SEEDS, Next, changed_command
+from interfero.analysis.laws.scaling import Refusal, Scaling
+from interfero.analysis.laws.words import law_lines
+from interfero.analysis.sequence.archive import ROUTERS, old_streams, routing_costs
+from interfero.analysis.sequence.chains import Chains, find_chains
+from interfero.analysis.sequence.laws import fit_sequences
+from interfero.analysis.sequence.measures import (
+    AVERAGE,
+    FORGETTING,
+    NAIVE,
+    SequenceSummary,
+    summarise_case,
+)
+from interfero.analysis.sequence.orders import (
+    OrderEffect,
+    SequenceMean,
+    counted,
+    order_effect,
+    paired,
+)
+from interfero.records import CellRecord
+
+MIN_ORDERS = 3
+"""That a suggestion asks for: with as many seeds the test of order can tell something."""
+
+
+@dataclass(frozen=True)
+class SequenceFindings:
+    """All that a sweep's rows say, computed once."""
+
+    records: Sequence[CellRecord]
+
+    @cached_property
+    def chains(self) -> Chains:
+        """At the learning rates that validation chose."""
+        return find_chains(self.records)
+
+    @cached_property
+    def cases(self) -> list[SequenceSummary]:
+        """Each case; the first one is what sentences are about."""
+        return [summarise_case(self.chains, case) for case in self.chains.cases]
+
+    @cached_property
+    def laws(self) -> list[Scaling | Refusal]:
+        """Of the first case."""
+        return fit_sequences(self.cases[0]) if self.cases else []
+
+    @cached_property
+    def order(self) -> OrderEffect | None:
+        """Whether order matters to what fine-tuning forgets, or what the first method does."""
+        if not self.cases or not self.cases[0].best:
+            return None
+        return order_effect(next(iter(self.cases[0].best.values())).values(FORGETTING))
+
+    @cached_property
+    def answer(self) -> list[str]:
+        """Three sentences."""
+        if not self.cases:
+            why = "; ".join(self.chains.problems) or "no stage has ended"
+            return [f"No chain is complete, so that nothing can be said about sequences: {why}."]
+        summary = self.cases[0]
+        return [least_line(summary), good_enough_line(summary), self._order_line(summary)]
+
+    def _order_line(self, summary: SequenceSummary) -> str:
+        method = next(iter(summary.best))
+        assert self.order is not None
+        return (
+            f"Whether the order of domains matters to what {method} forgets: it {self.order.text}."
+        )
+
+    @cached_property
+    def lines(self) -> dict[str, list[str]]:
+        """All findings by what they are about."""
+        if not self.cases:
+            return {"The question": self.answer}
+        summary = self.cases[0]
+        found = {
+            f"After {summary.case.length} domains ({summary.case.text})": self.answer,
+            "At equal gain": equal_gain_lines(summary),
+            "At equal storage": equal_storage_lines(summary),
+            "Old streams": archive_lines(summary),
+            "Routing": routing_lines(summary),
+            "Laws": law_lines(self.laws),
+            "Left out": [
+                *(
+                    f"{method}: it has other orders or seeds than the rest."
+                    for method in summary.left_out
+                ),
+                *(f"{problem}." for problem in self.chains.problems),
+            ],
+        }
+        return {title: lines for title, lines in found.items() if lines}
+
+    def next_step(self, command: str) -> Next | None:
+        """What would make the answer surer; None where nothing of that is missing."""
+        seeds = sorted({int(r.params["data_seed"]) for r in self.records})
+        orders = {c.order for c in self.chains.chosen}
+        changes: dict[str, list[str]] = {}
+        reasons = []
+        if len(seeds) < MIN_SEEDS:
+            more = range(seeds[-1] + 1, seeds[-1] + 1 + MIN_SEEDS - len(seeds)) if seeds else ()
+            changes["--data-seeds"] = [str(seed) for seed in [*seeds, *more]]
+            reasons.append(
+                f"{counted(len(seeds), 'data seed')} ran: {MIN_SEEDS} make intervals narrower"
+            )
+        possible = math.factorial(self.cases[0].case.length) if self.cases else 0
+        if len(orders) < min(MIN_ORDERS, possible):
+            changes["--orders"] = ["latin"]
+            reasons.append(
+                f"{counted(len(orders), 'order')} ran: a Latin square tells order from seed"
+            )
+        rates = sorted({c.learning_rate for c in self.chains.every if c.setting.method == NAIVE})
+        if len(rates) == 1:
+            changes["--learning-rates"] = [
+                f"{rate:.2g}" for rate in (rates[0] / 3, *rates, rates[0] * 3)
+            ]
+            reasons.append("fine-tuning has one learning rate: at equal gain it cannot be read")
+        if self.chains.problems:
+            reasons.append("some rows failed, or were not run: --resume tries them again")
+        if not reasons:
+            return None
+        return Next(tuple(reasons), changed_command(command, changes) if command else "")
+
+
+def least_line(summary: SequenceSummary) -> str:
+    """Fine-tuning, and what forgets least of the methods that end with one codec."""
+    rows = summary.one_codec or list(summary.best.values())
+    least = min(rows, key=lambda row: row.means[FORGETTING.name].value)
+    naive = next((row for row in rows if row.setting.method == NAIVE), least)
+    said = (
+        f"After {counted(summary.case.length, 'domain')}, the loss of {naive.setting.method} on what it met "
+        f"before differs from its best by {naive.means[FORGETTING.name].text()}"
+    )
+    if least is naive:
+        return f"{said}; no other method with one codec forgets less."
+    own = least.values(FORGETTING)
+    equals = [
+        row.setting.method
+        for row in rows
+        if row is not least and not _decided(paired(row.values(FORGETTING), own))
+    ]
+    rest = f", undecided against {', '.join(equals)}" if equals else ""
+    return (
+        f"{said}; {least.setting.text} forgets least, {least.means[FORGETTING.name].short} %{rest}."
+    )
+
+
+def good_enough_line(summary: SequenceSummary) -> str:
+    """Where naive fine-tuning does as well as the best other method with one codec: loss, all domains."""
+    naive = summary.best.get(NAIVE)
+    others = [row for row in summary.one_codec if row.setting.method != NAIVE]
+    if naive is None or not others:
+        return f"{NAIVE} is not compared here with another method that ends with one codec."
+    best = min(others, key=lambda row: (row.score is None, row.score or 0.0))
+    decided, last = [], None
+    for k in range(1, summary.case.length + 1):
+        last = paired(naive.values(AVERAGE, k), best.values(AVERAGE, k))
+        decided.append(last is not None and last.sign > 0)
+    assert last is not None
+    enough = next((k for k, worse in enumerate(decided, 1) if worse), summary.case.length + 1) - 1
+    text = (
+        f"over all domains met, source included, its loss differs from that of {best.setting.text} by "
+        f"{last.text()}"
+    )
+    if enough == summary.case.length:
+        return f"Naive fine-tuning is good enough, or undecided, at every length: {text}."
+    if not enough:
+        return f"Naive fine-tuning is not good enough at any length: at the end, {text}."
+    return f"Naive fine-tuning is good enough for up to {counted(enough, 'domain')}: at the end, {text}."
+
+
+def equal_gain_lines(summary: SequenceSummary) -> list[str]:
+    """What fine-tuning forgets more where it gains as much."""
+    lines = []
+    for equal in summary.at_equal_gain:
+        where = f"at the gain of {equal.row.setting.text}"
+        reached = f"reached in {equal.reached} of {counted(equal.num_chains, 'chain')}"
+        if equal.difference is None:
+            lines.append(
+                f"Fine-tuning cannot be read {where} ({reached}): give it several --learning-rates."
+            )
+        else:
+            undecided = "" if equal.difference.sign else ", undecided"
+            lines.append(
+                f"{where[0].upper()}{where[1:]} ({reached}) fine-tuning's forgetting differs by "
+                f"{equal.difference.text()}{undecided}."
+            )
+    return lines
+
+
+def equal_storage_lines(summary: SequenceSummary) -> list[str]:
+    """At the size of each method's best setting."""
+    lines = []
+    for row in summary.at_equal_storage:
+        if not row.others:
+            continue
+        own = row.best.means[FORGETTING.name]
+        parts = [
+            f"{other.setting.method} {_verdict(difference)}" for other, difference in row.others
+        ]
+        lines.append(
+            f"Within {size_text(row.budget)}, validation chooses {row.best.setting.text}: it forgets "
+            f"{own.text()}; the others' forgetting less its own: {'; '.join(parts)}."
+        )
+    return lines
+
+
+def archive_lines(summary: SequenceSummary) -> list[str]:
+    """What the last codec makes of the oldest streams."""
+    lines = []
+    for method, row in summary.best.items():
+        streams = old_streams(row)
+        if len(streams) > 1:
+            oldest = streams[-1]
+            lines.append(
+                f"{method}: of streams {counted(oldest.age, 'stage')} old "
+                f"{oldest.pixels_exact.value:.1f} % decode pixel-exact, {oldest.symbols_exact.value:.1f} % "
+                f"symbol-exact, {oldest.refused.value:.1f} % are refused; PSNR drops by "
+                f"{oldest.psnr_drop_db.text(' dB')}."
+            )
+    return lines
+
+
+def routing_lines(summary: SequenceSummary) -> list[str]:
+    """What each router costs, of banks."""
+    return [
+        f"{row.setting.text}, {ROUTERS[cost.router]}, domains {'met' if cost.seen else 'to come'}: "
+        f"{cost.percent.text()} of loss against an oracle"
+        + (
+            f", {cost.wrong_percent.value:.1f} % of images routed otherwise"
+            if cost.wrong_percent
+            else ""
+        )
+        + "."
+        for row in summary.routed
+        for cost in routing_costs(row)
+    ]
+
+
+def _verdict(difference: SequenceMean | None) -> str:
+    """`+1.20 (+0.40 to +2.00)`, or that it is undecided."""
+    if difference is None:
+        return "not comparable (no order and seed in common)"
+    return f"{difference.short}{'' if difference.sign else ', undecided'}"
+
+
+def _decided(difference: SequenceMean | None) -> bool:
+    return difference is not None and difference.sign != 0
+
+
+def size_text(num_bytes: float) -> str:
+    """`1.25 MB`."""
+    return f"{num_bytes / 1e6:.3g} MB" if num_bytes >= 1e5 else f"{num_bytes / 1e3:.3g} kB"

@@ -1,0 +1,289 @@
+"""What is read from each chain, and its mean for each setting over orders and seeds."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from interfero.analysis.comparable import comparable
+from interfero.analysis.matched_gain import NotReached, at_gain, front
+from interfero.analysis.sequence.chains import (
+    BOUNDS,
+    Chain,
+    Chains,
+    FloatArray,
+    SequenceCase,
+    SequenceSetting,
+)
+from interfero.analysis.sequence.orders import SequenceMean, Unit, mean_of, paired
+from interfero.metrics.continual import (
+    average_loss,
+    backward_transfer,
+    forgetting,
+    forward_transfer,
+    intransigence,
+)
+from interfero.metrics.names import (
+    GAIN,
+    ROUTED,
+    UNROUTED,
+    VALIDATION_GAIN,
+    VALIDATION_UNROUTED,
+)
+from interfero.records import CellRecord
+
+NAIVE = "finetune"
+STORAGE_SLACK = 1.001
+"""Files of one size differ by a few bytes of metadata."""
+Read = Callable[[FloatArray], float]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number of a matrix in percent of the source codec's loss."""
+
+    name: str
+    title: str
+    read: Read
+    least: int = 1
+    """Domains that an order must have."""
+
+    def of(self, chain: Chain) -> float:
+        """After a chain's last stage."""
+        return self.read(chain.percent)
+
+
+def learned_gain(percent: FloatArray) -> float:
+    """Mean gain on each domain right after it was learned: `-mean_{j >= 1} R[j, j]`; higher is better."""
+    return float(-percent.diagonal()[1:].mean())
+
+
+AVERAGE = Measure("average", "average loss", average_loss)
+FORGETTING = Measure("forgetting", "forgetting", forgetting)
+MEASURES = (
+    AVERAGE,
+    FORGETTING,
+    Measure("backward", "backward transfer", backward_transfer),
+    Measure("forward", "forward transfer", forward_transfer, 2),
+    Measure("gain", "learned gain", learned_gain),
+    Measure("source", "source forgetting", lambda percent: float(percent[-1, 0])),
+)
+STORED = ("stored/parameters", "stored/bytes", "stored/memory_bytes")
+
+
+def values_of(chains: Iterable[Chain], read: Callable[[Chain], float | None]) -> dict[Unit, float]:
+    """A number of each chain by order and seed, without those that have none."""
+    found = {(chain.order, chain.seed): read(chain) for chain in chains}
+    return {unit: value for unit, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True, eq=False)
+class SettingRow:
+    """One setting with its means."""
+
+    setting: SequenceSetting
+    chains: tuple[Chain, ...]
+    means: Mapping[str, SequenceMean]
+    """By the name of a measure; over the orders and seeds of this setting's own."""
+    stored: Mapping[str, float]
+    """After the last stage, mean over chains: parameters, bytes, bytes of the memory."""
+
+    @property
+    def score(self) -> float | None:
+        """Mean validation score; lower is better."""
+        scores = [c.score for c in self.chains if c.score is not None]
+        return float(np.mean(scores)) if len(scores) == len(self.chains) else None
+
+    def values(self, measure: Measure, stages: int | None = None) -> dict[Unit, float]:
+        """By order and seed, after so many domains; all of them if not told."""
+        end = None if stages is None else stages + 1
+        return values_of(self.chains, lambda c: measure.read(c.percent[:end, :end]))
+
+
+@dataclass(frozen=True)
+class EqualGain:
+    """A method against fine-tuning at the gain of the method."""
+
+    row: SettingRow
+    difference: SequenceMean | None
+    """Fine-tuning's forgetting less the method's; None where it is nowhere reached."""
+    reached: int
+    """Chains whose gain fine-tuning has too, at some learning rate."""
+    num_chains: int
+
+
+@dataclass(frozen=True)
+class StorageRow:
+    """What fits into a budget."""
+
+    budget: float
+    """Bytes."""
+    best: SettingRow
+    """Of those that fit, the one that validation chose."""
+    others: tuple[tuple[SettingRow, SequenceMean | None], ...]
+    """The other methods' best that fit, with their forgetting less this one's, paired."""
+
+
+@dataclass(frozen=True)
+class SequenceSummary:
+    """The settings of one case."""
+
+    case: SequenceCase
+    rows: tuple[SettingRow, ...]
+    every: tuple[Chain, ...]
+    """At all learning rates: fronts of gain and forgetting are made of these."""
+
+    @cached_property
+    def choices(self) -> dict[str, SettingRow]:
+        """Of each method the setting that validation chose; fewer bytes where it does not tell."""
+        found: dict[str, list[SettingRow]] = {}
+        for row in self.rows:
+            found.setdefault(row.setting.method, []).append(row)
+        return {m: min(rows, key=_rank) for m, rows in sorted(found.items(), key=_naive_first)}
+
+    @cached_property
+    def best(self) -> dict[str, SettingRow]:
+        """The same over the orders and seeds that all of these have; methods without them are left out."""
+        coverage: dict[Unit, set[str]] = defaultdict(set)
+        for method, row in self.choices.items():
+            for chain in row.chains:
+                coverage[chain.order, chain.seed].add(method)
+        units, methods = comparable(coverage, lambda places: len(places) > 0)
+        return {
+            m: _row(row.setting, [c for c in row.chains if (c.order, c.seed) in units])
+            for m, row in self.choices.items()
+            if m in methods
+        }
+
+    @property
+    def left_out(self) -> list[str]:
+        """Methods that share too few orders and seeds with the others to be compared."""
+        return [method for method in self.choices if method not in self.best]
+
+    @property
+    def one_codec(self) -> list[SettingRow]:
+        """The methods that end with one codec for all domains, bounds left out."""
+        return [r for m, r in self.best.items() if not r.setting.routed and m not in BOUNDS]
+
+    @property
+    def routed(self) -> list[SettingRow]:
+        """Banks of adapters: an image is coded by one of them."""
+        return [r for m, r in self.best.items() if r.setting.routed and m not in BOUNDS]
+
+    def against_naive(self, row: SettingRow, measure: Measure) -> SequenceMean | None:
+        """Fine-tuning less a method, paired over orders and seeds; positive where the method has less."""
+        naive = self.best.get(NAIVE)
+        return None if naive is None else paired(naive.values(measure), row.values(measure))
+
+    @cached_property
+    def intransigence(self) -> dict[str, SequenceMean]:
+        """By method, against joint training on the domains met so far."""
+        joint = (
+            {(c.order, c.seed): c for c in self.best["joint"].chains}
+            if "joint" in self.best
+            else {}
+        )
+        found = {}
+        for method, row in self.best.items():
+            values = values_of(
+                row.chains,
+                lambda c: intransigence(c.percent, joint[c.order, c.seed].percent.diagonal())
+                if (c.order, c.seed) in joint else None,
+            )  # fmt: skip
+            mean = mean_of(values)
+            if mean is not None and method not in BOUNDS:
+                found[method] = mean
+        return found
+
+    @cached_property
+    def at_equal_gain(self) -> list[EqualGain]:
+        """Every other method against what fine-tuning forgets where it gains as much.
+
+        Fine-tuning has a front over its learning rates in each order and seed, and is read where its
+        validation gain is that of the other method; front, interpolation and refusal outside of it are those
+        of `interfero.analysis.matched_gain`.
+        """
+        cells: dict[Unit, list[CellRecord]] = {}
+        for chain in self.every:
+            if chain.setting.method == NAIVE and (record := _as_cell(chain)) is not None:
+                cells.setdefault((chain.order, chain.seed), []).append(record)
+        fronts = {unit: front(own) for unit, own in cells.items()}
+        found = []
+        for method, row in self.best.items():
+            if method == NAIVE or method in BOUNDS:
+                continue
+            naive: dict[Unit, float] = {}
+            for chain in row.chains:
+                unit = chain.order, chain.seed
+                if chain.validation is not None and unit in fronts:
+                    at = at_gain(fronts[unit], learned_gain(chain.validation))
+                    naive |= {} if isinstance(at, NotReached) else {unit: at.forgetting}
+            difference = paired(naive, row.values(FORGETTING))
+            found.append(EqualGain(row, difference, len(naive), len(row.chains)))
+        return found
+
+    @cached_property
+    def at_equal_storage(self) -> list[StorageRow]:
+        """At the size of each method's best setting: what fits, the best of it on validation first."""
+        sized = [r for r in self.rows if "stored/bytes" in r.stored and r.setting.method != "joint"]
+        own = [r.stored for m, r in self.best.items() if m != "joint"]
+        budgets = sorted({kept["stored/bytes"] for kept in own if "stored/bytes" in kept})
+        found: list[StorageRow] = []
+        for budget in budgets:
+            fits = [r for r in sized if r.stored["stored/bytes"] <= budget * STORAGE_SLACK]
+            inside = SequenceSummary(self.case, tuple(fits), ())
+            first, *others = sorted(inside.best.values(), key=_rank)
+            pairs = tuple(
+                (r, paired(r.values(FORGETTING), first.values(FORGETTING))) for r in others
+            )
+            if not found or budget > found[-1].budget * STORAGE_SLACK:
+                found.append(StorageRow(budget, first, pairs))
+        return found
+
+
+def summarise_case(chains: Chains, case: SequenceCase) -> SequenceSummary:
+    """Means of every setting of a case."""
+    rows = tuple(_row(setting, own) for setting, own in chains.of(case).items())
+    return SequenceSummary(case, rows, tuple(c for c in chains.every if c.setting.case == case))
+
+
+def _row(setting: SequenceSetting, chains: Sequence[Chain]) -> SettingRow:
+    means = {}
+    for measure in MEASURES:
+        if setting.case.length >= measure.least:
+            mean = mean_of(values_of(chains, measure.of))
+            assert mean is not None
+            means[measure.name] = mean
+    stored = {
+        name: float(np.mean([c.last.metrics[name] for c in chains]))
+        for name in STORED
+        if all(name in c.last.metrics for c in chains)
+    }
+    return SettingRow(setting, tuple(chains), means, stored)
+
+
+def _rank(row: SettingRow) -> tuple[bool, float, float, SequenceSetting]:
+    size = row.stored.get("stored/bytes", 0.0)
+    return row.score is None, row.score or 0.0, size, row.setting
+
+
+def _naive_first(item: tuple[str, object]) -> tuple[bool, str]:
+    return item[0] != NAIVE, item[0]
+
+
+def _as_cell(chain: Chain) -> CellRecord | None:
+    """A chain as the point of a front: what it learned, and what it forgot."""
+    if chain.validation is None:
+        return None
+    lost = forgetting(chain.percent)
+    metrics = {
+        GAIN: learned_gain(chain.percent), ROUTED: lost, UNROUTED: lost,
+        VALIDATION_GAIN: learned_gain(chain.validation),
+        VALIDATION_UNROUTED: forgetting(chain.validation),
+    }  # fmt: skip
+    last = chain.last
+    return CellRecord(key=last.key, params=last.params, status="finished", metrics=metrics)

@@ -1,0 +1,214 @@
+"""Means over orders and seeds with intervals, paired differences, and whether order matters.
+
+What is drawn again are orders, and seeds: two parts of the bootstrap that laws and restoration have (see
+`interfero.analysis.laws.resampling`), their squared half-widths added. The scatter of single cells is in both
+parts, so that intervals are rather too wide than too narrow. Where every order of the domains was run, no
+order is left to be drawn, and the interval is over seeds.
+
+Only orders and seeds that all compared settings have are counted: the largest block of them that is whole.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from interfero.analysis.comparable import comparable
+from interfero.analysis.laws.resampling import Part, half_width, seed_draws
+from interfero.analysis.sequence.chains import Order
+
+FloatArray = npt.NDArray[np.float64]
+Unit = tuple[Order, tuple[int, int]]
+"""An order, and a pair of a data seed and an init seed."""
+
+SIGNIFICANCE = 0.05
+MAX_ARRANGEMENTS = 5000
+"""Up to here every arrangement is counted; of more, `DRAWS` are drawn."""
+DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class SequenceMean:
+    """A mean over orders and seeds."""
+
+    value: float
+    half_width: float | None
+    """Of the 95 % interval; None with nothing that could be drawn again."""
+    num_orders: int
+    num_seeds: int
+    all_orders: bool
+    """Whether these are all orders of their domains: none is drawn."""
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the interval leaves out zero, else 0: undecided."""
+        if self.half_width is None or abs(self.value) <= self.half_width:
+            return 0
+        return 1 if self.value > 0 else -1
+
+    @property
+    def span(self) -> tuple[float, float] | None:
+        """Ends of the interval."""
+        if self.half_width is None:
+            return None
+        return self.value - self.half_width, self.value + self.half_width
+
+    @property
+    def sample(self) -> str:
+        """`3 orders, 3 seeds`, and what of it was not drawn."""
+        orders = f"{'all ' * self.all_orders}{counted(self.num_orders, 'order')}"
+        return f"{orders}, {counted(self.num_seeds, 'seed')}"
+
+    def text(self, unit: str = " %") -> str:
+        """`+3.20 % (95 % interval +2.10 to +4.30; 3 orders, 3 seeds)`."""
+        said = f"{self.value:+.2f}{unit}"
+        if self.span is None:
+            return f"{said} (no interval: {self.sample})"
+        return f"{said} (95 % interval {self.span[0]:+.2f} to {self.span[1]:+.2f}; {self.sample})"
+
+    @property
+    def short(self) -> str:
+        """`+3.20 (+2.10 to +4.30)`, under a heading that says the rest."""
+        ends = "" if self.span is None else f" ({self.span[0]:+.2f} to {self.span[1]:+.2f})"
+        return f"{self.value:+.2f}{ends}"
+
+
+def counted(number: int, what: str) -> str:
+    """`1 order`, `3 orders`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+@dataclass(frozen=True)
+class OrderTable:
+    """Values of one whole block."""
+
+    values: FloatArray
+    """(orders, seeds)."""
+    orders: tuple[Order, ...]
+    seeds: tuple[int, ...]
+
+    @property
+    def all_orders(self) -> bool:
+        """Whether no order of the same domains is missing."""
+        domains = {frozenset(order) for order in self.orders}
+        return len(domains) == 1 and len(self.orders) == math.factorial(len(self.orders[0]))
+
+
+def table_of(values: Mapping[Unit, float]) -> OrderTable | None:
+    """The largest whole block of orders and seeds; None of nothing.
+
+    Init seeds of one data seed are averaged, for they share its images; of one data seed its init seeds are
+    what is drawn.
+    """
+    several = len({data for _, (data, _) in values}) > 1
+    cells: dict[Order, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for (order, (data, init)), value in values.items():
+        cells[order][data if several else init].append(value)
+    orders, seeds = comparable(cells, lambda places: len(places) > 0)
+    if not orders:
+        return None
+    rows, columns = sorted(orders), sorted(seeds)
+    means = [[float(np.mean(cells[order][seed])) for seed in columns] for order in rows]
+    return OrderTable(np.array(means), tuple(rows), tuple(columns))
+
+
+def mean_of(values: Mapping[Unit, float]) -> SequenceMean | None:
+    """Mean with its interval; None of nothing."""
+    table = table_of(values)
+    if table is None:
+        return None
+    num_orders, num_seeds = table.values.shape
+    parts = []
+    if num_seeds > 1:
+        parts.append(_part(table.values.mean(axis=0)))
+    if num_orders > 1 and not table.all_orders:
+        parts.append(_part(table.values.mean(axis=1)))
+    width = half_width(parts) if parts else None
+    value = float(table.values.mean())
+    return SequenceMean(value, width, num_orders, num_seeds, table.all_orders)
+
+
+def paired(first: Mapping[Unit, float], second: Mapping[Unit, float]) -> SequenceMean | None:
+    """Mean of first less second over the orders and seeds that both have; None where they share none."""
+    return mean_of({unit: first[unit] - second[unit] for unit in first.keys() & second.keys()})
+
+
+def _part(values: FloatArray) -> tuple[float, int]:
+    """Variance of a mean under drawing again, with its degrees of freedom."""
+    counts, chances = seed_draws(len(values), np.random.default_rng(0))
+    means = (counts @ values / len(values))[:, None]
+    part = Part(means, chances, len(values) - 1)
+    return part.variance(lambda mean: float(mean[0])), part.degrees
+
+
+@dataclass(frozen=True)
+class OrderEffect:
+    """Whether order matters: the spread over orders against what seeds make of one order."""
+
+    order_sd: float
+    """Standard deviation of the orders' means."""
+    seed_sd: float
+    """Of seeds within an order, pooled."""
+    probability: float | None
+    """Of as large a spread over orders if order did not matter; None where refused."""
+    sample: str
+    refusal: str = ""
+
+    @property
+    def text(self) -> str:
+        """What can be said, without the name of the measure."""
+        spread = (
+            f"standard deviation {self.order_sd:.2f} over orders, {self.seed_sd:.2f} over seeds"
+        )
+        if self.probability is None:
+            return f"cannot be told: {self.refusal}"
+        said = "matters" if self.probability <= SIGNIFICANCE else "is not seen to matter"
+        return f"{said} ({spread}; permutation test p = {self.probability:.3f}; {self.sample})"
+
+
+def order_effect(values: Mapping[Unit, float]) -> OrderEffect | None:
+    """A permutation test: orders exchanged within each seed, for seeds have the same images in all orders.
+
+    The statistic is the spread of the orders' means. Refused where even the most telling result could come
+    about by chance in more than one of twenty cases.
+    """
+    table = table_of(values)
+    if table is None:
+        return None
+    num_orders, num_seeds = table.values.shape
+    sample = f"{counted(num_orders, 'order')}, {counted(num_seeds, 'seed')}"
+    of_orders = float(np.std(table.values.mean(axis=1), ddof=1)) if num_orders > 1 else 0.0
+    of_seeds = float(np.sqrt(table.values.var(axis=1, ddof=1).mean())) if num_seeds > 1 else 0.0
+    # Exchanging all seeds alike changes nothing, so one of them stays as it is.
+    arrangements = math.factorial(num_orders) ** (num_seeds - 1)
+    if arrangements * SIGNIFICANCE < 1:
+        why = (
+            f"{sample} that are crossed have {arrangements} arrangements, "
+            f"{math.ceil(1 / SIGNIFICANCE)} are needed: add --orders or --data-seeds"
+        )
+        return OrderEffect(of_orders, of_seeds, None, sample, why)
+    return OrderEffect(of_orders, of_seeds, _probability(table.values, arrangements), sample)
+
+
+def _probability(values: FloatArray, arrangements: int) -> float:
+    num_orders, num_seeds = values.shape
+    seen = np.var(values.mean(axis=1))
+    if arrangements <= MAX_ARRANGEMENTS:
+        every = list(itertools.permutations(range(num_orders)))
+        drawn = itertools.product([every[0]], *[every] * (num_seeds - 1))
+        spreads = [_spread(values, np.array(columns).T) for columns in drawn]
+        return float(np.mean(np.array(spreads) >= seen * (1 - 1e-9)))
+    rng = np.random.default_rng(0)
+    index = np.tile(np.arange(num_orders)[:, None], num_seeds)
+    spreads = [_spread(values, rng.permuted(index, axis=0)) for _ in range(DRAWS)]
+    return float((1 + np.sum(np.array(spreads) >= seen * (1 - 1e-9))) / (1 + DRAWS))
+
+
+def _spread(values: FloatArray, index: npt.NDArray[np.int64]) -> float:
+    return float(np.var(np.take_along_axis(values, index, axis=0).mean(axis=1)))

@@ -1,0 +1,152 @@
+"""Options of sweeps in which a codec meets one domain after another."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from interfero.adaptation.table import METHOD_TABLE
+from interfero.engine.options.adaptation import AdaptationOptions
+from interfero.engine.options.base import FLAG, EarlyStopping, Sampler
+from interfero.engine.options.marks import FREE, HIDDEN, QUESTION, TRAINING
+from interfero.engine.options.rules import Rule, list_rules, number_rules
+from interfero.engine.sequence.strategies import STRATEGIES, WORDS, Buffer, orders_of
+from interfero.errors import ConfigError, nearest
+
+
+class SequenceOptions(AdaptationOptions):
+    """Options of sweeps in which a codec meets one domain after another."""
+
+    domains: Annotated[tuple[str, ...], QUESTION] = ()
+    """Domains to meet: bundled NAMEs, or NAME=PATH for a folder of images or a Parquet file. Every stage is
+    tested on all of them."""
+    methods: Annotated[tuple[str, ...], QUESTION] = ("finetune", "replay", "lora")
+    """How a codec goes from domain to domain. One codec, trained on: finetune, replay, ewc, distill, l2_sp,
+    l2_sp_source. An adapter for each domain: lora, residual_adapter, cawf, bias_gain. One codec made of
+    several: merge_mean, task_arithmetic. For comparison: joint, codec_per_domain."""
+    orders: Annotated[tuple[str, ...], QUESTION] = ("latin",)
+    """Orders in which domains are met: all, latin (each domain once at each place), balanced (also equally
+    often after each other one), given (as --domains lists them), or spelled out, as in 'text>charts'."""
+    length: Annotated[int, QUESTION] = 0
+    """Domains in a sequence, for orders that are not spelled out; 0 is all of --domains."""
+    memory_images: Annotated[tuple[int, ...], QUESTION] = (16,)
+    """Images of the source and of earlier domains that replay may keep, together."""
+    buffers: Annotated[tuple[Buffer, ...], QUESTION] = ("reservoir",)
+    """Which images replay keeps: reservoir (any image met is equally likely), balanced (equally many per
+    domain)."""
+    num_steps: Annotated[int | tuple[int, ...], TRAINING] = 200
+    """Optimiser steps per stage; several values form an axis."""
+
+    schedule: Annotated[Literal["auto", "cosine", "wsd"], HIDDEN] = "cosine"
+    """Every stage has a cosine of its own."""
+    attribute: Annotated[bool, FLAG, HIDDEN] = False
+    """Not measured here."""
+    calibrate: Annotated[bool, FLAG, HIDDEN, FREE] = False
+    """Nodes of a graph are timed as they are done."""
+    sampler: Annotated[Sampler, HIDDEN] = "grid"
+    """Every stage is wanted."""
+    early_stopping: Annotated[EarlyStopping, HIDDEN] = "none"
+    """Every stage is trained to its end."""
+    num_samples: Annotated[int, HIDDEN, FREE] = 16
+    """No effect: nothing is searched."""
+    max_forgetting: Annotated[float | None, HIDDEN] = None
+    """Nothing is searched."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the domains."""
+        return tuple(spec.partition("=")[0] for spec in self.domains)
+
+    @property
+    def order_list(self) -> list[tuple[str, ...]]:
+        """The orders in which domains are met.
+
+        Raises:
+            ConfigError: see `orders_of`.
+        """
+        return orders_of(self.names, self.orders, self.length or len(self.domains))
+
+    @property
+    def trainings(self) -> Self:
+        """The same for the trainings of its stages, with the methods that these adapt by."""
+        methods = dict.fromkeys(STRATEGIES[m].method for m in self.methods if m in STRATEGIES)
+        return self.model_copy(update={"methods": tuple(methods) or ("finetune",)})
+
+    def rules(self) -> list[Rule]:
+        """See `SweepOptions`."""
+        strange = [m for m in self.methods if m not in STRATEGIES]
+        return [
+            *list_rules({"--methods": self.methods, "--memory-images": self.memory_images,
+                         "--buffers": self.buffers, "--orders": self.orders}),
+            *((True, f"unknown method {m!r}: {_hint(m)}") for m in strange),
+            *AdaptationOptions.rules(self.trainings),
+            *number_rules({"--memory-images": min(self.memory_images, default=1)},
+                          {"--length": self.length}, {}),
+            (
+                self.length > len(self.domains),
+                f"--length {self.length} with {len(self.domains)} --domains: a sequence meets each once; "
+                "name more, or ask for a shorter one",
+            ),
+            *_order_rules(self),
+            *_meaningless(self),
+        ]  # fmt: skip
+
+    def smallest(self) -> Self:
+        """See `SweepOptions`: two domains in one order, every method."""
+        few = super().smallest()
+        spelled = [word for word in self.orders if word not in WORDS]
+        return few.model_copy(
+            update={
+                "domains": self.domains if spelled else self.domains[:2],
+                "orders": tuple(spelled[:1]) or ("given",),
+                "length": min(self.length, 2),
+                "memory_images": self.memory_images[:1],
+                "buffers": self.buffers[:1],
+                "num_steps": min(self.budgets[0], 10),
+                "max_source_images": min(self.max_source_images, 2),
+                "max_target_images": min(self.max_target_images, 2),
+            }
+        )
+
+
+def _hint(method: str) -> str:
+    if method in METHOD_TABLE:
+        return (
+            "it adapts to one domain, and there is no way from one to the next; take one of "
+            f"{', '.join(STRATEGIES)}, or compare methods with method_comparison.py"
+        )
+    return nearest(method, STRATEGIES)
+
+
+def _order_rules(o: SequenceOptions) -> list[Rule]:
+    try:
+        o.order_list  # noqa: B018 - spelled orders are checked by making them
+    except ConfigError as error:
+        return [(True, str(error))]
+    source = o.source_domain.partition("=")[0]
+    return [
+        (
+            source in o.names,
+            f"--domains and --source-domain both have the name {source!r}: rows are told apart by names; "
+            "give one of them another, as in NAME=PATH",
+        ),
+    ]
+
+
+def _meaningless(o: SequenceOptions) -> list[Rule]:
+    """Options for something this sweep does not do: refused, not ignored."""
+    unused = {
+        "schedule": ("cosine", "every stage has a cosine of its own"),
+        "attribute": (False, "what is forgotten is measured by domain here"),
+        "calibrate": (False, "nodes of a graph are timed as they are done"),
+        "sampler": ("grid", "every stage is wanted"),
+        "early_stopping": ("none", "the next stage goes on from the last step"),
+        "max_forgetting": (None, "nothing is searched"),
+    }
+    return [
+        (
+            getattr(o, name) != value,
+            f"--{name.replace('_', '-')}"
+            f"{'' if isinstance(getattr(o, name), bool) else f' {getattr(o, name)}'}: {why}; leave it out",
+        )
+        for name, (value, why) in unused.items()
+    ]

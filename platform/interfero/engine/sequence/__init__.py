@@ -1,0 +1,1 @@
+"""Sequences of domains: a plan in which a codec meets one domain after another."""

@@ -1,0 +1,82 @@
+"""What a sequence sweep ends with: tables, figures, laws and its report."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from interfero.analysis.about import About
+from interfero.analysis.capacity_table import failed_lines
+from interfero.analysis.cells import Cells
+from interfero.analysis.charts.data import Figure, RunLinks
+from interfero.analysis.charts.files import write_pictures
+from interfero.analysis.charts.sequence import sequence_figures
+from interfero.analysis.laws.fits_file import write_scaling_fits
+from interfero.analysis.note import note_head
+from interfero.analysis.records import write_tables
+from interfero.analysis.report.sequence import SequenceReport, write_sequence_report
+from interfero.analysis.sequence.findings import SequenceFindings
+from interfero.analysis.sequence.measures import AVERAGE, MEASURES
+from interfero.engine.ending import Ending
+from interfero.engine.sweep_run import SweepRun
+from interfero.tracking.provenance import provenance_tags
+from interfero.tracking.summary import TEXT_LIMIT
+
+
+def write_ending(question: str, run: SweepRun, command: str) -> Ending:
+    """Write tables, figures and the report of the cells that were heard of."""
+    found, store = SequenceFindings(Cells(run.reported)), run.store
+    folder = store.folder / "report"
+    settings = store.settings() if store.exists else {}
+    about = About(
+        name=store.name,
+        kind=str(settings.get("kind", "")),
+        question=question,
+        # As it was begun: a resumption's own options repeat nothing.
+        command=str(settings.get("command", command)),
+        versions=provenance_tags(),
+    )
+    figures = sequence_figures(found, RunLinks(run.tracker.run_ids))
+    page = SequenceReport(store.name, found, about, RunLinks(run.tracker.run_ids))
+    report = write_sequence_report(page, folder, figures)
+    return Ending(
+        table=sequence_table(found),
+        lines=[line for lines in found.lines.values() for line in lines]
+        + failed_lines(found.records),
+        summary=f"the report, one file for a browser: {report}",
+        note=_note(found, about, run, figures),
+        files=[
+            report,
+            *write_tables(found.records, folder, about),
+            *write_scaling_fits(found.laws, folder),
+            *write_pictures(figures, folder),
+        ],
+    )
+
+
+def sequence_table(found: SequenceFindings) -> Table:
+    """A row a method of each case, with means over orders and seeds."""
+    table = Table(title="percent of the source codec's loss, after the last domain")
+    names = ("at", "setting", *(measure.title for measure in MEASURES), "sample")
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for summary in found.cases:
+        for row in summary.best.values():
+            means = [
+                f"{row.means[m.name].value:+.2f}" if m.name in row.means else "-" for m in MEASURES
+            ]
+            sample = row.means[AVERAGE.name].sample
+            table.add_row(summary.case.text, row.setting.text, *means, sample)
+    return table
+
+
+def _note(found: SequenceFindings, about: About, run: SweepRun, figures: list[Figure]) -> str:
+    """The head that every sweep has, and as many of the findings as there is room for."""
+    picture = next((f"{f.variants[f.start].file}.png" for f in figures), "")
+    lines = note_head(
+        about.question, found.answer, about.command, run.tracker.link, picture, TEXT_LIMIT
+    )
+    versions = ", ".join(f"{name} {value}" for name, value in sorted(about.versions.items()))
+    lines += ["", f"Versions: {versions}.", ""]
+    for title, own in found.lines.items():
+        lines += [f"**{title}**", "", *(f"- {line}" for line in own), ""]
+    return "\n".join(lines)[:TEXT_LIMIT]

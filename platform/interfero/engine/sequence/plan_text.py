@@ -1,0 +1,144 @@
+"""The plan of a sweep over sequences of domains as a user reads it before anything is trained."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence, Set
+from pathlib import Path
+
+from rich.console import Console
+
+from interfero.domains.domain import spread
+from interfero.engine.adaptation.cost import CostModel
+from interfero.engine.measurements import read_measurements
+from interfero.engine.node import Node
+from interfero.engine.restoration.plan_text import cost_line, say
+from interfero.engine.sequence.nodes import MEGAPIXELS, Archive, Stage, StageRow
+from interfero.engine.sequence.plan import SequencePlan
+from interfero.engine.timing import machine_name, megapixels
+from interfero.store.products import Products
+
+_AXES = ("method", "sequence", "rd_lambda", "images_asked", "num_steps", "adapter_size", "strength",
+         "learning_rate", "memory_images", "buffer", "data_seed", "init_seed")  # fmt: skip
+"""Parameters that tell a plan's rows apart."""
+MAX_ORDERS = 12
+"""Orders that are printed."""
+
+
+def print_sequence_plan(
+    console: Console, title: str, question: str, plan: SequencePlan, done: Set[str], storage: Path
+) -> None:
+    """What is asked, in which orders, how much there is to do and what it may take.
+
+    Args:
+        console: Where to print.
+        title: The sweep's kind.
+        question: What it asks.
+        plan: The sweep.
+        done: Keys of nodes and rows that are done already.
+        storage: Where earlier results are.
+    """
+    console.print(f"[bold]{title}[/bold]: {question}", highlight=False)
+    nodes = plan.behind(plan.rows)
+    left = {key: node for key, node in nodes.items() if key not in done}
+    for line in [*_images(plan), *_orders(plan), *_amounts(plan, nodes, left, done)]:
+        say(console, line)
+    if plan.options.dry_run:
+        for line in _rows(plan, done):
+            say(console, line)
+        waiting = {row.key: row for row in plan.rows if row.key not in done}
+        timed = _timed(plan, list(left.values()), done, storage)
+        every = {**nodes, **waiting}
+        say(console, f"  {cost_line({**left, **waiting}, every, Products(storage), timed)}")
+
+
+def _images(plan: SequencePlan) -> Iterator[str]:
+    source = plan.base.source_domain
+    for domain in (source, *plan.base.domains.values()):
+        said = "source" if domain is source else "to meet"
+        counts = f"{domain.max_images} training and {len(domain.test)} test {domain.unit}"
+        yield f"  {domain.name} ({said}): {counts}"
+
+
+def _orders(plan: SequencePlan) -> Iterator[str]:
+    orders = [" > ".join(order) for order in plan.options.order_list]
+    more = f" and {len(orders) - MAX_ORDERS} more" if len(orders) > MAX_ORDERS else ""
+    yield f"  {len(orders)} orders: {'; '.join(orders[:MAX_ORDERS])}{more}"
+
+
+def _amounts(
+    plan: SequencePlan, nodes: Mapping[str, Node], left: Mapping[str, Node], done: Set[str]
+) -> Iterator[str]:
+    """How many rows and trainings there are, and how many are left."""
+    options = plan.options
+    seeds = len(options.data_seeds) * len(options.init_seeds)
+    honest = "illustration, n = 1 seed" if seeds == 1 else f"n = {seeds} seeds"
+    steps = ", ".join(map(str, options.budgets))
+    loop = plan.base.loop
+    yield f"  {len(plan.rows)} rows, {steps} steps a stage in {loop.precision}; {honest}"
+    kinds = Counter(node.kind for node in left.values())
+    listed = ", ".join(f"{n} {kind}" for kind, n in kinds.items()) or "none"
+    yield f"  nodes to do: {listed}; {len(nodes) - len(left)} of {len(nodes)} are there already"
+    known = sum(row.key in done for row in plan.rows)
+    if known:
+        yield f"  {known} of {len(plan.rows)} rows are reused"
+
+
+def _rows(plan: SequencePlan, done: Set[str]) -> Iterator[str]:
+    """A line a row with its key, or where to get them."""
+    if not plan.options.list_cells:
+        yield "  --list-cells prints each row with its key"
+        return
+    for row in plan.rows:
+        params = row.params
+        said = " ".join(f"{n}={params[n]}" for n in _AXES if params[n] not in (0, "none", ""))
+        yield f"    {row.key} {said}{' (reused)' if row.key in done else ''}"
+
+
+def _timed(
+    plan: SequencePlan, nodes: Sequence[Node], done: Set[str], storage: Path
+) -> dict[str, float]:
+    """Seconds of what is left, by kind, from what any sweep of the storage has timed.
+
+    Old streams are only decoded, which is taken as half of coding and decoding.
+    """
+    base, products = plan.base, Products(storage)
+    known = read_measurements(storage, machine_name(base.loop.device)).timings
+    records = [products.record(key) for key in products.list_keys() if _is_timed(key)]
+    own = [record for record in records if record is not None and record.status == "finished"]
+    model = CostModel((*known, *(r.timing for r in own if r.timing)), base.setting)
+    found: dict[str, float] = {}
+    stages = [node.cell for node in nodes if isinstance(node, Stage)]
+    spans = [span for cell in stages for span in (model.training(cell), model.shared(cell))]
+    if stages and all(spans):
+        found["stage"] = sum(span.middle for span in spans if span)
+    rates = [r.seconds / r.metrics[MEGAPIXELS] for r in own if r.metrics.get(MEGAPIXELS)]
+    if rates:
+        rate, sizes = statistics.median(rates), _megapixels(plan)
+        found["archive"] = rate * sum(sizes.values()) * sum(n.kind == "archive" for n in nodes)
+        rows = [row for row in plan.rows if row.key not in done]
+        found["row"] = rate / 2 * sum(_old_megapixels(row, sizes) for row in rows)
+    return found
+
+
+def _is_timed(key: str) -> bool:
+    return key.startswith((f"{Stage.kind}-", f"{Archive.kind}-"))
+
+
+def _megapixels(plan: SequencePlan) -> dict[str, float]:
+    """What is coded of each domain."""
+    options, source = plan.options, plan.base.source_domain
+    return {
+        source.name: megapixels(spread(source.test, options.max_source_images)),
+        **{
+            name: megapixels(spread(domain.test, options.max_target_images))
+            for name, domain in plan.base.domains.items()
+        },
+    }
+
+
+def _old_megapixels(row: StageRow, sizes: Mapping[str, float]) -> float:
+    """Streams that a row decodes: of each stage, the source domain's and those of domains met by then."""
+    stages = range(len(row.banks))
+    return sum(sizes[n] for stage in stages for n in (row.source_domain, *row.sequence[:stage]))

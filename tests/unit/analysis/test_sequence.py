@@ -1,0 +1,292 @@
+"""Sequences with a planted truth: analysis recovers it, and refuses what the design cannot tell."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from interfero.analysis.charts.files import write_pictures
+from interfero.analysis.charts.sequence import sequence_figures
+from interfero.analysis.laws.scaling import Refusal, Scaling
+from interfero.analysis.records import read_records, write_tables
+from interfero.analysis.report.sequence import SequenceReport, sequence_html
+from interfero.analysis.sequence.archive import old_streams, routing_costs
+from interfero.analysis.sequence.chains import bd_matrices, find_chains, free_of_lambda
+from interfero.analysis.sequence.findings import SequenceFindings, equal_storage_lines
+from interfero.analysis.sequence.laws import SOURCE_LOST, STAGE_HARM
+from interfero.analysis.sequence.measures import AVERAGE, FORGETTING, summarise_case
+from interfero.analysis.sequence.orders import mean_of, order_effect, paired
+from interfero.cli.report.make import Wanted, make_report
+from interfero.errors import ConfigError
+from tests.unit.analysis.conftest import make_record
+from tools.planted_sequence import DOMAINS, PlantedMethod, PlantedSequences
+
+METHODS = {
+    "finetune": PlantedMethod(rates={1e-4: 1.0, 3e-5: 0.4, 1e-3: 6.0}),
+    "replay": PlantedMethod(11.0, 1.0, memories=(4, 16, 64), memory_exponent=-0.5),
+    "lora": PlantedMethod(9.0, bank=True, num_bytes=6e6, auto_cost=-0.5),
+    "joint": PlantedMethod(10.0, 0.0),
+}
+LATIN = tuple(DOMAINS[k:] + DOMAINS[:k] for k in range(4))
+
+
+def summary_of(records):
+    chains = find_chains(records)
+    return summarise_case(chains, chains.cases[0])
+
+
+@pytest.fixture(scope="module")
+def planted():
+    return PlantedSequences(METHODS)
+
+
+@pytest.fixture(scope="module")
+def found(planted):
+    return SequenceFindings(planted.records())
+
+
+def test_matrices_come_from_the_rows_of_prefixes(planted, found):
+    chain = next(c for c in found.chains.chosen if c.setting.method == "finetune")
+    assert chain.names == ("natural", *chain.order)
+    assert [row.params["stage"] for row in chain.rows] == [0, 1, 2, 3]
+    for i, row in enumerate(chain.percent):
+        truth = planted.percent("finetune", chain.order[:i], chain.seed[0], 0, chain.learning_rate)
+        assert row == pytest.approx([truth[name] for name in chain.names], abs=0.6)
+    assert found.chains.problems == ()
+
+
+def test_validation_chooses_the_learning_rate(found):
+    rates = {c.learning_rate for c in found.chains.chosen if c.setting.method == "finetune"}
+    # Six times the gain and the harm: lower loss at the end on validation.
+    assert rates == {1e-3}
+    assert sum(c.setting.method == "finetune" for c in found.chains.every) == 3 * 3 * 3
+
+
+def test_planted_means_lie_in_their_intervals():
+    sweep = PlantedSequences({"finetune": PlantedMethod()}, seed_sd=0.05, seeds=(0, 1, 2, 3))
+    (row,) = summary_of(sweep.records()).rows
+    # Three stages: the source is harmed three times, then two and one; four percent each.
+    mean = row.means["forgetting"]
+    assert mean.span[0] < 4 * (3 + 2 + 1) / 3 < mean.span[1]
+    assert row.means["gain"].value == pytest.approx(12, abs=0.2)
+    assert row.means["backward"].value == pytest.approx(-mean.value, abs=0.3)
+    assert row.means["source"].value == pytest.approx(12, rel=0.15)
+    assert (mean.num_orders, mean.num_seeds) == (3, 4)
+
+
+def test_methods_are_compared_on_the_same_orders_and_seeds(found):
+    summary = found.cases[0]
+    naive, replay = summary.best["finetune"], summary.best["replay"]
+    difference = paired(naive.values(FORGETTING), replay.values(FORGETTING))
+    assert difference.sign == 1
+    same = paired(naive.values(FORGETTING), naive.values(FORGETTING))
+    assert (same.value, same.sign) == (0, 0)
+    assert "lora" not in {row.setting.method for row in summary.one_codec}
+    assert summary.intransigence["replay"].value == pytest.approx(-1, abs=0.2)
+
+
+def test_too_few_draws_have_no_interval():
+    one = PlantedSequences({"finetune": PlantedMethod()}, orders=(DOMAINS[:2],), seeds=(0,))
+    found = SequenceFindings(one.records())
+    assert found.cases[0].rows[0].means["average"].half_width is None
+    assert "no interval: 1 order, 1 seed" in found.answer[0]
+    assert "cannot be told" in found.answer[2]
+    step = found.next_step("python sweeps/domain_sequence.py --name a")
+    assert "--data-seeds 0 1 2 3 4" in step.command
+    assert "--orders latin" in step.command
+
+
+def test_all_orders_leave_no_order_to_be_drawn():
+    rng = np.random.default_rng(0)
+    values = {((a, b), (seed, 0)): 5.0 * (a < b) + rng.normal(0, 0.1)
+              for a, b in (("x", "y"), ("y", "x")) for seed in range(3)}  # fmt: skip
+    mean = mean_of(values)
+    assert mean.all_orders
+    assert mean.half_width < 1
+    some = {(("z", *order), seed): v for (order, seed), v in values.items()}
+    assert mean_of(some).half_width > 10
+
+
+def test_methods_on_other_orders_are_not_compared():
+    """Confounded: fine-tuning met the harmless domain last, replay met it first."""
+    one = PlantedSequences({"finetune": METHODS["finetune"]}, orders=LATIN[:2])
+    other = PlantedSequences({"replay": METHODS["replay"]}, orders=LATIN[2:])
+    found = SequenceFindings([*one.records(), *other.records()])
+    summary = found.cases[0]
+    assert summary.left_out == ["replay"]
+    assert list(summary.best) == ["finetune"]
+    assert "is not compared here with another method" in found.answer[1]
+    assert equal_storage_lines(summary) == []
+    assert summary.against_naive(summary.choices["replay"], AVERAGE) is None
+
+
+def test_means_are_over_the_orders_and_seeds_that_all_methods_have():
+    one = PlantedSequences({"finetune": PlantedMethod()}, orders=LATIN)
+    other = PlantedSequences({"replay": METHODS["replay"]}, orders=LATIN[:3], seeds=(0, 1))
+    summary = summary_of([*one.records(), *other.records()])
+    samples = {row.means["average"].sample for row in summary.best.values()}
+    assert samples == {"3 orders, 2 seeds"}
+    assert summary.choices["finetune"].means["average"].sample == "4 orders, 3 seeds"
+
+
+def test_order_matters_only_where_it_was_planted():
+    plain = PlantedSequences({"finetune": PlantedMethod()}, orders=LATIN)
+    dear = replace(plain, distance_exponent=0.7)
+    effects = [
+        order_effect(summary_of(s.records()).rows[0].values(FORGETTING)) for s in (plain, dear)
+    ]
+    assert effects[0].probability > 0.05
+    assert effects[1].probability < 0.05
+    assert effects[1].order_sd > 3 * effects[0].order_sd
+    assert "is not seen to matter" in effects[0].text
+
+
+def test_false_alarms_of_the_order_test_are_as_rare_as_it_says():
+    rng = np.random.default_rng(0)
+    alarms = 0
+    for _ in range(200):
+        of_seed = rng.normal(0, 3, 3)
+        values = {((o,), (s, 0)): of_seed[s] + rng.normal() for o in "abc" for s in range(3)}
+        alarms += order_effect(values).probability <= 0.05
+    assert alarms / 200 <= 0.08
+
+
+def test_order_confounded_with_seed_is_refused():
+    values = {(("a", "b"), (0, 0)): 1.0, (("b", "a"), (1, 0)): 5.0, (("a", "c"), (2, 0)): 9.0}
+    effect = order_effect(values)
+    assert effect.probability is None
+    assert "add --orders or --data-seeds" in effect.refusal
+
+
+def test_incomplete_chains_are_left_out_and_counted(planted):
+    records = planted.records()
+    last = max(records, key=lambda r: (r.params["stage"], r.params["method"] == "finetune"))
+    middle = next(r for r in records if r.params["stage"] == 1 and r.params["method"] == "joint")
+    kept = [r for r in records if r is not last and r is not middle]
+    problems = " ".join(find_chains(kept).problems)
+    assert "they end before the longest order does" in problems
+    assert "a stage is missing" in problems
+
+
+def test_equal_gain_and_equal_storage(found):
+    summary = found.cases[0]
+    equal = {one.row.setting.method: one for one in summary.at_equal_gain}
+    # Fine-tuning gains 12, 4.8 and 72 percent and harms in proportion: at a gain of 11 it harms by 11 / 3.
+    assert (equal["replay"].reached, equal["replay"].num_chains) == (9, 9)
+    of_replay = summary.best["replay"].means["forgetting"].value
+    assert equal["replay"].difference.value + of_replay == pytest.approx(11 / 3 * 2, rel=0.1)
+    assert equal["replay"].difference.sign == 1
+    assert "joint" not in equal
+    budgets = summary.at_equal_storage
+    assert [row.budget for row in budgets] == sorted(row.budget for row in budgets)
+    # The largest memory of replay fits the bank's budget only.
+    largest = budgets[-1]
+    assert {other.setting.method for other, _ in largest.others} | {
+        largest.best.setting.method
+    } == {"finetune", "lora", "replay"}
+
+
+def test_what_the_archive_and_routing_cost(found):
+    summary = found.cases[0]
+    ages = old_streams(summary.best["finetune"])
+    assert [s.psnr_drop_db.value for s in ages] == [0, 2, 4, 6]
+    assert ages[-1].pixels_exact.value == 0
+    assert old_streams(summary.best["lora"])[-1].pixels_exact.value == 100
+    costs = {cost.seen: cost for cost in routing_costs(summary.best["lora"])}
+    assert costs[True].percent.value == pytest.approx(-0.5)
+    assert costs[False].wrong_percent.value == pytest.approx(25)
+    assert routing_costs(summary.best["finetune"]) == []
+
+
+def test_bd_rates_need_four_lambdas():
+    method = {"finetune": PlantedMethod(rates={1e-4: 1.0})}
+    few = PlantedSequences(method, orders=LATIN[:1], seeds=(0,), lambdas=(0.002, 0.006))
+    many = replace(few, lambdas=(0.002, 0.006, 0.012, 0.025))
+    (reason,) = bd_matrices(find_chains(few.records())).values()
+    assert "add lambdas" in reason
+    chains = find_chains(many.records())
+    matrix = bd_matrices(chains)[free_of_lambda(chains.every[0].setting, LATIN[0])]
+    # Rate grows as the loss does, at the same PSNR.
+    assert matrix == pytest.approx(chains.every[0].percent, abs=1)
+
+
+def laws_of(sweep, method):
+    laws = SequenceFindings(sweep.records()).laws
+    return {law.response.name: law for law in laws if law.subject.method == method}
+
+
+def test_planted_laws_are_found_again():
+    methods = {"replay": PlantedMethod(10, 2, memories=(4, 16, 64), memory_exponent=-0.5)}
+    sweep = PlantedSequences(methods, orders=LATIN, distance_exponent=0.0)
+    found = laws_of(sweep, "replay")
+    law = found[SOURCE_LOST.name]
+    assert isinstance(law, Scaling)
+    shape = {p.name: p for p in law.parameters()}
+    assert shape["exponent:stage"].value == pytest.approx(1, abs=0.1)
+    assert shape["exponent:memory_images"].value == pytest.approx(-0.5, abs=0.05)
+    harm = found[STAGE_HARM.name]
+    assert harm.chosen.law.name != "constant"
+    assert "memory_images" in harm.chosen.law.axes
+
+
+def test_distance_from_the_source_predicts_left_out_domains_where_it_was_planted():
+    sweep = PlantedSequences(
+        {"finetune": PlantedMethod()}, orders=LATIN, distance_exponent=0.8, noise=0.02
+    )
+    law = laws_of(sweep, "finetune")[STAGE_HARM.name]
+    best = law.nearest_distance
+    assert best.law.axes[-1] == "feature_sd"
+    assert best.left_out_domains < law.chosen.left_out_domains / 3
+
+
+def test_laws_are_refused_as_elsewhere():
+    few = PlantedSequences({"finetune": PlantedMethod()}, orders=LATIN, seeds=(0, 1))
+    found = laws_of(few, "finetune")
+    assert all(isinstance(law, Refusal) for law in found.values())
+    assert "3 are needed: add --data-seeds" in found[SOURCE_LOST.name].reason
+    still = PlantedSequences({"finetune": PlantedMethod(harm=0)}, orders=LATIN, noise=0)
+    assert "nothing to explain" in laws_of(still, "finetune")[SOURCE_LOST.name].reason
+
+
+def test_no_trend_is_found_in_noise():
+    flat = PlantedSequences({"finetune": PlantedMethod(harm=3.0)}, orders=LATIN, noise=0.5)
+    law = laws_of(flat, "finetune")[STAGE_HARM.name]
+    assert not law.beats_null
+
+
+def test_naive_is_good_enough_only_where_it_is():
+    equal = {"finetune": PlantedMethod(), "ewc": PlantedMethod()}
+    assert (
+        "good enough, or undecided" in SequenceFindings(PlantedSequences(equal).records()).answer[1]
+    )
+    worse = equal | {"ewc": PlantedMethod(harm=1.0)}
+    line = SequenceFindings(PlantedSequences(worse, seed_sd=0.02).records()).answer[1]
+    assert "not good enough at any length" in line
+
+
+def test_nothing_finished_is_said():
+    assert "nothing can be said" in SequenceFindings([]).answer[0]
+    assert "<h1>t</h1>" in sequence_html(SequenceReport("t", SequenceFindings([])))
+
+
+def test_figures_and_tables_are_written_and_read_again(tmp_path):
+    few = {name: METHODS[name] for name in ("finetune", "lora")}
+    found = SequenceFindings(PlantedSequences(few, seeds=(0, 1)).records())
+    figures = sequence_figures(found)
+    assert [f.name for f in figures][:3] == ["growth", "measures", "matrix"]
+    files = write_pictures([f for f in figures if f.name == "matrix"], tmp_path)
+    assert {path.name for path in files} >= {"matrix_finetune.png", "matrix_lora.svg"}
+    write_tables(found.records, tmp_path)
+    again = SequenceFindings(read_records(tmp_path))
+    assert again.answer == found.answer
+
+
+def test_interfero_report_makes_it_from_the_table(tmp_path):
+    records = PlantedSequences({"finetune": PlantedMethod()}, seeds=(0,)).records()
+    write_tables(records, tmp_path / "sweep")
+    said = make_report(Wanted(cells=(tmp_path / "sweep",), out=tmp_path / "out"))
+    assert "differs from its best by" in said
+    assert (tmp_path / "out" / "sequence_growth.png").is_file()
+    write_tables([*records, make_record()], tmp_path / "mixed")
+    with pytest.raises(ConfigError, match="adaptation sweeps and sequence sweeps"):
+        make_report(Wanted(cells=(tmp_path / "mixed",), out=tmp_path / "out"))
