@@ -76,7 +76,10 @@ class Timing(Config):
 class ImageRow(Config):
     """One test image before and after adaptation."""
 
-    role: Annotated[str, Field(pattern="^(target|source|source_unrouted|domain:.+)$")]
+    role: (
+        Literal["target", "source", "source_unrouted"]
+        | Annotated[str, Field(pattern="^domain:.+$")]
+    )
     """Which test images, and through which mode; of a sequence, `domain:` and the domain's name."""
     name: str
     group: str
