@@ -282,7 +282,7 @@ class Runs:
         # The client would read the run again with all that was logged, to learn this address, and keep a
         # pool of threads for each of 1,000 runs (3.17).
         place = get_artifact_repository(files_at, self._uri)
-        place.log_artifact(operation.path, operation.folder or None)
+        place.log_artifact(operation.path, operation.folder or None)  # type: ignore[no-untyped-call]
 
     def _set_status(self, operation: SetStatus) -> None:
         run_id = self._run_id(operation.key)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from interfero.adaptation.table import METHOD_TABLE
 from interfero.engine.options.adaptation import AdaptationOptions
-from interfero.engine.options.base import FLAG, EarlyStopping, Sampler
+from interfero.engine.options.base import FLAG, EarlyStopping, Sampler, SweepOptions
 from interfero.engine.options.marks import FREE, HIDDEN, QUESTION, TRAINING
 from interfero.engine.options.rules import Rule, list_rules, number_rules
 from interfero.engine.sequence.strategies import STRATEGIES, WORDS, Buffer, orders_of
@@ -70,6 +70,10 @@ class SequenceOptions(AdaptationOptions):
         """The same for the trainings of its stages, with the methods that these adapt by."""
         methods = dict.fromkeys(STRATEGIES[m].method for m in self.methods if m in STRATEGIES)
         return self.model_copy(update={"methods": tuple(methods) or ("finetune",)})
+
+    def settled(self) -> Self:
+        """See `SweepOptions`: nothing is halved, every stage is wanted."""
+        return SweepOptions.settled(self)
 
     def rules(self) -> list[Rule]:
         """See `SweepOptions`."""

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from interfero.engine.adaptation.calibration import settled_precision
+from interfero.engine.adaptation.inputs import inputs_of
 from interfero.engine.adaptation.loading import load
 from interfero.engine.adaptation.plan import AdaptationPlan
 from interfero.engine.code import closure_hash
@@ -18,7 +19,7 @@ from interfero.engine.sequence.ending import write_ending
 from interfero.engine.sequence.plan import SequencePlan, make_sequence_plan
 from interfero.engine.sequence.plan_text import print_sequence_plan
 from interfero.engine.study import Study
-from interfero.engine.sweep_run import SweepRun
+from interfero.engine.sweep_run import InputsOf, SweepRun
 from interfero.engine.worker import PackRunner
 from interfero.store.sweep import SweepStore
 
@@ -47,6 +48,11 @@ class SequenceStudy(Study[SequenceOptions, SequencePlan]):
     def runner(self, plan: SequencePlan) -> PackRunner:
         """See `Study`."""
         return self.make_runner(plan.base)
+
+    def inputs(self, plan: SequencePlan, store: SweepStore) -> InputsOf:
+        """See `Study`: what a row's last domain was adapted with; before the first, nothing was."""
+        of_stage = inputs_of(plan.base)
+        return lambda key, params: of_stage(key, params) if params["stage"] else ()
 
     def show(
         self, console: Console, title: str, question: str, plan: SequencePlan, store: SweepStore,
