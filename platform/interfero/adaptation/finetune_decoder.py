@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from interfero.adaptation.finetune import Finetune
-from interfero.adaptation.table import DECODER
+from interfero.adaptation.table import LARGER_STEPS
 from interfero.codecs.codec import lies_in
 
 
@@ -19,7 +19,7 @@ class FinetuneDecoder(Finetune):
 
     name: ClassVar[str] = "finetune_decoder"
     paper: ClassVar[str] = "after arXiv:2101.08687"
-    learning_rates: ClassVar[tuple[float, ...]] = DECODER
+    learning_rates: ClassVar[tuple[float, ...]] = LARGER_STEPS
 
     @staticmethod
     def learns(parameter: str) -> bool:

@@ -13,7 +13,7 @@ import torch
 
 from interfero.adaptation.copied import CopiedCodec
 from interfero.adaptation.method import Method
-from interfero.adaptation.table import DECODER
+from interfero.adaptation.table import LARGER_STEPS
 from interfero.codecs.codec import Codec, build_model, part_owners
 from interfero.randomness import Role, seed_for
 
@@ -26,7 +26,7 @@ class FromScratch(Method):
     detaches: ClassVar[bool] = False
     fuses: ClassVar[bool] = True
     starts_at_source: ClassVar[bool] = False
-    learning_rates: ClassVar[tuple[float, ...]] = DECODER
+    learning_rates: ClassVar[tuple[float, ...]] = LARGER_STEPS
 
     def build(self, source: Codec, adapter_size: int, init_seed: int) -> CopiedCodec:
         """Fresh weights; the tables come with the first `refresh_tables`."""

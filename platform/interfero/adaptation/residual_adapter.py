@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from interfero.adaptation.branched import BranchedCodec, Convolution, convolutions, like
 from interfero.adaptation.method import Method
-from interfero.adaptation.table import BRANCHES
+from interfero.adaptation.table import LARGER_STEPS
 from interfero.codecs.codec import Codec
 
 KERNELS = (1, 3)
@@ -69,7 +69,7 @@ class ResidualAdapter(Method):
     paper: ClassVar[str] = "arXiv:1803.10082, arXiv:2211.00918"
     size_unit: ClassVar[str | None] = "kernel side"
     detaches: ClassVar[bool] = True
-    learning_rates: ClassVar[tuple[float, ...]] = BRANCHES
+    learning_rates: ClassVar[tuple[float, ...]] = LARGER_STEPS
     fuses: ClassVar[bool] = True
     random_init: ClassVar[bool] = False
 

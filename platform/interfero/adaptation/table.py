@@ -8,9 +8,9 @@ from typing import Literal
 TrainsOn = Literal["target", "source", "both"]
 """Domains whose training images a method sees."""
 WHOLE_CODEC = (3e-5, 1e-4, 3e-4)
-"""Learning rates where all of a source codec learns; docs/learning_rates.md has the evidence for this and the
-grids below."""
-DECODER = (1e-4, 3e-4, 1e-3)
+"""Learning rates where all of a source codec learns; docs/learning_rates.md has the evidence for this grid and
+the others."""
+LARGER_STEPS = (1e-4, 3e-4, 1e-3)
 CUSTOM_CHANNELS = (3e-4, 1e-3, 3e-3)
 BRANCHES = (1e-3, 3e-3, 1e-2)
 
@@ -28,14 +28,14 @@ class MethodEntry:
 METHOD_TABLE: dict[str, MethodEntry] = {
     "finetune": MethodEntry(),
     "finetune_encoder": MethodEntry(),
-    "finetune_decoder": MethodEntry(learning_rates=DECODER),
+    "finetune_decoder": MethodEntry(learning_rates=LARGER_STEPS),
     "freeze_entropy": MethodEntry(),
-    "from_scratch": MethodEntry(learning_rates=DECODER),
+    "from_scratch": MethodEntry(learning_rates=LARGER_STEPS),
     "continue_source": MethodEntry(trains_on="source"),
     "cawf": MethodEntry(size_unit="channels", learning_rates=CUSTOM_CHANNELS),
     "cawf_two_way": MethodEntry(size_unit="channels", learning_rates=CUSTOM_CHANNELS),
     "lora": MethodEntry(size_unit="rank", learning_rates=BRANCHES),
-    "residual_adapter": MethodEntry(size_unit="kernel side", learning_rates=BRANCHES),
+    "residual_adapter": MethodEntry(size_unit="kernel side", learning_rates=LARGER_STEPS),
     "gated_adapters": MethodEntry(
         "channels", "loss per nat of the gate's cross-entropy", "both", BRANCHES
     ),
