@@ -1,12 +1,12 @@
 """What each learning rate gains on validation images, as Markdown: `python tools/print_rates.py CELLS...`.
 
-Reads tables of cells (`cells.parquet`) or of what this wrote before (`--csv FILE`, then given as CELLS), and prints
-a row for each method, number of steps and domain, the best learning rate in bold. docs/learning_rates.md is
-made of it.
+Reads tables of cells (`cells.parquet`) or what this wrote before (`--csv FILE`), and prints a row for each method,
+number of steps and domain, the best learning rate in bold. docs/learning_rates.md is made of it.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -59,7 +59,7 @@ def main(
     table = gains(cells)
     if csv is not None:
         table.to_csv(csv, index=False, float_format="%.4g")
-    print("\n".join(markdown(table)))
+    sys.stdout.writelines(f"{line}\n" for line in markdown(table))
 
 
 if __name__ == "__main__":
