@@ -1,7 +1,7 @@
 """What each learning rate gains on validation images, as Markdown: `python tools/print_rates.py CELLS...`.
 
-Reads tables of cells (`cells.parquet`) or what this wrote before (`--csv FILE`), and prints a row for each method,
-number of steps and domain, the best learning rate in bold. docs/learning_rates.md is made of it.
+Reads tables of cells (`cells.parquet`) or what this wrote before (`--csv FILE`), and prints a row for each
+method, number of steps and domain, the best learning rate in bold. docs/learning_rates.md is made of it.
 """
 
 from __future__ import annotations

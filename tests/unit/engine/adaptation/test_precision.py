@@ -42,6 +42,18 @@ def test_auto_takes_what_is_clearly_faster(half, chosen, reason):
 
 
 @pytest.mark.usefixtures("native")
+def test_a_machine_that_is_busy_for_a_while_decides_nothing():
+    taken = iter([("float32", 0.21), ("bfloat16", 0.9), ("float32", 0.8), ("bfloat16", 0.1)])
+
+    def time_step(asked):
+        precision_of_turn, value = next(taken)
+        assert asked == precision_of_turn
+        return value
+
+    assert choose_precision("auto", "cpu", time_step).precision == "bfloat16"
+
+
+@pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("asked", ["float32", "bfloat16"])
 def test_what_is_asked_for_is_never_measured(asked):
     assert choose_precision(asked, "cpu", never).precision == asked
