@@ -26,7 +26,7 @@ RESULTS = {
 def registry_entries(
     best: Sequence[BestAdapter], codecs: Mapping[float, Codec], store: SweepStore
 ) -> list[AdapterEntry]:
-    """The adapters whose files are there."""
+    """The adapters that gain something on validation images, and whose files are there."""
     return list(_entries(best, codecs, store))
 
 
@@ -40,6 +40,9 @@ def _entries(
         record, codec = one.record, codecs.get(one.rd_lambda)
         file = inside(store.folder, record.adapter_file) if record.adapter_file else None
         if codec is None or file is None or not file.is_file():
+            continue
+        # The source codec is better: no alias may say otherwise.
+        if record.metrics[VALIDATION_GAIN] <= 0:
             continue
         name = model_name(one.domain, codec.name, one.rd_lambda)
         tags = _tags(one, store.name)
@@ -85,8 +88,6 @@ def _description(one: BestAdapter, name: str, tags: Mapping[str, str]) -> str:
     size = f" {params['adapter_size']}" if params["adapter_size"] else ""
     results = [f"- {tag.replace('_', ' ')}: {text}" for tag, text in _results(one.record).items()]
     warning = ["- every setting of the sweep forgets more than allowed"] if one.forgets else []
-    if one.record.metrics[VALIDATION_GAIN] <= 0:
-        warning.append("- no setting of the sweep gains on validation images: do not deploy it")
     return "\n".join(
         [
             f"{params['method']}{size} on {params['codec']}, adapted to {one.domain} in the sweep "
