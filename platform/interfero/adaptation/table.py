@@ -10,7 +10,7 @@ TrainsOn = Literal["target", "source", "both"]
 WHOLE_CODEC = (3e-5, 1e-4, 3e-4)
 """Learning rates where all of a source codec learns; docs/learning_rates.md has the evidence of all grids."""
 LARGER_STEPS = (1e-4, 3e-4, 1e-3)
-CUSTOM_CHANNELS = (3e-4, 1e-3, 3e-3)
+CUSTOM_CHANNELS = (3e-4, 1e-3, 3e-3, 1e-2)
 BRANCHES = (1e-3, 3e-3, 1e-2)
 
 
