@@ -33,13 +33,15 @@ def can_join_pool() -> bool:
     return "ray" not in sys.modules or read
 
 
-def prepare(pool: Pool | None) -> None:
+def prepare(pool: Pool | None, *, groups: bool) -> None:
     """Set what Ray's processes read when they start.
 
     Args:
         pool: Where Ray runs already; None if it starts now.
+        groups: Whether packs are trained by groups of processes: Ray Train has half a dozen processes more for
+            each, which train nothing, and every process of Ray imports what one imports.
     """
     if pool is not None:
         os.environ |= OF_A_POOL
-    elif (os.cpu_count() or 1) <= MAX_WARM_WORKERS:
+    elif not groups and (os.cpu_count() or 1) <= MAX_WARM_WORKERS:
         os.environ.setdefault(PRELOAD, WARM_WORKER)

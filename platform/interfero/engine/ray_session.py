@@ -79,7 +79,7 @@ class RaySession:
         if found is not None:
             joins = ray_environment.can_join_pool()
             self.pool, self.note = _usable(found) if joins else (None, _TOO_LATE)
-        ray_environment.prepare(self.pool)
+        ray_environment.prepare(self.pool, groups=self._options.workers_per_trial > 1)
         # isort: split
         import ray
 

@@ -66,8 +66,9 @@ def dataset_of(
 
 def absolute_spec(spec: str) -> str:
     """What a user typed for a domain, for a process in another folder, and without a secret."""
-    name, given, path = spec.partition("=")
-    return without_secrets(f"{name}={Path(path).expanduser().absolute()}" if given else name)
+    # First: a path has no two slashes in a row, and an address without them is not known as one.
+    name, given, path = without_secrets(spec).partition("=")
+    return f"{name}={Path(path).expanduser().absolute()}" if given else name
 
 
 def load_samples(place: Mapping[str, Any]) -> tuple[Sample, ...]:

@@ -103,7 +103,7 @@ class Tracker:
         self._outbox = outbox
         self._on_cells = dict(on_cells or {})
         self._progress: Callable[[], Mapping[str, float]] = dict
-        self._progress_told_at = -PROGRESS_S
+        self._progress_told_at = time.monotonic()
         self._failures = 0
         self._retry_at = 0.0
         self._cells = {

@@ -119,7 +119,7 @@ def test_no_cell_is_trained_by_other_code(tmp_path, cell):
     pack = Pack(nodes=(cell(),))
     with pytest.raises(ConfigError, match="must run the driver's version"):
         run_pack_trial(
-            {"pack": pack.model_dump_json()},
+            {"pack": pack.text},
             runner=runner, storage=tmp_path, name="one", threads=1, code=other,
         )  # fmt: skip
     assert list(tmp_path.iterdir()) == []

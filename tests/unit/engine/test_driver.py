@@ -129,7 +129,7 @@ def answering(plan, tmp_path):
     made = plan(sampler="random", early_stopping="asha", num_steps=90, learning_rates=(1e-5, 0.1))
     search = BlockSearch(made, made.blocks[0], tmp_path / "search.db", {}.get)
     feeder = Feeder([], [search], 2, {}.get, Heard(), search.needs)
-    keys = [Pack.model_validate_json(feeder.suggest("x")["pack"]).nodes[0].key for _ in range(2)]
+    keys = [Pack.from_text(feeder.suggest("x")["pack"]).nodes[0].key for _ in range(2)]
     store = SweepStore(tmp_path, "one")
     return RecordCallback(feeder, feeder._listener, store), store, keys
 
@@ -164,7 +164,7 @@ def test_an_actor_that_died_too_often_leaves_what_its_cell_came_to(answering, re
     lost = record(cell(learning_rate=2e-3), status="failed", metrics={}, error="an earlier attempt")
     for each in (kept, lost):
         store.write_record(each)
-    pack = Pack(nodes=(cell(), cell(learning_rate=2e-3))).model_dump_json()
+    pack = Pack(nodes=(cell(), cell(learning_rate=2e-3))).text
     callback.on_trial_error(0, [], SimpleNamespace(config={"pack": pack}, error_file=None))
     assert [r.status for r in callback.listener.records] == ["stopped", "failed"]
     assert callback.listener.records[1].error.startswith("its process died 3 times")

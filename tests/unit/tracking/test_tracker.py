@@ -280,6 +280,7 @@ def test_the_parent_holds_the_results(place, tmp_path):
 
 def test_the_parent_shows_progress_now_and_then_and_at_the_end(place, away, monkeypatch):
     done = {"cells/finished": 0.0}
+    monkeypatch.setattr("interfero.tracking.tracker.PROGRESS_S", 3600.0)
     tracker = place.open()
     away["calls"].clear()
     for _ in range(50):
@@ -542,7 +543,7 @@ def test_an_artifact_store_that_fails_does_not_block_the_rest(place, monkeypatch
     def broken(*args):
         raise RuntimeError("no credentials")
 
-    monkeypatch.setattr(MlflowClient, "log_artifact", broken)
+    monkeypatch.setattr("interfero.tracking.runs.get_artifact_repository", broken)
     (tmp_path / "f").write_text("x")
     tracker = place.open()
     tracker.cell_finished(make_record("a"), [(tmp_path / "f", "")])

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from interfero.engine.adaptation import calibration, precision, study
+from interfero.engine.adaptation import calibration, precision
 from interfero.engine.adaptation.calibration import calibrate, step_seconds
 from interfero.engine.adaptation.cost import CostModel
 from interfero.engine.adaptation.estimating import estimate_plan
@@ -146,7 +146,7 @@ class TestPrecision:
     @pytest.fixture(autouse=True)
     def native(self, monkeypatch):
         monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
-        monkeypatch.setattr(study, "has_bfloat16", lambda device: True)
+        monkeypatch.setattr(calibration, "has_bfloat16", lambda device: True)
 
     @pytest.fixture
     def timed(self, monkeypatch):
@@ -156,7 +156,7 @@ class TestPrecision:
             asked.append(name)
             return {"float32": 0.4, "bfloat16": 0.2}[name]
 
-        monkeypatch.setattr(study, "step_seconds", seconds)
+        monkeypatch.setattr(calibration, "step_seconds", seconds)
         return asked
 
     def test_a_dry_run_neither_measures_nor_decides(self, arguments, tmp_path, timed):

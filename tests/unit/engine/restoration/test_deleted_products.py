@@ -45,7 +45,7 @@ def run_trials(plan, storage, name, told):
 
 
 def as_config(pack):
-    return {"pack": pack.model_dump_json()}
+    return {"pack": pack.text}
 
 
 def files_of_a_cell(plan, storage):
