@@ -38,8 +38,8 @@ def prepare(pool: Pool | None, *, groups: bool) -> None:
 
     Args:
         pool: Where Ray runs already; None if it starts now.
-        groups: Whether packs are trained by groups of processes: Ray Train has half a dozen processes more for
-            each, which train nothing, and every process of Ray imports what one imports.
+        groups: Whether groups of processes train packs: Ray Train has half a dozen processes more for each,
+            which train nothing, and every process of Ray would import what trains.
     """
     if pool is not None:
         os.environ |= OF_A_POOL
