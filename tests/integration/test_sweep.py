@@ -218,7 +218,9 @@ def test_the_parent_holds_tables_figures_and_a_note(place, parent):
 
 def test_cell_runs_hold_adapter_and_samples(place, cells):
     for key, run in cells.items():
-        assert set(place.artifacts(run)) == {f"adapter/{key}.safetensors", f"samples/{key}.png"}
+        # A registered one has a model as well.
+        names = {name for name in place.artifacts(run) if not name.startswith("model/")}
+        assert names == {f"adapter/{key}.safetensors", f"samples/{key}.png"}
 
 
 def test_the_table_of_cells_has_a_row_a_cell(place):

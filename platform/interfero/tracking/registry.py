@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -149,17 +150,20 @@ def save_model(entry: AdapterEntry, adapter: bytes, folder: Path) -> Path:
     """Write the folder of an MLflow model, and return it."""
     data, model = folder / "data", folder / "model"
     write_adapter_model(data, adapter, entry.codec)
-    mlflow.pyfunc.save_model(
-        model,
-        loader_module=LOADER,
-        data_path=str(data),
-        signature=signature(),
-        pip_requirements=[
-            f"interfero=={version('interfero')}",
-            *(f"{name}=={library_version(name)}" for name in REQUIRED),
-        ],
-        metadata=dict(entry.tags),
-    )
+    with warnings.catch_warnings():
+        # It asks for an example of the input, which nothing reads: the signature is there.
+        warnings.filterwarnings("ignore", ".*input example was not provided", UserWarning)
+        mlflow.pyfunc.save_model(
+            model,
+            loader_module=LOADER,
+            data_path=str(data),
+            signature=signature(),
+            pip_requirements=[
+                f"interfero=={version('interfero')}",
+                *(f"{name}=={library_version(name)}" for name in REQUIRED),
+            ],
+            metadata=dict(entry.tags),
+        )
     return model
 
 
