@@ -45,3 +45,6 @@ def prepare(pool: Pool | None, *, groups: bool) -> None:
         os.environ |= OF_A_POOL
     elif not groups and (os.cpu_count() or 1) <= MAX_WARM_WORKERS:
         os.environ.setdefault(PRELOAD, WARM_WORKER)
+    elif os.environ.get(PRELOAD) == WARM_WORKER:
+        # An earlier sweep of this process, or of the one that started it, has set it.
+        del os.environ[PRELOAD]
