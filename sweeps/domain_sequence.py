@@ -16,7 +16,7 @@ SWEEP = Sweep(
         learning_rates=(4e-4, 2e-3),
         lambdas=(0.013,),
         memory_images=(16,),
-        # Sized so that the whole answer takes about eight minutes on two cores with bfloat16.
+        # Sized by the processor time of its nodes: under ten minutes on two idle cores is expected.
         num_steps=40,
         batch_size=4,
         max_target_images=8,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import tyro
 from rich.console import Console
 from rich.table import Column, Table
 
-from interfero.cli.options import Lambda
-from interfero.errors import ConfigError, InterferoError
+from interfero.cli.options import Lambda, run_group
+from interfero.errors import ConfigError
 
 
 def codecs() -> None:
@@ -106,13 +107,8 @@ def export_command(
 
 def run_codecs(arguments: Sequence[str]) -> None:
     """Run `interfero codecs ...`; exits with 2 on a user's error."""
-    try:
-        tyro.extras.subcommand_cli_from_dict(
-            {"list": codecs, "import": import_command, "export": export_command},
-            args=arguments or ["list"],
-            prog="interfero codecs",
-            description="Bundled source codecs, and conversion of CompressAI's checkpoints.",
-        )
-    except InterferoError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
+    commands: dict[str, Callable[..., Any]] = {
+        "list": codecs, "import": import_command, "export": export_command,
+    }  # fmt: skip
+    description = "Bundled source codecs, and conversion of CompressAI's checkpoints."
+    run_group("codecs", commands, arguments or ["list"], description)

@@ -6,9 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
-import tyro
-
-from interfero.errors import InterferoError
+from interfero.cli.options import run_group
 
 NOT_RUNNING_EXIT = 1
 
@@ -89,13 +87,5 @@ def _users(code: str) -> Iterator[str]:
 
 def run_pool(arguments: Sequence[str]) -> None:
     """Run `interfero pool ...`; exits with 2 on a user's error."""
-    try:
-        tyro.extras.subcommand_cli_from_dict(
-            {"start": start_command, "stop": stop_command, "status": status_command},
-            args=arguments,
-            prog="interfero pool",
-            description="Keep warm workers that sweeps on this machine share.",
-        )
-    except InterferoError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
+    commands = {"start": start_command, "stop": stop_command, "status": status_command}
+    run_group("pool", commands, arguments, "Keep warm workers that sweeps on this machine share.")

@@ -9,11 +9,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-import tyro
 from rich.console import Console
 from rich.table import Column, Table
 
-from interfero.errors import ConfigError, InterferoError
+from interfero.cli.options import run_group
+from interfero.errors import ConfigError
 from interfero.store.inventory import KINDS, Kept, SweepState, sweeps_of, take_stock
 from interfero.store.pruning import Wish, held_sweeps, prune
 from interfero.store.verifying import Check, damaged
@@ -115,16 +115,8 @@ def prune_command(
 
 def run_store(arguments: Sequence[str]) -> None:
     """Run `interfero store ...`; exits with 2 on a user's error."""
-    try:
-        tyro.extras.subcommand_cli_from_dict(
-            {"list": list_command, "verify": verify_command, "prune": prune_command},
-            args=arguments,
-            prog="interfero store",
-            description="List, verify and prune what is kept on disk.",
-        )
-    except InterferoError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
+    commands = {"list": list_command, "verify": verify_command, "prune": prune_command}
+    run_group("store", commands, arguments, "List, verify and prune what is kept on disk.")
 
 
 def _format_checks() -> dict[str, Check]:

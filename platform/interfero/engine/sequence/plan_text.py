@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from interfero.domains.domain import spread
 from interfero.engine.adaptation.cost import CostModel
 from interfero.engine.measurements import read_measurements
 from interfero.engine.node import Node
-from interfero.engine.restoration.plan_text import cost_line, say
+from interfero.engine.plan_text import amount_lines, cost_line, leaf_lines, say, seeds_line
 from interfero.engine.sequence.nodes import MEGAPIXELS, Archive, Stage, StageRow
 from interfero.engine.sequence.plan import SequencePlan
 from interfero.engine.timing import machine_name, megapixels
@@ -42,10 +41,11 @@ def print_sequence_plan(
     console.print(f"[bold]{title}[/bold]: {question}", highlight=False)
     nodes = plan.behind(plan.rows)
     left = {key: node for key, node in nodes.items() if key not in done}
-    for line in [*_images(plan), *_orders(plan), *_amounts(plan, nodes, left, done)]:
+    amounts = amount_lines(plan, nodes, left, done, leaf="row", node="node")
+    for line in [*_images(plan), *_orders(plan), _amounts(plan), *amounts]:
         say(console, line)
     if plan.options.dry_run:
-        for line in _rows(plan, done):
+        for line in leaf_lines(plan, _AXES, done, leaf="row", absent=(0, "none", "")):
             say(console, line)
         waiting = {row.key: row for row in plan.rows if row.key not in done}
         timed = _timed(plan, list(left.values()), done, storage)
@@ -67,33 +67,12 @@ def _orders(plan: SequencePlan) -> Iterator[str]:
     yield f"  {len(orders)} orders: {'; '.join(orders[:MAX_ORDERS])}{more}"
 
 
-def _amounts(
-    plan: SequencePlan, nodes: Mapping[str, Node], left: Mapping[str, Node], done: Set[str]
-) -> Iterator[str]:
-    """How many rows and trainings there are, and how many are left."""
-    options = plan.options
-    seeds = len(options.data_seeds) * len(options.init_seeds)
-    honest = "illustration, n = 1 seed" if seeds == 1 else f"n = {seeds} seeds"
+def _amounts(plan: SequencePlan) -> str:
+    options, loop = plan.options, plan.base.loop
     steps = ", ".join(map(str, options.budgets))
-    loop = plan.base.loop
-    yield f"  {len(plan.rows)} rows, {steps} steps a stage in {loop.precision}; {honest}"
-    kinds = Counter(node.kind for node in left.values())
-    listed = ", ".join(f"{n} {kind}" for kind, n in kinds.items()) or "none"
-    yield f"  nodes to do: {listed}; {len(nodes) - len(left)} of {len(nodes)} are there already"
-    known = sum(row.key in done for row in plan.rows)
-    if known:
-        yield f"  {known} of {len(plan.rows)} rows are reused"
-
-
-def _rows(plan: SequencePlan, done: Set[str]) -> Iterator[str]:
-    """A line a row with its key, or where to get them."""
-    if not plan.options.list_cells:
-        yield "  --list-cells prints each row with its key"
-        return
-    for row in plan.rows:
-        params = row.params
-        said = " ".join(f"{n}={params[n]}" for n in _AXES if params[n] not in (0, "none", ""))
-        yield f"    {row.key} {said}{' (reused)' if row.key in done else ''}"
+    return (
+        f"  {len(plan.rows)} rows, {steps} steps a stage in {loop.precision}; {seeds_line(options)}"
+    )
 
 
 def _timed(
