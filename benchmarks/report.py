@@ -111,6 +111,7 @@ def main(
         now.cpu_s / then.cpu_s for now, then in zip(costs["now"], costs["before"], strict=True)
     )
     figures: dict[str, object] = {side: [vars(c) for c in own] for side, own in costs.items()}
+    also("report_cpu_ratio", ratio, "of before", RATIO)
     if cells:
         found = large(cells)
         figures["simulated"] = found

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from interfero.adaptation import load_adapter
+from interfero.adaptation.cawf import CawfCodec, grown
 from interfero.adaptation.copied import CopiedCodec
 from interfero.adaptation.ewc import EwcCodec
 from interfero.adaptation.l2_sp import L2SpCodec
@@ -138,10 +139,19 @@ class SequenceBench:
 
         Raises:
             AdapterError: its file is damaged, or does not belong to the stage before.
-            CodecError: it is an adapter, which leaves the source codec as it was.
+            CodecError: it is an adapter that nothing can be trained on.
         """
-        return self._kept(
-            trained.key, lambda: _as_codec(self.adapted(trained), self.first_codec(trained))
+        return self._kept(trained.key, lambda: self._as_codec(trained))
+
+    def _as_codec(self, trained: Stage | Merged) -> Codec:
+        adapted, before = self.adapted(trained), self.codec_before(trained)
+        if isinstance(adapted, CawfCodec):
+            return grown(before, adapted)
+        if isinstance(adapted, CopiedCodec):
+            return Codec(before.shape, before.rd_lambda, before.name, adapted.codec.eval())
+        raise CodecError(
+            f"an adapter of {before.name} leaves it as it was: the next stage can only go on from a codec "
+            "that was changed, or that has grown; this is a bug"
         )
 
     def adapted(self, trained: Stage | Merged) -> AdaptedCodec:
@@ -206,13 +216,3 @@ class SequenceBench:
             return ()
         tensors, _ = load_hashed(self.file(before, IMPORTANCE_FILE))
         return tuple(tensors[name] for name in sorted(tensors))
-
-
-def _as_codec(adapted: AdaptedCodec, first: Codec) -> Codec:
-    if not isinstance(adapted, CopiedCodec):
-        raise CodecError(
-            f"an adapter of {first.name} leaves it as it was: the next stage can only go on from a codec "
-            "that was changed; this is a bug"
-        )
-    model = adapted.codec.eval()
-    return Codec(first.shape, first.rd_lambda, first.name, model)

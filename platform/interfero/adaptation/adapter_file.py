@@ -73,7 +73,8 @@ def load_adapter(path: Path, source: Codec) -> tuple[AdaptedCodec, dict[str, Any
     if metadata["source_hash"] != source.weights_hash:
         raise AdapterError(
             f"{path} was trained on source codec {metadata['source_hash']}, this is "
-            f"{source.weights_hash} ({source.name}): load the codec it belongs to"
+            f"{source.weights_hash} ({source.name}): load the codec it belongs to, and of channels that "
+            "have grown on others, the adapters below them too"
         )
     if metadata["adapter_hash"] != state_hash(state.items()):
         raise AdapterError(f"{path} is damaged: its content does not match its hash")

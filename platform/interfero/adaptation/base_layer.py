@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from compressai.layers import GDN
@@ -104,6 +105,27 @@ def decode_latents(
     scales, means = _scales_and_means(model, parameters)
     indexes = model.gaussian_conditional.build_indexes(scales)
     return h_s, model.gaussian_conditional.decompress(strings[0], indexes, means=means)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One batch as it was coded, and all that custom channels may read of it."""
+
+    coded: Mapping[str, Any]
+    """`strings` and `shape`, as in CompressAI."""
+    g_a: Activations
+    h_a: Activations
+    h_s: Activations
+    y_hat: Tensor
+
+
+def encode_source(model: CompressionModel, image_BCHW: Tensor) -> Encoded:
+    """Code images with the source codec; latents and `h_s` are what the decoder has."""
+    coded = model.compress(image_BCHW)
+    g_a, y = one_way.walk(model.g_a, image_BCHW)
+    h_a = one_way.walk(model.h_a, hyper_input(model, y))[0] if hasattr(model, "h_a") else ()
+    h_s, y_hat = decode_latents(model, coded["strings"], coded["shape"])
+    return Encoded(coded, g_a, h_a, h_s, y_hat)
 
 
 def hyper_input(model: CompressionModel, y: Tensor) -> Tensor:

@@ -11,26 +11,36 @@ codec reads custom ones:
 
 A target stream is the source stream and an enhancement: an old decoder shows the base picture. The
 correction's last layer starts at zero, so that training starts from the source codec.
+
+Channels of one domain may in turn be what those of the next one stand beside (`grown`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import torch
+from compressai.models import CompressionModel
 from torch import Tensor, nn
 
 from interfero.adaptation.base_layer import (
     KNOWN,
+    Encoded,
     SourcePass,
     decode_latents,
-    hyper_input,
+    encode_source,
     source_pass,
 )
-from interfero.adaptation.custom_prior import CustomFactorizedPrior, CustomHyperprior, CustomPrior
+from interfero.adaptation.custom_prior import (
+    Beside,
+    CustomFactorizedPrior,
+    CustomHyperprior,
+    CustomPrior,
+)
 from interfero.adaptation.method import AdaptedCodec, Method, Output, Strings, half, tables_of
-from interfero.adaptation.one_way import OneWayChain, walk
+from interfero.adaptation.one_way import Activations, OneWayChain, walk
 from interfero.adaptation.table import CUSTOM_CHANNELS
 from interfero.codecs.codec import Codec
 from interfero.codecs.noise import NoiseKey, explicit_noise
@@ -47,29 +57,31 @@ class CawfCodec(AdaptedCodec):
         """Build the custom chains; the caller seeds the generator."""
         super().__init__(source)
         model = source.model
-        if type(model) not in KNOWN:
-            raise CodecError(
-                f"cawf does not adapt {source.shape.architecture!r}: it knows codecs that are chains of "
-                "convolutions, GDN and ReLU without a context model (bmshj2018-*, mbt2018-mean); "
-                "cawf_two_way or lora adapt more of them"
-            )
-        k = num_custom
-        self.g_a = OneWayChain(model.g_a, num_custom=k, custom_in=0, custom_out=k, zero_head=True)
+        below = model.beside if isinstance(model, GrownCodec) else _beside(source)
+        if isinstance(model, GrownCodec):
+            # A header names the codec of everyone, and the adapter.
+            self.codec_id = model.layer.codec_id
+        k, chains = num_custom, below.chains
+        self.g_a = OneWayChain(
+            chains["g_a"], num_custom=k, custom_in=0, custom_out=k, zero_head=True
+        )
         self.g_s = OneWayChain(
-            model.g_s,
+            chains["g_s"],
             num_custom=k,
             custom_in=k,
             custom_out=source.shape.image_channels,
             zero_head=True,
         )
         self.prior: CustomPrior = (
-            CustomHyperprior(source, k) if hasattr(model, "h_a") else CustomFactorizedPrior(k)
+            CustomHyperprior(below, k) if "h_a" in chains else CustomFactorizedPrior(k)
         )
+        self.below, self.num_custom = below, num_custom
 
     @property
     def roots(self) -> tuple[nn.Module, ...]:
-        """The embedded source codec and the custom modules."""
-        return (self.source, self)
+        """The embedded source codec and the custom modules, those below first."""
+        model = self.source
+        return (*(model.layer.roots if isinstance(model, GrownCodec) else (model,)), self)
 
     def adapter_state(self) -> dict[str, Tensor]:
         """Custom parameters in half precision, and the tables of the custom bottleneck."""
@@ -91,20 +103,46 @@ class CawfCodec(AdaptedCodec):
 
     def forward_noisy(self, image_BCHW: Tensor, noise: NoiseKey, shared: Any = None) -> Output:
         """Noisy custom latents beside the source pass, which is computed if it is not given."""
-        base = shared if shared is not None else source_pass(self.source, image_BCHW, noise)
-        with explicit_noise(self, noise.with_role(Role.CUSTOM_NOISE)):
+        base = shared if shared is not None else _pass_below(self.source, image_BCHW, noise)
+        with explicit_noise(self, noise.with_role(Role.CUSTOM_NOISE), self._noise_prefix):
             return self._custom_pass(base, training=True)
+
+    @property
+    def _noise_prefix(self) -> str:
+        """Layers of channels above each other draw noise of their own."""
+        depth = len(self.roots) - 2
+        return f"{depth}." if depth else ""
 
     def _custom_pass(self, base: SourcePass, *, training: bool) -> Output:
         h_a, h_s = base.chains.get("h_a", ()), base.chains.get("h_s", ())
         y_c = self.g_a(base.chains["g_a"], None)
-        y_c_hat, custom = self.prior.estimate(y_c, h_a, h_s, base.y_hat, training=training)
-        x_hat = base.x_hat + self.g_s(base.chains["g_s"], y_c_hat)
-        return Output(x_hat, {**base.likelihoods, **custom})
+        estimated = self.prior.estimate(y_c, h_a, h_s, base.y_hat, training=training)
+        x_hat = base.x_hat + self.g_s(base.chains["g_s"], estimated.y_c_hat)
+        return Output(x_hat, {**base.likelihoods, **estimated.likelihoods})
+
+    def joint_pass(self, image_BCHW: Tensor, noise: NoiseKey | None) -> SourcePass:
+        """The pass of source and custom channels as channels beside them read it, without gradient."""
+        base = _pass_below(self.source, image_BCHW, noise)
+        role = noise and noise.with_role(Role.CUSTOM_NOISE)
+        drawn = explicit_noise(self, role, self._noise_prefix) if role else nullcontext()
+        with torch.no_grad(), drawn:
+            h_a, h_s = base.chains.get("h_a", ()), base.chains.get("h_s", ())
+            g_a, y_c = self.g_a.walk(base.chains["g_a"], None)
+            found = self.prior.estimate(y_c, h_a, h_s, base.y_hat, training=noise is not None)
+            g_s, correction = self.g_s.walk(base.chains["g_s"], found.y_c_hat)
+            chains = {
+                "g_a": g_a,
+                "h_a": self.prior.joint_h_a(h_a, y_c),
+                "h_s": self.prior.joint_h_s(h_s, found.z_c_hat),
+                "g_s": g_s,
+            }
+        own = {f"below.{self._noise_prefix}{n}": v for n, v in found.likelihoods.items()}
+        y_hat = torch.cat([base.y_hat, found.y_c_hat], dim=1)
+        return SourcePass(chains, y_hat, base.x_hat + correction, {**base.likelihoods, **own})
 
     def forward(self, image_BCHW: Tensor) -> dict[str, Any]:
         """Rounded latents in the present mode."""
-        base = source_pass(self.source, image_BCHW, None)
+        base = _pass_below(self.source, image_BCHW, None)
         if self.mode == "source":
             return {"x_hat": base.x_hat, "likelihoods": base.likelihoods}
         output = self._custom_pass(base, training=False)
@@ -112,25 +150,59 @@ class CawfCodec(AdaptedCodec):
 
     def compress(self, image_BCHW: Tensor) -> dict[str, Any]:
         """The source codec's strings, and in target mode those of the custom latents behind them."""
-        model = self.source
-        coded: dict[str, Any] = model.compress(image_BCHW)
         if self.mode == "source":
+            coded: dict[str, Any] = self.source.compress(image_BCHW)
             return coded
-        g_a, y = walk(model.g_a, image_BCHW)
-        h_a = walk(model.h_a, hyper_input(model, y))[0] if hasattr(model, "h_a") else ()
-        h_s, y_hat = decode_latents(model, coded["strings"], coded["shape"])
-        strings = self.prior.compress(self.g_a(g_a, None), h_a, h_s, y_hat)
-        return {"strings": [*coded["strings"], *strings], "shape": coded["shape"]}
+        base = _encode_below(self.source, image_BCHW)
+        strings = self.prior.compress(self.g_a(base.g_a, None), base.h_a, base.h_s, base.y_hat)
+        return {"strings": [*base.coded["strings"], *strings], "shape": base.coded["shape"]}
+
+    def joint_encode(self, image_BCHW: Tensor) -> Encoded:
+        """Code images in target mode, and keep what channels beside these read."""
+        base = _encode_below(self.source, image_BCHW)
+        shape = base.coded["shape"]
+        g_a, y_c = self.g_a.walk(base.g_a, None)
+        strings = self.prior.compress(y_c, base.h_a, base.h_s, base.y_hat)
+        h_s, y_hat = self._joint_latents(strings, base.h_s, base.y_hat, shape)
+        coded = {"strings": [*base.coded["strings"], *strings], "shape": shape}
+        return Encoded(coded, g_a, self.prior.joint_h_a(base.h_a, y_c), h_s, y_hat)
+
+    def joint_latents(
+        self, strings: Strings, shape: torch.Size
+    ) -> tuple[Activations, Tensor, Strings]:
+        """`h_s` and latents of source and custom channels, and the strings behind theirs."""
+        h_s, y_hat, rest = _latents_below(self.source, strings, shape)
+        count = self._num_strings
+        joint = self._joint_latents(rest[:count], h_s, y_hat, shape)
+        return (*joint, rest[count:])
+
+    def _joint_latents(
+        self, strings: Strings, h_s: Activations, y_hat: Tensor, shape: torch.Size
+    ) -> tuple[Activations, Tensor]:
+        z_c_hat = self.prior.hyper_latents(strings, shape)
+        y_c_hat = self.prior.decompress(strings, z_c_hat, h_s, y_hat)
+        return self.prior.joint_h_s(h_s, z_c_hat), torch.cat([y_hat, y_c_hat], dim=1)
+
+    @property
+    def _num_strings(self) -> int:
+        return 2 if isinstance(self.prior, CustomHyperprior) else 1
+
+    def joint_picture(self, y_hat: Tensor) -> tuple[Activations, Tensor]:
+        """What channels beside these read of the synthesis, and its picture, not clamped."""
+        num_below = self.below.num_latents
+        g_s, base = _picture_below(self.source, y_hat[:, :num_below])
+        joint, correction = self.g_s.walk(g_s, y_hat[:, num_below:])
+        return joint, base + correction
 
     def decompress(self, strings: Strings, shape: torch.Size) -> dict[str, Tensor]:
         """The base picture, and in target mode the correction that the custom latents bring."""
         if self.mode == "source":
             decoded: dict[str, Tensor] = self.source.decompress(strings, shape)
             return decoded
-        num_base = 2 if hasattr(self.source, "h_a") else 1
-        h_s, y_hat = decode_latents(self.source, strings[:num_base], shape)
-        y_c_hat = self.prior.decompress(strings[num_base:], h_s, y_hat, shape)
-        g_s, base = walk(self.source.g_s, y_hat)
+        h_s, y_hat, rest = _latents_below(self.source, strings, shape)
+        z_c_hat = self.prior.hyper_latents(rest, shape)
+        y_c_hat = self.prior.decompress(rest, z_c_hat, h_s, y_hat)
+        g_s, base = _picture_below(self.source, y_hat)
         return {"x_hat": (base + self.g_s(g_s, y_c_hat)).clamp_(0, 1)}
 
     def refresh_tables(self) -> None:
@@ -147,6 +219,97 @@ class CawfCodec(AdaptedCodec):
     def frozen_source_state(self) -> dict[str, Tensor]:
         """The embedded source codec's parameters and tables."""
         return dict(self.source.state_dict())
+
+
+class GrownCodec(CompressionModel):  # type: ignore[misc]
+    """A codec with custom channels that have learned, frozen: what those of the next domain read.
+
+    They read all channels before them, and none of those reads them: a stream of the next domain holds the
+    stream of this codec, to the bit.
+    """
+
+    def __init__(self, base: CompressionModel, layer: CawfCodec) -> None:
+        """Put them together.
+
+        Args:
+            base: The source codec's model, or one that has grown already.
+            layer: Custom channels beside it, trained, its tables refreshed.
+        """
+        super().__init__()
+        self.base = base
+        self.layer = layer.eval().requires_grad_(False)
+
+    @property
+    def downsampling_factor(self) -> int:
+        """The source codec's."""
+        return int(self.base.downsampling_factor)
+
+    @property
+    def beside(self) -> Beside:
+        """All of it, for the next channels."""
+        layer, below = self.layer, self.layer.below
+        chains: dict[str, nn.Sequential | OneWayChain] = {"g_a": layer.g_a, "g_s": layer.g_s}
+        if isinstance(layer.prior, CustomHyperprior):
+            chains |= {"h_a": layer.prior.h_a, "h_s": layer.prior.h_s}
+        return Beside(below.first, chains, below.num_latents + layer.num_custom)
+
+    def forward(self, image_BCHW: Tensor) -> dict[str, Any]:
+        """Rounded latents."""
+        return self.layer(image_BCHW)  # type: ignore[no-any-return]
+
+    def compress(self, image_BCHW: Tensor) -> dict[str, Any]:
+        """Strings of the codec below and of its own channels behind them."""
+        return self.layer.compress(image_BCHW)
+
+    def decompress(self, strings: Strings, shape: torch.Size) -> dict[str, Tensor]:
+        """`x_hat` in [0, 1]."""
+        return self.layer.decompress(strings, shape)
+
+
+def grown(source: Codec, layer: CawfCodec) -> Codec:
+    """A codec and the custom channels trained beside it, as what the next ones stand beside."""
+    model = GrownCodec(source.model, layer)
+    return Codec(source.shape, source.rd_lambda, source.name, model.eval())
+
+
+def _beside(source: Codec) -> Beside:
+    model = source.model
+    if type(model) not in KNOWN:
+        raise CodecError(
+            f"cawf does not adapt {source.shape.architecture!r}: it knows codecs that are chains of "
+            "convolutions, GDN and ReLU without a context model (bmshj2018-*, mbt2018-mean); "
+            "cawf_two_way or lora adapt more of them"
+        )
+    chains = {n: m for n, m in model.named_children() if n in ("g_a", "g_s", "h_a", "h_s")}
+    return Beside(model, chains, source.shape.num_latents)
+
+
+def _pass_below(model: CompressionModel, image_BCHW: Tensor, noise: NoiseKey | None) -> SourcePass:
+    if isinstance(model, GrownCodec):
+        return model.layer.joint_pass(image_BCHW, noise)
+    return source_pass(model, image_BCHW, noise)
+
+
+def _encode_below(model: CompressionModel, image_BCHW: Tensor) -> Encoded:
+    if isinstance(model, GrownCodec):
+        return model.layer.joint_encode(image_BCHW)
+    return encode_source(model, image_BCHW)
+
+
+def _latents_below(
+    model: CompressionModel, strings: Strings, shape: torch.Size
+) -> tuple[Activations, Tensor, Strings]:
+    """`h_s`, latents, and the strings that are left."""
+    if isinstance(model, GrownCodec):
+        return model.layer.joint_latents(strings, shape)
+    count = 2 if hasattr(model, "h_a") else 1
+    return (*decode_latents(model, strings[:count], shape), strings[count:])
+
+
+def _picture_below(model: CompressionModel, y_hat: Tensor) -> tuple[Activations, Tensor]:
+    if isinstance(model, GrownCodec):
+        return model.layer.joint_picture(y_hat)
+    return walk(model.g_s, y_hat)
 
 
 class Cawf(Method):
@@ -174,4 +337,4 @@ class Cawf(Method):
 
     def shared_pass(self, source: Codec, image_BCHW: Tensor, noise: NoiseKey) -> SourcePass:
         """The frozen source's activations: the same for every adapter size."""
-        return source_pass(source.model, image_BCHW, noise)
+        return _pass_below(source.model, image_BCHW, noise)

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from interfero.adaptation.adapter_file import load_adapter
+from interfero.adaptation.cawf import CawfCodec, grown
 from interfero.adaptation.method import AdaptedCodec
 from interfero.codecs.bitstream import Stream, check_size, parse_stream
 from interfero.codecs.catalogue import default_lambda, load_codec
@@ -31,7 +32,8 @@ from interfero.codecs.coding import (
 )
 from interfero.codecs.identity import check_adapter, check_codec
 from interfero.domains.images import UInt8Array
-from interfero.errors import AdapterError, BitstreamError, ConfigError
+from interfero.errors import AdapterError, BitstreamError, ConfigError, StorageError
+from interfero.store.tensors import load_tensors
 
 StreamMode = Literal["source", "target", "auto"]
 
@@ -68,7 +70,7 @@ class Deployment:
         self.codec_id = codec_id(source)
         self._adapters: dict[bytes, AdaptedCodec] = {}
         for adapted in adapters:
-            if adapted.source_hash != source.weights_hash:
+            if adapted.codec_id != self.codec_id:
                 raise AdapterError(
                     f"an adapter belongs to source codec {adapted.source_hash}, this is "
                     f"{source.weights_hash} ({source.name}): load the codec it was trained on"
@@ -94,7 +96,7 @@ class Deployment:
             AdapterError: a file is damaged, or was trained on another source codec.
         """
         codec = load_codec(source, default_lambda(source) if rd_lambda is None else rd_lambda)
-        return cls(codec, [load_adapter(path, codec)[0] for path in adapters])
+        return cls(codec, _load_all(codec, adapters))
 
     def encode(self, image_HWC: UInt8Array, mode: StreamMode = "auto") -> bytes:
         """Code an image: (height, width, 3) uint8 to the bytes of one container.
@@ -184,3 +186,29 @@ class Deployment:
         bpp = 8 * len(data) / (image_HWC.shape[0] * image_HWC.shape[1])
         mse = pixel_mse(self.decode(data, guarded=False), image_HWC)
         return CodedCandidate(data, adapter_id, bpp, mse, bpp + self.source.rd_lambda * mse)
+
+
+def _load_all(codec: Codec, paths: Sequence[Path]) -> list[AdaptedCodec]:
+    """Adapters in the order of their files; one that was grown on another needs that one's file as well."""
+    below = {codec.weights_hash: codec}
+    loaded: dict[Path, AdaptedCodec] = {}
+    waiting = {path: _source_hash(path) for path in paths}
+    while waiting:
+        # If none of them belongs to anything here, the first one says so.
+        ready = [path for path, name in waiting.items() if name in below] or list(waiting)[:1]
+        for path in ready:
+            source = below.get(waiting.pop(path), codec)
+            adapted, _ = load_adapter(path, source)
+            loaded[path] = adapted
+            if isinstance(adapted, CawfCodec):
+                more = grown(source, adapted)
+                below[more.weights_hash] = more
+    return [loaded[path] for path in paths]
+
+
+def _source_hash(path: Path) -> str:
+    """The codec that a file says it was trained on; empty where it does not say."""
+    try:
+        return str(load_tensors(path)[1].get("source_hash", ""))
+    except StorageError:
+        return ""

@@ -35,7 +35,7 @@ def walk(chain: nn.Sequential, x_BCHW: Tensor) -> tuple[Activations, Tensor]:
 
 def readable(layer: nn.Module, x_BCHW: Tensor) -> Tensor:
     """What a custom layer beside `layer` reads of its input; squares are computed once for all."""
-    return x_BCHW.square() if isinstance(layer, GDN) else x_BCHW
+    return x_BCHW.square() if isinstance(layer, GDN | OneWayGDN) else x_BCHW
 
 
 def _normalised(layer: GDN, x_BCHW: Tensor, squared_BCHW: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class OneWayChain(nn.Module):
 
     def __init__(
         self,
-        source: nn.Sequential,
+        source: nn.Sequential | OneWayChain,
         *,
         num_custom: int,
         custom_in: int,
@@ -90,7 +90,8 @@ class OneWayChain(nn.Module):
         """Mirror `source`.
 
         Args:
-            source: The chain to run beside.
+            source: The chain to run beside; of one that is itself custom, its channels and all that it
+                reads are read.
             num_custom: Custom channels of inner layers.
             custom_in: Custom channels that come with the chain's input.
             custom_out: Channels the last layer writes.
@@ -102,24 +103,25 @@ class OneWayChain(nn.Module):
             CodecError: a layer of `source` has no one-way form.
         """
         super().__init__()
-        convolutions = [i for i, m in enumerate(source) if _is_convolution(m)]
+        beside = [*(source.layers if isinstance(source, OneWayChain) else source)]
+        convolutions = [i for i, m in enumerate(beside) if _is_convolution(m)]
         if not convolutions:
-            raise CodecError(_no_form(0, source[0]))
+            raise CodecError(_no_form(0, beside[0]))
         layers: list[nn.Module] = []
         present = custom_in
-        end = len(source) if to_the_end else convolutions[-1] + 1
-        for i, layer in enumerate(source[:end]):
+        end = len(beside) if to_the_end else convolutions[-1] + 1
+        for i, layer in enumerate(beside[:end]):
             if _is_convolution(layer):
                 after = custom_out if i == convolutions[-1] else num_custom
                 layers.append(_one_way_convolution(layer, present, after))
                 present = after
-            elif isinstance(layer, GDN):
-                layers.append(OneWayGDN(layer.beta.numel(), present, inverse=layer.inverse))
+            elif isinstance(layer, GDN | OneWayGDN):
+                layers.append(OneWayGDN(layer.gamma.shape[1], present, inverse=layer.inverse))
             elif isinstance(layer, nn.ReLU | nn.LeakyReLU):
                 layers.append(out_of_place(layer))
             else:
                 raise CodecError(_no_form(i, layer))
-        self.layers = nn.ModuleList(layers)
+        self.layers: nn.ModuleList = nn.ModuleList(layers)
         self._head = convolutions[-1]
         if zero_head:
             for parameter in self.head.parameters():
@@ -144,6 +146,23 @@ class OneWayChain(nn.Module):
             x = self.step(i, source, x)
         assert x is not None
         return x
+
+    def walk(
+        self, activations: Sequence[Tensor], custom_BCHW: Tensor | None
+    ) -> tuple[Activations, Tensor]:
+        """Run the custom chain and keep what a chain beside it reads: of source and custom channels.
+
+        Args:
+            activations: What is read of each source layer.
+            custom_BCHW: Custom channels of the chain's input; None if it has none.
+        """
+        read, x = [], custom_BCHW
+        for i, source in enumerate(activations[: len(self.layers)]):
+            own = [] if x is None else [readable(self.layers[i], x)]
+            read.append(torch.cat([source, *own], dim=1))
+            x = self.step(i, source, x)
+        assert x is not None
+        return tuple(read), x
 
     def step(self, index: int, source_BCHW: Tensor, custom_BCHW: Tensor | None) -> Tensor:
         """One layer of the custom chain.

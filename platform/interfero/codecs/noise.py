@@ -62,9 +62,15 @@ class NoiseKey:
 
 
 @contextmanager
-def explicit_noise(model: nn.Module, key: NoiseKey) -> Iterator[None]:
-    """Make every entropy model below `model` take its training noise from `key`."""
-    patched = [(n, m) for n, m in model.named_modules() if isinstance(m, EntropyModel)]
+def explicit_noise(model: nn.Module, key: NoiseKey, prefix: str = "") -> Iterator[None]:
+    """Make every entropy model below `model` take its training noise from `key`.
+
+    Args:
+        model: Its entropy models are told apart by their names.
+        key: Names the noise.
+        prefix: Of those names, where several such modules take noise from one key.
+    """
+    patched = [(prefix + n, m) for n, m in model.named_modules() if isinstance(m, EntropyModel)]
     for name, module in patched:
         module.quantize = _quantizer(module, name, key)
     try:

@@ -59,9 +59,9 @@ class SweepProgress:
         self._started = self._logged = time.monotonic()
         self._draw()
 
-    def set_running(self, cells: int) -> None:
-        """How many cells are in training now."""
-        self.running = cells
+    def set_running(self, count: int) -> None:
+        """How many cells, and steps behind cells, workers have now."""
+        self.running = count
         self._draw()
 
     def add(self, record: CellRecord, *, replaces: bool = False) -> None:

@@ -38,7 +38,7 @@ class SweepRun:
     statuses: dict[str, str] = field(default_factory=dict)
     """What each cell came to, by key."""
     running: set[str] = field(default_factory=set)
-    """Keys of cells in training."""
+    """Keys of the cells, and of the steps behind cells, that workers have."""
     with_curves: bool = True
     """Whether MLflow has learning curves, too: they are most of what a cell writes there."""
     inputs: InputsOf | None = None
@@ -84,11 +84,11 @@ class SweepRun:
     def on_started(self, pack: Pack) -> None:
         """Open the cells' MLflow runs; other nodes have none."""
         for node in pack.nodes:
+            self.running.add(node.key)
             if node.leaf:
                 self.tracker.cell_started(
                     node.key, node.params, node.tags, datasets=self._inputs(node.key, node.params)
                 )
-                self.running.add(node.key)
         self.progress.set_running(len(self.running))
         self._tell_parent()
 
@@ -97,11 +97,12 @@ class SweepRun:
         if record.status != "failed":
             # Its worker may have died between keeping the record and deleting these.
             Checkpoints(self.store.folder).delete(record.key)
+        self.running.discard(record.key)
         if is_product_key(record.key):
             self.store.keep(record)
+            self.progress.set_running(len(self.running))
             self.progress.add_step(record)
             return
-        self.running.discard(record.key)
         known = self.statuses.get(record.key)
         if known is None or known == "failed":
             self.statuses[record.key] = record.status

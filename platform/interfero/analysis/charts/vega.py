@@ -170,6 +170,9 @@ def _panel_spec(panel: Panel, looks: dict[str, tuple[str, str]], texts: Texts) -
         "scale": {"domain": labels, "range": [shape for _, shape in looks.values()]},
     }  # fmt: skip
     layers, beyond = _layers(panel, x, y, texts, shape)
+    if not layers:
+        # Vega fails at a panel of no layers, and with it the whole picture (vl-convert 1.9.0).
+        return _empty_spec(panel.title, "No cell has the values of both axes.")
     return {
         "width": WIDTH, "height": height, "title": _title(panel.title, beyond),
         "encoding": {

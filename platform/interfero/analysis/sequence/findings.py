@@ -132,26 +132,33 @@ class SequenceFindings:
 
 
 def least_line(summary: SequenceSummary) -> str:
-    """Fine-tuning, and what forgets least of the methods that end with one codec."""
+    """Fine-tuning, what forgets least of the methods that end with one codec, and what forgets nothing."""
     rows = summary.one_codec or list(summary.best.values())
     least = min(rows, key=lambda row: row.means[FORGETTING.name].value)
     naive = next((row for row in rows if row.setting.method == NAIVE), least)
     said = (
-        f"After {counted(summary.case.length, 'domain')}, the loss of {naive.setting.method} on what it met "
-        f"before differs from its best by {naive.means[FORGETTING.name].text()}"
+        f"After {counted(summary.case.length, 'domain')}, {naive.setting.method} forgets "
+        f"{naive.means[FORGETTING.name].text()} of loss on what it met before"
     )
     if least is naive:
-        return f"{said}; no other method with one codec forgets less."
-    own = least.values(FORGETTING)
-    equals = [
-        row.setting.method
-        for row in rows
-        if row is not least and not _decided(paired(row.values(FORGETTING), own))
-    ]
-    rest = f", undecided against {', '.join(equals)}" if equals else ""
-    return (
-        f"{said}; {least.setting.text} forgets least, {least.means[FORGETTING.name].short} %{rest}."
+        said += "; no other method with one codec forgets less"
+    else:
+        own = least.values(FORGETTING)
+        equals = [
+            row.setting.method
+            for row in rows
+            if row is not least and not _decided(paired(row.values(FORGETTING), own))
+        ]
+        rest = f", undecided against {', '.join(equals)}" if equals else ""
+        said += (
+            f"; of methods with one codec {least.setting.text} forgets least, "
+            f"{least.means[FORGETTING.name].short} %{rest}"
+        )
+    kept = [row.setting.method for row in summary.routed if not row.means[FORGETTING.name].value]
+    nothing = (
+        f"; {', '.join(kept)} keep an adapter for each domain and forget nothing" if kept else ""
     )
+    return f"{said}{nothing}."
 
 
 def good_enough_line(summary: SequenceSummary) -> str:

@@ -54,18 +54,30 @@ def write_ending(question: str, run: SweepRun, command: str) -> Ending:
 
 
 def sequence_table(found: SequenceFindings) -> Table:
-    """A row a method of each case, with means over orders and seeds."""
-    table = Table(title="percent of the source codec's loss, after the last domain")
-    names = ("at", "setting", *(measure.title for measure in MEASURES), "sample")
-    for name in names:
-        table.add_column(name, overflow="fold")
-    for summary in found.cases:
-        for row in summary.best.values():
-            means = [
-                f"{row.means[m.name].value:+.2f}" if m.name in row.means else "-" for m in MEASURES
-            ]
-            sample = row.means[AVERAGE.name].sample
-            table.add_row(summary.case.text, row.setting.text, *means, sample)
+    """A row a method of each case, with means over orders and seeds; what all rows share is in the title."""
+    rows = [
+        (summary.case.text, row.means[AVERAGE.name].sample, row)
+        for summary in found.cases
+        for row in summary.best.values()
+    ]
+    cases, samples = {case for case, _, _ in rows}, {sample for _, sample, _ in rows}
+    shared = [text for texts in (cases, samples) if len(texts) == 1 for text in texts]
+    table = Table(
+        title="; ".join(["percent of the source codec's loss, after the last domain", *shared])
+    )
+    for title, texts in (("at", cases), ("sample", samples)):
+        if len(texts) > 1:
+            table.add_column(title, overflow="fold")
+    table.add_column("method", overflow="fold")
+    for measure in MEASURES:
+        longest = max(map(len, measure.title.split()))
+        table.add_column(measure.title, justify="right", min_width=longest)
+    for case, sample, row in rows:
+        own = [text for text, texts in ((case, cases), (sample, samples)) if len(texts) > 1]
+        means = [
+            f"{row.means[m.name].value:+.2f}" if m.name in row.means else "-" for m in MEASURES
+        ]
+        table.add_row(*own, row.setting.text, *means)
     return table
 
 

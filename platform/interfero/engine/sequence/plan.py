@@ -218,6 +218,9 @@ class _Maker:
         if setting.strategy.kind == "bank":
             adapted = [self._archive(*place, self._first(setting, name)) for name in met]
             return (self._archive(*place, None), *adapted)
+        if setting.strategy.kind == "grown":
+            grown = [self._chain(setting, met[:n]) for n in range(1, len(met) + 1)]
+            return (self._archive(*place, None), *(self._archive(*place, g) for g in grown))
         return (self._archive(*place, self._trained(setting, met)),)
 
     def _trained(self, setting: _Setting, met: tuple[str, ...]) -> Stage | Merged:

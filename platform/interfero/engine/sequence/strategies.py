@@ -9,9 +9,10 @@ from typing import Final, Literal
 
 from interfero.errors import ConfigError, nearest
 
-Kind = Literal["chain", "bank", "joint", "merged"]
+Kind = Literal["chain", "bank", "grown", "joint", "merged"]
 """chain: one codec, trained on from stage to stage. bank: an adapter a domain, each trained on the source
-codec. joint: one codec, trained on all domains met. merged: one codec, made of those of single domains."""
+codec. grown: an adapter a domain, each trained on all that was there before and changing none of it. joint:
+one codec, trained on all domains met. merged: one codec, made of those of single domains."""
 Buffer = Literal["reservoir", "balanced"]
 
 
@@ -39,6 +40,7 @@ STRATEGIES: Final[dict[str, Strategy]] = {
     "residual_adapter": Strategy("bank", "residual_adapter"),
     "cawf": Strategy("bank", "cawf"),
     "bias_gain": Strategy("bank", "bias_gain"),
+    "cawf_growing": Strategy("grown", "cawf"),
     "codec_per_domain": Strategy("bank", "finetune"),
     "merge_mean": Strategy("merged", "finetune"),
     "task_arithmetic": Strategy("merged", "finetune"),

@@ -20,7 +20,7 @@ from .conftest import Local, rows_of
 
 ORDER = "pages>clouds"
 CHAINS = ("finetune", "replay", "ewc", "distill", "l2_sp", "l2_sp_source")
-BANKS = ("lora", "cawf", "codec_per_domain")
+BANKS = ("lora", "cawf", "cawf_growing", "codec_per_domain")
 OTHERS = ("merge_mean", "task_arithmetic", "joint")
 
 
@@ -44,7 +44,7 @@ def stages_of(plan):
 
 def test_every_row_is_a_row_of_the_matrix(every):
     _plan, _, rows = every
-    assert len(rows) == 1 + 2 * 12
+    assert len(rows) == 1 + 2 * 13
     for (method, sequence), record in rows.items():
         metrics = record.metrics
         for domain in ("other", "pages", "clouds", "notes"):
@@ -266,4 +266,4 @@ def test_analysis_reads_what_stages_write(every):
     assert {figure.name for figure in figures} == names
     page = sequence_html(SequenceReport("s", found), figures)
     assert "add --data-seeds" in page
-    assert found.answer[0].startswith("After 2 domains, the loss of finetune")
+    assert found.answer[0].startswith("After 2 domains, finetune forgets ")
