@@ -246,6 +246,12 @@ def test_every_figure_compiles_and_has_its_words(sweep, scaling):
         assert '"@' not in coloured(spec, THEME)
 
 
+def test_a_panel_without_a_value_is_words():
+    panel = Panel("p", PlotAxis("rate"), PlotAxis("PSNR"), ())
+    spec = picture_spec(["t", ""], [("", variant_spec(Variant((), (panel,), "c"), {}))])
+    assert "No cell has the values" in vl_convert.vegalite_to_svg(coloured(spec, THEME))
+
+
 def test_labels_cannot_leave_the_expression_they_stand_in():
     evil = "a'];alert(1)//\"\n</script>"
     names = PlotAxis("", "names", (evil, "b"))

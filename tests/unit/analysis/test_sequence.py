@@ -285,7 +285,8 @@ def test_interfero_report_makes_it_from_the_table(tmp_path):
     records = PlantedSequences({"finetune": PlantedMethod()}, seeds=(0,)).records()
     write_tables(records, tmp_path / "sweep")
     said = make_report(Wanted(cells=(tmp_path / "sweep",), out=tmp_path / "out"))
-    assert "differs from its best by" in said
+    assert "forgets " in said
+    assert "of loss on what it met before" in said
     assert (tmp_path / "out" / "sequence_growth.png").is_file()
     write_tables([*records, make_record()], tmp_path / "mixed")
     with pytest.raises(ConfigError, match="adaptation sweeps and sequence sweeps"):
