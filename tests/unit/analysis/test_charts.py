@@ -10,6 +10,7 @@ import pytest
 import vl_convert
 from PIL import Image
 
+from interfero.adaptation.table import METHOD_TABLE
 from interfero.analysis.charts.capacity import capacity_figure
 from interfero.analysis.charts.curves import curve_figure
 from interfero.analysis.charts.data import (
@@ -33,6 +34,7 @@ from interfero.analysis.charts.vega import THEME, coloured, picture_spec, varian
 from interfero.analysis.choices import choose_learning_rates
 from interfero.analysis.laws.observations import RESPONSES, observations
 from interfero.analysis.laws.scaling import fit_observations
+from interfero.engine.sequence.strategies import STRATEGIES
 from interfero.errors import InterferoError
 from tools.planted import PlantedSweep
 
@@ -311,8 +313,10 @@ def test_plain_names_stay_and_others_are_told_apart():
 
 
 def test_colours_are_told_apart_by_colour_blind_readers_and_markers_tell_too():
-    marks = [style.marker for style in STYLES.values()]
-    assert len(set(marks)) == len(marks)
+    assert {*METHOD_TABLE, *STRATEGIES} <= set(STYLES)
+    assert len({(style.colour, style.marker) for style in STYLES.values()}) == len(STYLES)
+    often = ("finetune", "cawf", "continue_source", "cawf_two_way", "lora", "replay", "ewc")
+    assert len({STYLES[method].marker for method in often}) == len(often)
     okabe_ito = {"#D55E00", "#0072B2", "@ink", "#56B4E9", "#009E73", "#E69F00", "#CC79A7"}
     assert {style.colour for style in STYLES.values()} == okabe_ito
 

@@ -17,14 +17,20 @@ class MethodStyle:
     marker: str
 
 
+_LOOKS = {
+    "#D55E00": {"finetune": "s", "finetune_encoder": "^", "finetune_decoder": "v", "freeze_entropy": "D"},
+    "#0072B2": {"cawf": "o", "cawf_growing": "s"},
+    "#56B4E9": {"cawf_two_way": "P", "merge_mean": "o", "task_arithmetic": "^"},
+    "#009E73": {"lora": "^", "residual_adapter": "s", "gated_adapters": "D", "bias_gain": "v"},
+    "#E69F00": {"replay": "v"},
+    "#CC79A7": {"ewc": "X", "l2_sp": "s", "l2_sp_source": "^", "distill": "D"},
+    INK: {CONTROL: "D", "from_scratch": "X", "joint": "o", "codec_per_domain": "s"},
+}  # fmt: skip
+"""Markers by colour and method; related methods share a colour, no two a colour and a marker."""
 STYLES: dict[str, MethodStyle] = {
-    "finetune": MethodStyle("#D55E00", "s"),
-    "cawf": MethodStyle("#0072B2", "o"),
-    CONTROL: MethodStyle(INK, "D"),
-    "cawf_two_way": MethodStyle("#56B4E9", "P"),
-    "lora": MethodStyle("#009E73", "^"),
-    "replay": MethodStyle("#E69F00", "v"),
-    "ewc": MethodStyle("#CC79A7", "X"),
+    method: MethodStyle(colour, marker)
+    for colour, methods in _LOOKS.items()
+    for method, marker in methods.items()
 }
 _OTHERS = tuple(MethodStyle(colour, ">") for colour in ("#CC79A7", "#009E73", "#E69F00", "#56B4E9"))
 DOMAIN_STYLES = tuple(
