@@ -38,6 +38,9 @@ RATES_FILE, PARTS_FILE = "miou", "decomposition"
 _MARKERS = {"gan": "o", "regression": "s", "none": "o"}
 
 
+_LABELS = {True: "interval apart from zero (filled)", False: "may be zero (hollow)"}
+
+
 def restoration_figures(
     records: Sequence[CellRecord], summary: Summary, runs: RunLinks | None = None
 ) -> list[Figure]:
@@ -160,7 +163,7 @@ def _parts_panel(codec: str, differences: Sequence[Difference]) -> Panel:
                  d.drawn.text(d.restorers))  # fmt: skip
         sure[known].append(PlotPoint(d.value, order.index(part_name(d)), lines, x_range=span))
     series = tuple(
-        Series("interval apart from zero" if known else "may be zero", COLOURS["CC"], "o",
+        Series(_LABELS[known], COLOURS["CC"], "o",
                tuple(points), hollow=not known)
         for known, points in sure.items() if points
     )  # fmt: skip

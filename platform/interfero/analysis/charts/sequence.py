@@ -48,6 +48,7 @@ QUANTITIES = {
     "loss": "Loss (% of the source codec's)", "rate": "Rate (% of the source codec's)",
     "PSNR": "PSNR lost (dB)", "BD-rate": "BD-rate (%)",
 }  # fmt: skip
+_LABELS = {True: "interval apart from zero (filled)", False: "may be zero (hollow)"}
 _GROWTH = (FORGETTING, AVERAGE, Measure("gain", "learned gain", learned_gain))
 MAX_HOVER_CHAINS = 6
 
@@ -124,7 +125,7 @@ def _measures_figure(cases: Sequence[SequenceSummary]) -> Figure:
                 place = float(names.index(row.setting.text))
                 sure[bool(mean.sign)].append(PlotPoint(mean.value, place, lines, x_range=mean.span))
             series = tuple(
-                Series("interval apart from zero" if known else "may be zero", "#0072B2", "o",
+                Series(_LABELS[known], "#0072B2", "o",
                        tuple(points), hollow=not known)
                 for known, points in sure.items() if points
             )  # fmt: skip

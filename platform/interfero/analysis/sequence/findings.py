@@ -179,7 +179,12 @@ def good_enough_line(summary: SequenceSummary) -> str:
         f"{last.text()}"
     )
     if enough == summary.case.length:
-        return f"Naive fine-tuning is good enough, or undecided, at every length: {text}."
+        if last.sign:
+            return f"Naive fine-tuning is good enough at every length: {text}."
+        return (
+            f"It is undecided whether {best.setting.method} does better than naive fine-tuning, at any "
+            f"length: at the end, {text}."
+        )
     if not enough:
         return f"Naive fine-tuning is not good enough at any length: at the end, {text}."
     return f"Naive fine-tuning is good enough for up to {counted(enough, 'domain')}: at the end, {text}."
@@ -216,7 +221,7 @@ def equal_storage_lines(summary: SequenceSummary) -> list[str]:
         ]
         lines.append(
             f"Within {size_text(row.budget)}, validation chooses {row.best.setting.text}: it forgets "
-            f"{own.text()}; the others' forgetting less its own: {'; '.join(parts)}."
+            f"{own.text()}; others forget more by: {'; '.join(parts)}."
         )
     return lines
 
@@ -231,7 +236,7 @@ def archive_lines(summary: SequenceSummary) -> list[str]:
             lines.append(
                 f"{method}: of streams {counted(oldest.age, 'stage')} old "
                 f"{oldest.pixels_exact.value:.1f} % decode pixel-exact, {oldest.symbols_exact.value:.1f} % "
-                f"symbol-exact, {oldest.refused.value:.1f} % are refused; PSNR drops by "
+                f"symbol-exact, {oldest.refused.value:.1f} % are refused; PSNR lost: "
                 f"{oldest.psnr_drop_db.text(' dB')}."
             )
     return lines

@@ -44,6 +44,8 @@ class SequenceMean:
     num_seeds: int
     all_orders: bool
     """Whether these are all orders of their domains: none is drawn."""
+    same: bool = False
+    """Whether orders and seeds all have this value: no spread says how sure it is."""
 
     @property
     def sign(self) -> int:
@@ -68,6 +70,8 @@ class SequenceMean:
     def text(self, unit: str = " %") -> str:
         """`+3.20 % (95 % interval +2.10 to +4.30; 3 orders, 3 seeds)`."""
         said = f"{self.value:+.2f}{unit}"
+        if self.same:
+            return f"{said} (the same each time; {self.sample})"
         if self.span is None:
             return f"{said} (no interval: {self.sample})"
         return f"{said} (95 % interval {self.span[0]:+.2f} to {self.span[1]:+.2f}; {self.sample})"
@@ -124,6 +128,10 @@ def mean_of(values: Mapping[Unit, float]) -> SequenceMean | None:
     if table is None:
         return None
     num_orders, num_seeds = table.values.shape
+    # Sums in another order differ in their last bits.
+    if num_orders * num_seeds > 1 and np.ptp(table.values) <= 1e-9:
+        only = float(table.values[0, 0])
+        return SequenceMean(only, None, num_orders, num_seeds, table.all_orders, same=True)
     parts = []
     if num_seeds > 1:
         parts.append(_part(table.values.mean(axis=0)))
@@ -189,8 +197,8 @@ def order_effect(values: Mapping[Unit, float]) -> OrderEffect | None:
     arrangements = math.factorial(num_orders) ** (num_seeds - 1)
     if arrangements * SIGNIFICANCE < 1:
         why = (
-            f"{sample} that are crossed have {arrangements} arrangements, "
-            f"{math.ceil(1 / SIGNIFICANCE)} are needed: add --orders or --data-seeds"
+            f"a permutation test of order needs {math.ceil(1 / SIGNIFICANCE)} arrangements or more, {sample} "
+            f"allow {arrangements}: add --orders or --data-seeds"
         )
         return OrderEffect(of_orders, of_seeds, None, sample, why)
     return OrderEffect(of_orders, of_seeds, _probability(table.values, arrangements), sample)

@@ -122,14 +122,27 @@
       const head = element("tr", {}, element("thead", {}, table)), body = element("tbody", {}, table);
       element("th", {}, head, "what");
       for (const [name] of columns) element("th", { class: "number" }, head, name);
-      element("th", {}, head, "more");
+      const heads = detailHeads([...rows.keys()].map((text) => data.texts[text].slice(1)));
+      for (const name of heads) element("th", {}, head, name || "more");
       for (const [text, at] of rows) {
         const line = element("tr", {}, body), [first, ...more] = data.texts[text];
         element("td", {}, line, first);
-        for (const [, i] of columns) element("td", { class: "number" }, line, String(at[i]));
-        element("td", { class: "long" }, line, more.join("; "));
+        for (const [, i] of columns) element("td", { class: "number" }, line, at[i].toPrecision ? String(+at[i].toPrecision(4)) : String(at[i]));
+        heads.forEach((name, i) => element("td", {}, line, (more[i] || "").slice(name && more[i] ? name.length + 1 : 0)));
       }
       sortable(table);
+    });
+  }
+
+  // What all lines at one place begin with, up to the first number, is the heading of their column.
+  function detailHeads(lists) {
+    const most = Math.max(0, ...lists.map((lines) => lines.length));
+    return Array.from({ length: most }, (_, place) => {
+      const [first, ...others] = lists.map((lines) => lines[place]).filter(Boolean);
+      const words = first.split(" ").slice(0, -1), digit = words.findIndex((word) => /\d/.test(word));
+      let name = words.slice(0, digit < 0 ? undefined : digit).join(" ");
+      while (name && !others.every((line) => line.startsWith(name + " "))) name = name.split(" ").slice(0, -1).join(" ");
+      return name;
     });
   }
 
@@ -137,7 +150,7 @@
     const body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
     const number = (text) => parseFloat(text.replace("\u2212", "-").replace(/^[^-+.\d]+/, ""));
     heads.forEach((head, column) => {
-      const button = element("button", { type: "button", title: "sort" }, null, head.textContent);
+      const button = element("button", { type: "button", title: `sort by ${head.textContent}` }, null, head.textContent);
       head.replaceChildren(button);
       button.addEventListener("click", () => {
         const down = head.getAttribute("aria-sort") === "descending" ? 1 : -1;
