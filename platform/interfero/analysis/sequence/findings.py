@@ -155,9 +155,9 @@ def least_line(summary: SequenceSummary) -> str:
             f"{least.means[FORGETTING.name].short} %{rest}"
         )
     kept = [row.setting.method for row in summary.routed if not row.means[FORGETTING.name].value]
-    nothing = (
-        f"; {', '.join(kept)} keep an adapter for each domain and forget nothing" if kept else ""
-    )
+    s = "s" if len(kept) == 1 else ""
+    names = ", ".join(kept)
+    nothing = f"; {names} keep{s} an adapter for each domain and forget{s} nothing" if kept else ""
     return f"{said}{nothing}."
 
 
