@@ -119,9 +119,9 @@ def _main_table(summary: SequenceSummary) -> list[Block]:
     samples = {row.means[AVERAGE.name].sample for row in summary.best.values()}
     note = (
         f"{summary.case.text}; {'; '.join(sorted(samples))}. Percent of the source codec's loss, after the "
-        "last domain; in parentheses 95 % intervals, where values differ. Better: by average loss, paired over "
-        "orders and seeds. Methods with an adapter for each domain (lora, say) are scored with the right "
-        "adapter given: Routing has what a real choice costs. Click on a heading to sort."
+        "last domain; in parentheses 95 % intervals, where values differ. Better: by average loss, paired "
+        "over orders and seeds. Methods with an adapter for each domain (lora, say) are scored with the "
+        "right adapter given: Routing has what a real choice costs. Click on a heading to sort."
     )
     return [("table", PageTable(header, rows, 1, whole=True)), ("note", note)]
 
