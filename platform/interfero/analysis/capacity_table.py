@@ -17,6 +17,7 @@ from interfero.analysis.choices import (
     best_sizes,
     choose_learning_rates,
     missing_settings,
+    unbracketed,
 )
 from interfero.metrics.names import (
     FRACTION,
@@ -193,7 +194,10 @@ def table_caption(choices: Sequence[Choice]) -> str:
     each = " per seed" if any(c.num_seeds > 1 for c in choices) else ""
     unit = unit_text(c.setting for c in choices)
     lines.append(f"learning rate chosen on validation{each}; all else on test {unit}")
-    if any(c.at_edge for c in choices):
+    few = unbracketed(choices)
+    if few:
+        lines.append(f"* {few}")
+    elif any(c.at_edge for c in choices):
         lines.append("* at the edge of the learning-rate grid: a larger grid may do better")
     left_out = sum(c.num_left_out for c in choices)
     if left_out:

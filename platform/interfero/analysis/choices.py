@@ -161,6 +161,15 @@ class Missing:
     """0 if no cell of it was run."""
 
 
+def unbracketed(choices: Iterable[Choice]) -> str:
+    """That no grid has a rate between two others, so that every choice is at an edge; empty otherwise."""
+    tried = {tuple(point.learning_rate for point in c.grid) for c in choices if c.picks}
+    if {len(rates) for rates in tried} != {2}:
+        return ""
+    named = " or ".join(sorted({" and ".join(f"{rate:g}" for rate in rates) for rates in tried}))
+    return f"only two learning rates were tried ({named}), so that none lies between others"
+
+
 @once_for_cells
 def choose_learning_rates(records: Iterable[CellRecord]) -> list[Choice]:
     """For each setting and seed, the cell with the best `val/rd_gain_percent`.

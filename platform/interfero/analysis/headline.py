@@ -21,6 +21,7 @@ from interfero.analysis.choices import (
     best_sizes,
     choose_learning_rates,
     missing_settings,
+    unbracketed,
 )
 from interfero.analysis.comparable import comparable
 from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
@@ -235,7 +236,10 @@ def next_step(records: Sequence[CellRecord], command: str) -> Next | None:
         changes["--learning-rates"] = [f"{rate:.2g}" for rate in [*low, *rates, *high]]
         count = sum(p.edge in ("lowest", "highest") for c in choices for p in c.picks)
         total = sum(len(c.picks) for c in choices)
-        reasons.append(f"{count} of {total} chosen learning rates are at the edge of their grid")
+        few = unbracketed(choices)
+        reasons.append(
+            few or f"{count} of {total} chosen learning rates are at the edge of their grid"
+        )
     failed = sum(r.status == "failed" for r in records)
     if failed or any(m.num_failed == 0 for m in missing_settings(records)):
         reasons.append(f"{failed} cells failed, or were not run: --resume tries them again")

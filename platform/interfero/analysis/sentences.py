@@ -24,6 +24,7 @@ from interfero.analysis.choices import (
     missing_settings,
     seed_of,
     setting_of,
+    unbracketed,
 )
 from interfero.metrics.names import (
     FRACTION,
@@ -262,7 +263,10 @@ def _edge_lines(choices: Sequence[Choice]) -> list[str]:
     at_edge = [edge for edge in edges if edge in ("lowest", "highest")]
     single = sum(all(pick.edge == "only" for pick in c.picks) for c in choices)
     lines = []
-    if at_edge:
+    few = unbracketed(choices)
+    if few:
+        lines.append(f"{few[0].upper()}{few[1:]}: a wider grid may give better results.")
+    elif at_edge:
         high = sum(edge == "highest" for edge in at_edge)
         lines.append(
             f"{len(at_edge)} of {len(edges)} chosen learning rates are at the edge of their grid "

@@ -167,12 +167,17 @@ def test_crops_are_told_from_images(small_sweep):
 
 
 def test_learning_rates_at_the_edge_are_counted_by_seed(record, measured):
-    gains = {0: (1.0, 2.0), 1: (2.0, 1.0)}
+    gains = {0: (1.0, 0.5, 2.0), 1: (2.0, 0.5, 1.0)}
     records = [
         record(learning_rate=rate, data_seed=seed, metrics=measured(gain, 0.0))
-        for seed, pair in gains.items()
-        for rate, gain in zip((1e-4, 1e-3), pair, strict=True)
+        for seed, three in gains.items()
+        for rate, gain in zip((1e-4, 3e-4, 1e-3), three, strict=True)
     ]
+    two = [r for r in records if r.params["learning_rate"] != 3e-4]
+    assert (
+        "Only two learning rates were tried (0.0001 and 0.001), so that none lies between others: a wider "
+        "grid may give better results."
+    ) in summary_lines(two)
     assert any(
         line.startswith("2 of 2 chosen learning rates are at the edge of their grid (1 at the h")
         for line in summary_lines(records)

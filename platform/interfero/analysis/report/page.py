@@ -128,7 +128,8 @@ def first_figures(report: Report) -> list[str]:
 
 def _next_parts(step: Next) -> list[Block]:
     parts: list[Block] = [("lines", [f"{reason}." for reason in step.reasons])]
-    return parts + ([("code", step.command)] if step.command else [])
+    price = "The same command with --dry-run says how many cells that is, and what they cost."
+    return parts + ([("code", step.command), ("note", price)] if step.command else [])
 
 
 def _sections(report: Report, names: set[str]) -> list[Section]:

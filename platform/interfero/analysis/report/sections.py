@@ -47,10 +47,26 @@ def facts(records: Sequence[CellRecord], choices: Sequence[Choice]) -> list[Bloc
         ("methods", ", ".join(sorted({str(p["method"]) for p in params}))),
         ("lambda", ", ".join(levels("rd_lambda"))),
         ("training images", ", ".join(levels("num_images"))),
+        ("test images", _tested(records)),
         ("steps", ", ".join(levels("num_steps"))),
         ("seeds", seeds_text(choices)),
     ]
     return [("table", PageTable(["what", "value"], rows, 2))]
+
+
+def _tested(records: Sequence[CellRecord]) -> str:
+    """`histology 4 of 2 pictures; source 12 of 3 pictures`: of each domain's first finished cell."""
+    first: dict[str, CellRecord] = {}
+    for record in records:
+        if record.status == "finished":
+            first.setdefault(str(record.params["domain"]), record)
+    found: dict[str, None] = {}
+    for domain, record in sorted(first.items()):
+        for role, name in (("target", domain), ("source", "source")):
+            groups = [row.group for row in record.images if row.role == role]
+            if groups:
+                found[f"{name} {len(groups)} of {len(set(groups))} pictures"] = None
+    return "; ".join(sorted(found, key=lambda text: text.startswith("source "))) or "not known"
 
 
 def capacity_parts(records: Sequence[CellRecord]) -> list[Block]:
