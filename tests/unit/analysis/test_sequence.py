@@ -269,7 +269,7 @@ def test_naive_is_good_enough_only_where_it_is():
     )
     worse = equal | {"ewc": PlantedMethod(harm=1.0)}
     line = SequenceFindings(PlantedSequences(worse, seed_sd=0.02).records()).answer[1]
-    assert "not good enough at any length" in line
+    assert "is good enough at no length" in line
 
 
 def test_nothing_finished_is_said():

@@ -168,26 +168,30 @@ def good_enough_line(summary: SequenceSummary) -> str:
     if naive is None or not others:
         return f"{NAIVE} is not compared here with another method that ends with one codec."
     best = min(others, key=lambda row: (row.score is None, row.score or 0.0))
-    decided, last = [], None
-    for k in range(1, summary.case.length + 1):
-        last = paired(naive.values(AVERAGE, k), best.values(AVERAGE, k))
-        decided.append(last is not None and last.sign > 0)
+    length = summary.case.length
+    each = [paired(naive.values(AVERAGE, k), best.values(AVERAGE, k)) for k in range(1, length + 1)]
+    last = each[-1]
     assert last is not None
-    enough = next((k for k, worse in enumerate(decided, 1) if worse), summary.case.length + 1) - 1
-    text = (
-        f"over all domains met, source included, its loss differs from that of {best.setting.text} by "
-        f"{last.text()}"
-    )
-    if enough == summary.case.length:
+    what = "its loss over all domains met, source included, differs from"
+    end = f"{what} that of {best.setting.text} by {last.text()}"
+    worse = [k for k, mean in enumerate(each, 1) if mean is not None and mean.sign > 0]
+    if not worse:
         if last.sign:
-            return f"Naive fine-tuning is good enough at every length: {text}."
+            return f"Naive fine-tuning is good enough at every length: at the end, {end}."
         return (
             f"It is undecided whether {best.setting.method} does better than naive fine-tuning, at any "
-            f"length: at the end, {text}."
+            f"length: at the end, {end}."
         )
-    if not enough:
-        return f"Naive fine-tuning is not good enough at any length: at the end, {text}."
-    return f"Naive fine-tuning is good enough for up to {counted(enough, 'domain')}: at the end, {text}."
+    first = each[worse[0] - 1]
+    assert first is not None
+    enough = f"for {counted(worse[0] - 1, 'domain')}" if worse[0] > 1 else "at no length"
+    if worse[0] == length:
+        return f"Naive fine-tuning is good enough {enough}: at the end, {end}."
+    then = "" if last.sign else ", undecided"
+    return (
+        f"Naive fine-tuning is good enough {enough}: after {counted(worse[0], 'domain')}, {what} that of "
+        f"{best.setting.text} by {first.short} %, at the end by {last.text()}{then}."
+    )
 
 
 def equal_gain_lines(summary: SequenceSummary) -> list[str]:
