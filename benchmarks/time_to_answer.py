@@ -198,6 +198,22 @@ def measure(arm: str, seed: int, task: Task) -> ArmRun:
 Found = dict[tuple[str, int], ArmRun]
 
 
+def recall(
+    command: TimeToAnswer, settings: Mapping[int, Mapping[str, Any]]
+) -> tuple[Found, list[tuple[str, int]]]:
+    """The sides that have answered, and those that are still to be run; `settings` by seed."""
+    found: Found = {}
+    missing = []
+    for seed, asked in settings.items():
+        for arm in RUNNERS:
+            one = kept(command.folder, arm, seed, asked)
+            if one is not None:
+                found[arm, seed] = one
+            elif arm in command.arms:
+                missing.append((arm, seed))
+    return found, missing
+
+
 def judge(found: Found, seeds: Sequence[int]) -> dict[str, dict[int, dict[Question, float]]]:
     """Regrets by side, seed and question, for the seeds whose full grid is there."""
     judged: dict[str, dict[int, dict[Question, float]]] = {}
@@ -276,16 +292,13 @@ def report(command: TimeToAnswer, found: Found, console: Console) -> None:
         if value is None:
             problems.append(f"{arm} or interfero has not been run")
             continue
+        unlike = unequal(arm, judged, found)
         if arm != FULL:
-            also(f"time_to_answer_{arm}", value, "x", target)
+            also(f"time_to_answer_{arm}", value, "x", target, reason=unlike)
         if not target.met(value):
             problems.append(f"{arm} {value:.3g} of {target.limit:g}")
-        lost = {side: _all(judged, side, found, arm) for side in (OURS, arm)}
-        if not equal_regret(lost[OURS], lost[arm]):
-            same = (f"{num_same(r)} of {len(r)} ({side})" for side, r in lost.items())
-            problems.append(f"not the same answers as {arm}: {' and '.join(same)}")
-        elif not lost[OURS]:
-            problems.append(f"no full grid to judge {arm} by: run loop")
+        if unlike:
+            problems.append(unlike)
     figures = {
         "runs": [one.model_dump(mode="json") for one in found.values()],
         "ratios": values,
@@ -298,6 +311,17 @@ def report(command: TimeToAnswer, found: Found, console: Console) -> None:
         "time_to_answer", values[FULL], "x", TARGETS[FULL], not problems, figures, command.json_path,
         reason="; ".join(problems),
     )  # fmt: skip
+
+
+def unequal(arm: str, judged: Mapping[str, dict[int, dict[Question, float]]], found: Found) -> str:
+    """Why a side's time is not compared at equal regret; empty where it is."""
+    lost = {side: _all(judged, side, found, arm) for side in (OURS, arm)}
+    if not lost[OURS]:
+        return f"no full grid to judge {arm} by: run {FULL}"
+    if equal_regret(lost[OURS], lost[arm]):
+        return ""
+    same = " and ".join(f"{num_same(r)} of {len(r)} ({side})" for side, r in lost.items())
+    return f"fewer of the full grid's answers than {arm}: {same}"
 
 
 def _all(
@@ -318,15 +342,7 @@ def main() -> None:
     command = tyro.cli(TimeToAnswer, description=__doc__)
     console = Console(width=max(120, Console().width))
     tasks = {seed: task_of(command, seed) for seed in command.data_seeds}
-    found: Found = {}
-    missing = []
-    for seed, task in tasks.items():
-        for arm in RUNNERS:
-            one = kept(command.folder, arm, seed, task.settings)
-            if one is not None:
-                found[arm, seed] = one
-            elif arm in command.arms:
-                missing.append((arm, seed))
+    found, missing = recall(command, {seed: task.settings for seed, task in tasks.items()})
     if missing:
         show_prices(missing, tasks[command.data_seeds[0]].plan, command.folder, console)
     if command.price_only:
