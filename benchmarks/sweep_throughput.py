@@ -105,7 +105,8 @@ def make_sweep(options: AdaptationOptions) -> Sweep:
 def drive(options: str) -> None:
     """One sweep of ours, in its own process."""
     sweep = make_sweep(AdaptationOptions.model_validate_json(options))
-    sys.exit(run_sweep(sweep, [], Console()))
+    # Without arguments, not with an empty list of them: a command starts Ray while it loads.
+    sys.exit(run_sweep(sweep, None, Console()))
 
 
 def run_command(command: list[str], folder: Path) -> None:
