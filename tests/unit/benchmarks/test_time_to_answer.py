@@ -8,10 +8,12 @@ from rich.console import Console
 from benchmarks import _hyperband
 from benchmarks._answers import ArmRun, Question, Trial, keep
 from benchmarks._asha import STEP, AshaByQuestion, in_turns
-from benchmarks._price import fewest
+from benchmarks._price import START_S, fewest, price
 from benchmarks._trial import question_of
-from benchmarks.time_to_answer import TimeToAnswer, ratio, recall, report
+from benchmarks.sweep_throughput import CORES
+from benchmarks.time_to_answer import TimeToAnswer, ratio, recall, report, task_of
 from interfero.engine.adaptation.nodes import Block, Cell, Hyperparameters, Identity, LoopConfig
+from interfero.errors import ConfigError
 from interfero.metrics.names import GAIN, VALIDATION_GAIN
 from interfero.records import CellRecord
 
@@ -109,6 +111,26 @@ def test_a_side_that_has_not_run_is_named(capsys, tmp_path):
     last = said(capsys, tmp_path, *ALL[:2]).splitlines()[-1]
     assert last.startswith("time_to_answer: 5 x")
     assert "asha or interfero has not been run" in last
+
+
+def test_the_price_of_a_sweep_counts_shared_steps_once(tmp_path):
+    command = TimeToAnswer(
+        folder=tmp_path, domains=("text",), methods=("finetune",), num_steps=(20, 60)
+    )
+    plan = task_of(command, 1).plan
+    assert len(plan.cells) == 6
+    assert {c.block.data_seed for c in plan.cells} == {1}
+    prices = {"finetune": 1.0, "evaluation": 100.0, "start": 10_000.0}
+    # Three rates for 20 steps; two of them go on for 44, after the 16 before the cool-down.
+    took = START_S + (3 * 20 + 2 * 44 + 5 * 100) / CORES
+    assert price("interfero", plan, prices).seconds == pytest.approx((took, took))
+    took = (3 * 20 + 3 * 60 + 6 * 10_100) / CORES
+    assert price("loop", plan, prices).seconds == pytest.approx((took, took))
+
+
+def test_a_method_that_the_plain_loop_cannot_train_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="--methods replay"):
+        task_of(TimeToAnswer(folder=tmp_path, methods=("replay",)), 0)
 
 
 def test_the_least_that_halving_by_three_trains():
