@@ -17,16 +17,16 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import pandas as pd
 import tyro
 from pydantic import Field
 
+from benchmarks._asked import Asked
 from benchmarks._report import Target, finish, run
 from benchmarks.startup import HERE
 from interfero.adaptation.table import METHOD_TABLE
-from interfero.config import Config
 from interfero.errors import InterferoError
 from interfero.metrics.names import GAIN, VALIDATION_GAIN
 
@@ -36,44 +36,30 @@ SETTING = ["num_steps", "method", "domain"]
 RATE, SEED = "learning_rate", "data_seed"
 
 
-class Schedules(Config):
-    """Which cells are compared."""
+class Schedules(Asked):
+    """Which cells are compared, and where they are kept."""
 
     storage: Path = Path("schedules-storage")
     """Folder of the two sweeps."""
-    domains: tuple[str, ...] = ("histology", "text", "charts")
-    """Target domains."""
     methods: tuple[str, ...] = ("finetune", "lora", "cawf", "bias_gain")
     """Methods; each has its own grid of learning rates (docs/learning_rates.md)."""
-    adapter_size: int = 4
-    """Of the methods that have a size."""
-    learning_rates: tuple[float, ...] = ()
-    """One grid for all methods, instead of their own."""
-    num_steps: tuple[int, ...] = (60, 250, 1000)
-    """Numbers of steps."""
     data_seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=2)
     """Their spread is what a difference is compared with."""
-    max_images: int = Field(default=8, gt=0)
-    """Test images of target and source domain that are coded."""
-    precision: Literal["bfloat16", "float32"] = "bfloat16"
-    """Of training."""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the sweeps' plans and costs, and train nothing."""
-    json_path: Annotated[Path | None, tyro.conf.arg(name="json")] = None
-    """File for every figure, with the machine's description."""
 
 
 def arguments_of(command: Schedules, schedule: str) -> list[str]:
     """Options of one of the sweeps."""
-    lists: dict[str, Sequence[object]] = {
-        "--domains": command.domains, "--methods": command.methods, "--num-steps": command.num_steps,
-        "--adapter-sizes": [command.adapter_size], "--learning-rates": command.learning_rates,
-        "--data-seeds": command.data_seeds, "--max-target-images": [command.max_images],
-        "--max-source-images": [command.max_images], "--precision": [command.precision],
-        "--schedule": [schedule], "--sampler": ["grid"], "--storage": [command.storage],
-        "--name": [schedule],
-    }  # fmt: skip
-    return [str(word) for name, values in lists.items() if values for word in (name, *values)]
+    where = ["--storage", str(command.storage), "--name", schedule]
+    return [
+        *command.arguments(command.data_seeds),
+        "--schedule",
+        schedule,
+        "--sampler",
+        "grid",
+        *where,
+    ]
 
 
 def run_sweep(command: Schedules, schedule: str) -> None:

@@ -31,7 +31,6 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal, NamedTuple
 
 import tyro
-from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
@@ -48,6 +47,7 @@ from benchmarks._answers import (
     regrets,
     run_file,
 )
+from benchmarks._asked import Asked
 from benchmarks._price import own_steps, show_prices
 from benchmarks._report import Target, also, describe_machine, finish, run
 from benchmarks._spending import spending
@@ -56,7 +56,6 @@ from benchmarks._trial import trial_of
 from benchmarks.startup import HERE
 from benchmarks.sweep_throughput import run_command, run_loop
 from interfero.adaptation.table import METHOD_TABLE
-from interfero.config import Config
 from interfero.engine.adaptation.loading import load
 from interfero.engine.adaptation.plan import AdaptationPlan, make_plan
 from interfero.engine.adaptation.precision import choose_precision
@@ -71,33 +70,15 @@ TARGETS = {"loop": Target(">=", 4.0), "asha": Target(">=", 2.0), "hyperband": Ta
 """How many times longer than interfero each other side takes."""
 
 
-class TimeToAnswer(Config):
-    """What is asked, and which sides answer."""
+class TimeToAnswer(Asked):
+    """What is asked of each data seed by itself, and which sides answer; ratios are medians over seeds."""
 
     folder: Path
     """Where the figures of finished sides are kept; sides that are there are not run again."""
     arms: tuple[Arm, ...] = ("interfero", "loop", "asha", "hyperband")
     """Sides to run, where their figures are not kept yet."""
-    domains: tuple[str, ...] = ("histology", "text", "charts")
-    """Bundled target domains."""
-    num_steps: tuple[int, ...] = Field(default=(60, 250, 1000), min_length=2)
-    """Numbers of steps, each a question of its own."""
-    methods: tuple[str, ...] = ("finetune", "lora", "cawf")
-    """Methods; each has its own grid of learning rates (docs/learning_rates.md)."""
-    adapter_size: int = 4
-    """Of the methods that have a size."""
-    learning_rates: tuple[float, ...] = ()
-    """One grid for all methods, instead of their own."""
-    data_seeds: tuple[int, ...] = (0, 1, 2)
-    """Each is asked by itself; the ratios are medians over them."""
-    max_images: int = Field(default=8, gt=0)
-    """Test images of target and source domain that are coded."""
-    precision: Literal["bfloat16", "float32"] = "bfloat16"
-    """Of training."""
     price_only: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print what the sides would take, and run none."""
-    json_path: Annotated[Path | None, tyro.conf.arg(name="json")] = None
-    """File for every figure, with the machine's description."""
 
 
 class Task(NamedTuple):
@@ -124,15 +105,8 @@ def task_of(command: TimeToAnswer, seed: int) -> Task:
                 f"--methods {name}: the sides compare methods that train on the target domain alone "
                 "and have no strength, such as finetune, lora and cawf"
             )
-    lists: dict[str, Sequence[object]] = {
-        "--domains": command.domains, "--methods": command.methods, "--num-steps": command.num_steps,
-        "--adapter-sizes": [command.adapter_size], "--learning-rates": command.learning_rates,
-        "--data-seeds": [seed], "--max-target-images": [command.max_images],
-        "--max-source-images": [command.max_images], "--precision": [command.precision],
-    }  # fmt: skip
-    arguments = [str(word) for name, values in lists.items() if values for word in (name, *values)]
     # A pool's workers would be warm before the clock starts.
-    arguments.append("--no-pool")
+    arguments = [*command.arguments([seed]), "--no-pool"]
     options = parse_options(SWEEP.options, arguments, SWEEP.question).settled()
     code = SWEEP.study().code()
     plan = make_plan(load(options), code, choose_precision(command.precision, "cpu"))
