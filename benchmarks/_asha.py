@@ -108,7 +108,7 @@ def main() -> None:
         run_config=ray.tune.RunConfig(name="asha", storage_path=f"{output}/tune", verbose=0),
     ).fit()
     trials = []
-    for result in results:
+    for result in map(results.__getitem__, range(len(results))):
         cell, told = Cell.model_validate_json(result.config["cell"]), result.metrics or {}
         whole = told if GAIN in told else {}
         trials.append(trial_of(cell, int(told.get(STEP, 0)), whole))

@@ -1,13 +1,11 @@
 """Time to the same answer, against the usual searches: `python benchmarks/time_to_answer.py --folder FOLDER`.
 
 The question of `sweeps/adapter_capacity.py` on three domains: which learning rate, of each method's own grid,
-gains most on validation images after 60, after 250 and after 1,000 steps? Sides, each with all cores:
-
-interfero     the sweep command: halving, trunks that all numbers of steps share, packs
-loop          one process a cell, the full grid, a training for each number of steps (`_training_script.py`)
-asha          Ray Tune's ASHAScheduler (`_asha.py`)
-hyperband     Optuna's HyperbandPruner (`_hyperband.py`)
-library_loop  the same as `loop`, each process training by interfero's own functions; not run by default
+gains most on validation images after 60, after 250 and after 1,000 steps? The sides, each with all cores, are
+`interfero`, the sweep command (halving, trunks that all numbers of steps share, packs); `loop`, one process a
+cell, the full grid, a training for each number of steps (`_training_script.py`); `asha`, Ray Tune's
+ASHAScheduler (`_asha.py`); `hyperband`, Optuna's HyperbandPruner (`_hyperband.py`); and, if it is asked for,
+`library_loop`, the same as `loop` but each process trains by interfero's own functions.
 
 All sides train the same cells: codec, images, crops, noise, schedule, precision, one thread a training. Every
 training that reaches its last step is evaluated with real bitstreams. The searches train by interfero's own
@@ -59,6 +57,7 @@ from interfero.adaptation.table import METHOD_TABLE
 from interfero.engine.adaptation.loading import load
 from interfero.engine.adaptation.plan import AdaptationPlan, make_plan
 from interfero.engine.adaptation.precision import choose_precision
+from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.options.parsing import parse_options
 from interfero.errors import ConfigError
 from interfero.store.sweep import SweepStore
@@ -108,6 +107,7 @@ def task_of(command: TimeToAnswer, seed: int) -> Task:
     # A pool's workers would be warm before the clock starts.
     arguments = [*command.arguments([seed]), "--no-pool"]
     options = parse_options(SWEEP.options, arguments, SWEEP.question).settled()
+    assert isinstance(options, AdaptationOptions)
     code = SWEEP.study().code()
     plan = make_plan(load(options), code, choose_precision(command.precision, "cpu"))
     unlike = {"folder", "arms", "data_seeds", "price_only", "json_path"}
@@ -177,7 +177,7 @@ def recall(
 ) -> tuple[Found, list[tuple[str, int]]]:
     """The sides that have answered, and those that are still to be run; `settings` by seed."""
     found: Found = {}
-    missing = []
+    missing: list[tuple[str, int]] = []
     for seed, asked in settings.items():
         for arm in RUNNERS:
             one = kept(command.folder, arm, seed, asked)
