@@ -46,7 +46,7 @@ class Schedules(Asked):
     data_seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=2)
     """Their spread is what a difference is compared with."""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print the sweeps' plans and costs, and train nothing."""
+    """Print the sweeps' plans and costs, by a few steps of each method, and run neither."""
 
 
 def arguments_of(command: Schedules, schedule: str) -> list[str]:
@@ -70,7 +70,7 @@ def run_sweep(command: Schedules, schedule: str) -> None:
     """
     arguments = arguments_of(command, schedule)
     if command.dry_run:
-        arguments += ["--dry-run", "--no-list-cells"]
+        arguments += ["--dry-run", "--no-list-cells", "--calibrate"]
     elif (command.storage / schedule / "sweep.json").exists():
         arguments.append("--resume")
     script = HERE / "sweeps" / "adapter_capacity.py"
