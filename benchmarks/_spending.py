@@ -54,9 +54,9 @@ class _Watch(threading.Thread):
 def spending() -> Iterator[Spent]:
     """Measures a block that runs commands.
 
-    The kernel counts processes that were waited for, to their end, but not children of a process that ignores
-    their ends, as Ray's daemon does. Looking once a second counts these, but not the last second of each. Both
-    are too little, so the larger one counts.
+    The kernel counts processes that were waited for, to their end, but not children of a process that
+    ignores their ends, as Ray's daemon does. Looking once a second counts these, but not the last second of
+    each. Both are too little, so the larger one counts.
     """
     if sys.platform == "linux":
         # Processes that outlive their parents become this one's children.
