@@ -1,8 +1,9 @@
-"""Ray Tune's ASHAScheduler over `benchmarks/_trial.py`: `python -m benchmarks._asha CELLS OUTPUT`.
+"""Ray Tune's ASHAScheduler: `python -m benchmarks._asha CELLS OUTPUT ninth|third`.
 
-As good as Ray Tune can be made here: one Tune run, whose actors stay warm; one trial a core; a scheduler
-for each question, because gains on two domains, or after two numbers of steps, do not compete; learning
-rates in random order, and those of one question apart, so that a decision knows of more trials.
+Trials are those of `benchmarks/_trial.py`. As good as Ray Tune can be made here: one Tune run, whose actors
+stay warm; one trial a core; a scheduler for each question, because gains on two domains, or after two
+numbers of steps, do not compete; learning rates in random order, and those of one question apart, so that a
+decision knows of more trials.
 
 One ASHA for each number of steps. Reading the shorter ones off checkpoints of the longest training would
 save a quarter of the steps at most (310 of 1,310), but a training that is interrupted before its learning
@@ -25,9 +26,9 @@ import ray.tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 
 from benchmarks._answers import Question
-from benchmarks._trial import question_of, read_cells, train, trial_of, write_trials
+from benchmarks._trial import question_of, read_cells, rungs_of, train, trial_of, write_trials
 from interfero.engine.adaptation.nodes import Cell
-from interfero.engine.adaptation.rungs import REDUCTION, rung_steps
+from interfero.engine.adaptation.rungs import REDUCTION
 from interfero.metrics.names import GAIN, VALIDATION_GAIN
 
 STEP = "step"
@@ -36,9 +37,10 @@ STEP = "step"
 class AshaByQuestion(FIFOScheduler):
     """A scheduler for each question; trials start in the order in which they were given."""
 
-    def __init__(self) -> None:
-        """No question has trials yet."""
+    def __init__(self, first_rung: str) -> None:
+        """No question has trials yet; `first_rung` is one of `FIRST_RUNGS`."""
         super().__init__()
+        self._first_rung = first_rung
         self._schedulers: dict[Question, ASHAScheduler] = {}
 
     def _of(self, trial: Any) -> ASHAScheduler:
@@ -46,7 +48,8 @@ class AshaByQuestion(FIFOScheduler):
         if question not in self._schedulers:
             self._schedulers[question] = ASHAScheduler(
                 time_attr=STEP, metric=VALIDATION_GAIN, mode="max", max_t=question.num_steps,
-                grace_period=rung_steps(question.num_steps)[0], reduction_factor=REDUCTION,
+                grace_period=rungs_of(question.num_steps, self._first_rung)[0],
+                reduction_factor=REDUCTION,
             )  # fmt: skip
         return self._schedulers[question]
 
@@ -89,7 +92,8 @@ def train_trial(config: dict[str, Any]) -> None:
         ray.tune.report({STEP: step, VALIDATION_GAIN: gain})
         return False
 
-    record = train(cell, Path(config["output"]), at_rung)
+    rungs = rungs_of(cell.loop.num_steps, config["first_rung"])
+    record = train(cell, Path(config["output"]), rungs, at_rung)
     if record.status != "finished":
         raise RuntimeError(record.error)
     told = {name: record.metrics[name] for name in (VALIDATION_GAIN, GAIN)}
@@ -98,13 +102,16 @@ def train_trial(config: dict[str, Any]) -> None:
 
 def main() -> None:
     """Command line."""
-    cells, output = read_cells(sys.argv[1]), sys.argv[2]
+    given, output, first_rung = sys.argv[1:]
+    cells = read_cells(given)
     ray.init(include_dashboard=False, log_to_driver=False)
     texts = [cell.model_dump_json() for cell in in_turns(cells, cells[0].block.data_seed)]
+    space = {"cell": ray.tune.grid_search(texts), "output": output, "first_rung": first_rung}
+    scheduler = AshaByQuestion(first_rung)
     results = ray.tune.Tuner(
         ray.tune.with_resources(train_trial, {"CPU": 1}),
-        param_space={"cell": ray.tune.grid_search(texts), "output": output},
-        tune_config=ray.tune.TuneConfig(scheduler=AshaByQuestion(), reuse_actors=True),
+        param_space=space,
+        tune_config=ray.tune.TuneConfig(scheduler=scheduler, reuse_actors=True),
         run_config=ray.tune.RunConfig(name="asha", storage_path=f"{output}/tune", verbose=0),
     ).fit()
     trials = []

@@ -1,8 +1,9 @@
-"""Optuna's HyperbandPruner over `benchmarks/_trial.py`: `python -m benchmarks._hyperband CELLS OUTPUT`.
+"""Optuna's HyperbandPruner: `python -m benchmarks._hyperband CELLS OUTPUT ninth|third`.
 
-As good as Optuna can be made here: a study for each question, in memory; studies side by side, one process
-a core, whose codec and domains stay loaded, so that each decision knows of all earlier trials of its study;
-the longest first. The grid is the full one, in Optuna's random order.
+Trials are those of `benchmarks/_trial.py`. As good as Optuna can be made here: a study for each question, in
+memory; studies side by side, one process a core, whose codec and domains stay loaded, so that each decision
+knows of all earlier trials of its study; the longest first. The grid is the full one, in Optuna's random
+order.
 """
 
 from __future__ import annotations
@@ -18,19 +19,20 @@ from pathlib import Path
 import optuna
 
 from benchmarks._answers import Question, Trial
-from benchmarks._trial import question_of, read_cells, train, trial_of, write_trials
+from benchmarks._trial import question_of, read_cells, rungs_of, train, trial_of, write_trials
 from interfero.engine.adaptation.nodes import Cell
-from interfero.engine.adaptation.rungs import REDUCTION, rung_steps
+from interfero.engine.adaptation.rungs import REDUCTION
 from interfero.metrics.names import VALIDATION_GAIN
 
 RATE = "learning_rate"
 
 
-def search(cells: list[Cell], output: Path) -> list[Trial]:
+def search(cells: list[Cell], output: Path, first_rung: str) -> list[Trial]:
     """A study of one question's cells: every learning rate is one trial."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     by_rate = {cell.hyperparameters.learning_rate: cell for cell in cells}
     question, found = question_of(cells[0]), list[Trial]()
+    rungs = rungs_of(question.num_steps, first_rung)
 
     def objective(trial: optuna.Trial) -> float:
         cell = by_rate[trial.suggest_categorical(RATE, list(by_rate))]
@@ -42,7 +44,7 @@ def search(cells: list[Cell], output: Path) -> list[Trial]:
             trial.report(gain, step)
             return trial.should_prune()
 
-        record = train(cell, output, at_rung)
+        record = train(cell, output, rungs, at_rung)
         whole = record.status == "finished"
         steps = question.num_steps if whole else reached
         found.append(trial_of(cell, steps, record.metrics if whole else {}))
@@ -51,7 +53,7 @@ def search(cells: list[Cell], output: Path) -> list[Trial]:
         return record.metrics[VALIDATION_GAIN]
 
     pruner = optuna.pruners.HyperbandPruner(
-        min_resource=rung_steps(question.num_steps)[0],
+        min_resource=rungs[0],
         max_resource=question.num_steps,
         reduction_factor=REDUCTION,
     )
@@ -67,13 +69,15 @@ def search(cells: list[Cell], output: Path) -> list[Trial]:
 def main() -> None:
     """Command line."""
     by_question: dict[Question, list[Cell]] = defaultdict(list)
-    for cell in read_cells(sys.argv[1]):
+    given, output, first_rung = sys.argv[1:]
+    for cell in read_cells(given):
         by_question[question_of(cell)].append(cell)
     longest = sorted(by_question.values(), key=lambda cells: -cells[0].loop.num_steps)
     spawned = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count(), mp_context=spawned) as processes:
-        studies = processes.map(partial(search, output=Path(sys.argv[2])), longest)
-        write_trials(sys.argv[2], [trial for study in studies for trial in study])
+        study = partial(search, output=Path(output), first_rung=first_rung)
+        studies = processes.map(study, longest)
+        write_trials(output, [trial for found in studies for trial in found])
 
 
 if __name__ == "__main__":

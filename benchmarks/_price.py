@@ -14,12 +14,12 @@ from rich.console import Console
 
 from benchmarks._answers import Question
 from benchmarks._training_script import DRAWN
-from benchmarks._trial import question_of
+from benchmarks._trial import question_of, rungs_of
 from benchmarks.sweep_throughput import CORES, run_loop
 from interfero.engine.adaptation.halving import expected_cells
 from interfero.engine.adaptation.nodes import Cell
 from interfero.engine.adaptation.plan import AdaptationPlan
-from interfero.engine.adaptation.rungs import REDUCTION, rung_steps
+from interfero.engine.adaptation.rungs import REDUCTION
 from interfero.store.files import read_json, write_json
 
 START_S = 25.0
@@ -79,15 +79,15 @@ def price(arm: str, plan: AdaptationPlan, prices: Mapping[str, float]) -> Price:
         took = START_S + seconds([(c, own_steps(plan, c)) for c in left], len(left))
         return Price((len(left), len(left)), (took, took))
     every = [(cell, cell.loop.num_steps) for cell in cells]
-    if arm not in ("asha", "hyperband"):
+    if not arm.startswith(("asha", "hyperband")):
         took = seconds(every, len(cells), len(cells))
         return Price((len(cells), len(cells)), (took, took))
     most = START_S + seconds(every, len(cells))
-    steps, evaluated = fewest(cells)
+    steps, evaluated = fewest(cells, "third" if arm.endswith("third") else "ninth")
     return Price((evaluated, len(cells)), (START_S + seconds(steps, evaluated), most))
 
 
-def fewest(cells: Sequence[Cell]) -> tuple[list[tuple[Cell, int]], int]:
+def fewest(cells: Sequence[Cell], first_rung: str) -> tuple[list[tuple[Cell, int]], int]:
     """What successive halving trains if it promotes one in three of each rung: steps, and whole trainings."""
     by_question: dict[Question, list[Cell]] = {}
     for cell in cells:
@@ -95,7 +95,7 @@ def fewest(cells: Sequence[Cell]) -> tuple[list[tuple[Cell, int]], int]:
     steps, evaluated = [], 0
     for question, competing in by_question.items():
         left, done = len(competing), 0
-        for rung in rung_steps(question.num_steps):
+        for rung in rungs_of(question.num_steps, first_rung):
             steps.append((competing[0], left * (rung - done)))
             left, done = math.ceil(left / REDUCTION), rung
         steps.append((competing[0], left * (question.num_steps - done)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 
@@ -27,6 +27,8 @@ from interfero.records import CellRecord
 from trainables.adaptation import run_pack
 from trainables.workbench import Workbench
 
+FIRST_RUNGS = {"ninth": 0, "third": 1}
+"""Where a search may stop a training first, and what it leaves out of a ninth and a third of its steps."""
 AtRung = Callable[[int, float], bool]
 """Is told of a step and the gain on validation there, in percent; answers whether to stop."""
 
@@ -38,19 +40,33 @@ def bench_of(codec: str, rd_lambda: float, target: str, source: str) -> Workbenc
     return Workbench(load(), load, load_domain(target), load_domain(source))
 
 
-def train(cell: Cell, folder: Path, at_rung: AtRung | None = None) -> CellRecord:
+def rungs_of(num_steps: int, first_rung: str) -> tuple[int, ...]:
+    """Steps after which a search validates, and may stop a training: one at least."""
+    every = rung_steps(num_steps)
+    return every[FIRST_RUNGS[first_rung] :] or every
+
+
+def never(step: int, gain_percent: float) -> bool:
+    """Stops no training."""
+    return False
+
+
+def train(
+    cell: Cell, folder: Path, rungs: Sequence[int] = (), at_rung: AtRung = never
+) -> CellRecord:
     """Train and evaluate a cell.
 
     Args:
         cell: What is trained.
         folder: Where its adapter is written.
-        at_rung: Asked after a ninth and a third of the steps; without it nothing is validated there.
+        rungs: Steps after which it is validated.
+        at_rung: Asked at each of them.
     """
     torch.set_num_threads(cell.loop.threads)
-    worker = LocalWorker(folder, rungs=rung_steps(cell.loop.num_steps) if at_rung else ())
+    worker = LocalWorker(folder, rungs=rungs)
 
     def on_report(_: str, step: int, metrics: Metrics) -> None:
-        if at_rung is not None and at_rung(step, metrics[VALIDATION_GAIN]):
+        if at_rung(step, metrics[VALIDATION_GAIN]):
             worker.stop_after = 0
 
     worker.on_report = on_report

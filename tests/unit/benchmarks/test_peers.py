@@ -22,7 +22,7 @@ def cell():
 
 def test_the_plain_script_trains_the_cell_that_a_search_trains(cell, tmp_path):
     asked = []
-    record = train(cell, tmp_path / "search", lambda step, gain: asked.append((step, gain)))
+    record = train(cell, tmp_path / "search", (1, 3), lambda step, gain: asked.append((step, gain)))
     (tmp_path / "script").mkdir()
     metrics = train_cell(cell, None, tmp_path / "script", lambda step, values: None)
     assert [step for step, _ in asked] == [1, 3]
@@ -35,7 +35,7 @@ def test_the_plain_script_trains_the_cell_that_a_search_trains(cell, tmp_path):
 
 
 def test_a_search_stops_a_cell_at_a_rung(cell, tmp_path):
-    record = train(cell, tmp_path, lambda step, gain: step >= 3)
+    record = train(cell, tmp_path, (1, 3), lambda step, gain: step >= 3)
     assert (record.status, record.stopped_at) == ("stopped", 3)
 
 

@@ -9,7 +9,7 @@ from benchmarks import _hyperband
 from benchmarks._answers import ArmRun, Question, Trial, keep
 from benchmarks._asha import STEP, AshaByQuestion, in_turns
 from benchmarks._price import START_S, fewest, price
-from benchmarks._trial import question_of
+from benchmarks._trial import question_of, rungs_of
 from benchmarks.sweep_throughput import CORES
 from benchmarks.time_to_answer import TimeToAnswer, ratio, recall, report, task_of
 from interfero.engine.adaptation.nodes import Block, Cell, Hyperparameters, Identity, LoopConfig
@@ -135,10 +135,12 @@ def test_a_method_that_the_plain_loop_cannot_train_is_refused(tmp_path):
 
 def test_the_least_that_halving_by_three_trains():
     # Rungs of 1,000 steps: 111 and 333, of 60: 6 and 18.
-    steps, whole = fewest([cell(rate, 1000) for rate in RATES])
+    steps, whole = fewest([cell(rate, 1000) for rate in RATES], "ninth")
     assert (sum(n for _, n in steps), whole) == (3 * 111 + 222 + 667, 1)
-    steps, whole = fewest([cell(rate) for rate in (*RATES, 3e-2)])
+    steps, whole = fewest([cell(rate) for rate in (*RATES, 3e-2)], "ninth")
     assert (sum(n for _, n in steps), whole) == (4 * 6 + 2 * 12 + 42, 1)
+    steps, whole = fewest([cell(rate) for rate in RATES], "third")
+    assert (sum(n for _, n in steps), whole) == (3 * 18 + 42, 1)
 
 
 def test_trials_of_one_question_are_apart_and_the_longest_come_first():
@@ -150,8 +152,15 @@ def test_trials_of_one_question_are_apart_and_the_longest_come_first():
         assert [c.loop.num_steps for c in turns[start : start + 4]] == [250, 250, 60, 60]
 
 
+def test_a_search_that_begins_at_a_third_has_one_rung_less():
+    assert rungs_of(1000, "ninth") == (111, 333)
+    assert rungs_of(1000, "third") == (333,)
+    # Of two steps there is one rung at most.
+    assert rungs_of(2, "third") == (1,)
+
+
 def test_asha_compares_the_rates_of_one_question_only():
-    scheduler = AshaByQuestion()
+    scheduler = AshaByQuestion("ninth")
     trials = {
         c.key: SimpleNamespace(trial_id=c.key, config={"cell": c.model_dump_json()})
         for c in grid(60)
@@ -173,9 +182,10 @@ def test_asha_compares_the_rates_of_one_question_only():
 def test_hyperband_tries_every_rate_and_prunes_some(monkeypatch, tmp_path):
     gains = dict(zip(RATES, (1.0, 2.0, 1.5), strict=True))
 
-    def train(one, folder, at_rung):
+    def train(one, folder, rungs, at_rung):
         gain = gains[one.hyperparameters.learning_rate]
-        for step in (6, 18):
+        assert rungs == (6, 18)
+        for step in rungs:
             if at_rung(step, gain):
                 return CellRecord(key=one.key, params={}, status="stopped")
         metrics = {VALIDATION_GAIN: gain, GAIN: gain}
@@ -184,7 +194,7 @@ def test_hyperband_tries_every_rate_and_prunes_some(monkeypatch, tmp_path):
     monkeypatch.setattr(_hyperband, "train", train)
     stopped = 0
     for num_steps in (60, 61, 62, 63):
-        trials = _hyperband.search([cell(rate, num_steps) for rate in RATES], tmp_path)
+        trials = _hyperband.search([cell(rate, num_steps) for rate in RATES], tmp_path, "ninth")
         assert sorted(t.learning_rate for t in trials) == sorted(RATES)
         for one in trials:
             whole = one.gain_percent is not None
