@@ -104,7 +104,8 @@ def main() -> None:
     """Command line."""
     given, output, first_rung = sys.argv[1:]
     cells = read_cells(given)
-    ray.init(include_dashboard=False, log_to_driver=False)
+    # Without an address Ray would join whatever cluster was last started on this machine.
+    ray.init("local", include_dashboard=False, log_to_driver=False)
     texts = [cell.model_dump_json() for cell in in_turns(cells, cells[0].block.data_seed)]
     space = {"cell": ray.tune.grid_search(texts), "output": output, "first_rung": first_rung}
     scheduler = AshaByQuestion(first_rung)
