@@ -52,7 +52,8 @@ def train_driver(config: dict[str, Any]) -> None:
 def main() -> None:
     """Command line."""
     cells, images, output = json.loads(Path(sys.argv[1]).read_text()), *sys.argv[2:4]
-    ray.init(include_dashboard=False, log_to_driver=False)
+    # Without an address Ray would join whatever cluster was last started on this machine.
+    ray.init("local", include_dashboard=False, log_to_driver=False)
     space = {"cell": ray.tune.grid_search(cells), "images": images, "output": output}
     ray.tune.Tuner(
         ray.tune.with_resources(train_driver, {"CPU": 0.01}),

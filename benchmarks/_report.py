@@ -75,9 +75,18 @@ def finish(
     _line(name, value, unit, target, verdict)
 
 
-def also(name: str, value: float, unit: str, target: Target) -> None:
-    """Print a further target of the benchmark in the same form, above the last line."""
-    _line(name, value, unit, target, "ok" if target.met(value) else "missed")
+def also(name: str, value: float, unit: str, target: Target, *, reason: str = "") -> None:
+    """Print a further target of the benchmark in the same form, above the last line.
+
+    Args:
+        name: See `finish`.
+        value: See `finish`.
+        unit: See `finish`.
+        target: See `finish`.
+        reason: Why it is missed although the value would meet it, if so.
+    """
+    verdict = "ok" if target.met(value) and not reason else "missed"
+    _line(name, value, unit, target, f"{verdict}: {reason}" if reason else verdict)
 
 
 def _line(name: str, value: float | None, unit: str, target: Target, verdict: str) -> None:

@@ -1,7 +1,8 @@
-"""One cell in the manner of CompressAI's `examples/train.py`: the peers of the sweep benchmark.
+"""One cell in the manner of CompressAI's `examples/train.py`: the peers of the sweep benchmarks.
 
 `python -m benchmarks._training_script CELL IMAGES OUTPUT` reads a cell as JSON, trains on the folder of
-images by `ImageFolder` and a DataLoader, evaluates and writes what it took. The method, the optimisers, the
+images by `ImageFolder` and a DataLoader, evaluates and writes what it took. With `-` for IMAGES it draws the
+crops that interfero would, from decoded images: then it trains the same cell, to rounding. The method, the
 precision and the evaluation are interfero's own functions, so that a peer does no work twice as long or
 half as well; what is missing is the engine: every cell starts a process, loads everything anew, and codes
 the source images itself.
@@ -9,10 +10,11 @@ the source images itself.
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -28,6 +30,7 @@ from interfero.adaptation.method import AdaptedCodec, Batch, Method, StepLoss
 from interfero.codecs.catalogue import load_codec
 from interfero.codecs.codec import quantile_loss, quantile_parameters, rd_parameters
 from interfero.codecs.noise import NoiseKey
+from interfero.domains.batches import draw_batch
 from interfero.domains.catalogue import load_domain
 from interfero.engine.adaptation.nodes import Cell
 from trainables.evaluation import evaluate
@@ -35,12 +38,21 @@ from trainables.member import QUANTILE_LEARNING_RATE, learning_rate_at
 from trainables.workbench import Workbench
 
 Report = Callable[[int, dict[str, float]], None]
+DRAWN = "-"
+"""In place of a folder of images: crops as interfero draws them."""
 REPORTS = 10
 """A cell. Each costs Ray's pattern about two seconds, so it gets fewer than interfero logs."""
 
 
-def train_cell(cell: Cell, images: Path, output: Path, report: Report) -> dict[str, float]:
-    """Train and evaluate a cell; returns the evaluation's metrics and the seconds of each part."""
+def train_cell(cell: Cell, images: Path | None, output: Path, report: Report) -> dict[str, float]:
+    """Train and evaluate a cell; returns the evaluation's metrics and the seconds of each part.
+
+    Args:
+        cell: What is trained.
+        images: Folder of training images, in `train`; None draws crops as interfero does.
+        output: Where the adapter is written.
+        report: Is told of ten points of the curve.
+    """
     started = time.perf_counter()
     torch.set_num_threads(1)
     load = partial(load_codec, cell.identity.codec, cell.block.rd_lambda)
@@ -50,7 +62,8 @@ def train_cell(cell: Cell, images: Path, output: Path, report: Report) -> dict[s
     method = find_method(wanted.method)
     training_codec = bench.training_codec(torch.device("cpu"))
     adapted = method.build(training_codec, wanted.adapter_size, wanted.init_seed)
-    training = _Training(cell, method, adapted, images)
+    batches = _drawn(cell, bench) if images is None else _loaded(cell, images)
+    training = _Training(cell, method, adapted, batches)
     start_s = time.perf_counter() - started
     data_s = training.run(report)
     trained = time.perf_counter()
@@ -73,11 +86,35 @@ def train_cell(cell: Cell, images: Path, output: Path, report: Report) -> dict[s
     }
 
 
+def _loaded(cell: Cell, images: Path) -> Iterator[Tensor]:
+    """Batches of crops, read and decoded for each epoch."""
+    crop = transforms.Compose(
+        [transforms.RandomCrop(cell.loop.crop_size, pad_if_needed=True), transforms.ToTensor()]
+    )
+    dataset = ImageFolder(str(images), crop, split="train")
+    loader = DataLoader(dataset, cell.loop.batch_size, shuffle=True)
+    while True:
+        yield from loader
+
+
+def _drawn(cell: Cell, bench: Workbench) -> Iterator[Tensor]:
+    """The batches that a pack of interfero's would train on."""
+    block, loop = cell.block, cell.loop
+    samples = bench.learned(block)
+    for step in itertools.count():
+        yield draw_batch(
+            samples, seed=block.data_seed, step=step, batch_size=loop.batch_size,
+            crop_size=loop.crop_size,
+        )  # fmt: skip
+
+
 class _Training:
     """The loop of the example, with interfero's loss."""
 
-    def __init__(self, cell: Cell, method: Method, adapted: AdaptedCodec, images: Path) -> None:
-        self._cell, self._method, self._adapted = cell, method, adapted
+    def __init__(
+        self, cell: Cell, method: Method, adapted: AdaptedCodec, batches: Iterator[Tensor]
+    ) -> None:
+        self._cell, self._method, self._adapted, self._batches = cell, method, adapted, batches
         adapted.to(memory_format=torch.channels_last)
         adapted.train_parameters()
         adapted.train()
@@ -87,22 +124,13 @@ class _Training:
         self._auxiliary = (
             torch.optim.Adam(quantiles, lr=QUANTILE_LEARNING_RATE) if quantiles else None
         )
-        crop = transforms.Compose(
-            [transforms.RandomCrop(cell.loop.crop_size, pad_if_needed=True), transforms.ToTensor()]
-        )
-        dataset = ImageFolder(str(images), crop, split="train")
-        self._loader = DataLoader(dataset, cell.loop.batch_size, shuffle=True)
 
     def run(self, report: Report) -> float:
         """Train; returns the seconds spent waiting for images."""
         loop, data_s = self._cell.loop, 0.0
-        batches = iter(self._loader)
         for step in range(loop.num_steps):
             waiting = time.perf_counter()
-            image = next(batches, None)
-            if image is None:
-                batches = iter(self._loader)
-                image = next(batches)
+            image = next(self._batches)
             data_s += time.perf_counter() - waiting
             coded = self._step(step, image.to(memory_format=torch.channels_last))
             if (step + 1) % max(1, loop.num_steps // REPORTS) == 0:
@@ -133,8 +161,9 @@ class _Training:
 def main() -> None:
     """Command line."""
     cell = Cell.model_validate_json(Path(sys.argv[1]).read_text())
+    images = None if sys.argv[2] == DRAWN else Path(sys.argv[2])
     output = Path(sys.argv[3])
-    metrics = train_cell(cell, Path(sys.argv[2]), output, lambda step, values: None)
+    metrics = train_cell(cell, images, output, lambda step, values: None)
     (output / f"{cell.key}.json").write_text(json.dumps(metrics))
 
 

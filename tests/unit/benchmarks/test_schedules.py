@@ -1,0 +1,101 @@
+"""The comparison of schedules: gains at chosen learning rates, and whether seeds explain the difference."""
+
+import pandas as pd
+import pytest
+
+from benchmarks.schedules import (
+    Schedules,
+    arguments_of,
+    chosen,
+    differences,
+    finished_cells,
+    markdown,
+    num_cells,
+    summary,
+)
+from interfero.analysis.records import write_tables
+from interfero.engine.options.parsing import parse_options
+from interfero.metrics.names import GAIN, VALIDATION_GAIN
+from interfero.records import CellRecord
+from sweeps.adapter_capacity import SWEEP
+
+SETTING = ["num_steps", "method", "domain"]
+
+
+def cells(gains, rate=1e-4, steps=60):
+    """Of one setting, one for each seed."""
+    return pd.DataFrame(
+        {
+            "num_steps": steps, "method": "lora", "domain": "text", "learning_rate": rate,
+            "data_seed": range(len(gains)), GAIN: gains, VALIDATION_GAIN: gains,
+        }
+    )  # fmt: skip
+
+
+def test_validation_chooses_by_setting_and_seed():
+    low, high = cells([1.0, 5.0]), cells([2.0, 4.0], rate=3e-4)
+    found = chosen(pd.concat([low, high], ignore_index=True))
+    assert found["learning_rate"].tolist() == [3e-4, 1e-4]
+
+
+def test_a_difference_within_the_spread_of_seeds_agrees():
+    # Means 4 and 5, standard deviations 1 and 2: their root mean square is 1.58.
+    [row] = differences(cells([3.0, 4.0, 5.0]), cells([3.0, 5.0, 7.0]), SETTING).to_dict("records")
+    assert row["difference"] == pytest.approx(1.0)
+    assert row["spread"] == pytest.approx(2.5**0.5)
+    assert row["agree"] is True
+    [row] = differences(cells([3.0, 4.0, 5.0]), cells([5.0, 6.0, 7.0]), SETTING).to_dict("records")
+    assert row["agree"] is False
+
+
+def test_cells_are_compared_at_one_learning_rate():
+    wsd = pd.concat([cells([2.0, 2.0]), cells([9.0, 9.0], rate=3e-4)], ignore_index=True)
+    [row] = differences(cells([1.0, 1.0]), wsd, [*SETTING, "learning_rate"]).to_dict("records")
+    assert (row["learning_rate"], row["difference"]) == (1e-4, 1.0)
+
+
+def test_the_table_and_its_summary():
+    table = pd.concat(
+        [
+            differences(cells([3.0, 4.0, 5.0]), cells([3.0, 5.0, 7.0], rate=3e-4), SETTING),
+            differences(
+                cells([3.0, 4.0, 5.0], steps=250), cells([5.0, 6.0, 7.0], steps=250), SETTING
+            ),
+        ]
+    )
+    assert list(markdown(table))[2:] == [
+        "| 60 | `lora` | text | 4.0 ± 1.0 (0.0001) | 5.0 ± 2.0 (0.0003) | +1.0 | yes |",
+        "| 250 | `lora` | text | 4.0 ± 1.0 (0.0001) | 6.0 ± 1.0 (0.0001) | +2.0 | no |",
+    ]
+    assert list(summary(table)) == [
+        "60 steps: 1 of 1 agree",
+        "250 steps: 0 of 1 agree; of the others wsd gains more in 1, less in 0: +2.0 to +2.0 points",
+    ]
+
+
+def test_finished_cells_are_read_from_the_sweeps_table(tmp_path):
+    command = Schedules(storage=tmp_path)
+    assert finished_cells(command, "wsd").empty
+    shown = {"codec": "c", "rd_lambda": 0.013, "num_images": 5, "adapter_size": 4, "init_seed": 0}
+    records = [
+        CellRecord(
+            key=str(seed), params={**shown, **row, "data_seed": seed}, status=status,
+            metrics={GAIN: 2.0, VALIDATION_GAIN: 1.0},
+        )
+        for row in [{"domain": "text", "method": "lora", "learning_rate": 1e-3, "num_steps": 60}]
+        for seed, status in enumerate(("finished", "failed"))
+    ]  # fmt: skip
+    folder = tmp_path / "wsd" / "report"
+    folder.mkdir(parents=True)
+    write_tables(records, folder)
+    [row] = finished_cells(command, "wsd").to_dict("records")
+    assert (row["data_seed"], row["learning_rate"], row[GAIN]) == (0, 1e-3, 2.0)
+
+
+def test_both_sweeps_have_the_cells_that_are_counted():
+    command = Schedules(methods=("finetune", "cawf"), num_steps=(60, 250))
+    # Three and four learning rates, three domains, two numbers of steps, three seeds.
+    assert num_cells(command) == 7 * 3 * 2 * 3
+    options = parse_options(SWEEP.options, arguments_of(command, "cosine"), "").settled()
+    assert (options.schedule, options.sampler, options.budgets) == ("cosine", "grid", (60, 250))
+    options.check()
