@@ -35,7 +35,7 @@ def markdown(path: Path) -> Iterator[str]:
     yield ""
     for line in [*INTERFERENCE_MAP.sentences(found), *summary_lines(records)]:
         yield f"- {line}"
-    header, rows = capacity_rows(records)
+    header, rows = capacity_rows(records, in_db=True)
     yield ""
     for cells in (header, ["---"] * len(header), *rows):
         yield f"| {' | '.join(cell.replace(chr(10), ' ') for cell in cells)} |"
