@@ -248,7 +248,9 @@ class _AsPoints:
 
 
 def _plain(row: Any) -> Any:
-    return row.__dict__ if isinstance(row, ImageRow) else row
+    if not isinstance(row, ImageRow):
+        return row
+    return {name: value for name, value in row.__dict__.items() if value is not None}
 
 
 def _compact(

@@ -197,7 +197,10 @@ def matched_lines(records: Iterable[CellRecord]) -> list[str]:
             f"At half of {NAIVE}'s gain, over the {len(cases)} of {total} pairs of case and data seed in "
             f"which all of these reach it: {'; '.join(parts)}."
         )
-    if others and any(row.found for row in rows):
+    refused = [result.reason for row in rows for _, result in row.refused]
+    if refused and not any(row.found for row in rows):
+        lines.append(f"At half of {NAIVE}'s gain no method has a value: {refused[0]}.")
+    elif others and any(row.found for row in rows):
         lines.append(
             f"Not compared there, with the pairs in which each reaches it: {', '.join(others)}."
         )

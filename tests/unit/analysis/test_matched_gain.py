@@ -93,7 +93,7 @@ def test_methods_are_compared_at_shares_of_fine_tunings_gain(cell):
     rows = {row.method: row for row in matched_rows(records, shares=(0.5,))}
     assert list(rows) == ["finetune", "lora"]
     # Seed 0 at 4 %, seed 1 at 2 %; `text`, where fine-tuning does not gain, has nothing to match.
-    assert rows["finetune"].mean("target_gain") == pytest.approx(3, abs=0.02)
+    assert rows["finetune"].mean("target_gain") == pytest.approx(3, abs=0.03)
     assert rows["finetune"].mean("forgetting") == pytest.approx(
         between(between(4, 8, 1 / 3), 4, 0.5)
     )

@@ -60,13 +60,13 @@ def test_what_methods_share_is_no_scatter_of_their_difference(sweep):
 
 
 def test_undecided_is_an_answer_and_equal_methods_are_rarely_told_apart(sweep):
-    """Six methods that do the same as fine-tuning: corrected, one in twenty families has a false verdict."""
-    names = ("finetune", *(f"method{i}" for i in range(6)))
+    """Four methods that do the same as fine-tuning: corrected, one in twenty families has a false verdict."""
+    names = ("finetune", *(f"method{i}" for i in range(4)))
     wrong = 0
-    for seed in range(60):
-        found = unrouted(sweep(dict.fromkeys(names, 5.0), seed, seeds=(0, 1, 2, 3)))
+    for seed in range(40):
+        found = unrouted(sweep(dict.fromkeys(names, 5.0), seed))
         wrong += any(d.verdict != "undecided" for d in found.values())
-    assert wrong <= 6
+    assert wrong <= 4
     (line,) = difference_lines(sweep(dict.fromkeys(names[:2], 5.0)), "method0")
     assert line.startswith(
         "method0 minus finetune, in percentage points, paired in 2 cases (3 seeds, "

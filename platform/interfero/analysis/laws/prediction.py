@@ -12,7 +12,7 @@ from scipy.optimize import linprog
 from interfero.analysis.axes import AXES, level
 from interfero.analysis.laws.designs import reference, setting_means, shares_amplitude
 from interfero.analysis.laws.forms import Design
-from interfero.analysis.laws.left_out import MIN_DOMAINS
+from interfero.analysis.laws.left_out import MIN_DOMAINS, groups_of
 from interfero.analysis.laws.observations import Observations
 from interfero.analysis.laws.resampling import half_width
 from interfero.analysis.laws.robust_fit import Fit, pooled_seed_sd, predicted, to_space
@@ -106,8 +106,8 @@ def left_out_coverage(data: Observations) -> LeftOutCoverage | None:
         None where too little is left without a domain to predict it.
     """
     held = cells = 0
-    for name in data.domain_names:
-        inside = np.array(data.domains) == name
+    for group in groups_of(data.domain_names):
+        inside = np.isin(data.domains, group)
         scaling = fit_observations(data.only(~inside))
         if not isinstance(scaling, Scaling):
             return None
@@ -183,7 +183,7 @@ def _domain_variances(
         return []
     num = len(data.domain_names)
     if domain is not None:
-        variance, degrees = without.variance(value, data.domain_names.index(domain))
+        variance, degrees = without.variance(value, domain)
         return [((num - 1) * variance, degrees)]
     variance, degrees = without.variance(value)
     found = [((num + 1) * variance, degrees)]

@@ -137,13 +137,14 @@ def _here_line(scaling: Scaling) -> str:
         f"{plain_name(p.name)} {p.value:.2f} ({p.here[0]:.2f} to {p.here[1]:.2f})" for p in shapes
     ]
     drawn = ", ".join(f"{p.low:.2f} to {p.high:.2f}" for p in shapes)
-    others = (
-        f"with {scaling.data.drawn} as draws {drawn}"
-        if scaling.across_domains
-        else f"{len(names)} {scaling.data.drawn} do not speak for others"
-    )
+    which = scaling.data.drawn
+    others = f"with {which} as draws {drawn}"
+    if not scaling.across_domains:
+        others = f"{len(names)} {which} do not speak for others"
+        others = others if len(names) > 1 else "one speaks for no other"
+    these = f"these {which}" if len(names) > 1 else f"this {which.removesuffix('s')}"
     return (
-        f"For these {scaling.data.drawn} ({', '.join(names)}), {_what(scaling)} follows a {_form(scaling)} "
+        f"For {these} ({', '.join(names)}), {_what(scaling)} follows a {_form(scaling)} "
         f"law: {', '.join(parts)} (95 % intervals over {scaling.covers_here}; {others})."
     )
 
