@@ -160,7 +160,8 @@ def _paired_parts(finished: Sequence[CellRecord]) -> list[str]:
     if not found:
         return []
     text = (
-        "One method minus another, in percentage points, paired: the same cases, data seeds and test images. "
+        "One method minus another, in percentage points, paired: the same cases, data seeds and test images; "
+        "the median over cases of the mean over seeds. "
         "In parentheses the 95 % interval, by itself; whether a difference is decided is corrected over all "
         "methods that are compared with the same other one (Holm), and `undecided` is an answer."
     )

@@ -47,7 +47,7 @@ class Difference:
     other: str
     response: Response
     value: float
-    """Mean over cases, percentage points of the loss before."""
+    """Median over cases, percentage points of the loss before: one that went astray is not all there is."""
     half_width: float | None
     """Of the 95 % interval; None with one data seed."""
     probability: float | None
@@ -109,10 +109,14 @@ def difference_lines(records: Iterable[CellRecord], method: str) -> list[str]:
         corrected = f"; verdicts corrected over {family} methods" if family > 1 else ""
         count = own[0].num_cases
         lines.append(
-            f"{method} minus {other}, in percentage points, paired in {count} case{'s' * (count > 1)} "
+            f"{method} minus {other}, in percentage points, paired, {_over_cases(count)} "
             f"({over}{corrected}): {'; '.join(parts)}."
         )
     return lines
+
+
+def _over_cases(count: int) -> str:
+    return "in 1 case" if count == 1 else f"median over {count} cases"
 
 
 def _corrected(found: Sequence[Difference]) -> list[Difference]:
@@ -186,8 +190,8 @@ def _measured(
             for row in block
         ]
     )
-    value, num_seeds = float(plain.mean()), plain.shape[1]
-    strata, scores = np.zeros(0, dtype=np.int64), lambda weights: plain.mean(axis=0)[None]
+    value, num_seeds = float(np.median(plain.mean(axis=1))), plain.shape[1]
+    strata, scores = np.zeros(0, dtype=np.int64), lambda weights: plain
     sums = _image_sums(block, domains, response)
     if sums is not None:
         losses, strata = sums
@@ -195,16 +199,18 @@ def _measured(
     if num_seeds < 2:
         return Difference(method, other, response, value, None, None, len(block), 1, "")
     parts = score_parts(scores, strata, np.random.default_rng(0))
-    variances = [(part.variance(lambda mean: float(mean[0])), part.degrees) for part in parts]
+    variances = [
+        (part.variance(lambda means: float(np.median(means))), part.degrees) for part in parts
+    ]
     over = "seeds and source images" if len(parts) > 1 else "seeds only"
     half, chance = half_width(variances), probability(value, variances)
     return Difference(method, other, response, value, half, chance, len(block), num_seeds, over)
 
 
 def _scores(losses: FloatArray, response: Response) -> FloatArray:
-    """(1, seeds) difference, mean over cases, from (sides, cases, seeds, before and after) losses."""
+    """(cases, seeds) differences from (sides, cases, seeds, before and after) losses."""
     percent = 100 * response.sign * (losses[..., 1] / losses[..., 0] - 1)
-    return np.asarray((percent[0] - percent[1]).mean(axis=0)[None])
+    return np.asarray(percent[0] - percent[1])
 
 
 def _image_sums(

@@ -49,7 +49,8 @@ def _parts(record: CellRecord, role: str) -> LossParts | None:
         return None
     mean = dict(zip(NUMBERS, rows.mean(axis=0).tolist(), strict=True))
     value = float(record.params["rd_lambda"])
-    loss, rates = mean["rd_loss_before"], (mean["bpp_before"], mean["bpp"])
+    loss = mean["rd_loss_before"]
+    points = [(mean[f"bpp{s}"], mean[f"psnr_db{s}"]) for s in ("_before", "")]
     errors = [(mean[f"rd_loss{s}"] - mean[f"bpp{s}"]) / value for s in ("_before", "")]
     if loss <= 0 or min(errors) <= 0:
         return None
@@ -58,11 +59,11 @@ def _parts(record: CellRecord, role: str) -> LossParts | None:
     chroma = each * (mean["chroma_mse"] - mean["chroma_mse_before"])
     known = chroma == chroma
     return LossParts(
-        rate=100 * (rates[1] - rates[0]) / loss,
+        rate=100 * (points[1][0] - points[0][0]) / loss,
         luma=distortion - chroma if known else None,
         chroma=chroma if known else None,
         distortion=distortion,
-        db=db_at_equal_rate((rates[0], errors[0]), (rates[1], errors[1]), value),
+        db=db_at_equal_rate(points[0], points[1], errors[0], value),
     )
 
 

@@ -97,28 +97,28 @@ def psnr_at_rate(curve: Curve, rate_bpp: float) -> float | None:
 
 
 def db_at_equal_rate(
-    before: tuple[float, float], after: tuple[float, float], rd_lambda: float
+    before: tuple[float, float], after: tuple[float, float], mse_before: float, rd_lambda: float
 ) -> float:
     """How much better an adapted codec is at the rate of the codec before, in dB; positive is better.
 
-    For one codec without a curve. Where a codec minimises `rate + lambda * mse`, its curve has the slope
-    -1 / lambda (Sullivan and Wiegand, 1998, "Rate-distortion optimization for video compression"), so that
-    a bit more is worth 10 / ln 10 / (lambda * mse) dB. To first order this is the loss that was saved, in dB
-    instead of percent: the rate's share of the loss, which differs between domains and lambdas, drops out.
+    For one codec without a curve: PSNR after less before, less what the change of rate was worth. Where a codec
+    minimises `rate + lambda * mse`, its curve has the slope -1 / lambda (Sullivan and Wiegand, 1998,
+    "Rate-distortion optimization for video compression"), so that a bit more is worth 10 / ln 10 / (lambda *
+    mse) dB. That is the BD-PSNR of a curve moved by as much everywhere, to first order in the change of rate.
 
     Args:
-        before: (bpp, mean squared error of 8-bit pixels), means over images.
+        before: (bpp, PSNR in dB), means over images.
         after: The same.
+        mse_before: Mean over images, of 8-bit pixels.
         rd_lambda: Weight of distortion, bits per pixel per unit of MSE.
 
     Raises:
-        ValueError: an error is not positive.
+        ValueError: the error before is not positive.
     """
-    (rate_before, mse_before), (rate, mse) = before, after
-    if not (mse_before > 0 and mse > 0):
-        raise ValueError(f"mean squared errors must be positive, got {mse_before} and {mse}")
+    if not mse_before > 0:
+        raise ValueError(f"the mean squared error before must be positive, got {mse_before}")
     per_bit = 10 / math.log(10) / (rd_lambda * mse_before)
-    return 10 * math.log10(mse_before / mse) - per_bit * (rate - rate_before)
+    return after[1] - before[1] - per_bit * (after[0] - before[0])
 
 
 def _checked(curve: Curve, role: str) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from interfero.analysis.parts import grey_domains, loss_parts
+from interfero.analysis.rd_curves import chosen_curves, rd_curves
 from interfero.analysis.records import read_records, write_tables
+from interfero.cli.predict.answer import MAP_FILE
 from interfero.codecs.coding import chroma_mse, pixel_mse
-from interfero.metrics.bd_rate import db_at_equal_rate
+from interfero.metrics.bd_rate import BjontegaardDelta, db_at_equal_rate
 from interfero.records import CellRecord, ImageRow
 
 LAMBDA = 0.01
@@ -32,22 +34,26 @@ def test_parts_add_up_to_what_was_lost(record):
     (parts,) = loss_parts([one], "source_unrouted").values()
     assert (parts.rate, parts.luma, parts.chroma) == pytest.approx((10, 10, 20))
     assert parts.distortion == pytest.approx(30)
-    # 10 log10(50 / 80), and 0.1 bpp at 10 / ln 10 / (0.01 * 50) dB each.
-    assert parts.db == pytest.approx(-2.0412 - 0.8686, abs=1e-3)
+    # PSNR 30 and 29, and 0.1 bpp at 10 / ln 10 / (0.01 * 50) dB each.
+    assert parts.db == pytest.approx(-1 - 0.8686, abs=1e-3)
     (old,) = loss_parts([cell(record, [row((0.5, 0.6), (50, 80))])], "source_unrouted").values()
     assert (old.luma, old.chroma, old.distortion) == (None, None, pytest.approx(30))
     assert loss_parts([one], "target") == {}
 
 
+def psnr(mse):
+    return 10 * np.log10(255**2 / mse)
+
+
 def test_db_orders_domains_that_percent_reverses():
-    """The same 10 % of a loss: of distortion alone where rate is 14 % of it, and where it is 62 %."""
+    """The same 10 % of a loss: of distortion only where rate is 14 % of it, and where it is 62 %."""
     few, many = (
-        db_at_equal_rate((rate, error), (rate, error - 0.1 / LAMBDA), LAMBDA)
+        db_at_equal_rate((rate, psnr(error)), (rate, psnr(error - 0.1 / LAMBDA)), error, LAMBDA)
         for rate, error in ((0.14, 86.0), (0.62, 38.0))
     )
     assert (few, many) == (pytest.approx(0.5364, abs=1e-3), pytest.approx(1.3263, abs=1e-3))
     with pytest.raises(ValueError, match="must be positive"):
-        db_at_equal_rate((0.1, 0.0), (0.1, 1.0), LAMBDA)
+        db_at_equal_rate((0.1, 100.0), (0.1, 90.0), 0.0, LAMBDA)
 
 
 def test_db_at_equal_rate_is_that_of_the_curve_it_is_the_tangent_of():
@@ -56,8 +62,28 @@ def test_db_at_equal_rate_is_that_of_the_curve_it_is_the_tangent_of():
     error = 100 * np.exp(-4 * rate)
     value = 1 / (4 * error)
     moved = rate + 0.01
-    gained = db_at_equal_rate((rate, error), (moved, 100 * np.exp(-4 * moved)), value)
-    assert gained == pytest.approx(0, abs=1e-9)
+    after = moved, psnr(100 * np.exp(-4 * moved))
+    assert db_at_equal_rate((rate, psnr(error)), after, error, value) == pytest.approx(0, abs=1e-9)
+
+
+def test_db_at_equal_rate_is_near_the_bd_psnr_of_the_map_that_comes_along():
+    """Curves of fine-tuning over four lambdas: the mean of their cells against what the curves say."""
+    records = [r for r in read_records(MAP_FILE) if r.params["method"] == "finetune"]
+    for side in ("target", "source_unrouted"):
+        parts = loss_parts(records, side)
+        by_curve = {c.key: c for c in chosen_curves(rd_curves(records)) if c.side == side}
+        pairs = []
+        for key, curve in by_curve.items():
+            if isinstance(curve.bd_psnr, BjontegaardDelta):
+                place = key.domain, key.num_images, key.learning_rate, key.data_seed
+                names = ("domain", "num_images", "learning_rate", "data_seed")
+                own = [
+                    parts[r.key].db for r in records if tuple(r.params[n] for n in names) == place
+                ]
+                pairs.append((np.mean(own), curve.bd_psnr.value))
+        assert len(pairs) == 9
+        assert np.median([abs(a - b) for a, b in pairs]) < 0.05
+        assert np.corrcoef(np.transpose(pairs))[0, 1] > 0.95
 
 
 def test_luma_and_chroma_add_up_to_the_error_and_grey_has_none():
