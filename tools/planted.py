@@ -45,7 +45,7 @@ class PlantedDomain:
     def at(self, place: Mapping[str, float]) -> float:
         """What the law is multiplied by."""
         powers = ((place[axis] / PIVOTS[axis]) ** e for axis, e in self.exponents.items())
-        return self.factor * math.prod(powers)
+        return self.factor * float(math.prod(powers))
 
     @staticmethod
     def drawn(scatter: Scatter, rng: np.random.Generator) -> PlantedDomain:

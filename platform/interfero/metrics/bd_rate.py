@@ -101,8 +101,8 @@ def db_at_equal_rate(
 ) -> float:
     """How much better an adapted codec is at the rate of the codec before, in dB; positive is better.
 
-    For one codec without a curve: PSNR after less before, less what the change of rate was worth. Where a codec
-    minimises `rate + lambda * mse`, its curve has the slope -1 / lambda (Sullivan and Wiegand, 1998,
+    For one codec without a curve: PSNR after less before, less what the change of rate was worth. Where a
+    codec minimises `rate + lambda * mse`, its curve has the slope -1 / lambda (Sullivan and Wiegand, 1998,
     "Rate-distortion optimization for video compression"), so that a bit more is worth 10 / ln 10 / (lambda *
     mse) dB. That is the BD-PSNR of a curve moved by as much everywhere, to first order in the change of rate.
 
