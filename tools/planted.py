@@ -1,11 +1,13 @@
 """Simulated sweeps whose law is known: what a fit must find again, and its intervals must cover.
 
 Seeds, source images and domains vary as they do in a sweep: a data seed moves all of its cells, a source
-image all cells that code it, a domain all of its own; and each cell has noise of its own.
+image all cells that code it, a domain all of its own and has exponents of its own; and each cell has noise of
+its own.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import product
@@ -28,6 +30,33 @@ class Scatter:
     image: float = 0.3
     image_in_cell: float = 0.1
     domain: float = 0.3
+    exponent: float = 0.0
+    """Of a domain's exponents about the law's, no logarithm."""
+
+
+@dataclass(frozen=True)
+class PlantedDomain:
+    """How one domain departs from the law."""
+
+    factor: float
+    exponents: Mapping[str, float]
+    """By axis: added to the law's exponent."""
+
+    def at(self, place: Mapping[str, float]) -> float:
+        """What the law is multiplied by."""
+        powers = ((place[axis] / PIVOTS[axis]) ** e for axis, e in self.exponents.items())
+        return self.factor * float(math.prod(powers))
+
+    @staticmethod
+    def drawn(scatter: Scatter, rng: np.random.Generator) -> PlantedDomain:
+        """One of those that a law across domains speaks of."""
+        factor = _factor(rng, scatter.domain)
+        own = PIVOTS if scatter.exponent else ()
+        return PlantedDomain(factor, {axis: scatter.exponent * rng.normal() for axis in own})
+
+
+PIVOTS = {"num_images": 10.0, "rd_lambda": 0.008}
+"""Where exponents of their own change nothing."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +64,7 @@ class PlantedSweep:
     """A full grid of one method, and the unrouted forgetting that a law gives each cell."""
 
     law: Callable[[Mapping[str, float]], float]
-    """Percent forgotten, given `num_images`, `num_steps`, `adapter_fraction`, `rd_lambda` and
+    """Log points forgotten, given `num_images`, `num_steps`, `adapter_fraction`, `rd_lambda` and
     `feature_sd`."""
     num_images: tuple[int, ...] = (1, 5, 20, 80)
     num_steps: tuple[int, ...] = (300,)
@@ -49,14 +78,14 @@ class PlantedSweep:
     scatter: Scatter = field(default_factory=Scatter)
 
     def records(self, rng: np.random.Generator) -> list[CellRecord]:
-        """One draw of seeds, images and noise, and of the domains' own factors."""
-        return self.records_and_factors(rng)[0]
+        """One draw of seeds, images and noise, and of what the domains are like."""
+        return self.records_and_domains(rng)[0]
 
-    def records_and_factors(
+    def records_and_domains(
         self, rng: np.random.Generator
-    ) -> tuple[list[CellRecord], dict[str, float]]:
-        """The records, and what each domain's forgetting was multiplied by."""
-        factors = {d: _factor(rng, self.scatter.domain) for d in self.domains}
+    ) -> tuple[list[CellRecord], dict[str, PlantedDomain]]:
+        """The records, and what each domain is like."""
+        planted = {d: PlantedDomain.drawn(self.scatter, rng) for d in self.domains}
         of_seed = {seed: _factor(rng, self.scatter.seed) for seed in self.seeds}
         losses = rng.lognormal(0.0, 0.3, self.num_test_images)
         of_image = np.array([_factor(rng, self.scatter.image) for _ in losses])
@@ -74,10 +103,10 @@ class PlantedSweep:
                 "rd_lambda": value,
                 "feature_sd": distance,
             }
-            lost = self.law(place) * factors[domain] * of_seed[seed]
+            lost = self.law(place) * planted[domain].at(place) * of_seed[seed]
             lost *= _factor(rng, self.scatter.cell)
             noise = rng.lognormal(0.0, self.scatter.image_in_cell, len(losses))
-            rows = _rows(losses, losses * (1 + lost / 100 * of_image * noise))
+            rows = _rows(losses, losses * np.exp(lost / 100 * of_image * noise))
             params: dict[str, str | int | float] = {
                 "codec": "simulated", "domain": domain, "rd_lambda": value, "num_images": count,
                 "data_seed": seed, "method": "lora" if size else "finetune",
@@ -94,7 +123,7 @@ class PlantedSweep:
             found.append(
                 CellRecord(key=key, params=params, status="finished", metrics=metrics, images=rows)
             )
-        return found, factors
+        return found, planted
 
 
 _BEFORE = "rd_loss_before"

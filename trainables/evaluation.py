@@ -24,6 +24,7 @@ from interfero.codecs.coding import (
     Coder,
     Decoded,
     ImageScore,
+    chroma_mse,
     decode,
     decode_unchecked,
     encode,
@@ -294,6 +295,9 @@ def _rows(
             bpp=score.bpp,
             psnr_db=score.psnr_db,
             rd_loss=score.rd_loss(rd_lambda),
+            chroma_mse_before=reference.score.chroma_mse,
+            chroma_mse=score.chroma_mse,
+            chroma_power=chroma_mse(reference.sample.pixels_HWC),
         )
         for reference, score in zip(references, scores, strict=True)
     ]

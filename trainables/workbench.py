@@ -20,6 +20,7 @@ from interfero.codecs.coding import (
     Decoded,
     ImageScore,
     SourceCoder,
+    chroma_mse,
     decode,
     encode,
     pixel_mse,
@@ -195,4 +196,6 @@ def score(sample: Sample, coded: Coded, pixels: UInt8Array) -> ImageScore:
     """Of one image: its coded rate, and the error of what was decoded."""
     height, width = sample.pixels_HWC.shape[:2]
     bpp = 8 * len(coded.data) / (height * width)
-    return ImageScore(sample.name, sample.source_image, bpp, pixel_mse(pixels, sample.pixels_HWC))
+    original = sample.pixels_HWC
+    errors = pixel_mse(pixels, original), chroma_mse(pixels, original)
+    return ImageScore(sample.name, sample.source_image, bpp, *errors)

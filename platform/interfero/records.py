@@ -16,7 +16,14 @@ from itertools import chain, islice
 from operator import itemgetter
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, GetCoreSchemaHandler, ValidatorFunctionWrapHandler, field_validator
+from pydantic import (
+    Field,
+    GetCoreSchemaHandler,
+    SerializerFunctionWrapHandler,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+)
 from pydantic_core import CoreSchema, core_schema
 
 from interfero.config import Config
@@ -90,12 +97,23 @@ class ImageRow(Config):
     bpp: float
     psnr_db: float
     rd_loss: float
+    chroma_mse_before: float | None = None
+    """Part of the mean squared error that is off the grey axis (`codecs.coding.chroma_mse`); the rest is of
+    luma. Earlier records lack these three."""
+    chroma_mse: float | None = None
+    chroma_power: float | None = None
+    """Mean square of the image's own chroma, in 8-bit levels; 0 of a grey image."""
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if value is not None}
 
 
 _WORDS = ("role", "name", "group")
-_NUMBERS = tuple(name for name in ImageRow.model_fields if name not in _WORDS)
+NUMBERS = tuple(name for name in ImageRow.model_fields if name not in _WORDS)
+"""Scores of a test image, before and after; those that earlier records lack come last."""
+_ALWAYS = tuple(name for name in NUMBERS if ImageRow.model_fields[name].is_required())
 _words_of = itemgetter(*_WORDS)
-_numbers_of = itemgetter(*_NUMBERS)
 
 
 @lru_cache(maxsize=1024)
@@ -134,15 +152,20 @@ class ImageRows(_Compact):
     words: tuple[tuple[str, str, str], ...]
     """Role, name and group of each row; one tuple for all cells that have the same test images."""
     numbers: array[float]
-    """Row by row, in the order of `ImageRow`."""
+    """Row by row, in the order of `names`; NaN where a row lacks one."""
+    names: tuple[str, ...] = _ALWAYS
+    """The first of `NUMBERS`."""
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, Any]]) -> ImageRows | tuple[()]:
         """Build from rows with valid values."""
         if not rows:
             return ()
-        numbers = [*chain.from_iterable(map(_numbers_of, rows))]
-        return cls(_shared(tuple(map(_words_of, rows))), array("d", numbers))
+        more = any(row.get(name) is not None for row in rows for name in NUMBERS[len(_ALWAYS) :])
+        names = NUMBERS if more else _ALWAYS
+        values = (row.get(name) for row in rows for name in names)
+        numbers = array("d", [math.nan if value is None else value for value in values])
+        return cls(_shared(tuple(map(_words_of, rows))), numbers, names)
 
     def __len__(self) -> int:
         return len(self.words)
@@ -155,15 +178,11 @@ class ImageRows(_Compact):
         return tuple(self._values(i) for i in range(len(self)))
 
     def _values(self, index: int) -> dict[str, Any]:
-        start = index * len(_NUMBERS)
-        numbers = self.numbers[start : start + len(_NUMBERS)]
-        role, name, group = self.words[index]
-        return {
-            "role": role,
-            "name": name,
-            "group": group,
-            **dict(zip(_NUMBERS, numbers, strict=True)),
-        }
+        start = index * len(self.names)
+        numbers = self.numbers[start : start + len(self.names)]
+        scores = zip(self.names, numbers, strict=True)
+        known = {name: value for name, value in scores if value == value}
+        return dict(zip(_WORDS, self.words[index], strict=True)) | known
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,7 +224,9 @@ class _AsImageRows:
 
     def __get_pydantic_core_schema__(self, _: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         fields = {
-            name: core_schema.typed_dict_field(handler.generate_schema(field.annotation))
+            name: core_schema.typed_dict_field(
+                handler.generate_schema(field.annotation), required=field.is_required()
+            )
             for name, field in ImageRow.model_fields.items()
         }
         row = core_schema.typed_dict_schema(fields, extra_behavior="forbid")
@@ -227,7 +248,9 @@ class _AsPoints:
 
 
 def _plain(row: Any) -> Any:
-    return row.__dict__ if isinstance(row, ImageRow) else row
+    if not isinstance(row, ImageRow):
+        return row
+    return {name: value for name, value in row.__dict__.items() if value is not None}
 
 
 def _compact(

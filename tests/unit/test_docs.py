@@ -13,7 +13,7 @@ import tyro
 import yaml
 
 import interfero
-from interfero.cli import codecs, pool, store
+from interfero.cli import codecs, map, pool, store
 from interfero.cli.main import COMMANDS
 from interfero.engine.options.parsing import parse_options
 
@@ -37,6 +37,7 @@ MADE = {"index.md", "contributing.md", "changelog.md"}
 """Pages of the site that tools/site_pages.py makes of files at the top of the repository."""
 GROUPS: dict[str, dict[str, Callable[..., Any]]] = {
     "codecs": {"list": codecs.codecs, "import": codecs.import_command, "export": codecs.export_command},
+    "map": {"export": map.export_command},
     "pool": {"start": pool.start_command, "stop": pool.stop_command, "status": pool.status_command},
     "store": {"list": store.list_command, "verify": store.verify_command, "prune": store.prune_command},
 }  # fmt: skip

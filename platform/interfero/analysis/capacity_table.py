@@ -19,6 +19,7 @@ from interfero.analysis.choices import (
     missing_settings,
     unbracketed,
 )
+from interfero.analysis.parts import loss_parts
 from interfero.metrics.names import (
     FRACTION,
     GAIN,
@@ -118,13 +119,14 @@ def _without(values: list[str], index: int) -> list[str]:
 
 
 def capacity_rows(
-    records: Sequence[CellRecord], *, best_size_only: bool = False
+    records: Sequence[CellRecord], *, best_size_only: bool = False, in_db: bool = False
 ) -> tuple[list[str], list[list[str]]]:
     """The table as text: header (lines joined by a newline) and rows, settings without result too.
 
     Args:
         records: All cells of a sweep.
         best_size_only: One row a method: the adapter size with the best validation.
+        in_db: Gain and unrouted forgetting in dB at equal rate too, the last columns.
     """
     choices, missing = choose_learning_rates(records), missing_settings(records)
     if best_size_only:
@@ -134,12 +136,15 @@ def capacity_rows(
     seeds = [("n", "")] if max((c.num_seeds for c in choices), default=0) > 1 else []
     header = ["domain", *(n for n, _ in varying), "method", "size", "learn\nrate"]
     header += [n for n, _ in seeds] + [title for title, _, _ in _METRIC_COLUMNS]
+    header += ["gain\ndB", "forget\nunrouted\ndB"] if in_db else []
 
     def start(s: CellSetting) -> list[str]:
         size = str(s.adapter_size) if s.adapter_size else NO_VALUE
         return [s.domain, *(of(s) for _, of in varying), s.method, size]
 
-    entries = [(c.setting, _result(c, seeds=bool(seeds))) for c in choices]
+    entries = [
+        (c.setting, _result(c, seeds=bool(seeds)) + (_in_db(c) if in_db else [])) for c in choices
+    ]
     entries += [(m.setting, _no_result(m, len(header) - len(start(m.setting)))) for m in missing]
     entries.sort(key=lambda entry: entry[0].order)
     return header, [start(setting) + rest for setting, rest in entries]
@@ -153,6 +158,15 @@ def _result(choice: Choice, *, seeds: bool) -> list[str]:
     rate = "\n".join(ends) + ("*" if choice.at_edge else "")
     count = [str(choice.num_seeds)] if seeds else []
     return [rate, *count, *(_cell(choice, m, form) for _, m, form in _METRIC_COLUMNS)]
+
+
+def _in_db(choice: Choice) -> list[str]:
+    cells = [pick.cell for pick in choice.picks]
+    found = []
+    for role, sign in (("target", 1), ("source_unrouted", -1)):
+        values = [sign * parts.db for parts in loss_parts(cells, role).values()]
+        found.append(f"{statistics.fmean(values):+.3f}" if len(values) == len(cells) else NO_VALUE)
+    return found
 
 
 def _no_result(missing: Missing, width: int) -> list[str]:

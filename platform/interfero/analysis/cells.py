@@ -10,10 +10,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from interfero.records import CellRecord, ImageRow, ImageRows
+from interfero.records import NUMBERS, CellRecord, ImageRows
 
-NUMBERS = tuple(n for n in ImageRow.model_fields if n not in ("role", "name", "group"))
-"""Scores of a test image, before and after."""
 _More = ParamSpec("_More")
 _Found = TypeVar("_Found")
 
@@ -23,13 +21,16 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def image_arrays(record: CellRecord) -> tuple[tuple[tuple[str, str, str], ...], FloatArray]:
-    """(role, name, group) of each test image of a cell, and its numbers in the order of `NUMBERS`.
+    """(role, name, group) of each test image of a cell, and its numbers in the order of `NUMBERS`; else NaN.
 
     An `ImageRow` is checked each time it is made: a report would make every row a dozen times.
     """
     images = record.images
     if isinstance(images, ImageRows):
-        return images.words, np.frombuffer(images.numbers).reshape(len(images), -1)
+        known = np.frombuffer(images.numbers).reshape(len(images), -1)
+        return images.words, np.pad(
+            known, ((0, 0), (0, len(NUMBERS) - len(images.names))), constant_values=np.nan
+        )
     words = tuple((row.role, row.name, row.group) for row in images)
     numbers = [[getattr(row, name) for name in NUMBERS] for row in images]
     return words, np.array(numbers, dtype=float).reshape(len(words), len(NUMBERS))

@@ -11,7 +11,7 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from interfero.analysis.cells import Cells
@@ -20,6 +20,7 @@ from interfero.analysis.choices import (
     NAIVE,
     Case,
     CellSetting,
+    best_sizes,
     by_case,
     by_init_seed,
     case_of,
@@ -27,7 +28,15 @@ from interfero.analysis.choices import (
     setting_of,
 )
 from interfero.analysis.comparable import comparable
-from interfero.analysis.matched_gain import SHARES, MatchedRow, matched_rows
+from interfero.analysis.matched_gain import (
+    MAX_STEP,
+    SHARES,
+    Matched,
+    matched_rows,
+    shared_cases,
+)
+from interfero.analysis.paired import differences
+from interfero.analysis.parts import grey_domains, loss_parts
 from interfero.metrics.names import (
     FILE_BYTES,
     FRACTION,
@@ -50,6 +59,13 @@ BUDGETS = (0.02, 0.05, 0.10, math.inf)
 """Live parameters over the source codec's, at most."""
 
 
+DOMAINS_NOTE = (
+    "By target domain: medians over lambdas, image counts, step counts and data seeds, at the size and "
+    "strength that validation chose. Forgetting, unrouted, is also parted into rate and distortion, and that "
+    "into luma and chroma, which add up within a cell (percent of the loss; `-`: the record has no chroma). "
+    "In a grey domain nothing of colour is learned, and what is forgotten of it shows on the source only."
+)
+
 _Row = tuple[str, int, float]
 """Method, size, strength."""
 
@@ -69,19 +85,29 @@ def _metric(name: str, scale: float = 1.0) -> Callable[[CellRecord], float]:
     return lambda record: scale * record.metrics[name]
 
 
+def _db(role: str, sign: int) -> Callable[[CellRecord], float]:
+    def value(record: CellRecord) -> float:
+        parts = loss_parts((record,), role)
+        return sign * parts[record.key].db
+
+    return value
+
+
 COLUMNS = (
     Column("live parameters (%)", _metric(FRACTION, 100), ".2f"),
     Column("file (KiB)", _metric(FILE_BYTES, 1 / 1024), ".0f"),
     Column("target gain (%)", _metric(GAIN), "+.2f", spread=True),
+    Column("target gain (dB)", _db("target", 1), "+.3f", spread=True),
     Column("forgetting, routed (%)", _metric(ROUTED), "+.2f", spread=True),
     Column("forgetting, unrouted (%)", _metric(UNROUTED), "+.2f", spread=True),
+    Column("forgetting, unrouted (dB)", _db("source_unrouted", -1), "+.3f", spread=True),
     Column("old streams exact (%)", _metric(OLD_PIXELS, 100), ".0f"),
     Column("old PSNR drop (dB)", _metric(OLD_DROP), "+.2f"),
 )
 
 
 def write_comparison(records: Sequence[CellRecord], folder: Path) -> list[Path]:
-    """`methods.md`: three tables; nothing where fewer than two methods have finished cells."""
+    """`methods.md`; nothing where fewer than two methods have finished cells."""
     finished = Cells(r for r in records if r.status == "finished" and r.metrics.keys() >= NEEDED)
     if len({r.params["method"] for r in finished} - {CONTROL}) < 2:
         return []
@@ -91,7 +117,7 @@ def write_comparison(records: Sequence[CellRecord], folder: Path) -> list[Path]:
 
 
 def comparison_text(finished: Sequence[CellRecord]) -> str:
-    """All three tables as Markdown, with what was compared.
+    """All tables as Markdown, with what was compared.
 
     Args:
         finished: Finished cells with validation results.
@@ -106,24 +132,82 @@ def comparison_text(finished: Sequence[CellRecord]) -> str:
         f"{', '.join(map(str, steps))} steps. Means over domains and seeds; ± is the standard deviation over "
         "seeds, averaged over domains. The learning rate is chosen on validation for each "
         "domain, size, strength and seed; numbers are from test images. Rows with the same number of cases "
-        "are means over the same cases and can be compared; a row of `others` is over others, and cannot."
+        "are means over the same cases and can be compared; a row of `others` is over others, and cannot. "
+        "dB are at equal rate, to first order (`metrics.bd_rate.db_at_equal_rate`): percent of the loss "
+        "compares neither domains nor lambdas, because the rate's share of the loss differs."
     )
     intro += _remarks(finished)
     matched = (
         "Forgetting at matched gain: each method at a share of fine-tuning's best validation gain in the "
-        "same case (a domain, lambda, image count, step count, codec and data seed), interpolated between "
-        "the cells that no other of the method beats in gain and unrouted forgetting on validation. "
-        "`reached`: the cases where those cells span the gain; a method without a row has none. `shared`: "
-        "those where fine-tuning's span it as well. All means of a row, fine-tuning's too, are over the "
-        "shared cases; where there is none, the method's are over those reached and fine-tuning's are `-`. "
-        "Compare within a row: rows with other cases have other gains to match."
+        "same case (a domain, lambda, image count, step count, codec and data seed), between the cells that "
+        "no other of the method beats in gain and unrouted forgetting on validation; logarithms of losses "
+        f"are interpolated, only between cells that differ by at most {MAX_STEP:g} log points of forgetting. "
+        "`reached`: the cases where that gives a value. All means at a share are over one set of cases, "
+        "`shared`, which every method with a mean reaches; a method that reaches fewer has none."
     )
     matched_size = (
         "Gain (%) within a budget of live parameters, of the source codec's: the best cell on validation, "
         "and in parentheses the live parameters it has; `-` where a method has none in every domain and seed."
     )
     parts = [intro, _table(*_chosen_rows(finished)), matched, _table(*_matched_table(finished))]
-    return "\n\n".join([*parts, matched_size, _table(*_budget_rows(finished))]) + "\n"
+    parts += [matched_size, _table(*_budget_rows(finished))]
+    return "\n\n".join([*parts, *_paired_parts(finished), *_domain_parts(finished)]) + "\n"
+
+
+def _paired_parts(finished: Sequence[CellRecord]) -> list[str]:
+    """Each method less fine-tuning and less the control."""
+    found = differences(finished)
+    if not found:
+        return []
+    text = (
+        "One method minus another, in percentage points, paired: the same cases, data seeds and test images; "
+        "the median over cases of the mean over seeds. "
+        "In parentheses the 95 % interval, by itself; whether a difference is decided is corrected over all "
+        "methods that are compared with the same other one (Holm), and `undecided` is an answer."
+    )
+    titles = dict.fromkeys(d.response.title.removesuffix(" (%)") for d in found)
+    rows = []
+    for pair in dict.fromkeys((d.method, d.other) for d in found):
+        own = [d for d in found if (d.method, d.other) == pair]
+        values = {d.response.title.removesuffix(" (%)"): d.text for d in own}
+        head = [f"`{pair[0]}` minus `{pair[1]}`", str(own[0].num_cases), str(own[0].num_seeds)]
+        rows.append([*head, own[0].over or "-", *(values.get(title, "-") for title in titles)])
+    return [text, _table(["difference", "cases", "seeds", "intervals over", *titles], rows)]
+
+
+def _domain_parts(finished: Sequence[CellRecord]) -> list[str]:
+    """Gain and forgetting of each domain, with what they are made of."""
+    return [DOMAINS_NOTE, _table(*domain_rows(finished))]
+
+
+def domain_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[str]]]:
+    """One row a domain and method."""
+    cells: dict[tuple[str, str], list[CellRecord]] = defaultdict(list)
+    for choice in best_sizes(choose_learning_rates(finished)):
+        place = choice.setting.domain, choice.setting.method
+        cells[place] += [pick.cell for pick in choice.picks]
+    parts = [loss_parts(finished, role) for role in ("target", "source_unrouted")]
+    grey = grey_domains(finished)
+    rows = []
+    for domain, method in sorted(cells, key=lambda place: (place[0], _rank(place[1]))):
+        own = cells[domain, method]
+        gained, lost = ([p[c.key] for c in own if c.key in p] for p in parts)
+        values = [
+            [c.metrics[GAIN] for c in own if GAIN in c.metrics],
+            [p.db for p in gained],
+            [c.metrics[UNROUTED] for c in own if UNROUTED in c.metrics],
+            [-p.db for p in lost],
+            [p.rate for p in lost],
+            [p.distortion for p in lost],
+            [p.luma for p in lost if p.luma is not None],
+            [p.chroma for p in lost if p.chroma is not None],
+        ]
+        name = f"{domain} (grey)" if domain in grey else domain
+        medians = [f"{statistics.median(v):+.2f}" if v else "-" for v in values]
+        rows.append([name, f"`{method}`", str(len(own)), *medians])
+    forgot = "forgetting, unrouted"
+    titles = ["target gain (%)", "(dB)", f"{forgot} (%)", "(dB)"]
+    return ["domain", "method", "cells", *titles, "rate", "distortion", "luma", "chroma"], rows
 
 
 def _remarks(finished: Sequence[CellRecord]) -> str:
@@ -176,33 +260,20 @@ def _mean(cells: Sequence[CellRecord], column: Column) -> str:
 
 
 def _matched_table(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[str]]]:
-    """One row a share and method, with fine-tuning's means over the same cases beside its own."""
-    found = matched_rows(finished, MATCHED_SHARES)
-    naive = {row.share: row for row in found if row.method == NAIVE}
-    rows = [
-        [f"{row.share:.0%}", f"`{row.method}`", *_matched_values(row, naive.get(row.share))]
-        for row in sorted(found, key=lambda row: (row.share, _rank(row.method)))
-        if row.found
-    ]
-    gain, lost = "target gain (%)", "forgetting, "
-    titles = [gain, f"{NAIVE}'s", f"{lost}routed (%)", f"{lost}unrouted (%)", f"{NAIVE}'s"]
+    """One row a share and method; means over the cases that all methods with one have."""
+    rows = []
+    for share in MATCHED_SHARES:
+        found = matched_rows(finished, (share,))
+        cases, compared = shared_cases(found)
+        for row in sorted(found, key=lambda row: _rank(row.method)):
+            if row.found:
+                own = cases if row.method in compared else frozenset()
+                means = (row.mean(field.name, own) for field in fields(Matched))
+                reached = f"{len(row.found)} of {len(row.found) + len(row.refused)}"
+                shown = [f"{share:.0%}", f"`{row.method}`", reached, str(len(own))]
+                rows.append([*shown, *map(_signed, means)])
+    titles = ["target gain (%)", "forgetting, routed (%)", "forgetting, unrouted (%)"]
     return ["at", "method", "reached", "shared", *titles], rows
-
-
-def _matched_values(own: MatchedRow, naive: MatchedRow | None) -> list[str]:
-    shared = own.cases & naive.cases if naive is not None else frozenset()
-    means = (
-        row.mean(name, cases) if row is not None else None
-        for row, name, cases in (
-            (own, "target_gain", shared or own.cases),
-            (naive, "target_gain", shared),
-            (own, "forgetting", shared or own.cases),
-            (own, "forgetting_unrouted", shared or own.cases),
-            (naive, "forgetting", shared),
-        )
-    )
-    num_cases = len(own.found) + len(own.refused)
-    return [f"{len(own.found)} of {num_cases}", str(len(shared)), *map(_signed, means)]
 
 
 def _signed(value: float | None) -> str:

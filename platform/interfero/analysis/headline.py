@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from scipy.special import stdtrit
 
 from interfero.analysis.capacity_table import percent, signed, value_range
+from interfero.analysis.cells import Cells
 from interfero.analysis.choices import (
     CONTROL,
     NAIVE,
@@ -24,6 +25,8 @@ from interfero.analysis.choices import (
     unbracketed,
 )
 from interfero.analysis.comparable import comparable
+from interfero.analysis.paired import Difference, differences
+from interfero.analysis.parts import grey_domains, loss_parts
 from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 
@@ -68,33 +71,45 @@ def headline(records: Iterable[CellRecord], own: Sequence[str] = ()) -> list[str
         records: All cells of a sweep.
         own: What answers the sweep's own question, most important first; at most two of these are taken.
     """
+    records = Cells(records)
+    grey = grey_domains(records)
+    coloured = Cells(r for r in records if r.params["domain"] not in grey)
+    records = coloured or records
     best = [c for c in best_sizes(choose_learning_rates(records)) if c.setting.method != CONTROL]
     if not best:
         return ["No cell finished: nothing can be said about gain or forgetting."]
-    lines = [*own[:2], *_method_lines(best)][:MAX_SENTENCES]
+    lines = [*own[:2], *_method_lines(best, records)][:MAX_SENTENCES]
+    if grey and coloured:
+        lines[-1] += f" Grey domains are left out: {', '.join(sorted(grey))}."
     if max(c.num_seeds for c in best) == 1:
         lines[-1] += " One seed: an illustration, without intervals."
     return lines
 
 
-def _method_lines(best: Sequence[Choice]) -> list[str]:
+def _method_lines(best: Sequence[Choice], records: Cells) -> list[str]:
     """Fine-tuning first, or what there is; then the method that keeps the source best."""
     methods = list(dict.fromkeys(c.setting.method for c in best))
     first = NAIVE if NAIVE in methods else methods[0]
     others = [m for m in methods if m != first]
-    lines = _cost_lines(first, best)
-    found = [line for other in others if (line := _against(other, first, best)) is not None]
+    lines = _cost_lines(first, best, records)
+    gains = {(d.method, d.other): d for d in differences(records) if d.response.metric == GAIN}
+    found = [
+        line
+        for other in others
+        if (line := _against(other, first, best, gains.get((other, first)))) is not None
+    ]
     # The other method that forgets least when routed; of several, the one that gains most.
     return lines + [line for _, line in sorted(found)[:1]]
 
 
-def _cost_lines(method: str, best: Sequence[Choice]) -> list[str]:
+def _cost_lines(method: str, best: Sequence[Choice], records: Cells) -> list[str]:
     own = [c for c in best if c.setting.method == method]
     gain, lost, routed = (means([method], own, m).get(method) for m in (GAIN, UNROUTED, ROUTED))
     if gain is None or lost is None:
         return []
     each = [
-        f" ({value_range(m.cases, signed)} % in single {'domains' if _alone(own) else 'cases'})"
+        f" (median {signed(statistics.median(m.cases))}, {value_range(m.cases, signed)} % in single "
+        f"{'domains' if _alone(own) else 'cases'})"
         if len(m.cases) > 1
         else ""
         for m in (gain, lost)
@@ -102,24 +117,34 @@ def _cost_lines(method: str, best: Sequence[Choice]) -> list[str]:
     how = ""
     if routed is not None and routed.cases != lost.cases:
         how = f" unrouted, and {routed.text} routed"
+    db = [_db_text(own, records, role) for role in ("target", "source_unrouted")]
     return [
-        f"{method} gains {gain.text} on the target, on average over {_where(own)}{each[0]}.",
-        f"Source images then cost {lost.text} more{how}{each[1]}.",
+        f"{method} gains {gain.text} on the target{db[0]}, on average over {_where(own)}{each[0]}.",
+        f"Source images then cost {lost.text} more{db[1]}{how}{each[1]}.",
     ]
 
 
+def _db_text(choices: Sequence[Choice], records: Cells, role: str) -> str:
+    """`, +0.31 dB at equal rate`; empty where cells have no images."""
+    parts = loss_parts(records, role)
+    keys = [pick.cell.key for choice in choices for pick in choice.picks]
+    if not all(key in parts for key in keys):
+        return ""
+    return f", {statistics.fmean(parts[key].db for key in keys):+.2f} dB at equal rate"
+
+
 def _against(
-    method: str, first: str, best: Sequence[Choice]
+    method: str, first: str, best: Sequence[Choice], difference: Difference | None
 ) -> tuple[tuple[float, float], str] | None:
     """A method set against another over the cases and seeds that both have, and how it ranks."""
     gains, routed = (means([method, first], best, metric) for metric in (GAIN, ROUTED))
     if {method, first} - gains.keys() or method not in routed:
         return None
-    own, other, lost = gains[method], gains[first], routed[method]
-    share = f", {100 * own.value / other.value:.0f} % of {first}'s" if other.value > 0 else ""
+    own, lost = gains[method], routed[method]
+    share = "" if difference is None else f", minus {first}'s {difference.text}"
     cost = "forgets nothing" if set(lost.cases) == {0.0} else f"forgets {lost.text}"
     text = (
-        f"{method} gains {own.text}{share}, and {cost} when routed "
+        f"{method} gains {own.text}{share}; it {cost} when routed "
         f"({len(own.cases)} {'case' if len(own.cases) == 1 else 'cases'} that both have)."
     )
     return (max(lost.value, 0.0), -own.value), text

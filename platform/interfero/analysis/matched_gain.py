@@ -3,9 +3,12 @@
 Methods lie along a learning-forgetting curve (arXiv:2405.09673), so forgetting is compared at one gain. A
 method's cells of one domain, lambda, image count and seed, over learning rates, sizes and strengths, have
 a front: for a gain, the least forgetting. Front and gain are those on validation; between two cells of
-the front, test results are interpolated with the weights that validation gave. Outside of its front a
-method has no value: nothing says that it would go there. Each initial seed has a front of its own, and a
-case is their mean: the best of several seeds would be more tries than fine-tuning has, which draws nothing.
+the front, logarithms of test losses are interpolated with the weights that validation gave. A front bends
+upwards, so that the line between two cells lies above it, by less than they differ: cells that differ in
+forgetting by more than `MAX_STEP` are not joined. Outside of its front, or in a gap, a method has no value:
+nothing says that it would go there. Means that are compared are over one set of cases, which all reach. Each
+initial seed has a front of its own, and a case is their mean: the best of several seeds would be more tries
+than fine-tuning has, which draws nothing.
 """
 
 from __future__ import annotations
@@ -16,10 +19,13 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
+import numpy as np
+
 from interfero.analysis.capacity_table import signed
 from interfero.analysis.cells import once_for_cells
 from interfero.analysis.choices import CONTROL, NAIVE, Case, by_case, by_init_seed
 from interfero.analysis.comparable import comparable
+from interfero.metrics.forgetting import from_log_points, log_points
 from interfero.metrics.names import (
     GAIN,
     ROUTED,
@@ -31,6 +37,10 @@ from interfero.records import CellRecord
 
 SHARES = (0.25, 0.5, 0.75)
 """Of fine-tuning's best validation gain in the same case: where methods are compared."""
+
+MAX_STEP = 4.0
+"""Log points of forgetting, unrouted on validation, between two cells of a front that are joined: a value in
+their middle is off by less than half of it wherever the front is convex."""
 
 Fronts = tuple[tuple["FrontCell", ...], ...]
 """A method's in one case, one for each initial seed."""
@@ -86,7 +96,7 @@ class MatchedRow:
             cases: These of them alone: what is set beside another method's mean has to be of its cases.
         """
         values = [getattr(m, name) for case, m in self.found if cases is None or case in cases]
-        return math.fsum(values) / len(values) if values else None
+        return _log_mean(name, values) if values else None
 
 
 def front(cells: Iterable[CellRecord]) -> tuple[FrontCell, ...]:
@@ -104,12 +114,15 @@ def front(cells: Iterable[CellRecord]) -> tuple[FrontCell, ...]:
     return tuple(reversed(kept))
 
 
-def at_gain(cells: Sequence[FrontCell], gain: float) -> Matched | NotReached:
-    """Test results of a front at a validation gain; refused outside of it.
+def at_gain(
+    cells: Sequence[FrontCell], gain: float, highest_step: float = math.inf
+) -> Matched | NotReached:
+    """Test results of a front at a validation gain; refused outside of it, and in its gaps.
 
     Args:
         cells: A front, by rising gain.
         gain: Percent, on validation.
+        highest_step: In forgetting between two cells of the front that are joined, log points on validation.
     """
     if not cells:
         return NotReached("no finished cell")
@@ -118,6 +131,13 @@ def at_gain(cells: Sequence[FrontCell], gain: float) -> Matched | NotReached:
         return NotReached(f"gains {low:.2f} to {high:.2f} % on validation, asked for {gain:.2f} %")
     for left, right in pairwise(cells):
         if left.gain <= gain <= right.gain:
+            step = float(np.diff(log_points([left.forgetting, right.forgetting]))[0])
+            if step > highest_step and gain not in (left.gain, right.gain):
+                return NotReached(
+                    f"its front steps from {left.forgetting:+.2f} to {right.forgetting:+.2f} % forgotten "
+                    f"there, {step:.1f} log points, and {highest_step:g} are bridged: add learning rates, "
+                    "sizes or strengths"
+                )
             return _between(left, right, (gain - left.gain) / (right.gain - left.gain))
     return _between(cells[0], cells[0], 0.0)
 
@@ -177,7 +197,10 @@ def matched_lines(records: Iterable[CellRecord]) -> list[str]:
             f"At half of {NAIVE}'s gain, over the {len(cases)} of {total} pairs of case and data seed in "
             f"which all of these reach it: {'; '.join(parts)}."
         )
-    if others and any(row.found for row in rows):
+    refused = [result.reason for row in rows for _, result in row.refused]
+    if refused and not any(row.found for row in rows):
+        lines.append(f"At half of {NAIVE}'s gain no method has a value: {refused[0]}.")
+    elif others and any(row.found for row in rows):
         lines.append(
             f"Not compared there, with the pairs in which each reaches it: {', '.join(others)}."
         )
@@ -192,7 +215,7 @@ def _at_gain(fronts: Fronts, gain: float) -> Matched | NotReached:
     """Mean over initial seeds; refused where one of them is."""
     values: list[Matched] = []
     for cells in fronts:
-        found = at_gain(cells, gain)
+        found = at_gain(cells, gain, MAX_STEP)
         if isinstance(found, NotReached):
             seed = cells[0].record.params["init_seed"]
             several = f"init seed {seed}: " if len(fronts) > 1 else ""
@@ -201,7 +224,7 @@ def _at_gain(fronts: Fronts, gain: float) -> Matched | NotReached:
     if not values:
         return at_gain((), gain)
     names = [field.name for field in fields(Matched)]
-    return Matched(*(math.fsum(getattr(v, n) for v in values) / len(values) for n in names))
+    return Matched(*(_log_mean(n, [getattr(v, n) for v in values]) for n in names))
 
 
 def _row(
@@ -222,9 +245,18 @@ def _row(
 
 def _between(left: FrontCell, right: FrontCell, weight: float) -> Matched | NotReached:
     values = []
-    for name in (GAIN, ROUTED, UNROUTED):
-        ends = [cell.record.metrics.get(name) for cell in (left, right)]
+    for metric, field in zip((GAIN, ROUTED, UNROUTED), fields(Matched), strict=True):
+        ends = [cell.record.metrics.get(metric) for cell in (left, right)]
         if ends[0] is None or ends[1] is None:
-            return NotReached(f"a cell of the front has no {name}")
-        values.append((1 - weight) * ends[0] + weight * ends[1])
+            return NotReached(f"a cell of the front has no {metric}")
+        values.append(_log_mean(field.name, [ends[0], ends[1]], (1 - weight, weight)))
     return Matched(*values)
+
+
+def _log_mean(
+    name: str, percents: Sequence[float], weights: Sequence[float] | None = None
+) -> float:
+    """Of a field of `Matched`: the mean of the logarithms of the losses' ratios, in percent."""
+    sign = -1 if name == "target_gain" else 1
+    points = log_points(sign * np.asarray(percents))
+    return sign * float(from_log_points(np.average(points, weights=weights)))

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Literal
 
 from interfero.analysis.capacity_table import signed, value_range
-from interfero.analysis.cells import NUMBERS, ROLE, image_arrays, once_for_cells
+from interfero.analysis.cells import ROLE, image_arrays, once_for_cells
 from interfero.analysis.choices import CONTROL
 from interfero.metrics.bd_rate import BjontegaardDelta, Curve, bd_psnr_db, bd_rate_percent
 from interfero.metrics.names import VALIDATION_GAIN, VALIDATION_ROUTED
-from interfero.records import CellRecord
+from interfero.records import NUMBERS, CellRecord
 from interfero.store.files import write_atomic
 
 Side = Literal["target", "source", "source_unrouted"]

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from interfero.analysis.about import About, with_about
-from interfero.analysis.cells import GROUP, NAME, NUMBERS, ROLE, image_arrays
+from interfero.analysis.cells import GROUP, NAME, ROLE, image_arrays
 from interfero.errors import StorageError
-from interfero.records import CellRecord, ImageRow, Timing
+from interfero.records import NUMBERS, CellRecord, ImageRow, Timing
 from interfero.store.files import write_atomic
 
 CELLS_FILE = "cells.parquet"
@@ -179,7 +179,8 @@ def _image_columns(records: Sequence[CellRecord]) -> dict[str, pa.Array]:
         for name, i in (("role", ROLE), ("name", NAME), ("group", GROUP))
     }
     columns |= {name: np.ascontiguousarray(numbers[:, i]) for i, name in enumerate(NUMBERS)}
-    return {name: pa.array(columns[name], type=kind) for name, kind in _IMAGE.items()}
+    # A number that a record lacks is NaN here and null there.
+    return {name: pa.array(columns[name], kind, from_pandas=True) for name, kind in _IMAGE.items()}
 
 
 def _curves_types(records: Sequence[CellRecord]) -> Types:
@@ -339,7 +340,8 @@ def _images_beside(path: Path) -> dict[str, list[dict[str, Any]]] | None:
     rows: dict[str, list[dict[str, Any]]] = {}
     try:
         for row in pq.read_table(beside, partitioning=None).to_pylist():
-            rows.setdefault(row["key"], []).append({name: row[name] for name in _IMAGE})
+            own = {name: row[name] for name in _IMAGE if name in row}
+            rows.setdefault(row["key"], []).append(own)
     except (OSError, KeyError, pa.ArrowException) as error:
         raise StorageError(
             f"{beside} is no whole table of images ({error}): export it again, or move it away"

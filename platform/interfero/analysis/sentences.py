@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 
 from interfero.analysis.capacity_table import (
@@ -16,16 +15,15 @@ from interfero.analysis.capacity_table import (
 )
 from interfero.analysis.choices import (
     CONTROL,
-    NAIVE,
     CellSetting,
     Choice,
     best_sizes,
     choose_learning_rates,
     missing_settings,
-    seed_of,
     setting_of,
     unbracketed,
 )
+from interfero.analysis.paired import difference_lines
 from interfero.metrics.names import (
     FRACTION,
     GAIN,
@@ -55,6 +53,7 @@ def summary_lines(records: Sequence[CellRecord]) -> list[str]:
     for method in dict.fromkeys(c.setting.method for c in choices):
         if method != CONTROL:
             lines += _method_lines(method, choices, cases)
+            lines += difference_lines(records, method)
             lines += _source_mode_lines(method, records)
     lines += [*_control_lines(choices), *_edge_lines(choices), *_gap_lines(records)]
     lines += _image_lines(cases)
@@ -79,97 +78,25 @@ def _method_lines(method: str, choices: Sequence[Choice], cases: set[CellSetting
         reach = value_range([v for _, v in gains], signed)
         lines.append(
             f"{who} gains in {_count(won, gains, cases)}: {reach} % of the target loss on test "
-            f"{unit_text(cases)}{_against_naive(gains, choices)}."
+            f"{unit_text(cases)}."
         )
-    lines += _forgetting_lines(method, best, choices, cases)
+    lines += _forgetting_lines(method, best, cases)
     lines += _old_bitstream_lines(method, best)
     return lines + (_capacity_lines(method, choices) if sized else [])
 
 
-def _against_naive(gains: Sequence[tuple[Choice, float]], choices: Sequence[Choice]) -> str:
-    """What share of the naive method's gain this is, where the naive method gains."""
-    naive = {
-        c.setting.without_method: v for c, v in _known(choices, GAIN) if c.setting.method == NAIVE
-    }
-    shares = [
-        100 * v / naive[c.setting.without_method]
-        for c, v in gains
-        if c.setting.method != NAIVE and naive.get(c.setting.without_method, 0) > 0
-    ]
-    return f", {value_range(shares, '{:.0f}'.format)} % of {NAIVE}'s gain" if shares else ""
-
-
-def _forgetting_lines(
-    method: str, best: Sequence[Choice], choices: Sequence[Choice], cases: set[CellSetting]
-) -> list[str]:
-    bars = _Bars(choices)
+def _forgetting_lines(method: str, best: Sequence[Choice], cases: set[CellSetting]) -> list[str]:
     routed, unrouted = _known(best, ROUTED), _known(best, UNROUTED)
-    ways = [("", ROUTED, routed)]
+    ways = [("", routed)]
     if [v for _, v in routed] != [v for _, v in unrouted]:
-        ways = [("routed, ", ROUTED, routed), ("unrouted, ", UNROUTED, unrouted)]
-    parts = []
-    for way, metric, values in ways:
-        if values:
-            lost = sum(v > max(0.0, bars.change(c, metric) or 0.0) for c, v in values)
-            reach = f"{value_range([v for _, v in values], signed)} % of the source loss"
-            parts.append(f"{way}in {_count(lost, values, cases)} ({reach})")
-    if not parts:
-        return []
-    colon = ":" if len(ways) > 1 else ""
-    return [f"{method} forgets more than {bars.text(best, cases)}{colon} {'; '.join(parts)}."]
-
-
-class _Bars:
-    """What the control forgets: what a method's forgetting is compared with.
-
-    A method that trains the codec's own parameters is compared with the control at the same learning rates:
-    a rate decides how much such training forgets. Adapters do not change these parameters, and at their
-    rates, ten times as high, the control diverges: they are compared with the control at its best rate.
-    """
-
-    def __init__(self, choices: Iterable[Choice]) -> None:
-        self._control = {
-            c.setting.without_method: c for c in choices if c.setting.method == CONTROL
-        }
-
-    def change(self, choice: Choice, metric: str) -> float | None:
-        """Percent of the source loss; None where the control has no result there."""
-        control = self._control.get(choice.setting.without_method)
-        if control is None:
-            return None
-        if _has_source_mode(choice):
-            return control.mean(metric)
-        cells: dict[tuple[int, float], list[float]] = {}
-        for point in control.grid:
-            for cell in point.cells:
-                if metric in cell.metrics:
-                    place = seed_of(cell)[0], point.learning_rate
-                    cells.setdefault(place, []).append(cell.metrics[metric])
-        # The control draws nothing: its first initial seed is compared with all of a method's.
-        found = [cells.get((seed_of(p.cell)[0], p.learning_rate), []) for p in choice.picks]
-        if not all(found):
-            return None
-        means = [math.fsum(values) / len(values) for values in found]
-        return math.fsum(means) / len(means)
-
-    def text(self, best: Sequence[Choice], cases: set[CellSetting]) -> str:
-        """The control, its learning rate and how much it forgets; 0 where it has no result."""
-        if not any(c.setting.without_method in self._control for c in best):
-            return "0 % (no control finished)"
-        rate = "at its best" if _has_source_mode(best[0]) else "at the same"
-        changes = [self.change(c, UNROUTED) for c in best]
-        known = [change for change in changes if change is not None]
-        if not known:
-            return f"0 % (the control has no result {rate} learning rate)"
-        text = f"the control {rate} learning rate ({value_range(known, signed)} %"
-        without = len(changes) - len(known)
-        if without:
-            text += f"; 0 % in {without} of {len(best)} {_unit(cases)}, where it has no result"
-        return f"{text})"
-
-
-def _has_source_mode(choice: Choice) -> bool:
-    return any(SOURCE_BYTES in pick.cell.metrics for pick in choice.picks)
+        ways = [(" routed", routed), (" unrouted", unrouted)]
+    parts = [
+        f"{value_range([v for _, v in values], signed)} % of the source loss{way}"
+        for way, values in ways
+        if values
+    ]
+    number = len({c.setting.without_method for c, _ in (*routed, *unrouted)})
+    return [f"{method} forgets in {number} {_unit(cases)}: {', '.join(parts)}."] if parts else []
 
 
 def _old_bitstream_lines(method: str, best: Sequence[Choice]) -> list[str]:

@@ -13,6 +13,7 @@ from interfero.cli.decode import decode
 from interfero.cli.doctor.command import doctor
 from interfero.cli.domains import domains
 from interfero.cli.encode import encode
+from interfero.cli.map import map_group, run_map
 from interfero.cli.pool import pool, run_pool
 from interfero.cli.predict.command import predict
 from interfero.cli.report.command import report
@@ -31,6 +32,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "status": status,
     "report": report,
     "predict": predict,
+    "map": map_group,
     "pool": pool,
     "store": store,
 }
@@ -40,7 +42,7 @@ reported at once, and `doctor` runs where torch is broken."""
 
 def main() -> None:
     """Run the command line; exits with 2 on a user's error, and `doctor` with 1 if something is missing."""
-    groups = {"store": run_store, "codecs": run_codecs, "pool": run_pool}
+    groups = {"store": run_store, "codecs": run_codecs, "pool": run_pool, "map": run_map}
     if sys.argv[1:2] and sys.argv[1] in groups:
         groups[sys.argv[1]](sys.argv[2:])
         return

@@ -122,6 +122,8 @@ class ImageScore:
     """8 x coded bytes / pixels before padding, header included."""
     mse: float
     """Mean squared error of 8-bit pixels."""
+    chroma_mse: float | None = None
+    """The part of it that is off the grey axis (`chroma_mse`); None where it was not measured."""
 
     @property
     def psnr_db(self) -> float:
@@ -299,6 +301,17 @@ def to_pixels(image_CHW: Tensor) -> UInt8Array:
 def pixel_mse(a_HWC: UInt8Array, b_HWC: UInt8Array) -> float:
     """Mean squared error of two 8-bit images of one shape."""
     return float(np.mean((a_HWC.astype(np.float64) - b_HWC.astype(np.float64)) ** 2))
+
+
+def chroma_mse(a_HWC: UInt8Array, b_HWC: UInt8Array | float = 0.0) -> float:
+    """The part of the mean squared error that is off the grey axis, where all channels are equal.
+
+    The axes are orthogonal (the first of Ohta, Kanade and Sakai, 1980, "Color information for region
+    segmentation", is the mean of the channels), so luma's part and this one add up to `pixel_mse`; parts of
+    Y, Cb and Cr would not. Against nothing it is the power of an image's own chroma: 0 of a grey one.
+    """
+    error = a_HWC.astype(np.float64) - b_HWC
+    return float(np.mean(np.square(error - error.mean(axis=2, keepdims=True))))
 
 
 def score_coded(coder: Coder, sample: Sample) -> ImageScore:

@@ -96,6 +96,31 @@ def psnr_at_rate(curve: Curve, rate_bpp: float) -> float | None:
     return float(PchipInterpolator(np.log10(points[:, 0]), points[:, 1])(math.log10(rate_bpp)))
 
 
+def db_at_equal_rate(
+    before: tuple[float, float], after: tuple[float, float], mse_before: float, rd_lambda: float
+) -> float:
+    """How much better an adapted codec is at the rate of the codec before, in dB; positive is better.
+
+    For one codec without a curve: PSNR after less before, less what the change of rate was worth. Where a
+    codec minimises `rate + lambda * mse`, its curve has the slope -1 / lambda (Sullivan and Wiegand, 1998,
+    "Rate-distortion optimization for video compression"), so that a bit more is worth 10 / ln 10 / (lambda *
+    mse) dB. That is the BD-PSNR of a curve moved by as much everywhere, to first order in the change of rate.
+
+    Args:
+        before: (bpp, PSNR in dB), means over images.
+        after: The same.
+        mse_before: Mean over images, of 8-bit pixels.
+        rd_lambda: Weight of distortion, bits per pixel per unit of MSE.
+
+    Raises:
+        ValueError: the error before is not positive.
+    """
+    if not mse_before > 0:
+        raise ValueError(f"the mean squared error before must be positive, got {mse_before}")
+    per_bit = 10 / math.log(10) / (rd_lambda * mse_before)
+    return after[1] - before[1] - per_bit * (after[0] - before[0])
+
+
 def _checked(curve: Curve, role: str) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     """(points, 2), by rising rate."""
     if len(curve) < MIN_POINTS:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
 UNDECODABLE_PSNR_DB = 0.0
 """PSNR of a picture that does not decode at all; the drop is then the whole PSNR it had."""
 
@@ -28,6 +32,23 @@ def percent(change: float, before: float) -> float:
     if not before > 0:
         raise ValueError(f"the loss before must be positive, got {before}")
     return 100 * change / before
+
+
+def log_points(percent: npt.ArrayLike) -> FloatArray:
+    """A change in percent as 100 log(after / before).
+
+    Log points are defined for every positive loss, add up over steps, and give no prediction of a loss below
+    nothing, as percents do (Tornqvist, Vartia and Vartia, 1985, "How should relative changes be measured?").
+
+    Args:
+        percent: More than -100, of any shape.
+    """
+    return np.asarray(100 * np.log1p(np.asarray(percent, dtype=float) / 100))
+
+
+def from_log_points(points: npt.ArrayLike) -> FloatArray:
+    """Percent of the loss before."""
+    return np.asarray(100 * np.expm1(np.asarray(points, dtype=float) / 100))
 
 
 def exact_fraction(pairs: Sequence[tuple[object, object]]) -> float:

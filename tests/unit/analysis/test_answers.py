@@ -59,9 +59,11 @@ def test_a_map_ends_with_laws_maps_and_trends(end):
         INTERFERENCE_MAP, seeds=(0, 1, 2), lambdas=(0.0045, 0.0067)
     )
     assert code == 0
-    drawn = {"map_cawf.png", "matched_gain.png", "bitrate.svg", "rd_text.png", "rd_curves.md"}
+    drawn = {"map_cawf.png", "bitrate.svg", "rd_text.png", "rd_curves.md"}
     assert drawn | {"law_cawf_forgetting_unrouted.png", "scaling_fits.json"} <= names & logged
-    sentence = "Unrouted forgetting of cawf follows a power law: exponent of parameters"
+    sentence = (
+        "For this domain (text), unrouted forgetting of cawf follows a power law: exponent of "
+    )
     assert said.count(sentence) == 1
     assert said.index(sentence) < said.index("finetune gains in")
     # The description has room for the first of these, whatever the number of cells.

@@ -233,9 +233,10 @@ def test_points_lie_about_the_law_and_left_out_domains_are_predicted(scaling):
 
 def test_every_figure_compiles_and_has_its_words(sweep, scaling):
     records = sweep(domains=("text", "charts"), lambdas=(0.0045, 0.0067))
+    dense = sweep(domains=("text", "charts"), rates=(3e-5, 5e-5, 7e-5, 1e-4))
     figures = [
         overview_figure(records, RunLinks()), capacity_figure(records, RunLinks()),
-        matched_figure(records), curve_figure(records, RunLinks()), map_figure(records),
+        matched_figure(dense), curve_figure(records, RunLinks()), map_figure(records),
         law_figure([scaling]),
     ]  # fmt: skip
     for figure in figures:

@@ -3,6 +3,7 @@
 import pytest
 
 from interfero.analysis.headline import headline, method_rows, next_step
+from interfero.records import ImageRow
 
 
 @pytest.fixture
@@ -32,14 +33,14 @@ def test_three_sentences_with_number_interval_and_sample(two_methods):
     # Means of seeds 7, 8, 9: standard error 0.577, Student's t with 2 degrees 4.303.
     assert gain == (
         "finetune gains +8.00 % (95 % interval +5.52 to +10.48, 3 seeds) on the target, on average over 2 "
-        "domains (+6.00 to +10.00 % in single domains)."
+        "domains (median +8.00, +6.00 to +10.00 % in single domains)."
     )
     assert lost.startswith(
         "Source images then cost +10.00 % (95 % interval +10.00 to +10.00, 3 seeds) more"
     )
     assert other == (
-        "lora gains +4.00 % (95 % interval +2.76 to +5.24, 3 seeds), 50 % of finetune's, and forgets nothing "
-        "when routed (2 cases that both have)."
+        "lora gains +4.00 % (95 % interval +2.76 to +5.24, 3 seeds), minus finetune's -4.00 (-5.24 to "
+        "-2.76): less; it forgets nothing when routed (2 cases that both have)."
     )
 
 
@@ -108,3 +109,24 @@ def test_where_nothing_is_missing_nothing_is_asked_for(cell):
         for rate, gain in ((1e-4, 1.0), (3e-4, 3.0), (1e-3, 2.0))
     ]
     assert next_step(records, "python s.py") is None
+
+
+def test_a_grey_domain_is_in_no_headline(two_methods):
+    """Told by its images: what is forgotten after a grey domain is colour, which the domain does not show."""
+
+    def seen(record, power):
+        row = ImageRow(
+            role="target", name="a", group="a", bpp_before=0.5, psnr_db_before=30.0, rd_loss_before=1.0,
+            bpp=0.5, psnr_db=30.0, rd_loss=0.9, chroma_power=power,
+        )  # fmt: skip
+        return record.model_copy(update={"images": (row,)})
+
+    records = [seen(r, 0.2 if r.params["domain"] == "text" else 90.0) for r in two_methods]
+    lines = headline(records)
+    assert lines[0].startswith("finetune gains +6.00 %")
+    assert "over 1 domain" in lines[0]
+    assert lines[-1].endswith("Grey domains are left out: text.")
+    only = [r for r in records if r.params["domain"] == "text"]
+    assert headline(only)[0].startswith("finetune gains +10.00 %"), (
+        "all are grey: they are all there is"
+    )

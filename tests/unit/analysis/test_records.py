@@ -40,7 +40,9 @@ def test_a_cell_is_a_row_with_all_it_has(sweep):
         assert {name: row[name] for name in METRICS if row[name] is not None} == record.metrics
         for name in ("key", "status", *OUTCOME):
             assert row[name] == getattr(record, name)
-        assert row["images"] == [image.model_dump() for image in record.images]
+        # These records lack chroma: null in the table.
+        images = [{n: v for n, v in image.items() if v is not None} for image in row["images"]]
+        assert images == [image.model_dump() for image in record.images]
 
 
 def test_what_a_failed_cell_lacks_is_null_and_never_zero(record, fail):
@@ -77,9 +79,8 @@ def test_images_and_curve_points_are_rows_with_their_cell(sweep):
     assert curves.num_rows == sum(len(r.curve) for r in records) == 2 * len(records)
     assert set(images["key"].to_pylist()) == {r.key for r in records}
     first = images.to_pylist()[0]
-    assert {name: first[name] for name in type(records[0].images[0]).model_fields} == (
-        records[0].images[0].model_dump()
-    )
+    image = records[0].images[0].model_dump()
+    assert {name: first[name] for name in image} == image
     assert curves["step"].to_pylist()[:2] == [100, 300]
     assert curves.to_pylist()[0]["train/mse_255"] == 80.0
 

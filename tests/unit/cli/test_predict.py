@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -78,6 +79,26 @@ def test_beyond_the_map_it_says_that_it_extrapolates(
     assert "extrapolates: training images 500 lies outside 1 to 80" in out
 
 
+def test_a_new_domain_is_told_how_predictions_did_on_domains_left_out(
+    tmp_path: Path,
+    other_image_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = ("charts", "fundus", "maps", "text")
+    sweep = PlantedSweep(growing, domains=names, distances=(1.0, 2.0, 3.0, 4.0))
+    write_tables(sweep.records(np.random.default_rng(0)), tmp_path)
+    asked = ("--domain", other_image_folder, "--num-images", 20, "--method", "finetune")
+    assert call(monkeypatch, *asked, "--cells", tmp_path) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    found = re.search(
+        r"of 4 domains, each left out whole, (\d+) of 48 cells lay in such intervals", out
+    )
+    assert found is not None
+    assert int(found.group(1)) > 40
+    assert re.search(r"off by \d\.\d\d-fold, a constant by \d\.\d\d-fold", out)
+
+
 def test_a_new_domain_is_measured_with_the_source_codec(
     map_folder: Path,
     image_folder: Path,
@@ -90,6 +111,7 @@ def test_a_new_domain_is_measured_with_the_source_codec(
     assert call(monkeypatch, *asked, "--source", tiny_codec_file) == 0
     out = capsys.readouterr().out
     assert "new to the map" in out
+    assert "not tried on domains left out whole: too little remains of 3" in out
     assert "feature distance (source s.d.)" in out
     assert call(monkeypatch, *asked) == 0
     assert "distance from the source domain is unknown" in capsys.readouterr().out

@@ -17,3 +17,9 @@ def test_rows_name_the_picture_of_a_block(bench, cell, tmp_path):
     rows = {row.role: row for row in record.images}
     assert [row.group for row in record.images if row.role == "target"] == ["one", "one"]
     assert {rows["source"].group, rows["source_unrouted"].group} == {bench.source.test[0].group}
+    # What is off the grey axis is part of the error, and the loss holds all of it.
+    for row in record.images:
+        mse = (row.rd_loss - row.bpp) / record.params["rd_lambda"]
+        assert 0 < row.chroma_mse < mse
+        assert row.chroma_mse_before > 0
+        assert row.chroma_power > 0

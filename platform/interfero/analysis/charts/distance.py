@@ -92,7 +92,7 @@ def _panel(data: Observations, name: str, scaling: Scaling | None, shared: Seque
         points = [_measured(data, i, x[i]) for i, d in enumerate(data.domains) if d == domain]
         rows = [i for i in shared if data.domains[i] == domain]
         if rows and len(points) > 1:
-            means = [(x[i], float(np.nanmean(data.values[i]))) for i in rows]
+            means = [(x[i], _mean_percent(data, i)) for i in rows]
             points.append(_mean(f"{domain}, measured", means))
         series.append(Series(domain, look.colour, look.marker, tuple(points)))
     if scaling is not None and scaling.data.domains == data.domains:
@@ -131,8 +131,8 @@ def _mean(what: str, at: Sequence[tuple[float, float]]) -> PlotPoint:
 
 
 def _measured(data: Observations, row: int, x: float) -> PlotPoint:
-    values = [v for v in data.values[row].tolist() if math.isfinite(v)]
-    mean = math.fsum(values) / len(values)
+    values = [v for v in data.response.percent(data.values[row]).tolist() if math.isfinite(v)]
+    mean = _mean_percent(data, row)
     return PlotPoint(
         x, mean,
         (
@@ -142,6 +142,11 @@ def _measured(data: Observations, row: int, x: float) -> PlotPoint:
         ),
         faint=list(data.domains).count(data.domains[row]) > 1,
     )  # fmt: skip
+
+
+def _mean_percent(data: Observations, row: int) -> float:
+    """Over seeds, in log points as laws are fitted."""
+    return float(data.response.percent(np.nanmean(data.values[row])))
 
 
 def _place(data: Observations, row: int) -> Iterable[str]:

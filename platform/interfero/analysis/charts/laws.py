@@ -98,7 +98,7 @@ def _place_lines(scaling: Scaling, row: int) -> list[str]:
 
 
 def _seeds_line(scaling: Scaling, row: int) -> str:
-    values = scaling.data.values[row].tolist()
+    values = scaling.response.percent(scaling.data.values[row]).tolist()
     return f"seeds: {', '.join(f'{v:+.2f}' for v in values if v == v)} %"
 
 

@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from interfero.analysis.axes import AXES
+from interfero.analysis.laws.designs import reference
 from interfero.analysis.laws.resampling import LEVEL
-from interfero.analysis.laws.scaling import (
-    Candidate,
-    Refusal,
-    Scaling,
-    reference,
-)
+from interfero.analysis.laws.scaling import Candidate, Refusal, Scaling
+from interfero.analysis.laws.words import claim
 from interfero.store.files import write_json
 
 FITS_FILE = "scaling_fits.json"
@@ -75,14 +72,19 @@ def _fit(scaling: Scaling) -> dict[str, Any]:
             for name in data.axes
         },
         "parameters": {
-            p.name: {"value": p.value, "low": p.low, "high": p.high} for p in scaling.parameters()
+            p.name: {"value": p.value, "low": p.low, "high": p.high, "these_domains": list(p.here)}
+            for p in scaling.parameters()
         },
+        "holds": {"across": "across domains", "here": "for these domains"}.get(
+            claim(scaling) or ""
+        ),
         "intervals_cover": scaling.covers,
         "residual_scale": scaling.fit.scale,
         "seed_sd": scaling.seed_sd,
         "candidates": [_candidate(c) for c in scaling.tried],
         "by_distance": [_candidate(c) for c in scaling.by_distance],
         "new_domains_by": list(scaling.for_new_domains.law.axes),
+        "unit": "100 log(loss after / loss before), of gain the other sign",
     }
 
 
@@ -93,5 +95,6 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
         "aicc": candidate.aicc,
         "held_out_rms": candidate.held_out,
         "left_out_domains_rms": candidate.left_out_domains,
+        "left_out_shape_rms": candidate.left_out_shape,
         "note": candidate.note,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -14,14 +14,14 @@ from interfero.analysis.axes import AXES, DISTANCES, LAW_AXES, level
 from interfero.analysis.cells import (
     GROUP,
     NAME,
-    NUMBERS,
     ROLE,
     image_arrays,
     once_for_cells,
 )
 from interfero.analysis.choices import CONTROL, Choice, choose_learning_rates
+from interfero.metrics.forgetting import from_log_points, log_points
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED
-from interfero.records import CellRecord
+from interfero.records import NUMBERS, CellRecord
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -30,7 +30,10 @@ SOURCE_DOMAIN = "the source domain"
 
 @dataclass(frozen=True)
 class Response:
-    """A quantity that a law is about, in percent of the loss before adapting."""
+    """A quantity that a law is about: a change of loss, in percent of the loss before adapting.
+
+    Laws are fitted in log points (`metrics.forgetting.log_points`), signed so that more is more.
+    """
 
     name: str
     title: str
@@ -38,6 +41,14 @@ class Response:
     role: Literal["target", "source", "source_unrouted"]
     sign: int
     """1 where a higher loss after adapting counts up."""
+
+    def log_points(self, percent: FloatArray) -> FloatArray:
+        """From percent of the loss before."""
+        return np.asarray(self.sign * log_points(self.sign * percent))
+
+    def percent(self, points: FloatArray) -> FloatArray:
+        """From log points."""
+        return np.asarray(self.sign * from_log_points(self.sign * points))
 
 
 _ALL = (
@@ -80,6 +91,14 @@ class ImageSums:
     domains: tuple[str, ...]
     """Names of these."""
 
+    def only(self, keep: npt.NDArray[np.bool_]) -> ImageSums:
+        """Those of some points."""
+        before, after = self.before[keep], self.after[keep]
+        there = before.any(axis=(0, 1))
+        kept, strata = np.unique(self.strata[there], return_inverse=True)
+        domains = tuple(self.domains[i] for i in kept)
+        return ImageSums(before[:, :, there], after[:, :, there], strata, domains)
+
     @property
     def smallest_stratum(self) -> int:
         """Source images of the domain that has fewest."""
@@ -107,9 +126,11 @@ class Observations:
     seeds: tuple[int, ...]
     """Data seeds; init seeds of one data seed are averaged, for they share its images."""
     values: FloatArray
-    """(points, seeds) in percent; NaN where a seed has no result."""
+    """(points, seeds) in log points; NaN where a seed has no result."""
     images: ImageSums | None
     """None unless every cell has its images."""
+    drawn: str = "domains"
+    """What has an amplitude of its own: domains, or the orders of a sequence."""
 
     @property
     def domain_names(self) -> tuple[str, ...]:
@@ -135,15 +156,19 @@ class Observations:
         return tuple(sorted({level(float(v)) for v in self.column(name)}))
 
     def only(self, keep: npt.NDArray[np.bool_]) -> Observations:
-        """Some of the points; the images stay behind, for a fit on part needs no interval."""
-        domains = tuple(d for d, kept in zip(self.domains, keep, strict=True) if kept)
-        return Observations(
-            self.subject, self.response, self.axes, self.x[keep], domains, self.seeds,
-            self.values[keep], None,
-        )  # fmt: skip
+        """Some of the points, with the source images that they have, along the axes that still vary."""
+        varying = [len({level(v) for v in column[keep].tolist()}) > 1 for column in self.x.T]
+        return replace(
+            self,
+            axes=tuple(a for a, varies in zip(self.axes, varying, strict=True) if varies),
+            x=self.x[keep][:, varying],
+            domains=tuple(d for d, kept in zip(self.domains, keep, strict=True) if kept),
+            values=self.values[keep],
+            images=None if self.images is None else self.images.only(keep),
+        )
 
     def resampled_values(self, group_weights: FloatArray) -> FloatArray:
-        """(points, seeds): the values if each source image counted so many times.
+        """(points, seeds) in log points: the values if each source image counted so many times.
 
         Args:
             group_weights: (groups,), how often each was drawn.
@@ -152,7 +177,7 @@ class Observations:
         before = self.images.before @ group_weights
         after = self.images.after @ group_weights
         with np.errstate(divide="ignore", invalid="ignore"):
-            values = 100 * self.response.sign * (after - before) / before
+            values = 100 * self.response.sign * np.log(after / before)
         return np.where(np.isnan(self.values), np.nan, values)
 
 
@@ -179,6 +204,7 @@ def _observed(subject: Subject, choices: Sequence[Choice], response: Response) -
         for column, seed in enumerate(seeds):
             if seed in cells:
                 row[column] = np.mean([c.metrics[response.metric] for c in cells[seed]])
+    values = response.log_points(values)
     return Observations(
         subject=subject,
         response=response,

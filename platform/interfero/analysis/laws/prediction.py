@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,23 +10,18 @@ import numpy.typing as npt
 from scipy.optimize import linprog
 
 from interfero.analysis.axes import AXES, level
+from interfero.analysis.laws.designs import reference, setting_means, shares_amplitude
 from interfero.analysis.laws.forms import Design
+from interfero.analysis.laws.left_out import MIN_DOMAINS, groups_of
+from interfero.analysis.laws.observations import Observations
 from interfero.analysis.laws.resampling import half_width
-from interfero.analysis.laws.robust_fit import Fit, from_space, pooled_seed_sd, predicted, to_space
-from interfero.analysis.laws.scaling import (
-    Scaling,
-    leave_one_domain_out,
-    reference,
-    setting_means,
-    shares_amplitude,
-)
+from interfero.analysis.laws.robust_fit import Fit, pooled_seed_sd, predicted, to_space
+from interfero.analysis.laws.scaling import Candidate, Scaling, fit_observations
 
 FloatArray = npt.NDArray[np.float64]
 
 SURROUNDED_WITHIN = 0.02
 """In logarithms: levels are rounded, and adapters of one size differ a little between codecs."""
-MIN_DOMAINS = 3
-"""Below, nothing says how domains differ: a new one cannot be predicted."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +64,7 @@ def predict(
             f"the map has {len(names)} domains ({', '.join(names)}), {MIN_DOMAINS} are needed to "
             "say how a new one may differ"
         )
-    candidate, resampled = scaling.chosen, scaling.resampled
-    # Without its distance, a new domain is one like the others.
-    if domain is None and set(scaling.for_new_domains.law.axes) <= place.keys():
-        candidate, resampled = scaling.for_new_domains, scaling.resampled_for_new
+    candidate = scaling.candidate_for(place) if domain is None else scaling.chosen
     missing = [axis for axis in candidate.law.axes if axis not in place]
     if missing or candidate.fit is None:
         return NoPrediction(f"the law needs {', '.join(missing)}")
@@ -87,13 +79,47 @@ def predict(
         return float(np.mean(predicted(law, params, design, scaling.space)))
 
     centre = value(candidate.fit.params)
-    variances = [*resampled.variances(value), _cell_variance(scaling)]
-    if domain is None:
-        each = predicted(law, candidate.fit.params, design, scaling.space)
-        variances.append(_domain_variance(scaling, candidate.fit, each))
+    variances = [
+        *scaling.resampled_of(candidate).variances(value),
+        _cell_variance(scaling, candidate.fit),
+    ]
+    variances += _domain_variances(scaling, candidate, value, domain)
     half = half_width(variances)
-    low, middle, high = from_space(np.array([centre - half, centre, centre + half]), scaling.space)
+    low, middle, high = scaling.percent(np.array([centre - half, centre, centre + half]))
     return Prediction(float(middle), float(low), float(high), outside(scaling, place))
+
+
+@dataclass(frozen=True)
+class LeftOutCoverage:
+    """How a map's predictions did on its own domains, each left out whole and predicted as a new one."""
+
+    held: int
+    """Cells (a setting and seed) within their 95 % interval."""
+    cells: int
+    domains: int
+
+
+def left_out_coverage(data: Observations) -> LeftOutCoverage | None:
+    """Everything is fitted anew without a domain, the choice of the form too, and asked for its cells.
+
+    Returns:
+        None where too little is left without a domain to predict it.
+    """
+    held = cells = 0
+    for group in groups_of(data.domain_names):
+        inside = np.isin(data.domains, group)
+        scaling = fit_observations(data.only(~inside))
+        if not isinstance(scaling, Scaling):
+            return None
+        for row in np.flatnonzero(inside):
+            place = dict(zip(data.axes, data.x[row].tolist(), strict=True))
+            found = predict(scaling, place, None)
+            if isinstance(found, NoPrediction):
+                return None
+            each = data.response.percent(data.values[row][np.isfinite(data.values[row])])
+            held += int(((found.low <= each) & (each <= found.high)).sum())
+            cells += len(each)
+    return LeftOutCoverage(held, cells, len(data.domain_names))
 
 
 def outside(scaling: Scaling, place: Mapping[str, float]) -> tuple[str, ...]:
@@ -131,33 +157,40 @@ def _between_arms(scaling: Scaling, place: Mapping[str, float]) -> tuple[str, ..
     return (f"no cells of the map surround {shown} together",)
 
 
-def _cell_variance(scaling: Scaling) -> tuple[float, int]:
+def _cell_variance(scaling: Scaling, fit: Fit) -> tuple[float, int]:
     """Of one seed of one setting about the law, and its degrees of freedom."""
     values = to_space(scaling.data.values, scaling.space)
-    residuals = scaling.fit.residuals
-    degrees = max(1, len(residuals) - len(scaling.fit.params))
+    residuals = fit.residuals
+    degrees = max(1, len(residuals) - len(fit.params))
     # The scale is robust: one setting that went astray does not widen every interval.
-    of_setting = scaling.fit.scale**2 * len(residuals) / degrees
+    of_setting = fit.scale**2 * len(residuals) / degrees
     of_seed = pooled_seed_sd(values) ** 2
     num_seeds = len(scaling.data.seeds)
     return max(0.0, of_setting - of_seed / num_seeds) + of_seed, num_seeds - 1
 
 
-def _domain_variance(scaling: Scaling, fit: Fit, each: FloatArray) -> tuple[float, int]:
-    """Of a new domain about what is predicted for it, and its degrees of freedom.
+def _domain_variances(
+    scaling: Scaling, candidate: Candidate, value: Callable[[FloatArray], float], domain: str | None
+) -> list[tuple[float, int]]:
+    """Of one domain about what its law says, with its degrees of freedom.
 
-    Args:
-        scaling: The map's law.
-        fit: What new domains are predicted by.
-        each: (amplitudes,) the prediction with each domain's own, or the one that they share.
+    Without a domain left out, the value at a place is a mean over the others; D (D - 1) / D times the squares
+    of these are those of single domains about their mean (the jackknife's pseudo-values). A domain of the map
+    is part of the mean, a new one is not.
     """
-    data = scaling.data
-    names = data.domain_names
-    if not shares_amplitude(fit.law, data):
-        return float(np.var(each, ddof=1)) * (1 + 1 / len(names)), len(names) - 1
-    left_out = leave_one_domain_out(data, fit, scaling.space)
-    assert left_out is not None, "a distance is used only after leaving domains out"
-    errors = setting_means(data, scaling.space) - left_out
-    of_domain = [float(np.mean(errors[np.array(data.domains) == name])) for name in names]
-    # Amplitude and exponent were fitted: two degrees of freedom are gone.
-    return float(np.mean(np.square(of_domain))), len(names) - 2
+    data, without = scaling.data, candidate.without
+    if without is None:
+        return []
+    num = len(data.domain_names)
+    if domain is not None:
+        variance, degrees = without.variance(value, domain)
+        return [((num - 1) * variance, degrees)]
+    variance, degrees = without.variance(value)
+    found = [((num + 1) * variance, degrees)]
+    if candidate.fit is not None and shares_amplitude(candidate.law, data):
+        assert candidate.predictions is not None
+        errors = setting_means(data, scaling.space) - candidate.predictions
+        of_domain = [float(np.mean(errors[np.array(data.domains) == n])) for n in data.domain_names]
+        # Amplitude and exponent were fitted: two degrees of freedom are gone.
+        found.append((float(np.mean(np.square(of_domain))), num - 2))
+    return found

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import brentq
 from scipy.special import stdtrit
 
 from interfero.analysis.laws.forms import Design
-from interfero.analysis.laws.observations import ImageSums, Observations
+from interfero.analysis.laws.observations import Observations
 from interfero.analysis.laws.robust_fit import Fit, Space, quick_refit, to_space
 
 FloatArray = npt.NDArray[np.float64]
@@ -29,6 +30,9 @@ MAX_SEEDS_ENUMERATED = 5
 """Up to here every way to draw the seeds is taken, with its probability: 126 of them for five."""
 SEED_DRAWS = 150
 IMAGE_DRAWS = 80
+"""Of refits; a law's variance needs no more."""
+SCORE_DRAWS = 400
+"""Of plain means, which cost little."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def bootstrap(
             quick_refit(
                 fit, seed_mean(to_space(data.resampled_values(w), space), equal), design, space
             )
-            for w in _image_draws(data.images, rng)
+            for w in image_draws(data.images.strata, rng, IMAGE_DRAWS)
         ]
         even = np.full(len(drawn), 1 / len(drawn))
         images = Part(np.array(drawn), even, data.images.smallest_stratum - 1)
@@ -120,12 +124,60 @@ def seed_draws(count: int, rng: np.random.Generator) -> tuple[FloatArray, FloatA
     return counts, np.array(ways) / count**count
 
 
-def _image_draws(images: ImageSums, rng: np.random.Generator) -> Iterator[FloatArray]:
-    """How often each source image is drawn, within its domain."""
-    for _ in range(IMAGE_DRAWS):
-        weights = np.zeros(len(images.strata))
-        for stratum in np.unique(images.strata):
-            members = np.flatnonzero(images.strata == stratum)
+def image_draws(
+    strata: npt.NDArray[np.int64], rng: np.random.Generator, count: int
+) -> Iterator[FloatArray]:
+    """(groups,) how often each source image is drawn, within its domain; so many draws."""
+    for _ in range(count):
+        weights = np.zeros(len(strata))
+        for stratum in np.unique(strata):
+            members = np.flatnonzero(strata == stratum)
             even = np.full(len(members), 1 / len(members))
             weights[members] = rng.multinomial(len(members), even)
         yield weights
+
+
+def score_parts(
+    scores: Callable[[FloatArray], FloatArray],
+    strata: npt.NDArray[np.int64],
+    rng: np.random.Generator,
+) -> list[Part]:
+    """Seeds, and source images, drawn again for scores of several lines: the same ones for all.
+
+    Args:
+        scores: From (groups,), how often each source image counts, to (lines, seeds).
+        strata: (groups,): the domain of a source image. The only one of a domain says nothing of others:
+            images are then not drawn.
+        rng: For the draws.
+    """
+    whole = scores(np.ones(len(strata)))
+    count = whole.shape[1]
+    draws, chances = seed_draws(count, rng)
+    parts = [Part(draws @ whole.T / count, chances, count - 1)]
+    smallest = int(np.unique(strata, return_counts=True)[1].min()) if len(strata) else 0
+    if smallest > 1:
+        means = [scores(weights).mean(axis=1) for weights in image_draws(strata, rng, SCORE_DRAWS)]
+        parts.append(Part(np.array(means), np.full(SCORE_DRAWS, 1 / SCORE_DRAWS), smallest - 1))
+    return parts
+
+
+def probability(value: float, variances: list[tuple[float, int]]) -> float:
+    """How often chance alone gives so large a value: that of the interval that just reaches 0."""
+    if value == 0 or half_width(variances, 1 - 1e-9) < abs(value):
+        return 0.0 if value else 1.0
+    reach = brentq(lambda level: half_width(variances, level) - abs(value), 0.0, 1 - 1e-9)
+    return 1 - float(reach)
+
+
+def holm(probabilities: Sequence[float]) -> list[float]:
+    """Probabilities corrected for how many there are, in their order.
+
+    However many are true, the chance that any of those below a level is wrong is no more than the level
+    (Holm, 1979, "A simple sequentially rejective multiple test procedure").
+    """
+    count, highest = len(probabilities), 0.0
+    found = [0.0] * count
+    for rank, index in enumerate(sorted(range(count), key=lambda i: probabilities[i])):
+        highest = max(highest, min(1.0, (count - rank) * probabilities[index]))
+        found[index] = highest
+    return found

@@ -1,18 +1,22 @@
 """Laws fitted to a sweep: which form, with which exponents, how sure, and when there is none.
 
-Of each method and response the candidates of `laws` are compared by AICc and by held-out extrapolation:
-fitted to the small cells, asked for the largest. A law is chosen only if it beats the null model, a
-constant for each domain, clearly by the one and at all by the other. What cannot be fitted is refused,
-with the reason.
+Of each method and response the candidates of `laws` are compared by AICc and by two errors on what was held
+out: fitted to the small cells, asked for the largest; fitted without a domain, asked for its shape. A law is
+chosen only if it beats the null model, a constant for each domain, clearly by AICc and at all by both errors.
+AICc counts settings as independent, which they are not within a domain: left-out domains are the check that
+knows it (cross-validation over clusters). What cannot be fitted is refused, with the reason.
 
-A domain that is not in the map has no amplitude. It gets the mean of the others', or, if that predicts
-the map's own domains much better when each is left out in turn, one by its distance from the source.
+A chosen law holds for the domains of the map. That it holds across domains is claimed only where an exponent
+keeps its sign with domains as draws (`laws.left_out`), at a level corrected for the axes that were tried.
+
+A domain that is not in the map has no amplitude. It gets a constant, the mean of the others', unless the law
+or the law by a distance from the source errs less on the map's own domains when each is left out whole.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -20,7 +24,19 @@ import numpy as np
 import numpy.typing as npt
 
 from interfero.analysis.axes import GROWTH_AXES, level
+from interfero.analysis.laws.designs import (
+    amplitude_names,
+    design_of,
+    setting_means,
+    shares_amplitude,
+)
 from interfero.analysis.laws.forms import Design, Law, candidates, with_distance
+from interfero.analysis.laws.left_out import (
+    LeftOut,
+    left_out_predictions,
+    shape_error,
+    without_each_domain,
+)
 from interfero.analysis.laws.observations import (
     RESPONSES,
     Observations,
@@ -28,12 +44,13 @@ from interfero.analysis.laws.observations import (
     Subject,
     observations,
 )
-from interfero.analysis.laws.resampling import Bootstrap, bootstrap, half_width, seed_mean
+from interfero.analysis.laws.resampling import LEVEL, Bootstrap, bootstrap, half_width
 from interfero.analysis.laws.robust_fit import (
     Fit,
     Space,
     aicc,
     choose_space,
+    from_space,
     pooled_seed_sd,
     predicted,
     refit,
@@ -82,9 +99,13 @@ class Candidate:
     """By axis: RMS error at its largest value after a fit without it, in the space of the fit."""
     left_out_domains: float | None
     """RMS error over domains, each left out in turn."""
+    left_out_shape: float | None = None
+    """The same with each domain's own level: of the shape alone."""
     note: str = ""
-    left_out: FloatArray | None = field(default=None, compare=False, repr=False)
-    """(points,) what that error is of, in the space of the fit: each domain predicted from the others."""
+    without: LeftOut | None = field(default=None, compare=False, repr=False)
+    """The law without each domain; None with fewer than three."""
+    predictions: FloatArray | None = field(default=None, compare=False, repr=False)
+    """(points,) in the space of the fit: each domain predicted from the others."""
 
     @property
     def extrapolation(self) -> float | None:
@@ -99,7 +120,12 @@ class Parameter:
     name: str
     value: float
     low: float
+    """Of the 95 % interval with domains as draws; with fewer than three, and of amplitudes, as `here`."""
     high: float
+    here: tuple[float, float]
+    """Of that for these domains: over seeds and source images."""
+    signed: bool
+    """Whether an interval with domains as draws, corrected for the axes tried (Bonferroni), leaves out 0."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +141,7 @@ class Scaling:
     """The chosen form with each measure of domain distance in place of the domains' amplitudes."""
     seed_sd: float
     """Standard deviation of seeds at one setting, in the space of the fit."""
+    _resampled: dict[Law, Bootstrap] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def subject(self) -> Subject:
@@ -142,6 +169,15 @@ class Scaling:
         assert self.chosen.fit is not None
         return self.chosen.fit
 
+    def percent(self, values: FloatArray) -> FloatArray:
+        """From the space of the fit."""
+        return self.response.percent(from_space(values, self.space))
+
+    def error_text(self, candidate: Candidate) -> str:
+        """RMS error on domains left out whole: `1.40-fold`, or `2.10 log points`."""
+        error = candidate.left_out_domains or 0.0
+        return f"{np.exp(error):.2f}-fold" if self.space == "log" else f"{error:.2f} log points"
+
     @property
     def nearest_distance(self) -> Candidate | None:
         """The distance that predicts left-out domains best; None if none could be tried."""
@@ -149,56 +185,86 @@ class Scaling:
         return min(known, key=lambda c: c.left_out_domains or 0.0, default=None)
 
     @property
+    def without_distance(self) -> Candidate:
+        """What a domain of unknown distance is predicted by: the law, or a constant that errs no more."""
+        law, null = self.chosen.left_out_domains, self.null.left_out_domains
+        return self.chosen if law is None or null is None or law < null else self.null
+
+    @property
     def for_new_domains(self) -> Candidate:
-        """What a domain outside of the map is predicted by: the chosen law, or one with a distance."""
-        best, mean = self.nearest_distance, self.chosen.left_out_domains
-        if best is None or mean is None or best.left_out_domains is None:
-            return self.chosen
-        return best if best.left_out_domains < MAX_SHARE_OF_ERROR * mean else self.chosen
+        """What a domain outside of the map is predicted by: a distance only if it errs much less."""
+        best, far = self.without_distance, self.nearest_distance
+        if far is None or best.left_out_domains is None or far.left_out_domains is None:
+            return best
+        return far if far.left_out_domains < MAX_SHARE_OF_ERROR * best.left_out_domains else best
+
+    def candidate_for(self, place: Collection[str]) -> Candidate:
+        """What a new domain is predicted by, of which these axes are known."""
+        best = self.for_new_domains
+        return best if set(best.law.axes) <= set(place) else self.without_distance
 
     @cached_property
     def design(self) -> Design:
         """Of the chosen law."""
         return design_of(self.data, self.chosen.law)
 
-    @cached_property
+    @property
     def resampled(self) -> Bootstrap:
         """Refits of the chosen law; the choice of the form is not repeated."""
-        return bootstrap(self.data, self.fit, self.design, self.space)
+        return self.resampled_of(self.chosen)
 
-    @cached_property
-    def resampled_for_new(self) -> Bootstrap:
-        """Refits of what new domains are predicted by."""
-        fit = self.for_new_domains.fit
-        if fit is None or self.for_new_domains is self.chosen:
-            return self.resampled
-        return bootstrap(self.data, fit, design_of(self.data, fit.law), self.space)
+    def resampled_of(self, candidate: Candidate) -> Bootstrap:
+        """Refits of a law that was fitted, computed once."""
+        assert candidate.fit is not None
+        if candidate.law not in self._resampled:
+            design = design_of(self.data, candidate.law)
+            found = bootstrap(self.data, candidate.fit, design, self.space)
+            self._resampled[candidate.law] = found
+        return self._resampled[candidate.law]
 
     def parameters(self) -> tuple[Parameter, ...]:
         """Shape of the chosen law with 95 % intervals, then the amplitudes.
 
-        Intervals of amplitudes are in the space of the fit, so that none crosses zero in logarithms.
+        Intervals of amplitudes are in the space of the fit, so that none crosses zero in logarithms, and for
+        these domains: each is a domain's own.
         """
         count = self.design.z.shape[1]
         names = amplitude_names(self.data, self.chosen.law) + self.chosen.law.shape_names
-        found = []
-        for i, name in enumerate(names):
-            value = float(self.fit.params[i])
-            logs = i < count and self.space == "log" and value > 0
-
-            def read(params: FloatArray, i: int = i, logs: bool = logs) -> float:
-                return float(np.log(max(params[i], 1e-9))) if logs else float(params[i])
-
-            half = half_width(self.resampled.variances(read))
-            if logs:
-                found.append(Parameter(name, value, value * np.exp(-half), value * np.exp(half)))
-            else:
-                found.append(Parameter(name, value, value - half, value + half))
+        found = [self._parameter(i, name, i < count) for i, name in enumerate(names)]
         return tuple(found[count:] + found[:count])
+
+    def _parameter(self, index: int, name: str, amplitude: bool) -> Parameter:
+        value = float(self.fit.params[index])
+        logs = amplitude and self.space == "log" and value > 0
+
+        def read(params: FloatArray) -> float:
+            return float(np.log(max(params[index], 1e-9))) if logs else float(params[index])
+
+        def interval(half: float) -> tuple[float, float]:
+            if logs:
+                return value * float(np.exp(-half)), value * float(np.exp(half))
+            return value - half, value + half
+
+        here = self.resampled.variances(read)
+        without = None if amplitude else self.chosen.without
+        drawn = here if without is None else [*here, without.variance(read)]
+        low, high = interval(half_width(drawn))
+        corrected = half_width(drawn, 1 - (1 - LEVEL) / max(1, len(self.data.own_axes)))
+        return Parameter(name, value, low, high, interval(half_width(here)), abs(value) > corrected)
+
+    @property
+    def across_domains(self) -> bool:
+        """Whether intervals speak for domains that are drawn like these, not for these alone."""
+        return self.chosen.without is not None
 
     @property
     def covers(self) -> str:
         """What the intervals speak for."""
+        return f"{self.data.drawn}, {self.covers_here}" if self.across_domains else self.covers_here
+
+    @property
+    def covers_here(self) -> str:
+        """What those of these domains speak for."""
         if self.resampled.images is not None:
             return "seeds and source images"
         domains = self.data.images.of_one_source if self.data.images is not None else ()
@@ -245,7 +311,7 @@ def refused(data: Observations) -> Refusal | None:
 
     there = data.values[np.isfinite(data.values)]
     if np.ptp(there) == 0:
-        value = float(there[0])
+        value = float(data.response.percent(there[:1])[0])
         return no(f"every cell has {value:g} %: there is nothing to explain", value)
     num_seeds = len(data.seeds)
     if num_seeds < MIN_SEEDS:
@@ -269,66 +335,6 @@ def _levels_within(data: Observations, axis: str) -> int:
     return max(map(len, found.values()))
 
 
-def design_of(data: Observations, law: Law) -> Design:
-    """Where a law is evaluated: logs over the axes' geometric means, and each point's amplitude."""
-    columns = [np.log(data.column(a) / reference(data, a)) for a in law.axes]
-    u = np.column_stack(columns) if columns else np.zeros((len(data.domains), 0))
-    if shares_amplitude(law, data):
-        return Design(u, np.ones((len(data.domains), 1)))
-    names = data.domain_names
-    z = np.array([[float(domain == name) for name in names] for domain in data.domains])
-    return Design(u, z)
-
-
-def reference(data: Observations, axis: str) -> float:
-    """Geometric mean of an axis: where its logarithm is 0."""
-    return float(np.exp(np.log(data.column(axis)).mean()))
-
-
-def shares_amplitude(law: Law, data: Observations) -> bool:
-    """Whether a domain distance stands for the domains."""
-    return any(axis in data.distances for axis in law.axes)
-
-
-def amplitude_names(data: Observations, law: Law) -> tuple[str, ...]:
-    """`amplitude:DOMAIN` for each, or one `amplitude`."""
-    if shares_amplitude(law, data):
-        return ("amplitude",)
-    return tuple(f"amplitude:{name}" for name in data.domain_names)
-
-
-def leave_one_domain_out(data: Observations, fit: Fit, space: Space) -> FloatArray | None:
-    """(points,) predicted from the other domains alone, in the space of the fit; None if it cannot be.
-
-    A law with amplitudes of its own for each domain predicts the mean over the others'.
-    """
-    names, law = np.array(data.domain_names), fit.law
-    if len(names) < 3:
-        return None
-    y, design = setting_means(data, space), design_of(data, law)
-    shared = shares_amplitude(law, data)
-    found = np.full(len(y), np.nan)
-    for name in names:
-        inside = np.array(data.domains) == name
-        others = np.array([True]) if shared else names != name
-        train = Design(design.u[~inside], design.z[~inside][:, others])
-        if (~inside).sum() < train.z.shape[1] + len(law.shape_names) + 1:
-            return None
-        kept = np.append(others, np.ones(len(law.shape_names), dtype=bool))
-        params = refit(fit, y[~inside], train, space, fit.params[kept])
-        each = [
-            predicted(law, params, Design(design.u[inside], z), space)
-            for z in (np.tile(row, (inside.sum(), 1)) for row in np.eye(int(others.sum())))
-        ]
-        found[inside] = np.mean(each, axis=0)
-    return found
-
-
-def setting_means(data: Observations, space: Space) -> FloatArray:
-    """(points,) mean over seeds, in the space of a fit."""
-    return seed_mean(to_space(data.values, space), np.ones(len(data.seeds)))
-
-
 def _try(law: Law, data: Observations, y: FloatArray, space: Space, floor: float) -> Candidate:
     design = design_of(data, law)
     num_params = design.z.shape[1] + len(law.shape_names) + 1
@@ -340,16 +346,20 @@ def _try(law: Law, data: Observations, y: FloatArray, space: Space, floor: float
         problem = f"{num_domains} domains, {MIN_DOMAINS_FOR_DISTANCE} are needed"
     fit = None if problem else robust_fit(law, y, design, space, floor)
     if fit is None:
-        return Candidate(law, None, None, {}, None, problem or "the fit found nothing finite")
+        return Candidate(law, None, None, {}, None, note=problem or "the fit found nothing finite")
     errors = {
         axis: _extrapolation_error(fit, data, axis, y, design, space)
         for axis in data.own_axes
         if axis in GROWTH_AXES
     }
     held_out = {axis: error for axis, error in errors.items() if error is not None}
-    left_out = leave_one_domain_out(data, fit, space)
-    error = None if left_out is None else rms(y - left_out)
-    return Candidate(law, fit, aicc(fit), held_out, error, left_out=left_out)
+    without = without_each_domain(data, fit, space)
+    if without is None:
+        return Candidate(law, fit, aicc(fit), held_out, None)
+    predictions = left_out_predictions(data, law, without, space)
+    shape = shape_error(data, law, without, space)
+    whole = rms(y - predictions)
+    return Candidate(law, fit, aicc(fit), held_out, whole, shape, "", without, predictions)
 
 
 def _extrapolation_error(
@@ -369,7 +379,7 @@ def _extrapolation_error(
 
 
 def _choose(tried: Sequence[Candidate]) -> Candidate:
-    """The lowest AICc among those that beat the null model."""
+    """The lowest AICc among those that beat the null model, on domains left out too."""
     null = tried[0]
     better = [c for c in tried[1:] if _beats(c, null)]
     return min(better, key=lambda c: c.aicc or 0.0, default=null)
@@ -385,7 +395,9 @@ def _beats(candidate: Candidate, null: Candidate) -> bool:
             return False
         if (candidate.extrapolation or 0.0) >= (null.extrapolation or 0.0):
             return False
-    return True
+    if null.left_out_shape is None:
+        return True
+    return candidate.left_out_shape is not None and candidate.left_out_shape < null.left_out_shape
 
 
 def _order(result: Scaling | Refusal) -> tuple[str, str, float, int]:

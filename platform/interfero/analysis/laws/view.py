@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from interfero.analysis.axes import AXES, GROWTH_AXES
+from interfero.analysis.laws.designs import setting_means
 from interfero.analysis.laws.forms import Design
-from interfero.analysis.laws.robust_fit import from_space, predicted
-from interfero.analysis.laws.scaling import Candidate, Scaling, setting_means
+from interfero.analysis.laws.robust_fit import predicted
+from interfero.analysis.laws.scaling import Candidate, Scaling
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -57,7 +58,7 @@ def main_axis(scaling: Scaling) -> str:
 
 def measured(scaling: Scaling) -> FloatArray:
     """(points,) means over seeds, in percent."""
-    return from_space(setting_means(scaling.data, scaling.space), scaling.space)
+    return scaling.percent(setting_means(scaling.data, scaling.space))
 
 
 def domain_laws(scaling: Scaling) -> list[DomainLaw]:
@@ -74,13 +75,12 @@ def domain_laws(scaling: Scaling) -> list[DomainLaw]:
         inside = np.array(data.domains) == name
         points = partial[inside] + y[inside] - fitted[inside]
         low, middle, high = (
-            from_space(points + shift, scaling.space)
-            for shift in (-scaling.seed_sd, 0.0, scaling.seed_sd)
+            scaling.percent(points + shift) for shift in (-scaling.seed_sd, 0.0, scaling.seed_sd)
         )
         grid = np.geomspace(x.min(), x.max(), 60)
         z = np.tile(design.z[inside][0], (len(grid), 1))
         line = Design(_along(scaling, main, grid, design.u[inside].mean(axis=0)), z)
-        values = law.values(scaling.fit.params, line)
+        values = scaling.data.response.percent(law.values(scaling.fit.params, line))
         rows = tuple(int(i) for i in np.flatnonzero(inside))
         found.append(DomainLaw(name, rows, x[inside], middle, low, high, grid, values))
     return found
@@ -105,16 +105,13 @@ def nothing_left_out(scaling: Scaling) -> str:
 
 def errors_text(scaling: Scaling) -> str:
     """How far predictions of left-out domains are off."""
-
-    def off(candidate: Candidate) -> str:
-        error = candidate.left_out_domains or 0.0
-        return f"{np.exp(error):.2f}-fold" if scaling.space == "log" else f"{error:.2f}"
-
-    text = f"each domain left out: off by {off(scaling.chosen)}"
+    text = f"each domain left out: off by {scaling.error_text(scaling.chosen)}"
+    if scaling.beats_null:
+        text += f", {scaling.error_text(scaling.null)} by a constant"
     best = scaling.nearest_distance
     if best is None:
         return text
-    return f"{text},\n{off(best)} by {AXES[best.law.axes[-1]].word}"
+    return f"{text},\n{scaling.error_text(best)} by {AXES[best.law.axes[-1]].word}"
 
 
 def law_text(scaling: Scaling) -> str:
@@ -126,9 +123,8 @@ def law_text(scaling: Scaling) -> str:
     shapes = scaling.parameters()[: len(scaling.chosen.law.shape_names)]
     parts = [f"{plain_name(p.name)} {p.value:.2f} ({p.low:.2f} to {p.high:.2f})" for p in shapes]
     name = scaling.chosen.law.name.replace("_", " ")
-    return (
-        f"{name} law, 95 % intervals: {', '.join(parts)}; {basis}; intervals over {scaling.covers}"
-    )
+    only = "" if scaling.across_domains else f", for these {data.drawn} only"
+    return f"{name} law, 95 % intervals: {', '.join(parts)}; {basis}; intervals over {scaling.covers}{only}"
 
 
 def others_text(scaling: Scaling) -> str:
@@ -164,5 +160,4 @@ def _along(scaling: Scaling, main: str, grid: FloatArray, mean_u: FloatArray) ->
 
 
 def _left_out(candidate: Candidate, scaling: Scaling) -> FloatArray | None:
-    found = candidate.left_out
-    return None if found is None else from_space(found, scaling.space)
+    return None if candidate.predictions is None else scaling.percent(candidate.predictions)

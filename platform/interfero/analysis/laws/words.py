@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from interfero.analysis.laws.scaling import Refusal, Scaling
 from interfero.analysis.laws.view import law_text, plain_name
@@ -49,7 +50,7 @@ def _evidence(scaling: Scaling) -> str:
     text = f"{who}AICc {best.aicc - null.aicc:+.1f} against the mean"
     if best.extrapolation is not None and null.extrapolation is not None:
         text += f"; held out {_error(best.extrapolation)}, the mean {_error(null.extrapolation)}"
-        text += " (log)" if scaling.space == "log" else " %"
+        text += " (log)" if scaling.space == "log" else " log points"
     return text
 
 
@@ -68,8 +69,9 @@ def _refusal_row(refusal: Refusal) -> LawRow:
 def law_lines(results: Sequence[Scaling | Refusal]) -> list[str]:
     """The laws in sentences; one whose parameters are not determined is no law, however well it fits."""
     fits = [r for r in results if isinstance(r, Scaling) and r.beats_null]
-    lines = [_law_line(fit) for fit in fits if is_determined(fit)]
-    vague = [fit for fit in fits if not is_determined(fit)]
+    lines = [_law_line(fit) for fit in fits if claim(fit) == "across"]
+    lines += [_here_line(fit) for fit in fits if claim(fit) == "here"]
+    vague = [fit for fit in fits if claim(fit) is None]
     if vague:
         which = ", ".join(f"{_what(fit)} ({_form(fit)})" for fit in vague)
         lines.append(
@@ -92,21 +94,30 @@ def law_lines(results: Sequence[Scaling | Refusal]) -> list[str]:
     return lines
 
 
-def is_determined(scaling: Scaling) -> bool:
-    """Whether an interval says how the response changes along an axis.
+def claim(scaling: Scaling) -> Literal["across", "here"] | None:
+    """What may be said of a law: that it holds across domains, or for these domains only, or nothing.
 
-    An exponent's or a slope's must leave out 0; that of where a saturating law reaches half must lie within
-    what was measured.
+    An exponent or a slope must leave out 0: with domains as draws and corrected for the axes that were tried,
+    or over seeds and source images. Where a saturating law reaches half must lie within what was measured.
     """
     shapes = scaling.parameters()[: len(scaling.chosen.law.shape_names)]
-    along = scaling.design.u
-    for parameter in shapes:
-        if parameter.name == "log_half":
-            if along[:, 0].min() < parameter.low and parameter.high < along[:, 0].max():
-                return True
-        elif parameter.name != "shift" and parameter.low * parameter.high > 0:
-            return True
-    return False
+    if scaling.across_domains and any(
+        _within(scaling, p.low, p.high) if p.name == "log_half" else p.signed and p.name != "shift"
+        for p in shapes
+    ):
+        return "across"
+    found = any(
+        _within(scaling, *p.here)
+        if p.name == "log_half"
+        else p.here[0] * p.here[1] > 0 and p.name != "shift"
+        for p in shapes
+    )
+    return "here" if found else None
+
+
+def _within(scaling: Scaling, low: float, high: float) -> bool:
+    along = scaling.design.u[:, 0]
+    return bool(along.min() < low and high < along.max())
 
 
 def _law_line(scaling: Scaling) -> str:
@@ -115,6 +126,26 @@ def _law_line(scaling: Scaling) -> str:
     return (
         f"{_capital(_what(scaling))} follows a {_form(scaling)} law: {', '.join(parts)} (95 % intervals "
         f"over {scaling.covers})."
+    )
+
+
+def _here_line(scaling: Scaling) -> str:
+    """The same without a claim about others, and what keeps it from one."""
+    shapes = scaling.parameters()[: len(scaling.chosen.law.shape_names)]
+    names = scaling.data.domain_names
+    parts = [
+        f"{plain_name(p.name)} {p.value:.2f} ({p.here[0]:.2f} to {p.here[1]:.2f})" for p in shapes
+    ]
+    drawn = ", ".join(f"{p.low:.2f} to {p.high:.2f}" for p in shapes)
+    which = scaling.data.drawn
+    others = f"with {which} as draws {drawn}"
+    if not scaling.across_domains:
+        others = f"{len(names)} {which} do not speak for others"
+        others = others if len(names) > 1 else "one speaks for no other"
+    these = f"these {which}" if len(names) > 1 else f"this {which.removesuffix('s')}"
+    return (
+        f"For {these} ({', '.join(names)}), {_what(scaling)} follows a {_form(scaling)} "
+        f"law: {', '.join(parts)} (95 % intervals over {scaling.covers_here}; {others})."
     )
 
 

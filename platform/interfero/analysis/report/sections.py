@@ -16,6 +16,7 @@ from interfero.analysis.capacity_table import (
 )
 from interfero.analysis.charts.data import RunLinks
 from interfero.analysis.choices import Choice, choose_learning_rates
+from interfero.analysis.comparison import DOMAINS_NOTE, domain_rows
 from interfero.analysis.headline import method_rows
 from interfero.analysis.laws.words import LawRow
 from interfero.analysis.rd_curves import CURVES_NOTE, NO_CURVES, CurveRow, curve_table
@@ -71,14 +72,21 @@ def _tested(records: Sequence[CellRecord]) -> str:
 
 def capacity_parts(records: Sequence[CellRecord]) -> list[Block]:
     """The table that a sweep prints, one adapter size a method."""
-    header, rows = capacity_rows(records, best_size_only=True)
+    header, rows = capacity_rows(records, best_size_only=True, in_db=True)
     caption = table_caption(choose_learning_rates(records)).replace("\n", "; ")
-    note = f"For each method the adapter size with the best validation result; {caption}."
+    note = (
+        f"For each method the adapter size with the best validation result; {caption}. dB are at equal "
+        "rate, to first order: percent of the loss compares neither domains nor lambdas."
+    )
     plain = [[c.replace("\n", " ") for c in row] for row in (header, *rows)]
     table = PageTable(plain[0], plain[1:], header.index("size"))
     header, means, what = method_rows(records)
     summary = PageTable(header, means, 1, whole=True)
-    return [("table", summary), ("note", what), ("table", table), ("note", note)]
+    parted = PageTable(*domain_rows(records), 2)
+    return [
+        ("table", summary), ("note", what), ("table", table), ("note", note),
+        ("table", parted), ("note", DOMAINS_NOTE),
+    ]  # fmt: skip
 
 
 def curves_parts(rows: Sequence[CurveRow]) -> list[Block]:

@@ -18,14 +18,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from interfero.analysis.laws.resampling import Part, half_width, seed_draws
+from interfero.analysis.laws.resampling import half_width, score_parts
 from interfero.errors import ConfigError
 from interfero.metrics.segmentation import mean_iou
 from interfero.records import CellRecord
 
 FloatArray = npt.NDArray[np.float64]
-
-IMAGE_DRAWS = 400
 
 
 @dataclass(frozen=True)
@@ -132,10 +130,8 @@ def estimate(
     value = float(statistic(whole.mean(axis=1)))
     if drawn.seeds < 2:
         return Estimate(value, None, drawn)
-    rng = np.random.default_rng(0)
-    parts = [_seed_part(whole, rng)]
-    if drawn.pictures > 1:
-        parts.append(_image_part(scores, drawn.pictures, rng))
+    one_domain = np.zeros(drawn.pictures, dtype=np.int64)
+    parts = score_parts(scores, one_domain, np.random.default_rng(0))
     width = half_width([(part.variance(statistic), part.degrees) for part in parts])
     return Estimate(value, width, drawn)
 
@@ -148,23 +144,6 @@ def seeds_of(record: CellRecord) -> tuple[int, int]:
 def counted(number: int, what: str) -> str:
     """`1 seed`, `3 seeds`."""
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _seed_part(whole: FloatArray, rng: np.random.Generator) -> Part:
-    """Seeds drawn again, of (groups, seeds) scores."""
-    count = whole.shape[1]
-    draws, chances = seed_draws(count, rng)
-    return Part(np.array([whole @ draw / count for draw in draws]), chances, count - 1)
-
-
-def _image_part(
-    scores: Callable[[FloatArray], FloatArray], pictures: int, rng: np.random.Generator
-) -> Part:
-    """Source images drawn again."""
-    even = np.full(pictures, 1 / pictures)
-    draws = rng.multinomial(pictures, even, size=IMAGE_DRAWS).astype(float)
-    means = np.array([scores(weights).mean(axis=1) for weights in draws])
-    return Part(means, np.full(IMAGE_DRAWS, 1 / IMAGE_DRAWS), pictures - 1)
 
 
 def _shares(data_seeds: Sequence[int]) -> FloatArray:

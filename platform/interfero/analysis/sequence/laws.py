@@ -44,6 +44,7 @@ class _Point:
     """What stages of several seeds share."""
     seed: int
     value: float
+    """In log points."""
 
 
 def fit_sequences(summary: SequenceSummary) -> list[Scaling | Refusal]:
@@ -69,7 +70,8 @@ def _source_lost(chain: Chain) -> Iterator[_Point]:
     order, memory = " > ".join(chain.order), float(chain.setting.memory_images)
     for k in range(1, len(chain.rows)):
         x = {"stage": float(k), "memory_images": memory}
-        yield _Point(order, x, (chain.order, memory, k), chain.seed[0], float(chain.percent[k, 0]))
+        lost = float(SOURCE_LOST.log_points(chain.percent[k, 0]))
+        yield _Point(order, x, (chain.order, memory, k), chain.seed[0], lost)
 
 
 def _stage_harm(chain: Chain) -> Iterator[_Point]:
@@ -88,7 +90,8 @@ def _stage_harm(chain: Chain) -> Iterator[_Point]:
         for name in ("feature_sd", "latent_bits"):
             value = AXES[name].value(chain.rows[k])
             x |= {} if value is None else {name: value}
-        harm = float((chain.percent[k, :k] - chain.percent[k - 1, :k]).mean())
+        after, before = (STAGE_HARM.log_points(chain.percent[i, :k]) for i in (k, k - 1))
+        harm = float((after - before).mean())
         yield _Point(chain.order[k - 1], x, (chain.order, memory, k), chain.seed[0], harm)
 
 
@@ -118,6 +121,7 @@ def _fitted(
             seeds=seeds,
             values=values,
             images=None,
+            drawn="orders" if response is SOURCE_LOST else "domains",
         )
     )
 

@@ -12,9 +12,14 @@ from pathlib import Path
 from interfero.analysis.axes import AXES, DISTANCES
 from interfero.analysis.choices import CONTROL
 from interfero.analysis.laws.observations import RESPONSES, Observations, observations
-from interfero.analysis.laws.prediction import NoPrediction, Prediction, predict
+from interfero.analysis.laws.prediction import (
+    NoPrediction,
+    Prediction,
+    left_out_coverage,
+    predict,
+)
 from interfero.analysis.laws.resampling import LEVEL
-from interfero.analysis.laws.scaling import Refusal, Scaling, fit_observations
+from interfero.analysis.laws.scaling import Candidate, Refusal, Scaling, fit_observations
 from interfero.analysis.records import read_records
 from interfero.codecs.catalogue import available_lambdas, bundled_names, load_codec
 from interfero.codecs.codec import Codec
@@ -63,7 +68,7 @@ def answer(question: Question) -> str:
     """
     if question.num_images < 1:
         raise ConfigError(f"--num-images must be 1 or more, got {question.num_images}")
-    path = _map_path(question.cells)
+    path = map_path(question.cells)
     cells = _cells_of(read_records(path), question)
     setting = _setting(cells, question)
     domain = _load(question.domain)
@@ -100,7 +105,12 @@ def answer(question: Question) -> str:
     )
 
 
-def _map_path(given: Path | None) -> Path:
+def map_path(given: Path | None) -> Path:
+    """What was given, or the map that comes with the project.
+
+    Raises:
+        ConfigError: there is none.
+    """
     if given is not None:
         return given
     if not MAP_FILE.is_file():
@@ -277,10 +287,13 @@ def _line(
         return f"no prediction: {result.reason}", (), False
     if inside in data.domains:
         place = place | _own_distances(data, str(inside))
-    found = predict(result, place, inside if inside in data.domains else None)
+    known = inside if inside in data.domains else None
+    found = predict(result, place, known)
     if isinstance(found, NoPrediction):
         return f"no prediction: {found.reason}", (), False
-    return f"{_interval(found)}, {_law(result)}", found.outside, True
+    by = result.chosen if known else result.candidate_for(place)
+    text = f"{_interval(found)}, {_law(result, by)}"
+    return text if known else f"{text}; {_left_out(result, by)}", found.outside, True
 
 
 def _own_distances(data: Observations, domain: str) -> dict[str, float]:
@@ -292,10 +305,25 @@ def _interval(found: Prediction) -> str:
     return f"{found.value:+.2f} % ({found.low:+.2f} to {found.high:+.2f})"
 
 
-def _law(scaling: Scaling) -> str:
-    if not scaling.beats_null:
-        return "the map's mean: no law beats it"
-    return f"{scaling.chosen.law.name.replace('_', ' ')} law"
+def _law(scaling: Scaling, by: Candidate) -> str:
+    if by is not scaling.null:
+        return f"{by.law.name.replace('_', ' ')} law"
+    if scaling.beats_null:
+        return "the map's mean: its law errs more on domains left out"
+    return "the map's mean: no law beats it"
+
+
+def _left_out(scaling: Scaling, by: Candidate) -> str:
+    """How well domains of the map are predicted when each is left out whole."""
+    coverage = left_out_coverage(scaling.data)
+    if coverage is None:
+        num = len(scaling.data.domain_names)
+        return f"not tried on domains left out whole: too little remains of {num}"
+    held = f"{coverage.held} of {coverage.cells} cells lay in such intervals"
+    error = f"off by {scaling.error_text(by)}"
+    if by is not scaling.null:
+        error += f", a constant by {scaling.error_text(scaling.null)}"
+    return f"of {coverage.domains} domains, each left out whole, {held}, {error}"
 
 
 def _extent(cells: Sequence[CellRecord]) -> str:

@@ -1,0 +1,246 @@
+"""One method less another, paired: over the same cases, data seeds and test images, with an interval.
+
+A difference of two means whose intervals overlap may be certain, and one whose intervals do not may be the
+domains that each happened to have. So methods are subtracted within each domain, lambda, image count and data
+seed, and what varies in a difference is drawn again: data seeds, and source images, the same for both methods
+(`laws.resampling`). A difference is decided if its probability, corrected over all methods that are compared
+with the same other one (Holm, 1979), is below 5 %; else the answer is "undecided".
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from interfero.analysis.capacity_table import signed
+from interfero.analysis.cells import GROUP, ROLE, image_arrays, once_for_cells
+from interfero.analysis.choices import (
+    CONTROL,
+    NAIVE,
+    CellSetting,
+    Choice,
+    best_sizes,
+    choose_learning_rates,
+)
+from interfero.analysis.comparable import comparable
+from interfero.analysis.laws.observations import RESPONSES, Response
+from interfero.analysis.laws.resampling import LEVEL, half_width, holm, probability, score_parts
+from interfero.metrics.names import SOURCE_BYTES
+from interfero.records import NUMBERS, CellRecord
+
+FloatArray = npt.NDArray[np.float64]
+_Unit = tuple[CellSetting, int]
+"""A case and a data seed."""
+_Cells = Mapping[_Unit, Sequence[CellRecord]]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A method less another."""
+
+    method: str
+    other: str
+    response: Response
+    value: float
+    """Median over cases, percentage points of the loss before: one that went astray is not all there is."""
+    half_width: float | None
+    """Of the 95 % interval; None with one data seed."""
+    probability: float | None
+    """That chance gives as much, corrected over methods."""
+    num_cases: int
+    num_seeds: int
+    over: str
+    """What the interval is over."""
+
+    @property
+    def verdict(self) -> Literal["more", "less", "equal", "undecided"]:
+        """`equal` only where both are the same in every cell."""
+        if self.value == 0 and self.half_width == 0:
+            return "equal"
+        if self.probability is None or self.probability > 1 - LEVEL:
+            return "undecided"
+        return "more" if self.value > 0 else "less"
+
+    @property
+    def text(self) -> str:
+        """`-1.31 (-2.20 to -0.42): less`."""
+        if self.half_width is None:
+            return f"{signed(self.value)}: undecided (one seed)"
+        low, high = self.value - self.half_width, self.value + self.half_width
+        return f"{signed(self.value)} ({signed(low)} to {signed(high)}): {self.verdict}"
+
+
+@once_for_cells
+def differences(records: Iterable[CellRecord]) -> list[Difference]:
+    """Every method less fine-tuning and less the control, in gain and forgetting, where there are pairs.
+
+    A method has the size and strength that validation chose in each case. One that trains the codec's own
+    parameters is set against the control at its own learning rate, which decides how much such training
+    forgets; one that keeps them, against the control at the rate that harms least.
+    """
+    best = best_sizes(choose_learning_rates(records))
+    methods = [m for m in dict.fromkeys(c.setting.method for c in best) if m != CONTROL]
+    found: list[Difference] = []
+    for response in RESPONSES.values():
+        for other in (NAIVE, CONTROL):
+            pairs = [
+                _difference(method, other, best, response) for method in methods if method != other
+            ]
+            found += _corrected([pair for pair in pairs if pair is not None])
+    return found
+
+
+def difference_lines(records: Iterable[CellRecord], method: str) -> list[str]:
+    """A sentence for each that a method is compared with."""
+    found = differences(records)
+    lines = []
+    for other in dict.fromkeys(d.other for d in found if d.method == method):
+        own = [d for d in found if (d.method, d.other) == (method, other)]
+        family = len({d.method for d in found if d.other == other})
+        parts = [f"{d.response.title.removesuffix(' (%)')} {d.text}" for d in own]
+        over = f"{own[0].num_seeds} seeds, intervals over {own[0].over}"
+        if own[0].num_seeds == 1:
+            over = "one seed"
+        corrected = f"; verdicts corrected over {family} methods" if family > 1 else ""
+        count = own[0].num_cases
+        lines.append(
+            f"{method} minus {other}, in percentage points, paired, {_over_cases(count)} "
+            f"({over}{corrected}): {'; '.join(parts)}."
+        )
+    return lines
+
+
+def _over_cases(count: int) -> str:
+    return "in 1 case" if count == 1 else f"median over {count} cases"
+
+
+def _corrected(found: Sequence[Difference]) -> list[Difference]:
+    known = [d.probability for d in found if d.probability is not None]
+    corrected = iter(holm(known))
+    return [d if d.probability is None else replace(d, probability=next(corrected)) for d in found]
+
+
+def _difference(
+    method: str, other: str, best: Sequence[Choice], response: Response
+) -> Difference | None:
+    own = [c for c in best if c.setting.method == method]
+    of_other = {c.setting.without_method: c for c in best if c.setting.method == other}
+    pairs: dict[_Unit, tuple[list[CellRecord], list[CellRecord]]] = {}
+    for choice in own:
+        against = of_other.get(choice.setting.without_method)
+        if against is not None:
+            pairs |= _pairs(choice, against, response.metric)
+    coverage: dict[CellSetting, set[int]] = defaultdict(set)
+    for case, seed in pairs:
+        coverage[case].add(seed)
+    cases, seeds = comparable(coverage, lambda places: len(places) > 0)
+    if not cases:
+        return None
+    order = sorted(cases, key=lambda c: c.order), sorted(seeds)
+    block = [[pairs[case, seed] for seed in order[1]] for case in order[0]]
+    return _measured(method, other, block, [c.domain for c in order[0]], response)
+
+
+def _pairs(
+    choice: Choice, against: Choice, metric: str
+) -> dict[_Unit, tuple[list[CellRecord], list[CellRecord]]]:
+    """Cells of both by data seed; initial seeds of one data seed share its images and are averaged."""
+    own, other = _by_data_seed(choice), _by_data_seed(against)
+    adapter = any(SOURCE_BYTES in pick.cell.metrics for pick in choice.picks)
+    if against.setting.method == CONTROL and not adapter:
+        rates = {seed: {c.params["learning_rate"] for c in cells} for seed, cells in own.items()}
+        other = defaultdict(list)
+        for point in against.grid:
+            for cell in point.cells:
+                seed = int(cell.params["data_seed"])
+                if point.learning_rate in rates.get(seed, ()):
+                    other[seed].append(cell)
+    return {
+        (choice.setting.without_method, seed): (cells, other[seed])
+        for seed, cells in own.items()
+        if other.get(seed) and all(metric in c.metrics for c in (*cells, *other[seed]))
+    }
+
+
+def _by_data_seed(choice: Choice) -> dict[int, list[CellRecord]]:
+    found: dict[int, list[CellRecord]] = defaultdict(list)
+    for pick in choice.picks:
+        found[int(pick.cell.params["data_seed"])].append(pick.cell)
+    return found
+
+
+def _measured(
+    method: str,
+    other: str,
+    block: Sequence[Sequence[tuple[list[CellRecord], list[CellRecord]]]],
+    domains: Sequence[str],
+    response: Response,
+) -> Difference:
+    plain = np.array(
+        [
+            [
+                np.subtract(*(np.mean([c.metrics[response.metric] for c in s]) for s in pair))
+                for pair in row
+            ]
+            for row in block
+        ]
+    )
+    value, num_seeds = float(np.median(plain.mean(axis=1))), plain.shape[1]
+    strata, scores = np.zeros(0, dtype=np.int64), lambda weights: plain
+    sums = _image_sums(block, domains, response)
+    if sums is not None:
+        losses, strata = sums
+        scores = lambda weights: _scores(losses @ weights, response)  # noqa: E731
+    if num_seeds < 2:
+        return Difference(method, other, response, value, None, None, len(block), 1, "")
+    parts = score_parts(scores, strata, np.random.default_rng(0))
+    variances = [
+        (part.variance(lambda means: float(np.median(means))), part.degrees) for part in parts
+    ]
+    over = "seeds and source images" if len(parts) > 1 else "seeds only"
+    half, chance = half_width(variances), probability(value, variances)
+    return Difference(method, other, response, value, half, chance, len(block), num_seeds, over)
+
+
+def _scores(losses: FloatArray, response: Response) -> FloatArray:
+    """(cases, seeds) differences from (sides, cases, seeds, before and after) losses."""
+    percent = 100 * response.sign * (losses[..., 1] / losses[..., 0] - 1)
+    return np.asarray(percent[0] - percent[1])
+
+
+def _image_sums(
+    block: Sequence[Sequence[tuple[list[CellRecord], list[CellRecord]]]],
+    domains: Sequence[str],
+    response: Response,
+) -> tuple[FloatArray, npt.NDArray[np.int64]] | None:
+    """(sides, cases, seeds, 2, groups) losses before and after by source image, and the domain of each.
+
+    None unless every cell has the images.
+    """
+    names: dict[tuple[str, str], int] = {}
+    entries: list[tuple[tuple[int, ...], int, FloatArray]] = []
+    columns = [NUMBERS.index(name) for name in ("rd_loss_before", "rd_loss")]
+    for case, (row, domain) in enumerate(zip(block, domains, strict=True)):
+        stratum = domain if response.role == "target" else ""
+        for seed, pair in enumerate(row):
+            for side, cells in enumerate(pair):
+                for cell in cells:
+                    words, numbers = image_arrays(cell)
+                    rows = [i for i, word in enumerate(words) if word[ROLE] == response.role]
+                    if not rows:
+                        return None
+                    for i in rows:
+                        group = names.setdefault((stratum, words[i][GROUP]), len(names))
+                        entries.append(
+                            ((side, case, seed), group, numbers[i, columns] / len(cells))
+                        )
+    sums = np.zeros((2, len(block), len(block[0]), 2, len(names)))
+    for place, group, losses in entries:
+        sums[*place, :, group] += losses
+    strata = sorted({stratum for stratum, _ in names})
+    return sums, np.array([strata.index(stratum) for stratum, _ in names])

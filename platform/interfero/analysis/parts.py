@@ -1,0 +1,79 @@
+"""What a change of loss is made of: rate, luma and chroma; what it is in dB; which domains are grey."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from interfero.analysis.cells import ROLE, image_arrays, once_for_cells
+from interfero.metrics.bd_rate import db_at_equal_rate
+from interfero.records import NUMBERS, CellRecord
+
+GREY_POWER = 1.0
+"""Square of one 8-bit level: images of a grey domain have less chroma, what rounding left of it."""
+
+
+@dataclass(frozen=True)
+class LossParts:
+    """A change of loss over the test images of one role, after less before."""
+
+    rate: float
+    """Percent of the loss before, as the next two."""
+    luma: float | None
+    """None where the record has no chroma; of all distortion, `distortion`."""
+    chroma: float | None
+    distortion: float
+    db: float
+    """At equal rate; positive is better."""
+
+
+@once_for_cells
+def loss_parts(records: Iterable[CellRecord], role: str) -> dict[str, LossParts]:
+    """By the key of a cell; one without images of the role has none.
+
+    Args:
+        records: Cells.
+        role: As in `ImageRow`.
+    """
+    found = ((r.key, _parts(r, role)) for r in records if r.status == "finished")
+    return {key: parts for key, parts in found if parts is not None}
+
+
+def _parts(record: CellRecord, role: str) -> LossParts | None:
+    words, numbers = image_arrays(record)
+    rows = numbers[[word[ROLE] == role for word in words]] if words else numbers
+    if not len(rows):
+        return None
+    mean = dict(zip(NUMBERS, rows.mean(axis=0).tolist(), strict=True))
+    value = float(record.params["rd_lambda"])
+    loss = mean["rd_loss_before"]
+    points = [(mean[f"bpp{s}"], mean[f"psnr_db{s}"]) for s in ("_before", "")]
+    errors = [(mean[f"rd_loss{s}"] - mean[f"bpp{s}"]) / value for s in ("_before", "")]
+    if loss <= 0 or min(errors) <= 0:
+        return None
+    each = 100 * value / loss
+    distortion = each * (errors[1] - errors[0])
+    chroma = each * (mean["chroma_mse"] - mean["chroma_mse_before"])
+    known = chroma == chroma
+    return LossParts(
+        rate=100 * (points[1][0] - points[0][0]) / loss,
+        luma=distortion - chroma if known else None,
+        chroma=chroma if known else None,
+        distortion=distortion,
+        db=db_at_equal_rate(points[0], points[1], errors[0], value),
+    )
+
+
+@once_for_cells
+def grey_domains(records: Iterable[CellRecord]) -> frozenset[str]:
+    """Target domains whose test images have no chroma; earlier records do not say, and have none."""
+    power: dict[str, list[float]] = defaultdict(list)
+    column = NUMBERS.index("chroma_power")
+    for record in records:
+        words, numbers = image_arrays(record)
+        rows = [i for i, word in enumerate(words) if word[ROLE] == "target"]
+        power[str(record.params["domain"])] += numbers[rows, column].tolist()
+    return frozenset(d for d, values in power.items() if values and np.median(values) < GREY_POWER)
