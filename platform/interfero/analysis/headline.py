@@ -25,7 +25,7 @@ from interfero.analysis.choices import (
     unbracketed,
 )
 from interfero.analysis.comparable import comparable
-from interfero.analysis.paired import Difference, differences
+from interfero.analysis.paired import PairedDifference, differences
 from interfero.analysis.parts import grey_domains, loss_parts
 from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
@@ -134,7 +134,7 @@ def _db_text(choices: Sequence[Choice], records: Cells, role: str) -> str:
 
 
 def _against(
-    method: str, first: str, best: Sequence[Choice], difference: Difference | None
+    method: str, first: str, best: Sequence[Choice], difference: PairedDifference | None
 ) -> tuple[tuple[float, float], str] | None:
     """A method set against another over the cases and seeds that both have, and how it ranks."""
     gains, routed = (means([method, first], best, metric) for metric in (GAIN, ROUTED))

@@ -40,7 +40,7 @@ _Cells = Mapping[_Unit, Sequence[CellRecord]]
 
 
 @dataclass(frozen=True)
-class Difference:
+class PairedDifference:
     """A method less another."""
 
     method: str
@@ -76,7 +76,7 @@ class Difference:
 
 
 @once_for_cells
-def differences(records: Iterable[CellRecord]) -> list[Difference]:
+def differences(records: Iterable[CellRecord]) -> list[PairedDifference]:
     """Every method less fine-tuning and less the control, in gain and forgetting, where there are pairs.
 
     A method has the size and strength that validation chose in each case. One that trains the codec's own
@@ -85,7 +85,7 @@ def differences(records: Iterable[CellRecord]) -> list[Difference]:
     """
     best = best_sizes(choose_learning_rates(records))
     methods = [m for m in dict.fromkeys(c.setting.method for c in best) if m != CONTROL]
-    found: list[Difference] = []
+    found: list[PairedDifference] = []
     for response in RESPONSES.values():
         for other in (NAIVE, CONTROL):
             pairs = [
@@ -119,7 +119,11 @@ def _over_cases(count: int) -> str:
     return "in 1 case" if count == 1 else f"median over {count} cases"
 
 
-def _corrected(found: Sequence[Difference]) -> list[Difference]:
+def _mean(cells: Sequence[CellRecord], response: Response) -> float:
+    return float(np.mean([cell.metrics[response.metric] for cell in cells]))
+
+
+def _corrected(found: Sequence[PairedDifference]) -> list[PairedDifference]:
     known = [d.probability for d in found if d.probability is not None]
     corrected = iter(holm(known))
     return [d if d.probability is None else replace(d, probability=next(corrected)) for d in found]
@@ -127,7 +131,7 @@ def _corrected(found: Sequence[Difference]) -> list[Difference]:
 
 def _difference(
     method: str, other: str, best: Sequence[Choice], response: Response
-) -> Difference | None:
+) -> PairedDifference | None:
     own = [c for c in best if c.setting.method == method]
     of_other = {c.setting.without_method: c for c in best if c.setting.method == other}
     pairs: dict[_Unit, tuple[list[CellRecord], list[CellRecord]]] = {}
@@ -180,15 +184,9 @@ def _measured(
     block: Sequence[Sequence[tuple[list[CellRecord], list[CellRecord]]]],
     domains: Sequence[str],
     response: Response,
-) -> Difference:
+) -> PairedDifference:
     plain = np.array(
-        [
-            [
-                np.subtract(*(np.mean([c.metrics[response.metric] for c in s]) for s in pair))
-                for pair in row
-            ]
-            for row in block
-        ]
+        [[_mean(pair[0], response) - _mean(pair[1], response) for pair in row] for row in block]
     )
     value, num_seeds = float(np.median(plain.mean(axis=1))), plain.shape[1]
     strata, scores = np.zeros(0, dtype=np.int64), lambda weights: plain
@@ -197,14 +195,16 @@ def _measured(
         losses, strata = sums
         scores = lambda weights: _scores(losses @ weights, response)  # noqa: E731
     if num_seeds < 2:
-        return Difference(method, other, response, value, None, None, len(block), 1, "")
+        return PairedDifference(method, other, response, value, None, None, len(block), 1, "")
     parts = score_parts(scores, strata, np.random.default_rng(0))
     variances = [
         (part.variance(lambda means: float(np.median(means))), part.degrees) for part in parts
     ]
     over = "seeds and source images" if len(parts) > 1 else "seeds only"
     half, chance = half_width(variances), probability(value, variances)
-    return Difference(method, other, response, value, half, chance, len(block), num_seeds, over)
+    return PairedDifference(
+        method, other, response, value, half, chance, len(block), num_seeds, over
+    )
 
 
 def _scores(losses: FloatArray, response: Response) -> FloatArray:
@@ -241,6 +241,7 @@ def _image_sums(
                         )
     sums = np.zeros((2, len(block), len(block[0]), 2, len(names)))
     for place, group, losses in entries:
-        sums[*place, :, group] += losses
+        side, case, seed = place
+        sums[side, case, seed, :, group] += losses
     strata = sorted({stratum for stratum, _ in names})
     return sums, np.array([strata.index(stratum) for stratum, _ in names])

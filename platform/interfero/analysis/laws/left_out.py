@@ -38,7 +38,7 @@ MAX_GROUPS = 15
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class WithoutDomains:
     """A law without each domain, or each group of them."""
 
     groups: tuple[tuple[str, ...], ...]
@@ -69,7 +69,7 @@ def groups_of(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(names[start::count]) for start in range(count))
 
 
-def without_each_domain(data: Observations, fit: Fit, space: Space) -> LeftOut | None:
+def without_each_domain(data: Observations, fit: Fit, space: Space) -> WithoutDomains | None:
     """The law refitted without each domain; None with fewer than three, or too few settings without one."""
     names, law = np.array(data.domain_names), fit.law
     if len(names) < MIN_DOMAINS:
@@ -87,7 +87,7 @@ def without_each_domain(data: Observations, fit: Fit, space: Space) -> LeftOut |
         at = Design(design.u[train], design.z[train][:, others])
         row[kept] = refit(fit, y[train], at, space, fit.params[kept])
         row[~kept] = _mean_amplitude(row[:count][others], space)
-    return LeftOut(groups, found, fit.params)
+    return WithoutDomains(groups, found, fit.params)
 
 
 def _mean_amplitude(amplitudes: FloatArray, space: Space) -> float:
@@ -98,7 +98,7 @@ def _mean_amplitude(amplitudes: FloatArray, space: Space) -> float:
 
 
 def left_out_predictions(
-    data: Observations, law: Law, left_out: LeftOut, space: Space
+    data: Observations, law: Law, left_out: WithoutDomains, space: Space
 ) -> FloatArray:
     """(points,) each predicted from the other domains, in the space of the fit.
 
@@ -111,7 +111,7 @@ def left_out_predictions(
     return found
 
 
-def shape_error(data: Observations, law: Law, left_out: LeftOut, space: Space) -> float:
+def shape_error(data: Observations, law: Law, left_out: WithoutDomains, space: Space) -> float:
     """RMS error of the other domains' shape at each domain's own level: what choosing a form is about."""
     y, design = setting_means(data, space), design_of(data, law)
     errors = []
@@ -132,4 +132,4 @@ def shape_error(data: Observations, law: Law, left_out: LeftOut, space: Space) -
 
 
 def _centred(values: FloatArray) -> FloatArray:
-    return values - values.mean()
+    return np.asarray(values - values.mean())

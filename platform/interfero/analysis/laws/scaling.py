@@ -32,7 +32,7 @@ from interfero.analysis.laws.designs import (
 )
 from interfero.analysis.laws.forms import Design, Law, candidates, with_distance
 from interfero.analysis.laws.left_out import (
-    LeftOut,
+    WithoutDomains,
     left_out_predictions,
     shape_error,
     without_each_domain,
@@ -102,7 +102,7 @@ class Candidate:
     left_out_shape: float | None = None
     """The same with each domain's own level: of the shape alone."""
     note: str = ""
-    without: LeftOut | None = field(default=None, compare=False, repr=False)
+    without: WithoutDomains | None = field(default=None, compare=False, repr=False)
     """The law without each domain; None with fewer than three."""
     predictions: FloatArray | None = field(default=None, compare=False, repr=False)
     """(points,) in the space of the fit: each domain predicted from the others."""
