@@ -16,6 +16,8 @@ PARENT = "import signal, subprocess, sys\n{first}\nsubprocess.Popen([sys.executa
 def test_the_cpu_time_of_grandchildren_counts(monkeypatch, first):
     """A parent that ignores its children's ends, as Ray's daemon does, takes their time out of the books."""
     monkeypatch.setattr(_spending, "INTERVAL_S", 0.1)
+    # This process has children of its own, which would be waited for.
+    monkeypatch.setattr(_spending, "PATIENCE_S", 0.5)
     with spending() as spent:
         code = PARENT.format(first=first, busy=BUSY)
         subprocess.run([sys.executable, "-c", code], check=True)

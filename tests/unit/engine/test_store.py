@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from interfero.errors import ConfigError, StorageError
+from interfero.store.files import patience
 from interfero.store.sweep import SweepStore
 
 SETTINGS = {
@@ -77,6 +78,7 @@ def test_half_a_write_leaves_the_old_record_and_no_other(started, cell, record, 
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", dies)
+    monkeypatch.setattr("interfero.store.sweep.patience", lambda: patience(0.2))
     with pytest.raises(StorageError, match="No space left"):
         started.write_record(record(cell()))
     assert started.records() == {old.key: old}
