@@ -5,12 +5,12 @@ VENV ?= .venv
 PYTHON ?=
 ARGS ?=
 
-# Servers and disks are taken away in two minutes; a cluster's nodes, drivers and head take five, SLURM's
+# Servers and disks are taken away in two minutes; groups of processes take four, a cluster's nodes, drivers and head five, SLURM's
 # time limits and queues ten.
 FAULTS := tests/faults/test_storage.py tests/faults/test_services.py
-CLUSTER_FAULTS := tests/integration/test_pool.py tests/integration/test_domain_sequence.py tests/faults/test_cluster.py \
+CLUSTER_FAULTS := tests/integration/test_workers.py tests/integration/test_pool.py tests/integration/test_domain_sequence.py tests/faults/test_cluster.py \
   tests/faults/test_slurm.py
-RAY := $(patsubst %,tests/integration/test_%.py,sweep restoration_sweep resume workers map_sweep python_doc search)
+RAY := $(patsubst %,tests/integration/test_%.py,sweep restoration_sweep resume map_sweep python_doc search)
 # Files in the order of tests/conftest.py: long ones first, so that no process is alone with one at the end.
 PARALLEL := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # What needs no Ray comes first, because it says soonest what is broken.
