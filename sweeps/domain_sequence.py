@@ -15,7 +15,7 @@ SWEEP = Sweep(
         adapter_sizes=(4,),
         lambdas=(0.013,),
         memory_images=(16,),
-        # With each method's own learning rates, under ten minutes on two idle cores.
+        # For ten minutes on two cores; not timed since each method has learning rates of its own.
         num_steps=30,
         batch_size=4,
         max_target_images=8,
