@@ -78,7 +78,7 @@ def run_pack(
     with group.together():
         members = [_member(node, bench, worker.device) for node in nodes]
     taken = group.from_first(lambda: [trained_before(m, worker) for m in members])
-    left = [m for m, done in zip(members, taken, strict=True) if not done]
+    left = [m for m, done in zip(members, taken, strict=True) if not done and m.method.trains]
     _train(left, bench, worker, checkpoint_seconds, continued)
     if worker.rank > 0:
         return
@@ -144,6 +144,8 @@ def _member(node: Cell | SharedTraining, bench: Workbench, device: torch.device)
     to_channels_last(adapted, device)
     adapted.train_parameters()
     adapted.train()
+    if not method.trains:
+        method.settle(adapted, wanted.learning_rate, cell.loop.num_steps)
     main, auxiliary = make_optimizers(adapted, wanted.learning_rate)
     source_alone = method.trains_on == "source"
     return Member(

@@ -148,8 +148,14 @@ def _costs(member: Member, bench: Workbench, path: Path) -> dict[str, float]:
         "adapter/num_params": float(num_params),
         "adapter/file_bytes": float(path.stat().st_size),
         "adapter_fraction": num_params / bench.codec.num_params,
-        "train/steps_per_second": member.cell.loop.num_steps / max(member.seconds, 1e-9),
+        **_pace(member),
     }
+
+
+def _pace(member: Member) -> dict[str, float]:
+    if not member.method.trains:
+        return {}
+    return {"train/steps_per_second": member.cell.loop.num_steps / max(member.seconds, 1e-9)}
 
 
 def _attribution(cell: Cell, bench: Workbench, path: Path) -> dict[str, float]:

@@ -176,7 +176,9 @@ def make_optimizers(
     adapted: AdaptedCodec, learning_rate: float
 ) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer | None]:
     """Adam for what the rate-distortion loss trains, and for the quantiles if any learn."""
-    main = torch.optim.Adam(learning(rd_parameters(adapted)), lr=learning_rate, fused=True)
+    # A group, because a method may have nothing that learns, and Adam refuses an empty list.
+    group = {"params": learning(rd_parameters(adapted))}
+    main = torch.optim.Adam([group], lr=learning_rate, fused=True)
     quantiles = learning(quantile_parameters(adapted))
     if not quantiles:
         return main, None

@@ -31,7 +31,7 @@ REFUSED = {
 """Pairs that are not claimed, and what their error names."""
 
 PAIRS = [(a, m) for a in ARCHITECTURES for m in METHODS]
-MERGING = ("lora", "residual_adapter")
+MERGING = ("lora", "lora_transforms", "rslora", "dora", "residual_adapter")
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from interfero.adaptation.cawf import Cawf
 from interfero.adaptation.cawf_two_way import CawfTwoWay
 from interfero.adaptation.continue_source import ContinueSource
 from interfero.adaptation.distill import Distill
+from interfero.adaptation.dora import Dora
 from interfero.adaptation.ewc import Ewc
 from interfero.adaptation.finetune import Finetune
 from interfero.adaptation.finetune_decoder import FinetuneDecoder
@@ -15,17 +16,23 @@ from interfero.adaptation.freeze_entropy import FreezeEntropy
 from interfero.adaptation.from_scratch import FromScratch
 from interfero.adaptation.gated_adapters import GatedAdapters
 from interfero.adaptation.l2_sp import L2Sp
+from interfero.adaptation.latent_refinement import LatentRefinement
 from interfero.adaptation.lora import Lora
+from interfero.adaptation.lora_transforms import LoraTransforms
 from interfero.adaptation.method import Method
 from interfero.adaptation.replay import Replay
 from interfero.adaptation.residual_adapter import ResidualAdapter
+from interfero.adaptation.rslora import RsLora
 from interfero.errors import ConfigError, nearest
 
 NAIVE = (
     Finetune(), FinetuneEncoder(), FinetuneDecoder(), FreezeEntropy(), FromScratch(),
     ContinueSource(),
 )  # fmt: skip
-ISOLATING = (Cawf(), CawfTwoWay(), Lora(), ResidualAdapter(), GatedAdapters(), BiasGain())
+ISOLATING = (
+    Cawf(), CawfTwoWay(), Lora(), LoraTransforms(), RsLora(), Dora(), ResidualAdapter(),
+    GatedAdapters(), BiasGain(), LatentRefinement(),
+)  # fmt: skip
 REHEARSING = (L2Sp(), Ewc(), Distill(), Replay())
 
 METHODS: dict[str, Method] = {m.name: m for m in (*NAIVE, *ISOLATING, *REHEARSING)}

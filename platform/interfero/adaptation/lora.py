@@ -19,6 +19,7 @@ from interfero.adaptation.branched import BranchedCodec, Convolution, convolutio
 from interfero.adaptation.method import Method
 from interfero.adaptation.table import BRANCHES
 from interfero.codecs.codec import Codec
+from interfero.codecs.integers import integer_convolution
 from interfero.randomness import Role, seed_for
 
 
@@ -47,6 +48,47 @@ class LowRank(nn.Module):
         return torch.einsum("or,rihw->oihw", up, down)
 
 
+class ScaledLowRank(LowRank):
+    """A low-rank update with a scale, which no integer form of the factors alone has.
+
+    Where symbols are decided it is one convolution, with the whole update as its kernel.
+    """
+
+    def __init__(self, layer: Convolution, rank: int) -> None:
+        """Build both factors for one layer."""
+        super().__init__(layer, rank)
+        # Not a submodule: the layer is the source's.
+        self._layer = (layer,)
+        self._known: tuple[list[Tensor], Convolution] | None = None
+
+    @property
+    def layer(self) -> Convolution:
+        """The source's layer that it joins."""
+        return self._layer[0]
+
+    def deciding(self) -> Convolution:
+        """The update as a convolution; made again only after its numbers have changed."""
+        now = [parameter.detach() for parameter in self.parameters()]
+        if self._known is None or not all(map(_same, now, self._known[0])):
+            convolution = like(self.layer, self.layer.in_channels, self.layer.out_channels)
+            kernel = self.update().detach()
+            convolution.weight = nn.Parameter(kernel, requires_grad=False)
+            self._known = [parameter.clone() for parameter in now], convolution
+        return self._known[1]
+
+    def exactly(self, x: Tensor, output: Tensor) -> Tensor:
+        """Compute `forward` where symbols are decided."""
+        convolution = self.deciding()
+        form = integer_convolution(type(self).__name__, convolution)
+        if isinstance(convolution, nn.ConvTranspose2d):
+            return output + form.transpose_convolve(convolution, x)
+        return output + form.convolve(convolution, x)
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.device == other.device and torch.equal(one, other)
+
+
 class Lora(Method):
     """Low-rank updates of every convolution and transposed convolution."""
 
@@ -56,10 +98,19 @@ class Lora(Method):
     detaches: ClassVar[bool] = True
     learning_rates: ClassVar[tuple[float, ...]] = BRANCHES
     fuses: ClassVar[bool] = True
+    branch: ClassVar[type[LowRank]] = LowRank
+    """What joins a layer."""
+
+    @staticmethod
+    def joins(layer: str) -> bool:
+        """Whether a branch joins the layer of that name."""
+        return True
 
     def build(self, source: Codec, adapter_size: int, init_seed: int) -> BranchedCodec:
-        """A low-rank branch at every convolution."""
+        """A low-rank branch at every convolution that the method joins."""
+        layers = {n: m for n, m in convolutions(source, self.name).items() if self.joins(n)}
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_for(init_seed, adapter_size, Role.INIT, label=self.name))
-            layers = convolutions(source, self.name)
-            return BranchedCodec(source, {n: LowRank(m, adapter_size) for n, m in layers.items()})
+            # Methods that differ in the branch alone draw the same factors.
+            torch.manual_seed(seed_for(init_seed, adapter_size, Role.INIT, label=Lora.name))
+            branches = {n: self.branch(m, adapter_size) for n, m in layers.items()}
+        return BranchedCodec(source, branches)

@@ -209,6 +209,8 @@ class Method(ABC):
     """The domain whose training images it sees."""
     learning_rates: ClassVar[tuple[float, ...]] = WHOLE_CODEC
     """The grid of peak learning rates that a sweep trains it with if it names none."""
+    trains: ClassVar[bool] = True
+    """Whether it has steps of training; if not, `settle` is told what a cell asks for."""
     starts_at_source: ClassVar[bool] = True
     """Whether training starts from the source codec's pictures."""
 
@@ -230,6 +232,10 @@ class Method(ABC):
         Raises:
             CodecError: the architecture has a layer the method cannot adapt; names it.
         """
+
+    def settle(self, adapted: AdaptedCodec, learning_rate: float, num_steps: int) -> None:
+        """What a method that trains nothing does with the learning rate and the steps of a cell."""
+        return
 
     def prepare(self, adapted: AdaptedCodec, source_batch: Callable[[int], Batch]) -> None:
         """What the method has to know before the first step, from batches of the source domain.

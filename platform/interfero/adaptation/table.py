@@ -12,6 +12,8 @@ WHOLE_CODEC = (3e-5, 1e-4, 3e-4)
 LARGER_STEPS = (1e-4, 3e-4, 1e-3)
 CUSTOM_CHANNELS = (3e-4, 1e-3, 3e-3, 1e-2)
 BRANCHES = (1e-3, 3e-3, 1e-2)
+LATENTS = (1e-2, 3e-2, 1e-1)
+"""Step sizes of latents, whose rounding is to integers."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,15 @@ METHOD_TABLE: dict[str, MethodEntry] = {
     "cawf": MethodEntry(size_unit="channels", learning_rates=CUSTOM_CHANNELS),
     "cawf_two_way": MethodEntry(size_unit="channels", learning_rates=CUSTOM_CHANNELS),
     "lora": MethodEntry(size_unit="rank", learning_rates=BRANCHES),
+    "lora_transforms": MethodEntry(size_unit="rank", learning_rates=BRANCHES),
+    "rslora": MethodEntry(size_unit="rank", learning_rates=BRANCHES),
+    "dora": MethodEntry(size_unit="rank", learning_rates=BRANCHES),
     "residual_adapter": MethodEntry(size_unit="kernel side", learning_rates=LARGER_STEPS),
     "gated_adapters": MethodEntry(
         "channels", "loss per nat of the gate's cross-entropy", "both", BRANCHES
     ),
     "bias_gain": MethodEntry(learning_rates=BRANCHES),
+    "latent_refinement": MethodEntry(learning_rates=LATENTS),
     "l2_sp": MethodEntry(strength_unit="the paper's alpha of 0.01"),
     "ewc": MethodEntry(strength_unit="one source crop's evidence"),
     "distill": MethodEntry(strength_unit="weight of the teacher's loss against the target's"),

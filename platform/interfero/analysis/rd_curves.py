@@ -181,6 +181,11 @@ class CurveRow:
     known: tuple[float | None, ...]
     """Mean BD-rate in percent by side; None where every seed's is missing."""
 
+    @property
+    def has_value(self) -> bool:
+        """Whether any of its numbers is there."""
+        return any(text != NO_VALUE for text in (*self.rates, *self.psnrs))
+
 
 @once_for_cells
 def curve_rows(records: Iterable[CellRecord]) -> list[CurveRow]:

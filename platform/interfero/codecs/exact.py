@@ -40,7 +40,8 @@ class ExactModule(Protocol):
 
     exact: ClassVar[bool]
     """True: with exact layers inside, it adds and moves multiples of 2^-12 and does nothing else. One
-    with parameters of its own has a method `exactly`, which stands in for its `forward`."""
+    with parameters of its own has a method `exactly`, which stands in for its `forward`, and one that
+    convolves there with a kernel it makes has `deciding`, which gives that convolution."""
 
 
 class ExactForward:
@@ -113,6 +114,8 @@ def check_exact(*roots: nn.Module) -> None:
     for layer, name in deciding_layers(roots).items():
         if isinstance(layer, Convolution):
             check_bound(name, layer)
+        elif hasattr(layer, "deciding"):
+            check_bound(name, layer.deciding())
 
 
 @contextmanager

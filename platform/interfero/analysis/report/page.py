@@ -32,6 +32,7 @@ from interfero.analysis.report.sections import (
     reproduce_parts,
 )
 from interfero.analysis.report.shell import Block, ReportPage, Section, page_html
+from interfero.analysis.report.terms import ADAPTATION_TERMS, terms_section
 from interfero.analysis.sentences import summary_lines
 from interfero.analysis.trends import domain_shifts, trends
 from interfero.records import CellRecord
@@ -159,6 +160,7 @@ def _sections(report: Report, names: set[str]) -> list[Section]:
         Section("laws", "Laws", [*drawn("laws"), *laws_parts(law_rows(report.results))]),
         Section("pictures", "Reconstructions", pictures_parts(report.pictures, report.runs)),
         Section("failed", "Failed cells", failures_parts(records)),
+        terms_section(ADAPTATION_TERMS),
         Section("facts", "What was run", facts(records, choose_learning_rates(records))),
         Section("reproduce", "Run it again", reproduce_parts(report.abouts, records)),
     ]

@@ -14,6 +14,7 @@ from interfero.analysis.charts.restoration import restoration_figures
 from interfero.analysis.report.sections import failures_parts, reproduce_parts
 from interfero.analysis.report.shell import Block, PageTable, ReportPage, Section, page_html
 from interfero.analysis.restoration.losses import SHARE, Line, Summary, line_of, sentence
+from interfero.analysis.report.terms import RESTORATION_TERMS, terms_section
 from interfero.records import CellRecord
 from interfero.store.files import write_atomic
 
@@ -67,6 +68,7 @@ def restoration_html(report: RestorationReport) -> str:
             Section("rates", "Mean IoU against rate", drawn["rates"] if drawn["parts"] else []),
             Section("parts", "Where the drop comes from", _parts(summary)),
             Section("pictures", "Pictures", _pictures(report)),
+            terms_section(RESTORATION_TERMS),
             Section("failed", "Failed cells", failures_parts(report.records)),
             Section("facts", "What was run", [("table", facts)]),
             Section("reproduce", "Run it again", [*reproduce_parts(abouts, []), *_steps(report)]),

@@ -94,7 +94,14 @@ def curves_parts(rows: Sequence[CurveRow]) -> list[Block]:
     if not rows:
         return [("note", NO_CURVES)]
     header, body, reasons = curve_table(rows)
-    parts: list[Block] = [("note", CURVES_NOTE), ("table", PageTable(header, body, 1))]
+    valued = [line for line, row in zip(body, rows, strict=True) if row.has_value]
+    others = [line for line, row in zip(body, rows, strict=True) if not row.has_value]
+    parts: list[Block] = [("note", CURVES_NOTE)]
+    if valued:
+        parts.append(("table", PageTable(header, valued, 1)))
+    if others:
+        title = f"Settings without any number: {len(others)}"
+        parts.append(("folded", (title, [("table", PageTable(header, others, 1, whole=True))])))
     return parts + ([("reasons", reasons)] if reasons else [])
 
 

@@ -12,6 +12,7 @@ from interfero.analysis.charts.sequence import sequence_figures
 from interfero.analysis.laws.words import law_rows
 from interfero.analysis.report.sections import failures_parts, laws_parts, reproduce_parts
 from interfero.analysis.report.shell import Block, PageTable, ReportPage, Section, page_html
+from interfero.analysis.report.terms import SEQUENCE_TERMS, terms_section
 from interfero.analysis.sequence.archive import ROUTERS, old_streams, routing_costs
 from interfero.analysis.sequence.findings import SequenceFindings, size_text
 from interfero.analysis.sequence.measures import (
@@ -105,6 +106,7 @@ def _sections(report: SequenceReport, names: set[str]) -> list[Section]:
         ),
         Section("routing", "Routing", of_cases([_routing_parts(s) for s in cases[:1]])),
         Section("laws", "Laws", [*drawn("laws"), *(laws_parts(law_rows(found.laws)) if cases else [])]),
+        terms_section(SEQUENCE_TERMS),
         Section("failed", "Failed cells", failures_parts(found.records)),
         Section("reproduce", "Run it again", reproduce_parts(
             [report.about] if report.about else [], found.records)),

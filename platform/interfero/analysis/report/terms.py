@@ -1,0 +1,104 @@
+"""What the words of a page mean, for a reader who opens it first: a table that every report has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from interfero.analysis.report.shell import Block, PageTable, Section
+
+_CODEC = (
+    ("source codec", "The codec as it was before: what is adapted, and what every percent refers to."),
+    ("target, source domain", "The images a codec is adapted to, and those it was made for."),
+    (
+        "loss",
+        "Rate and distortion in one number: bits per pixel + lambda x mean squared error of 8-bit pixels, "
+        "of test images that were really coded. Lambda sets the quality.",
+    ),
+)
+ADAPTATION_TERMS = (
+    *_CODEC,
+    ("gain", "Loss saved on the target by adapting, percent of the source codec's loss there."),
+    ("forgetting, unrouted", "Loss added on source images if the adapted codec codes them too."),
+    (
+        "forgetting, routed",
+        "The same if each image goes to the codec it belongs to. Zero for a method whose adapter can be "
+        "taken off; such a method can still forget when unrouted.",
+    ),
+    ("dB at equal rate", "The same change as PSNR, at the rate the source codec has."),
+    (
+        "control (continue_source)",
+        "The codec trained on with source images: what more training does by itself.",
+    ),
+    (
+        "adapter size",
+        "In the unit of the method: channels, rank, kernel side; the size with the best validation result "
+        "is shown.",
+    ),
+    ("matched gain", "What methods forget where they gain equally much."),
+    (
+        "interval; undecided",
+        "95 %, by Student's t over data seeds or, of differences between methods, by resampling seeds and "
+        "pictures, corrected for the number of methods. Undecided: it contains zero.",
+    ),
+    (
+        "bars in figures",
+        "From the lowest seed to the highest, no interval; under Laws, one standard deviation of seeds.",
+    ),
+)
+"""Of adaptation sweeps."""
+SEQUENCE_TERMS = (
+    *_CODEC,
+    (
+        "average loss",
+        "Mean over the source and all domains after the last stage, percent of the source codec's loss; negative "
+        "is better than the source codec.",
+    ),
+    (
+        "forgetting",
+        "How much worse a domain is after the last stage than it was at the best stage before, mean over the "
+        "source and all domains but the last (Chaudhry et al., arXiv:1801.10112).",
+    ),
+    ("learned gain", "Loss saved on a domain right after it was learned; mean over domains."),
+    (
+        "intransigence",
+        "What is missing right after a domain was learned, against joint training on the domains met so far; "
+        "mean over domains.",
+    ),
+    (
+        "routing",
+        "Who says which adapter codes an image: an oracle that knows the domain, a gate, or trying all.",
+    ),
+    (
+        "age",
+        "Stages between the codec that coded a stream and the one that decodes it.",
+    ),
+    (
+        "bars in figures",
+        "95 % intervals over orders and seeds; under Each domain over the stages, lowest to highest chain.",
+    ),
+)
+"""Of sweeps over sequences of domains."""
+RESTORATION_TERMS = (
+    (
+        "O, C, R, M",
+        "Original, compressed, restored images, and originals mixed in. The first letter is what a model "
+        "was trained on, the second what it was tested on: CO is trained on compressed images, tested on "
+        "originals.",
+    ),
+    ("mean IoU", "Intersection over union of predicted and labelled pixels, mean over classes; 1 is best."),
+    ("whole drop", "OO - CO: what a model deployed on originals loses by training on compressed images."),
+    ("lost information", "OO - CC: what compression on both sides costs."),
+    ("covariate shift", "CC - CO: what is lost because training and test images differ in kind."),
+    ("share recovered", "(RO - CO) / (OO - CO): the part of the drop that restored training images win back."),
+    (
+        "bars in figures",
+        "95 % intervals by a paired bootstrap, filled where they do not contain zero.",
+    ),
+)
+"""Of restoration sweeps."""
+
+
+def terms_section(terms: Sequence[tuple[str, str]]) -> Section:
+    """The folded box of words."""
+    table: Block = ("table", PageTable(["word", "meaning"], terms, 1, long=1, whole=True))
+    return Section("terms", "What the words mean", [table])
