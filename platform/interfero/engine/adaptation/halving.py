@@ -1,8 +1,10 @@
 """Successive halving over numbers of steps (Jamieson and Talwalkar, arXiv:1502.07943), inside each setting.
 
 Every learning rate trains for the smallest number of steps. Of each setting (a block, method, size, strength
-and initial seed), the better half by `val/rd_gain_percent` goes on to the next number, and so on. Strengths
-compete with nobody: a strength trades gain for forgetting, and halving by gain would keep the weakest. Nor
+and initial seed), the best by `val/rd_gain_percent` and the next larger rate go on to the next number, and so
+on: with more steps the best rate stays or rises by one place (docs/learning_rates.md). The better half, which
+successive halving takes, holds on to small rates that are never best again, and loses large ones that are
+behind because they have not come to rest. Strengths compete with nobody: a strength trades gain for forgetting, and halving by gain would keep the weakest. Nor
 do learning rates of a method that never sees the target domain: its gain there says nothing of it.
 
 What goes on is a function of the records alone, so a sweep that was killed decides again as it did.
@@ -20,6 +22,8 @@ from interfero.engine.adaptation.nodes import Cell
 from interfero.metrics.names import VALIDATION_GAIN
 from interfero.records import CellRecord
 
+MAX_KEPT = 2
+"""Learning rates that go on from a number of steps to the next."""
 FindRecord = Callable[[str], CellRecord | None]
 
 
@@ -123,8 +127,9 @@ class Halving:
         if level + 1 == len(rungs):
             return
         here, gains = rungs[level], self._gains(rungs[level])
-        # Failed cells are no candidates: half of none is nobody.
-        kept = sorted(gains, key=lambda rate: (-gains[rate], rate))[: math.ceil(len(here) / 2)]
+        # Failed cells are no candidates.
+        best = min(gains, key=lambda rate: (-gains[rate], rate), default=math.inf)
+        kept = [rate for rate in sorted(gains) if rate >= best][:MAX_KEPT]
         self._level[group] = level + 1
         going_on = [c for c in rungs[level + 1] if c.hyperparameters.learning_rate in kept]
         for later in rungs[level + 1 :]:
@@ -155,7 +160,7 @@ def expected_cells(cells: Iterable[Cell]) -> list[Cell]:
         share = len(next(iter(by_steps.values())))
         for _, rung in sorted(by_steps.items()):
             found += rung[:share]
-            share = math.ceil(share / 2) if group.competes else share
+            share = min(share, MAX_KEPT) if group.competes else share
     return found
 
 

@@ -82,8 +82,8 @@ class AdaptationOptions(SweepOptions):
     """Rank to keep of each kernel's difference from the source, for fine-tuned codecs; 0 keeps all of it."""
     sampler: Annotated[Sampler, SEARCH] = "auto"
     """How hyperparameters are chosen inside each block. halving trains the whole grid for the smallest of
-    --num-steps; at each larger one, the better half of the learning rates by validation continues. auto is
-    halving with several --num-steps, and grid with one."""
+    --num-steps; at each larger one, the best learning rate by validation and the next larger one continue.
+    auto is halving with several --num-steps, and grid with one."""
     num_samples: Annotated[int, SEARCH, FREE] = 16
     """Cells per block, for random, tpe and nsga2."""
     early_stopping: Annotated[EarlyStopping, SEARCH] = "none"

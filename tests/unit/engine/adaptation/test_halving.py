@@ -62,14 +62,16 @@ def small_is_good(cell):
     return -cell.hyperparameters.learning_rate
 
 
-def test_half_goes_on_at_each_number_of_steps(grid, record):
+def test_the_best_and_the_next_larger_rate_go_on(grid, record):
     sweep = Sweep(grid().values(), record)
     assert rates(sweep.open) == [(rate, 10) for rate in RATES]
     assert sweep.halving.num_waiting == 8
-    assert sweep.end(small_is_good) == [(1e-4, 40), (4e-4, 40)]
+    # 4e-4 is best, and 2e-3 the worst of all: with more steps it may catch up, smaller rates do not.
+    gains = dict(zip(RATES, (3.0, 4.0, -9.0, 2.0), strict=True))
+    assert sweep.end(lambda c: gains[c.hyperparameters.learning_rate]) == [(4e-4, 40), (2e-3, 40)]
     assert sweep.halving.num_waiting == 2
-    # Validation may change its mind: the better of the two is another now.
-    assert sweep.end(lambda c: c.hyperparameters.learning_rate) == [(4e-4, 160)]
+    # It has caught up, and nothing larger is left.
+    assert sweep.end(lambda c: c.hyperparameters.learning_rate) == [(2e-3, 160)]
     assert sweep.end(small_is_good) == []
     assert sweep.halving.num_waiting == 0
 
@@ -94,10 +96,12 @@ def test_nothing_is_decided_before_all_of_a_setting_have_ended(grid, record):
         found = sweep.halving.tell(record(cell, metrics={"val/rd_gain_percent": 1.0}))
         assert (found.cells, found.stopped) == ([], [])
     found = sweep.halving.tell(record(last, metrics={"val/rd_gain_percent": 2.0}))
-    # A tie goes to the smaller rate.
-    assert rates(found.cells) == sorted(
-        [(last.hyperparameters.learning_rate, 40), (min(RATES), 40)]
-    )
+    # The largest is best: nothing goes on with it.
+    assert rates(found.cells) == [(last.hyperparameters.learning_rate, 40)]
+
+
+def test_a_tie_goes_to_the_smaller_rate(grid, record):
+    assert Sweep(grid().values(), record).end(lambda c: 1.0) == [(1e-4, 40), (4e-4, 40)]
 
 
 def test_failed_cells_go_on_nowhere(grid, record):
@@ -130,13 +134,13 @@ def test_rates_of_a_method_that_never_sees_the_target_all_go_on(grid, record):
     assert sweep.stopped == {}
 
 
-@pytest.mark.parametrize("ended", range(8))
+@pytest.mark.parametrize("ended", range(9))
 def test_a_driver_that_died_decides_again_as_it_did(grid, record, ended):
     cells = list(grid().values())
     whole = Sweep(cells, record)
     while whole.open:
         whole.end(small_is_good)
-    # Of the seven cells that were trained, the first few have ended.
+    # Of the eight cells that were trained, the first few have ended.
     kept = dict(list(whole.kept.items())[:ended])
     resumed = Sweep(cells, record, kept)
     while resumed.open:
