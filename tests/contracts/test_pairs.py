@@ -68,6 +68,9 @@ def trained(name: str, codec: Codec, steps: int = 2) -> AdaptedCodec:
     adapted = method.build(codec, 1 if method.size_unit else 0, 0)
     adapted.train_parameters()
     adapted.train()
+    if not method.trains:
+        method.settle(adapted, 0.1, 5 * steps)
+        return adapted.eval()
     random = torch.Generator().manual_seed(0)
     images = {
         "target": torch.rand(2, 3, 64, 64, generator=random),

@@ -16,6 +16,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -29,6 +30,7 @@ from interfero.adaptation.branched import BranchedCodec
 from interfero.adaptation.method import AdaptedCodec, Method
 from interfero.adaptation.table import LATENTS
 from interfero.codecs.codec import Codec, part_owners
+from interfero.codecs.entropy_coding import size_shown
 from interfero.errors import AdapterError
 from interfero.metrics.rate_distortion import estimated_bpp, mse_255, rd_loss
 from interfero.randomness import Role, uniform_noise
@@ -49,9 +51,11 @@ class RefinedCodec(BranchedCodec):
     def __init__(self, source: Codec) -> None:
         """Nothing is refined until `settle` or a file says how."""
         super().__init__(source, {})
+        self.learning_rate: Tensor
+        self.num_steps: Tensor
         self.register_buffer("learning_rate", torch.zeros((), dtype=torch.float64))
         self.register_buffer("num_steps", torch.zeros((), dtype=torch.int64))
-        # Not submodules. The replica: while a picture is coded, networks of the source compute in integers.
+        # Not a submodule. While a picture is coded, networks of the source compute in integers.
         self._replica: tuple[CompressionModel, ...] = ()
         self._found: dict[bytes, Sequence[Tensor]] = {}
 
@@ -60,6 +64,7 @@ class RefinedCodec(BranchedCodec):
         self.learning_rate.fill_(learning_rate)
         self.num_steps.fill_(num_steps)
         self._found.clear()
+        self._replica = (copy.deepcopy(self.source).eval().requires_grad_(False),)
 
     @property
     def adapter_id(self) -> None:
@@ -72,7 +77,9 @@ class RefinedCodec(BranchedCodec):
 
     def load_adapter_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over the two settings."""
-        if set(state) != {"learning_rate", "num_steps"} or any(v.numel() != 1 for v in state.values()):
+        if set(state) != {"learning_rate", "num_steps"} or any(
+            v.numel() != 1 for v in state.values()
+        ):
             raise AdapterError(
                 f"adapter does not fit this codec: it holds {', '.join(sorted(state)) or 'nothing'}, and "
                 "a refinement is a learning_rate and num_steps, one number each"
@@ -108,18 +115,18 @@ class RefinedCodec(BranchedCodec):
             return
         if len(image_BCHW) > 1:
             raise ValueError("latents are refined one picture at a time")
-        digest = hashlib.blake2b(image_BCHW.contiguous().cpu().numpy().tobytes()).digest()
+        size = size_shown(image_BCHW)
+        data = image_BCHW.contiguous().cpu().numpy().tobytes()
+        digest = hashlib.blake2b(data, salt=struct.pack("<QQ", *size)).digest()
         if digest not in self._found:
             # Coding runs in inference mode, whose tensors know no gradient.
             with torch.inference_mode(mode=False), torch.enable_grad():
-                self._found[digest] = self._search(image_BCHW.clone())
+                self._found[digest] = self._search(image_BCHW.clone(), size)
         with latents_given(self.source, self._found[digest]):
             yield
 
-    def _search(self, image_1CHW: Tensor) -> Sequence[Tensor]:
-        """The latents that code a picture at the lowest loss that was found."""
-        if not self._replica:
-            self._replica = (copy.deepcopy(self.source).eval().requires_grad_(False),)
+    def _search(self, image_1CHW: Tensor, size: tuple[int, int]) -> Sequence[Tensor]:
+        """The latents that code a picture at the lowest loss that was found; padding costs bits alone."""
         (model,) = self._replica
         with torch.no_grad():
             first = own_latents(model, image_1CHW)
@@ -130,7 +137,7 @@ class RefinedCodec(BranchedCodec):
             optimizer.zero_grad()
             temperature = min(HOTTEST, math.exp(COOLING * (COOLING_FROM - step / num_steps)))
             with relaxed(model, step, temperature), latents_given(model, latents):
-                self._loss(model.train(), image_1CHW).backward()
+                self._loss(model.train(), image_1CHW, size).backward()
             optimizer.step()
         model.eval()
         found = [latent.detach() for latent in latents]
@@ -138,14 +145,19 @@ class RefinedCodec(BranchedCodec):
             losses = []
             for candidate in (first, found):
                 with latents_given(model, candidate):
-                    losses.append(self._loss(model, image_1CHW))
+                    losses.append(self._loss(model, image_1CHW, size, clipped=True))
         # Written so that a search that diverged loses.
         return found if losses[1] < losses[0] else first
 
-    def _loss(self, model: CompressionModel, image_1CHW: Tensor) -> Tensor:
-        output = model(image_1CHW)
-        bpp = estimated_bpp(output["likelihoods"].values(), image_1CHW[:, 0].numel())
-        return rd_loss(bpp, mse_255(output["x_hat"], image_1CHW), self.rd_lambda)
+    def _loss(
+        self, model: CompressionModel, image_1CHW: Tensor, size: tuple[int, int], *,
+        clipped: bool = False,
+    ) -> Tensor:  # fmt: skip
+        """The loss of training, of what is shown; a decoder clips, which gives no gradient."""
+        (height, width), output = size, model(image_1CHW)
+        x_hat, image = (x[..., :height, :width] for x in (output["x_hat"], image_1CHW))
+        bpp = estimated_bpp(output["likelihoods"].values(), height * width)
+        return rd_loss(bpp, mse_255(x_hat.clamp(0, 1) if clipped else x_hat, image), self.rd_lambda)
 
 
 def own_latents(model: CompressionModel, image_1CHW: Tensor) -> Sequence[Tensor]:
@@ -212,7 +224,9 @@ def _relaxation(module: EntropyModel, name: str, step: int, temperature: float) 
         centred = inputs if means is None else inputs - means
         below = centred.detach().floor()
         # The shape that noise is drawn in has the batch, which is one picture, first.
-        shape = tuple(inputs.shape) if not isinstance(module, EntropyBottleneck) else (1, *inputs.shape)
+        shape = (
+            tuple(inputs.shape) if not isinstance(module, EntropyBottleneck) else (1, *inputs.shape)
+        )
         drawn = uniform_noise(shape, seed=0, step=step, role=Role.REFINEMENT, label=name)
         share = _upward_share(centred - below, drawn.reshape(inputs.shape) + 0.5, temperature)
         rounded = below + share

@@ -15,7 +15,12 @@ from torch import Tensor, nn
 from interfero.codecs import rans, rans_guard
 from interfero.codecs.bitstream import FLOAT_VERSION, Stream, parse_stream, symbol_checksum
 from interfero.codecs.codec import Codec
-from interfero.codecs.entropy_coding import coding_setting, pad_to_stride, recorded_symbols
+from interfero.codecs.entropy_coding import (
+    coding_setting,
+    pad_to_stride,
+    recorded_symbols,
+    shown_size,
+)
 from interfero.codecs.exact import deciding_layers
 from interfero.codecs.identity import check_codec, codec_id_of
 from interfero.codecs.payload import refused_if_short
@@ -138,7 +143,7 @@ class ImageScore:
 def encode(coder: Coder, pixels_HWC: UInt8Array) -> Coded:
     """Code one image to a container."""
     height, width = pixels_HWC.shape[:2]
-    with coding_setting():
+    with coding_setting(), shown_size(height, width):
         image = pad_to_stride(image_tensor(pixels_HWC), coder.stride)
         return _coded(coder, image, width, height)
 
@@ -328,7 +333,7 @@ def score_coded(coder: Coder, sample: Sample) -> ImageScore:
 def score_estimated(coder: Coder, sample: Sample) -> ImageScore:
     """Rate from the entropy model, distortion of the rounded latents; nothing is coded."""
     height, width = sample.pixels_HWC.shape[:2]
-    with coding_setting():
+    with coding_setting(), shown_size(height, width):
         output = coder.model(pad_to_stride(image_tensor(sample.pixels_HWC), coder.stride))
         bpp = estimated_bpp(output["likelihoods"].values(), height * width).item()
         pixels = to_pixels(output["x_hat"][0, :, :height, :width])

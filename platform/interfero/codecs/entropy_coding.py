@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -42,6 +43,25 @@ def coding_setting() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(threads)
+
+
+_SHOWN: ContextVar[tuple[int, int] | None] = ContextVar("shown", default=None)
+
+
+@contextmanager
+def shown_size(height: int, width: int) -> Iterator[None]:
+    """Say what of a padded picture is shown, for encoders that search."""
+    token = _SHOWN.set((height, width))
+    try:
+        yield
+    finally:
+        _SHOWN.reset(token)
+
+
+def size_shown(image_BCHW: Tensor) -> tuple[int, int]:
+    """Height and width of what is shown of a padded picture; all of it if nobody said."""
+    height, width = image_BCHW.shape[2:]
+    return _SHOWN.get() or (height, width)
 
 
 @contextmanager

@@ -4,14 +4,8 @@ import psutil
 import pytest
 
 from interfero.adaptation import METHODS, load_adapter, save_adapter
-from interfero.codecs.checkpoint import read_codec
 from interfero.errors import AdapterError
 from interfero.store.tensors import load_tensors, save_tensors
-
-
-@pytest.fixture(scope="module")
-def tiny_codec(tiny_codec_file):
-    return read_codec(tiny_codec_file, "tiny")
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from interfero.analysis.charts.data import RunLinks
 from interfero.analysis.charts.restoration import restoration_figures
 from interfero.analysis.report.sections import failures_parts, reproduce_parts
 from interfero.analysis.report.shell import Block, PageTable, ReportPage, Section, page_html
-from interfero.analysis.restoration.losses import SHARE, Line, Summary, line_of, sentence
 from interfero.analysis.report.terms import RESTORATION_TERMS, terms_section
+from interfero.analysis.restoration.losses import SHARE, Line, Summary, line_of, sentence
 from interfero.records import CellRecord
 from interfero.store.files import write_atomic
 

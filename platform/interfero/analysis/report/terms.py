@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from interfero.analysis.report.shell import Block, PageTable, Section
 
 _CODEC = (
-    ("source codec", "The codec as it was before: what is adapted, and what every percent refers to."),
+    (
+        "source codec",
+        "The codec as it was before: what is adapted, and what every percent refers to.",
+    ),
     ("target, source domain", "The images a codec is adapted to, and those it was made for."),
     (
         "loss",
@@ -50,8 +53,8 @@ SEQUENCE_TERMS = (
     *_CODEC,
     (
         "average loss",
-        "Mean over the source and all domains after the last stage, percent of the source codec's loss; negative "
-        "is better than the source codec.",
+        "Mean over the source and all domains after the last stage, percent of the source codec's loss; "
+        "below 0 is better than the source codec.",
     ),
     (
         "forgetting",
@@ -85,11 +88,20 @@ RESTORATION_TERMS = (
         "was trained on, the second what it was tested on: CO is trained on compressed images, tested on "
         "originals.",
     ),
-    ("mean IoU", "Intersection over union of predicted and labelled pixels, mean over classes; 1 is best."),
-    ("whole drop", "OO - CO: what a model deployed on originals loses by training on compressed images."),
+    (
+        "mean IoU",
+        "Intersection over union of predicted and labelled pixels, mean over classes; 1 is best.",
+    ),
+    (
+        "whole drop",
+        "OO - CO: what a model deployed on originals loses by training on compressed images.",
+    ),
     ("lost information", "OO - CC: what compression on both sides costs."),
     ("covariate shift", "CC - CO: what is lost because training and test images differ in kind."),
-    ("share recovered", "(RO - CO) / (OO - CO): the part of the drop that restored training images win back."),
+    (
+        "share recovered",
+        "(RO - CO) / (OO - CO): the part of the drop that restored training images win back.",
+    ),
     (
         "bars in figures",
         "95 % intervals by a paired bootstrap, filled where they do not contain zero.",
