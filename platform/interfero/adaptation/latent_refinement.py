@@ -110,7 +110,7 @@ class RefinedCodec(BranchedCodec):
     @contextmanager
     def _refined(self, image_BCHW: Tensor) -> Iterator[None]:
         """Let the source codec find these latents in place of its own, in target mode."""
-        if self.mode == "source":
+        if self.mode == "source" or not self.num_steps:
             yield
             return
         if len(image_BCHW) > 1:

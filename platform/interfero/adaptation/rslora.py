@@ -33,7 +33,8 @@ class RankStabilised(ScaledLowRank):
 
     def update(self) -> Tensor:
         """The update of the layer's kernel, in its own layout."""
-        return self.scale * super().update()
+        scaled: Tensor = self.scale * super().update()
+        return scaled
 
 
 class RsLora(Lora):

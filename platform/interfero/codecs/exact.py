@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -40,8 +40,15 @@ class ExactModule(Protocol):
 
     exact: ClassVar[bool]
     """True: with exact layers inside, it adds and moves multiples of 2^-12 and does nothing else. One
-    with parameters of its own has a method `exactly`, which stands in for its `forward`, and one that
-    convolves there with a kernel it makes has `deciding`, which gives that convolution."""
+    with parameters of its own has a method `exactly`, which stands in for its `forward`."""
+
+
+@runtime_checkable
+class OwnKernel(Protocol):
+    """A module that convolves with a kernel it makes, where symbols are decided."""
+
+    def deciding(self) -> Convolution:
+        """That convolution, as it is now."""
 
 
 class ExactForward:
@@ -114,7 +121,7 @@ def check_exact(*roots: nn.Module) -> None:
     for layer, name in deciding_layers(roots).items():
         if isinstance(layer, Convolution):
             check_bound(name, layer)
-        elif hasattr(layer, "deciding"):
+        elif isinstance(layer, OwnKernel):
             check_bound(name, layer.deciding())
 
 

@@ -21,8 +21,11 @@ _LOOKS = {
     "#D55E00": {"finetune": "s", "finetune_encoder": "^", "finetune_decoder": "v", "freeze_entropy": "D"},
     "#0072B2": {"cawf": "o", "cawf_growing": "s"},
     "#56B4E9": {"cawf_two_way": "P", "merge_mean": "o", "task_arithmetic": "^"},
-    "#009E73": {"lora": "^", "residual_adapter": "s", "gated_adapters": "D", "bias_gain": "v"},
-    "#E69F00": {"replay": "v"},
+    "#009E73": {
+        "lora": "^", "lora_transforms": "P", "rslora": "X", "dora": "o", "residual_adapter": "s",
+        "gated_adapters": "D", "bias_gain": "v",
+    },
+    "#E69F00": {"replay": "v", "latent_refinement": "o"},
     "#CC79A7": {"ewc": "X", "l2_sp": "s", "l2_sp_source": "^", "distill": "D"},
     INK: {CONTROL: "D", "from_scratch": "X", "joint": "o", "codec_per_domain": "s"},
 }  # fmt: skip
