@@ -90,6 +90,27 @@ def without_each_domain(data: Observations, fit: Fit, space: Space) -> WithoutDo
     return WithoutDomains(groups, found, fit.params)
 
 
+def mean_own_shape(data: Observations, fit: Fit, space: Space) -> FloatArray | None:
+    """(shape parameters,) mean over domains of what each has by itself.
+
+    The common shape of a fit is no such mean where domains differ: what that leaves at the ends of an axis
+    counts less in a robust fit. None with one domain, a shared amplitude, or too few settings in a domain.
+    """
+    law, design = fit.law, design_of(data, fit.law)
+    count, num_shape = design.z.shape[1], len(law.shape_names)
+    if len(data.domain_names) < 2 or shares_amplitude(law, data) or not num_shape:
+        return None
+    y, found = setting_means(data, space), []
+    for i, name in enumerate(data.domain_names):
+        inside = data.domains == np.array(name)
+        if inside.sum() < num_shape + 2:
+            return None
+        at = Design(design.u[inside], design.z[inside][:, [i]])
+        start = np.append(fit.params[i], fit.params[count:])
+        found.append(refit(fit, y[inside], at, space, start)[1:])
+    return np.asarray(np.mean(found, axis=0))
+
+
 def _mean_amplitude(amplitudes: FloatArray, space: Space) -> float:
     """In the space of the fit, so that the law at it is the mean of the laws at each."""
     if space == "log" and (amplitudes > 0).all():

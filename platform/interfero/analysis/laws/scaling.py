@@ -34,6 +34,7 @@ from interfero.analysis.laws.forms import Design, Law, candidates, with_distance
 from interfero.analysis.laws.left_out import (
     WithoutDomains,
     left_out_predictions,
+    mean_own_shape,
     shape_error,
     without_each_domain,
 )
@@ -123,7 +124,8 @@ class Parameter:
     """Of the 95 % interval with domains as draws; with fewer than three, and of amplitudes, as `here`."""
     high: float
     here: tuple[float, float]
-    """Of that for these domains: over seeds and source images."""
+    """Of that for these domains: over seeds and source images, wide enough to hold the mean of the domains'
+    own values, from which the common one may be off."""
     signed: bool
     """Whether an interval with domains as draws, corrected for the axes tried (Bonferroni), leaves out 0."""
 
@@ -233,6 +235,10 @@ class Scaling:
         found = [self._parameter(i, name, i < count) for i, name in enumerate(names)]
         return tuple(found[count:] + found[:count])
 
+    @cached_property
+    def _own_shape(self) -> FloatArray | None:
+        return mean_own_shape(self.data, self.fit, self.space)
+
     def _parameter(self, index: int, name: str, amplitude: bool) -> Parameter:
         value = float(self.fit.params[index])
         logs = amplitude and self.space == "log" and value > 0
@@ -249,8 +255,11 @@ class Scaling:
         without = None if amplitude else self.chosen.without
         drawn = here if without is None else [*here, without.variance(read)]
         low, high = interval(half_width(drawn))
+        own = None if amplitude else self._own_shape
+        off = 0.0 if own is None else abs(value - float(own[index - self.design.z.shape[1]]))
         corrected = half_width(drawn, 1 - (1 - LEVEL) / max(1, len(self.data.own_axes)))
-        return Parameter(name, value, low, high, interval(half_width(here)), abs(value) > corrected)
+        these = interval(half_width(here) + off)
+        return Parameter(name, value, low, high, these, abs(value) > corrected)
 
     @property
     def across_domains(self) -> bool:
