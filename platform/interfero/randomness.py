@@ -34,6 +34,7 @@ class Role(StrEnum):
     RENDER = "render"
     SPLIT = "split"
     MEMORY = "memory"
+    CORRUPTION = "corruption"
 
 
 def seed_for(seed: int, step: int, role: Role, index: int = 0, label: str = "") -> int:
