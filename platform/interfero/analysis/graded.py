@@ -215,10 +215,11 @@ def _severity_line(who: str, families: Sequence[GradedFamily], response: str) ->
     changes = {f.label: f.change(response) for f in families}
     most, least = (pick(changes, key=lambda name: changes[name]) for pick in (max, min))
     return (
-        f"{who}'s {_WORDS[response]} {verdict}. It rises in {rises} of {count} corruptions (sign test: chance "
-        f"gives so uneven a count in {chance:.0%} of cases); the mean rank correlation is {np.mean(rhos):+.2f}. "
-        f"From the lowest severity to the highest it changes by {_mean_text(list(changes.values()))}, most "
-        f"under {most} ({signed(changes[most])}), least under {least} ({signed(changes[least])})."
+        f"{who}'s {_WORDS[response]} {verdict}. It rises in {rises} of {count} corruptions (sign test: "
+        f"chance gives as uneven a count in {chance:.0%} of cases); mean rank correlation "
+        f"{np.mean(rhos):+.2f}. From the lowest severity to the highest it changes by "
+        f"{_mean_text(list(changes.values()))}, most under {most} ({signed(changes[most])}), least under "
+        f"{least} ({signed(changes[least])})."
     )
 
 
@@ -267,7 +268,7 @@ def _foretold_line(who: str, shift: DomainShift, response: str) -> str:
     answer = f"{' and '.join(better).capitalize()}, measured before adapting, foretold"
     answer = answer if better else "No distance measured before adapting foretold"
     return (
-        f"{answer} {what} better than a constant on corruptions left out whole. Skill (1 is perfect, 0 is the "
+        f"{answer} {what} better than a constant on corruptions left out whole. Skill (1: perfect, 0: the "
         f"constant), with its interval over {count} corruptions, corrected for {len(found)} distances: "
         f"{', '.join(parts)}."
     )
