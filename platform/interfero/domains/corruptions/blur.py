@@ -97,7 +97,12 @@ def zoomed(x_HWC: FloatArray, factor: float) -> FloatArray:
     shape = x_HWC.shape[:2]
     inner = [math.ceil(side / factor) for side in shape]
     top, left = ((side - part) // 2 for side, part in zip(shape, inner, strict=True))
-    large = zoom(x_HWC[top : top + inner[0], left : left + inner[1]], (factor, factor, 1), order=1)
+    large = zoom(
+        x_HWC[top : top + inner[0], left : left + inner[1]],
+        (factor, factor, 1),
+        order=1,
+        mode="nearest",
+    )
     top, left = ((there - side) // 2 for there, side in zip(large.shape, shape, strict=False))
     return np.asarray(large[top : top + shape[0], left : left + shape[1]])
 
