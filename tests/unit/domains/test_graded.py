@@ -24,6 +24,10 @@ def no_data_folder(monkeypatch):
     monkeypatch.delenv(DATA_VARIABLE, raising=False)
 
 
+BUDGET = MemoryBudget()
+"""One for all: text is then drawn once."""
+
+
 @pytest.fixture(scope="module")
 def photos():
     return load_domain("photos")
@@ -47,6 +51,9 @@ def test_every_corruption_keeps_the_size_and_grows_with_severity(name, photo):
         assert {m.dtype for m in made} == {np.dtype(np.uint8)}
         changes = [np.abs(m.astype(float) - pixels).mean() for m in made]
         assert changes[0] > 0.3
+        if name in ("fog", "frost"):
+            # What lies over the scene is hardly brighter at the end: less of the scene is left.
+            changes = [1 - np.corrcoef(m.ravel(), pixels.ravel())[0, 1] for m in made]
         assert changes[4] > changes[2] > changes[0]
     assert (corrupt(photo, name, 3, drawn()) == corrupt(photo, name, 3, drawn())).all()
 
@@ -162,7 +169,7 @@ def of(domain, part):
 
 
 def test_mixtures_are_nested_and_have_the_share_they_say(photos):
-    found = [load_domain(f"photos.mix-text-{share}") for share in SHARES]
+    found = [load_domain(f"photos.mix-text-{share}", budget=BUDGET) for share in SHARES]
     assert [len(of(d, "train")) for d in found] == [0, 2, 5, 10, 15, 20]
     assert [len(of(d, "test")) for d in found] == [0, 1, 3, 6, 9, 12]
     assert {(len(d.train), len(d.test)) for d in found} == {(20, 12)}
@@ -179,7 +186,7 @@ def test_mixtures_are_nested_and_have_the_share_they_say(photos):
 def test_subsets_and_validation_of_a_mixture_have_its_share(seed):
     """Fewer than one image in five would be off by chance in most seeds."""
     for share, least, most in ((25, 2, 5), (50, 5, 7), (75, 8, 10)):
-        split = load_domain(f"photos.mix-text-{share}").split(12, seed)
+        split = load_domain(f"photos.mix-text-{share}", budget=BUDGET).split(12, seed)
         mixed = sum(s.name.startswith("text-") for s in split.training)
         assert least <= mixed <= most
         origins = {s.name.startswith("text-") for s in split.validation}
@@ -188,7 +195,7 @@ def test_subsets_and_validation_of_a_mixture_have_its_share(seed):
 
 def test_every_mixture_of_the_sweep_has_as_many_images_as_it_asks_for():
     for share in SHARES:
-        domain = load_domain(f"photos.mix-text-{share}")
+        domain = load_domain(f"photos.mix-text-{share}", budget=BUDGET)
         assert min(domain.num_outside_validation(seed) for seed in range(10)) >= 12
 
 

@@ -75,4 +75,5 @@ def corrupt(
     """
     found = TABLE[name]
     made = found.apply(pixels_HWC / 255, found.settings[severity - 1], random)
-    return np.rint(made.clip(0, 1) * 255).astype(np.uint8)
+    corrupted_HWC: UInt8Array = np.rint(made.clip(0, 1) * 255).astype(np.uint8)
+    return corrupted_HWC

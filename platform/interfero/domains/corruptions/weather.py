@@ -10,8 +10,10 @@ from interfero.domains.corruptions.blur import streaked, zoomed
 FloatArray = npt.NDArray[np.float64]
 
 _LUMA = (0.299, 0.587, 0.114)
-_ICE = (0.78, 0.92, 1.0)
-"""Red, green and blue of frost, which is bluish."""
+_ICE = (0.92, 1.0, 1.06)
+"""Red, green and blue of frost over its mean: it is bluish."""
+_ICE_MEANS, _ICE_DEVIATION = (0.48, 0.81), 0.11
+"""Of the published photographs of frost: means from 123 to 207, deviations about 28, of 255."""
 
 
 def snow(
@@ -38,19 +40,20 @@ def frost(
 ) -> FloatArray:
     """Ice over a scene; `setting` is the weight of the scene and that of the ice.
 
-    The published corruption lays parts of six photographs over a scene. They cannot come along, so the ice
-    is drawn: needles in four directions that cross on a cloud. Weights are the published ones.
+    The published corruption lays parts of photographs over a scene. They cannot come along, so the ice is
+    drawn, as bright as theirs: needles in four directions that cross on a cloud. Weights are the
+    published ones.
     """
-    shape = x_HWC.shape[:2]
-    needles = np.zeros((*shape, 1))
+    height, width = x_HWC.shape[:2]
+    texture = plasma(max(height, width), 1.7, random)[:height, :width, None]
     for degrees in random.uniform(0, 360, 4):
-        seeds = (random.random(shape) > 0.985).astype(float)[..., None]
-        needles = np.maximum(needles, streaked(seeds, 14, 8, degrees))
-    needles /= max(float(needles.max()), 1e-9)
-    cloud = plasma(max(shape), 1.7, random)[: shape[0], : shape[1], None]
-    ice = (0.55 * cloud + 0.75 * needles).clip(0, 1) * np.array(_ICE)
+        seeds = (random.random((height, width, 1)) > 0.985).astype(float)
+        needles = streaked(seeds, 14, 8, degrees)
+        texture = np.maximum(texture, needles / max(float(needles.max()), 1e-9))
+    texture = (texture - texture.mean()) / texture.std()
+    ice = (random.uniform(*_ICE_MEANS) + _ICE_DEVIATION * texture) * np.array(_ICE)
     scene, layer = setting
-    return np.asarray(scene * x_HWC + layer * ice)
+    return np.asarray(scene * x_HWC + layer * ice.clip(0, 1))
 
 
 def fog(x_HWC: FloatArray, setting: tuple[float, float], random: np.random.Generator) -> FloatArray:
