@@ -62,7 +62,7 @@ def test_a_known_shift_is_run_and_answered(make_workplace, ray_here, image_folde
     """The source domain is the one that is corrupted, as in the sweep's defaults."""
     monkeypatch.setenv(DATA_VARIABLE, str(image_folder.parent))
     place, base = make_workplace("graded"), image_folder.name
-    domains = [f"{base}.contrast-{severity}" for severity in (1, 3, 5)]
+    domains = [f"{base}.contrast-{severity}" for severity in (1, 5)]
     at = place.tiny.index("--domains")
     place.tiny[at + 1 : at + 4] = [*domains, "--source-domain", base]
     sweep = importlib.import_module("sweeps.graded_shift").SWEEP
@@ -83,5 +83,5 @@ def test_a_known_shift_is_run_and_answered(make_workplace, ray_here, image_folde
     )
     records = place.records("graded")
     assert {r["params"]["domain"] for r in records.values()} == set(domains)
-    assert len(records) == 6
+    assert len(records) == 4
     assert (place.sweep("graded") / "report" / "graded_shift.png").is_file()

@@ -206,7 +206,7 @@ def _severity_line(who: str, families: Sequence[GradedFamily], response: str) ->
     count = len(families)
     if count < MIN_SIGNS:
         verdict = (
-            f"cannot be decided to follow severity: {count} corruptions, {MIN_SIGNS} are needed"
+            f"cannot be decided to follow severity by {_counted(count)}: {MIN_SIGNS} are needed"
         )
     elif chance < MAX_CHANCE:
         verdict = f"{'grows' if rises > moved - rises else 'falls'} with severity"
@@ -215,12 +215,16 @@ def _severity_line(who: str, families: Sequence[GradedFamily], response: str) ->
     changes = {f.label: f.change(response) for f in families}
     most, least = (pick(changes, key=lambda name: changes[name]) for pick in (max, min))
     return (
-        f"{who}'s {_WORDS[response]} {verdict}. It rises in {rises} of {count} corruptions (sign test: "
+        f"{who}'s {_WORDS[response]} {verdict}. It rises in {rises} of {_counted(count)} (sign test: "
         f"chance gives as uneven a count in {chance:.0%} of cases); mean rank correlation "
         f"{np.mean(rhos):+.2f}. From the lowest severity to the highest it changes by "
         f"{_mean_text(list(changes.values()))}, most under {most} ({signed(changes[most])}), least under "
         f"{least} ({signed(changes[least])})."
     )
+
+
+def _counted(count: int) -> str:
+    return "1 corruption" if count == 1 else f"{count} corruptions"
 
 
 def _mean_text(changes: Sequence[float]) -> str:
@@ -255,8 +259,8 @@ def _foretold_line(who: str, shift: DomainShift, response: str) -> str:
     count = sum(f.is_corruption for f in graded_families(shift))
     if count < MIN_DOMAINS_FOR_DISTANCE:
         return (
-            f"Whether a distance measured before adapting foretells {what} cannot be told from {count} "
-            f"corruptions: {MIN_DOMAINS_FOR_DISTANCE} are needed."
+            f"Whether a distance measured before adapting foretells {what} cannot be told from "
+            f"{_counted(count)}: {MIN_DOMAINS_FOR_DISTANCE} are needed."
         )
     found = foretelling(shift, response)
     if not found:

@@ -103,7 +103,7 @@ def test_forgetting_that_grows_with_severity_is_told_with_its_interval(shift):
 def test_few_corruptions_decide_nothing(shift):
     (found,) = shift(lambda _, s: (5.0, float(s), {"feature_sd": float(s)}), CORRUPTIONS[:3])
     line, _, *rest = graded_lines([found])
-    assert "cannot be decided to follow severity: 3 corruptions, 6 are needed" in line
+    assert "cannot be decided to follow severity by 3 corruptions: 6 are needed" in line
     assert "cannot be told from 3 corruptions: 4 are needed" in rest[0]
 
 
