@@ -245,7 +245,9 @@ def _mixture_line(who: str, family: GradedFamily) -> str:
     parts, rhos = [], []
     for response in reversed(_WORDS):
         values = family.values(response)
-        parts.append(f"{_WORDS[response]} from {signed(values[0])} % to {signed(values[-1])} %")
+        parts.append(
+            f"{_WORDS[response]} goes from {signed(values[0])} % to {signed(values[-1])} %"
+        )
         rhos.append(f"{family.rho(response):+.2f}" if len(values) >= MIN_LEVELS else "not known")
     return (
         f"As the share of {graded.other} in {family.base} rises from {low} to {high} %, {who}'s "

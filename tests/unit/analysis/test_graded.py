@@ -116,9 +116,9 @@ def test_mixtures_have_a_sentence_and_no_interval(shift, record, measured):
     assert [f.name for f in graded_families(found)] == [*CORRUPTIONS, "mix-text"]
     line = next(text for text in graded_lines([found]) if text.startswith("As the share"))
     assert line == (
-        "As the share of text in photos rises from 0 to 100 %, finetune's gain on the target from 0 % to "
-        "+10.00 % and its unrouted forgetting from 0 % to +2.00 % (rank correlations +1.00 and +1.00 over 3 "
-        "shares; one mixture has no interval)."
+        "As the share of text in photos rises from 0 to 100 %, finetune's gain on the target goes from 0 "
+        "% to +10.00 % and its unrouted forgetting goes from 0 % to +2.00 % (rank correlations +1.00 and "
+        "+1.00 over 3 shares; one mixture has no interval)."
     )
 
 
@@ -137,7 +137,9 @@ def test_a_picture_has_a_line_for_each_corruption(shift, record, measured):
     assert [p.x for p in lost.series[0].points] == list(SEVERITIES)
     assert lost.series[0].points[0].y_range == (1.0, 2.0)
     assert "means over 2 seeds" in corruptions.caption
-    assert [p.x for p in mixture.panels[0].series[0].points] == [0, 100]
+    (line,) = mixture.panels[0].series
+    assert [p.x for p in line.points] == [0, 100]
+    assert line.colour not in {s.colour for s in lost.series}
 
 
 def test_other_domains_are_not_answered(record, measured):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from interfero.analysis.capacity_table import signed
 from interfero.analysis.charts.data import Figure, Panel, PlotAxis, PlotPoint, Series, Variant, span
 from interfero.analysis.charts.files import file_part
-from interfero.analysis.charts.style import DOMAIN_STYLES, MethodStyle, domain_style, method_label
+from interfero.analysis.charts.style import DOMAIN_STYLES, MethodStyle, method_label
 from interfero.analysis.charts.trends import QUANTITIES, seed_words
 from interfero.analysis.choices import CONTROL
 from interfero.analysis.graded import GradedFamily, graded_families
@@ -81,8 +81,10 @@ def _panel(shift: DomainShift, families: Sequence[GradedFamily], along: bool, nu
 
 
 def _look(family: GradedFamily, index: int) -> MethodStyle:
-    """Of a corruption, the colour of its kind and a marker of its own."""
+    """The colour of a corruption's kind, and a marker of its own."""
     for look, names in zip(DOMAIN_STYLES, CORRUPTION_GROUPS.values(), strict=False):
         if family.name in names:
             return MethodStyle(look.colour, DOMAIN_STYLES[names.index(family.name)].marker)
-    return domain_style(index)
+    # Mixtures: what corruptions leave over.
+    rest = DOMAIN_STYLES[len(CORRUPTION_GROUPS) :]
+    return rest[index % len(rest)]
