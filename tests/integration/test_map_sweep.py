@@ -79,7 +79,7 @@ def test_a_known_shift_is_run_and_answered(make_workplace, ray_here, image_folde
     assert done.returncode == 0, done.stdout + done.stderr
     said = " ".join(done.stdout.split())
     assert (
-        "foretells finetune's unrouted forgetting cannot be told from 1 corruption: 4 are" in said
+        "foretells finetune's unrouted forgetting cannot be told from 1 corruption: 6 are" in said
     )
     records = place.records("graded")
     assert {r["params"]["domain"] for r in records.values()} == set(domains)

@@ -104,7 +104,7 @@ def test_few_corruptions_decide_nothing(shift):
     (found,) = shift(lambda _, s: (5.0, float(s), {"feature_sd": float(s)}), CORRUPTIONS[:3])
     line, _, *rest = graded_lines([found])
     assert "cannot be decided to follow severity by 3 corruptions: 6 are needed" in line
-    assert "cannot be told from 3 corruptions: 4 are needed" in rest[0]
+    assert "cannot be told from 3 corruptions: 6 are needed" in rest[0]
 
 
 def test_mixtures_have_a_sentence_and_no_interval(shift, record, measured):
