@@ -136,6 +136,7 @@ def test_a_picture_has_a_line_for_each_corruption(shift, record, measured):
     assert len({(s.colour, s.marker) for s in lost.series}) == 15
     assert [p.x for p in lost.series[0].points] == list(SEVERITIES)
     assert lost.series[0].points[0].y_range == (1.0, 2.0)
+    assert (corruptions.file, mixture.file) == ("graded_shift", "graded_shift_mixtures")
     assert "means over 2 seeds" in corruptions.caption
     (line,) = mixture.panels[0].series
     assert [p.x for p in line.points] == [0, 100]

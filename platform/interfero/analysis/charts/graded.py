@@ -22,23 +22,26 @@ _ALONG = {True: "severity", False: "share of the second domain's images (%)"}
 
 def graded_figure(shifts: Sequence[DomainShift]) -> Figure | None:
     """A variant a method, lambda and kind of shift; None without domains of known shift."""
-    rows = [
-        (shift, along, members)
-        for shift in shifts
-        if shift.method != CONTROL
-        for along in _ALONG
-        if (members := [f for f in graded_families(shift) if f.is_corruption == along])
-    ]
-    if not rows:
+    variants = []
+    # Each kind has pictures of its own: rows of one picture have the looks of its first row.
+    for along, name in ((True, "graded_shift"), (False, "graded_shift_mixtures")):
+        rows = [
+            (shift, members)
+            for shift in shifts
+            if shift.method != CONTROL
+            if (members := [f for f in graded_families(shift) if f.is_corruption == along])
+        ]
+        variants += [
+            _variant(shift, along, members, file_part(name, index=i, rows=MAX_ROWS))
+            for i, (shift, members) in enumerate(rows)
+        ]
+    if not variants:
         return None
     return Figure(
         name="graded_shift",
         title="Gain and forgetting along a known shift",
         selectors=("method", "along", "at"),
-        variants=tuple(
-            _variant(shift, along, members, file_part("graded_shift", index=i, rows=MAX_ROWS))
-            for i, (shift, along, members) in enumerate(rows)
-        ),
+        variants=tuple(variants),
         note="Corruptions of one colour are of one kind: noise, blur, weather, digital. All domains have the "
         "same image count, lambda, steps and seeds; bars from the lowest to the highest seed.",
     )
