@@ -35,6 +35,7 @@ class Role(StrEnum):
     SPLIT = "split"
     MEMORY = "memory"
     REFINEMENT = "refinement"
+    CORRUPTION = "corruption"
 
 
 def seed_for(seed: int, step: int, role: Role, index: int = 0, label: str = "") -> int:

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from interfero.domains.specs import DATA_VARIABLE
 from sweeps.interference_map import SWEEP
 
 CELLS = (
@@ -55,3 +56,32 @@ def test_the_other_questions_are_answered_from_the_same_cells(mapped, name):
     assert ("From 1 to 4 training images" in said) == (name == "image_count")
     assert (place.sweep(name) / "report" / "report.html").is_file()
     assert {r["reused_from"] for r in place.records(name).values()} == {"interference_map"}
+
+
+def test_a_known_shift_is_run_and_answered(make_workplace, ray_here, image_folder, monkeypatch):
+    """The source domain is the one that is corrupted, as in the sweep's defaults."""
+    monkeypatch.setenv(DATA_VARIABLE, str(image_folder.parent))
+    place, base = make_workplace("graded"), image_folder.name
+    domains = [f"{base}.contrast-{severity}" for severity in (1, 5)]
+    at = place.tiny.index("--domains")
+    place.tiny[at + 1 : at + 4] = [*domains, "--source-domain", base]
+    sweep = importlib.import_module("sweeps.graded_shift").SWEEP
+    few = (
+        "--methods",
+        "finetune",
+        "continue_source",
+        "--learning-rates",
+        "1e-3",
+        "--num-images",
+        2,
+    )
+    done = place.called(sweep, *few, "--name", "graded")
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = " ".join(done.stdout.split())
+    assert (
+        "foretells finetune's unrouted forgetting cannot be told from 1 corruption: 6 are" in said
+    )
+    records = place.records("graded")
+    assert {r["params"]["domain"] for r in records.values()} == set(domains)
+    assert len(records) == 4
+    assert (place.sweep("graded") / "report" / "graded_shift.png").is_file()

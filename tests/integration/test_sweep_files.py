@@ -6,6 +6,7 @@ import pytest
 
 QUESTIONS = {
     "domain_shift": "Does a codec forget more the further a domain is from its own",
+    "graded_shift": "Does a codec forget more the larger a known shift is",
     "image_count": "How many images does adapting to a domain take",
     "bitrate": "Is forgetting worse at low or at high rate",
     "interference_map": "How do gain and forgetting grow with images and bitrate",

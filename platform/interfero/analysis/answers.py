@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Literal
 
 from interfero.analysis.cells import Cells
+from interfero.analysis.graded import graded_lines
 from interfero.analysis.laws.scaling import Refusal, Scaling, fit_scaling
 from interfero.analysis.laws.words import law_lines
 from interfero.analysis.matched_gain import matched_lines
@@ -63,6 +64,10 @@ def _domain_sentences(found: Findings) -> list[str]:
     return domain_lines(found.by_domain)
 
 
+def _graded_sentences(found: Findings) -> list[str]:
+    return graded_lines(found.by_domain)
+
+
 def _image_sentences(found: Findings) -> list[str]:
     return [*trend_lines(found.by_images), *enough_lines(found.by_images)]
 
@@ -84,14 +89,18 @@ def _map_sentences(found: Findings) -> list[str]:
 CAPACITY = Answer(lambda found: [])
 """Gain against adapter size: the sentences of every sweep answer it."""
 DOMAIN_SHIFT = Answer(_domain_sentences, ("domain_shift",))
+GRADED_SHIFT = Answer(_graded_sentences, ("graded_shift", "domain_shift"))
 IMAGE_COUNT = Answer(_image_sentences, ("image_count",))
 BITRATE = Answer(_bitrate_sentences, ("bitrate",))
 INTERFERENCE_MAP = Answer(_map_sentences, ("image_count", "bitrate", "domain_shift"))
 
-AnswerName = Literal["capacity", "domain_shift", "image_count", "bitrate", "interference_map"]
+AnswerName = Literal[
+    "capacity", "domain_shift", "graded_shift", "image_count", "bitrate", "interference_map"
+]
 ANSWERS: dict[AnswerName, Answer] = {
     "capacity": CAPACITY,
     "domain_shift": DOMAIN_SHIFT,
+    "graded_shift": GRADED_SHIFT,
     "image_count": IMAGE_COUNT,
     "bitrate": BITRATE,
     "interference_map": INTERFERENCE_MAP,

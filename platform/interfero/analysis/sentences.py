@@ -182,6 +182,9 @@ def _image_lines(cases: Iterable[CellSetting]) -> list[str]:
         f"{domain} n = {' and '.join(map(str, sorted(numbers)))} crops"
         for domain, numbers in sorted(counts.items())
     ]
+    if len(parts) > MAX_PLACES:
+        numbers = [float(n) for own in counts.values() for n in own]
+        parts = [f"n = {value_range(numbers, '{:.0f}'.format)} crops on {len(counts)} domains"]
     return [f"Crops of the same picture are not independent: {', '.join(parts)}."] if parts else []
 
 

@@ -47,7 +47,7 @@ def domain_lines(shifts: Sequence[DomainShift]) -> list[str]:
     for shift in shifts:
         if shift.method == CONTROL:
             continue
-        who = _who(shift, shifts)
+        who = subject_text(shift, shifts)
         lost = sorted(shift.points, key=lambda p: p.point.forgetting)
         gained = sorted(shift.points, key=lambda p: p.point.gain)
         lines.append(
@@ -129,7 +129,8 @@ def _place(trend: Trend, found: Sequence[Trend]) -> str:
     return trend.setting.domain + (f" (lambda {trend.setting.rd_lambda:g})" if several else "")
 
 
-def _who(shift: DomainShift, shifts: Sequence[DomainShift]) -> str:
+def subject_text(shift: DomainShift, shifts: Sequence[DomainShift]) -> str:
+    """The method, and the lambda where it was adapted at several."""
     lambdas = {s.setting.rd_lambda for s in shifts if s.method == shift.method}
     return shift.method + (f" at lambda {shift.setting.rd_lambda:g}" if len(lambdas) > 1 else "")
 

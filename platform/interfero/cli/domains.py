@@ -20,10 +20,11 @@ def domains(
     window: tuple[float, float] | None = None,
     percentiles: tuple[float, float] | None = None,
 ) -> None:
-    """List the bundled domains, or describe the given ones and write a contact sheet of each with a path.
+    """List the bundled domains, or describe the given ones and write contact sheets.
 
     Args:
-        specs: NAME, or NAME=PATH for a folder of images, a Parquet file or a .tar of WebDataset.
+        specs: NAME, or NAME=PATH for a folder of images, a Parquet file or a .tar of WebDataset. Of each
+            with a path, and of each corrupted or mixed domain (photos.fog-3), a contact sheet is written.
         files: Also print the decision for each file.
         sheet: Folder for the contact sheets, NAME.sheet.png; None writes none.
         bands: As in sweeps: the bands that become the codec's channels, counted from 1.
@@ -36,6 +37,7 @@ def domains(
 
     from interfero.domains.bundled import BUNDLED
     from interfero.domains.catalogue import decided, load_domain
+    from interfero.domains.graded_names import NAMING, expanded, parse_graded
     from interfero.domains.images import ImageRules
     from interfero.domains.pixel_mapping import PixelMapping, problems_of
     from interfero.domains.specs import split_spec
@@ -48,11 +50,12 @@ def domains(
     table = Table("domain", "train", "test", "unit", "hash", "notes")
     problems: list[str] = []
     said: list[str] = []
-    for spec in specs or tuple(BUNDLED):
+    for spec in expanded(specs) or tuple(BUNDLED):
         try:
             domain = load_domain(spec, ImageRules(mapping=mapping))
             place = split_spec(spec).path
-            if place is not None and sheet is not None:
+            is_made = place is None and parse_graded(spec) is not None
+            if (place is not None or is_made) and sheet is not None:
                 said.append(_sheet(domain, place, sheet))
             if place is not None and files:
                 said += [f"  {line}" for line in decided(spec, ImageRules(mapping=mapping))]
@@ -62,7 +65,7 @@ def domains(
         table.add_row(*_row(domain))
     if table.row_count:
         console.print(table)
-    for line in said:
+    for line in said if specs else [NAMING]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if problems:
         raise DomainError("\n".join(problems))
@@ -74,12 +77,12 @@ def _row(domain: Domain) -> tuple[str, ...]:
     return (domain.name, *counts, domain.unit, domain.fingerprint[:12], "; ".join(domain.notes))
 
 
-def _sheet(domain: Domain, place: Path, folder: Path) -> str:
+def _sheet(domain: Domain, place: Path | None, folder: Path) -> str:
     """Write a contact sheet; returns a line that says where, or why there is none."""
     from interfero.domains.contact_sheet import contact_sheet
     from interfero.errors import StorageError
 
-    if folder.resolve().is_relative_to(place.resolve()):
+    if place is not None and folder.resolve().is_relative_to(place.resolve()):
         return f"no contact sheet of {domain.name}: in its own folder it would be an image; give --sheet"
     path = folder / f"{domain.name}.sheet.png"
     image, count = contact_sheet(domain)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
 from interfero.domains.bundled import BUNDLED
 from interfero.domains.decoding import described
 from interfero.domains.domain import Domain
+from interfero.domains.graded_names import GradedName, graded_name
 from interfero.domains.images import ImageRules
 from interfero.domains.ingest import folder_source, load_source
 from interfero.domains.listing import is_any_image, is_picture
@@ -33,7 +35,8 @@ def load_domain(
     """The domain that a user names.
 
     `NAME` is a bundled domain, or a folder of that name in $INTERFERO_DATA; a bundled name always
-    means the bundled domain. `NAME=PATH` is a folder of images, a Parquet file, a folder of
+    means the bundled domain. Of such a domain `NAME.fog-3` and `NAME.mix-text-25` are others, whose shift
+    is known (`graded_names`). `NAME=PATH` is a folder of images, a Parquet file, a folder of
     Parquet files, a pattern such as `shards/*.parquet`, or the same of WebDataset's .tar. What a spec
     declares of its files (`sat=FOLDER:bands=4,3,2:range=0,4095`) goes before the rules.
 
@@ -51,9 +54,36 @@ def load_domain(
     name, path, _ = split_spec(spec)
     if path is None and name in BUNDLED:
         return BUNDLED[name].load_for(num_images, data_seeds)
+    known = known_domains() if path is None else ()
+    graded = graded_name(name, known) if path is None and name not in known else None
+    if graded is not None:
+        # In a sweep of many such domains, which have one budget, each of their bases is read once.
+        load: Callable[..., Domain] = load_domain if budget is None else _loaded_once
+        read = partial(
+            load, rules=rules, num_images=num_images, data_seeds=tuple(data_seeds), budget=budget
+        )
+        return _graded(name, graded, read)
     place = _place(spec, rules or ImageRules())
     domain = load_source(place.name, place.source, place.rules, budget)
     return replace(domain, notes=(*domain.notes, *place.notes))
+
+
+@lru_cache(maxsize=4)
+def _loaded_once(
+    spec: str, rules: ImageRules | None, num_images: int, data_seeds: tuple[int, ...],
+    budget: MemoryBudget,
+) -> Domain:  # fmt: skip
+    return load_domain(spec, rules, num_images=num_images, data_seeds=data_seeds, budget=budget)
+
+
+def _graded(name: str, graded: GradedName, read: Callable[[str], Domain]) -> Domain:
+    # Most sweeps need no corruption.
+    from interfero.domains.graded import corrupted, mixed
+
+    base = read(graded.base)
+    if graded.other:
+        return mixed(base, read(graded.other), graded.level, name)
+    return corrupted(base, graded.family, graded.level, name)
 
 
 def decided(spec: str, rules: ImageRules) -> Iterator[str]:

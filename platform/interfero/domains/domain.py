@@ -47,6 +47,8 @@ class Domain:
     """
     mapping: str = ""
     """How values became pixels, as it was declared; empty for plain 8-bit pictures."""
+    mixed_in: frozenset[str] = frozenset()
+    """Digests of training images that come from a second domain: subsets and validation keep their share."""
 
     def __post_init__(self) -> None:
         """Refuse a domain whose test images could have been trained on."""
@@ -79,6 +81,8 @@ class Domain:
         digest = new_digest()
         if self.mapping:
             digest.update(f"mapping {self.mapping}\n".encode())
+        if self.mixed_in:
+            digest.update(f"mixed in {sorted(self.mixed_in)}\n".encode())
         for split, samples in (("train", self.train), ("test", self.test)):
             rows = sorted(f"{split} {s.group} {s.name} {s.digest}" for s in samples)
             digest.update("\n".join(rows).encode())
@@ -142,10 +146,26 @@ class Domain:
             outside = [s for s in self.train if s.group not in groups]
             self._check_validation(inside, outside)
             self._parts[data_seed] = (
-                tuple(_shuffled(outside, data_seed, Role.SUBSET)),
-                tuple(_shuffled(inside, data_seed, Role.VALIDATION)),
+                self._in_order(outside, data_seed, Role.SUBSET),
+                self._in_order(inside, data_seed, Role.VALIDATION),
             )
         return self._parts[data_seed]
+
+    def _in_order(self, samples: Sequence[Sample], seed: int, role: Role) -> tuple[Sample, ...]:
+        """Shuffled; of two domains each in its turn, so that any beginning has their shares."""
+        places = [
+            ((place + 0.5) / len(part), which, sample)
+            for which, part in enumerate(self._origins(samples))
+            for place, sample in enumerate(_shuffled(part, seed, role))
+        ]
+        return tuple(sample for *_, sample in sorted(places, key=lambda place: place[:2]))
+
+    def _origins(self, samples: Iterable[Sample]) -> list[list[Sample]]:
+        """The images of the domain's own, and those of a second one, as far as there are any."""
+        parts: tuple[list[Sample], list[Sample]] = ([], [])
+        for sample in samples:
+            parts[sample.digest in self.mixed_in].append(sample)
+        return [part for part in parts if part]
 
     def _check_validation(self, inside: Sequence[Sample], outside: Sequence[Sample]) -> None:
         """Refuse validation images whose content is trained on under another name."""
@@ -163,21 +183,29 @@ class Domain:
         return {}
 
     def _validation_groups(self, data_seed: int) -> frozenset[str]:
-        groups = sorted({s.group for s in self.train})
-        if len(groups) < 2:
+        parts = self._origins(self.train)
+        chosen = frozenset(g for part in parts for g in _validation_groups(part, data_seed))
+        if not chosen:
+            each = " of each domain" if len(parts) > 1 else ""
             raise DomainError(
-                f"domain {self.name!r} has 1 source image in train: validation needs a second one"
+                f"domain {self.name!r} has 1 source image{each} in train: validation needs a second one"
             )
-        groups.sort(key=lambda g: seed_for(data_seed, 0, Role.VALIDATION, label=g))
-        chosen: set[str] = set()
-        wanted = max(MIN_VALIDATION, round(VALIDATION_SHARE * len(self.train)))
-        # A small domain keeps most of its images for training.
-        wanted = min(wanted, max(1, len(self.train) // 3))
-        for group in groups[: len(groups) - 1]:
-            if sum(s.group in chosen for s in self.train) >= min(wanted, MAX_VALIDATION):
-                break
-            chosen.add(group)
-        return frozenset(chosen)
+        return chosen
+
+
+def _validation_groups(samples: Sequence[Sample], data_seed: int) -> set[str]:
+    """Groups that validation takes of some images; none where there is one group."""
+    groups = sorted({s.group for s in samples})
+    groups.sort(key=lambda g: seed_for(data_seed, 0, Role.VALIDATION, label=g))
+    chosen: set[str] = set()
+    wanted = max(MIN_VALIDATION, round(VALIDATION_SHARE * len(samples)))
+    # A small domain keeps most of its images for training.
+    wanted = min(wanted, max(1, len(samples) // 3))
+    for group in groups[: len(groups) - 1]:
+        if sum(s.group in chosen for s in samples) >= min(wanted, MAX_VALIDATION):
+            break
+        chosen.add(group)
+    return chosen
 
 
 def check_channels(domain: Domain, channels: int) -> None:

@@ -41,6 +41,7 @@ def domain_blocks(domain: Domain) -> Iterator[bytes | memoryview]:
         "unit": domain.unit,
         "notes": list(domain.notes),
         "mapping": domain.mapping,
+        "mixed_in": sorted(domain.mixed_in),
         "images": [
             {
                 "split": split,
@@ -77,6 +78,7 @@ def read_domain_file(path: Path) -> Domain:
             tuple(header["notes"]),
             {int(key.removeprefix(RESERVE)): tuple(spare) for key, spare in parts.items()},
             header["mapping"],
+            frozenset(header.get("mixed_in", ())),
         )
 
     return read_described(path, FORMAT, "domain", build)

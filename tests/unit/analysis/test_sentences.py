@@ -98,6 +98,14 @@ def test_crops_are_told_from_images(small_sweep):
     both = summary_lines(crops_of(crops_of(small_sweep, "text"), "charts"))
     assert "on test crops." in both[0]
     assert not any("rops" in line for line in summary_lines(small_sweep))
+    many = [
+        r.model_copy(update={"params": {**r.params, "domain": f"d{i}", "image_unit": "crops"}})
+        for r in small_sweep
+        for i in range(10)
+    ]
+    assert "Crops of the same picture are not independent: n = 20 crops on 10 domains." in (
+        summary_lines(many)
+    )
 
 
 def test_learning_rates_at_the_edge_are_counted_by_seed(record, measured):

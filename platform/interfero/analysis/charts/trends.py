@@ -16,12 +16,13 @@ from interfero.analysis.trends import DomainShift, Point, Trend
 MAX_ROWS = 4
 """Domains of one picture: more would not be readable on a page."""
 _Line = TypeVar("_Line", Trend, DomainShift)
-_RESPONSES: tuple[
+QUANTITIES: tuple[
     tuple[str, Callable[[Point], float], Callable[[Point], Collection[float]]], ...
 ] = (
     ("Target gain (%)", lambda p: p.gain, lambda p: p.gains.values()),
     ("Forgetting, unrouted (%)", lambda p: p.forgetting, lambda p: p.losses.values()),
 )
+"""A panel each: its title, and what is drawn of a point, the mean and the values of its seeds."""
 
 
 def trend_figure(found: Sequence[Trend], name: str) -> Figure | None:
@@ -44,7 +45,7 @@ def trend_figure(found: Sequence[Trend], name: str) -> Figure | None:
             variants.append(
                 Variant(
                     choice=(domain, place),
-                    panels=tuple(_trend_panel(here, row) for row in range(len(_RESPONSES))),
+                    panels=tuple(_trend_panel(here, row) for row in range(len(QUANTITIES))),
                     caption=f"{domain}, {place}: gain and forgetting along {axis.word}; {_seeds(here)}.",
                     file=file_part(name, index=index, rows=MAX_ROWS),
                 )
@@ -60,7 +61,7 @@ def trend_figure(found: Sequence[Trend], name: str) -> Figure | None:
 
 
 def _trend_panel(found: Sequence[Trend], response: int) -> Panel:
-    title, mean, seeds = _RESPONSES[response]
+    title, mean, seeds = QUANTITIES[response]
     axis = AXES[found[0].axis]
     series = []
     for trend in _in_order(found):
@@ -68,7 +69,7 @@ def _trend_panel(found: Sequence[Trend], response: int) -> Panel:
             PlotPoint(
                 p.x, mean(p),
                 (f"{trend.method} on {trend.setting.domain}", f"{axis.word} {axis.text(p.x)}",
-                 f"{title.lower()} {signed(mean(p))}", *_seed_lines(seeds(p))),
+                 f"{title.lower()} {signed(mean(p))}", *seed_words(seeds(p))),
                 y_range=span(tuple(seeds(p))),
             )
             for p in trend.points
@@ -103,7 +104,7 @@ def domain_figure(shifts: Sequence[DomainShift]) -> Figure | None:
             variants.append(
                 Variant(
                     choice=(AXES[name].word, f"lambda {value:g}"),
-                    panels=tuple(_domain_panel(members, name, r) for r in range(len(_RESPONSES))),
+                    panels=tuple(_domain_panel(members, name, r) for r in range(len(QUANTITIES))),
                     caption=f"{caption}.",
                     file=file_name("domain_shift", f"{value:g}")
                     if len(lambdas) > 1
@@ -123,7 +124,7 @@ def domain_figure(shifts: Sequence[DomainShift]) -> Figure | None:
 
 
 def _domain_panel(shifts: Sequence[DomainShift], name: str, response: int) -> Panel:
-    title, mean, seeds = _RESPONSES[response]
+    title, mean, seeds = QUANTITIES[response]
     far = {p.domain: p.distances[name] for s in shifts for p in s.points}
     order = sorted(far, key=lambda d: (-far[d], d))
     series = []
@@ -132,7 +133,7 @@ def _domain_panel(shifts: Sequence[DomainShift], name: str, response: int) -> Pa
             PlotPoint(
                 mean(p.point), order.index(p.domain),
                 (f"{shift.method} on {p.domain}", f"{AXES[name].word} {far[p.domain]:.3g}",
-                 f"{title.lower()} {signed(mean(p.point))}", *_seed_lines(seeds(p.point))),
+                 f"{title.lower()} {signed(mean(p.point))}", *seed_words(seeds(p.point))),
                 x_range=span(tuple(seeds(p.point))),
             )
             for p in shift.points
@@ -160,7 +161,8 @@ def _seeds(found: Sequence[Trend]) -> str:
     return "one seed, an illustration" if count == 1 else f"means over up to {count} seeds"
 
 
-def _seed_lines(values: Collection[float]) -> list[str]:
+def seed_words(values: Collection[float]) -> list[str]:
+    """What a point says of its seeds."""
     if len(values) == 1:
         return ["1 seed"]
     return [f"{len(values)} seeds: {', '.join(signed(v) for v in values)}"]

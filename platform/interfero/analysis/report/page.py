@@ -10,6 +10,7 @@ from interfero.analysis.charts.capacity import capacity_figure
 from interfero.analysis.charts.curves import curve_figure
 from interfero.analysis.charts.data import Figure, RunLinks, without_files
 from interfero.analysis.charts.distance import distance_figure
+from interfero.analysis.charts.graded import graded_figure
 from interfero.analysis.charts.laws import law_figure
 from interfero.analysis.charts.maps import map_figure
 from interfero.analysis.charts.matched import matched_figure
@@ -82,6 +83,7 @@ def report_figures(report: Report) -> list[Figure]:
         trend_figure(trends(report.records, "num_images"), "image_count"),
         trend_figure(trends(report.records, "rd_lambda"), "bitrate"),
         domain_figure(domain_shifts(report.records)),
+        graded_figure(domain_shifts(report.records)),
     ]
     made = [
         overview_figure(report.records, report.runs),
@@ -153,7 +155,7 @@ def _sections(report: Report, names: set[str]) -> list[Section]:
         Section(
             "trends",
             "Along images, lambda and domains",
-            drawn("image_count", "bitrate", "domain_shift"),
+            drawn("image_count", "bitrate", "domain_shift", "graded_shift"),
         ),
         Section("maps", "Maps", drawn("maps")),
         Section("distance", "Domain distance", drawn("distance")),

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal, Self
 
+from pydantic import field_validator
+
 from interfero.adaptation.table import METHOD_TABLE
+from interfero.domains.graded_names import expanded
 from interfero.domains.pixel_mapping import PixelMapping, problems_of
 from interfero.engine.options.base import (
     ALL_IMAGES,
@@ -94,6 +97,12 @@ class AdaptationOptions(SweepOptions):
     (`val/forgetting_percent`) count as infeasible. Methods whose adapter detaches always pass."""
     calibrate: Annotated[bool, FLAG, PLAN, FREE] = False
     """Time a few steps of each method first and keep the times for cost estimates."""
+
+    @field_validator("domains")
+    @classmethod
+    def _expanded(cls, domains: tuple[str, ...]) -> tuple[str, ...]:
+        """Short names of many domains, such as `photos.corruptions`, become theirs."""
+        return expanded(domains)
 
     def rules(self) -> list[Rule]:
         """See `SweepOptions`."""

@@ -243,3 +243,12 @@ def test_methods_have_learning_rates_of_their_own():
     assert rates["finetune"] != rates["lora"]
     named = asked.model_copy(update={"learning_rates": (2e-3,)})
     assert {p.learning_rate for p in grid_hyperparameters(named)} == {2e-3}
+
+
+def test_short_names_of_many_domains_are_replaced_before_anything_is_planned(monkeypatch):
+    monkeypatch.delenv("INTERFERO_DATA", raising=False)
+    options = AdaptationOptions(domains=("photos.corruptions", "text"))
+    assert len(options.domains) == 76
+    assert options.smallest().domains == ("photos.gaussian_noise-1",)
+    with pytest.raises(ConfigError, match="--domains names one value twice"):
+        AdaptationOptions(domains=("photos.fog", "photos.fog-3")).check()

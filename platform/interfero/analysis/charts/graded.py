@@ -1,0 +1,93 @@
+"""Gain and forgetting against a shift that is known: the severity of corruptions, the share of a domain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from interfero.analysis.capacity_table import signed
+from interfero.analysis.charts.data import Figure, Panel, PlotAxis, PlotPoint, Series, Variant, span
+from interfero.analysis.charts.files import file_part
+from interfero.analysis.charts.style import DOMAIN_STYLES, MethodStyle, method_label
+from interfero.analysis.charts.trends import QUANTITIES, seed_words
+from interfero.analysis.choices import CONTROL
+from interfero.analysis.graded import GradedFamily, graded_families
+from interfero.analysis.trends import DomainShift
+from interfero.domains.graded_names import CORRUPTION_GROUPS
+
+MAX_ROWS = 4
+"""Of one picture."""
+_ALONG = {True: "severity", False: "share of the second domain's images (%)"}
+"""By whether a family is a corruption."""
+
+
+def graded_figure(shifts: Sequence[DomainShift]) -> Figure | None:
+    """A variant a method, lambda and kind of shift; None without domains of known shift."""
+    variants = []
+    # Each kind has pictures of its own: rows of one picture have the looks of its first row.
+    for along, name in ((True, "graded_shift"), (False, "graded_shift_mixtures")):
+        rows = [
+            (shift, members)
+            for shift in shifts
+            if shift.method != CONTROL
+            if (members := [f for f in graded_families(shift) if f.is_corruption == along])
+        ]
+        variants += [
+            _variant(shift, along, members, file_part(name, index=i, rows=MAX_ROWS))
+            for i, (shift, members) in enumerate(rows)
+        ]
+    if not variants:
+        return None
+    return Figure(
+        name="graded_shift",
+        title="Gain and forgetting along a known shift",
+        selectors=("method", "along", "at"),
+        variants=tuple(variants),
+        note="Corruptions of one colour are of one kind: noise, blur, weather, digital. All domains have the "
+        "same image count, lambda, steps and seeds; bars from the lowest to the highest seed.",
+    )
+
+
+def _variant(
+    shift: DomainShift, along: bool, families: Sequence[GradedFamily], file: str
+) -> Variant:
+    at, counts = f"lambda {shift.setting.rd_lambda:g}", {len(p.point.gains) for p in shift.points}
+    seeds = "one seed, an illustration" if max(counts) == 1 else f"means over {max(counts)} seeds"
+    bases = " and ".join(dict.fromkeys(f.base for f in families))
+    what = f"corruptions of {bases}" if along else f"mixtures with {bases}"
+    return Variant(
+        choice=(method_label(shift.method), _ALONG[along].split(" ")[0], at),
+        panels=tuple(_panel(shift, families, along, number) for number in range(len(QUANTITIES))),
+        caption=f"{method_label(shift.method)}, {what}: {at}, {shift.setting.num_images} training images; "
+        f"{seeds}.",
+        file=file,
+    )
+
+
+def _panel(shift: DomainShift, families: Sequence[GradedFamily], along: bool, number: int) -> Panel:
+    title, mean, seeds = QUANTITIES[number]
+    series = []
+    for index, family in enumerate(families):
+        points = tuple(
+            PlotPoint(
+                level, mean(p.point),
+                (f"{shift.method} on {p.domain}", f"{title.lower()} {signed(mean(p.point))}",
+                 *seed_words(seeds(p.point))),
+                y_range=span(tuple(seeds(p.point))),
+            )
+            for level, p in zip(family.levels, family.points, strict=True)
+        )  # fmt: skip
+        look = _look(family, index)
+        series.append(Series(family.label, look.colour, look.marker, points, line=True))
+    levels = sorted({level for family in families for level in family.levels})
+    axis = PlotAxis(_ALONG[along], ticks=tuple((level, str(level)) for level in levels))
+    return Panel(title, axis, PlotAxis(title, "percent"), tuple(series))
+
+
+def _look(family: GradedFamily, index: int) -> MethodStyle:
+    """The colour of a corruption's kind, and a marker of its own."""
+    for look, names in zip(DOMAIN_STYLES, CORRUPTION_GROUPS.values(), strict=False):
+        if family.name in names:
+            return MethodStyle(look.colour, DOMAIN_STYLES[names.index(family.name)].marker)
+    # Mixtures: what corruptions leave over.
+    rest = DOMAIN_STYLES[len(CORRUPTION_GROUPS) :]
+    return rest[index % len(rest)]
