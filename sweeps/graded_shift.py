@@ -22,8 +22,7 @@ SWEEP = Sweep(
             ),
             *(f"photos.mix-text-{percent}" for percent in (0, 25, 50, 75, 100)),
         ),
-        methods=("finetune", "lora", "continue_source"),
-        adapter_sizes=(4,),
+        methods=("finetune", "continue_source"),
         lambdas=(0.013,),
         # What every mixture has outside validation, so that only the shift differs.
         num_images=("12",),
