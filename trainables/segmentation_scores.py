@@ -13,7 +13,7 @@ from interfero.metrics.segmentation import absent_share, class_iou, mean_iou, pi
 from interfero.records import CellRecord, SegmentedImage
 from trainables.restoration_bench import Bench
 from trainables.sample_strips import save_strip
-from trainables.segmentation import Counts, count_pixels, segment
+from trainables.segmentation import VALIDATED, Counts, count_pixels, segment
 
 
 def test_cell(cell: TestCell, bench: Bench) -> CellRecord:
@@ -41,7 +41,7 @@ def test_cell(cell: TestCell, bench: Bench) -> CellRecord:
             **_scores(each, classes),
             **_rates(cell, bench),
             **_restorations(cell, bench),
-            "train/steps_per_second": trained.metrics["train/steps_per_second"] if trained else 0.0,
+            **_training(trained),
         },
         segmented=tuple(
             SegmentedImage(
@@ -85,6 +85,15 @@ def _scores(each: Sequence[Counts], classes: Sequence[str]) -> dict[str, float]:
         "segmentation/absent_class_share": absent_share(labelled, predicted),
         **{iou_metric(name): float(value) for name, value in by_class if np.isfinite(value)},
     }
+
+
+def _training(trained: CellRecord | None) -> dict[str, float]:
+    """How fast the model trained, and its last score on validation images, if it has one."""
+    if trained is None:
+        return {"train/steps_per_second": 0.0}
+    found = {"train/steps_per_second": trained.metrics["train/steps_per_second"]}
+    last = trained.metrics.get(f"train/{VALIDATED}")
+    return found if last is None else {**found, "val/miou": last}
 
 
 def _rates(cell: TestCell, bench: Bench) -> dict[str, float]:

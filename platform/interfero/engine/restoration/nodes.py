@@ -262,6 +262,7 @@ class TestCell(ContentNode):
             "learning_rate": config.learning_rate,
             "architecture": config.architecture,
             "encoder": config.encoder,
+            "encoder_weights": config.encoder_hash or "none",
         }
 
     @property
