@@ -1,4 +1,4 @@
-"""Encoder weights that an installed package ships, made a safetensors file once. Nothing is ever downloaded."""
+"""Encoder weights that installed packages ship, made a safetensors file once. Nothing is ever downloaded."""
 
 from __future__ import annotations
 
