@@ -10,13 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
+from interfero.domains.digits import NAME as DIGITS
+from interfero.domains.digits import digits
 from interfero.domains.domain import spread
 from interfero.domains.images import MAX_SIDE, ImageRules, SkippedImageError, UInt8Array
 from interfero.domains.ingest import unit_of
 from interfero.domains.jpeg_past import jpeg_note
 from interfero.domains.label_layouts import find_layout, is_labelled
 from interfero.domains.label_maps import crop_alike, read_image, read_label_map
-from interfero.domains.label_pairs import Layout, Pair
+from interfero.domains.label_pairs import Layout, Pair, WholeImage
 from interfero.domains.labelled import VOID, LabelledDomain, LabelledSample
 from interfero.domains.listing import is_any_image, is_picture, shown
 from interfero.domains.memory import MemoryBudget
@@ -30,7 +32,7 @@ from interfero.domains.stretching import with_stretch
 from interfero.errors import DomainError, nearest
 from interfero.randomness import Role, seed_for
 
-LABELLED: dict[str, Callable[[], LabelledDomain]] = {MOSAICS: mosaics}
+LABELLED: dict[str, Callable[[], LabelledDomain]] = {MOSAICS: mosaics, DIGITS: digits}
 """Labelled domains that come with the project."""
 MIN_CLASSES = 2
 NAMED_CLASSES = 6
@@ -86,7 +88,9 @@ def load_labelled(
     train, restoration, test = read
     notes += filter(None, [jpeg_note([*train, *restoration, *test])])
     unit = unit_of([*train, *restoration, *test])
-    return LabelledDomain(name, classes, train, restoration, test, unit, tuple(notes))
+    return LabelledDomain(
+        name, classes, train, restoration, test, unit, tuple(notes), layout.label_kind
+    )
 
 
 def without_absent(
@@ -148,7 +152,9 @@ def _limited(domain: LabelledDomain, max_images: int) -> LabelledDomain:
         return spread(samples, max_images)  # type: ignore[return-value]
 
     parts = some(domain.train), some(domain.restoration), some(domain.test)
-    return LabelledDomain(domain.name, domain.classes, *parts, domain.unit, domain.notes)
+    return LabelledDomain(
+        domain.name, domain.classes, *parts, domain.unit, domain.notes, domain.label_kind
+    )
 
 
 def _data_folder(name: str) -> Path:
@@ -224,6 +230,6 @@ def _read(
 
 
 def _labels_of(pair: Pair, size: tuple[int, int], layout: Layout) -> UInt8Array:
-    if isinstance(pair.labels, Outlines):
+    if isinstance(pair.labels, Outlines | WholeImage):
         return pair.labels.draw(size, pair.image)
     return read_label_map(pair.labels, size, layout.rules)

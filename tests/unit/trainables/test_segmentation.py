@@ -14,7 +14,8 @@ from interfero.store.tensors import state_hash
 from trainables.paired_batches import Scene, draw_scenes, recoloured
 from trainables.scene_training import Seeds, average
 from trainables.schedule import POLY_POWER, schedule
-from trainables.segmentation import build_segmenter, count_pixels, segment, train_segmenter
+from trainables.segmentation import build_segmenter, segment, train_segmenter
+from trainables.tasks import MODELS
 
 CONFIG = SegmentationConfig(
     num_steps=12, batch_size=4, crop_size=32, learning_rate=3e-3, decoder_width=4,
@@ -44,7 +45,9 @@ def train(scenes, folder, config=CONFIG, seeds=SEEDS, **options):
 
 def miou(model, scenes):
     found = [
-        count_pixels(segment(model, s.pictures[0], torch.device("cpu")), s.labels_HW, 2)
+        MODELS["segmentation"].count(
+            segment(model, s.pictures[0], torch.device("cpu")), s.labels_HW, 2
+        )
         for s in scenes
     ]
     sums = [sum(getattr(c, n) for c in found) for n in ("hits", "labelled", "predicted")]
@@ -168,14 +171,14 @@ def test_who_was_killed_goes_on_with_its_average_and_its_scores(scenes, tmp_path
         scenes, tmp_path / "killed", STRONG, checkpoint_seconds=0, validation=scenes[:2]
     )
     assert second.start == 7
-    assert [step for step, values in second.curve if "val_miou" in values] == [4, 8, 12]
+    assert [step for step, values in second.curve if "val_score" in values] == [4, 8, 12]
     assert second.curve == first.curve
     assert state_hash(again.state_dict().items()) == state_hash(whole.state_dict().items())
 
 
 def test_the_last_score_is_that_of_the_model_that_is_handed_out(scenes, tmp_path):
     model, training = train(scenes, tmp_path, STRONG, validation=scenes)
-    assert training.curve[-1] == (12, {"val_miou": pytest.approx(miou(model, scenes))})
+    assert training.curve[-1] == (12, {"val_score": pytest.approx(miou(model, scenes))})
 
 
 def test_scoring_while_it_trains_changes_nothing(scenes, tmp_path):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from interfero.config import Config
+from interfero.metrics.tasks import TaskName
 
 Augmentation = Literal["mirror", "turn", "jitter", "scale", "zoom", "colour"]
 Schedule = Literal["cosine", "poly"]
@@ -20,7 +21,7 @@ RestorationSplit = Literal["disjoint", "same"]
 """Whether a restorer trains on images that it does not restore later, or on the same ones."""
 PATHS = frozenset({"encoder_weights", "perceptual_weights"})
 """Fields that name local files: a key has the hash of the file instead."""
-LATER_FIELDS = frozenset({"schedule", "encoder_rate", "ema_decay", "validations"})
+LATER_FIELDS = frozenset({"schedule", "encoder_rate", "ema_decay", "validations", "task"})
 """Fields that keys of earlier releases do not know."""
 
 
@@ -56,8 +57,10 @@ class TrainingConfig(Config):
 
 
 class SegmentationConfig(TrainingConfig):
-    """A segmentation model and its training."""
+    """A model of a task, segmentation or another, and its training."""
 
+    task: TaskName = "segmentation"
+    """What it is trained for; classification has no decoder."""
     architecture: str = "unet"
     """Any of segmentation-models-pytorch."""
     encoder: str = "resnet18"

@@ -252,6 +252,7 @@ class TestCell(ContentNode):
             "codec": self.codec,
             "rate_bpp": "original" if self.rate_bpp is None else self.rate_bpp,
             "domain": originals.domain,
+            "task": config.task,
             "configuration": self.configuration,
             "restoration": self.restoration,
             "restoration_split": self.restoration_split,

@@ -40,6 +40,7 @@ from interfero.engine.restoration.nodes import (
 )
 from interfero.engine.restoration.pretrained import encoder_file
 from interfero.errors import ConfigError
+from interfero.metrics.tasks import task_for
 from interfero.store.keys import bytes_key
 
 ORIGINAL = "original"
@@ -202,7 +203,9 @@ class _Maker:
             configuration=configuration,
             segmenter=Segmenter(
                 images=images(configuration[0], "train"),
-                config=self.segmentation,
+                config=self.segmentation.model_copy(
+                    update={"task": task_for(domain.label_kind).name}
+                ),
                 num_classes=len(domain.classes),
                 training=Training(
                     data_seed=data_seed,
