@@ -176,7 +176,7 @@ def _class_weights(
 def segment(
     model: nn.Module, pixels_HWC: UInt8Array, device: torch.device, task: TaskName = "segmentation"
 ) -> UInt8Array:
-    """Predicted class of every pixel, (height, width) uint8, in float32; of a whole image, the same in all."""
+    """Predicted class of every pixel, (height, width) uint8, in float32; of images, one class in all."""
     height, width = pixels_HWC.shape[:2]
     stride = 32
     image = image_tensor(pixels_HWC)[None].to(device)

@@ -1,7 +1,7 @@
 """What training and testing need to know of a task, besides its score: network, loss, answer and counts.
 
-The label map of an image that has one class is that class in every pixel, so that crops, compressed copies and
-restored images are the same for every task.
+The label map of an image that has one class is that class in every pixel, so that crops, compressed copies
+and restored images are the same for every task.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ _DATASETS: tuple[tuple[Callable[[Path], bool], Callable[[str, Path], Layout]], .
 
 
 def _places(name: str, root: Path) -> tuple[list[Place], str]:
-    """Folders of images and of label maps with their portion, and what was guessed; none of another layout."""
+    """Folders of images and label maps with their portion, and what was guessed; none if it has others."""
     splits = split_folders(name, root)
     places: list[Place] = []
     for part, folder in splits.items():

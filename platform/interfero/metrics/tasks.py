@@ -1,7 +1,7 @@
 """Tasks that models are trained for: what their labels are of, and how their answers are scored.
 
-Every task counts alike, per class and image: what was labelled as the class, predicted as it, and both (hits). A
-task that counts whole images has one count per image, one that counts pixels has one per pixel.
+Every task counts alike, per class and image: what was labelled as the class, predicted as it, and both (hits).
+A task whose labels are of whole images counts one per image; one of pixels, one per pixel.
 """
 
 from __future__ import annotations

@@ -66,8 +66,8 @@ def test_digits_are_apart_and_of_all_classes():
 
 
 @pytest.mark.data
-def test_aerial_images_have_classes_in_their_names(data_folder):
-    domain = load_labelled(f"aerial={data_folder / 'aerial'}")
+def test_aerial_images_have_classes_in_their_names(interfero_data):
+    domain = load_labelled(f"aerial={interfero_data / 'aerial'}")
     assert domain.classes == ("aGrass", "bField", "cIndustry", "dRiverLake", "eForest", "fResident",
                               "gParking")  # fmt: skip
     assert len(domain.test) == 33
