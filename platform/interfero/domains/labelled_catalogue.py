@@ -133,14 +133,20 @@ def without_absent(
 
 
 def spread_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:
-    """At most `count` pairs by a seeded order, taking each source image once before any twice."""
+    """At most `count` pairs by a seeded order, taking each source image once before any twice.
+
+    Of images that have one class each, every class comes once before any twice, in the order of their numbers: few
+    images of one portion have the classes of few of another.
+    """
     if not count or len(pairs) <= count:
         return list(pairs)
-    seen: Counter[str] = Counter()
+    seen: Counter[str | int] = Counter()
     ranked: list[tuple[int, int, Pair]] = []
     for pair in sorted(pairs, key=lambda p: seed_for(0, 0, Role.SPLIT, label=p.name)):
-        ranked.append((seen[pair.group], len(ranked), pair))
-        seen[pair.group] += 1
+        whole = pair.labels.label if isinstance(pair.labels, WholeImage) else None
+        mark = pair.group if whole is None else whole
+        ranked.append((seen[mark], len(ranked) if whole is None else whole, pair))
+        seen[mark] += 1
     return [pair for _, _, pair in sorted(ranked, key=lambda r: r[:2])[:count]]
 
 
@@ -149,12 +155,25 @@ def _limited(domain: LabelledDomain, max_images: int) -> LabelledDomain:
         return domain
 
     def some(samples: tuple[LabelledSample, ...]) -> tuple[LabelledSample, ...]:
+        if domain.label_kind == "images":
+            return _of_each_class(samples)[:max_images]
         return spread(samples, max_images)  # type: ignore[return-value]
 
-    parts = some(domain.train), some(domain.restoration), some(domain.test)
-    return LabelledDomain(
-        domain.name, domain.classes, *parts, domain.unit, domain.notes, domain.label_kind
-    )
+    parts = [some(domain.train), some(domain.restoration), some(domain.test)]
+    classes, parts, left_out = without_absent(domain.classes, parts)
+    notes = (*domain.notes, *left_out)
+    return LabelledDomain(domain.name, classes, *parts, domain.unit, notes, domain.label_kind)
+
+
+def _of_each_class(samples: tuple[LabelledSample, ...]) -> tuple[LabelledSample, ...]:
+    """Images of one class each, every class once before any twice."""
+    seen: Counter[int] = Counter()
+    ranked: list[tuple[int, int, LabelledSample]] = []
+    for sample in samples:
+        label = int(sample.labels_HW[0, 0])
+        ranked.append((seen[label], label, sample))
+        seen[label] += 1
+    return tuple(sample for _, _, sample in sorted(ranked, key=lambda r: r[:2]))
 
 
 def _data_folder(name: str) -> Path:

@@ -1,6 +1,6 @@
 """Tasks that models are trained for: what their labels are of, and how their answers are scored.
 
-Every task counts alike, per class and image: what was labelled as the class, predicted as it, and both (hits).
+Every task counts alike, per class and image: what was labelled as it, predicted as it, and both (hits).
 A task whose labels are of whole images counts one per image; one of pixels, one per pixel.
 """
 

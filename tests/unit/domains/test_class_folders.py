@@ -65,6 +65,20 @@ def test_digits_are_apart_and_of_all_classes():
         assert len(np.unique(sample.labels_HW)) == 1
 
 
+def test_few_digits_are_of_the_same_classes_in_every_portion():
+    domain = load_labelled("digits", max_images=3)
+    assert domain.classes == ("0", "1", "2")
+    for portion in PORTIONS:
+        assert [int(s.labels_HW[0, 0]) for s in domain.portion(portion)] == [0, 1, 2]
+
+
+def test_few_of_a_folder_are_of_every_class(root):
+    if (root / "train").is_dir():
+        domain = load_labelled(f"pets={root}", max_images=2)
+        assert domain.classes == ("cat", "dog")
+        assert sorted(int(s.labels_HW[0, 0]) for s in domain.test) == [0, 1]
+
+
 @pytest.mark.data
 def test_aerial_images_have_classes_in_their_names(interfero_data):
     domain = load_labelled(f"aerial={interfero_data / 'aerial'}")
