@@ -135,8 +135,8 @@ def without_absent(
 def spread_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:
     """At most `count` pairs by a seeded order, taking each source image once before any twice.
 
-    Of images that have one class each, every class comes once before any twice, in the order of their numbers: few
-    images of one portion have the classes of few of another.
+    Of images that have one class each, every class comes once before any twice, in the order of their
+    numbers: few images of one portion have the classes of few of another.
     """
     if not count or len(pairs) <= count:
         return list(pairs)

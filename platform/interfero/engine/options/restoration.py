@@ -30,8 +30,8 @@ class RestorationOptions(SweepOptions):
     """Options of sweeps that train segmentation models on compressed and restored images."""
 
     domains: Annotated[tuple[str, ...], QUESTION] = ("mosaics",)
-    """Labelled domains: mosaics, or NAME=PATH for a folder of images and label maps in the layout of CamVid,
-    Cityscapes, VOC or others (docs/compressed_learning.md)."""
+    """Labelled domains: mosaics, digits, or NAME=PATH for a folder of images and label maps in the layout of
+    CamVid, Cityscapes, VOC or others, or of images in folders by class (docs/compressed_learning.md)."""
     init_seeds: Annotated[tuple[int, ...], QUESTION] = (0,)
     """Seeds that draw segmentation models."""
     codecs: Annotated[tuple[str, ...], QUESTION] = ("mbt2018-mean", "jpeg")
@@ -76,7 +76,7 @@ class RestorationOptions(SweepOptions):
     ema_decay: Annotated[float, TRAINING] = 0.0
     """Decay per step of the moving average of parameters that is tested; 0 tests the last parameters."""
     validations: Annotated[int, TRAINING] = 0
-    """Number of times a model is scored on restoration images while it trains (val/miou); nothing is chosen
+    """Number of times a model is scored on restoration images while it trains (val/score); nothing is chosen
     by it."""
     batch_size: Annotated[int, TRAINING] = 8
     """Crops per step."""

@@ -21,7 +21,7 @@ def done(tmp_path_factory):
 
 
 def test_all_configurations_are_scored_by_accuracy(done):
-    plan, records = done
+    _, records = done
     assert {r.params["configuration"] for r in records} == set(EVERYTHING)
     for record in records:
         assert record.params["task"] == "classification"
