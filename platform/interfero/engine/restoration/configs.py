@@ -53,7 +53,7 @@ class TrainingConfig(Config):
         """What a key has of it: a field of a later release counts where it differs from its default."""
         fields = type(self).model_fields
         usual = {name for name in self.later if getattr(self, name) == fields[name].default}
-        return self.model_dump(mode="json", exclude=PATHS | usual)
+        return self.model_dump(mode="json", exclude={*PATHS, *usual})
 
 
 class SegmentationConfig(TrainingConfig):
