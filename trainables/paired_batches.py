@@ -177,4 +177,5 @@ def recoloured(picture: Crop, drawn: Sequence[float]) -> Crop:
     change: Crop = np.eye(3, dtype=np.float32) * np.float32(1 + SATURATION * saturation)
     change += np.outer(np.ones(3, np.float32), _LUMA) * np.float32(-SATURATION * saturation)
     whole = (turn.astype(np.float32) @ change).T
-    return (picture @ whole).clip(0, 1)
+    changed: Crop = (picture @ whole).clip(0, 1)
+    return changed

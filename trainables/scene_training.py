@@ -137,11 +137,11 @@ def average(kept: nn.Module, now: nn.Module, decay: float, step: int) -> None:
     with torch.no_grad():
         for old, new in zip(kept.parameters(), now.parameters(), strict=True):
             old.lerp_(new, weight)
-        for old, new in zip(kept.buffers(), now.buffers(), strict=True):
-            if old.is_floating_point():
-                old.lerp_(new, weight)
+        for buffer, value in zip(kept.buffers(), now.buffers(), strict=True):
+            if buffer.is_floating_point():
+                buffer.lerp_(value, weight)
             else:
-                old.copy_(new)
+                buffer.copy_(value)
 
 
 def mixed(config: TrainingConfig) -> torch.autocast:

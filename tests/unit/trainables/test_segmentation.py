@@ -196,7 +196,7 @@ def test_an_encoder_that_learns_slower_moves_less(scenes, tmp_path):
         config = CONFIG.model_copy(update={"encoder_rate": encoder_rate, "num_steps": 3})
         model, _ = train(scenes, tmp_path / str(encoder_rate), config)
         now = dict(model.network.encoder.named_parameters())
-        return sum(float((now[n] - start[n]).abs().sum()) for n in now)
+        return sum(float((now[n].detach() - start[n]).abs().sum()) for n in now)
 
     assert moved(0.01) < 0.1 * moved(1.0)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -21,12 +21,13 @@ RestorationSplit = Literal["disjoint", "same"]
 """Whether a restorer trains on images that it does not restore later, or on the same ones."""
 PATHS = frozenset({"encoder_weights", "perceptual_weights"})
 """Fields that name local files: a key has the hash of the file instead."""
-LATER_FIELDS = frozenset({"schedule", "encoder_rate", "ema_decay", "validations", "task"})
-"""Fields that keys of earlier releases do not know."""
 
 
 class TrainingConfig(Config):
     """What both trainings have in common."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"schedule"})
+    """Fields that keys of earlier releases do not know."""
 
     num_steps: int = Field(gt=0)
     """Optimiser steps."""
@@ -52,12 +53,16 @@ class TrainingConfig(Config):
     def identity(self) -> dict[str, Any]:
         """What a key has of it: a field of a later release counts where it differs from its default."""
         fields = type(self).model_fields
-        usual = {n for n in LATER_FIELDS & fields.keys() if getattr(self, n) == fields[n].default}
-        return self.model_dump(mode="json", exclude=PATHS | usual)
+        usual = {name for name in self.later if getattr(self, name) == fields[name].default}
+        return self.model_dump(mode="json", exclude={*PATHS, *usual})
 
 
 class SegmentationConfig(TrainingConfig):
     """A model of a task, segmentation or another, and its training."""
+
+    later: ClassVar[frozenset[str]] = TrainingConfig.later | {
+        "encoder_rate", "ema_decay", "validations", "task",
+    }  # fmt: skip
 
     task: TaskName = "segmentation"
     """What it is trained for; classification has no decoder."""

@@ -7,7 +7,8 @@ caller hands over pictures in [0, 1].
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,7 @@ def fill_encoder(encoder: nn.Module, weights: EncoderWeights, name: str) -> None
     own = encoder.state_dict()
     ours = "model." if all(key.startswith("model.") for key in own) else ""
     wanted = {key.removeprefix(ours): value for key, value in own.items()}
-    theirs = _prefix(weights.tensors, list(wanted))
+    theirs = _prefix(weights.tensors, wanted)
     given = {key: weights.tensors.get(theirs + key) for key in wanted}
     problems = []
     for key, value in given.items():
@@ -186,12 +187,13 @@ def fill_encoder(encoder: nn.Module, weights: EncoderWeights, name: str) -> None
                 wanted[key].copy_(value)
 
 
-def _prefix(given: Iterable[str], wanted: list[str]) -> str:
+def _prefix(given: Iterable[str], wanted: Collection[str]) -> str:
     """What stands before most of the wanted names in a file."""
-    names = set(given)
-    last = wanted[0] if wanted else ""
-    found = {n.removesuffix(last) for n in names if n == last or n.endswith(f".{last}")}
-    return max(sorted(found), key=lambda p: sum(p + name in names for name in wanted), default="")
+    found: Counter[str] = Counter()
+    for name in given:
+        starts = [0, *(i + 1 for i, letter in enumerate(name) if letter == ".")]
+        found.update(name[:start] for start in starts if name[start:] in wanted)
+    return max(sorted(found), key=lambda prefix: found[prefix], default="")
 
 
 def _size(shape: Iterable[int]) -> str:
