@@ -14,7 +14,7 @@ from interfero.errors import DomainError
 def write(path, grey):
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(len(str(path)) + grey)
-    pixels = (grey + rng.integers(0, 20, (24, 32, 3))).astype(np.uint8)
+    pixels = (grey + rng.integers(0, 20, (64, 80, 3))).astype(np.uint8)
     pixels[0, 0] = [sum(map(ord, path.name)) % 256, grey, len(path.name)]
     Image.fromarray(pixels).save(path)
 
@@ -38,7 +38,7 @@ def test_classes_by_folder_or_by_file_name(root, tmp_path_factory):
     assert any("one class for each image" in note for note in domain.notes)
     for portion in PORTIONS:
         for sample in domain.portion(portion):
-            assert sample.labels_HW.shape == (24, 32)
+            assert sample.labels_HW.shape == (64, 80)
             (label,) = np.unique(sample.labels_HW)
             assert label == (sample.pixels_HWC.mean() > 100)
     path = tmp_path_factory.mktemp("shipped") / "labelled.u8"
