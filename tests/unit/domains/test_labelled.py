@@ -226,7 +226,7 @@ def test_the_data_folder_serves_labelled_folders_by_name(tmp_path, monkeypatch):
     (tmp_path / "README.txt").touch()
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
     assert len(load_labelled("streets").train) == 4
-    with pytest.raises(DomainError, match="known: mosaics, streets; or give"):
+    with pytest.raises(DomainError, match="known: digits, mosaics, streets; or give"):
         load_labelled("photos")
 
 
