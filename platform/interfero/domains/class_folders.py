@@ -34,7 +34,9 @@ def find_classes(name: str, root: Path, wanted: Callable[[Path], bool]) -> Layou
     Raises:
         DomainError: the names of classes cannot be names of scores, or there are too many.
     """
-    places: Mapping[Part, Path] = {**split_folders(name, root)} or {"any": root}
+    splits = split_folders(name, root)
+    places: dict[Part, Path] = {part: folder for part, folder in splits.items()}  # noqa: C416
+    places = places or {"any": root}
     files = {
         part: [path for path in sorted(folder.rglob("*")) if wanted(path)]
         for part, folder in places.items()

@@ -56,9 +56,9 @@ class Layout:
     rules: LabelRules
     notes: tuple[str, ...] = ()
     """Guesses, a line each."""
-    label_kind: LabelKind = "pixels"
     fixed_classes: bool = False
     """Whether the classes are a dataset's own: one without a training pixel is then left out."""
+    label_kind: LabelKind = "pixels"
 
 
 def matched(

@@ -162,7 +162,10 @@ def _limited(domain: LabelledDomain, max_images: int) -> LabelledDomain:
     parts = [some(domain.train), some(domain.restoration), some(domain.test)]
     classes, parts, left_out = without_absent(domain.classes, parts)
     notes = (*domain.notes, *left_out)
-    return LabelledDomain(domain.name, classes, *parts, domain.unit, notes, domain.label_kind)
+    train, restoration, test = parts
+    return LabelledDomain(
+        domain.name, classes, train, restoration, test, domain.unit, notes, domain.label_kind
+    )
 
 
 def _of_each_class(samples: tuple[LabelledSample, ...]) -> tuple[LabelledSample, ...]:
