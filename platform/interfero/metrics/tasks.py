@@ -19,7 +19,7 @@ LabelKind = Literal["pixels", "images"]
 TaskName = Literal["segmentation", "classification"]
 
 
-class Score(Protocol):
+class Scoring(Protocol):
     """From (..., classes) counts to (...) scores in [0, 1]; `averaged` are the classes that take part."""
 
     def __call__(
@@ -65,7 +65,7 @@ class Task:
     """The score's name in records and MLflow; higher is better."""
     title: str
     """The score's name in figures and tables."""
-    score: Score
+    score: Scoring
 
 
 SEGMENTATION = Task("segmentation", "pixels", "segmentation/miou", "mean IoU", mean_iou)
