@@ -33,7 +33,7 @@ from trainables.restoration_networks import (
     build_discriminator,
     build_generator,
 )
-from trainables.scene_training import SceneTraining, Seeds, mixed, seeded
+from trainables.scene_training import SceneTraining, Seeds, average, mixed, seeded
 
 LABEL = "restoration"
 BETAS = (0.5, 0.999)
@@ -93,7 +93,7 @@ def train_restorer(
         ).to(worker.device)  # fmt: skip
         compressed, original = batch.pictures
         losses = _step(config, nets, compressed, original, optimizers, group)
-        _average(nets, config.ema_decay, step)
+        average(nets.averaged, nets.generator, config.ema_decay, step)
         training.note(**losses)
     return nets.averaged.eval(), training
 
@@ -197,15 +197,6 @@ def feature_loss(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tenso
         for a, b in zip(one[:-1], other[:-1], strict=True)
     ]
     return torch.stack(pairs).mean()
-
-
-def _average(nets: _Networks, decay: float, step: int) -> None:
-    """Move the average; at first fast, so that it forgets where it began."""
-    weight = 1 - min(decay, (1 + step) / (10 + step))
-    with torch.no_grad():
-        pairs = zip(nets.averaged.parameters(), nets.generator.parameters(), strict=True)
-        for kept, now in pairs:
-            kept.lerp_(now, weight)
 
 
 def restore(generator: nn.Module, pixels_HWC: UInt8Array, device: torch.device) -> UInt8Array:

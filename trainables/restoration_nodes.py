@@ -82,16 +82,20 @@ def _train_segmenter(node: Segmenter, bench: Bench, checkpoint_seconds: float) -
         )
     ]
     seeds = Seeds(node.training.data_seed, node.training.init_seed)
+    validation = []
+    if node.config.validations:
+        held_out = originals_of(node.images[0]).model_copy(update={"portion": "restoration"})
+        validation = [Scene((s.pixels_HWC,), s.labels_HW) for s in bench.samples(held_out)]
     model, training = train_segmenter(
         bench.here(node.config), scenes, node.num_classes, seeds, bench.worker, node.key,
-        checkpoint_seconds,
+        checkpoint_seconds, validation,
     )  # fmt: skip
     bench.save(node, model)
     return _trained(node, training)
 
 
 def _trained(node: Restorer | Segmenter, training: SceneTraining) -> CellRecord:
-    last = {f"train/{name}": value for name, value in training.curve[-1][1].items()}
+    last = {f"train/{name}": v for _, values in training.curve for name, v in values.items()}
     rate = node.config.num_steps / max(training.seconds, 1e-9)
     return CellRecord(
         key=node.key,

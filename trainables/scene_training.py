@@ -19,7 +19,7 @@ from interfero.engine.worker import Worker
 from interfero.errors import GroupError
 from interfero.randomness import Role, seed_for
 from trainables.loop import Loop, Resumable
-from trainables.schedule import schedule, warmup_of
+from trainables.schedule import POLY_POWER, schedule, warmup_of
 
 CURVE_POINTS = 50
 
@@ -76,7 +76,9 @@ class SceneTraining(Resumable):
         self.window = list(info["window"])
 
     def steps(self, worker: Worker, checkpoint_seconds: float) -> Iterator[int]:
-        """Steps from its newest state on, each with its learning rate: warm-up, then cosine to zero.
+        """Steps from its newest state on, each with its learning rate: warm-up, then the config's schedule.
+
+        A parameter group of an optimiser may have a `share` of that rate.
 
         Raises:
             StorageError: the state is of other parameters.
@@ -84,11 +86,12 @@ class SceneTraining(Resumable):
         loop = Loop([self], self.config.num_steps, worker, checkpoint_seconds)
         loop.restore(self)
         warmup = warmup_of(self.config.warmup_share, self.config.num_steps)
+        power = POLY_POWER if self.config.schedule == "poly" else None
         for step in loop.steps():
             self.step, self.began = step, time.perf_counter()
-            scale = schedule(step, self.config.num_steps, warmup)
+            scale = schedule(step, self.config.num_steps, warmup, power=power)
             for group in (g for optimizer in self.adams for g in optimizer.param_groups):
-                group["lr"] = self.config.learning_rate * scale
+                group["lr"] = self.config.learning_rate * scale * group.get("share", 1.0)
             yield step
 
     def note(self, **values: Tensor) -> None:
@@ -123,6 +126,22 @@ def seeded(seed: int, role: Role, label: str, step: int = 0) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed_for(seed, step, role, label=label))
         yield
+
+
+def average(kept: nn.Module, now: nn.Module, decay: float, step: int) -> None:
+    """Move a moving average of a module's parameters; at first fast, so that it forgets where it began.
+
+    Buffers of floats move with them; those of integers are taken over.
+    """
+    weight = 1 - min(decay, (1 + step) / (10 + step))
+    with torch.no_grad():
+        for old, new in zip(kept.parameters(), now.parameters(), strict=True):
+            old.lerp_(new, weight)
+        for buffer, value in zip(kept.buffers(), now.buffers(), strict=True):
+            if buffer.is_floating_point():
+                buffer.lerp_(value, weight)
+            else:
+                buffer.copy_(value)
 
 
 def mixed(config: TrainingConfig) -> torch.autocast:

@@ -1,107 +1,71 @@
-"""Train a segmentation model on any images with labels, and count what it gets right.
+"""Train a model of any task on images with labels, and predict with it.
 
-The models are segmentation-models-pytorch's. Encoder weights come from a local file or are drawn;
-a worker never downloads anything.
+The encoders are segmentation-models-pytorch's, and models take pictures in [0, 1]. Encoder weights come from
+a local file or are drawn; a worker never downloads anything. What a task adds is in `trainables.tasks`.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from interfero.codecs.channels_last import to_channels_last
 from interfero.domains.batches import image_tensor
 from interfero.domains.images import UInt8Array
-from interfero.domains.labelled import VOID
 from interfero.engine.distributed import Group
 from interfero.engine.restoration.configs import SegmentationConfig
+from interfero.engine.restoration.encoders import (
+    Normalised,
+    fill_encoder,
+    normalisation_of,
+    read_encoder,
+)
 from interfero.engine.worker import Worker
 from interfero.errors import ConfigError, nearest
-from interfero.metrics.segmentation import IntArray
+from interfero.metrics.tasks import TaskName
 from interfero.randomness import Role
 from trainables.loop import CHECKPOINT_SECONDS
 from trainables.paired_batches import Scene, SceneBatch, draw_scenes
-from trainables.scene_training import SceneTraining, Seeds, mixed, seeded
+from trainables.scene_training import SceneTraining, Seeds, average, mixed, seeded
+from trainables.tasks import MODELS, TaskModel
 
-MEAN, SPREAD = 0.45, 0.25
-"""What images are shifted and scaled by before the model: about those of photographs in [0, 1]."""
 LABEL = "segmentation"
+VALIDATED = "val_score"
+"""Name of the task's score on validation images, in a training's curve."""
 
 
-@dataclass(frozen=True)
-class Counts:
-    """Pixels of each class in one image or several."""
-
-    hits: IntArray
-    """(classes,) predicted right."""
-    labelled: IntArray
-    """(classes,)."""
-    predicted: IntArray
-    """(classes,)."""
-
-
-def build_segmenter(config: SegmentationConfig, num_classes: int, init_seed: int) -> nn.Module:
+def build_segmenter(config: SegmentationConfig, num_classes: int, init_seed: int) -> Normalised:
     """The untrained model, its encoder's weights from the config's file if it names one.
 
     Raises:
         ConfigError: no such architecture or encoder, or a file of another encoder.
     """
-    architectures = {kind.__name__.lower() for kind in smp.MODEL_ARCHITECTURES_MAPPING.values()}
-    if config.architecture.lower() not in architectures:
-        raise ConfigError(
-            f"unknown --architecture {config.architecture!r}: "
-            f"{nearest(config.architecture, architectures)}"
-        )
     known = smp.encoders.get_encoder_names()
     # smp loads what is called tu-... through timm, weights or not.
     if config.encoder not in known and not config.encoder.startswith("tu-"):
         raise ConfigError(f"unknown --encoder {config.encoder!r}: {nearest(config.encoder, known)}")
-    options: dict[str, Any] = {}
-    if config.architecture.lower() in {"unet", "unetplusplus"}:
-        depth = config.encoder_depth
-        widths = tuple(config.decoder_width * 2**i for i in reversed(range(depth)))
-        options = {"encoder_depth": depth, "decoder_channels": widths}
     with seeded(init_seed, Role.INIT, LABEL):
-        try:
-            model: nn.Module = smp.create_model(
-                config.architecture, config.encoder, encoder_weights=None, classes=num_classes,
-                **options,
-            )  # fmt: skip
-        except (ValueError, KeyError, RuntimeError, NotImplementedError) as error:
-            raise ConfigError(
-                f"--architecture {config.architecture} with --encoder {config.encoder} cannot be built "
-                f"({error}): choose another pair"
-            ) from error
-    if config.encoder_weights is not None:
-        _load_encoder(model, Path(config.encoder_weights))
-    return model
-
-
-def _load_encoder(model: nn.Module, path: Path) -> None:
-    encoder: Any = model.encoder
-    try:
-        state = safetensors.torch.load_file(path)
-        encoder.load_state_dict(state)
-    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
-        raise ConfigError(
-            f"--encoder-weights {path} must be a safetensors file of the encoder's own state "
-            f"({str(error)[:300]})"
-        ) from error
+        network = MODELS[config.task].network(config, num_classes)
+    if config.encoder_weights is None:
+        return Normalised(network, normalisation_of(config.encoder, None))
+    weights = read_encoder(Path(config.encoder_weights))
+    encoder: Any = network.encoder
+    fill_encoder(encoder, weights, config.encoder)
+    return Normalised(network, normalisation_of(config.encoder, weights))
 
 
 def train_segmenter(
     config: SegmentationConfig, scenes: Sequence[Scene], num_classes: int, seeds: Seeds,
     worker: Worker, key: str, checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    validation: Sequence[Scene] = (),
 ) -> tuple[nn.Module, SceneTraining]:  # fmt: skip
     """Train on scenes of one picture and its labels.
 
@@ -113,6 +77,7 @@ def train_segmenter(
         worker: This process.
         key: Names the training's states in `worker.folder`.
         checkpoint_seconds: Between states.
+        validation: What it is scored on `config.validations` times while it trains; nothing is chosen by it.
 
     Returns:
         The model in evaluation mode, and how its training went.
@@ -121,17 +86,19 @@ def train_segmenter(
         ConfigError: as `build_segmenter`; of several processes, `GroupError`.
         DivergedError: the loss is no number any more.
     """
-    group = Group(worker)
+    group, task = Group(worker), MODELS[config.task]
     with group.together():
         model = build_segmenter(config, num_classes, seeds.init)
-    to_channels_last(model, worker.device)
-    model.train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
-    training = SceneTraining(config, {"model": model}, [optimizer], group, key=key)
-    weights = _class_weights(config, scenes, num_classes)
-    if weights is not None:
-        weights = weights.to(worker.device)
+    to_channels_last(model, worker.device).train()
+    modules: dict[str, nn.Module] = {"model": model}
+    if config.ema_decay > 0:
+        modules["averaged"] = copy.deepcopy(model).requires_grad_(False).eval()
+    tested = modules.get("averaged", model)
+    optimizer = torch.optim.Adam(_parameters(config, model), lr=config.learning_rate)
+    training = SceneTraining(config, modules, [optimizer], group, key=key)
+    weights = _class_weights(config, scenes, num_classes, worker.device)
     share = group.share(config.batch_size, halves=False)
+    due = _validation_steps(config) if validation and group.rank == 0 else frozenset[int]()
     for step in training.steps(worker, checkpoint_seconds):
         batch = draw_scenes(
             scenes, seed=seeds.data, step=step, batch_size=share.size, crop_size=config.crop_size,
@@ -139,30 +106,60 @@ def train_segmenter(
         ).to(worker.device)  # fmt: skip
         # Some architectures have dropout, which draws from torch's own generator.
         with seeded(seeds.data, Role.CROP, f"{LABEL} layers", step), mixed(config):
-            loss = _loss(model, batch, weights)
+            loss = _loss(task, model, batch, weights)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         group.average_gradients(model.parameters())
         optimizer.step()
+        if tested is not model:
+            average(tested, model, config.ema_decay, step)
         training.note(loss=loss)
-    return model.eval(), training
+        if step + 1 in due:
+            score = validate(tested, validation, num_classes, worker.device, config.task)
+            training.curve.append((step + 1, {VALIDATED: score}))
+    return tested.eval(), training
 
 
-def _loss(model: nn.Module, batch: SceneBatch, weights: Tensor | None) -> Tensor:
-    """Cross-entropy over pixels that are not void; 0 where all are."""
+def _parameters(config: SegmentationConfig, model: Normalised) -> list[dict[str, Any]]:
+    """Those of the encoder, with their share of the learning rate, and the others."""
+    encoder: Any = model.network.encoder
+    inside = set(map(id, encoder.parameters()))
+    return [
+        {"params": list(encoder.parameters()), "share": config.encoder_rate},
+        {"params": [p for p in model.parameters() if id(p) not in inside], "share": 1.0},
+    ]
+
+
+def _validation_steps(config: SegmentationConfig) -> frozenset[int]:
+    """Steps, counted from 1, after which a model is scored: spread evenly, the last one among them."""
+    steps, count = config.num_steps, config.validations
+    return frozenset(-(-steps * (i + 1) // count) for i in range(count))
+
+
+def _loss(task: TaskModel, model: nn.Module, batch: SceneBatch, weights: Tensor | None) -> Tensor:
     assert batch.labels_BHW is not None
-    logits = model(normalised(batch.pictures[0])).float()
-    each = F.cross_entropy(logits, batch.labels_BHW, weights, ignore_index=VOID, reduction="sum")
-    return each / (batch.labels_BHW != VOID).sum().clamp(min=1)
+    return task.loss(model(batch.pictures[0]).float(), batch.labels_BHW, weights)
 
 
-def normalised(images_BCHW: Tensor) -> Tensor:
-    """Images in [0, 1] as the model takes them."""
-    return (images_BCHW - MEAN) / SPREAD
+def validate(
+    model: nn.Module, scenes: Sequence[Scene], num_classes: int, device: torch.device,
+    task: TaskName = "segmentation",
+) -> float:  # fmt: skip
+    """The task's score over some scenes together; the model stays in the mode it was in."""
+    was = model.training
+    model.eval()
+    total = np.zeros((3, num_classes), dtype=np.int64)
+    for scene in scenes:
+        assert scene.labels_HW is not None
+        found = segment(model, scene.pictures[0], device, task)
+        counts = MODELS[task].count(found, scene.labels_HW, num_classes)
+        total += np.stack([counts.hits, counts.labelled, counts.predicted])
+    model.train(was)
+    return float(MODELS[task].task.score(*total))
 
 
 def _class_weights(
-    config: SegmentationConfig, scenes: Sequence[Scene], num_classes: int
+    config: SegmentationConfig, scenes: Sequence[Scene], num_classes: int, device: torch.device
 ) -> Tensor | None:
     """(classes,) median class frequency over each class's own."""
     if config.class_weights == "none":
@@ -173,27 +170,16 @@ def _class_weights(
         counts += np.bincount(scene.labels_HW.reshape(-1), minlength=256)
     present = counts[:num_classes]
     weights = np.median(present[present > 0]) / present.clip(min=1)
-    return torch.from_numpy(weights).float()
+    return torch.from_numpy(weights).float().to(device)
 
 
-def segment(model: nn.Module, pixels_HWC: UInt8Array, device: torch.device) -> UInt8Array:
-    """Predicted class of every pixel, (height, width) uint8, in float32."""
+def segment(
+    model: nn.Module, pixels_HWC: UInt8Array, device: torch.device, task: TaskName = "segmentation"
+) -> UInt8Array:
+    """Predicted class of every pixel, (height, width) uint8, in float32; of images, one class in all."""
     height, width = pixels_HWC.shape[:2]
     stride = 32
-    image = normalised(image_tensor(pixels_HWC)[None].to(device))
+    image = image_tensor(pixels_HWC)[None].to(device)
     padded = F.pad(image, (0, -width % stride, 0, -height % stride), mode="replicate")
     with torch.inference_mode():
-        logits = model(padded)[0, :, :height, :width]
-    labels: UInt8Array = logits.argmax(dim=0).to(torch.uint8).cpu().numpy()
-    return labels
-
-
-def count_pixels(predicted_HW: UInt8Array, labels_HW: UInt8Array, num_classes: int) -> Counts:
-    """Counts of one image by torchmetrics; void pixels count nowhere."""
-    matrix = multiclass_confusion_matrix(
-        torch.from_numpy(predicted_HW.astype(np.int64)),
-        torch.from_numpy(labels_HW.astype(np.int64)),
-        num_classes,
-        ignore_index=VOID,
-    ).numpy()
-    return Counts(np.diag(matrix).copy(), matrix.sum(axis=1), matrix.sum(axis=0))
+        return MODELS[task].answer(model(padded), (height, width))

@@ -1,4 +1,4 @@
-"""Test a segmentation model: what is counted, and what a cell's record says of the steps behind it."""
+"""Test a model of any task: what is counted, and what a cell's record says of the steps behind it."""
 
 from __future__ import annotations
 
@@ -7,24 +7,28 @@ from collections.abc import Sequence
 import numpy as np
 
 from interfero.domains.images import UInt8Array
-from interfero.domains.labelled import iou_metric
+from interfero.domains.labelled import class_metric
 from interfero.engine.restoration.nodes import Restored, TestCell, compressed_of, originals_of
-from interfero.metrics.segmentation import absent_share, class_iou, mean_iou, pixel_accuracy
+from interfero.metrics.segmentation import absent_share, class_iou, pixel_accuracy
+from interfero.metrics.tasks import SEGMENTATION, Task
 from interfero.records import CellRecord, SegmentedImage
 from trainables.restoration_bench import Bench
 from trainables.sample_strips import save_strip
-from trainables.segmentation import Counts, count_pixels, segment
+from trainables.segmentation import VALIDATED, segment
+from trainables.tasks import MODELS, Counts
 
 
 def test_cell(cell: TestCell, bench: Bench) -> CellRecord:
-    """Segment the test images; scores are of all their pixels together."""
+    """Predict the test images; scores are of all that is labelled in them together."""
     model = bench.model(cell.segmenter)
     samples = bench.samples(originals_of(cell.tested_on))
     pictures = bench.pixels(cell.tested_on)
-    predictions = [segment(model, picture, bench.worker.device) for picture in pictures]
+    of_task = MODELS[cell.segmenter.config.task]
+    name = of_task.task.name
+    predictions = [segment(model, picture, bench.worker.device, name) for picture in pictures]
     classes = bench.domain(originals_of(cell.tested_on)).classes
     each = [
-        count_pixels(predicted, sample.labels_HW, len(classes))
+        of_task.count(predicted, sample.labels_HW, len(classes))
         for predicted, sample in zip(predictions, samples, strict=True)
     ]
     trained = bench.products.record(cell.segmenter.key)
@@ -38,10 +42,10 @@ def test_cell(cell: TestCell, bench: Bench) -> CellRecord:
         params=cell.params,
         status="finished",
         metrics={
-            **_scores(each, classes),
+            **_scores(of_task.task, each, classes),
             **_rates(cell, bench),
             **_restorations(cell, bench),
-            "train/steps_per_second": trained.metrics["train/steps_per_second"] if trained else 0.0,
+            **_training(trained),
         },
         segmented=tuple(
             SegmentedImage(
@@ -71,20 +75,32 @@ def _learned_from(cell: TestCell, bench: Bench) -> list[UInt8Array]:
     return found
 
 
-def _scores(each: Sequence[Counts], classes: Sequence[str]) -> dict[str, float]:
+def _scores(task: Task, each: Sequence[Counts], classes: Sequence[str]) -> dict[str, float]:
     sums = [
         np.sum([getattr(c, n) for c in each], axis=0) for n in ("hits", "labelled", "predicted")
     ]
     hits, labelled, predicted = sums
+    found = {task.metric: float(task.score(*sums))}
+    if task is SEGMENTATION:
+        found["segmentation/pixel_accuracy"] = pixel_accuracy(hits, labelled)
+    found[f"{task.name}/absent_class_share"] = absent_share(labelled, predicted)
     # A class that no label has is scored by `absent_class_share` alone.
     iou = np.where(labelled > 0, class_iou(hits, labelled, predicted), np.nan)
     by_class = zip(classes, iou, strict=True)
-    return {
-        "segmentation/miou": float(mean_iou(hits, labelled, predicted)),
-        "segmentation/pixel_accuracy": pixel_accuracy(hits, labelled),
-        "segmentation/absent_class_share": absent_share(labelled, predicted),
-        **{iou_metric(name): float(value) for name, value in by_class if np.isfinite(value)},
+    return found | {
+        class_metric(name, task.name): float(value)
+        for name, value in by_class
+        if np.isfinite(value)
     }
+
+
+def _training(trained: CellRecord | None) -> dict[str, float]:
+    """How fast the model trained, and its last score on validation images, if it has one."""
+    if trained is None:
+        return {"train/steps_per_second": 0.0}
+    found = {"train/steps_per_second": trained.metrics["train/steps_per_second"]}
+    last = trained.metrics.get(f"train/{VALIDATED}")
+    return found if last is None else {**found, "val/score": last}
 
 
 def _rates(cell: TestCell, bench: Bench) -> dict[str, float]:

@@ -87,14 +87,14 @@ def read_checkpoint(path: Path) -> TorchCheckpoint:
         CodecError: the file is missing, cut short or no PyTorch file, holds more than tensors and plain
             values, no codec or several, or tensors that are larger than it, or not finite.
     """
-    content = _load(path)
+    content = read_torch_file(path)
     if not isinstance(content, Mapping):
         raise CodecError(
             f"{path} holds a {type(content).__name__} where a state dict is needed: save the model's "
             "`state_dict()`"
         )
     state, notes = _weights(path, content)
-    _check_bounded(path, state)
+    check_bounded(path, state)
     renamed = {current_name(name): value.detach() for name, value in state.items()}
     if len(renamed) != len(state):
         raise CodecError(
@@ -103,7 +103,12 @@ def read_checkpoint(path: Path) -> TorchCheckpoint:
     return TorchCheckpoint(renamed, _stated_lambda(content), tuple(notes))
 
 
-def _load(path: Path) -> Any:
+def read_torch_file(path: Path) -> Any:
+    """What `torch.save` wrote: tensors and plain values, by the unpickler that runs no code.
+
+    Raises:
+        CodecError: the file is missing, cut short or no PyTorch file, or holds more than weights.
+    """
     try:
         size = path.stat().st_size
         if zipfile.is_zipfile(path):
@@ -192,7 +197,7 @@ def _prefixes(names: Mapping[str, Tensor]) -> set[str]:
     return {match[1] for match in found if match}
 
 
-def _check_bounded(path: Path, state: Mapping[str, Tensor]) -> None:
+def check_bounded(path: Path, state: Mapping[str, Tensor]) -> None:
     """Refuse tensors that are not plain, claim more than the file holds, or are not finite."""
     size, total, seen = path.stat().st_size, 0, set[int]()
     for name, tensor in state.items():

@@ -5,6 +5,7 @@ CamVid (and plain):  PORTION/images/NAME.*        PORTION/labels/NAME.png     PO
                      or PORTION/NAME.* with PORTION/NAME_mask.png in one folder
                      or images/PORTION/ and labels/PORTION/
                      or images/ and labels/ alone: parted by a seed
+Classes of images:   PORTION/CLASS/NAME.* and the like (`class_folders`)
 and the datasets of `label_datasets`. `labels/` may be `masks/` or `annotations/`, names may end in `_mask`
 and the like, PORTION be `valid` or `Train`.
 
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from interfero.domains.class_folders import find_classes
 from interfero.domains.label_classes import CAMVID
 from interfero.domains.label_datasets import ade20k, bdd100k, cityscapes, coco, coco_files, voc
 from interfero.domains.label_maps import LabelRules, colours_of, highest_label
@@ -64,6 +66,15 @@ def find_layout(name: str, root: Path, wanted: Callable[[Path], bool] = is_pictu
         if is_there(root):
             return read(name, root)
     places, said = _places(name, root)
+    if not places:
+        classes = find_classes(name, root, wanted)
+        if classes is not None:
+            return classes
+        raise DomainError(
+            f"domain {name!r}: {shown(root)} has none of the layouts of labelled images (train/images and "
+            "train/labels, or images and labels, or X.png with X_mask.png, or those of Cityscapes, VOC, "
+            "ADE20K, BDD100K and COCO, or train/CLASS and test/CLASS): arrange it so"
+        )
     pairs = tuple(p for place in places for p in matched(name, *place, wanted))
     layout = _plain(name, root, pairs)
     return replace(layout, notes=(said, *layout.notes)) if said else layout
@@ -103,7 +114,7 @@ _DATASETS: tuple[tuple[Callable[[Path], bool], Callable[[str, Path], Layout]], .
 
 
 def _places(name: str, root: Path) -> tuple[list[Place], str]:
-    """Folders of images and of label maps with their portion, and what was guessed."""
+    """Folders of images and label maps with their portion, and what was guessed; none if it has others."""
     splits = split_folders(name, root)
     places: list[Place] = []
     for part, folder in splits.items():
@@ -120,11 +131,7 @@ def _places(name: str, root: Path) -> tuple[list[Place], str]:
         return _beside(name, root)
     if _holds_masks(root):
         return [("any", root, root)], ""
-    raise DomainError(
-        f"domain {name!r}: {shown(root)} has none of the layouts of labelled images (train/images and "
-        "train/labels, or images and labels, or X.png with X_mask.png, or those of Cityscapes, VOC, ADE20K, "
-        "BDD100K and COCO): arrange it so"
-    )
+    return [], ""
 
 
 def _beside(name: str, root: Path) -> tuple[list[Place], str]:

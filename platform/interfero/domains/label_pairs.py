@@ -7,17 +7,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from interfero.domains.decoding import group_of
+from interfero.domains.images import UInt8Array
 from interfero.domains.label_maps import LabelRules
 from interfero.domains.labelled import check_classes
 from interfero.domains.listing import LABEL_SUFFIXES, core_of, is_picture, shown
 from interfero.domains.polygons import Outlines
 from interfero.domains.readers.table import suffix_of
 from interfero.errors import DomainError
+from interfero.metrics.tasks import LabelKind
 
 Part = Literal["train", "val", "test", "any"]
 """Where a layout puts an image; `any` where it does not say."""
 CLASSES_FILE = "classes.txt"
+
+
+@dataclass(frozen=True)
+class WholeImage:
+    """One class for a whole image."""
+
+    label: int
+
+    def draw(self, size: tuple[int, int], image: Path) -> UInt8Array:
+        """(height, width) the class in every pixel, for an image of a (width, height)."""
+        return np.full(size[::-1], self.label, dtype=np.uint8)
 
 
 @dataclass(frozen=True)
@@ -28,7 +43,7 @@ class Pair:
     group: str
     part: Part
     image: Path
-    labels: Path | Outlines
+    labels: Path | Outlines | WholeImage
 
 
 @dataclass(frozen=True)
@@ -43,6 +58,7 @@ class Layout:
     """Guesses, a line each."""
     fixed_classes: bool = False
     """Whether the classes are a dataset's own: one without a training pixel is then left out."""
+    label_kind: LabelKind = "pixels"
 
 
 def matched(

@@ -13,6 +13,7 @@ import numpy as np
 from interfero.domains.domain import ImageUnit
 from interfero.domains.images import Sample, UInt8Array
 from interfero.errors import DomainError
+from interfero.metrics.tasks import LabelKind, TaskName
 from interfero.store.keys import new_digest
 
 Portion = Literal["train", "restoration", "test"]
@@ -57,6 +58,8 @@ class LabelledDomain:
     unit: ImageUnit = "images"
     notes: tuple[str, ...] = ()
     """Where the images come from, conversions and skips, a line each."""
+    label_kind: LabelKind = "pixels"
+    """Of `images`, a label map has one class in every pixel."""
 
     def __post_init__(self) -> None:
         """Refuse portions that share an image, are empty, or lack a class that is asked for."""
@@ -116,12 +119,13 @@ class LabelledDomain:
     @cached_property
     def fingerprint(self) -> str:
         """Content hash of every image and label map, of the portions and the classes."""
-        return fingerprint({p: self.portion(p) for p in PORTIONS}, self.classes)
+        kind = () if self.label_kind == "pixels" else (self.label_kind,)
+        return fingerprint({p: self.portion(p) for p in PORTIONS}, (*self.classes, *kind))
 
 
-def iou_metric(class_name: str) -> str:
-    """What the score of a class is called: `segmentation/iou_traffic_light`."""
-    return f"segmentation/iou_{class_name.replace(' ', '_')}"
+def class_metric(class_name: str, task: TaskName = "segmentation") -> str:
+    """What the score of a class is called, its intersection over union: `segmentation/iou_traffic_light`."""
+    return f"{task}/iou_{class_name.replace(' ', '_')}"
 
 
 def check_classes(place: str, classes: Sequence[str]) -> None:
@@ -150,7 +154,7 @@ def check_classes(place: str, classes: Sequence[str]) -> None:
                 f"{MAX_CLASS_NAME} letters, digits, spaces and `_ - . :`, with `/` between them; "
                 "rename it"
             )
-        metric = iou_metric(name)
+        metric = class_metric(name)
         if metric in first:
             raise DomainError(
                 f"{place}: the classes {first[metric]!r} and {name!r} would have one score, {metric!r}: "

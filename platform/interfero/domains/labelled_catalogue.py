@@ -10,13 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
+from interfero.domains.digits import NAME as DIGITS
+from interfero.domains.digits import digits
 from interfero.domains.domain import spread
 from interfero.domains.images import MAX_SIDE, ImageRules, SkippedImageError, UInt8Array
 from interfero.domains.ingest import unit_of
 from interfero.domains.jpeg_past import jpeg_note
 from interfero.domains.label_layouts import find_layout, is_labelled
 from interfero.domains.label_maps import crop_alike, read_image, read_label_map
-from interfero.domains.label_pairs import Layout, Pair
+from interfero.domains.label_pairs import Layout, Pair, WholeImage
 from interfero.domains.labelled import VOID, LabelledDomain, LabelledSample
 from interfero.domains.listing import is_any_image, is_picture, shown
 from interfero.domains.memory import MemoryBudget
@@ -30,7 +32,7 @@ from interfero.domains.stretching import with_stretch
 from interfero.errors import DomainError, nearest
 from interfero.randomness import Role, seed_for
 
-LABELLED: dict[str, Callable[[], LabelledDomain]] = {MOSAICS: mosaics}
+LABELLED: dict[str, Callable[[], LabelledDomain]] = {MOSAICS: mosaics, DIGITS: digits}
 """Labelled domains that come with the project."""
 MIN_CLASSES = 2
 NAMED_CLASSES = 6
@@ -86,7 +88,9 @@ def load_labelled(
     train, restoration, test = read
     notes += filter(None, [jpeg_note([*train, *restoration, *test])])
     unit = unit_of([*train, *restoration, *test])
-    return LabelledDomain(name, classes, train, restoration, test, unit, tuple(notes))
+    return LabelledDomain(
+        name, classes, train, restoration, test, unit, tuple(notes), layout.label_kind
+    )
 
 
 def without_absent(
@@ -129,14 +133,20 @@ def without_absent(
 
 
 def spread_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:
-    """At most `count` pairs by a seeded order, taking each source image once before any twice."""
+    """At most `count` pairs by a seeded order, taking each source image once before any twice.
+
+    Of images that have one class each, every class comes once before any twice, in the order of their
+    numbers: few images of one portion have the classes of few of another.
+    """
     if not count or len(pairs) <= count:
         return list(pairs)
-    seen: Counter[str] = Counter()
+    seen: Counter[str | int] = Counter()
     ranked: list[tuple[int, int, Pair]] = []
     for pair in sorted(pairs, key=lambda p: seed_for(0, 0, Role.SPLIT, label=p.name)):
-        ranked.append((seen[pair.group], len(ranked), pair))
-        seen[pair.group] += 1
+        whole = pair.labels.label if isinstance(pair.labels, WholeImage) else None
+        mark = pair.group if whole is None else whole
+        ranked.append((seen[mark], len(ranked) if whole is None else whole, pair))
+        seen[mark] += 1
     return [pair for _, _, pair in sorted(ranked, key=lambda r: r[:2])[:count]]
 
 
@@ -145,10 +155,28 @@ def _limited(domain: LabelledDomain, max_images: int) -> LabelledDomain:
         return domain
 
     def some(samples: tuple[LabelledSample, ...]) -> tuple[LabelledSample, ...]:
+        if domain.label_kind == "images":
+            return _of_each_class(samples)[:max_images]
         return spread(samples, max_images)  # type: ignore[return-value]
 
-    parts = some(domain.train), some(domain.restoration), some(domain.test)
-    return LabelledDomain(domain.name, domain.classes, *parts, domain.unit, domain.notes)
+    parts = [some(domain.train), some(domain.restoration), some(domain.test)]
+    classes, parts, left_out = without_absent(domain.classes, parts)
+    notes = (*domain.notes, *left_out)
+    train, restoration, test = parts
+    return LabelledDomain(
+        domain.name, classes, train, restoration, test, domain.unit, notes, domain.label_kind
+    )
+
+
+def _of_each_class(samples: tuple[LabelledSample, ...]) -> tuple[LabelledSample, ...]:
+    """Images of one class each, every class once before any twice."""
+    seen: Counter[int] = Counter()
+    ranked: list[tuple[int, int, LabelledSample]] = []
+    for sample in samples:
+        label = int(sample.labels_HW[0, 0])
+        ranked.append((seen[label], label, sample))
+        seen[label] += 1
+    return tuple(sample for _, _, sample in sorted(ranked, key=lambda r: r[:2]))
 
 
 def _data_folder(name: str) -> Path:
@@ -224,6 +252,6 @@ def _read(
 
 
 def _labels_of(pair: Pair, size: tuple[int, int], layout: Layout) -> UInt8Array:
-    if isinstance(pair.labels, Outlines):
+    if isinstance(pair.labels, Outlines | WholeImage):
         return pair.labels.draw(size, pair.image)
     return read_label_map(pair.labels, size, layout.rules)

@@ -15,7 +15,7 @@ from interfero.domains.described_pixels import described_blocks, read_described
 from interfero.domains.labelled import PORTIONS, LabelledDomain, LabelledSample
 from interfero.domains.pixel_files import mapped_pixels
 
-FORMAT = "interfero-labelled-domain-2"
+FORMAT = "interfero-labelled-domain-3"
 
 
 def labelled_blocks(domain: LabelledDomain) -> Iterator[bytes | memoryview]:
@@ -27,6 +27,7 @@ def labelled_blocks(domain: LabelledDomain) -> Iterator[bytes | memoryview]:
         "classes": list(domain.classes),
         "unit": domain.unit,
         "notes": list(domain.notes),
+        "label_kind": domain.label_kind,
         "images": [
             {
                 "portion": p,
@@ -61,6 +62,7 @@ def read_labelled_file(path: Path) -> LabelledDomain:
             tuple(parts["test"]),
             header["unit"],
             tuple(header["notes"]),
+            header["label_kind"],
         )
 
     return read_described(path, FORMAT, "labelled domain", build)

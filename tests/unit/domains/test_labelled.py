@@ -7,7 +7,7 @@ import pytest
 from mlflow.utils.validation import _validate_metric_name
 from PIL import Image
 
-from interfero.domains.labelled import VOID, LabelledDomain, LabelledSample, iou_metric
+from interfero.domains.labelled import VOID, LabelledDomain, LabelledSample, class_metric
 from interfero.domains.labelled_catalogue import load_labelled
 from interfero.domains.specs import DATA_VARIABLE
 from interfero.errors import DomainError
@@ -226,7 +226,7 @@ def test_the_data_folder_serves_labelled_folders_by_name(tmp_path, monkeypatch):
     (tmp_path / "README.txt").touch()
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
     assert len(load_labelled("streets").train) == 4
-    with pytest.raises(DomainError, match="known: mosaics, streets; or give"):
+    with pytest.raises(DomainError, match="known: digits, mosaics, streets; or give"):
         load_labelled("photos")
 
 
@@ -284,7 +284,7 @@ def test_classes_are_read_without_the_mark_that_editors_write(tmp_path):
     classes = load(tmp_path).classes
     assert classes == ("straße", "traffic light", "wall: low/high")
     for name in classes:
-        _validate_metric_name(iou_metric(name))
+        _validate_metric_name(class_metric(name))
 
 
 def test_a_list_of_images_that_is_no_text_is_named(tmp_path):

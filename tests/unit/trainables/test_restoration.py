@@ -90,17 +90,17 @@ def test_who_was_killed_goes_on_to_the_same_weights(scenes, tmp_path, monkeypatc
     whole, _ = train(scenes, tmp_path / "whole")
     import trainables.restoration as module
 
-    average = module._average
+    average = module.average
 
-    def dies(nets, decay, step):
+    def dies(kept, now, decay, step):
         if step == 4:
             raise KeyboardInterrupt
-        average(nets, decay, step)
+        average(kept, now, decay, step)
 
-    monkeypatch.setattr(module, "_average", dies)
+    monkeypatch.setattr(module, "average", dies)
     with pytest.raises(KeyboardInterrupt):
         train(scenes, tmp_path / "killed", checkpoint_seconds=0)
-    monkeypatch.setattr(module, "_average", average)
+    monkeypatch.setattr(module, "average", average)
     resumed, training = train(scenes, tmp_path / "killed", checkpoint_seconds=0)
     assert training.start == 4
     assert [step for step, _ in training.curve] == [1, 2, 3, 4, 5, 6]

@@ -1,4 +1,4 @@
-"""A restoration sweep: mean IoU against rate, and the parts of the drop."""
+"""A restoration sweep: mean IoU (or the score of another task) against rate, and the parts of the drop."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ from interfero.analysis.restoration.losses import (
     Score,
     Summary,
     line_of,
+    score_of,
+    title_of,
 )
 from interfero.records import CellRecord
 
@@ -60,23 +62,28 @@ def _rates_figure(records: Sequence[CellRecord], summary: Summary, runs: RunLink
     for domain in sorted({s.line.domain for s in summary.scores}):
         scores = [s for s in summary.scores if s.line.domain == domain]
         codecs = sorted({s.line.codec for s in scores} - {"original"})
-        panels = tuple(_rate_panel(scores, codec, hover) for codec in codecs)
+        title = title_of(cell for s in scores for cell in cells[s.line])
+        panels = tuple(_rate_panel(scores, codec, hover, title) for codec in codecs)
         if panels:
             models = max(len(s.values) for s in scores)
             told = (
                 "One seed: an illustration." if models == 1 else f"Up to {models} models a point."
             )
             caption = (
-                "Mean IoU of all test pixels together, against the rate reached on training images (on test "
+                f"{title[0].upper()}{title[1:]} of all test images together, against the rate reached on "
+                "training images (on test "
                 f"images for OC). Bars: lowest to highest seed. OO has no rate: its line is level. {told}"
             )
             variants.append(Variant((domain,), panels, caption, file_name(RATES_FILE, domain)))
     if not variants:
         return None
-    return Figure("rates", "Mean IoU against rate", ("domain",), tuple(variants))
+    title = f"{summary.title[0].upper()}{summary.title[1:]}"
+    return Figure("rates", f"{title} against rate", ("domain",), tuple(variants))
 
 
-def _rate_panel(scores: Sequence[Score], codec: str, hover: dict[Line, tuple[str, ...]]) -> Panel:
+def _rate_panel(
+    scores: Sequence[Score], codec: str, hover: dict[Line, tuple[str, ...]], title: str
+) -> Panel:
     own = [s for s in scores if s.line.codec == codec]
     lines: dict[str, list[Score]] = defaultdict(list)
     for score in own:
@@ -104,7 +111,7 @@ def _rate_panel(scores: Sequence[Score], codec: str, hover: dict[Line, tuple[str
     return Panel(
         codec,
         PlotAxis("rate reached (bits per pixel)"),
-        PlotAxis("mean IoU on test images"),
+        PlotAxis(f"{title} on test images"),
         tuple(series),
     )
 
@@ -118,10 +125,11 @@ def _score_lines(score: Score, cells: Sequence[CellRecord], runs: RunLinks) -> t
     asked = "" if score.line.codec == "original" else f", {score.line.rate_bpp:g} bpp asked"
     return (
         f"{score.line.label} on {score.line.domain}{asked}",
-        f"mean IoU {score.mean:.3f}, {low:.3f} to {high:.3f} ({counted(len(score.values), 'model')})",
+        f"{title_of(cells)} {score.mean:.3f}, {low:.3f} to {high:.3f} "
+        f"({counted(len(score.values), 'model')})",
         *(
             f"seed {r.params['data_seed']}/{r.params['init_seed']}: "
-            f"{r.metrics['segmentation/miou']:.3f}, {runs.text(r)}"
+            f"{score_of(r) or 0.0:.3f}, {runs.text(r)}"
             for r in cells[:6]
         ),
     )
@@ -135,12 +143,13 @@ def _parts_figure(summary: Summary) -> Figure | None:
         own = [d for d in summary.differences if (d.line.domain, d.line.rate_bpp) == (domain, rate)]
         codecs = sorted({d.line.codec for d in own})
         panels = tuple(
-            _parts_panel(codec, [d for d in own if d.line.codec == codec]) for codec in codecs
+            _parts_panel(codec, [d for d in own if d.line.codec == codec], summary.title)
+            for codec in codecs
         )
         over = ", or ".join(dict.fromkeys(d.drawn.over for d in own))
         caption = (
-            f"Differences of mean IoU, and their 95 % intervals by a paired bootstrap over {over}; hollow "
-            "where the interval includes zero or is not known."
+            f"Differences of {summary.title}, and their 95 % intervals by a paired bootstrap over {over}; "
+            "hollow where the interval includes zero or is not known."
         )
         place = domain, f"{rate:g} bpp"
         variants.append(Variant(place, panels, caption, file_name(PARTS_FILE, domain)))
@@ -149,7 +158,7 @@ def _parts_figure(summary: Summary) -> Figure | None:
     return Figure("parts", "Where the drop comes from", ("domain", "rate"), tuple(variants))
 
 
-def _parts_panel(codec: str, differences: Sequence[Difference]) -> Panel:
+def _parts_panel(codec: str, differences: Sequence[Difference], title: str) -> Panel:
     told = [d for d in differences if d.name != SHARE and d.value is not None]
     names = list(dict.fromkeys(part_name(d) for d in told))
     order = list(reversed(names))
@@ -168,7 +177,7 @@ def _parts_panel(codec: str, differences: Sequence[Difference]) -> Panel:
         for known, points in sure.items() if points
     )  # fmt: skip
     return Panel(
-        codec, PlotAxis("difference of mean IoU"), PlotAxis("", "names", tuple(order)), series
+        codec, PlotAxis(f"difference of {title}"), PlotAxis("", "names", tuple(order)), series
     )
 
 

@@ -14,7 +14,7 @@ from interfero.analysis.charts.restoration import restoration_figures
 from interfero.analysis.report.sections import failures_parts, reproduce_parts
 from interfero.analysis.report.shell import Block, PageTable, ReportPage, Section, page_html
 from interfero.analysis.report.terms import RESTORATION_TERMS, terms_section
-from interfero.analysis.restoration.losses import SHARE, Line, Summary, line_of, sentence
+from interfero.analysis.restoration.losses import SHARE, Line, Summary, line_of, score_of, sentence
 from interfero.records import CellRecord
 from interfero.store.files import write_atomic
 
@@ -130,7 +130,7 @@ def _scores(summary: Summary) -> list[Block]:
         reached = "" if s.bpp is None else f"{s.bpp:.3f}"
         rows.append([s.line.domain, s.line.codec, s.line.label, asked, reached, f"{s.mean:.3f}",
                      f"{low:.3f} to {high:.3f}", s.seeds_text, gain])  # fmt: skip
-    header = ["domain", "codec", "trained, tested", "bpp asked", "reached", "mean IoU", "seeds' range",
+    header = ["domain", "codec", "trained, tested", "bpp asked", "reached", summary.title, "seeds' range",
               "seeds", "PSNR gain (dB)"]  # fmt: skip
     return [("table", PageTable(header, rows, 3, whole=True))] if rows else []
 
@@ -156,7 +156,7 @@ def _pictures(report: RestorationReport) -> list[Block]:
             cells[line_of(record)].append(record)
     strips: list[Block] = []
     for score in report.summary.scores:
-        own = sorted(cells[score.line], key=lambda r: r.metrics.get("segmentation/miou", 0.0))
+        own = sorted(cells[score.line], key=lambda r: score_of(r) or 0.0)
         if not own or len(strips) == MAX_STRIPS:
             continue
         middle = own[(len(own) - 1) // 2]

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from interfero.analysis.laws.resampling import half_width, score_parts
 from interfero.errors import ConfigError
-from interfero.metrics.segmentation import mean_iou
+from interfero.metrics.tasks import task_of
 from interfero.records import CellRecord
 
 FloatArray = npt.NDArray[np.float64]
@@ -97,11 +97,11 @@ class Estimate:
 def estimate(
     groups: Sequence[Sequence[CellRecord]], statistic: Callable[[FloatArray], float]
 ) -> Estimate:
-    """A statistic of the groups' mean IoUs over the seeds that all have.
+    """A statistic of the groups' scores over the seeds that all have.
 
     Args:
         groups: Cells of each line.
-        statistic: From (groups,) mean IoUs to the number.
+        statistic: From (groups,) scores, mean IoU or that of another task, to the number.
 
     Raises:
         ConfigError: cells were tested on different images.
@@ -115,15 +115,16 @@ def estimate(
     counts = np.array([[_counts(cell) for cell in row] for row in cells])
     num_data = len({data_seed for data_seed, _ in pairs})
     drawn = Drawn(num_data, len(pairs), len(members), int(members.max()) + 1)
+    task = task_of(cells[0][0].params)
     # The same classes in every configuration and every draw.
     averaged = counts[:, :, 1].sum(axis=(0, 1, 3)) > 0
     shares = _shares([data_seed for data_seed, _ in pairs]) if num_data > 1 else np.eye(len(pairs))
 
     def scores(weights: FloatArray) -> FloatArray:
-        """(groups, seeds to draw) mean IoU with source images that count so often."""
+        """(groups, seeds to draw) scores with source images that count so often."""
         total = np.tensordot(counts, weights[members], axes=(4, 0)).round().astype(np.int64)
         hits, labelled, predicted = (total[:, :, i] for i in range(3))
-        each: FloatArray = mean_iou(hits, labelled, predicted, averaged) @ shares
+        each: FloatArray = task.score(hits, labelled, predicted, averaged) @ shares
         return each
 
     whole = scores(np.ones(drawn.pictures))

@@ -1,4 +1,4 @@
-"""What compression costs a segmentation model, in parts, and what restoration wins back.
+"""What compression costs a model of any task, in parts, and what restoration wins back.
 
 OO - CC is lost information; CC - CO is covariate shift, for a model deployed on originals; RO - CO is what
 restoration gains, OO - RO what is left, and (RO - CO) / (OO - CO) the share of the drop that is recovered
@@ -12,15 +12,15 @@ Intervals are of a paired bootstrap: the same seeds and the same source images i
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from interfero.analysis.restoration.bootstrap import Drawn, counted, estimate, seeds_of
+from interfero.metrics.tasks import SEGMENTATION, task_of
 from interfero.records import CellRecord
 
-MIOU = "segmentation/miou"
 SHARE = "share recovered"
 REGRESSION = "regression"
 DIFFERENCES = (
@@ -53,7 +53,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Score:
-    """Mean IoU of a line over its seeds."""
+    """The score of a line over its seeds."""
 
     line: Line
     values: Mapping[tuple[int, int], float]
@@ -91,7 +91,7 @@ class Difference:
     line: Line
     """The line that is asked about: of a codec, a rate and a restoration."""
     value: float | None
-    """In mean IoU, or a share; None if refused."""
+    """In the task's score, or a share; None if refused."""
     half_width: float | None
     """Of the 95 % interval; None where it cannot be known."""
     drawn: Drawn
@@ -123,6 +123,8 @@ class Summary:
 
     scores: tuple[Score, ...]
     differences: tuple[Difference, ...]
+    title: str = SEGMENTATION.title
+    """What scores are called."""
 
     @property
     def sentences(self) -> list[str]:
@@ -140,14 +142,25 @@ def line_of(record: CellRecord) -> Line:
     )  # fmt: skip
 
 
+def score_of(record: CellRecord) -> float | None:
+    """The score of a cell's task; None where it has none."""
+    return record.metrics.get(task_of(record.params).metric)
+
+
+def title_of(records: Iterable[CellRecord]) -> str:
+    """What the scores of cells are called: `mean IoU`; of several tasks, all of them."""
+    titles = dict.fromkeys(task_of(record.params).title for record in records)
+    return " or ".join(titles) or SEGMENTATION.title
+
+
 def summarise(records: Sequence[CellRecord]) -> Summary:
     """Scores of every line, and the differences between them."""
-    finished = [r for r in records if r.status == "finished" and MIOU in r.metrics]
+    finished = [r for r in records if r.status == "finished" and score_of(r) is not None]
     by_line: dict[Line, list[CellRecord]] = defaultdict(list)
     for record in finished:
         by_line[line_of(record)].append(record)
     scores = tuple(_score(line, cells) for line, cells in sorted(by_line.items()))
-    return Summary(scores, tuple(_differences(by_line)))
+    return Summary(scores, tuple(_differences(by_line)), title_of(finished))
 
 
 def _score(line: Line, cells: Sequence[CellRecord]) -> Score:
@@ -158,7 +171,7 @@ def _score(line: Line, cells: Sequence[CellRecord]) -> Score:
     bpp = mean_of("rate/train_bpp")
     after, before = mean_of("restoration/psnr_db"), mean_of("restoration/psnr_db_compressed")
     gain = after - before if after is not None and before is not None else None
-    values = {seeds_of(c): c.metrics[MIOU] for c in cells}
+    values = {seeds_of(c): c.metrics[task_of(c.params).metric] for c in cells}
     return Score(line, values, mean_of("rate/test_bpp") if bpp is None else bpp, gain)
 
 
@@ -279,7 +292,8 @@ def sentence(d: Difference) -> str:
 
 def summary_markdown(summary: Summary) -> str:
     """Two tables: scores, and differences."""
-    lines = ["| domain | codec | bpp asked | bpp reached | trained, tested | mIoU | seeds | PSNR gain |",
+    lines = ["| domain | codec | bpp asked | bpp reached | trained, tested | "
+             f"{summary.title} | seeds | PSNR gain |",
              "|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for s in summary.scores:
         low, high = s.span

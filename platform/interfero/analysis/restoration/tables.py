@@ -25,9 +25,9 @@ _OWN = ("key", "status", "seconds", "error", "sample_file")
 
 
 def restoration_table(summary: Summary) -> Table:
-    """Mean IoU of every line over its seeds."""
-    table = Table(title="mean IoU on test images, lowest and highest seed")
-    for name in ("domain", "codec", "bpp", "reached", "trained, tested", "mIoU", "seeds"):
+    """The score of every line over its seeds."""
+    table = Table(title=f"{summary.title} on test images, lowest and highest seed")
+    for name in ("domain", "codec", "bpp", "reached", "trained, tested", summary.title, "seeds"):
         table.add_column(name, justify="right" if name in ("bpp", "reached", "seeds") else "left")
     for s in summary.scores:
         low, high = s.span

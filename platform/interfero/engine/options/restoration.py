@@ -18,6 +18,7 @@ from interfero.engine.restoration.configs import (
     Configuration,
     Generator,
     RestorationSplit,
+    Schedule,
 )
 from interfero.errors import nearest
 
@@ -29,8 +30,8 @@ class RestorationOptions(SweepOptions):
     """Options of sweeps that train segmentation models on compressed and restored images."""
 
     domains: Annotated[tuple[str, ...], QUESTION] = ("mosaics",)
-    """Labelled domains: mosaics, or NAME=PATH for a folder of images and label maps in the layout of CamVid,
-    Cityscapes, VOC or others (docs/compressed_learning.md)."""
+    """Labelled domains: mosaics, digits, or NAME=PATH for a folder of images and label maps in the layout of
+    CamVid, Cityscapes, VOC or others, or of images in folders by class (docs/compressed_learning.md)."""
     init_seeds: Annotated[tuple[int, ...], QUESTION] = (0,)
     """Seeds that draw segmentation models."""
     codecs: Annotated[tuple[str, ...], QUESTION] = ("mbt2018-mean", "jpeg")
@@ -60,10 +61,23 @@ class RestorationOptions(SweepOptions):
     """Encoder of the segmentation model, a name in segmentation-models-pytorch."""
     encoder_depth: Annotated[int, MODELS] = 3
     """Stages of the encoder of a U-Net, 3 to 5; each halves the resolution."""
-    encoder_weights: Annotated[str | None, MODELS] = None
-    """Local safetensors file with the encoder's weights; without it they are drawn by a seed."""
+    encoder_weights: Annotated[str, MODELS] = "none"
+    """Weights the encoder starts from: none (drawn by a seed), pretrained (those of an installed package,
+    for tu-tf_efficientnet_lite0), or the PATH of a safetensors or PyTorch file."""
+    decoder_width: Annotated[int, MODELS] = 16
+    """Channels of the decoder: a U-Net's last stage has so many and each earlier one twice as many, DeepLab's
+    has 16 times as many."""
     learning_rate: Annotated[float, TRAINING] = 4e-3
     """Peak learning rate of segmentation models."""
+    encoder_rate: Annotated[float, TRAINING] = 1.0
+    """Learning rate of the encoder over that of the decoder."""
+    schedule: Annotated[Schedule, TRAINING] = "cosine"
+    """Learning rate after the warm-up: cosine to zero, or poly, (1 - progress)^0.9."""
+    ema_decay: Annotated[float, TRAINING] = 0.0
+    """Decay per step of the moving average of parameters that is tested; 0 tests the last parameters."""
+    validations: Annotated[int, TRAINING] = 0
+    """Number of times a model is scored on restoration images while it trains (val/score); nothing is chosen
+    by it."""
     batch_size: Annotated[int, TRAINING] = 8
     """Crops per step."""
     crop_size: Annotated[int, TRAINING] = 64
@@ -72,7 +86,7 @@ class RestorationOptions(SweepOptions):
     """Class weights in the segmentation loss."""
     augmentations: Annotated[tuple[Augmentation, ...], TRAINING] = ("mirror", "turn")
     """Augmentations of training crops: mirror (left to right), turn (any orientation), jitter (brightness and
-    contrast), scale."""
+    contrast), scale (0.75 to 1.33 times), zoom (0.5 to 2 times, filtered), colour (also hue)."""
     generator: Annotated[Generator, MODELS] = "residual"
     """Network of restorers."""
     adversary: Annotated[Literal["lsgan", "hinge"], TRAINING] = "lsgan"
@@ -102,6 +116,7 @@ class RestorationOptions(SweepOptions):
         return self.model_copy(
             update={
                 "num_steps": min(self.num_steps, 4),
+                "validations": min(self.validations, 1),
                 "restoration_steps": min(self.restoration_steps, 4),
                 "batch_size": 2 * self.workers_per_trial,
                 "crop_size": 32,
@@ -140,19 +155,26 @@ def _training_rules(o: RestorationOptions) -> list[Rule]:
         "--adversarial-weight": o.adversarial_weight, "--feature-weight": o.feature_weight,
         "--perceptual-weight": o.perceptual_weight,
     }  # fmt: skip
-    positive = {"--restoration-steps": o.restoration_steps, "--batch-size": o.batch_size}
+    positive = {"--restoration-steps": o.restoration_steps, "--batch-size": o.batch_size,
+                "--decoder-width": o.decoder_width}  # fmt: skip
     rates = {"--learning-rate": o.learning_rate,
              "--restoration-learning-rate": o.restoration_learning_rate}  # fmt: skip
     return [
         *number_rules(
             positive,
-            {"--max-images": o.max_images, **weights},
-            {k: (v,) for k, v in weights.items()},
+            {"--max-images": o.max_images, "--validations": o.validations, **weights},
+            {"--encoder-rate": (o.encoder_rate,), **{k: (v,) for k, v in weights.items()}},
         ),
         *((not 0 < v < 1, f"{k} must lie between 0 and 1, got {v}") for k, v in rates.items()),
         (
             o.crop_size < 32 or o.crop_size % 32 != 0,
             f"--crop-size must be a multiple of 32 pixels, got {o.crop_size}",
+        ),
+        (o.encoder_rate <= 0, f"--encoder-rate must be above 0, got {o.encoder_rate}"),
+        (not 0 <= o.ema_decay < 1, f"--ema-decay must be 0 or below 1, got {o.ema_decay}"),
+        (
+            {"scale", "zoom"} <= set(o.augmentations),
+            "--augmentations scale zoom: both change the size; take one of them",
         ),
         (o.max_side < 64, f"--max-side must be 64 pixels or more, got {o.max_side}"),
         (not 3 <= o.encoder_depth <= 5, f"--encoder-depth must be 3 to 5, got {o.encoder_depth}"),

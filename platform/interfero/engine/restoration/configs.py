@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from interfero.config import Config
+from interfero.metrics.tasks import TaskName
 
-Augmentation = Literal["mirror", "turn", "jitter", "scale"]
+Augmentation = Literal["mirror", "turn", "jitter", "scale", "zoom", "colour"]
+Schedule = Literal["cosine", "poly"]
 Adversary = Literal["none", "lsgan", "hinge"]
 Generator = Literal["residual", "unet"]
 Configuration = Literal["OO", "CC", "CO", "OC", "RO", "RR", "MO"]
@@ -23,6 +26,9 @@ PATHS = frozenset({"encoder_weights", "perceptual_weights"})
 class TrainingConfig(Config):
     """What both trainings have in common."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"schedule"})
+    """Fields that keys of earlier releases do not know."""
+
     num_steps: int = Field(gt=0)
     """Optimiser steps."""
     batch_size: int = Field(default=8, gt=0)
@@ -30,9 +36,11 @@ class TrainingConfig(Config):
     crop_size: int = Field(default=64, ge=32, multiple_of=32)
     """Side of a training crop in pixels."""
     learning_rate: float = Field(gt=0)
-    """Peak learning rate of Adam; linear warm-up, then cosine to zero."""
+    """Peak learning rate of Adam; linear warm-up, then `schedule`."""
     warmup_share: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps in which the learning rate rises."""
+    schedule: Schedule = "cosine"
+    """After the warm-up: cosine to zero, or poly, (1 - progress)^0.9 (arXiv:1606.00915)."""
     precision: Literal["bfloat16", "float32"] = "float32"
     """Of training; evaluation is always float32."""
     device: Literal["cpu", "cuda"] = "cpu"
@@ -43,13 +51,21 @@ class TrainingConfig(Config):
     """Processes that share a batch."""
 
     def identity(self) -> dict[str, Any]:
-        """What a key has of it."""
-        return self.model_dump(mode="json", exclude=set(PATHS))
+        """What a key has of it: a field of a later release counts where it differs from its default."""
+        fields = type(self).model_fields
+        usual = {name for name in self.later if getattr(self, name) == fields[name].default}
+        return self.model_dump(mode="json", exclude={*PATHS, *usual})
 
 
 class SegmentationConfig(TrainingConfig):
-    """A segmentation model and its training."""
+    """A model of a task, segmentation or another, and its training."""
 
+    later: ClassVar[frozenset[str]] = TrainingConfig.later | {
+        "encoder_rate", "ema_decay", "validations", "task",
+    }  # fmt: skip
+
+    task: TaskName = "segmentation"
+    """What it is trained for; classification has no decoder."""
     architecture: str = "unet"
     """Any of segmentation-models-pytorch."""
     encoder: str = "resnet18"
@@ -59,7 +75,8 @@ class SegmentationConfig(TrainingConfig):
     decoder_width: int = Field(default=16, gt=0)
     """Channels of a U-Net's last decoder stage; each stage before has one such width more."""
     encoder_weights: str | None = None
-    """Local safetensors file with the encoder's state; None draws it. Nothing is ever downloaded."""
+    """Local file with the encoder's weights (`interfero.engine.restoration.encoders`); None draws them.
+    Nothing is ever downloaded."""
     encoder_hash: str = ""
     """Of that file."""
     class_weights: Literal["none", "median_frequency"] = "none"
@@ -67,7 +84,21 @@ class SegmentationConfig(TrainingConfig):
     (Eigen and Fergus, arXiv:1411.4734)."""
     augmentations: tuple[Augmentation, ...] = ("mirror", "turn")
     """mirror: left to right. turn: also upside down and over the diagonal. jitter: contrast and
-    brightness. scale: 0.75 to 1.33 times as large."""
+    brightness. scale: 0.75 to 1.33 times as large, nearest pixels. zoom: half to twice as large, filtered, as
+    far as a picture is large enough. colour: contrast, brightness, saturation and hue."""
+    encoder_rate: float = Field(default=1.0, gt=0)
+    """The encoder's learning rate over that of the decoder."""
+    ema_decay: float = Field(default=0.0, ge=0, lt=1)
+    """Of the moving average of parameters, which is the model; less at first. 0 takes the last parameters."""
+    validations: int = Field(default=0, ge=0)
+    """How often a model is scored on restoration images while it trains; nothing is chosen by it."""
+
+    @field_validator("encoder")
+    @classmethod
+    def _with_its_padding(cls, encoder: str) -> str:
+        # segmentation-models-pytorch builds what it calls timm-tf_efficientnet_lite* without TensorFlow's
+        # padding and epsilon, which the published weights were trained with; timm's own has both.
+        return re.sub(r"^timm-(?=tf_efficientnet_lite\d$)", "tu-", encoder)
 
 
 class RestorationConfig(TrainingConfig):

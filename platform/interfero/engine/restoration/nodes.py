@@ -252,6 +252,7 @@ class TestCell(ContentNode):
             "codec": self.codec,
             "rate_bpp": "original" if self.rate_bpp is None else self.rate_bpp,
             "domain": originals.domain,
+            "task": config.task,
             "configuration": self.configuration,
             "restoration": self.restoration,
             "restoration_split": self.restoration_split,
@@ -262,6 +263,7 @@ class TestCell(ContentNode):
             "learning_rate": config.learning_rate,
             "architecture": config.architecture,
             "encoder": config.encoder,
+            "encoder_weights": config.encoder_hash or "none",
         }
 
     @property

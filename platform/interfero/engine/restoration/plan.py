@@ -38,7 +38,9 @@ from interfero.engine.restoration.nodes import (
     Training,
     needs_of,
 )
+from interfero.engine.restoration.pretrained import encoder_file
 from interfero.errors import ConfigError
+from interfero.metrics.tasks import task_for
 from interfero.store.keys import bytes_key
 
 ORIGINAL = "original"
@@ -124,6 +126,7 @@ def make_plan(options: RestorationOptions, code: StepCode) -> RestorationPlan:
         ConfigError, DomainError, CodecError: names the value, the rule and the remedy.
     """
     options.check()
+    segmentation = segmentation_config(options)
     codecs = {name: find_lossy(name) for name in options.codecs}
     names = [codec.name for codec in codecs.values()]
     if len(set(names)) < len(names):
@@ -138,7 +141,7 @@ def make_plan(options: RestorationOptions, code: StepCode) -> RestorationPlan:
         if domain.name in domains:
             raise ConfigError(f"--domains names one domain twice: {', '.join(options.domains)}")
         domains[domain.name] = domain
-    maker = _Maker(options, codecs, code)
+    maker = _Maker(options, segmentation, codecs, code)
     cells: dict[str, TestCell] = {}
     for domain in domains.values():
         for cell in maker.cells(domain):
@@ -151,6 +154,7 @@ class _Maker:
     """Makes the cells of a domain."""
 
     options: RestorationOptions
+    segmentation: SegmentationConfig
     codecs: dict[str, LossyCodec]
     code: StepCode
 
@@ -199,7 +203,9 @@ class _Maker:
             configuration=configuration,
             segmenter=Segmenter(
                 images=images(configuration[0], "train"),
-                config=segmentation_config(self.options),
+                config=self.segmentation.model_copy(
+                    update={"task": task_for(domain.label_kind).name}
+                ),
                 num_classes=len(domain.classes),
                 training=Training(
                     data_seed=data_seed,
@@ -253,7 +259,12 @@ class _Maker:
 
 
 def segmentation_config(options: RestorationOptions) -> SegmentationConfig:
-    """How the sweep's segmentation models are trained."""
+    """How the sweep's segmentation models are trained.
+
+    Raises:
+        ConfigError: the weights of their encoder are not there.
+    """
+    weights = encoder_file(options.encoder, options.encoder_weights)
     return SegmentationConfig(
         num_steps=options.num_steps,
         batch_size=options.batch_size,
@@ -266,10 +277,15 @@ def segmentation_config(options: RestorationOptions) -> SegmentationConfig:
         architecture=options.architecture,
         encoder=options.encoder,
         encoder_depth=options.encoder_depth,
-        encoder_weights=_resolved(options.encoder_weights),
-        encoder_hash=_file_hash("--encoder-weights", options.encoder_weights),
+        decoder_width=options.decoder_width,
+        encoder_weights=None if weights is None else str(weights),
+        encoder_hash=_file_hash("--encoder-weights", weights),
+        encoder_rate=options.encoder_rate,
         class_weights=options.class_weights,
         augmentations=options.augmentations,
+        schedule=options.schedule,
+        ema_decay=options.ema_decay,
+        validations=options.validations,
     )
 
 
@@ -307,7 +323,7 @@ def _resolved(path: str | None) -> str | None:
     return None if path is None else str(Path(path).expanduser().resolve())
 
 
-def _file_hash(option: str, path: str | None) -> str:
+def _file_hash(option: str, path: str | Path | None) -> str:
     if path is None:
         return ""
     try:

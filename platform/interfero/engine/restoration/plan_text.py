@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Set
+from pathlib import Path
 
 from rich.console import Console
 
@@ -38,7 +39,7 @@ def print_plan(
     jobs = plan.behind(plan.cells)
     left = {key: job for key, job in jobs.items() if key not in done}
     amounts = amount_lines(plan, jobs, left, done, leaf="cell", node="step")
-    for line in [*_images(plan), _amounts(plan), *amounts]:
+    for line in [*_images(plan), *_models(plan), _amounts(plan), *amounts]:
         say(console, line)
     if plan.options.dry_run:
         for line in leaf_lines(plan, _AXES, done, leaf="cell", absent=("none",)):
@@ -58,6 +59,13 @@ def _images(plan: RestorationPlan) -> Iterator[str]:
         )
         if domain.name not in LABELLED:
             yield from (f"    {note}" for note in domain.notes)
+
+
+def _models(plan: RestorationPlan) -> Iterator[str]:
+    for config in {cell.segmenter.config: None for cell in plan.cells}:
+        path = config.encoder_weights
+        weights = f"of {Path(path).name} ({config.encoder_hash})" if path else "drawn by seeds"
+        yield f"  {config.architecture} on {config.encoder}, weights {weights}"
 
 
 def _amounts(plan: RestorationPlan) -> str:

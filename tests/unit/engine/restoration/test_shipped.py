@@ -27,7 +27,7 @@ def files(tmp_path, tiny_codec_file):
     shutil.copyfile(tiny_codec_file, codec)
     encoder = folder / "encoder.safetensors"
     model = build_segmenter(segmentation_config(options()), 6, init_seed=5)
-    safetensors.torch.save_file(model.encoder.state_dict(), encoder)
+    safetensors.torch.save_file(model.network.encoder.state_dict(), encoder)
     return folder, codec, encoder
 
 
