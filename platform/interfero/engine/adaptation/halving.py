@@ -2,11 +2,11 @@
 
 Every learning rate trains for the smallest number of steps. Of each setting (a block, method, size, strength
 and initial seed), the best by `val/rd_gain_percent` and the next larger rate go on to the next number, and so
-on: with more steps the best rate stays or rises by one place (docs/learning_rates.md). The better half, which
-successive halving takes, holds on to small rates that are never best again, and loses large ones that are
-behind because they have not come to rest. Strengths compete with nobody: a strength trades gain for
-forgetting, and halving by gain would keep the weakest. Nor do learning rates of a method that never sees the
-target domain: its gain there says nothing of it.
+on: with more steps the best rate stays or rises, by one place in nearly all cases (docs/learning_rates.md).
+The better half, which successive halving takes, holds on to small rates that are never best again, and loses
+large ones that are behind because they have not come to rest. Strengths compete with nobody: a strength
+trades gain for forgetting, and halving by gain would keep the weakest. Nor do learning rates of a method that
+never sees the target domain: its gain there says nothing of it.
 
 What goes on is a function of the records alone, so a sweep that was killed decides again as it did.
 """
