@@ -1,9 +1,8 @@
-"""The answer in at most three sentences, each with number, interval and sample; and the next step."""
+"""The answer in at most three sentences, each with number, interval and sample."""
 
 from __future__ import annotations
 
 import math
-import shlex
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,8 +20,6 @@ from interfero.analysis.choices import (
     Seed,
     best_sizes,
     choose_learning_rates,
-    missing_settings,
-    unbracketed,
 )
 from interfero.analysis.comparable import comparable
 from interfero.analysis.paired import PairedDifference, differences
@@ -31,8 +28,6 @@ from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 
 MAX_SENTENCES = 3
-MIN_SEEDS = 5
-"""That a suggestion asks for: Student's t is then 2.8 standard errors wide, with three 4.3."""
 LEVEL = 0.95
 
 
@@ -226,84 +221,3 @@ def method_rows(records: Iterable[CellRecord]) -> tuple[list[str], list[list[str
         "that validation chose; in parentheses 95 % intervals over data seeds. Click on a heading to sort."
     )
     return header, rows, note
-
-
-@dataclass(frozen=True)
-class Next:
-    """What would make an answer surer."""
-
-    reasons: tuple[str, ...]
-    command: str
-    """Empty where the sweep's own is not known."""
-
-
-def next_step(records: Sequence[CellRecord], command: str) -> Next | None:
-    """More seeds, wider grids, the cells that failed; None where nothing of that is missing.
-
-    Args:
-        records: All cells of a sweep.
-        command: What started it; empty if not known.
-    """
-    choices = choose_learning_rates(records)
-    seeds = sorted({int(r.params["data_seed"]) for r in records})
-    changes: dict[str, list[str]] = {}
-    reasons = []
-    if len(seeds) < MIN_SEEDS:
-        more = list(range(max(seeds) + 1, max(seeds) + 1 + MIN_SEEDS - len(seeds)))
-        changes["--data-seeds"] = [str(seed) for seed in [*seeds, *more]]
-        each = "1 data seed has" if len(seeds) == 1 else f"{len(seeds)} data seeds have"
-        reasons.append(f"{each} run: {MIN_SEEDS} make the intervals narrower")
-    edges = {p.edge for c in choices for p in c.picks if p.edge in ("lowest", "highest")}
-    if edges:
-        rates = sorted({float(r.params["learning_rate"]) for r in records})
-        low = [rates[0] / 3] if "lowest" in edges else []
-        high = [rates[-1] * 3] if "highest" in edges else []
-        changes["--learning-rates"] = [f"{rate:.2g}" for rate in [*low, *rates, *high]]
-        count = sum(p.edge in ("lowest", "highest") for c in choices for p in c.picks)
-        total = sum(len(c.picks) for c in choices)
-        few = unbracketed(choices)
-        reasons.append(
-            few or f"{count} of {total} chosen learning rates are at the edge of their grid"
-        )
-    failed = sum(r.status == "failed" for r in records)
-    if failed or any(m.num_failed == 0 for m in missing_settings(records)):
-        reasons.append(f"{failed} cells failed, or were not run: --resume tries them again")
-    if not reasons:
-        return None
-    started = command or _command_of(records)
-    return Next(tuple(reasons), changed_command(started, changes) if changes else started)
-
-
-def _command_of(records: Sequence[CellRecord]) -> str:
-    """A sweep over the same grid, of cells whose own command is not known."""
-
-    def values(name: str) -> list[str]:
-        found = {r.params[name] for r in records if r.params.get(name)}
-        return [f"{v:g}" if isinstance(v, float) else str(v) for v in sorted(found)]
-
-    options = {
-        "--domains": [f"{name}=path/to/{name}" for name in values("domain")],
-        "--methods": values("method"), "--adapter-sizes": values("adapter_size"),
-        "--lambdas": values("rd_lambda"), "--num-images": values("num_images"),
-        "--learning-rates": values("learning_rate"), "--num-steps": values("num_steps"),
-        "--data-seeds": values("data_seed"),
-    }  # fmt: skip
-    words = [w for option, own in options.items() if own for w in (option, *own)]
-    return shlex.join(["python", "sweeps/adapter_capacity.py", *words])
-
-
-def changed_command(command: str, changes: Mapping[str, Sequence[str]]) -> str:
-    """The command with other values of some options, under another name."""
-    words = shlex.split(command)
-    for option, values in changes.items():
-        if option in words:
-            start = words.index(option) + 1
-            end = start
-            while end < len(words) and not words[end].startswith("--"):
-                end += 1
-            words[start:end] = values
-        else:
-            words += [option, *values]
-    if "--name" in words[:-1]:
-        words[words.index("--name") + 1] += "-surer"
-    return shlex.join(word for word in words if word != "--resume")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from interfero.analysis.headline import headline, method_rows, next_step
+from interfero.analysis.headline import headline, method_rows
 from interfero.records import ImageRow
 
 
@@ -78,37 +78,6 @@ def test_nothing_finished_is_one_sentence(cell, fail):
     assert headline([fail(cell("finetune", 1.0, 1.0))]) == [
         "No cell finished: nothing can be said about gain or forgetting."
     ]
-
-
-def test_more_seeds_and_wider_grids_as_a_command(cell):
-    records = [
-        cell("finetune", gain, 1.0, learning_rate=rate, data_seed=seed)
-        for seed in (0, 1)
-        for rate, gain in ((1e-4, 1.0), (3e-4, 2.0), (1e-3, 3.0))
-    ]
-    step = next_step(records, "python s.py --data-seeds 0 1 --name study --num-steps 50 --resume")
-    assert step.command == (
-        "python s.py --data-seeds 0 1 2 3 4 --name study-surer --num-steps 50 "
-        "--learning-rates 0.0001 0.0003 0.001 0.003"
-    )
-    assert step.reasons == (
-        "2 data seeds have run: 5 make the intervals narrower",
-        "2 of 2 chosen learning rates are at the edge of their grid",
-    )
-    unknown = next_step(records, "").command
-    assert unknown.startswith(
-        "python sweeps/adapter_capacity.py --domains histology=path/to/histology"
-    )
-    assert unknown.endswith("--num-steps 300 --data-seeds 0 1 2 3 4")
-
-
-def test_where_nothing_is_missing_nothing_is_asked_for(cell):
-    records = [
-        cell("finetune", gain, 1.0, learning_rate=rate, data_seed=seed)
-        for seed in range(5)
-        for rate, gain in ((1e-4, 1.0), (3e-4, 3.0), (1e-3, 2.0))
-    ]
-    assert next_step(records, "python s.py") is None
 
 
 def test_a_grey_domain_is_in_no_headline(two_methods):
