@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
-from interfero.analysis.capacity_table import percent, signed, value_range
+from interfero.analysis.capacity_table import counted, percent, signed, value_range
 from interfero.analysis.cells import Cells
 from interfero.analysis.choices import (
     CONTROL,
@@ -183,7 +183,7 @@ def _against(
     cost = "forgets nothing" if set(lost.cases) == {0.0} else f"forgets {lost.text}"
     text = (
         f"{method} {_gains(own)}{share}; it {cost} when routed "
-        f"({len(own.cases)} {'case' if len(own.cases) == 1 else 'cases'} that both have)."
+        f"({counted(len(own.cases), 'case')} that both have)."
     )
     return (max(lost.value, 0.0), -own.value), text
 
@@ -245,8 +245,8 @@ def _mean(values: Mapping[tuple[CellSetting, Seed], float]) -> SeedMean:
 def _where(choices: Sequence[Choice]) -> str:
     domains = {c.setting.domain for c in choices}
     cases = {c.setting.without_method for c in choices}
-    text = f"{len(domains)} domain{'' if len(domains) == 1 else 's'}"
-    return text if _alone(choices) else f"{len(cases)} cases in {text}"
+    text = counted(len(domains), "domain")
+    return text if _alone(choices) else f"{counted(len(cases), 'case')} in {text}"
 
 
 def _alone(choices: Sequence[Choice]) -> bool:
@@ -275,9 +275,9 @@ def method_rows(records: Iterable[CellRecord]) -> tuple[list[str], list[list[str
         )
     header = ["method", "size", *(f"{title} (%)" for title in metrics), "parameters (%)", "cases"]
     shared = max((len(m.cases) for m in found["target gain"].values()), default=0)
-    cases = "1 case" if shared == 1 else f"{shared} cases"
     note = (
-        f"Means over the {cases} that the methods share{after}, each at the adapter size and learning rate "
-        "that validation chose; in parentheses 95 % intervals over data seeds. Click on a heading to sort."
+        f"Means over the {counted(shared, 'case')} that the methods share{after}, each at the adapter size "
+        "and learning rate that validation chose; in parentheses 95 % intervals over data seeds. Click on a "
+        "heading to sort."
     )
     return header, rows, note

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from interfero.analysis.capacity_table import counted
 from interfero.analysis.choices import (
     CONTROL,
     Choice,
@@ -61,8 +62,8 @@ def next_step(records: Sequence[CellRecord], command: str) -> Next | None:
     failed = sum(r.status == "failed" for r in records)
     absent = sum(m.num_failed == 0 for m in missing_settings(records))
     if failed or absent:
-        parts = [f"{_counted(failed, 'cell')} failed"] if failed else []
-        parts += [f"{_counted(absent, 'setting')} did not run"] if absent else []
+        parts = [f"{counted(failed, 'cell')} failed"] if failed else []
+        parts += [f"{counted(absent, 'setting')} did not run"] if absent else []
         reasons.append(tried_again(" and ".join(parts), command, changes))
     if not reasons:
         return None
@@ -83,7 +84,7 @@ def seed_changes(records: Iterable[CellRecord]) -> tuple[dict[str, list[str]], l
     if not seeds or len(seeds) >= MIN_SEEDS:
         return {}, []
     more = range(seeds[-1] + 1, seeds[-1] + 1 + MIN_SEEDS - len(seeds))
-    each = "1 data seed has" if len(seeds) == 1 else f"{len(seeds)} data seeds have"
+    each = f"{counted(len(seeds), 'data seed')} {'has' if len(seeds) == 1 else 'have'}"
     return (
         {"--data-seeds": [str(seed) for seed in [*seeds, *more]]},
         [f"{each} run: {MIN_SEEDS} make the intervals narrower"],
@@ -134,10 +135,6 @@ def changed_command(
     if "--name" in words[:-1]:
         words[words.index("--name") + 1] += suffix
     return shlex.join(word for word in words if word not in ("--resume", _SMOKE))
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _tried(records: Iterable[CellRecord]) -> dict[str, _Rates]:

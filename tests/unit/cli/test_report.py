@@ -95,7 +95,7 @@ def test_the_newest_sweep_is_taken_and_the_others_are_named(tmp_path, database):
     track(database, tmp_path, "first")
     track(database, tmp_path, "second", [cell("z", gain=9.0)])
     said = make_report(Wanted(experiment="adapter-capacity", out=tmp_path / "o"))
-    assert "1 cells" in said
+    assert "1 cell, " in said
     assert "adapter-capacity has 2 sweeps, this is the newest" in said
     both = Wanted("adapter-capacity", ("first", "second"), out=tmp_path / "o")
     assert "report.html: 3 cells" in make_report(both)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from interfero.analysis.capacity_table import counted
 from interfero.analysis.laws.scaling import Refusal, Scaling
 from interfero.analysis.laws.words import law_lines
 from interfero.analysis.next_step import Next, again, seed_changes, smoke_reasons, tried_again
@@ -23,7 +24,6 @@ from interfero.analysis.sequence.measures import (
 from interfero.analysis.sequence.orders import (
     OrderEffect,
     SequenceMean,
-    counted,
     order_effect,
     paired,
 )

@@ -46,7 +46,8 @@ def print_plan(console: Console, title: str, question: str, plan: AdaptationPlan
     seeds = len(options.data_seeds) * len(options.init_seeds)
     honest = "illustration, n = 1 seed" if seeds == 1 else f"n = {seeds} seeds"
     console.print(
-        f"  {len(plan.blocks)} blocks, {plan.num_cells} cells, {_steps_text(plan)} in "
+        f"  {len(plan.blocks)} block{'s' * (len(plan.blocks) != 1)}, "
+        f"{plan.num_cells} cell{'s' * (plan.num_cells != 1)}, {_steps_text(plan)} in "
         f"{loop.precision}, {options.sampler}; {honest}",
         highlight=False,
     )
