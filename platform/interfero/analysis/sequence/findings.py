@@ -117,7 +117,8 @@ class SequenceFindings:
             ]
             reasons.append("fine-tuning has one learning rate: at equal gain it cannot be read")
         if self.chains.problems:
-            reasons.append(tried_again("some rows failed, or were not run", command, changes))
+            failed = "some rows failed, or were not run"
+            reasons.append(tried_again(failed, command, changes) if command else failed)
         if not reasons:
             return None
         reasons += smoke_reasons(command)

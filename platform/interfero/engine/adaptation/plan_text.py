@@ -203,7 +203,8 @@ def _print_alike(
             lines.append(f"{_describe_pack(cells, plan)}: {points}")
         if reused[block]:
             points = _compressed(cell.hyperparameters for cell in reused[block])
-            lines.append(f"{len(reused[block])} cells reused: {points}")
+            count = len(reused[block])
+            lines.append(f"{count} cell{'s' * (count != 1)} reused: {points}")
         alike.setdefault(tuple(lines), []).append(block)
     for texts, blocks in alike.items():
         each = "1 block" if len(blocks) == 1 else f"each of {len(blocks)} blocks"
