@@ -190,6 +190,11 @@ def unit_text(settings: Iterable[CellSetting]) -> str:
     return " or ".join(sorted({s.image_unit for s in settings}, reverse=True)) or "images"
 
 
+def counted(number: int, what: str) -> str:
+    """`1 order`, `3 orders`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def seeds_text(choices: Iterable[Choice]) -> str:
     """How many seeds stand behind the numbers; with one, that they are an illustration."""
     counts = sorted({c.num_seeds for c in choices})
@@ -215,7 +220,7 @@ def table_caption(choices: Sequence[Choice]) -> str:
         lines.append("* at the edge of the learning-rate grid: a larger grid may do better")
     left_out = sum(c.num_left_out for c in choices)
     if left_out:
-        lines.append(f"{left_out} failed cells left out of these rows")
+        lines.append(f"{counted(left_out, 'failed cell')} left out of these rows")
     return "\n".join(lines)
 
 

@@ -1,9 +1,8 @@
-"""The answer in at most three sentences, each with number, interval and sample; and the next step."""
+"""The answer in at most three sentences, each with number, interval and sample."""
 
 from __future__ import annotations
 
 import math
-import shlex
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
-from interfero.analysis.capacity_table import percent, signed, value_range
+from interfero.analysis.capacity_table import counted, percent, signed, value_range
 from interfero.analysis.cells import Cells
 from interfero.analysis.choices import (
     CONTROL,
@@ -21,8 +20,6 @@ from interfero.analysis.choices import (
     Seed,
     best_sizes,
     choose_learning_rates,
-    missing_settings,
-    unbracketed,
 )
 from interfero.analysis.comparable import comparable
 from interfero.analysis.paired import PairedDifference, differences
@@ -31,8 +28,6 @@ from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 
 MAX_SENTENCES = 3
-MIN_SEEDS = 5
-"""That a suggestion asks for: Student's t is then 2.8 standard errors wide, with three 4.3."""
 LEVEL = 0.95
 
 
@@ -56,6 +51,16 @@ class SeedMean:
         ends = f"{signed(self.low)} to {signed(self.high)}"
         return f"{signed(self.value)} % (95 % interval {ends}, {self.num_seeds} seeds)"
 
+    def opposite(self, name: str) -> str:
+        """`5.70 % (95 % interval of the gain -6.50 to -4.90, 3 seeds)`, of a value below zero.
+
+        Args:
+            name: What the value is, whose interval is printed with its sign.
+        """
+        return self.text.replace(signed(self.value), f"{-self.value:.2f}", 1).replace(
+            "interval", f"interval of the {name}", 1
+        )
+
     @property
     def short(self) -> str:
         """`+5.70 (+4.90 to +6.50)`, under a heading that says what it is."""
@@ -74,11 +79,11 @@ def headline(records: Iterable[CellRecord], own: Sequence[str] = ()) -> list[str
     records = Cells(records)
     grey = grey_domains(records)
     coloured = Cells(r for r in records if r.params["domain"] not in grey)
-    records = coloured or records
+    records, after = longest(coloured or records)
     best = [c for c in best_sizes(choose_learning_rates(records)) if c.setting.method != CONTROL]
     if not best:
         return ["No cell finished: nothing can be said about gain or forgetting."]
-    lines = [*own[:2], *_method_lines(best, records)][:MAX_SENTENCES]
+    lines = [*own[:2], *_method_lines(best, records, after)][:MAX_SENTENCES]
     if grey and coloured:
         lines[-1] += f" Grey domains are left out: {', '.join(sorted(grey))}."
     if max(c.num_seeds for c in best) == 1:
@@ -86,12 +91,29 @@ def headline(records: Iterable[CellRecord], own: Sequence[str] = ()) -> list[str
     return lines
 
 
-def _method_lines(best: Sequence[Choice], records: Cells) -> list[str]:
+def longest(records: Iterable[CellRecord]) -> tuple[Cells, str]:
+    """Cells of the longest training that all methods have; `, after 250 steps` if there are others.
+
+    A mean over budgets would answer no question. Where no budget has all methods it is the longest one.
+    """
+    every = Cells(records)
+    methods: dict[int, set[str]] = defaultdict(set)
+    for record in every:
+        if record.status == "finished":
+            methods[int(record.params["num_steps"])].add(str(record.params["method"]))
+    if len({int(r.params["num_steps"]) for r in every}) < 2 or not methods:
+        return every, ""
+    total = len(set().union(*methods.values()))
+    steps = max(methods, key=lambda n: (len(methods[n]) == total, n))
+    return Cells(r for r in every if int(r.params["num_steps"]) == steps), f", after {steps} steps"
+
+
+def _method_lines(best: Sequence[Choice], records: Cells, after: str) -> list[str]:
     """Fine-tuning first, or what there is; then the method that keeps the source best."""
     methods = list(dict.fromkeys(c.setting.method for c in best))
     first = NAIVE if NAIVE in methods else methods[0]
     others = [m for m in methods if m != first]
-    lines = _cost_lines(first, best, records)
+    lines = _cost_lines(first, best, records, after)
     gains = {(d.method, d.other): d for d in differences(records) if d.response.metric == GAIN}
     found = [
         line
@@ -102,7 +124,7 @@ def _method_lines(best: Sequence[Choice], records: Cells) -> list[str]:
     return lines + [line for _, line in sorted(found)[:1]]
 
 
-def _cost_lines(method: str, best: Sequence[Choice], records: Cells) -> list[str]:
+def _cost_lines(method: str, best: Sequence[Choice], records: Cells, after: str) -> list[str]:
     own = [c for c in best if c.setting.method == method]
     gain, lost, routed = (means([method], own, m).get(method) for m in (GAIN, UNROUTED, ROUTED))
     if gain is None or lost is None:
@@ -117,20 +139,36 @@ def _cost_lines(method: str, best: Sequence[Choice], records: Cells) -> list[str
     how = ""
     if routed is not None and routed.cases != lost.cases:
         how = f" unrouted, and {routed.text} routed"
-    db = [_db_text(own, records, role) for role in ("target", "source_unrouted")]
+    gained = _db_text(own, records, "target", 1)
+    forgot = _db_text(own, records, "source_unrouted", -1)
+    cost = f"{lost.text} more"
+    if lost.value < 0:
+        cost = f"{lost.opposite('change')} less"
     return [
-        f"{method} gains {gain.text} on the target{db[0]}, on average over {_where(own)}{each[0]}.",
-        f"Source images then cost {lost.text} more{db[1]}{how}{each[1]}.",
+        f"{method} {_gains(gain)} on the target{gained}{after}, on average over {_where(own)}{each[0]}.",
+        f"Source images then cost {cost}{forgot}{how}{each[1]}.",
     ]
 
 
-def _db_text(choices: Sequence[Choice], records: Cells, role: str) -> str:
-    """`, +0.31 dB at equal rate`; empty where cells have no images."""
+def _gains(gain: SeedMean) -> str:
+    return f"gains {gain.text}" if gain.value >= 0 else f"loses {gain.opposite('gain')}"
+
+
+def _db_text(choices: Sequence[Choice], records: Cells, role: str, sign: int) -> str:
+    """`, +0.31 dB at equal rate`; empty where cells have no images.
+
+    Args:
+        choices: Whose cells are averaged.
+        records: All cells.
+        role: Of the images.
+        sign: -1 where the percents are of loss added, as in tables: what is lost is then above zero.
+    """
     parts = loss_parts(records, role)
     keys = [pick.cell.key for choice in choices for pick in choice.picks]
     if not all(key in parts for key in keys):
         return ""
-    return f", {statistics.fmean(parts[key].db for key in keys):+.2f} dB at equal rate"
+    mean = sign * statistics.fmean(parts[key].db for key in keys)
+    return f", {mean:+.2f} dB{' lost' if sign < 0 else ''} at equal rate"
 
 
 def _against(
@@ -141,13 +179,28 @@ def _against(
     if {method, first} - gains.keys() or method not in routed:
         return None
     own, lost = gains[method], routed[method]
-    share = "" if difference is None else f", minus {first}'s {difference.text}"
+    share = "" if difference is None else f", {_apart(difference)}"
     cost = "forgets nothing" if set(lost.cases) == {0.0} else f"forgets {lost.text}"
     text = (
-        f"{method} gains {own.text}{share}; it {cost} when routed "
-        f"({len(own.cases)} {'case' if len(own.cases) == 1 else 'cases'} that both have)."
+        f"{method} {_gains(own)}{share}; it {cost} when routed "
+        f"({counted(len(own.cases), 'case')} that both have)."
     )
     return (max(lost.value, 0.0), -own.value), text
+
+
+def _apart(difference: PairedDifference) -> str:
+    """`1.18 points less than finetune (median of paired differences, 95 % interval ...; decided)`."""
+    value = difference.value
+    if difference.verdict == "equal":
+        return f"in every cell as much as {difference.other}"
+    more = f"{abs(value):.2f} points {'less' if value < 0 else 'more'} than"
+    what = "median of paired differences" if difference.num_cases > 1 else "paired difference"
+    if difference.half_width is None:
+        return f"{more} {difference.other} ({what}; one seed: undecided)"
+    low, high = value - difference.half_width, value + difference.half_width
+    decided = "undecided" if difference.verdict == "undecided" else "decided"
+    interval = f"95 % interval {signed(low)} to {signed(high)}"
+    return f"{more} {difference.other} ({what}, {interval}; {decided})"
 
 
 def means(methods: Sequence[str], choices: Iterable[Choice], metric: str) -> Mapping[str, SeedMean]:
@@ -192,8 +245,8 @@ def _mean(values: Mapping[tuple[CellSetting, Seed], float]) -> SeedMean:
 def _where(choices: Sequence[Choice]) -> str:
     domains = {c.setting.domain for c in choices}
     cases = {c.setting.without_method for c in choices}
-    text = f"{len(domains)} domain{'' if len(domains) == 1 else 's'}"
-    return text if _alone(choices) else f"{len(cases)} cases in {text}"
+    text = counted(len(domains), "domain")
+    return text if _alone(choices) else f"{counted(len(cases), 'case')} in {text}"
 
 
 def _alone(choices: Sequence[Choice]) -> bool:
@@ -204,6 +257,7 @@ def _alone(choices: Sequence[Choice]) -> bool:
 
 def method_rows(records: Iterable[CellRecord]) -> tuple[list[str], list[list[str]], str]:
     """Header, a row a method, and what the means are over: the cases and seeds that all methods share."""
+    records, after = longest(records)
     best = best_sizes(choose_learning_rates(records))
     methods = list(dict.fromkeys(c.setting.method for c in best))
     metrics = {"target gain": GAIN, "forgetting, routed": ROUTED, "forgetting, unrouted": UNROUTED}
@@ -222,88 +276,8 @@ def method_rows(records: Iterable[CellRecord]) -> tuple[list[str], list[list[str
     header = ["method", "size", *(f"{title} (%)" for title in metrics), "parameters (%)", "cases"]
     shared = max((len(m.cases) for m in found["target gain"].values()), default=0)
     note = (
-        f"Means over the {shared} cases that the methods share, each at the adapter size and learning rate "
-        "that validation chose; in parentheses 95 % intervals over data seeds. Click on a heading to sort."
+        f"Means over the {counted(shared, 'case')} that the methods share{after}, each at the adapter size "
+        "and learning rate that validation chose; in parentheses 95 % intervals over data seeds. Click on a "
+        "heading to sort."
     )
     return header, rows, note
-
-
-@dataclass(frozen=True)
-class Next:
-    """What would make an answer surer."""
-
-    reasons: tuple[str, ...]
-    command: str
-    """Empty where the sweep's own is not known."""
-
-
-def next_step(records: Sequence[CellRecord], command: str) -> Next | None:
-    """More seeds, wider grids, the cells that failed; None where nothing of that is missing.
-
-    Args:
-        records: All cells of a sweep.
-        command: What started it; empty if not known.
-    """
-    choices = choose_learning_rates(records)
-    seeds = sorted({int(r.params["data_seed"]) for r in records})
-    changes: dict[str, list[str]] = {}
-    reasons = []
-    if len(seeds) < MIN_SEEDS:
-        more = list(range(max(seeds) + 1, max(seeds) + 1 + MIN_SEEDS - len(seeds)))
-        changes["--data-seeds"] = [str(seed) for seed in [*seeds, *more]]
-        each = "1 data seed has" if len(seeds) == 1 else f"{len(seeds)} data seeds have"
-        reasons.append(f"{each} run: {MIN_SEEDS} make the intervals narrower")
-    edges = {p.edge for c in choices for p in c.picks if p.edge in ("lowest", "highest")}
-    if edges:
-        rates = sorted({float(r.params["learning_rate"]) for r in records})
-        low = [rates[0] / 3] if "lowest" in edges else []
-        high = [rates[-1] * 3] if "highest" in edges else []
-        changes["--learning-rates"] = [f"{rate:.2g}" for rate in [*low, *rates, *high]]
-        count = sum(p.edge in ("lowest", "highest") for c in choices for p in c.picks)
-        total = sum(len(c.picks) for c in choices)
-        few = unbracketed(choices)
-        reasons.append(
-            few or f"{count} of {total} chosen learning rates are at the edge of their grid"
-        )
-    failed = sum(r.status == "failed" for r in records)
-    if failed or any(m.num_failed == 0 for m in missing_settings(records)):
-        reasons.append(f"{failed} cells failed, or were not run: --resume tries them again")
-    if not reasons:
-        return None
-    started = command or _command_of(records)
-    return Next(tuple(reasons), changed_command(started, changes) if changes else started)
-
-
-def _command_of(records: Sequence[CellRecord]) -> str:
-    """A sweep over the same grid, of cells whose own command is not known."""
-
-    def values(name: str) -> list[str]:
-        found = {r.params[name] for r in records if r.params.get(name)}
-        return [f"{v:g}" if isinstance(v, float) else str(v) for v in sorted(found)]
-
-    options = {
-        "--domains": [f"{name}=path/to/{name}" for name in values("domain")],
-        "--methods": values("method"), "--adapter-sizes": values("adapter_size"),
-        "--lambdas": values("rd_lambda"), "--num-images": values("num_images"),
-        "--learning-rates": values("learning_rate"), "--num-steps": values("num_steps"),
-        "--data-seeds": values("data_seed"),
-    }  # fmt: skip
-    words = [w for option, own in options.items() if own for w in (option, *own)]
-    return shlex.join(["python", "sweeps/adapter_capacity.py", *words])
-
-
-def changed_command(command: str, changes: Mapping[str, Sequence[str]]) -> str:
-    """The command with other values of some options, under another name."""
-    words = shlex.split(command)
-    for option, values in changes.items():
-        if option in words:
-            start = words.index(option) + 1
-            end = start
-            while end < len(words) and not words[end].startswith("--"):
-                end += 1
-            words[start:end] = values
-        else:
-            words += [option, *values]
-    if "--name" in words[:-1]:
-        words[words.index("--name") + 1] += "-surer"
-    return shlex.join(word for word in words if word != "--resume")

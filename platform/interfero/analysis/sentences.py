@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from interfero.analysis.capacity_table import (
@@ -58,7 +59,7 @@ def summary_lines(records: Sequence[CellRecord]) -> list[str]:
     lines += [*_control_lines(choices), *_edge_lines(choices), *_gap_lines(records)]
     lines += _image_lines(cases)
     if _unit(cases) == "cases":
-        lines.append("A case is a domain at one lambda and image count.")
+        lines.append(_case_line(cases))
     if not choices:
         return [*lines, "No cell finished: nothing can be said about gain or forgetting."]
     seeds = seeds_text(choices)
@@ -74,11 +75,12 @@ def _method_lines(method: str, choices: Sequence[Choice], cases: set[CellSetting
     lines = []
     gains = _known(best, GAIN)
     if gains:
-        won = sum(v > 0 for _, v in gains)
-        reach = value_range([v for _, v in gains], signed)
+        values = [v for _, v in gains]
+        won, lost = sum(v > 0 for v in values), sum(v < 0 for v in values)
+        loses = math.fsum(values) < 0
         lines.append(
-            f"{who} gains in {_count(won, gains, cases)}: {reach} % of the target loss on test "
-            f"{unit_text(cases)}."
+            f"{who} {'loses' if loses else 'gains'} in {_count(lost if loses else won, gains, cases)}: "
+            f"{value_range(values, signed)} % of the target loss on test {unit_text(cases)}."
         )
     lines += _forgetting_lines(method, best, cases)
     lines += _old_bitstream_lines(method, best)
@@ -89,14 +91,14 @@ def _forgetting_lines(method: str, best: Sequence[Choice], cases: set[CellSettin
     routed, unrouted = _known(best, ROUTED), _known(best, UNROUTED)
     ways = [("", routed)]
     if [v for _, v in routed] != [v for _, v in unrouted]:
-        ways = [(" routed", routed), (" unrouted", unrouted)]
+        ways = [("routed ", routed), ("unrouted ", unrouted)]
     parts = [
-        f"{value_range([v for _, v in values], signed)} % of the source loss{way}"
+        f"{way}in {_count(sum(v > 0 for _, v in values), values, cases)}: "
+        f"{value_range([v for _, v in values], signed)} % of the source loss"
         for way, values in ways
         if values
     ]
-    number = len({c.setting.without_method for c, _ in (*routed, *unrouted)})
-    return [f"{method} forgets in {number} {_unit(cases)}: {', '.join(parts)}."] if parts else []
+    return [f"{method} forgets {'; '.join(parts)}."] if parts else []
 
 
 def _old_bitstream_lines(method: str, best: Sequence[Choice]) -> list[str]:
@@ -121,9 +123,11 @@ def _source_mode_lines(method: str, records: Iterable[CellRecord]) -> list[str]:
     ]
     if not checked:
         return []
-    where = f"all {len(checked)}" if all(checked) else f"ONLY {sum(checked)} of {len(checked)}"
+    where = f"ONLY {sum(checked)} of {len(checked)} cells"
+    if all(checked):
+        where = f"all {len(checked)} cells" if len(checked) > 1 else "the one cell"
     return [
-        f"In source mode, {method} gave exactly the source codec's bytes and pixels in {where} cells."
+        f"In source mode, {method} gave exactly the source codec's bytes and pixels in {where}."
     ]
 
 
@@ -204,8 +208,9 @@ def _edge_lines(choices: Sequence[Choice]) -> list[str]:
             "better results."
         )
     if single:
+        verb = "was" if single == 1 else "were"
         lines.append(
-            f"{single} of {len(choices)} settings were run at one learning rate: there was none to choose."
+            f"{single} of {len(choices)} settings {verb} run at one learning rate: there was none to choose."
         )
     return lines
 
@@ -220,7 +225,8 @@ def _gap_lines(records: Sequence[CellRecord]) -> list[str]:
         lines.append(f"No result for {'; '.join(places)}.")
     failed = sum(r.status == "failed" for r in records)
     if failed:
-        lines.append(f"{failed} of {len(records)} cells failed and are left out.")
+        verb = "is" if failed == 1 else "are"
+        lines.append(f"{failed} of {len(records)} cells failed and {verb} left out.")
     return lines
 
 
@@ -234,11 +240,20 @@ def _count(number: int, known: Sequence[tuple[Choice, float]], cases: set[CellSe
     """`5 of 6 domains (1 without result)`."""
     without = len(cases) - len(known)
     note = f" ({without} without result)" if without else ""
-    return f"{number} of {len(known)} {_unit(cases)}{note}"
+    unit = _unit(cases).removesuffix("s") if len(known) == 1 else _unit(cases)
+    return f"{number} of {len(known)} {unit}{note}"
 
 
 def _unit(cases: set[CellSetting]) -> str:
     return "domains" if len(cases) == len({c.domain for c in cases}) else "cases"
+
+
+def _case_line(cases: set[CellSetting]) -> str:
+    """What tells cases apart, all of it."""
+    parts = ["lambda"]
+    parts += ["source codec"] if len({c.codec for c in cases}) > 1 else []
+    parts += ["number of steps"] if len({c.num_steps for c in cases}) > 1 else []
+    return f"A case is a domain at one {', '.join(parts)} and image count."
 
 
 def _place(case: CellSetting, choices: Sequence[Choice]) -> str:

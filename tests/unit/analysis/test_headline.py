@@ -2,7 +2,7 @@
 
 import pytest
 
-from interfero.analysis.headline import headline, method_rows, next_step
+from interfero.analysis.headline import headline, method_rows
 from interfero.records import ImageRow
 
 
@@ -39,9 +39,76 @@ def test_three_sentences_with_number_interval_and_sample(two_methods):
         "Source images then cost +10.00 % (95 % interval +10.00 to +10.00, 3 seeds) more"
     )
     assert other == (
-        "lora gains +4.00 % (95 % interval +2.76 to +5.24, 3 seeds), minus finetune's -4.00 (-5.24 to "
-        "-2.76): less; it forgets nothing when routed (2 cases that both have)."
+        "lora gains +4.00 % (95 % interval +2.76 to +5.24, 3 seeds), 4.00 points less than finetune (median "
+        "of paired differences, 95 % interval -5.24 to -2.76; decided); it forgets nothing when routed "
+        "(2 cases that both have)."
     )
+
+
+def test_budgets_are_not_averaged(two_methods):
+    """At 50 steps all is worse: neither the answer nor the first table is over both."""
+    few = [
+        r.model_copy(
+            update={
+                "params": {**r.params, "num_steps": 50},
+                "metrics": {name: v - 30.0 for name, v in r.metrics.items()},
+            }
+        )
+        for r in two_methods
+    ]
+    lines = headline([*few, *two_methods])
+    once = headline(two_methods)
+    assert lines[0] == once[0].replace("on the target, on", "on the target, after 300 steps, on")
+    assert lines[1:] == once[1:]
+    _, rows, note = method_rows([*few, *two_methods])
+    assert rows == method_rows(two_methods)[1]
+    assert "Means over the 2 cases that the methods share, after 300 steps, each" in note
+    # Lora has no longer training: what both have is compared.
+    lora = [r for r in few if r.params["method"] == "lora"]
+    tuned = [r for r in (*few, *two_methods) if r.params["method"] == "finetune"]
+    assert "after 50 steps" in headline([*lora, *tuned])[0]
+
+
+def test_a_loss_is_called_one(cell):
+    records = [cell("finetune", v, -1.0, data_seed=seed) for seed, v in enumerate((-1.0, -2.0))]
+    gain, cost = headline(records)
+    assert gain.startswith(
+        "finetune loses 1.50 % (95 % interval of the gain -7.85 to +4.85, 2 seeds) on the target"
+    )
+    assert cost.startswith("Source images then cost 1.00 % (95 % interval of the change ")
+    assert ", 2 seeds) less" in cost
+
+
+def test_what_is_undecided_and_what_is_equal_is_said(cell):
+    tuned = [cell("finetune", 5.0, 1.0, data_seed=s) for s in (0, 1, 2)]
+    near = [cell("lora", v, 1.0, 4, data_seed=s) for s, v in enumerate((4.0, 5.5, 6.0))]
+    assert (
+        "0.17 points more than finetune (paired difference, 95 % interval"
+        in (headline([*tuned, *near])[2])
+    )
+    assert "; undecided); it forgets nothing" in headline([*tuned, *near])[2]
+    same = [cell("lora", 5.0, 1.0, 4, data_seed=s) for s in (0, 1, 2)]
+    assert "in every cell as much as finetune; it" in headline([*tuned, *same])[2]
+    assert (
+        "1.00 points less than finetune (paired difference; one seed: undecided)"
+        in (headline([tuned[0], near[0]])[2])
+    )
+
+
+def test_decibels_of_forgetting_have_the_sign_of_its_percents(cell):
+    def seen(record):
+        rows = tuple(
+            ImageRow(
+                role=role, name="a", group="a", bpp_before=0.5, psnr_db_before=30.0, rd_loss_before=2.0,
+                bpp=0.5, psnr_db=30.0 + change, rd_loss=2.0 - change,
+            )
+            for role, change in (("target", 0.2), ("source_unrouted", -0.3))
+        )  # fmt: skip
+        return record.model_copy(update={"images": rows})
+
+    gain, cost = headline([seen(cell("finetune", 5.0, 1.0))])
+    assert "on the target, +0.20 dB at equal rate" in gain
+    assert "cost +1.00 % more, +0.30 dB lost at equal rate" in cost
 
 
 def test_a_domain_that_one_method_alone_has_is_in_no_comparison(two_methods, cell):
@@ -78,37 +145,6 @@ def test_nothing_finished_is_one_sentence(cell, fail):
     assert headline([fail(cell("finetune", 1.0, 1.0))]) == [
         "No cell finished: nothing can be said about gain or forgetting."
     ]
-
-
-def test_more_seeds_and_wider_grids_as_a_command(cell):
-    records = [
-        cell("finetune", gain, 1.0, learning_rate=rate, data_seed=seed)
-        for seed in (0, 1)
-        for rate, gain in ((1e-4, 1.0), (3e-4, 2.0), (1e-3, 3.0))
-    ]
-    step = next_step(records, "python s.py --data-seeds 0 1 --name study --num-steps 50 --resume")
-    assert step.command == (
-        "python s.py --data-seeds 0 1 2 3 4 --name study-surer --num-steps 50 "
-        "--learning-rates 0.0001 0.0003 0.001 0.003"
-    )
-    assert step.reasons == (
-        "2 data seeds have run: 5 make the intervals narrower",
-        "2 of 2 chosen learning rates are at the edge of their grid",
-    )
-    unknown = next_step(records, "").command
-    assert unknown.startswith(
-        "python sweeps/adapter_capacity.py --domains histology=path/to/histology"
-    )
-    assert unknown.endswith("--num-steps 300 --data-seeds 0 1 2 3 4")
-
-
-def test_where_nothing_is_missing_nothing_is_asked_for(cell):
-    records = [
-        cell("finetune", gain, 1.0, learning_rate=rate, data_seed=seed)
-        for seed in range(5)
-        for rate, gain in ((1e-4, 1.0), (3e-4, 3.0), (1e-3, 2.0))
-    ]
-    assert next_step(records, "python s.py") is None
 
 
 def test_a_grey_domain_is_in_no_headline(two_methods):

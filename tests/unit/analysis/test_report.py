@@ -162,6 +162,18 @@ def test_methods_are_matched_or_have_no_point(sweep):
     assert matched_figure(only) is None
 
 
+def test_the_words_of_a_page_are_explained_and_bear_no_markdown(sweep):
+    """Verdicts are corrected over methods, intervals are not; what tables say stands in the box of words."""
+    page = report_html(Report("t", sweep(domains=("text", "charts"), seeds=(0, 1, 2)), ()))
+    shown = re.sub(r"<script.*?</script>", "", page, flags=re.S)
+    assert "undecided means that chance gives as much in at least 5 %" in shown
+    assert "it contains zero" not in shown
+    for word in ("case", "crops", "strength", "log points", "AICc", "old exact; PSNR drop"):
+        assert f">{word}</t" in shown, word
+    assert "forgetting above zero is lost" in shown
+    assert "`" not in shown
+
+
 def test_nothing_a_record_says_becomes_markup(sweep, fail):
     evil = "</script><img src=x onerror=alert(1)>"
     records = [

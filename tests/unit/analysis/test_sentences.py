@@ -11,7 +11,7 @@ def test_sentences_by_hand(small_sweep):
     assert (
         lines[0] == "finetune gains in 2 of 2 domains: +8.00 % of the target loss on test images."
     )
-    assert lines[1] == "finetune forgets in 2 domains: +0.40 to +30.00 % of the source loss."
+    assert lines[1] == "finetune forgets in 2 of 2 domains: +0.40 to +30.00 % of the source loss."
     assert lines[2] == (
         "Old bitstreams, decoded after finetune: 99.9 % are pixel-exact, PSNR drop +6.25 dB."
     )
@@ -22,7 +22,8 @@ def test_sentences_by_hand(small_sweep):
     )
     assert lines[4].endswith("+4.00 % of the target loss on test images.")
     assert lines[5] == (
-        "cawf forgets in 2 domains: 0 % of the source loss routed, +50.00 % of the source loss unrouted."
+        "cawf forgets routed in 0 of 2 domains: 0 % of the source loss; unrouted in 2 of 2 domains: +50.00 % "
+        "of the source loss."
     )
     assert lines[6] == (
         "Smallest size with 90 % of cawf's best validation gain: 4 (3 % of the parameters) on "
@@ -48,8 +49,8 @@ def test_one_inexact_cell_is_not_hidden(record, small_sweep, measured):
 def test_one_method_alone_makes_no_sentence_about_others(record, measured):
     lines = summary_lines([record("cawf", 4, metrics=measured(1.0, 0.0, 3.0))])
     assert not any("finetune" in line for line in lines)
-    assert any(line.startswith("cawf gains in 1 of 1 domains") for line in lines)
-    assert any("1 of 1 settings were run at one learning rate" in line for line in lines)
+    assert any(line.startswith("cawf gains in 1 of 1 domain") for line in lines)
+    assert any("1 of 1 settings was run at one learning rate" in line for line in lines)
 
 
 def test_missing_metrics_make_no_sentence(record):
@@ -62,6 +63,43 @@ def test_several_lambdas_are_cases(sweep):
     assert lines[0].startswith("finetune gains in 8 of 8 cases:")
     assert "A case is a domain at one lambda and image count." in lines
     assert lines[-1] == "Numbers are means, n = 2 seeds."
+
+
+def test_steps_and_codecs_tell_cases_apart(record, measured):
+    records = [
+        record(num_steps=steps, codec=codec, metrics=measured(1.0, 2.0))
+        for steps, codec in ((50, "a"), (250, "a"), (250, "b"))
+    ]
+    assert (
+        "A case is a domain at one lambda, source codec, number of steps and image count."
+        in summary_lines(records)
+    )
+    assert "A case is a domain at one lambda, number of steps and image count." in summary_lines(
+        records[:2]
+    )
+
+
+def test_only_what_is_lost_is_forgotten_and_what_is_won_is_gained(record, measured):
+    records = [
+        record(domain=domain, metrics=measured(gain, lost))
+        for domain, gain, lost in (("a", -3.0, -0.5), ("b", 1.0, 2.0), ("c", -1.0, 0.0))
+    ]
+    lines = summary_lines(records)
+    assert lines[0] == (
+        "finetune loses in 2 of 3 domains: -3.00 to +1.00 % of the target loss on test images."
+    )
+    assert lines[1] == "finetune forgets in 1 of 3 domains: -0.50 to +2.00 % of the source loss."
+
+
+def test_one_cell_is_singular(record, measured, fail):
+    exact = {"source_mode/bytes_exact": 1.0, "source_mode/pixels_exact": 1.0}
+    records = [
+        record("cawf", 4, metrics=measured(1.0, 0.0, 3.0, **exact)),
+        fail(record("cawf", 8)),
+    ]
+    lines = summary_lines(records)
+    assert any(line.endswith("bytes and pixels in the one cell.") for line in lines)
+    assert "1 of 2 cells failed and is left out." in lines
 
 
 def test_failures_are_counted_and_listed(sweep, fail):

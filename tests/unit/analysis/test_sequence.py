@@ -18,7 +18,7 @@ from interfero.analysis.sequence.measures import AVERAGE, FORGETTING, summarise_
 from interfero.analysis.sequence.orders import mean_of, order_effect, paired
 from interfero.cli.report.make import Wanted, make_report
 from interfero.errors import ConfigError
-from tests.unit.analysis.conftest import make_record
+from tests.unit.analysis.conftest import fail, make_record
 from tools.planted_sequence import DOMAINS, PlantedMethod, PlantedSequences
 
 METHODS = {
@@ -94,6 +94,25 @@ def test_too_few_draws_have_no_interval():
     step = found.next_step("python sweeps/domain_sequence.py --name a")
     assert "--data-seeds 0 1 2 3 4" in step.command
     assert "--orders latin" in step.command
+
+
+def test_a_sequence_is_resumed_where_that_is_all_there_is_to_do():
+    method = PlantedMethod(rates={1e-4: 1.0, 1e-3: 2.0})
+    five = PlantedSequences({"finetune": method}, seeds=tuple(range(5)))
+    records = list(five.records())
+    last = max(i for i, r in enumerate(records) if r.params["data_seed"] == 0)
+    records[last] = fail(records[last])
+    most = SequenceFindings(records)
+    step = most.next_step("python s.py --name a")
+    assert step.reasons == ("some rows failed, or were not run: --resume tries them again",)
+    assert step.command == "python s.py --name a --resume"
+    one = SequenceFindings([r for r in most.records if r.params["data_seed"] == 0])
+    changed = one.next_step("python s.py --name a --resume --smoke")
+    assert changed.reasons[-2] == (
+        "some rows failed, or were not run: the command tries them again"
+    )
+    assert changed.command == "python s.py --name a-surer --data-seeds 0 1 2 3 4"
+    assert one.next_step("").reasons[-1] == "some rows failed, or were not run"
 
 
 def test_all_orders_leave_no_order_to_be_drawn():

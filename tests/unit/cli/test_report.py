@@ -69,7 +69,7 @@ def test_a_table_of_cells_becomes_a_report(tmp_path):
     assert read_about(tmp_path / "report" / "cells.parquet") == about
     said = make_report(Wanted(cells=(tmp_path / "report",), out=tmp_path / "out"))
     assert said.splitlines()[-1].startswith(f"{tmp_path / 'out' / 'report.html'}: 2 cells")
-    assert "finetune gains in 1 of 1 domains: +5.00 %" in said
+    assert "finetune gains in 1 of 1 domain: +5.00 %" in said
     assert "python sweeps/x.py --name mine" in page(tmp_path / "out")
     assert (tmp_path / "out" / "capacity_text.png").is_file()
 
@@ -95,7 +95,7 @@ def test_the_newest_sweep_is_taken_and_the_others_are_named(tmp_path, database):
     track(database, tmp_path, "first")
     track(database, tmp_path, "second", [cell("z", gain=9.0)])
     said = make_report(Wanted(experiment="adapter-capacity", out=tmp_path / "o"))
-    assert "1 cells" in said
+    assert "1 cell, " in said
     assert "adapter-capacity has 2 sweeps, this is the newest" in said
     both = Wanted("adapter-capacity", ("first", "second"), out=tmp_path / "o")
     assert "report.html: 3 cells" in make_report(both)
@@ -117,7 +117,7 @@ def test_without_the_table_the_runs_are_enough(tmp_path, database):
     shutil.rmtree(tmp_path / "server" / "mlruns")
     said = make_report(Wanted(experiment="adapter-capacity", out=tmp_path / "o"))
     assert "first has no table that can be read here: made from the 2 of 3 cells" in said
-    assert "finetune gains in 1 of 1 domains: +5.00 %" in said
+    assert "finetune gains in 1 of 1 domain: +5.00 %" in said
     assert "abc123" in page(tmp_path / "o")
 
 

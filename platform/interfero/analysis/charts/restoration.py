@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from interfero.analysis.capacity_table import counted
 from interfero.analysis.charts.data import (
     INK,
     Figure,
@@ -16,7 +17,6 @@ from interfero.analysis.charts.data import (
     Variant,
 )
 from interfero.analysis.charts.files import file_name
-from interfero.analysis.restoration.bootstrap import counted
 from interfero.analysis.restoration.losses import (
     DIFFERENCES,
     SHARE,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from interfero.analysis.capacity_table import counted
 from interfero.analysis.charts.data import (
     Figure,
     MapPanel,
@@ -41,7 +42,7 @@ from interfero.analysis.sequence.measures import (
     SettingRow,
     learned_gain,
 )
-from interfero.analysis.sequence.orders import SequenceMean, counted, mean_of
+from interfero.analysis.sequence.orders import SequenceMean, mean_of
 
 MEAN_ORDER = "mean of the orders, by place"
 QUANTITIES = {

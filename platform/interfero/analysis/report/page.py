@@ -17,10 +17,11 @@ from interfero.analysis.charts.matched import matched_figure
 from interfero.analysis.charts.overview import overview_figure
 from interfero.analysis.charts.trends import domain_figure, trend_figure
 from interfero.analysis.choices import choose_learning_rates
-from interfero.analysis.headline import Next, headline, next_step
+from interfero.analysis.headline import headline
 from interfero.analysis.laws.scaling import Refusal, Scaling
 from interfero.analysis.laws.words import law_lines, law_rows
 from interfero.analysis.matched_gain import matched_lines
+from interfero.analysis.next_step import Next, next_step
 from interfero.analysis.rd_curves import curve_lines, curve_rows
 from interfero.analysis.report.pictures import ShownCell
 from interfero.analysis.report.sections import (

@@ -82,11 +82,17 @@ def capacity_parts(records: Sequence[CellRecord]) -> list[Block]:
     table = PageTable(plain[0], plain[1:], header.index("size"))
     header, means, what = method_rows(records)
     summary = PageTable(header, means, 1, whole=True)
-    parted = PageTable(*domain_rows(records), 2)
+    header, medians = domain_rows(records)
+    parted = PageTable(header, [[_plain(text) for text in row] for row in medians], 2)
     return [
         ("table", summary), ("note", what), ("table", table), ("note", note),
-        ("table", parted), ("note", DOMAINS_NOTE),
+        ("table", parted), ("note", _plain(DOMAINS_NOTE)),
     ]  # fmt: skip
+
+
+def _plain(text: str) -> str:
+    """Without the marks of Markdown, which a page shows as they are."""
+    return text.replace("`", "")
 
 
 def curves_parts(rows: Sequence[CurveRow]) -> list[Block]:

@@ -20,6 +20,16 @@ _CODEC = (
 )
 ADAPTATION_TERMS = (
     *_CODEC,
+    (
+        "case",
+        "A target domain at one lambda, source codec, number of steps and number of training images; seeds "
+        "repeat it.",
+    ),
+    (
+        "crops",
+        "Where a domain has few pictures: parts of them, counted as images; those of one picture are not "
+        "independent.",
+    ),
     ("gain", "Loss saved on the target by adapting, percent of the source codec's loss there."),
     ("forgetting, unrouted", "Loss added on source images if the adapted codec codes them too."),
     (
@@ -27,7 +37,16 @@ ADAPTATION_TERMS = (
         "The same if each image goes to the codec it belongs to. Zero for a method whose adapter can be "
         "taken off; such a method can still forget when unrouted.",
     ),
-    ("dB at equal rate", "The same change as PSNR, at the rate the source codec has."),
+    (
+        "dB at equal rate",
+        "The same change as PSNR, at the rate the source codec has. As in percent, a gain above zero is "
+        "won, forgetting above zero is lost.",
+    ),
+    (
+        "old exact; PSNR drop",
+        "Of bitstreams that the source codec wrote, decoded by the adapted one: the share whose pixels are "
+        "the same bit for bit, and the PSNR that is lost on average.",
+    ),
     (
         "control (continue_source)",
         "The codec trained on with source images: what more training does by itself.",
@@ -37,11 +56,33 @@ ADAPTATION_TERMS = (
         "In the unit of the method: channels, rank, kernel side; the size with the best validation result "
         "is shown.",
     ),
+    ("strength", "Weight of a method's own loss term (penalty, teacher, replay), in its own unit."),
+    (
+        "parameters, params",
+        "Those that the method trains or adds, percent of the source codec's.",
+    ),
     ("matched gain", "What methods forget where they gain equally much."),
     (
         "interval; undecided",
         "95 %, by Student's t over data seeds or, of differences between methods, by resampling seeds and "
-        "pictures, corrected for the number of methods. Undecided: it contains zero.",
+        "pictures. Each interval is by itself. Whether a difference is decided is corrected for the number "
+        "of methods compared (Holm): undecided means that chance gives as much in at least 5 % of such "
+        "comparisons, so that an interval can leave zero out and the answer still be undecided.",
+    ),
+    (
+        "log points",
+        "100 times the natural logarithm of a ratio of losses: for small changes the same as percent.",
+    ),
+    (
+        "AICc",
+        "How well a law fits, less what its parameters would fit of chance; lower is better, and a "
+        "difference below zero is in favour of the law.",
+    ),
+    (
+        "latent divergence; feature distance; loss ratio",
+        "How far a domain is from the source before adapting: Jensen-Shannon divergence of the histograms of "
+        "rounded latents, in bits; Frechet distance of block statistics, in standard deviations of the "
+        "source; the source codec's loss on the target over that on the source.",
     ),
     (
         "bars in figures",

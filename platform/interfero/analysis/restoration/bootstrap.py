@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from interfero.analysis.capacity_table import counted
 from interfero.analysis.laws.resampling import half_width, score_parts
 from interfero.errors import ConfigError
 from interfero.metrics.tasks import task_of
@@ -140,11 +141,6 @@ def estimate(
 def seeds_of(record: CellRecord) -> tuple[int, int]:
     """(data seed, init seed)."""
     return int(record.params["data_seed"]), int(record.params["init_seed"])
-
-
-def counted(number: int, what: str) -> str:
-    """`1 seed`, `3 seeds`."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _shares(data_seeds: Sequence[int]) -> FloatArray:

@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from interfero.analysis.restoration.bootstrap import Drawn, counted, estimate, seeds_of
+from interfero.analysis.capacity_table import counted
+from interfero.analysis.restoration.bootstrap import Drawn, estimate, seeds_of
 from interfero.metrics.tasks import SEGMENTATION, task_of
 from interfero.records import CellRecord
 

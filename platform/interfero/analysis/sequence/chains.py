@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from interfero.analysis.capacity_table import counted
 from interfero.metrics.bd_rate import bd_rate_percent
 from interfero.metrics.continual import percent_of_source
 from interfero.records import CellRecord
@@ -177,9 +178,9 @@ def find_chains(records: Iterable[CellRecord]) -> Chains:
         else:
             found.append(chain)
     chosen = list(_chosen(found, missing))
-    problems = [f"{n} chains are left out: {why}" for why, n in missing.items() if n]
+    problems = [f"{counted(n, 'chain')} left out: {why}" for why, n in missing.items() if n]
     failed = sum(r.status == "failed" for r in every)
-    problems += [f"{failed} rows failed"] if failed else []
+    problems += [f"{counted(failed, 'row')} failed"] if failed else []
     return Chains(tuple(found), tuple(chosen), tuple(problems))
 
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from interfero.analysis.headline import MIN_SEEDS, Next, changed_command
+from interfero.analysis.capacity_table import counted
 from interfero.analysis.laws.scaling import Refusal, Scaling
 from interfero.analysis.laws.words import law_lines
+from interfero.analysis.next_step import Next, again, seed_changes, smoke_reasons, tried_again
 from interfero.analysis.sequence.archive import ROUTERS, old_streams, routing_costs
 from interfero.analysis.sequence.chains import Chains, find_chains
 from interfero.analysis.sequence.laws import fit_sequences
@@ -23,7 +24,6 @@ from interfero.analysis.sequence.measures import (
 from interfero.analysis.sequence.orders import (
     OrderEffect,
     SequenceMean,
-    counted,
     order_effect,
     paired,
 )
@@ -102,16 +102,8 @@ class SequenceFindings:
 
     def next_step(self, command: str) -> Next | None:
         """What would make the answer surer; None where nothing of that is missing."""
-        seeds = sorted({int(r.params["data_seed"]) for r in self.records})
         orders = {c.order for c in self.chains.chosen}
-        changes: dict[str, list[str]] = {}
-        reasons = []
-        if len(seeds) < MIN_SEEDS:
-            more = range(seeds[-1] + 1, seeds[-1] + 1 + MIN_SEEDS - len(seeds)) if seeds else ()
-            changes["--data-seeds"] = [str(seed) for seed in [*seeds, *more]]
-            reasons.append(
-                f"{counted(len(seeds), 'data seed')} ran: {MIN_SEEDS} make intervals narrower"
-            )
+        changes, reasons = seed_changes(self.records)
         possible = math.factorial(self.cases[0].case.length) if self.cases else 0
         if len(orders) < min(MIN_ORDERS, possible):
             changes["--orders"] = ["latin"]
@@ -125,10 +117,12 @@ class SequenceFindings:
             ]
             reasons.append("fine-tuning has one learning rate: at equal gain it cannot be read")
         if self.chains.problems:
-            reasons.append("some rows failed, or were not run: --resume tries them again")
+            failed = "some rows failed, or were not run"
+            reasons.append(tried_again(failed, command, changes) if command else failed)
         if not reasons:
             return None
-        return Next(tuple(reasons), changed_command(command, changes) if command else "")
+        reasons += smoke_reasons(command)
+        return Next(tuple(reasons), again(command, changes) if command else "")
 
 
 def least_line(summary: SequenceSummary) -> str:

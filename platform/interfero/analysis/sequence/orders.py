@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from interfero.analysis.capacity_table import counted
 from interfero.analysis.comparable import comparable
 from interfero.analysis.laws.resampling import Part, half_width, seed_draws
 from interfero.analysis.sequence.chains import Order
@@ -81,11 +82,6 @@ class SequenceMean:
         """`+3.20 (+2.10 to +4.30)`, under a heading that says the rest."""
         ends = "" if self.span is None else f" ({self.span[0]:+.2f} to {self.span[1]:+.2f})"
         return f"{self.value:+.2f}{ends}"
-
-
-def counted(number: int, what: str) -> str:
-    """`1 order`, `3 orders`."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from interfero.analysis.about import About, read_about
 from interfero.analysis.answers import CAPACITY, Findings, answer_of
+from interfero.analysis.capacity_table import counted
 from interfero.analysis.charts.data import RunLinks
 from interfero.analysis.charts.files import file_name, write_pictures
 from interfero.analysis.charts.restoration import restoration_figures
@@ -157,7 +158,7 @@ def _said(written: Written, records: Sequence[CellRecord], remarks: Sequence[str
     if len(written.findings) > MAX_LINES:
         lines.append(f"... {len(written.findings) - MAX_LINES} more sentences are in the report")
     static = sum(path.suffix in (".png", ".svg") for path in written.files)
-    end = f"{written.files[0]}: {len(records)} cells, {static} static figures beside it"
+    end = f"{written.files[0]}: {counted(len(records), 'cell')}, {static} static figures beside it"
     return "\n".join([*lines, *(f"note: {remark}" for remark in remarks), end, ""])
 
 

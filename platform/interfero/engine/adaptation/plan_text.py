@@ -46,7 +46,8 @@ def print_plan(console: Console, title: str, question: str, plan: AdaptationPlan
     seeds = len(options.data_seeds) * len(options.init_seeds)
     honest = "illustration, n = 1 seed" if seeds == 1 else f"n = {seeds} seeds"
     console.print(
-        f"  {len(plan.blocks)} blocks, {plan.num_cells} cells, {_steps_text(plan)} in "
+        f"  {len(plan.blocks)} block{'s' * (len(plan.blocks) != 1)}, "
+        f"{plan.num_cells} cell{'s' * (plan.num_cells != 1)}, {_steps_text(plan)} in "
         f"{loop.precision}, {options.sampler}; {honest}",
         highlight=False,
     )
@@ -202,7 +203,8 @@ def _print_alike(
             lines.append(f"{_describe_pack(cells, plan)}: {points}")
         if reused[block]:
             points = _compressed(cell.hyperparameters for cell in reused[block])
-            lines.append(f"{len(reused[block])} cells reused: {points}")
+            count = len(reused[block])
+            lines.append(f"{count} cell{'s' * (count != 1)} reused: {points}")
         alike.setdefault(tuple(lines), []).append(block)
     for texts, blocks in alike.items():
         each = "1 block" if len(blocks) == 1 else f"each of {len(blocks)} blocks"

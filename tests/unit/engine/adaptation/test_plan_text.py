@@ -78,7 +78,7 @@ def test_blocks_that_differ_are_told_apart(plan):
     one = made.cells[0]
     text = cells_text(made, frozenset({one.key}), every=False)
     assert "1 block: thing x lambda 0.013 x images 2 x data seed 0" in text
-    assert "1 cells reused: finetune x lr 0.0001 x init seed 0" in text
+    assert "1 cell reused: finetune x lr 0.0001 x init seed 0" in text
     assert (
         "each of 5 blocks: thing x lambda 0.013 x images 2 3 4 x data seed 0 1 (5 of these 6)"
         in text

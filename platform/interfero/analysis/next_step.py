@@ -1,0 +1,285 @@
+"""What would make an answer surer, and the commands that do it: each of them runs as it is printed."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from interfero.analysis.capacity_table import counted
+from interfero.analysis.choices import (
+    CONTROL,
+    Choice,
+    choose_learning_rates,
+    missing_settings,
+    unbracketed,
+)
+from interfero.records import CellRecord
+
+MIN_SEEDS = 5
+"""That a suggestion asks for: Student's t is then 2.8 standard errors wide, with three 4.3."""
+MAX_FACTOR = 5
+"""Between neighbours of a learning-rate grid; a wider gap is worth a rate in its middle."""
+MAX_GRID = 8
+"""Rates that are still a grid: a search draws more, and its option takes the ends of a range."""
+_SMOKE = "--smoke"
+_DEFAULTS = {"--source": "mbt2018-mean", "--source-domain": "photos", "--init-seeds": "0"}
+"""Of sweeps; a command that is put together leaves them out."""
+_Rates = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Next:
+    """What would make an answer surer."""
+
+    reasons: tuple[str, ...]
+    command: str
+    """One a line; empty where the sweep's own is not known."""
+
+
+def next_step(records: Sequence[CellRecord], command: str) -> Next | None:
+    """More seeds, wider grids, the cells that failed; None where nothing of that is missing.
+
+    Args:
+        records: All cells of a sweep.
+        command: What started it; empty if not known.
+    """
+    # The control forgets least at the smallest rate of any grid: a wider one finds nothing for it.
+    choices = [c for c in choose_learning_rates(records) if c.setting.method != CONTROL]
+    changes, reasons = seed_changes(records)
+    tried = _tried(records)
+    wider = {m: rates for m, rates in _wider(choices).items() if rates != tried[m]}
+    if wider:
+        reasons += _rate_reasons(choices, wider)
+        if len(set(tried.values())) == 1:
+            every = tuple(sorted({rate for rates in wider.values() for rate in rates}))
+            changes["--learning-rates"] = _texts(every)
+            wider = {}
+    failed = sum(r.status == "failed" for r in records)
+    absent = sum(m.num_failed == 0 for m in missing_settings(records))
+    if failed or absent:
+        parts = [f"{counted(failed, 'cell')} failed"] if failed else []
+        parts += [f"{counted(absent, 'setting')} did not run"] if absent else []
+        reasons.append(tried_again(" and ".join(parts), command, changes))
+    if not reasons:
+        return None
+    reasons += smoke_reasons(command)
+    if not command:
+        return Next(tuple(reasons), "\n".join(_from_records(records, tried, wider, changes)))
+    lines = [again(command, changes)] if changes or failed or absent else []
+    lines += [
+        changed_command(command, {**changes, **own}, f"-surer-{own['--methods'][0]}")
+        for own in _by_grid(wider)
+    ]
+    return Next(tuple(reasons), "\n".join(lines))
+
+
+def seed_changes(records: Iterable[CellRecord]) -> tuple[dict[str, list[str]], list[str]]:
+    """The changed option where there are few data seeds, and why."""
+    seeds = sorted({int(r.params["data_seed"]) for r in records})
+    if not seeds or len(seeds) >= MIN_SEEDS:
+        return {}, []
+    more = range(seeds[-1] + 1, seeds[-1] + 1 + MIN_SEEDS - len(seeds))
+    each = f"{counted(len(seeds), 'data seed')} {'has' if len(seeds) == 1 else 'have'}"
+    return (
+        {"--data-seeds": [str(seed) for seed in [*seeds, *more]]},
+        [f"{each} run: {MIN_SEEDS} make the intervals narrower"],
+    )
+
+
+def tried_again(what: str, command: str, changes: Mapping[str, Sequence[str]]) -> str:
+    """Why cells are missing, and what runs them: `again` resumes a sweep only if nothing else changes."""
+    resumed = command and not changes
+    return f"{what}: {'--resume' if resumed else 'the command'} tries them again"
+
+
+def smoke_reasons(command: str) -> list[str]:
+    """What a smoke run's next step costs."""
+    if _SMOKE not in shlex.split(command):
+        return []
+    return [
+        f"{_SMOKE} keeps few steps and images, and the first value of other options: the command is without "
+        "it, a whole sweep"
+    ]
+
+
+def again(command: str, changes: Mapping[str, Sequence[str]]) -> str:
+    """The command with the changes; the same sweep resumed if there are none."""
+    if changes:
+        return changed_command(command, changes)
+    words = shlex.split(command)
+    return shlex.join(words if "--resume" in words else [*words, "--resume"])
+
+
+def changed_command(
+    command: str, changes: Mapping[str, Sequence[str]], suffix: str = "-surer"
+) -> str:
+    """The command with other values of some options, under another name.
+
+    It neither resumes a sweep, whose options it would change, nor is a smoke run, which drops the values.
+    """
+    words = shlex.split(command)
+    for option, values in changes.items():
+        if option in words:
+            start = words.index(option) + 1
+            end = start
+            while end < len(words) and not words[end].startswith("--"):
+                end += 1
+            words[start:end] = values
+        else:
+            words += [option, *values]
+    if "--name" in words[:-1]:
+        words[words.index("--name") + 1] += suffix
+    return shlex.join(word for word in words if word not in ("--resume", _SMOKE))
+
+
+def _tried(records: Iterable[CellRecord]) -> dict[str, _Rates]:
+    """The grid of each method, rates of failed cells too."""
+    found: dict[str, set[float]] = defaultdict(set)
+    for record in records:
+        found[str(record.params["method"])].add(float(record.params["learning_rate"]))
+    return {method: tuple(sorted(rates)) for method, rates in sorted(found.items())}
+
+
+def _wider(choices: Iterable[Choice]) -> dict[str, _Rates]:
+    """By method, its grid with what lies past an edge that was chosen, and inside gaps beside a choice."""
+    grids: dict[str, set[float]] = defaultdict(set)
+    chosen: dict[str, set[float]] = defaultdict(set)
+    edges: dict[str, set[str | None]] = defaultdict(set)
+    for choice in choices:
+        method = choice.setting.method
+        grids[method] |= {point.learning_rate for point in choice.grid}
+        chosen[method] |= set(choice.learning_rates)
+        edges[method] |= {pick.edge for pick in choice.picks}
+    return {
+        method: _more_rates(tuple(sorted(rates)), chosen[method], edges[method])
+        for method, rates in grids.items()
+        if 1 < len(rates) <= MAX_GRID
+    }
+
+
+def _more_rates(rates: _Rates, chosen: set[float], edges: set[str | None]) -> _Rates:
+    step = math.sqrt(10)
+    more = [_rounded(rates[0] / step, rates)] if "lowest" in edges else []
+    more += [_rounded(rates[-1] * step, rates)] if "highest" in edges else []
+    more += [
+        float(f"{math.sqrt(low * high):.0e}")
+        for low, high in pairwise(rates)
+        if high / low > MAX_FACTOR and {low, high} & chosen
+    ]
+    known = {f"{rate:.0e}" for rate in rates}
+    # 3.16e-4 and 3e-4 are one point of a grid; a rate of 1 is refused.
+    return tuple(sorted({*rates, *(r for r in more if f"{r:.0e}" not in known and r < 1)}))
+
+
+def _rounded(value: float, rates: _Rates) -> float:
+    """To one digit; to 1 or 3 where the whole grid has these."""
+    if not all(f"{rate:.0e}"[0] in "13" for rate in rates):
+        return float(f"{value:.0e}")
+    low = math.floor(math.log10(value))
+    near = [float(f"{digit}e{low + up}") for up in (0, 1) for digit in (1, 3)]
+    return min(near, key=lambda rate: abs(math.log(rate / value)))
+
+
+def _texts(rates: Iterable[float]) -> list[str]:
+    return [f"{rate:g}" for rate in rates]
+
+
+def _rate_reasons(choices: Sequence[Choice], wider: Mapping[str, _Rates]) -> list[str]:
+    few = unbracketed(choices)
+    if few:
+        return [few]
+    at_edge = [
+        c.setting.method for c in choices for p in c.picks if p.edge in ("lowest", "highest")
+    ]
+    total = sum(len(c.picks) for c in choices)
+    reasons = []
+    if at_edge:
+        methods = ", ".join(dict.fromkeys(at_edge))
+        verb = "is" if len(at_edge) == 1 else "are"
+        reasons.append(
+            f"{len(at_edge)} of {total} chosen learning rates {verb} at the edge of their grid ({methods})"
+        )
+    apart = [method for method in wider if method not in at_edge]
+    if apart:
+        reasons.append(
+            f"the chosen learning rate is more than a factor of {MAX_FACTOR} from the next "
+            f"({', '.join(apart)})"
+        )
+    return reasons
+
+
+def _by_grid(rates: Mapping[str, _Rates]) -> list[dict[str, list[str]]]:
+    """Options for the methods that share a grid: what one method needs makes another diverge."""
+    methods: dict[_Rates, list[str]] = defaultdict(list)
+    for method, own in rates.items():
+        methods[own].append(method)
+    return [
+        {"--methods": members, "--learning-rates": _texts(own)} for own, members in methods.items()
+    ]
+
+
+def _from_records(
+    records: Sequence[CellRecord], tried: Mapping[str, _Rates], wider: Mapping[str, _Rates],
+    changes: Mapping[str, Sequence[str]],
+) -> list[str]:  # fmt: skip
+    """Sweeps over the same grid, of cells whose own command is not known: one for each set of rates."""
+    options = _options_of(records)
+    # Methods whose rates a search drew have their own grid again.
+    rates = {m: own if len(own) <= MAX_GRID else () for m, own in {**tried, **wider}.items()}
+    return [
+        shlex.join(
+            word
+            for option, values in {**options, **own, **changes}.items()
+            if values
+            for word in (option, *values)
+        )
+        for own in _by_grid(rates)
+    ]
+
+
+def _options_of(records: Sequence[CellRecord]) -> dict[str, list[str]]:
+    def values(name: str) -> list[str]:
+        found = {r.params[name] for r in records if r.params.get(name) is not None}
+        return [f"{v:g}" if isinstance(v, float) else str(v) for v in sorted(found)]
+
+    def above_zero(name: str) -> list[str]:
+        return [text for text in values(name) if float(text)]
+
+    sources = {r.provenance.get("source_domain", "") for r in records}
+    sources -= {"", _DEFAULTS["--source-domain"]}
+    loops = [json.loads(r.provenance.get("loop", "{}")) for r in records]
+
+    def of_loop(name: str) -> list[str]:
+        return (
+            [str(max(found))] if (found := [loop[name] for loop in loops if name in loop]) else []
+        )
+
+    options = {
+        "python": ["sweeps/adapter_capacity.py"],
+        "--source": values("codec"),
+        "--source-domain": [f"{name}=path/to/{name}" for name in sorted(sources)],
+        "--domains": [f"{name}=path/to/{name}" for name in values("domain")],
+        "--methods": values("method"), "--adapter-sizes": above_zero("adapter_size"),
+        "--strengths": above_zero("strength"), "--lambdas": values("rd_lambda"),
+        "--num-images": _image_counts(records), "--learning-rates": [],
+        "--num-steps": values("num_steps"), "--batch-size": of_loop("batch_size"),
+        "--crop-size": of_loop("crop_size"), "--max-target-images": of_loop("max_target_images"),
+        "--max-source-images": of_loop("max_source_images"), "--data-seeds": values("data_seed"),
+        "--init-seeds": values("init_seed"),
+    }  # fmt: skip
+    return {o: v for o, v in options.items() if v != [_DEFAULTS.get(o)]}
+
+
+def _image_counts(records: Iterable[CellRecord]) -> list[str]:
+    """Counts that every domain has; where the largest differ, `all`, which each domain reads as its own."""
+    counts: dict[str, set[int]] = defaultdict(set)
+    for record in records:
+        counts[str(record.params["domain"])].add(int(record.params["num_images"]))
+    largest = {max(own) for own in counts.values()}
+    shared = [str(n) for n in sorted(set.intersection(*counts.values()))]
+    return shared if len(largest) == 1 else [*shared, "all"]
