@@ -30,7 +30,7 @@ from interfero.engine.restoration.encoders import (
 )
 from interfero.engine.worker import Worker
 from interfero.errors import ConfigError, nearest
-from interfero.metrics.tasks import TaskName
+from interfero.metrics.names import TaskName
 from interfero.randomness import Role
 from trainables.loop import CHECKPOINT_SECONDS
 from trainables.paired_batches import Scene, SceneBatch, draw_scenes

@@ -13,7 +13,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interfero.errors import ConfigError, StorageError
+from interfero.errors import (
+    AdapterError,
+    BitstreamError,
+    CodecError,
+    DomainError,
+    StorageError,
+    expect,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +48,7 @@ def read_image(path: str | Path, counts: Counter[str] | None = None) -> UInt8Arr
     from interfero.codecs.picture import decode_picture
     from interfero.domains.listing import shown
 
+    expect(path, (str, Path), "path", "give the path of an image file", DomainError)
     return decode_picture(Path(path), shown(Path(path)), counts)
 
 
@@ -51,7 +59,10 @@ def load_adapter(path: str | Path, codec: Codec) -> AdaptedCodec:
         AdapterError: the file is damaged, or was trained on another source codec.
     """
     from interfero.adaptation import adapter_file
+    from interfero.codecs.codec import Codec
 
+    expect(path, (str, Path), "path", "give the path of an adapter file", AdapterError)
+    expect(codec, Codec, "codec", "load_codec(NAME, LAMBDA) loads one", CodecError)
     return adapter_file.load_adapter(Path(path), codec)[0]
 
 
@@ -76,8 +87,9 @@ def encode(
     """
     from interfero.adaptation.deployment import Deployment
 
+    deployment = Deployment(codec, adapters)
     chosen = mode or ("target" if adapters else "source")
-    return Deployment(codec, adapters).encode(image_HWC, chosen)
+    return deployment.encode(image_HWC, chosen)
 
 
 def decode(data: bytes, codec: Codec, adapters: Sequence[AdaptedCodec] = ()) -> UInt8Array:
@@ -88,6 +100,13 @@ def decode(data: bytes, codec: Codec, adapters: Sequence[AdaptedCodec] = ()) -> 
     """
     from interfero.adaptation.deployment import Deployment
 
+    expect(
+        data,
+        (bytes, bytearray, memoryview),
+        "data",
+        "give the bytes that encode returned",
+        BitstreamError,
+    )
     return Deployment(codec, adapters).decode(data)
 
 
@@ -107,6 +126,7 @@ def load_cells(path: str | Path) -> pd.DataFrame:
     Raises:
         StorageError: there is no such table, or it is damaged.
     """
+    expect(path, (str, Path), "path", "give the folder of a sweep", StorageError)
     return _frame(Path(path), "cells.parquet")
 
 
@@ -193,19 +213,8 @@ def command_arguments(sweep: Sweep, options: Mapping[str, Any]) -> list[str]:
     Raises:
         ConfigError: an option is unknown, or its value is of another type.
     """
-    from pydantic import ValidationError
-
     kind = type(sweep.options)
-    unknown = sorted(options.keys() - kind.model_fields.keys())
-    if unknown:
-        from interfero.errors import nearest
-
-        raise ConfigError(f"no option {unknown[0]!r}: {nearest(unknown[0], kind.model_fields)}")
-    try:
-        chosen = kind(**{**dict(sweep.options), **options})
-    except ValidationError as error:
-        found = "\n".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"options of {sweep.kind} cannot be read:\n{found}") from error
+    chosen = kind(**{**dict(sweep.options), **options})
     arguments: list[str] = []
     for name in options:
         value = getattr(chosen, name)

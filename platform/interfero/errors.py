@@ -64,6 +64,30 @@ class TrackingError(InterferoError):
     """A tracking server that does not answer."""
 
 
+def expect(
+    value: object, kinds: type | tuple[type, ...], name: str, remedy: str,
+    error: type[InterferoError] = ConfigError,
+) -> None:  # fmt: skip
+    """Refuse an argument of another type.
+
+    Args:
+        value: What was given.
+        kinds: Types that it may be of.
+        name: What the argument is called.
+        remedy: What to write instead.
+        error: Which error it is.
+
+    Raises:
+        InterferoError: `error`, which names the value, its type and the remedy.
+    """
+    if isinstance(value, kinds):
+        return
+    wanted = " or ".join(k.__name__ for k in (kinds if isinstance(kinds, tuple) else (kinds,)))
+    shown = repr(value)
+    shown = shown if len(shown) <= 60 and "\n" not in shown else "a value"
+    raise error(f"{name} must be {wanted}, got {shown} of type {type(value).__name__}: {remedy}")
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The sentence that ends an unknown-name error: the nearest name, and all of them."""
     names = sorted(known)

@@ -4,7 +4,9 @@ import functools
 import importlib
 import re
 import shlex
+import typing
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,12 @@ import yaml
 import interfero
 from interfero.cli import codecs, map, pool, store
 from interfero.cli.main import COMMANDS
+from interfero.engine import packs
+from interfero.engine.adaptation.study import AdaptationStudy
 from interfero.engine.options.parsing import parse_options
+from interfero.engine.restoration import plan as restoration_plan
+from interfero.engine.restoration.study import RestorationStudy
+from interfero.engine.sequence import plan as sequence_plan
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -201,3 +208,23 @@ def test_the_reference_has_every_public_name():
         shown[last] = getattr(importlib.import_module(module), last, None)
     for public in interfero.__all__:
         assert shown[public] is getattr(interfero, public)
+
+
+@pytest.mark.parametrize("plan", [restoration_plan, sequence_plan])
+def test_every_kind_of_node_has_its_place_among_the_packs(plan):
+    (union, _) = typing.get_args(packs.AnyNode)
+    kinds = {
+        node.kind
+        for node in typing.get_args(union)
+        if node.__module__ == plan.__name__.replace(".plan", ".nodes")
+    }
+    assert set(plan._ORDER) == kinds
+
+
+def test_the_recipe_of_a_kind_of_node_names_what_the_code_needs():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    recipe = text.partition("## Add a kind of node\n")[2].partition("\n## ")[0]
+    hashed = {f.name for study in (AdaptationStudy, RestorationStudy) for f in fields(study)}
+    needed = {"_ORDER", "AnyNode", "identity", *hashed - {"make_runner", "answer"}}
+    assert {name for name in needed if f"`{name}`" not in recipe} == set()
+    assert len(re.findall(r"^\d+\. ", recipe, re.MULTILINE)) <= 10

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -32,7 +32,15 @@ from interfero.codecs.coding import (
 )
 from interfero.codecs.identity import check_adapter, check_codec
 from interfero.domains.images import UInt8Array
-from interfero.errors import AdapterError, BitstreamError, ConfigError, StorageError
+from interfero.errors import (
+    AdapterError,
+    BitstreamError,
+    CodecError,
+    ConfigError,
+    StorageError,
+    expect,
+    nearest,
+)
 from interfero.store.tensors import load_tensors
 
 StreamMode = Literal["source", "target", "auto"]
@@ -65,7 +73,12 @@ class Deployment:
 
         Raises:
             AdapterError: an adapter belongs to another source codec.
+            CodecError, ConfigError: an argument is of another type.
         """
+        expect(source, Codec, "codec", "load_codec(NAME, LAMBDA) loads one", CodecError)
+        expect(adapters, Sequence, "adapters", "write [ADAPTED], with what load_adapter gives")
+        for adapted in adapters:
+            expect(adapted, AdaptedCodec, "an adapter", "load_adapter(FILE, CODEC) loads one")
         self.source = source
         self.codec_id = codec_id(source)
         self._adapters: dict[bytes, AdaptedCodec] = {}
@@ -153,6 +166,8 @@ class Deployment:
 
     def candidates(self, image_HWC: UInt8Array, mode: StreamMode) -> list[CodedCandidate]:
         """Code the image in every way that `mode` allows, source mode first: it wins ties."""
+        remedy = "read_image(FILE) reads one, (height, width, 3)"
+        expect(image_HWC, np.ndarray, "an image", remedy, BitstreamError)
         channels = self.source.shape.image_channels
         if image_HWC.dtype != np.uint8 or image_HWC.ndim != 3 or image_HWC.shape[2] != channels:
             raise BitstreamError(
@@ -163,6 +178,8 @@ class Deployment:
         return [self._candidate(image_HWC, identifier) for identifier in self._allowed(mode)]
 
     def _allowed(self, mode: StreamMode) -> list[bytes | None]:
+        if mode not in get_args(StreamMode):
+            raise ConfigError(f"no mode {mode!r}: {nearest(str(mode), get_args(StreamMode))}")
         if mode == "target" and not self._adapters:
             raise ConfigError("target mode needs an adapter: give one, or code in source mode")
         stuck = [i for i, a in self._adapters.items() if a.frozen_source_state() is None]

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from interfero.cli.options import run_group
 
 NOT_RUNNING_EXIT = 1
+INTERRUPTED_EXIT = 130
 
 
 def pool() -> None:
@@ -24,14 +25,25 @@ def start_command(cpus: int | None = None, gpus: int | None = None) -> None:
     loopback interface and ask for a token. It runs until `interfero pool stop`.
 
     Args:
-        cpus: CPUs that all sweeps together may use; the default is all of this machine.
+        cpus: CPUs that all sweeps together may use, each a worker of about 400 MB; the default is all of this
+            machine.
         gpus: GPUs that all sweeps together may use; the default is all of this machine.
     """
-    from interfero.engine.pool import check_counts, start_pool
+    from interfero.engine.interrupts import interruptible
+    from interfero.engine.pool import START_S, check_counts, start_pool
 
-    check_counts({"--cpus": cpus, "--gpus": gpus})
+    workers = check_counts(cpus, gpus)
     began = time.monotonic()
-    started = start_pool(cpus, gpus)
+    sys.stdout.write(
+        f"starting Ray and {workers} workers, in {START_S:.0f} s at most; Ctrl-C ends what was started\n"
+    )
+    sys.stdout.flush()
+    try:
+        with interruptible():
+            started = start_pool(cpus, gpus)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: no process of the pool is left\n")
+        sys.exit(INTERRUPTED_EXIT)
     sys.stdout.write(
         f"pool started in {time.monotonic() - began:.0f} s: {started.cpus:g} CPUs, {started.gpus:g} GPUs at "
         f"{started.address}, process {started.pid}\n"

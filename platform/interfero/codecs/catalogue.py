@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import urllib.error
 from collections.abc import Mapping
+from numbers import Real
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from interfero.codecs.codec import ARCHITECTURES, Codec, Shape, build_model, mas
 from interfero.codecs.exact import check_exact
 from interfero.codecs.imported import import_codec
 from interfero.codecs.torch_checkpoint import is_torch_file, name_of, read_checkpoint
-from interfero.errors import CodecError, nearest
+from interfero.errors import CodecError, expect, nearest
 from interfero.store.content import address_of, cached
 from interfero.store.tensors import load_tensors
 
@@ -101,6 +102,9 @@ def load_codec(source: str, rd_lambda: float) -> Codec:
     Raises:
         CodecError: unknown source or lambda, a damaged file, or a failed download.
     """
+    named = ", ".join(bundled_names())
+    expect(source, str, "source", f"name a codec ({named}) or a file, as text", CodecError)
+    expect(rd_lambda, Real, "rd_lambda", "give a number such as 0.013", CodecError)
     path, stated = _parted(source)
     if stated is None and is_torch_file(path) and _lambda_of(path) is None:
         return _imported(path, check_lambda(rd_lambda))

@@ -43,7 +43,7 @@ from interfero.codecs.evaluation_store import (
 from interfero.config import Config
 from interfero.domains.domain import Domain, spread
 from interfero.domains.images import Sample, UInt8Array
-from interfero.errors import ConfigError
+from interfero.errors import ConfigError, expect
 from interfero.metrics import lpips
 from interfero.metrics.ms_ssim import ms_ssim
 from interfero.metrics.rate_distortion import PEAK, psnr_db
@@ -193,9 +193,11 @@ def evaluate(
 
     Raises:
         CodecError, BitstreamError: an image cannot be coded.
-        ConfigError: there are no images, `processes` is not 1 or more, or the LPIPS weights cannot be read.
+        ConfigError: there are no images, `processes` is not 1 or more, the LPIPS weights cannot be read, or
+            an argument is of another type.
     """
     chosen = options or EvaluationOptions()
+    _check_types(codec, domain)
     samples = domain.test if isinstance(domain, Domain) else tuple(domain)
     if chosen.max_images is not None:
         samples = spread(samples, chosen.max_images)
@@ -205,6 +207,16 @@ def evaluate(
         raise ConfigError(f"an evaluation takes 1 process or more, got {processes}")
     with open_evaluation(codec, chosen, store, min(processes, len(samples))) as measure:
         return measure(samples)
+
+
+def _check_types(codec: object, domain: object) -> None:
+    if not hasattr(codec, "codec_id"):
+        expect(codec, (Codec, ClassicalPoint), "codec", "load_codec(NAME, LAMBDA) loads one")
+    kinds = Domain if isinstance(domain, str) else (Domain, Sequence)
+    expect(domain, kinds, "domain", "load_domain(NAME) loads one, and its `test` has images")
+    if isinstance(domain, Sequence):
+        for image in domain:
+            expect(image, Sample, "an image", "write Sample(NAME, NAME, PIXELS) of domains.images")
 
 
 @contextmanager

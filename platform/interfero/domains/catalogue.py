@@ -21,7 +21,7 @@ from interfero.domains.sources import ParquetSource, Source
 from interfero.domains.specs import data_folders, split_spec
 from interfero.domains.stretching import with_stretch
 from interfero.domains.tar_shards import TarSource
-from interfero.errors import DomainError, nearest
+from interfero.errors import DomainError, expect, nearest
 
 
 def load_domain(
@@ -51,6 +51,7 @@ def load_domain(
     Raises:
         DomainError: no such name or path, a malformed name, or nothing usable there.
     """
+    expect(spec, str, "a domain", "name it as 'text' or 'thing=FOLDER'", DomainError)
     name, path, _ = split_spec(spec)
     if path is None and name in BUNDLED:
         return BUNDLED[name].load_for(num_images, data_seeds)

@@ -17,7 +17,7 @@ from interfero.domains.listing import LABEL_SUFFIXES, core_of, is_picture, shown
 from interfero.domains.polygons import Outlines
 from interfero.domains.readers.table import suffix_of
 from interfero.errors import DomainError
-from interfero.metrics.tasks import LabelKind
+from interfero.metrics.names import LabelKind
 
 Part = Literal["train", "val", "test", "any"]
 """Where a layout puts an image; `any` where it does not say."""

@@ -13,7 +13,7 @@ import numpy as np
 from interfero.domains.domain import ImageUnit
 from interfero.domains.images import Sample, UInt8Array
 from interfero.errors import DomainError
-from interfero.metrics.tasks import LabelKind, TaskName
+from interfero.metrics.names import LabelKind, TaskName
 from interfero.store.keys import new_digest
 
 Portion = Literal["train", "restoration", "test"]

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -25,8 +25,10 @@ import psutil
 from pydantic import ValidationError
 
 from interfero.config import Config
+from interfero.domains.memory import GIB, machine_memory
 from interfero.engine.code import MODEL_LIBRARIES, library_versions
 from interfero.engine.code_version import noted_fingerprint
+from interfero.engine.interrupts import uninterrupted
 from interfero.errors import ConfigError, PoolError
 from interfero.store.files import write_atomic
 from interfero.store.keys import CELL_DIGITS, text_key
@@ -40,6 +42,8 @@ START_S = 180.0
 """Ray and a worker start in seconds; a busy machine takes longer."""
 STOP_S = 30.0
 LOG_LINES = 5
+WORKER_BYTES = 400 * 2**20
+"""Memory that a warm worker has of its own (docs/pool.md)."""
 
 _DECIDING = (
     "CUDA_", "DNNL_", "INTERFERO_", "KMP_", "LD_", "MKL_", "NVIDIA_", "OMP_", "ONEDNN_", "OPENBLAS_",
@@ -178,6 +182,7 @@ def start_pool(cpus: int | None, gpus: int | None) -> Pool:
 
     Raises:
         PoolError: there is one already, or it does not start.
+        KeyboardInterrupt: it was interrupted; nothing of the pool is left.
     """
     folder = pool_folder()
     with locked(
@@ -199,7 +204,14 @@ def start_pool(cpus: int | None, gpus: int | None) -> Pool:
                 [sys.executable, "-m", KEEPER, str(folder), json.dumps(wanted)],
                 cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
-        return _wait_until_warm(keeper, folder)
+        try:
+            return _wait_until_warm(keeper, folder)
+        except KeyboardInterrupt:
+            with uninterrupted():
+                with suppress(psutil.NoSuchProcess):
+                    _end(psutil.Process(keeper.pid))
+                _remove(folder)
+            raise
 
 
 def _wait_until_warm(keeper: subprocess.Popen[bytes], folder: Path) -> Pool:
@@ -272,13 +284,34 @@ def _is_running(pid: int, created: float) -> bool:
         return False
 
 
-def check_counts(counts: Mapping[str, int | None]) -> None:
-    """Refuse numbers of CPUs or GPUs that no pool can have.
+def check_counts(cpus: int | None, gpus: int | None) -> int:
+    """Refuse numbers of CPUs or GPUs that no pool of this machine can have.
+
+    Returns:
+        How many workers there will be, one for each CPU.
 
     Raises:
-        ConfigError: names the option.
+        ConfigError: names the option, the rule and the remedy.
     """
-    for name, count in counts.items():
-        lowest = 1 if name == "--cpus" else 0
+    for name, count, lowest in (("--cpus", cpus, 1), ("--gpus", gpus, 0)):
         if count is not None and count < lowest:
             raise ConfigError(f"{name} must be {lowest} or more, got {count}")
+    # Of a start alone: a sweep that looks for a pool decodes nothing yet.
+    from interfero.domains.decoding import usable_cores
+
+    most = usable_cores()
+    workers = most if cpus is None else cpus
+    if workers > most:
+        raise ConfigError(
+            f"--cpus {workers} is more than the {most} cores that this process may use: each CPU of a pool "
+            f"is a worker that trains; leave --cpus out, or ask for {most} at most"
+        )
+    free = min(int(psutil.virtual_memory().available), machine_memory())
+    fitting = free // WORKER_BYTES
+    if workers > fitting:
+        raise ConfigError(
+            f"a pool of {workers} CPUs needs {workers * WORKER_BYTES / GIB:.1f} GiB for its workers (0.4 GiB "
+            f"each), and {free / GIB:.1f} GiB are free: close other programs, or start fewer, such as "
+            f"--cpus {max(1, fitting)}"
+        )
+    return workers

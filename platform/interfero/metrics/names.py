@@ -1,6 +1,12 @@
-"""What MLflow and the tables call the metrics that analysis reads, each in one place."""
+"""What MLflow and the tables call the metrics that analysis reads, and the tasks they score, each in one place."""
 
 from __future__ import annotations
+
+from typing import Literal
+
+LabelKind = Literal["pixels", "images"]
+"""Whether an image has a class for every pixel or one for the whole."""
+TaskName = Literal["segmentation", "classification"]
 
 VALIDATION_GAIN = "val/rd_gain_percent"
 """Percent of the target's loss before adapting, higher is better: what every choice reads."""

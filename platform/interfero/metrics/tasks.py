@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from interfero.metrics.names import LabelKind, TaskName
 from interfero.metrics.segmentation import BoolArray, FloatArray, IntArray, mean_iou
-
-LabelKind = Literal["pixels", "images"]
-"""Whether an image has a class for every pixel or one for the whole."""
-TaskName = Literal["segmentation", "classification"]
 
 
 class Scoring(Protocol):

@@ -29,6 +29,8 @@ CHECKPOINTS = "checkpoints"
 KINDS = ("sweep", "training", "checkpoint", "product", "setting", "evaluation", "content", "pixels",
          "copy", "codec")  # fmt: skip
 """`content` is shipped to nodes; `pixels`, `copy` and `codec` lie in this node's cache."""
+SHARED = (PRODUCTS, EVALUATIONS, CONTENT)
+"""Folders of a storage that are no sweep's own."""
 CACHED = {"pixels": "domains", "copy": CONTENT, "codec": "compressai"}
 """Folders of the cache, by kind."""
 RECENT_S = 24 * 3600.0
@@ -135,6 +137,11 @@ def sweeps_of(storage: Path) -> list[SweepStore]:
     """The sweeps of a storage, by name."""
     names = sorted(p.parent.name for p in storage.glob("*/sweep.json"))
     return [SweepStore(storage, name) for name in names]
+
+
+def is_storage(folder: Path) -> bool:
+    """Whether a folder keeps a sweep, or what sweeps shared."""
+    return bool(sweeps_of(folder)) or any((folder / name).is_dir() for name in SHARED)
 
 
 def take_stock(storage: Path, states: list[SweepState]) -> list[Kept]:

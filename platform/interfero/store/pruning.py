@@ -11,7 +11,15 @@ from pathlib import Path
 
 from interfero.errors import ConfigError, StorageError
 from interfero.store.files import remove_leftovers
-from interfero.store.inventory import KINDS, Kept, SweepState, sweeps_of, take_stock
+from interfero.store.inventory import (
+    KINDS,
+    SHARED,
+    Kept,
+    SweepState,
+    is_storage,
+    sweeps_of,
+    take_stock,
+)
 
 
 @dataclass(frozen=True)
@@ -60,11 +68,20 @@ def held_sweeps(storage: Path) -> Iterator[list[SweepState]]:
     """The sweeps of a storage, none of which can be started or go on meanwhile; others are `running`.
 
     Raises:
-        StorageError: there is no such folder.
+        StorageError: there is no such folder, or it is no storage.
     """
     if not storage.is_dir():
         raise StorageError(
             f"{storage} is no folder: --storage names the folder that sweeps were kept in"
+        )
+    if not is_storage(storage):
+        inside = (storage / "sweep.json").exists()
+        remedy = f"it is one sweep of {storage.resolve().parent}: name that" if inside else (
+            "name the folder that sweeps were kept in"
+        )  # fmt: skip
+        raise StorageError(
+            f"--storage {storage} is no storage, it has no sweep (SWEEP/sweep.json) and no folder "
+            f"{', '.join(SHARED)}: {remedy}"
         )
     with ExitStack() as stack:
         states = []

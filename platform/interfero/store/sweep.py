@@ -313,8 +313,14 @@ class SweepStore:
 
     def reusable(self, keys: Set[str]) -> frozenset[str]:
         """Those of the keys that this or another sweep in this storage has finished."""
-        own = {record.key for record in self.each_record() if record.status == "finished"}
-        return frozenset((own & keys) | {record.key for _, record in self._others(keys)})
+        return frozenset(record.key for record in self.finished_anywhere(keys))
+
+    def finished_anywhere(self, keys: Set[str]) -> Iterator[CellRecord]:
+        """Their records, one after the other; a key may come twice."""
+        for record in self.each_record():
+            if record.status == "finished" and record.key in keys:
+                yield record
+        yield from (record for _, record in self._others(keys))
 
     def finished_elsewhere(self, code: str) -> Iterator[CellRecord]:
         """Finished cells of the other sweeps of this storage that the same code trained."""

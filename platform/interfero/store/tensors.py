@@ -43,6 +43,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {})[_METADATA])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise StorageError(f"there is no file {path}: check the path") from error
     except (OSError, RuntimeError, KeyError, ValueError, safetensors.SafetensorError) as error:
         # torch, which maps the file for safetensors, says RuntimeError of one that has just gone.
         raise StorageError(

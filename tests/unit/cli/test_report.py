@@ -186,3 +186,11 @@ def test_bad_input_is_one_screen_and_exit_code_2(tmp_path, monkeypatch, capsys, 
     assert said.out == ""
     assert len(said.err.splitlines()) <= 24
     assert "Traceback" not in said.err
+
+
+def test_a_table_that_is_not_there_is_not_called_damaged(tmp_path):
+    for given in (tmp_path / "nosuch.parquet", tmp_path):
+        with pytest.raises(
+            StorageError, match=rf"--cells {given}: there is no file .*parquet; give"
+        ):
+            make_report(Wanted(cells=(given,)))

@@ -2,10 +2,17 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
 
 import psutil
 import pytest
 
+from interfero.domains.decoding import usable_cores
+from interfero.engine import pool
 from interfero.engine.code_version import noted_fingerprint
 from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.pool import (
@@ -127,7 +134,52 @@ def test_no_pool_cannot_be_stopped(folder):
 @pytest.mark.parametrize(("name", "count"), [("--cpus", 0), ("--gpus", -1)])
 def test_counts_that_no_pool_can_have_are_refused(name, count):
     with pytest.raises(ConfigError, match=f"{name} must be . or more, got {count}"):
-        check_counts({name: count})
+        check_counts(**{"cpus": None, "gpus": None, name.strip("-"): count})
+
+
+def test_more_cpus_than_the_machine_has_are_refused(monkeypatch):
+    most = usable_cores()
+    with pytest.raises(ConfigError, match=rf"--cpus {most + 1} is more than the {most} cores"):
+        check_counts(most + 1, None)
+    monkeypatch.setattr(pool, "WORKER_BYTES", 2**60)
+    with pytest.raises(ConfigError, match=r"a pool of 1 CPUs needs .* GiB are free: close"):
+        check_counts(1, None)
+    monkeypatch.setattr(pool, "WORKER_BYTES", 1)
+    assert check_counts(None, 0) == most
+
+
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_a_start_that_is_interrupted_leaves_nothing(tmp_path, asked):
+    # A keeper that never becomes ready stands for a start of Ray that takes long.
+    (tmp_path / "slow_keeper.py").write_text(
+        "import os, pathlib, subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        f"path = pathlib.Path({str(tmp_path)!r}) / 'pids'\n"
+        "path.with_suffix('.new').write_text(f'{os.getpid()} {child.pid}')\n"
+        "path.with_suffix('.new').rename(path)\n"
+        "time.sleep(60)\n"
+    )
+    script = (
+        "import interfero.engine.pool as pool; from interfero.cli.pool import start_command\n"
+        "pool.KEEPER, pool.WORKER_BYTES, pool.STOP_S = 'slow_keeper', 1, 0.5\n"
+        "start_command(1)\n"
+    )
+    started = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path), FOLDER_VARIABLE: str(tmp_path / "pool")},
+    )  # fmt: skip
+    assert started.stdout.readline().startswith("starting Ray and 1 workers, in 180 s at most")
+    while not (tmp_path / "pids").exists():
+        assert started.poll() is None, started.stderr.read()
+        time.sleep(0.02)
+    started.send_signal(asked)
+    _, said = started.communicate(timeout=30)
+    assert (started.returncode, said) == (130, "interrupted: no process of the pool is left\n")
+    for text in (tmp_path / "pids").read_text().split():
+        # In a container, nobody may ask for the exit status of an orphan.
+        with suppress(psutil.NoSuchProcess):
+            assert psutil.Process(int(text)).status() == psutil.STATUS_ZOMBIE
+    assert not (tmp_path / "pool").exists()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from interfero.cli.store import prune_command, verify_command
+from interfero.cli.store import list_command, prune_command, verify_command
 from interfero.errors import ConfigError, StorageError
 from interfero.store.content import CACHE_VARIABLE, ContentStore
 from interfero.store.inventory import SweepState, take_stock
@@ -187,6 +187,19 @@ def test_errors_say_what_to_do(storage, tmp_path):
         prune_command(storage, sweep="x")
     with pytest.raises(StorageError, match="is no folder"):
         prune_command(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("command", [list_command, verify_command, prune_command])
+def test_a_folder_that_is_no_storage_is_refused(storage, tmp_path, command):
+    (tmp_path / "docs/images").mkdir(parents=True)
+    put(tmp_path / "docs/pool.md", b"text")
+    for name in ("docs", "docs/images"):
+        with pytest.raises(
+            StorageError, match=f"--storage .*{name} is no storage, it has no sweep"
+        ):
+            command(tmp_path / name)
+    with pytest.raises(StorageError, match=r"it is one sweep of .*storage: name that"):
+        command(storage / "going")
 
 
 def test_the_command_loads_no_torch(storage):

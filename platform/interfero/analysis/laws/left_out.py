@@ -102,7 +102,7 @@ def mean_own_shape(data: Observations, fit: Fit, space: Space) -> FloatArray | N
         return None
     y, found = setting_means(data, space), []
     for i, name in enumerate(data.domain_names):
-        inside = data.domains == np.array(name)
+        inside = np.isin(data.domains, name)
         if inside.sum() < num_shape + 2:
             return None
         at = Design(design.u[inside], design.z[inside][:, [i]])

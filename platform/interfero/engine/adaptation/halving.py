@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import NamedTuple
 
 from interfero.adaptation import find_method
@@ -79,14 +79,19 @@ class Halving:
         self._level = dict.fromkeys(self._rungs, 0)
 
     @property
-    def num_waiting(self) -> int:
-        """Cells of which it is not known whether they will go on."""
-        return sum(
-            len(rung)
+    def waiting_rungs(self) -> list[list[Cell]]:
+        """Cells of which it is not known whether they will go on, by setting and number of steps."""
+        return [
+            rung
             for group, rungs in self._rungs.items()
             if group.competes
             for rung in rungs[self._level[group] + 1 :]
-        )
+        ]
+
+    @property
+    def num_waiting(self) -> int:
+        """How many these are."""
+        return sum(map(len, self.waiting_rungs))
 
     def begin(self, left: Iterable[str]) -> Decision:
         """What is to be trained first, and what records of an earlier driver stop.
@@ -151,18 +156,30 @@ class Halving:
         return {rate: gain for rate, gain in gains.items() if gain is not None}
 
 
-def expected_cells(cells: Iterable[Cell]) -> list[Cell]:
-    """As many cells of a grid as will train, whichever they are."""
-    rungs: dict[_Group, dict[int, list[Cell]]] = defaultdict(lambda: defaultdict(list))
-    for cell in cells:
-        rungs[_group(cell)][cell.loop.num_steps].append(cell)
-    found = []
-    for group, by_steps in rungs.items():
-        share = len(next(iter(by_steps.values())))
-        for _, rung in sorted(by_steps.items()):
-            found += rung[:share]
-            share = min(share, MAX_KEPT) if group.competes else share
-    return found
+class Outlook(NamedTuple):
+    """What may train yet, as far as records decide it."""
+
+    possible: list[Cell]
+    """All but those that have finished or that records stop."""
+    expected: list[Cell]
+    """As many of these as will train at most, whichever they are."""
+
+
+def outlook(cells: Sequence[Cell], left: Set[str], ended: FindRecord) -> Outlook:
+    """Decide what records decide, as a driver will; of the rest, count what can go on.
+
+    Args:
+        cells: All of a grid.
+        left: Keys of those that have not finished.
+        ended: Looks up the record of one that has.
+    """
+    halving = Halving(cells, ended)
+    begun = halving.begin(left)
+    stopped = {record.key for record in begun.stopped}
+    waiting = [[c for c in rung if c.key in left] for rung in halving.waiting_rungs]
+    later = [cell for rung in waiting for cell in rung[:MAX_KEPT]]
+    possible = [c for c in cells if c.key in left and c.key not in stopped]
+    return Outlook(possible, [*begun.cells, *later])
 
 
 def _gain(record: CellRecord | None) -> float | None:

@@ -13,6 +13,7 @@ from interfero.domains.bundled import BUNDLED
 from interfero.domains.domain import Domain
 from interfero.engine.adaptation.cost import CostEstimate, Span
 from interfero.engine.adaptation.grid import rates_of
+from interfero.engine.adaptation.halving import Outlook
 from interfero.engine.adaptation.memory import mebibytes
 from interfero.engine.adaptation.nodes import Block, Cell
 from interfero.engine.adaptation.plan import AdaptationPlan
@@ -132,7 +133,9 @@ def print_cost(console: Console, cost: CostEstimate) -> None:
     elif cost.num_known == 0:
         _say(console, f"  cost: uncalibrated (no step of this plan has been timed here; {hint})")
     else:
-        cells = f"{cost.num_known} cells to train"
+        cells = f"{cost.num_cells} cells to train"
+        if cost.unknown:
+            cells += f", {sum(cost.unknown.values())} of them without an estimate and in no sum"
         _say(
             console,
             f"  cost, an estimate from {cost.num_timings} timed cells: {cells}, "
@@ -146,7 +149,17 @@ def print_cost(console: Console, cost: CostEstimate) -> None:
         )
         if cost.unknown:
             names = ", ".join(f"{name} ({n} cells)" for name, n in cost.unknown.items())
-            _say(console, f"    uncalibrated, in no sum: {names}; {hint}")
+            _say(console, f"    without an estimate: {names}; {hint}")
+
+
+def print_halving(console: Console, plan: AdaptationPlan, left: Outlook, num_finished: int) -> None:
+    """How many cells halving will train, which is known without any timing."""
+    stopped = plan.num_cells - num_finished - len(left.possible)
+    ended = f", {num_finished} finished, {stopped} stopped by those" if num_finished else ""
+    _say(
+        console,
+        f"  halving: {len(left.expected)} of {plan.num_cells} cells to train at most{ended}",
+    )
 
 
 def _spread(value: Span, unit_seconds: float, unit: str) -> str:
@@ -182,8 +195,8 @@ def _print_block(
     for pack in packs:
         cells = _cells(pack)
         lines.append(f"    {_describe_pack(cells, plan)}")
-        lines += [f"      {cell.key} {_describe(cell)}" for cell in cells]
-    lines += [f"    {cell.key} {_describe(cell)} (reused)" for cell in reused]
+        lines += [f"      {cell.key} {_describe(cell, plan)}" for cell in cells]
+    lines += [f"    {cell.key} {_describe(cell, plan)} (reused)" for cell in reused]
     # Written as it is, a block at a time: a plan may have 100,000 lines.
     console.out("\n".join(lines), highlight=False)
 
@@ -221,6 +234,8 @@ def _cells(pack: Pack) -> list[Cell]:
 def _describe_pack(cells: Sequence[Cell], plan: AdaptationPlan) -> str:
     method = cells[0].hyperparameters.method
     text, fuses = f"pack of {len(cells)} {method}", plan.fuses(method)
+    if len(plan.loops) > 1:
+        text += f", {cells[0].loop.num_steps} steps"
     if find_method(method).trains_on == "source":
         return f"{text}, trained once for all target domains"
     if len(cells) > 1:
@@ -325,7 +340,9 @@ def _describe_block(block: Block, plan: AdaptationPlan) -> str:
     )
 
 
-def _describe(cell: Cell) -> str:
+def _describe(cell: Cell, plan: AdaptationPlan) -> str:
     """What tells a cell from the others of its block."""
-    fields = _fields(cell.hyperparameters)
+    fields = dict(_fields(cell.hyperparameters))
+    if len(plan.loops) > 1:
+        fields["num_steps"] = cell.loop.num_steps
     return " ".join(f"{name}={_number(value)}" for name, value in fields.items())

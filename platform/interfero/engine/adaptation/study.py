@@ -13,11 +13,16 @@ from interfero.codecs.fidelity import FIDELITY_IMAGES, fidelity_line
 from interfero.engine.adaptation.calibration import calibrate, settled_precision
 from interfero.engine.adaptation.cost import CostModel
 from interfero.engine.adaptation.estimating import estimate_plan, expected_packs
-from interfero.engine.adaptation.halving import Halving, expected_cells
+from interfero.engine.adaptation.halving import Halving, Outlook, outlook
 from interfero.engine.adaptation.inputs import inputs_of
 from interfero.engine.adaptation.loading import load
 from interfero.engine.adaptation.plan import AdaptationPlan, make_plan
-from interfero.engine.adaptation.plan_text import print_cells, print_cost, print_plan
+from interfero.engine.adaptation.plan_text import (
+    print_cells,
+    print_cost,
+    print_halving,
+    print_plan,
+)
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.code import closure_hash
 from interfero.engine.ending import Ending
@@ -102,14 +107,15 @@ class AdaptationStudy(Study[AdaptationOptions, AdaptationPlan]):
         if not options.dry_run:
             return
         known = _measurements(plan, store)
-        left = [cell for cell in plan.cells if cell.key not in done]
+        left = _outlook(plan, store, done)
         model = CostModel(known.timings, plan.setting)
-        packs = plan.packs(left, done, model=model)
+        packs = plan.packs(left.possible, done, model=model)
         keys = frozenset(cell.key for cell in plan.cells if cell.key in done)
         print_cells(console, plan, packs, keys, every=options.list_cells)
         expected = [*packs, *expected_packs(plan)] if options.searches else packs
         if options.sampler == "halving":
-            expected = plan.packs(expected_cells(left), done, model=model)
+            print_halving(console, plan, left, len(keys))
+            expected = plan.packs(left.expected, done, model=model)
         print_cost(console, estimate_plan(plan, expected, known))
 
     def searches(self, plan: AdaptationPlan, store: SweepStore) -> list[BlockSearch]:
@@ -152,8 +158,8 @@ class AdaptationStudy(Study[AdaptationOptions, AdaptationPlan]):
         if CostModel(known.timings, plan.setting).num_timings:
             expected = expected_packs(plan) if plan.options.searches else packs
             if plan.options.sampler == "halving":
-                left = [cell for cell in plan.cells if store.ended(cell.key) is None]
-                expected = plan.packs(expected_cells(left))
+                done = {cell.key for cell in plan.cells if store.finished(cell.key) is not None}
+                expected = plan.packs(_outlook(plan, store, done).expected, done)
             print_cost(console, estimate_plan(plan, expected, known))
 
     def ended(self, plan: AdaptationPlan, run: SweepRun, began: float) -> None:
@@ -173,6 +179,16 @@ class AdaptationStudy(Study[AdaptationOptions, AdaptationPlan]):
         return write_ending(
             question, ANSWERS[self.answer], plan.options, run, searches, command, plan.codecs
         )
+
+
+def _outlook(plan: AdaptationPlan, store: SweepStore, done: Set[str]) -> Outlook:
+    """The cells that have not finished, and how many of them a sampler will train at most."""
+    left = [cell for cell in plan.cells if cell.key not in done]
+    if plan.options.sampler != "halving":
+        return Outlook(left, left)
+    finished = {cell.key for cell in plan.cells} & done
+    records = {record.key: record for record in store.finished_anywhere(finished)}
+    return outlook(plan.cells, {cell.key for cell in left}, records.get)
 
 
 def _measurements(plan: AdaptationPlan, store: SweepStore) -> Measurements:

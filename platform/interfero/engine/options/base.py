@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 import tyro
+from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
 
 from interfero.config import Config
 from interfero.engine.options.marks import (
@@ -19,6 +20,10 @@ from interfero.engine.options.marks import (
     Free,
 )
 from interfero.engine.options.rules import Rule, folder_of, refuse_broken, sweep_rules
+from interfero.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Sampler = Literal["auto", "grid", "halving", "random", "tpe", "nsga2"]
 SEARCHES: Final = ("random", "tpe", "nsga2")
@@ -93,6 +98,16 @@ class SweepOptions(Config):
     """GiB of memory for the decoded images of all domains together; the rest is decoded to files once per
     node and mapped. The default is an eighth of the machine's memory."""
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refused(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Raise an error of this project, which names each value, its rule and the remedy."""
+        try:
+            return handler(given)
+        except ValidationError as error:
+            found = "\n".join(_said(cls, problem) for problem in error.errors())
+        raise ConfigError(found)
+
     @property
     def budgets(self) -> tuple[int, ...]:
         """The requested numbers of steps, in rising order."""
@@ -124,6 +139,16 @@ class SweepOptions(Config):
     def smallest(self) -> Self:
         """The smallest honest run of the same options: every stage runs, on little data."""
         return self
+
+
+def _said(kind: type[SweepOptions], problem: ErrorDetails) -> str:
+    name, *inside = map(str, problem["loc"] or ("options",))
+    value = problem["input"]
+    if problem["type"] == "extra_forbidden":
+        return f"no option {name!r}: {nearest(name, kind.model_fields)}"
+    if problem["type"] == "tuple_type" and not inside:
+        return f"{name} takes several values, got {value!r}: write {(value,)!r}"
+    return f"{'.'.join([name, *inside])}: {problem['msg']}, got {value!r}"
 
 
 def free_options(kind: type[SweepOptions]) -> set[str]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from interfero.config import Config
-from interfero.metrics.tasks import TaskName
+from interfero.metrics.names import TaskName
 
 Augmentation = Literal["mirror", "turn", "jitter", "scale", "zoom", "colour"]
 Schedule = Literal["cosine", "poly"]

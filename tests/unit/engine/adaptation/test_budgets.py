@@ -2,7 +2,7 @@
 
 import pytest
 
-from interfero.engine.adaptation.halving import expected_cells
+from interfero.engine.adaptation.halving import outlook
 from interfero.engine.adaptation.nodes import Cell, Train
 from interfero.errors import ConfigError
 
@@ -73,8 +73,9 @@ def test_with_halving_all_but_the_longest_may_go_on(plan):
     first = [c for c in made.cells if c.loop.num_steps == 10]
     (pack,) = training(made.packs(first, at_once=1))
     assert pack.continued == frozenset(pack.keys)
-    counts = [sum(c.loop.num_steps == n for c in expected_cells(made.cells)) for n in BUDGETS]
-    assert counts == [4, 2, 1]
+    left = outlook(made.cells, {c.key for c in made.cells}, {}.get)
+    assert [sum(c.loop.num_steps == n for c in left.expected) for n in BUDGETS] == [4, 2, 2]
+    assert left.possible == list(made.cells)
 
 
 @pytest.mark.parametrize(

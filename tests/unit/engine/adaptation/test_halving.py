@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from interfero.engine.adaptation.halving import Halving
+from interfero.engine.adaptation.halving import Halving, outlook
 
 RATES = (1e-4, 4e-4, 2e-3, 5e-3)
 BUDGETS = (10, 40, 160)
@@ -147,6 +147,32 @@ def test_a_driver_that_died_decides_again_as_it_did(grid, record, ended):
         resumed.end(small_is_good)
     assert resumed.kept.keys() == whole.kept.keys()
     assert resumed.stopped == whole.stopped
+
+
+def test_the_outlook_counts_from_what_has_ended(grid, record):
+    cells = list(grid(rates=RATES[:3]).values())
+    sweep = Sweep(cells, record)
+    seen = []
+    while True:
+        done = {key for key in sweep.kept if sweep.kept[key].status == "finished"}
+        found = outlook(cells, {c.key for c in cells} - done, sweep.kept.get)
+        seen.append((len(found.expected), len(found.possible)))
+        if not sweep.open:
+            break
+        sweep.end(small_is_good)
+    # Seven of nine train; where the smallest is best, the two that it leaves behind are stopped.
+    assert seen == [(7, 9), (4, 4), (2, 2), (0, 0)]
+
+
+def test_a_setting_whose_best_is_unknown_lets_two_go_on(grid, record):
+    cells = grid()
+    first = cells[RATES[0], 10]
+    known = {first.key: record(first)}
+    found = outlook(list(cells.values()), {c.key for c in cells.values()} - known.keys(), known.get)
+    assert rates(found.expected) == sorted(
+        [(rate, 10) for rate in RATES[1:]] + [(rate, n) for rate in RATES[:2] for n in (40, 160)]
+    )
+    assert len(found.possible) == len(cells) - 1
 
 
 def test_a_failed_cell_is_tried_again_before_its_setting_goes_on(grid, record):

@@ -8,6 +8,8 @@ from rich.console import Console
 from interfero.engine.adaptation.cost import CostEstimate, Span
 from interfero.engine.adaptation.estimating import expected_packs
 from interfero.engine.adaptation.plan_text import print_cells, print_cost
+from interfero.engine.adaptation.study import AdaptationStudy
+from interfero.store.sweep import SweepStore
 
 
 def shown(write):
@@ -119,8 +121,8 @@ def test_one_measurement_has_no_spread():
 
 def test_what_is_not_known_is_in_no_sum():
     text = cost(unknown={"ewc": 2})
-    assert "4 cells to train" in text
-    assert "uncalibrated, in no sum: ewc (2 cells); --calibrate times a few" in text
+    assert "6 cells to train, 2 of them without an estimate and in no sum, 1 CPU-hours" in text
+    assert "without an estimate: ewc (2 cells); --calibrate times a few" in text
 
 
 @pytest.mark.parametrize(
@@ -144,6 +146,39 @@ def test_all_images_are_another_number_in_each_domain(plan):
     text = cells_text(made, every=False)
     joined = " ".join(map(str, numbers))
     assert f"each of 2 blocks: thing text x lambda 0.013 x images {joined} (by domain)" in text
+
+
+def test_cells_of_several_budgets_say_how_long_they_train(plan):
+    made = plan(num_steps=(4, 8), methods=("finetune",), max_concurrent=1)
+    text = cells_text(made, frozenset({made.cells[0].key}))
+    for cell in made.cells:
+        (line,) = (line for line in text.splitlines() if cell.key in line)
+        assert f" num_steps={cell.loop.num_steps}" in line
+    assert "pack of 2 finetune, 8 steps" in text
+    assert "num_steps=" not in cells_text(plan())
+
+
+def test_a_dry_run_of_halving_counts_from_finished_cells_of_any_sweep(plan, record, tmp_path):
+    made = plan(
+        num_steps=(4, 8, 16), sampler="halving", methods=("finetune",), dry_run=True,
+        learning_rates=(1e-4, 1e-3, 1e-2), max_concurrent=1,
+    )  # fmt: skip
+    study = AdaptationStudy(make_runner=None, entry="", answer="capacity")
+    earlier, store = SweepStore(tmp_path, "one"), SweepStore(tmp_path, "two")
+
+    def said():
+        done = store.reusable({cell.key for cell in made.cells})
+        return shown(lambda console: study.show(console, "", "", made, store, done))
+
+    assert "halving: 7 of 9 cells to train at most\n" in said()
+    for cell in made.cells:
+        rate, steps = cell.hyperparameters.learning_rate, cell.loop.num_steps
+        if steps == 4 or rate < 1e-2:
+            gain = {"val/rd_gain_percent": -rate}
+            earlier.write_record(record(cell, metrics=gain))
+    text = said()
+    assert "halving: 0 of 9 cells to train at most, 7 finished, 2 stopped by those" in text
+    assert "cost: nothing is left to train" in text
 
 
 def test_a_plan_says_which_members_fuse(plan):
