@@ -1,4 +1,4 @@
-"""What MLflow and the tables call the metrics that analysis reads, and the tasks they score, each in one place."""
+"""What MLflow and the tables call the metrics that analysis reads, and the tasks they score, in one place."""
 
 from __future__ import annotations
 
