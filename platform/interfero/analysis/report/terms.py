@@ -40,8 +40,8 @@ ADAPTATION_TERMS = (
     (
         "dB at equal rate",
         "The change as a mean of the images' PSNR, at the rate the source codec has. Each image counts "
-        "alike; percent of the loss counts images by their error, so that the two can differ, in sign too. As in "
-        "percent, a gain above zero is won, forgetting above zero is lost.",
+        "alike; percent of the loss counts images by their error, so that the two can differ, in sign "
+        "too. As in percent, a gain above zero is won, forgetting above zero is lost.",
     ),
     (
         "old exact; PSNR drop",
