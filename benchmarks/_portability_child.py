@@ -59,6 +59,8 @@ class Job:
             with torch.no_grad():
                 for parameter in adapted.parameters():
                     parameter += NOISE * torch.randn(parameter.shape, generator=generator)
+            # Of a method that trains nothing: a few steps per picture.
+            METHODS[self.method].settle(adapted, 0.1, 5)
             adapted.refresh_tables()
             save_adapter(adapted, path, method=self.method, adapter_size=size, record={})
         return load_adapter(path, codec)[0]

@@ -16,7 +16,7 @@ from benchmarks._answers import Question
 from benchmarks._training_script import DRAWN
 from benchmarks._trial import question_of, rungs_of
 from benchmarks.sweep_throughput import CORES, run_loop
-from interfero.engine.adaptation.halving import expected_cells
+from interfero.engine.adaptation.halving import outlook
 from interfero.engine.adaptation.nodes import Cell
 from interfero.engine.adaptation.plan import AdaptationPlan
 from interfero.engine.adaptation.rungs import REDUCTION
@@ -75,7 +75,7 @@ def price(arm: str, plan: AdaptationPlan, prices: Mapping[str, float]) -> Price:
         return (trained + evaluated * prices["evaluation"] + starts * prices["start"]) / CORES
 
     if arm == "interfero":
-        left = expected_cells(cells)
+        left = outlook(cells, {cell.key for cell in cells}, lambda _: None).expected
         took = START_S + seconds([(c, own_steps(plan, c)) for c in left], len(left))
         return Price((len(left), len(left)), (took, took))
     every = [(cell, cell.loop.num_steps) for cell in cells]

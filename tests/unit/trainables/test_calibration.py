@@ -123,7 +123,7 @@ def test_calibrated_times_are_known_to_the_next_dry_run(arguments, tmp_path):
     again = dry_run(arguments, tmp_path)
     assert again.splitlines()[-2:] == first.splitlines()[-2:]
     # Another batch is another step: nothing is known of it.
-    assert "uncalibrated" in dry_run([*arguments, "--batch-size", "3"], tmp_path)
+    assert "without an estimate: " in dry_run([*arguments, "--batch-size", "3"], tmp_path)
 
 
 def test_both_precisions_of_a_step_can_be_timed(plan):

@@ -247,7 +247,7 @@ def test_what_fails_is_a_record_and_the_others_are_done(plan, tmp_path):
     pack = Pack.of(sorted(archives, key=lambda a: a.trained is None))
     records = list(Runner.of_adaptation(made.base)(pack, LocalWorker(tmp_path / "s")))
     assert [record.status for record in records] == ["failed", "finished"]
-    assert "is not a whole interfero safetensors file" in records[0].error
+    assert "there is no file" in records[0].error
 
 
 def test_analysis_reads_what_stages_write(every):
