@@ -41,6 +41,8 @@ COOLING, COOLING_FROM = 2.0, 0.35
 """The paper's 2,000 steps at a rate of 0.001 from step 700 on, as shares of all steps."""
 MARGIN = 1e-5
 """Keeps the inverse hyperbolic tangent finite where a latent is an integer."""
+MOST_KEPT = 64
+"""Pictures whose latents are kept: a cell asks for each of its own twice, an archive has no end."""
 MOST_STEPS = 100_000
 """A file that asks for more is none of ours: an encoder would not come back."""
 
@@ -121,7 +123,10 @@ class RefinedCodec(BranchedCodec):
         if digest not in self._found:
             # Coding runs in inference mode, whose tensors know no gradient.
             with torch.inference_mode(mode=False), torch.enable_grad():
-                self._found[digest] = self._search(image_BCHW.clone(), size)
+                found = self._search(image_BCHW.clone(), size)
+            if len(self._found) == MOST_KEPT:
+                del self._found[next(iter(self._found))]
+            self._found[digest] = found
         with latents_given(self.source, self._found[digest]):
             yield
 

@@ -119,3 +119,13 @@ def test_files_that_ask_for_the_impossible_are_refused(
     adapted = refined(tiny_codec)
     with pytest.raises(AdapterError, match=named):
         adapted.load_adapter_state({n: torch.tensor(v) for n, v in state.items()})
+
+
+def test_only_so_many_pictures_are_kept(
+    tiny_codec: Codec, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("interfero.adaptation.latent_refinement.MOST_KEPT", 2)
+    adapted = refined(tiny_codec, num_steps=1)
+    first = [encode(adapted, pixels + np.uint8(step)) for step in range(3)]
+    assert len(adapted._found) == 2
+    assert encode(adapted, pixels) == first[0]

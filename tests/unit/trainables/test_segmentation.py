@@ -1,5 +1,7 @@
 """The segmentation loop: it learns, forgets nothing when killed, and downloads nothing."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import safetensors.torch
@@ -71,8 +73,8 @@ def test_same_seeds_same_weights_and_other_seeds_others(scenes, tmp_path):
     assert len(set(hashes.values())) == 3
 
 
-def test_who_was_killed_goes_on_to_the_same_weights(scenes, tmp_path, monkeypatch):
-    whole, _ = train(scenes, tmp_path / "whole")
+@contextmanager
+def killed_at_step_7(monkeypatch):
     import trainables.segmentation as module
 
     drawn = module.draw_scenes
@@ -82,10 +84,15 @@ def test_who_was_killed_goes_on_to_the_same_weights(scenes, tmp_path, monkeypatc
             raise KeyboardInterrupt
         return drawn(*args, step=step, **options)
 
-    monkeypatch.setattr(module, "draw_scenes", dies)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(module, "draw_scenes", dies)
+        yield
+
+
+def test_who_was_killed_goes_on_to_the_same_weights(scenes, tmp_path, monkeypatch):
+    whole, _ = train(scenes, tmp_path / "whole")
+    with killed_at_step_7(monkeypatch):
         train(scenes, tmp_path / "killed", checkpoint_seconds=0)
-    monkeypatch.setattr(module, "draw_scenes", drawn)
     resumed, training = train(scenes, tmp_path / "killed", checkpoint_seconds=0)
     assert training.start == 7
     assert [step for step, _ in training.curve] == list(range(1, 13))
@@ -154,19 +161,8 @@ STRONG = CONFIG.model_copy(
 
 def test_who_was_killed_goes_on_with_its_average_and_its_scores(scenes, tmp_path, monkeypatch):
     whole, first = train(scenes, tmp_path / "whole", STRONG, validation=scenes[:2])
-    import trainables.segmentation as module
-
-    drawn = module.draw_scenes
-
-    def dies(*args, step, **options):
-        if step == 7:
-            raise KeyboardInterrupt
-        return drawn(*args, step=step, **options)
-
-    monkeypatch.setattr(module, "draw_scenes", dies)
-    with pytest.raises(KeyboardInterrupt):
+    with killed_at_step_7(monkeypatch):
         train(scenes, tmp_path / "killed", STRONG, checkpoint_seconds=0, validation=scenes[:2])
-    monkeypatch.setattr(module, "draw_scenes", drawn)
     again, second = train(
         scenes, tmp_path / "killed", STRONG, checkpoint_seconds=0, validation=scenes[:2]
     )
