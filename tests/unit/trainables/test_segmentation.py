@@ -84,9 +84,10 @@ def killed_at_step_7(monkeypatch):
             raise KeyboardInterrupt
         return drawn(*args, step=step, **options)
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(module, "draw_scenes", dies)
-        yield
+        with pytest.raises(KeyboardInterrupt):
+            yield
 
 
 def test_who_was_killed_goes_on_to_the_same_weights(scenes, tmp_path, monkeypatch):
