@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import tyro
 
 from interfero.errors import ConfigError, nearest
@@ -21,6 +23,7 @@ from interfero.store.locks import LEASE_S
 from interfero.store.sweep import SHARED_LEASE, SweepStore
 
 SHOWN_FAILURES = 3
+SHOWN_TRAININGS = 4
 
 
 def status(
@@ -80,6 +83,7 @@ def status_lines(store: SweepStore, *, running: bool, now: float | None = None) 
     yield f"  {done} of {total or '?'} cells ended{share}{kinds and f': {kinds}'}{taken}"
     if running:
         now = time.time() if now is None else now
+        yield from (f"  {text}" for text in _in_training(store, now))
         yield f"  {_pace(store, seen.ends, None if total is None else total - done, now)}"
     trial = settings.get("options", {})
     hours = seen.seconds * trial.get("workers_per_trial", 1) / 3600
@@ -114,6 +118,29 @@ def _state(store: SweepStore, settings: dict[str, Any], running: bool, num_faile
     kept = sum(not key.endswith(".before") for key in states.list_keys())
     inside = f" ({kept} cells go on from a checkpoint)" if kept else ""
     return f"interrupted{inside}; go on with --resume: {settings.get('command', '')}"
+
+
+def _in_training(store: SweepStore, now: float) -> Iterator[str]:
+    """What trains and how far it was when its state was last written; the furthest first.
+
+    The headers of the states are read, not their tensors, which are as large as the models.
+    """
+    found: list[tuple[int, str]] = []
+    states = KeyedStore(store.folder / CHECKPOINTS, ".safetensors")
+    for key in states.list_keys():
+        if key.endswith(".before") or key.startswith("trunk-"):
+            continue
+        # It may end, and its state go, while this is read.
+        with suppress(OSError, KeyError, ValueError, safetensors.SafetensorError):
+            path = states.path(key)
+            age = now - path.stat().st_mtime
+            with safetensors.safe_open(path, framework="np") as file:
+                step = json.loads((file.metadata() or {})["interfero"])["info"]["step"]
+            found.append((step, f"in training: {key} at step {step}, saved {_span(age)} ago"))
+    found.sort(reverse=True)
+    yield from (text for _, text in found[:SHOWN_TRAININGS])
+    if len(found) > SHOWN_TRAININGS:
+        yield f"in training: {len(found) - SHOWN_TRAININGS} more"
 
 
 def _pace(store: SweepStore, ends: list[float], left: int | None, now: float) -> str:

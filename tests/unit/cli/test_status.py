@@ -4,9 +4,11 @@ import os
 import time
 
 import pytest
+import torch
 
 from interfero import cli
 from interfero.cli.status import status_lines
+from interfero.engine.checkpoints import Checkpoints
 from interfero.store.locks import LEASE_S
 from interfero.store.sweep import SHARED_LEASE, SweepStore
 from tests.unit.engine.conftest import make_cell, make_record
@@ -70,6 +72,22 @@ def test_rate_and_time_left_are_those_of_this_driver(store):
         text = said(store, running=True, now=began + 7200)
     assert "1.5 cells an hour since the driver started 2.0 h ago" in text
     assert "about 2.7 h left" in text
+
+
+def test_trainings_say_how_far_their_last_state_was(store):
+    weight = torch.nn.Parameter(torch.zeros(1))
+    states = Checkpoints(store.folder)
+    for key, step in (("a", 12), ("a", 40), ("b", 7), ("trunk-c.5", 5)):
+        states.write(key, {"w": weight}, [], {"step": step})
+    (store.folder / "checkpoints" / "damaged.safetensors").write_bytes(b"none")
+    with store.lease():
+        text = said(store, running=True, now=time.time() + 30)
+    trainings = [line.strip() for line in text.splitlines() if "in training" in line]
+    assert [line.partition(", saved")[0] for line in trainings] == [
+        "in training: a at step 40",
+        "in training: b at step 7",
+    ]
+    assert "in training" not in said(store, running=False)
 
 
 def test_interrupted_and_finished_are_told_apart_by_lease_and_report(store):
