@@ -1,7 +1,6 @@
 """A restoration sweep as a user runs it: Ray does the graph, one MLflow run a cell, nothing is repeated."""
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -97,27 +96,6 @@ def test_a_killed_driver_costs_no_step_and_goes_on_inside_the_training(workplace
 
 def records_of_steps(workplace):
     return (workplace.folder / "interfero-storage" / "products").glob("*/record*.json")
-
-
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two CPUs")
-def test_two_processes_train_one_model(workplace, done):
-    two = ("--workers-per-trial", "2", "--cpus-per-trial", "1")
-    code, shown = workplace.call(
-        SWEEP, *SMALL, "--smoke", "--configurations", "OO", *two, "--name", "group"
-    )
-    assert code == 0, shown
-    (cell,) = runs(workplace, "group")[1]
-    (alone,) = [r for r in runs(workplace, "first")[1] if r.data.params["configuration"] == "OO"]
-    # One loss over both parts a step, however many processes there are.
-    assert steps_of(workplace, cell) == [1, 2, 3, 4]
-    assert steps_of(workplace, alone) == list(range(1, 61))
-
-
-def steps_of(workplace, cell):
-    """Steps with a point on the learning curve of a cell's model."""
-    products = workplace.folder / "interfero-storage" / "products"
-    record = products / cell.data.tags["interfero.step_segmentation"] / "record.json"
-    return [step for step, _ in json.loads(record.read_text())["curve"]]
 
 
 def test_a_dry_run_trains_nothing(workplace, done):

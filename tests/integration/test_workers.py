@@ -1,9 +1,12 @@
 """A sweep whose packs two processes train, through Ray for real, one of which is killed on the way."""
 
+import json
 import os
 
 import psutil
 import pytest
+
+from sweeps.dataset_restoration import SWEEP as RESTORATION_SWEEP
 
 SETTINGS = [
     "--methods", "lora", "--adapter-sizes", "1", "--learning-rates", "1e-3", "3e-3",
@@ -86,3 +89,29 @@ def test_each_cell_has_one_run(sweeps):
     _, cells = place.runs("two")
     assert {r.info.status for r in cells.values()} == {"FINISHED"}
     assert set(cells) == set(place.records("two"))
+
+
+RESTORATION = (
+    "--smoke", "--codecs", "webp", "--rates", "0.8", "--configurations", "OO", "--init-seeds", "0",
+    "--max-images", "3", "--batch-size", "2", "--crop-size", "32",
+)  # fmt: skip
+
+
+def test_two_processes_train_one_model(make_workplace, ray_here):
+    """One loss over both parts a step, however many processes there are."""
+    place = make_workplace("group")
+    for name, two in (
+        ("alone", ()),
+        ("group", ("--workers-per-trial", "2", "--cpus-per-trial", "1")),
+    ):
+        code, shown = place.call(RESTORATION_SWEEP, *RESTORATION, *two, "--name", name)
+        assert code == 0, shown
+    records = [json.loads(path.read_text()) for path in models_of(place)]
+    assert [[step for step, _ in record["curve"]] for record in records] == 2 * [[1, 2, 3, 4]]
+    one, two = (record["curve"][0][1]["loss"] for record in records)
+    assert abs(one - two) < TOLERANCE * one
+
+
+def models_of(place):
+    """Records of the segmentation models that were trained."""
+    return (place.folder / "interfero-storage" / "products").glob("segmentation-*/record.json")
