@@ -167,7 +167,11 @@ def test_the_interface_is_light_and_whole():
 def test_the_table_of_methods_says_what_their_classes_say():
     said = {
         name: MethodEntry(
-            method.size_unit, method.strength_unit, method.trains_on, method.learning_rates
+            method.size_unit,
+            method.strength_unit,
+            method.trains_on,
+            method.learning_rates,
+            method.strengths,
         )
         for name, method in METHODS.items()
     }

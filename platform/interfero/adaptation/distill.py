@@ -39,6 +39,7 @@ class Distill(Finetune):
     name: ClassVar[str] = "distill"
     paper: ClassVar[str] = "arXiv:1606.09282, for codecs"
     strength_unit: ClassVar[str | None] = "weight of the teacher's loss against the target's"
+    strengths: ClassVar[tuple[float, ...]] = (1.0, 3.0, 10.0)
 
     def loss(self, adapted: AdaptedCodec, batch: Batch) -> StepLoss:
         """The target's loss, and the loss of old latents against the teacher's pictures."""

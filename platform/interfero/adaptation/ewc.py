@@ -42,6 +42,7 @@ class Ewc(Finetune):
     name: ClassVar[str] = "ewc"
     paper: ClassVar[str] = "arXiv:1612.00796"
     strength_unit: ClassVar[str | None] = "one source crop's evidence"
+    strengths: ClassVar[tuple[float, ...]] = (1.0, 3.0, 10.0)
 
     def build(self, source: Codec, adapter_size: int, init_seed: int) -> EwcCodec:
         """A copy of the source codec; its importances come with `prepare`."""

@@ -35,6 +35,7 @@ class L2Sp(Finetune):
     name: ClassVar[str] = "l2_sp"
     paper: ClassVar[str] = "arXiv:1802.01483"
     strength_unit: ClassVar[str | None] = "the paper's alpha of 0.01"
+    strengths: ClassVar[tuple[float, ...]] = (30.0, 100.0, 300.0)
 
     def build(self, source: Codec, adapter_size: int, init_seed: int) -> L2SpCodec:
         """A copy of the source codec."""

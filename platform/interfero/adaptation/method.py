@@ -16,7 +16,7 @@ import torch
 from compressai.models import CompressionModel
 from torch import Tensor, nn
 
-from interfero.adaptation.table import WHOLE_CODEC, TrainsOn
+from interfero.adaptation.table import ONE, WHOLE_CODEC, TrainsOn
 from interfero.codecs.bitstream import ID_BYTES
 from interfero.codecs.codec import Codec, entropy_tables
 from interfero.codecs.coding import codec_id
@@ -201,6 +201,9 @@ class Method(ABC):
     """Unit of `adapter_size`; None where the method adds no capacity and has one size, 0."""
     strength_unit: ClassVar[str | None] = None
     """What a strength of 1 means; None where the method has no term of its own."""
+    strengths: ClassVar[tuple[float, ...]] = ONE
+    """The strengths that a sweep gives it if it names none, a factor of about 3 apart: each is another place
+    between gain and forgetting."""
     detaches: ClassVar[bool]
     """Whether source mode is the source codec."""
     random_init: ClassVar[bool] = True

@@ -31,6 +31,7 @@ class Replay(Finetune):
     name: ClassVar[str] = "replay"
     paper: ClassVar[str] = "arXiv:2402.18862"
     strength_unit: ClassVar[str | None] = "weight of the source half against the target half"
+    strengths: ClassVar[tuple[float, ...]] = (0.3, 1.0, 3.0)
     trains_on: ClassVar[TrainsOn] = "both"
 
     def loss(self, adapted: AdaptedCodec, batch: Batch) -> StepLoss:

@@ -14,6 +14,8 @@ CUSTOM_CHANNELS = (3e-4, 1e-3, 3e-3, 1e-2)
 BRANCHES = (1e-3, 3e-3, 1e-2)
 LATENTS = (3e-2, 1e-1, 3e-1)
 """Step sizes of latents, whose rounding is to integers."""
+ONE = (1.0,)
+"""Strength of a term whose weight trades nothing that a comparison shows."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class MethodEntry:
     strength_unit: str | None = None
     trains_on: TrainsOn = "target"
     learning_rates: tuple[float, ...] = WHOLE_CODEC
+    strengths: tuple[float, ...] = ONE
 
 
 METHOD_TABLE: dict[str, MethodEntry] = {
@@ -45,9 +48,14 @@ METHOD_TABLE: dict[str, MethodEntry] = {
     ),
     "bias_gain": MethodEntry(learning_rates=BRANCHES),
     "latent_refinement": MethodEntry(learning_rates=LATENTS),
-    "l2_sp": MethodEntry(strength_unit="the paper's alpha of 0.01"),
-    "ewc": MethodEntry(strength_unit="one source crop's evidence"),
-    "distill": MethodEntry(strength_unit="weight of the teacher's loss against the target's"),
-    "replay": MethodEntry(None, "weight of the source half against the target half", "both"),
+    "l2_sp": MethodEntry(strength_unit="the paper's alpha of 0.01", strengths=(30.0, 100.0, 300.0)),
+    "ewc": MethodEntry(strength_unit="one source crop's evidence", strengths=(1.0, 3.0, 10.0)),
+    "distill": MethodEntry(
+        strength_unit="weight of the teacher's loss against the target's",
+        strengths=(1.0, 3.0, 10.0),
+    ),
+    "replay": MethodEntry(
+        None, "weight of the source half against the target half", "both", strengths=(0.3, 1.0, 3.0)
+    ),
 }
 """Entries of all methods, in the order of `METHODS`; a test checks that the two are equal."""

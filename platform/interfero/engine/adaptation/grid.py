@@ -52,8 +52,8 @@ def sizes_of(method: Method, options: AdaptationOptions) -> tuple[int, ...]:
 
 
 def strengths_of(method: Method, options: AdaptationOptions) -> tuple[float, ...]:
-    """The strengths asked for; 0 alone where a method has no term of its own."""
-    return options.strengths if method.strength_unit else (0.0,)
+    """The strengths asked for, the method's own where none are; 0 alone where it has no term of its own."""
+    return (options.strengths or method.strengths) if method.strength_unit else (0.0,)
 
 
 def rates_of(method: Method, options: AdaptationOptions) -> tuple[float, ...]:

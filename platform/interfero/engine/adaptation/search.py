@@ -84,9 +84,10 @@ class BlockSearch:
         """Tell the study of a cell that another sweep trained, if this one could have asked for it."""
         params, options = _params_of(record), self.plan.options
         method = find_method(str(record.params["method"]))
+        strengths = strengths_of(method, options)
         for value, ends in (
             (record.params["learning_rate"], rates_of(method, options)),
-            (record.params.get("strength") or options.strengths[0], options.strengths),
+            (record.params.get("strength") or strengths[0], strengths),
         ):
             if not min(ends) <= float(value) <= max(ends):
                 return

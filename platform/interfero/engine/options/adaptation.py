@@ -39,8 +39,9 @@ class AdaptationOptions(SweepOptions):
     """Adaptation methods (docs/methods.md)."""
     adapter_sizes: Annotated[tuple[int, ...], QUESTION] = (1, 2, 4, 8)
     """Adapter sizes, in each method's unit (channels, rank, kernel side); methods without one run once."""
-    strengths: Annotated[tuple[float, ...], QUESTION] = (1.0,)
-    """Weights of a method's own loss term (penalty, teacher, replay) in its own unit, or a search range."""
+    strengths: Annotated[tuple[float, ...], QUESTION] = ()
+    """Weights of a method's own loss term (penalty, teacher, replay) in its own unit, or a search range; by
+    default each method has its own (docs/methods.md)."""
     num_images: Annotated[tuple[str, ...], QUESTION] = (ALL_IMAGES,)
     """Numbers of target training images, or `all`."""
     lambdas: Annotated[tuple[float, ...], QUESTION] = (0.013,)
@@ -128,7 +129,7 @@ class AdaptationOptions(SweepOptions):
                 "num_steps": _smallest(self.budgets),
                 "adapter_sizes": self.adapter_sizes[:1],
                 "learning_rates": self.learning_rates[:1] or (1e-3,),
-                "strengths": self.strengths[:1],
+                "strengths": self.strengths[:1] or (1.0,),
                 "lambdas": self.lambdas[:1],
                 "data_seeds": self.data_seeds[:1],
                 "init_seeds": self.init_seeds[:1],
@@ -155,10 +156,10 @@ def mapping_of(options: AdaptationOptions) -> PixelMapping:
 def _axis_rules(o: AdaptationOptions) -> list[Rule]:
     lists = {
         "--methods": o.methods, "--lambdas": o.lambdas, "--num-images": o.num_images,
-        "--adapter-sizes": o.adapter_sizes, "--strengths": o.strengths,
+        "--adapter-sizes": o.adapter_sizes,
     }  # fmt: skip
-    if o.learning_rates:
-        lists["--learning-rates"] = o.learning_rates
+    own = {"--learning-rates": o.learning_rates, "--strengths": o.strengths}
+    lists |= {name: values for name, values in own.items() if values}
     finite = {
         "--lambdas": o.lambdas, "--learning-rates": o.learning_rates, "--strengths": o.strengths,
     }  # fmt: skip

@@ -180,6 +180,17 @@ def test_each_method_takes_the_sizes_and_strengths_it_has(options):
     ]  # fmt: skip
 
 
+def test_each_method_has_strengths_of_its_own(options):
+    points = grid_hyperparameters(options(methods=("finetune", "l2_sp", "ewc", "replay")))
+    strengths = {}
+    for point in points:
+        strengths.setdefault(point.method, {})[point.strength] = None
+    assert {method: tuple(found) for method, found in strengths.items()} == {
+        "finetune": (0.0,), "l2_sp": (30.0, 100.0, 300.0), "ewc": (1.0, 3.0, 10.0),
+        "replay": (0.3, 1.0, 3.0),
+    }  # fmt: skip
+
+
 def test_a_method_with_none_of_the_sizes_is_refused(options):
     with pytest.raises(ConfigError, match=r"residual_adapter \(kernel side\) has none of"):
         plan_of(options(methods=("residual_adapter",), adapter_sizes=(2, 4)))
