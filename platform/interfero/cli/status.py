@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import tyro
 
 from interfero.errors import ConfigError, nearest
@@ -125,6 +124,8 @@ def _in_training(store: SweepStore, now: float) -> Iterator[str]:
 
     The headers of the states are read, not their tensors, which are as large as the models.
     """
+    import safetensors
+
     found: list[tuple[int, str]] = []
     states = KeyedStore(store.folder / CHECKPOINTS, ".safetensors")
     for key in states.list_keys():
