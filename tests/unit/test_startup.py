@@ -261,7 +261,7 @@ def test_what_exists_is_not_refused(tmp_path, tiny_codec_file, monkeypatch):
     for name in ("mbt2018-mean", "compressai:mbt2018", str(tiny_codec_file), "jpeg"):
         check_codec(name)
     check_source(str(tiny_codec_file), (0.013,))
-    with pytest.raises(CodecError, match="no weights for lambda 0.02; known: 0.013"):
+    with pytest.raises(CodecError, match=r"no weights for lambda 0\.02; known: 0\.013"):
         check_source(str(tiny_codec_file), (0.02,))
     (tmp_path / "w.pth").write_bytes(b"PK")
     check_source(f"{tmp_path / 'w.pth'}@0.5", (0.013,))
