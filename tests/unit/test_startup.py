@@ -28,6 +28,7 @@ HEAVY = {
 }  # fmt: skip
 RUN = (
     "import contextlib, io, json, runpy, sys\n"
+    "COMPILER = 'torch._dynamo'\n"
     "def run(target, *arguments):\n"
     "    sys.argv = [target, *arguments]\n"
     # Rich draws frames in what says that its encoding has them.
@@ -41,7 +42,7 @@ RUN = (
     "                runpy.run_module(target, run_name='__main__')\n"
     "        except SystemExit as end:\n"
     "            code = end.code or 0\n"
-    "    modules = sorted({name.partition('.')[0] for name in sys.modules})\n"
+    "    modules = sorted({name.partition('.')[0] for name in sys.modules} | {COMPILER} & {*sys.modules})\n"
     "    return code, modules, *(f.buffer.getvalue().decode() for f in (shown, errors))\n"
     "print(json.dumps([run(*command) for command in json.load(sys.stdin)]))\n"
 )
@@ -155,12 +156,15 @@ def test_what_does_not_exist_is_refused_before_libraries_are_imported(light, com
 
 
 def test_coding_imports_neither_mlflow_nor_ray_nor_data_sets(tmp_path):
-    """The rest of what a picture does not need: a codec is torch and CompressAI's models."""
+    """The rest of what a picture does not need: a codec is torch and CompressAI's models.
+
+    Nor PyTorch's compiler, which takes 4 seconds and 160 MiB, in the driver and in every worker.
+    """
     (tmp_path / "a.ifr").write_bytes(b"no stream")
     ((code, modules, _, errors),) = started(
         ("interfero.cli", "decode", str(tmp_path / "a.ifr"), str(tmp_path / "a.png"))
     )
-    assert (code, "torch" in modules) == (2, True)
+    assert (code, "torch" in modules, "torch._dynamo" in modules) == (2, True, False)
     assert modules & HEAVY <= {"torch", "compressai", "numpy", "scipy", "safetensors"}
     assert errors.startswith("error: "), errors
 
@@ -265,16 +269,3 @@ def test_what_exists_is_not_refused(tmp_path, tiny_codec_file, monkeypatch):
         check_source(str(tiny_codec_file), (0.02,))
     (tmp_path / "w.pth").write_bytes(b"PK")
     check_source(f"{tmp_path / 'w.pth'}@0.5", (0.013,))
-
-
-def test_loading_a_codec_imports_no_compiler():
-    """PyTorch's takes 4 seconds and 160 MiB, in the driver and in every worker."""
-    code = (
-        "import sys; from interfero.codecs.catalogue import load_codec\n"
-        "load_codec('mbt2018-mean', 0.013)\n"
-        "print('torch._dynamo' in sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False
-    )
-    assert (done.stdout, done.stderr) == ("False\n", "")
