@@ -12,8 +12,8 @@ CLASSICAL_NAMES = ("jpeg", "jpeg2000", "webp", "avif", "heif", "jpegxl")
 """Of the table `CLASSICAL`, which imports what codes them."""
 ZOO_PREFIX = "compressai:"
 ZOO_NAMES = (
-    "bmshj2018-factorized", "bmshj2018-factorized-relu", "bmshj2018-hyperprior", "mbt2018-mean", "mbt2018",
-    "cheng2020-anchor", "cheng2020-attn",
+    "bmshj2018-factorized", "bmshj2018-hyperprior", "mbt2018-mean", "mbt2018", "cheng2020-anchor",
+    "cheng2020-attn",
 )  # fmt: skip
 """Architectures that CompressAI has weights for, and that can be adapted here."""
 _FOLDER = Path(__file__).parent / "weights"
@@ -69,5 +69,6 @@ def check_codec(name: str) -> None:
 def _lambdas(path: Path) -> list[float]:
     """Lambdas of codec files; none where a file does not say it here, as PyTorch's do not."""
     files = [f for f in path.iterdir() if f.suffix == ".safetensors"] if path.is_dir() else [path]
-    found = [read_metadata(file).get("rd_lambda") for file in files]
-    return sorted(map(float, found)) if all(isinstance(v, float | int) for v in found) else []
+    stated = [read_metadata(file).get("rd_lambda") for file in files]
+    found = [float(value) for value in stated if isinstance(value, float | int)]
+    return sorted(found) if len(found) == len(files) else []
