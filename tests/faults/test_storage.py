@@ -8,10 +8,10 @@ import pytest
 from rich.console import Console
 
 from interfero.domains.catalogue import load_domain
-from interfero.domains.export import write_parquet
 from interfero.engine.sweep import run_sweep
 from interfero.errors import DomainError, StorageError
 from sweeps.adapter_capacity import SWEEP as CAPACITY
+from tests.parquet import write_parquet
 from tests.processes import standing_still
 
 SWEEP = [

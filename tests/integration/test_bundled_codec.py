@@ -11,6 +11,7 @@ from interfero.codecs.coding import SourceCoder, mean_score, score_coded, score_
 from interfero.codecs.jpeg import jpeg_curve
 from interfero.domains.catalogue import load_domain
 from interfero.domains.domain import spread
+from interfero.domains.images import Sample
 from interfero.domains.ingest import load_folder
 from interfero.metrics.bd_rate import psnr_at_rate
 
@@ -56,15 +57,20 @@ def test_what_is_coded_is_what_the_entropy_model_promised(name: str) -> None:
             assert promised * 0.99 < coded < promised * 1.03 + header_bpp
 
 
+@pytest.fixture(scope="module")
+def photographs(interfero_data: Path) -> tuple[tuple[Sample, ...], list[tuple[float, float]]]:
+    """A few at half scale (`benchmarks/source_codec.py` takes all), and JPEG's curve on them."""
+    samples = spread(load_folder("natural", interfero_data / "natural").test, 16)
+    return samples, [(p.bpp, p.psnr_db) for p in jpeg_curve(samples, range(2, 90, 4))]
+
+
 @pytest.mark.data
 @pytest.mark.parametrize("name", bundled_names())
-def test_every_lambda_beats_jpeg_at_its_rate(name: str, interfero_data: Path) -> None:
-    """Means over photographs at half scale, against the better of four JPEG settings.
-
-    Forty of them; `benchmarks/source_codec.py` takes all.
-    """
-    samples = spread(load_folder("natural", interfero_data / "natural").test, 40)
-    jpeg = [(p.bpp, p.psnr_db) for p in jpeg_curve(samples, range(2, 90, 4))]
+def test_every_lambda_beats_jpeg_at_its_rate(
+    name: str, photographs: tuple[tuple[Sample, ...], list[tuple[float, float]]]
+) -> None:
+    """Means over photographs, against the better of four JPEG settings."""
+    samples, jpeg = photographs
     for value in available_lambdas(name):
         coder = SourceCoder(load_codec(name, value))
         score = mean_score([score_coded(coder, s) for s in samples], value)

@@ -24,6 +24,7 @@ SETTINGS: dict[str, tuple[dict[str, str], tuple[object, ...]]] = {
     ),
     "AVX2": ({"ONEDNN_MAX_CPU_ISA": "AVX2"}, (1, 1, "contiguous")),
 }
+NUM_IMAGES = 3
 DETACHING = [name for name, method in METHODS.items() if method.detaches]
 
 
@@ -35,7 +36,7 @@ def call(environment: dict[str, str], *arguments: object) -> None:
 @pytest.fixture(scope="module")
 def coded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("streams")
-    images = [s.pixels_HWC[:128, :128] for s in load_domain("photos").test[:6]]
+    images = [s.pixels_HWC[:128, :128] for s in load_domain("photos").test[:NUM_IMAGES]]
     np.savez(folder / "images.npz", images=np.stack(images))
     job: dict[str, Any] = {"source": "mbt2018-mean", "rd_lambda": 0.013, "exact": True}
     jobs = [job | {"method": name} for name in (None, *DETACHING)]
@@ -54,7 +55,7 @@ def test_every_symbol_is_the_same_on_another_setting(coded: Path, setting: str) 
     results = json.loads(out.read_text())["jobs"]
     assert len(results) == len(DETACHING) + 2
     for name, result in results.items():
-        assert result["images"] == 6, name
+        assert result["images"] == NUM_IMAGES, name
         assert (result["broken"], result["refused"], result["apart"]) == (0, 0, 0), name
     # The settings differ: somewhere a pixel is a level off.
     assert setting != "SSE41" or any(result["levels"] for result in results.values())

@@ -1,11 +1,14 @@
 """The import walls of the design, exactly, and the layout that other things rest on."""
 
 import ast
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from interfero.engine.code import PACKAGES, import_closure
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = "platform/interfero"
@@ -78,18 +81,59 @@ def test_imports_are_found_wherever_they_stand():
     assert imported_packages(source) == {"ray", "mlflow"}
 
 
-def test_metrics_analysis_and_loops_load_neither_ray_nor_mlflow():
-    """Past the direct imports: what they import in turn must not load them either."""
-    script = """
-import importlib, pkgutil, sys
-for name in ("interfero.metrics", "interfero.analysis", "trainables"):
-    package = importlib.import_module(name)
-    for module in pkgutil.walk_packages(package.__path__, name + "."):
-        importlib.import_module(module.name)
-loaded = sorted({"ray", "mlflow"} & set(sys.modules))
-assert not loaded, loaded
+ENTRIES = ("trainables.adaptation", "trainables.restoration", "trainables.segmentation",
+           "trainables.sequence_nodes")  # fmt: skip
+LOADED = """
+import importlib, json, os, pkgutil, sys
+# Libraries that all of them load, once; of ours, what `import interfero` is.
+import interfero, torch, compressai
+def everything_of(*names):
+    for name in names:
+        package = importlib.import_module(name)
+        for module in pkgutil.walk_packages(package.__path__, name + "."):
+            importlib.import_module(module.name)
+def loaded(load, *names):
+    read, write = os.pipe()
+    if (child := os.fork()) == 0:
+        load(*names)
+        os.write(write, json.dumps(sorted(
+            n for n in sys.modules if n.split(".")[0] in ("interfero", "trainables", "ray", "mlflow")
+        )).encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        said = pipe.read()
+    assert os.waitpid(child, 0)[1] == 0, names
+    return json.loads(said)
+found = {name: loaded(importlib.import_module, name) for name in sys.argv[1:]}
+found["all"] = loaded(everything_of, "interfero.metrics", "interfero.analysis", "trainables")
+print(json.dumps(found))
 """
-    subprocess.run([sys.executable, "-W", "ignore", "-c", script], cwd=ROOT, check=True)
+
+
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, set[str]]:
+    """Modules of ours, of Ray and of MLflow that each import has loaded in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", LOADED, *ENTRIES],
+        cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    return {name: set(modules) for name, modules in json.loads(done.stdout).items()}
+
+
+def test_metrics_analysis_and_loops_load_neither_ray_nor_mlflow(loaded):
+    """Past the direct imports: what they import in turn must not load them either."""
+    assert len(loaded["all"]) > 100
+    assert not loaded["all"] & {"ray", "mlflow"}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_every_module_that_a_training_loads_is_in_its_hash(loaded, entry):
+    """What Python really imports, not what a list of ours says."""
+    ours = {n for n in loaded[entry] if n.partition(".")[0] in PACKAGES}
+    hashed = set(import_closure((entry,)))
+    assert len(ours) > 10
+    assert ours <= hashed, f"{sorted(ours - hashed)} can change numbers and no key"
 
 
 def test_platform_is_an_import_root_and_no_package():

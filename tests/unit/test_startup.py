@@ -6,9 +6,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from compressai.zoo import image as zoo
 
 from interfero.adaptation import METHODS
 from interfero.adaptation.table import METHOD_TABLE, MethodEntry
+from interfero.codecs.catalogue import available_lambdas, load_codec
+from interfero.codecs.classical import CLASSICAL
+from interfero.codecs.codec import ARCHITECTURES
+from interfero.codecs.lossy import find_lossy
+from interfero.codecs.names import CLASSICAL_NAMES, ZOO_NAMES, check_codec, check_source
+from interfero.domains.bundled import BUNDLED
+from interfero.domains.catalogue import load_domain
+from interfero.domains.labelled_catalogue import LABELLED, load_labelled
+from interfero.domains.names import BUNDLED_NAMES, LABELLED_NAMES, check_domain, check_labelled
+from interfero.errors import CodecError, InterferoError
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {
@@ -17,6 +28,7 @@ HEAVY = {
 }  # fmt: skip
 RUN = (
     "import contextlib, io, json, runpy, sys\n"
+    "COMPILER = 'torch._dynamo'\n"
     "def run(target, *arguments):\n"
     "    sys.argv = [target, *arguments]\n"
     # Rich draws frames in what says that its encoding has them.
@@ -30,7 +42,7 @@ RUN = (
     "                runpy.run_module(target, run_name='__main__')\n"
     "        except SystemExit as end:\n"
     "            code = end.code or 0\n"
-    "    modules = sorted({name.partition('.')[0] for name in sys.modules})\n"
+    "    modules = sorted({name.partition('.')[0] for name in sys.modules} | {COMPILER} & {*sys.modules})\n"
     "    return code, modules, *(f.buffer.getvalue().decode() for f in (shown, errors))\n"
     "print(json.dumps([run(*command) for command in json.load(sys.stdin)]))\n"
 )
@@ -50,6 +62,34 @@ REASONS = {
     ("--num-steps", "0"): "--num-steps must be above 0",
     ("--methods", "finetun"): "unknown method 'finetun': did you mean 'finetune'?",
 }
+ENCODE, DECODE, PREDICT, CAPACITY = (
+    ("interfero.cli", "encode"), ("interfero.cli", "decode"),
+    ("interfero.cli", "predict", "--num-images", "5"), ("sweeps/adapter_capacity.py",),
+)  # fmt: skip
+WRONG_NAMES = {
+    **{(f"sweeps/{name}", "--domains", "nosuch", "text"): "called 'nosuch'" for name in SWEEPS},
+    (*CAPACITY, "--domains", "thing=nowhere"): "domain 'thing': there is no nowhere",
+    (*CAPACITY, "--domains", "photos.fogg-3"): "no corruption is called 'fogg'",
+    (*CAPACITY, "--source-domain", "photo"): "did you mean 'photos'?",
+    (*CAPACITY, "--source", "mbt2018-meen"): "did you mean 'mbt2018-mean'?",
+    (*CAPACITY, "--lambdas", "0.013", "0.02"): "no weights for lambda 0.02; known: 0.0009,",
+    (*CAPACITY, "--name", "nosuch", "--resume"): "nosuch",
+    ("sweeps/covariate_shift.py", "--codecs", "jpg"): "did you mean 'jpeg'?",
+    ("sweeps/covariate_shift.py", "--encoder-weights", "nowhere"): "--encoder-weights nowhere",
+    (*ENCODE, "nowhere.png", "a.ifr"): "there is no picture nowhere.png",
+    (*ENCODE, "README.md", "a.ifr", "--source", "mbt2018-meen"): "did you mean 'mbt2018-mean'?",
+    (*ENCODE, "README.md", "a.ifr", "--lambda", "0.02"): "no weights for lambda 0.02",
+    (*DECODE, "nowhere.ifr", "a.png"): "nowhere.ifr cannot be read",
+    (*DECODE, "README.md", "a.png", "--adapter", "nowhere"): "there is no file nowhere",
+    (*PREDICT, "--method", "finetune", "--domain", "histologi"): "did you mean 'histology'?",
+    (*PREDICT, "--method", "finetun", "--domain", "text"): "did you mean 'finetune'?",
+    (*PREDICT, "--method", "lora", "--domain", "text", "--cells", "nowhere"): "--cells nowhere:",
+    ("interfero.cli", "report", "--cells", "nowhere"): "--cells nowhere: there is no file nowhere",
+    ("interfero.cli", "domains", "histologi"): "did you mean 'histology'?",
+    ("interfero.cli", "codecs", "import", "nowhere.pth"): "there is no file nowhere.pth",
+    ("interfero.cli", "codecs", "export", "mbt2018-meen", "a"): "did you mean 'mbt2018-mean'?",
+}
+"""Commands with a name or a path that does not exist, and what their errors contain."""
 
 
 def started(*commands):
@@ -75,6 +115,7 @@ def light():
         *(("interfero.cli", *typed) for typed in MISTYPED),
         *((f"sweeps/{name}", "--help") for name in SWEEPS),
         *(("sweeps/adapter_capacity.py", *typed) for typed in REASONS),
+        *WRONG_NAMES,
     ]
     return dict(zip(commands, started(*commands), strict=True))
 
@@ -107,13 +148,23 @@ def test_a_mistyped_option_of_a_sweep_is_light(light, typed):
     assert REASONS[typed] in " ".join(errors.replace("│", " ").split())
 
 
+@pytest.mark.parametrize("command", WRONG_NAMES, ids=" ".join)
+def test_what_does_not_exist_is_refused_before_libraries_are_imported(light, command):
+    code, modules, _, errors = light[command]
+    assert (code, modules & HEAVY) == (2, set()), errors
+    assert WRONG_NAMES[command] in " ".join(errors.replace("│", " ").split())
+
+
 def test_coding_imports_neither_mlflow_nor_ray_nor_data_sets(tmp_path):
-    """The rest of what a picture does not need: a codec is torch and CompressAI's models."""
+    """The rest of what a picture does not need: a codec is torch and CompressAI's models.
+
+    Nor PyTorch's compiler, which takes 4 seconds and 160 MiB, in the driver and in every worker.
+    """
     (tmp_path / "a.ifr").write_bytes(b"no stream")
     ((code, modules, _, errors),) = started(
         ("interfero.cli", "decode", str(tmp_path / "a.ifr"), str(tmp_path / "a.png"))
     )
-    assert (code, "torch" in modules) == (2, True)
+    assert (code, "torch" in modules, "torch._dynamo" in modules) == (2, True, False)
     assert modules & HEAVY <= {"torch", "compressai", "numpy", "scipy", "safetensors"}
     assert errors.startswith("error: "), errors
 
@@ -178,14 +229,47 @@ def test_the_table_of_methods_says_what_their_classes_say():
     assert list(said.items()) == list(METHOD_TABLE.items())
 
 
-def test_loading_a_codec_imports_no_compiler():
-    """PyTorch's takes 4 seconds and 160 MiB, in the driver and in every worker."""
-    code = (
-        "import sys; from interfero.codecs.catalogue import load_codec\n"
-        "load_codec('mbt2018-mean', 0.013)\n"
-        "print('torch._dynamo' in sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False
-    )
-    assert (done.stdout, done.stderr) == ("False\n", "")
+def test_names_are_those_of_the_tables_that_are_loaded_later():
+    assert tuple(BUNDLED) == BUNDLED_NAMES
+    assert tuple(LABELLED) == LABELLED_NAMES
+    assert tuple(CLASSICAL) == CLASSICAL_NAMES
+    assert tuple(name for name in ARCHITECTURES if name in zoo.model_urls) == ZOO_NAMES
+
+
+@pytest.mark.parametrize(
+    ("early", "late", "given"),
+    [
+        (check_source, available_lambdas, ("mbt2018-meen",)),
+        (check_source, available_lambdas, ("compressai:elic",)),
+        (lambda name, value: check_source(name, (value,)), load_codec, ("mbt2018-mean", 0.02)),
+        (check_codec, find_lossy, ("jpg",)),
+        (check_domain, load_domain, ("histologi",)),
+        (check_domain, load_domain, ("photos.fog-9",)),
+        (check_domain, load_domain, ("thing=nowhere",)),
+        (check_labelled, load_labelled, ("mosaix",)),
+        (check_labelled, load_labelled, ("thing=nowhere",)),
+    ],
+)
+def test_an_early_refusal_is_the_one_that_loading_gives(early, late, given, monkeypatch):
+    monkeypatch.delenv("INTERFERO_DATA", raising=False)
+    with pytest.raises(InterferoError) as first:
+        early(*given)
+    with pytest.raises(InterferoError) as second:
+        late(*given)
+    assert (type(first.value), str(first.value)) == (type(second.value), str(second.value))
+
+
+def test_what_exists_is_not_refused(tmp_path, tiny_codec_file, monkeypatch):
+    (tmp_path / "street").mkdir()
+    monkeypatch.setenv("INTERFERO_DATA", str(tmp_path))
+    for spec in ("text", "street", f"a={tmp_path}", "photos.fog-3", "street.mix-text-25"):
+        check_domain(spec)
+    for spec in ("mosaics", "street", f"a={tmp_path}"):
+        check_labelled(spec)
+    for name in ("mbt2018-mean", "compressai:mbt2018", str(tiny_codec_file), "jpeg"):
+        check_codec(name)
+    check_source(str(tiny_codec_file), (0.013,))
+    with pytest.raises(CodecError, match=r"no weights for lambda 0\.02; known: 0\.013"):
+        check_source(str(tiny_codec_file), (0.02,))
+    (tmp_path / "w.pth").write_bytes(b"PK")
+    check_source(f"{tmp_path / 'w.pth'}@0.5", (0.013,))

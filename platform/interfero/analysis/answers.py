@@ -40,6 +40,11 @@ class Findings:
         return trends(self.records, "num_images")
 
     @cached_property
+    def by_steps(self) -> list[Trend]:
+        """Along numbers of steps."""
+        return trends(self.records, "num_steps")
+
+    @cached_property
     def by_lambda(self) -> list[Trend]:
         """Along lambdas."""
         return trends(self.records, "rd_lambda")
@@ -72,6 +77,10 @@ def _image_sentences(found: Findings) -> list[str]:
     return [*trend_lines(found.by_images), *enough_lines(found.by_images)]
 
 
+def _budget_sentences(found: Findings) -> list[str]:
+    return [*trend_lines(found.by_steps), *enough_lines(found.by_steps)]
+
+
 def _bitrate_sentences(found: Findings) -> list[str]:
     return [*trend_lines(found.by_lambda), *curve_lines(found.records)]
 
@@ -91,17 +100,25 @@ CAPACITY = Answer(lambda found: [])
 DOMAIN_SHIFT = Answer(_domain_sentences, ("domain_shift",))
 GRADED_SHIFT = Answer(_graded_sentences, ("graded_shift", "domain_shift"))
 IMAGE_COUNT = Answer(_image_sentences, ("image_count",))
+TRAINING_BUDGET = Answer(_budget_sentences, ("training_budget",))
 BITRATE = Answer(_bitrate_sentences, ("bitrate",))
 INTERFERENCE_MAP = Answer(_map_sentences, ("image_count", "bitrate", "domain_shift"))
 
 AnswerName = Literal[
-    "capacity", "domain_shift", "graded_shift", "image_count", "bitrate", "interference_map"
+    "capacity",
+    "domain_shift",
+    "graded_shift",
+    "image_count",
+    "training_budget",
+    "bitrate",
+    "interference_map",
 ]
 ANSWERS: dict[AnswerName, Answer] = {
     "capacity": CAPACITY,
     "domain_shift": DOMAIN_SHIFT,
     "graded_shift": GRADED_SHIFT,
     "image_count": IMAGE_COUNT,
+    "training_budget": TRAINING_BUDGET,
     "bitrate": BITRATE,
     "interference_map": INTERFERENCE_MAP,
 }

@@ -27,7 +27,7 @@ def trend_lines(found: Sequence[Trend]) -> list[str]:
 
 
 def enough_lines(found: Sequence[Trend]) -> list[str]:
-    """The smallest image count that brings most of a method's best validation gain."""
+    """The smallest value on the axis that brings most of a method's best validation gain."""
     lines = []
     for method in dict.fromkeys(t.method for t in found if t.method != CONTROL):
         members = [t for t in found if t.method == method]
@@ -35,9 +35,9 @@ def enough_lines(found: Sequence[Trend]) -> list[str]:
         for trend in members:
             places.setdefault(_enough(trend), []).append(_place(trend, members))
         answer = "; ".join(f"{count} on {', '.join(names)}" for count, names in places.items())
-        lines.append(
-            f"Training images needed for {100 * ENOUGH:.0f} % of {method}'s best validation gain: {answer}."
-        )
+        what = AXES[members[0].axis].title.capitalize()
+        share = f"{100 * ENOUGH:.0f} % of {method}'s best validation gain"
+        lines.append(f"{what} needed for {share}: {answer}.")
     return lines
 
 

@@ -11,7 +11,8 @@ import tyro
 from rich.console import Console
 from rich.table import Column, Table
 
-from interfero.cli.options import Lambda, run_group
+from interfero.cli.options import Lambda, check_there, run_group
+from interfero.domains.names import check_domain
 from interfero.errors import ConfigError
 
 
@@ -53,6 +54,10 @@ def import_command(
         source_domain: Domain on which to report rate and PSNR, compared with JPEG: NAME or NAME=PATH.
         max_images: Maximum number of test images of that domain to code; 0 for none.
     """
+    if not file.exists():
+        raise ConfigError(f"there is no file {file}: check the path")
+    if max_images:
+        check_domain(source_domain)
     from interfero.codecs.catalogue import default_lambda, load_codec
     from interfero.codecs.checkpoint import save_codec
     from interfero.codecs.fidelity import fidelity_line
@@ -61,7 +66,7 @@ def import_command(
     from interfero.domains.domain import check_channels
     from interfero.domains.images import ImageRules
 
-    if file.exists() and not is_torch_file(file):
+    if not is_torch_file(file):
         raise ConfigError(f"{file} is not a PyTorch file: use a codec file directly as --source")
     target = out or file.with_name(f"{name_of(file)}.safetensors")
     if target.exists():
@@ -94,6 +99,7 @@ def export_command(
         out: The PyTorch file to write (.pth.tar).
         rd_lambda: Lambda of its weights; the default is the only one available, or 0.013.
     """
+    check_there(source, rd_lambda)
     from interfero.codecs.catalogue import default_lambda, load_codec
     from interfero.codecs.imported import export_codec
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from interfero.cli.options import Adapters, Lambda, read_stream
+from interfero.cli.options import Adapters, Lambda, check_there, read_stream
 from interfero.errors import BitstreamError, StorageError
 
 
@@ -29,13 +29,14 @@ def decode(
         adapter: An adapter it may have been coded with; may be given several times. The stream names the one
             it needs; a source-mode stream needs none.
     """
+    check_there(source, rd_lambda, adapter)
+    data = read_stream(stream)
     import numpy as np
     from PIL import Image
 
     from interfero.adaptation.deployment import Deployment
 
     deployment = Deployment.load(source, rd_lambda, adapter)
-    data = read_stream(stream)
     with warnings.catch_warnings(record=True) as caught:
         # Whatever filters the environment sets: this warning is for the person who looks at the picture.
         warnings.simplefilter("always")

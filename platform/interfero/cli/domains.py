@@ -7,6 +7,12 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from interfero.domains.graded_names import NAMING, expanded, parse_graded
+from interfero.domains.names import BUNDLED_NAMES, check_domain
+from interfero.domains.pixel_mapping import PixelMapping, problems_of
+from interfero.domains.specs import split_spec
+from interfero.errors import ConfigError, DomainError, StorageError
+
 if TYPE_CHECKING:
     from interfero.domains.domain import Domain
 
@@ -32,25 +38,25 @@ def domains(
         window: As in sweeps: the pixel range as centre and width.
         percentiles: As in sweeps: the pixel range as percentiles of the training images' values.
     """
-    from rich.console import Console
-    from rich.table import Table
-
-    from interfero.domains.bundled import BUNDLED
-    from interfero.domains.catalogue import decided, load_domain
-    from interfero.domains.graded_names import NAMING, expanded, parse_graded
-    from interfero.domains.images import ImageRules
-    from interfero.domains.pixel_mapping import PixelMapping, problems_of
-    from interfero.domains.specs import split_spec
-    from interfero.errors import ConfigError, DomainError
-
     mapping = PixelMapping(bands, pixel_range, window, percentiles)
     if wrong := problems_of(mapping):
         raise ConfigError("\n".join(wrong))
+    wanted = expanded(specs) or BUNDLED_NAMES
+    refused = [text for text in map(_refusal, wanted) if text is not None]
+    if len(refused) == len(wanted):
+        # Libraries that read images take seconds to import.
+        raise DomainError("\n".join(refused))
+    from rich.console import Console
+    from rich.table import Table
+
+    from interfero.domains.catalogue import decided, load_domain
+    from interfero.domains.images import ImageRules
+
     console = Console()
     table = Table("domain", "train", "test", "unit", "hash", "notes")
     problems: list[str] = []
     said: list[str] = []
-    for spec in expanded(specs) or tuple(BUNDLED):
+    for spec in wanted:
         try:
             domain = load_domain(spec, ImageRules(mapping=mapping))
             place = split_spec(spec).path
@@ -71,6 +77,15 @@ def domains(
         raise DomainError("\n".join(problems))
 
 
+def _refusal(spec: str) -> str | None:
+    """Why a name or a path cannot be a domain; None where only reading it tells."""
+    try:
+        check_domain(spec)
+    except DomainError as error:
+        return str(error)
+    return None
+
+
 def _row(domain: Domain) -> tuple[str, ...]:
     """Of the table: a cell a column."""
     counts = str(len(domain.train)), str(len(domain.test))
@@ -80,7 +95,6 @@ def _row(domain: Domain) -> tuple[str, ...]:
 def _sheet(domain: Domain, place: Path | None, folder: Path) -> str:
     """Write a contact sheet; returns a line that says where, or why there is none."""
     from interfero.domains.contact_sheet import contact_sheet
-    from interfero.errors import StorageError
 
     if place is not None and folder.resolve().is_relative_to(place.resolve()):
         return f"no contact sheet of {domain.name}: in its own folder it would be an image; give --sheet"

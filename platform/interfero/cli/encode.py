@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from interfero.cli.options import Adapters, Lambda
+from interfero.cli.options import Adapters, Lambda, check_there
 
 if TYPE_CHECKING:
     from interfero.adaptation.deployment import CodedCandidate
@@ -37,6 +37,7 @@ def encode(
         mode: `source` uses only the source codec, `target` the adapter; `auto` keeps the cheaper of both
             by bpp + lambda * mse. The default is `target` with an adapter, `source` without.
     """
+    check_there(source, rd_lambda, adapter, image)
     from interfero.adaptation.deployment import Deployment
     from interfero.api import read_image
     from interfero.codecs.bitstream import parse_stream

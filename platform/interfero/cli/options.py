@@ -9,8 +9,11 @@ from typing import Annotated, Any
 
 import tyro
 
-from interfero.errors import InterferoError, StorageError
+from interfero.codecs.names import check_source
+from interfero.errors import AdapterError, DomainError, InterferoError, StorageError
 
+CELLS_FILE = "cells.parquet"
+"""As `interfero.analysis.records` writes it, which imports what reads it."""
 Adapters = tyro.conf.UseAppendAction[tuple[Path, ...]]
 """One `--adapter FILE` each."""
 Lambda = Annotated[float | None, tyro.conf.arg(name="lambda")]
@@ -27,6 +30,37 @@ def read_stream(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise StorageError(f"{path} cannot be read ({error.strerror})") from error
+
+
+def check_there(
+    source: str, rd_lambda: float | None, adapters: Sequence[Path] = (), picture: Path | None = None
+) -> None:
+    """Refuse a codec, a lambda or a file that does not exist, before libraries are imported.
+
+    Raises:
+        CodecError, AdapterError, DomainError: names it.
+    """
+    check_source(source, () if rd_lambda is None else (rd_lambda,))
+    for path in adapters:
+        if not path.exists():
+            raise AdapterError(f"there is no file {path}: check the path")
+    if picture is not None and not picture.exists():
+        raise DomainError(f"there is no picture {picture}: check the path")
+
+
+def table_of(given: Path) -> Path:
+    """The table of cells that `--cells` names: a file, or the folder that contains it.
+
+    Raises:
+        StorageError: there is none.
+    """
+    path = given / CELLS_FILE if given.is_dir() else given
+    if not path.exists():
+        raise StorageError(
+            f"--cells {given}: there is no file {path}; give the {CELLS_FILE} that a sweep wrote, "
+            "or the folder it lies in (report, in the sweep's folder)"
+        )
+    return path
 
 
 def run_group(

@@ -14,7 +14,8 @@ from rich.table import Column, Table
 
 from interfero.cli.options import run_group
 from interfero.errors import ConfigError
-from interfero.store.inventory import KINDS, Kept, SweepState, sweeps_of, take_stock
+from interfero.store.content import CACHE_VARIABLE, cache_root
+from interfero.store.inventory import CACHED, KINDS, Kept, SweepState, sweeps_of, take_stock
 from interfero.store.pruning import Wish, held_sweeps, prune
 from interfero.store.verifying import Check, damaged
 
@@ -30,6 +31,8 @@ def store() -> None:
 
 def list_command(storage: Path = Path("interfero-storage")) -> None:
     """List what is kept, by kind and sweep: entries, size, age, and how much can be pruned.
+
+    This node's cache, which sweeps of any storage use, is listed apart.
 
     Args:
         storage: Folder of sweeps, as `--storage` of a sweep.
@@ -47,7 +50,7 @@ def list_command(storage: Path = Path("interfero-storage")) -> None:
         free = [e for e in entries if not e.needed_by and not e.in_use]
         state = by_name.get(sweep)
         table.add_row(
-            sweep or "(shared)",
+            sweep or ("(cache)" if kind in CACHED else "(shared)"),
             kind,
             str(len(entries)),
             _size(sum(e.num_bytes for e in entries)),
@@ -56,7 +59,20 @@ def list_command(storage: Path = Path("interfero-storage")) -> None:
             _age(max(e.modified for e in entries)),
             "" if state is None else _state(state),
         )
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for line in _totals(storage.resolve(), [e for kept in groups.values() for e in kept]):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _totals(storage: Path, kept: Sequence[Kept]) -> tuple[str, str]:
+    """Bytes of the storage, and of the cache, which is another folder."""
+    cached = sum(entry.num_bytes for entry in kept if entry.kind in CACHED)
+    whole = sum(entry.num_bytes for entry in kept)
+    return (
+        f"storage {storage}: {_size(whole - cached)}",
+        f"cache {cache_root()}: {_size(cached)} ({CACHE_VARIABLE}; of this node, for any storage)",
+    )
 
 
 def verify_command(storage: Path = Path("interfero-storage"), kind: tuple[str, ...] = ()) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tyro
 
-from interfero.cli.options import Adapters, Lambda, read_stream
+from interfero.cli.options import Adapters, Lambda, check_there, read_stream
 
 
 def transcode(
@@ -26,6 +26,8 @@ def transcode(
         rd_lambda: Lambda of its weights; the default is the only one available, or 0.013.
         adapter: An adapter it may have been coded with; may be given several times.
     """
+    check_there(source, rd_lambda, adapter)
+    old = read_stream(stream)
     import numpy as np
 
     from interfero.adaptation.deployment import Deployment
@@ -33,7 +35,6 @@ def transcode(
     from interfero.store.files import write_atomic
 
     deployment = Deployment.load(source, rd_lambda, adapter)
-    old = read_stream(stream)
     data, before = deployment.transcode(old)
     after = deployment.decode(data, guarded=False)
     write_atomic(out, data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -17,11 +16,12 @@ from interfero.domains.images import ImageRules
 from interfero.domains.ingest import folder_source, load_source
 from interfero.domains.listing import is_any_image, is_picture
 from interfero.domains.memory import MemoryBudget
+from interfero.domains.names import find_place, known_domains
 from interfero.domains.sources import ParquetSource, Source
-from interfero.domains.specs import data_folders, split_spec
+from interfero.domains.specs import split_spec
 from interfero.domains.stretching import with_stretch
 from interfero.domains.tar_shards import TarSource
-from interfero.errors import DomainError, expect, nearest
+from interfero.errors import DomainError, expect
 
 
 def load_domain(
@@ -101,11 +101,6 @@ def decided(spec: str, rules: ImageRules) -> Iterator[str]:
         yield from described(chunk.read(), rules)
 
 
-def known_domains() -> tuple[str, ...]:
-    """Every name that needs no path: the bundled ones, then the folders of $INTERFERO_DATA."""
-    return (*BUNDLED, *sorted(data_folders().keys() - BUNDLED.keys()))
-
-
 class _Place(NamedTuple):
     """Where a domain's files are, and how they are read."""
 
@@ -116,31 +111,9 @@ class _Place(NamedTuple):
 
 
 def _place(spec: str, rules: ImageRules) -> _Place:
-    name, path, mapping = split_spec(spec)
+    name, path, tables, mapping = find_place(spec)
     rules = replace(rules, mapping=mapping.over(rules.mapping))
-    if path is None:
-        folders = data_folders()
-        if name not in folders:
-            raise DomainError(
-                f"no domain is called {name!r}: {nearest(name, known_domains())}; or give a folder or "
-                f"a Parquet file as {name}=PATH"
-            )
-        path = folders[name]
-    if path.is_dir():
-        return _in_folder(name, path, rules)
-    if path.is_file():
-        if path.suffix.lower() not in _TABLES:
-            raise DomainError(
-                f"domain {name!r}: {path} is neither a folder nor a .parquet file nor a .tar of WebDataset; "
-                "give the folder that holds the images"
-            )
-        return _in_tables(name, [path], rules)
-    if path.is_symlink():
-        raise DomainError(
-            f"domain {name!r}: {path} is a link to {path.readlink()}, which is not there; mend the "
-            "link, or give the folder of images or the .parquet file itself"
-        )
-    return _in_tables(name, _matches(name, path), rules)
+    return _in_tables(name, tables, rules) if tables else _in_folder(name, path, rules)
 
 
 def _in_tables(name: str, paths: Sequence[Path], rules: ImageRules) -> _Place:
@@ -175,25 +148,3 @@ def _in_folder(name: str, path: Path, rules: ImageRules) -> _Place:
 
 def _shards(found: Iterable[Path]) -> list[Path]:
     return sorted(p for p in found if p.is_file() and not p.name.startswith("."))
-
-
-def _matches(name: str, pattern: Path) -> list[Path]:
-    found = sorted(Path(p) for p in glob.glob(str(pattern)))  # noqa: PTH207 - absolute patterns
-    if not found:
-        raise DomainError(
-            f"domain {name!r}: there is no {pattern}; give a folder of images, a .parquet file or "
-            "a pattern of them that exists"
-        )
-    kinds = {p.suffix.lower() for p in found}
-    others = [p for p in found if p.suffix.lower() not in _TABLES]
-    if others or len(kinds) > 1:
-        odd = (others or found)[0]
-        raise DomainError(
-            f"domain {name!r}: the pattern {pattern} matches {odd}, which is no .parquet "
-            "file like the others; patterns are for Parquet or for .tar, images need their folder"
-        )
-    return found
-
-
-_TABLES = (".parquet", ".tar")
-"""Files that hold many images each."""

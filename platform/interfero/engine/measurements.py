@@ -45,7 +45,7 @@ def read_measurements(storage: Path, machine: str) -> Measurements:
     files = storage.glob("*/cells/*.json") if storage.is_dir() else ()
     newest = sorted(files, key=_modified, reverse=True)[:MAX_RECORDS]
     for path in newest:
-        record = _read(path)
+        record = json_object(path)
         params, timing = record.get("params", {}), _timing(record.get("timing"))
         if timing is None or record.get("status") != "finished":
             continue
@@ -53,7 +53,7 @@ def read_measurements(storage: Path, machine: str) -> Measurements:
         timings[path.stem] = timing
         if {"codec", "rd_lambda", "domain"} <= params.keys():
             evaluated.add((params["codec"], params["rd_lambda"], params["domain"]))
-    kept = _read(storage / FILE)
+    kept = json_object(storage / FILE)
     timed = [t for t in map(_timing, kept.get("timings", ())) if t is not None]
     starts = kept.get("starts", {}).get(machine, ())
     return Measurements(
@@ -69,7 +69,7 @@ def keep_timings(storage: Path, timings: Sequence[Timing]) -> None:
     Raises:
         StorageError: the storage cannot be written.
     """
-    with _changed(storage) as kept:
+    with changed_json(storage / FILE) as kept:
         every = [*kept.get("timings", ()), *(t.model_dump(mode="json") for t in timings)]
         kept["timings"] = every[-MAX_KEPT:]
 
@@ -80,21 +80,22 @@ def keep_start(storage: Path, machine: str, seconds: float) -> None:
     Raises:
         StorageError: the storage cannot be written.
     """
-    with _changed(storage) as kept:
+    with changed_json(storage / FILE) as kept:
         starts = kept.setdefault("starts", {})
         starts[machine] = [*starts.get(machine, ()), round(seconds, 2)][-MAX_STARTS:]
 
 
 @contextmanager
-def _changed(storage: Path) -> Iterator[dict[str, Any]]:
-    """The file's content, written back whole; one process at a time."""
-    with locked(storage / f".{FILE}.lock"):
-        kept = _read(storage / FILE)
+def changed_json(path: Path) -> Iterator[dict[str, Any]]:
+    """A file's content, written back whole; one process at a time."""
+    with locked(path.with_name(f".{path.name}.lock")):
+        kept = json_object(path)
         yield kept
-        write_json(storage / FILE, kept)
+        write_json(path, kept)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def json_object(path: Path) -> dict[str, Any]:
+    """A file's content; nothing of one that is damaged or not there."""
     try:
         found = read_json(path)
     except StorageError:

@@ -6,8 +6,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-
 from interfero.engine.options.base import SweepOptions
 from interfero.errors import ConfigError
 
@@ -96,4 +94,7 @@ def _on_a_cluster(options: SweepOptions) -> bool:
 
 
 def _this_machine() -> dict[str, float]:
+    # Takes seconds to import: a name that is taken is refused before.
+    import torch
+
     return {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}

@@ -15,6 +15,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from interfero.engine.options.base import SweepOptions, free_options
+from interfero.engine.options.names import check_names
 from interfero.engine.options.parsing import parse_options
 from interfero.errors import InterferoError
 from interfero.redaction import masked_inside, without_secrets
@@ -89,6 +90,7 @@ def run_sweep(sweep: Sweep, arguments: Sequence[str] | None, console: Console) -
         options = options.smallest()
     options = options.settled()
     options.check()
+    check_names(options)
     # Libraries take seconds to import: an option that is refused is refused before.
     from interfero.engine.opening import named_store
     from interfero.engine.ray_session import ray_for

@@ -8,7 +8,6 @@ runs needs files shipped to its nodes, and decoded images.
 from __future__ import annotations
 
 import json
-import struct
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from interfero.errors import StorageError
 from interfero.records import CellRecord
 from interfero.store.content import FOLDER as CONTENT
 from interfero.store.content import cache_root
+from interfero.store.headers import read_metadata
 from interfero.store.keyed import KeyedStore
 from interfero.store.products import FOLDER as PRODUCTS
 from interfero.store.products import SETTINGS, Products, is_product_key
@@ -204,14 +204,8 @@ def _cache(running: bool) -> Iterator[Kept]:
 
 def _codec_hash(path: Path) -> str:
     """Hash of the source codec's weights that an evaluation names; empty where it is another's."""
-    try:
-        with path.open("rb") as file:
-            (size,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(min(size, 2**24)))
-        words = json.loads(header["__metadata__"]["interfero"])["codec"].split(" ")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error):
-        return ""
-    return str(words[1]) if words[0] == "source" and len(words) > 1 else ""
+    words = str(read_metadata(path).get("codec", "")).split(" ")
+    return words[1] if words[0] == "source" and len(words) > 1 else ""
 
 
 def _newest(folder: Path) -> float:

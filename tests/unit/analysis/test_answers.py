@@ -10,6 +10,7 @@ from interfero.analysis.answers import (
     DOMAIN_SHIFT,
     IMAGE_COUNT,
     INTERFERENCE_MAP,
+    TRAINING_BUDGET,
 )
 from interfero.engine.adaptation.ending import write_ending
 from interfero.engine.console import SweepProgress
@@ -78,7 +79,9 @@ def test_capacity_ends_with_its_own_figures_alone(end):
 
 
 @pytest.mark.parametrize(
-    "answer", [CAPACITY, DOMAIN_SHIFT, IMAGE_COUNT, BITRATE, INTERFERENCE_MAP], ids=range(5)
+    "answer",
+    [CAPACITY, DOMAIN_SHIFT, IMAGE_COUNT, TRAINING_BUDGET, BITRATE, INTERFERENCE_MAP],
+    ids=range(6),
 )
 def test_a_domain_of_which_only_the_control_is_there_has_its_report(end, tmp_path, answer):
     end(answer, methods=("continue_source",))

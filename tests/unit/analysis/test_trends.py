@@ -40,6 +40,26 @@ def counted(cell):
     ]  # fmt: skip
 
 
+def test_a_budget_is_an_axis_with_its_sentences_and_figure(cell):
+    found = trends(
+        [
+            cell(gain, lost, domain="text", num_steps=steps, data_seed=seed)
+            for seed in (0, 1)
+            for steps, gain, lost in ((60, 4.0, 2.0), (250, 9.5, 7.0), (1000, 10.0, 40.0))
+        ],
+        "num_steps",
+    )
+    (line,) = trend_lines(found)
+    assert line.startswith("From 60 to 1000 steps, finetune's gain on the target changes from +4")
+    assert "unrouted forgetting changes from +2" in line
+    (enough,) = enough_lines(found)
+    assert enough.startswith("Optimiser steps needed for 90 % of finetune's best validation gain:")
+    assert enough.endswith(": 250 on text.")
+    figure = trend_figure(found, "training_budget")
+    assert figure.variants[0].panels[0].x.title == "optimiser steps"
+    assert [p.x for p in figure.variants[0].panels[0].series[0].points] == [60, 250, 1000]
+
+
 def test_a_line_joins_means_over_seeds_and_nothing_that_differs_otherwise(counted, cell):
     lone = cell(9.0, 9.0, domain="text", num_images=1, rd_lambda=0.1)
     found = trends([*counted, lone], "num_images")

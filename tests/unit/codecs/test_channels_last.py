@@ -45,17 +45,18 @@ import sys, torch
 from interfero.codecs.channels_last import to_channels_last
 from interfero.codecs.codec import Shape, build_model
 torch.set_num_threads(1)
-model = build_model(Shape(sys.argv[1], 8, 8))
-to_channels_last(model, torch.device("cpu"))
-for _ in range(30):
-    x = torch.rand(2, 3, 64, 64).contiguous(memory_format=torch.channels_last)
-    model.train()(x)["x_hat"].square().mean().backward()
+for architecture in sys.argv[1:]:
+    print(architecture, flush=True)
+    model = build_model(Shape(architecture, 8, 8))
+    to_channels_last(model, torch.device("cpu"))
+    for _ in range(30):
+        x = torch.rand(2, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+        model.train()(x)["x_hat"].square().mean().backward()
 """
 
 
-@pytest.mark.parametrize("architecture", ["cheng2020-anchor", "cheng2020-attn"])
-def test_training_writes_nowhere_else(architecture):
+def test_training_writes_nowhere_else():
     """Thirty steps died without fail of what the strided 1x1 convolutions had overwritten."""
-    command = [sys.executable, "-W", "ignore", "-c", TRAINING, architecture]
+    command = [sys.executable, "-W", "ignore", "-c", TRAINING, "cheng2020-anchor", "cheng2020-attn"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr

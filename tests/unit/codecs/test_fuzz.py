@@ -1,4 +1,4 @@
-"""2,000 mutated bitstreams, and that the fuzzer would see what it looks for."""
+"""1,000 mutated bitstreams, and that the fuzzer would see what it looks for."""
 
 import json
 import signal
@@ -12,7 +12,7 @@ import pytest
 from interfero.errors import BitstreamError
 from tools import fuzz_bitstreams as fuzz
 
-COUNT = 2000
+COUNT = 1000
 STREAM = b"whole"
 
 

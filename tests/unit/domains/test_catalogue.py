@@ -7,11 +7,11 @@ from PIL import Image
 from interfero.domains import packaged, rendered
 from interfero.domains.bundled import BUNDLED
 from interfero.domains.catalogue import known_domains, load_domain
-from interfero.domains.export import write_parquet
 from interfero.domains.images import ImageRules
 from interfero.domains.ingest import load_parquet
 from interfero.domains.specs import DATA_VARIABLE
 from interfero.errors import DomainError
+from tests.parquet import write_parquet
 
 
 @pytest.fixture(autouse=True)

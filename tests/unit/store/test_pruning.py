@@ -189,6 +189,23 @@ def test_errors_say_what_to_do(storage, tmp_path):
         prune_command(tmp_path / "nowhere")
 
 
+def test_the_cache_is_named_and_not_in_the_storages_sum(storage, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def listed():
+        list_command(storage)
+        *table, ours, cache = capsys.readouterr().out.splitlines()
+        assert ours.startswith(f"storage {storage}: ")
+        assert cache.startswith(f"cache {storage.parent / 'cache'}: ")
+        return " ".join(table), ours, cache.partition(": ")[2].partition(" (")[0]
+
+    _, before, nothing = listed()
+    put(storage.parent / "cache/domains/abc/pixels", b"x" * 5000)
+    table, after, size = listed()
+    assert (before, nothing, size) == (after, "0 B", "4.88 KiB")
+    assert "(cache)" in table
+
+
 @pytest.mark.parametrize("command", [list_command, verify_command, prune_command])
 def test_a_folder_that_is_no_storage_is_refused(storage, tmp_path, command):
     (tmp_path / "docs/images").mkdir(parents=True)

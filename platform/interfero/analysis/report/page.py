@@ -82,6 +82,7 @@ def report_figures(report: Report) -> list[Figure]:
     """Those that the records can fill; pictures of trends are made for the sweeps that ask for them."""
     along = [
         trend_figure(trends(report.records, "num_images"), "image_count"),
+        trend_figure(trends(report.records, "num_steps"), "training_budget"),
         trend_figure(trends(report.records, "rd_lambda"), "bitrate"),
         domain_figure(domain_shifts(report.records)),
         graded_figure(domain_shifts(report.records)),
@@ -155,8 +156,8 @@ def _sections(report: Report, names: set[str]) -> list[Section]:
         ),
         Section(
             "trends",
-            "Along images, lambda and domains",
-            drawn("image_count", "bitrate", "domain_shift", "graded_shift"),
+            "Along images, steps, lambda and domains",
+            drawn("image_count", "training_budget", "bitrate", "domain_shift", "graded_shift"),
         ),
         Section("maps", "Maps", drawn("maps")),
         Section("distance", "Domain distance", drawn("distance")),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,9 +24,10 @@ from interfero.codecs.catalogue import available_lambdas, bundled_names, load_co
 from interfero.codecs.codec import Codec
 from interfero.codecs.domain_distance import Description, describe, distance_between
 from interfero.codecs.source_statistics import FILE, SourceStatistics
-from interfero.domains.catalogue import known_domains, load_domain
+from interfero.domains.catalogue import load_domain
 from interfero.domains.domain import Domain
-from interfero.errors import ConfigError, DomainError, InterferoError, nearest
+from interfero.domains.names import spec_of
+from interfero.errors import ConfigError, InterferoError, nearest
 from interfero.records import CellRecord
 
 MAP_FILE = Path(__file__).parents[2] / "analysis" / "map" / "cells.parquet"
@@ -71,7 +71,7 @@ def answer(question: Question) -> str:
     path = map_path(question.cells)
     cells = _cells_of(read_records(path), question)
     setting = _setting(cells, question)
-    domain = _load(question.domain)
+    domain = load_domain(spec_of(question.domain))
     inside = _name_in_map(cells, domain)
     place = dict(setting.place)
     notes: list[str] = []
@@ -179,19 +179,6 @@ def _setting(cells: Sequence[CellRecord], question: Question) -> _Setting:
 def _middle(cells: Sequence[CellRecord], name: str) -> float:
     """The lower median of a param's values."""
     return float(statistics.median_low(sorted({float(c.params[name]) for c in cells})))
-
-
-def _load(spec: str) -> Domain:
-    """A path may stand without a name: the folder's is taken."""
-    if "=" not in spec and Path(spec).expanduser().exists():
-        name = re.sub(r"[^A-Za-z0-9_.-]", "-", Path(spec).expanduser().resolve().stem)
-        return load_domain(f"{name or 'domain'}={spec}")
-    if "=" not in spec and "/" in spec:
-        raise DomainError(
-            f"there is no {spec}: give a folder of images or a Parquet file, or the NAME of one of "
-            f"these: {', '.join(known_domains())}"
-        )
-    return load_domain(spec)
 
 
 def _name_in_map(cells: Sequence[CellRecord], domain: Domain) -> str | None:

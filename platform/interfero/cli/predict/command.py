@@ -8,6 +8,11 @@ from typing import Annotated
 
 import tyro
 
+from interfero.adaptation.table import METHOD_TABLE
+from interfero.cli.options import table_of
+from interfero.domains.names import check_domain, spec_of
+from interfero.errors import ConfigError, nearest
+
 
 def predict(
     domain: str,
@@ -32,6 +37,12 @@ def predict(
         num_steps: Optimiser steps; the default is a middle number of the map.
         source: The source codec; needed if the map has several, or if the map's is a file.
     """
+    if method not in METHOD_TABLE:
+        raise ConfigError(f"unknown method {method!r}: {nearest(method, METHOD_TABLE)}")
+    check_domain(spec_of(domain))
+    if cells is not None:
+        table_of(cells)
+    # Libraries take seconds to import: what does not exist is refused before.
     from interfero.cli.predict.answer import Question, answer
 
     question = Question(

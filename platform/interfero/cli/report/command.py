@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from interfero.cli.options import table_of
+
 
 def report(
     experiment: str | None = None,
@@ -22,6 +24,9 @@ def report(
         cells: Instead: the `cells.parquet` of a sweep, or the folder that holds it; may be several.
         out: Folder to write into; report-NAME in this folder if left out.
     """
+    # Libraries take seconds to import: what does not exist is refused before.
+    for path in cells:
+        table_of(path)
     from interfero.cli.report.make import Wanted, make_report
 
     sys.stdout.write(make_report(Wanted(experiment, sweep, cells, out)))

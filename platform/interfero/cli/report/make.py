@@ -27,7 +27,8 @@ from interfero.analysis.restoration.tables import (
     read_restoration_records,
 )
 from interfero.analysis.sequence.findings import SequenceFindings
-from interfero.errors import ConfigError, StorageError
+from interfero.cli.options import table_of
+from interfero.errors import ConfigError
 from interfero.records import CellRecord
 from interfero.store.files import inside
 
@@ -164,12 +165,7 @@ def _said(written: Written, records: Sequence[CellRecord], remarks: Sequence[str
 
 def _from_tables(found: _Found, paths: Sequence[Path]) -> Finder:
     for given in paths:
-        path = given / CELLS_FILE if given.is_dir() else given
-        if not path.exists():
-            raise StorageError(
-                f"--cells {given}: there is no file {path}; give the {CELLS_FILE} that a sweep wrote, "
-                "or the folder it lies in (report, in the sweep's folder)"
-            )
+        path = table_of(given)
         records = _read_table(path)
         found.add(records)
         about = read_about(path)

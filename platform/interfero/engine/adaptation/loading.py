@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
 
 from interfero.adaptation import find_method
 from interfero.codecs.catalogue import available_lambdas, load_codec
@@ -17,9 +16,8 @@ from interfero.domains.memory import GIB, MemoryBudget
 from interfero.engine.adaptation.grid import sizes_of
 from interfero.engine.options.adaptation import AdaptationOptions, mapping_of
 from interfero.engine.options.base import ALL_IMAGES
-from interfero.errors import ConfigError, DomainError, InterferoError
-
-T = TypeVar("T")
+from interfero.engine.options.names import Problems
+from interfero.errors import ConfigError, DomainError
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ def load(options: AdaptationOptions) -> Loaded:
         ConfigError, DomainError, CodecError: all problems at once.
     """
     options.check()
-    problems = _Problems()
+    problems = Problems()
     for name in options.methods:
         problems.attempt(find_method, name)
     # A checkpoint that does not say its lambda is not what a default of --lambdas says.
@@ -104,25 +102,3 @@ def _check_apart(trained: Domain, tested: Domain) -> None:
                 f"{copies[sample.digest]!r} of domain {trained.name!r}: its result would be learned by "
                 "heart; remove one of them, or give both domains one folder with train/ and test/"
             )
-
-
-class _Problems:
-    """Collects what cannot be loaded, so that a user mends all of it at once."""
-
-    def __init__(self) -> None:
-        self._errors: list[InterferoError] = []
-
-    def attempt(self, load: Callable[..., T], *arguments: Any) -> T | None:
-        """The value, or None if it cannot be had."""
-        try:
-            return load(*arguments)
-        except InterferoError as error:
-            self._errors.append(error)
-            return None
-
-    def check(self) -> None:
-        """Raise what was collected: one error as it is, several in one, each text once."""
-        if len(self._errors) == 1:
-            raise self._errors[0]
-        if self._errors:
-            raise ConfigError("\n".join(dict.fromkeys(str(e) for e in self._errors)))

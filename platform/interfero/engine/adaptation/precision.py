@@ -6,15 +6,13 @@ STORAGE/precision.json    the answer, by machine. The precision is part of every
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
 
-from interfero.errors import StorageError
-from interfero.store.files import read_json, write_json
-from interfero.store.locks import locked
+from interfero.engine.measurements import changed_json, json_object
 
 FILE = "precision.json"
 WORTH = 1.1
@@ -76,10 +74,7 @@ def _reason(gain: float) -> str:
 
 def stored_choice(storage: Path, machine: str) -> PrecisionChoice | None:
     """What was decided in this storage on such a machine, if anything was."""
-    found = _read(storage / FILE).get(machine)
-    if not isinstance(found, dict) or found.get("precision") not in ("bfloat16", "float32"):
-        return None
-    return PrecisionChoice(found["precision"], str(found.get("reason", "")))
+    return _choice(json_object(storage / FILE), machine)
 
 
 def keep_choice(storage: Path, machine: str, choice: PrecisionChoice) -> PrecisionChoice:
@@ -88,17 +83,15 @@ def keep_choice(storage: Path, machine: str, choice: PrecisionChoice) -> Precisi
     Raises:
         StorageError: the storage cannot be written.
     """
-    with locked(storage / f".{FILE}.lock"):
-        earlier = stored_choice(storage, machine)
-        if earlier is not None:
-            return earlier
-        write_json(storage / FILE, _read(storage / FILE) | {machine: choice._asdict()})
-        return choice
+    with changed_json(storage / FILE) as kept:
+        earlier = _choice(kept, machine)
+        if earlier is None:
+            kept[machine] = choice._asdict()
+    return earlier or choice
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = read_json(path)
-    except StorageError:
-        return {}
-    return found if isinstance(found, dict) else {}
+def _choice(kept: Mapping[str, Any], machine: str) -> PrecisionChoice | None:
+    found = kept.get(machine)
+    if not isinstance(found, dict) or found.get("precision") not in ("bfloat16", "float32"):
+        return None
+    return PrecisionChoice(found["precision"], str(found.get("reason", "")))

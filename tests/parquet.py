@@ -15,7 +15,7 @@ from interfero.domains.sources import UNIT_KEY
 
 
 def write_parquet(domain: Domain, path: Path) -> None:
-    """Write `image` (PNG), `name`, `group`, `source_image`, `split` and the unit; `load_parquet` reads them.
+    """Write `image` (PNG), `name`, `group`, `source_image`, `split` and the unit; a domain reads them.
 
     PNG is never halved, so any rules that admit the sizes give back the same pixels.
     """
