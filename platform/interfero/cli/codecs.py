@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from interfero.cli.options import Lambda, run_group
+from interfero.domains.specs import DEFAULT_SOURCE
 from interfero.errors import ConfigError
 
 
@@ -40,7 +41,7 @@ def import_command(
     file: tyro.conf.Positional[Path],
     out: Path | None = None,
     rd_lambda: Lambda = None,
-    source_domain: str = "photos",
+    source_domain: str = DEFAULT_SOURCE,
     max_images: int = 8,
 ) -> None:
     """Convert a PyTorch checkpoint of a CompressAI architecture to a codec file.
