@@ -2,14 +2,15 @@
 
     python tools/make_photographs.py FOLDER [--check]
 
-FOLDER holds each package unpacked in a folder PACKAGE_VERSION: Debian's by `apt-get download PACKAGE=VERSION` and
-`dpkg-deb -x PACKAGE_VERSION_all.deb FOLDER/PACKAGE_VERSION`, scikit-image's by `pip download --no-deps
-scikit-image==VERSION` and unzipping its wheel. JPEG XL needs `pip install 'interfero[classical]'`.
+FOLDER holds each package unpacked in a folder PACKAGE_VERSION: Debian's by `apt-get download
+PACKAGE=VERSION` and `dpkg-deb -x PACKAGE_VERSION_all.deb FOLDER/PACKAGE_VERSION`, scikit-image's by `pip
+download --no-deps scikit-image==VERSION` and unzipping its wheel. JPEG XL needs `pip install
+'interfero[classical]'`.
 
-`provenance.json` next to the crops is the recipe: package, version, file, SHA-256, reduction and boxes. Every photograph
-is decoded and reduced by an area filter, its crops are cut out and written, and the digests of their pixels go back into
-the recipe. With `--check` nothing is written, and a crop with other pixels is an error. The lock file's versions of Pillow
-and the JPEG XL plugin give the same pixels and the same files.
+`provenance.json` next to the crops is the recipe: package, version, file, SHA-256, reduction and boxes. Every
+photograph is decoded and reduced by an area filter, its crops are cut out and written, and the digests of
+their pixels go back into the recipe. With `--check` nothing is written, and a crop with other pixels is an
+error. The lock file's versions of Pillow and the JPEG XL plugin give the same pixels and the same files.
 """
 
 from __future__ import annotations

@@ -127,8 +127,8 @@ class Domain:
         """A nested training subset and the validation images that go with every subset.
 
         The 5-image subset lies inside the 20-image one of the same seed. Validation images are
-        whole source images, lie outside every subset, and are the same for all counts. A seed draws them, unless
-        the domain names them.
+        drawn by source image unless the domain names their groups, lie outside every subset, and are the same
+        for all counts.
 
         Args:
             num_images: Training images, or `all` of `train` outside validation.

@@ -135,10 +135,8 @@ def mixed(base: Domain, other: Domain, percent: int, name: str) -> Domain:
     )
 
 
-def _groups_like(
-    groups: frozenset[str], samples: Iterable[Sample], domain: str
-) -> frozenset[str]:
-    """The groups of images of a second domain that are among some of its groups, as `_named` may call them."""
+def _groups_like(groups: frozenset[str], samples: Iterable[Sample], domain: str) -> frozenset[str]:
+    """Groups of a second domain that are among some of its own, as `_named` may have called them."""
     return frozenset(s.group for s in samples if s.group.removeprefix(f"{domain}/") in groups)
 
 

@@ -1,4 +1,4 @@
-"""Names of domains whose shift is known: `photographs.fog-3`, `photographs.mix-text-25`, and short ones for many."""
+"""Names of domains whose shift is known: `photographs.fog-3`, `photographs.mix-text-25`; and short ones."""
 
 from __future__ import annotations
 
