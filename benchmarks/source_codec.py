@@ -49,13 +49,13 @@ from interfero.domains.images import (
     decode_image,
 )
 from interfero.domains.ingest import load_parquet
+from interfero.domains.specs import DEFAULT_SOURCE
 from interfero.errors import DomainError
 from interfero.metrics.bd_rate import Curve, bd_rate_percent
 from interfero.store.files import write_json
 from interfero.store.keys import ENTRY_DIGITS, content_key
 
 TARGET = Target("<=", -20.0)
-BUNDLED_DOMAIN = "photos"
 NUM_WORST = 5
 
 
@@ -126,7 +126,7 @@ def load_images(path: Path | None) -> tuple[str, Sequence[Sample], Counter[str]]
         # Rendering and cutting the bundled images takes time that a folder does not need.
         from interfero.domains.catalogue import load_domain
 
-        return BUNDLED_DOMAIN, load_domain(BUNDLED_DOMAIN).test, Counter()
+        return DEFAULT_SOURCE, load_domain(DEFAULT_SOURCE).test, Counter()
     if path.suffix == ".parquet":
         return path.name, load_parquet(path.stem, path).test, Counter()
     if not path.is_dir():

@@ -11,16 +11,16 @@ SWEEP = Sweep(
     question="Does a codec forget more the larger a known shift is, and does a distance measured "
     "before adapting foretell it on corruptions left out whole?",
     options=AdaptationOptions(
-        # A kind or two of each group, and one mixture; `--domains photos.corruptions` is all 75.
+        # A kind or two of each group, and one mixture; `--domains photographs.corruptions` is all 75.
         domains=(
             *(
-                f"photos.{corruption}-{severity}"
+                f"photographs.{corruption}-{severity}"
                 for corruption in (
                     "gaussian_noise", "defocus_blur", "fog", "contrast", "pixelate", "jpeg_compression",
                 )
                 for severity in (1, 3, 5)
             ),
-            *(f"photos.mix-text-{percent}" for percent in (0, 25, 50, 75, 100)),
+            *(f"photographs.mix-text-{percent}" for percent in (0, 25, 50, 75, 100)),
         ),
         methods=("finetune", "continue_source"),
         lambdas=(0.013,),

@@ -18,6 +18,8 @@ from interfero.analysis.choices import (
     missing_settings,
     unbracketed,
 )
+from interfero.domains.bundled import BUNDLED
+from interfero.domains.specs import DEFAULT_SOURCE
 from interfero.records import CellRecord
 
 MIN_SEEDS = 5
@@ -27,7 +29,7 @@ MAX_FACTOR = 5
 MAX_GRID = 8
 """Rates that are still a grid: a search draws more, and its option takes the ends of a range."""
 _SMOKE = "--smoke"
-_DEFAULTS = {"--source": "mbt2018-mean", "--source-domain": "photos", "--init-seeds": "0"}
+_DEFAULTS = {"--source": "mbt2018-mean", "--source-domain": DEFAULT_SOURCE, "--init-seeds": "0"}
 """Of sweeps; a command that is put together leaves them out."""
 _Rates = tuple[float, ...]
 
@@ -262,7 +264,9 @@ def _options_of(records: Sequence[CellRecord]) -> dict[str, list[str]]:
     options = {
         "python": ["sweeps/adapter_capacity.py"],
         "--source": values("codec"),
-        "--source-domain": [f"{name}=path/to/{name}" for name in sorted(sources)],
+        "--source-domain": [
+            name if name in BUNDLED else f"{name}=path/to/{name}" for name in sorted(sources)
+        ],
         "--domains": [f"{name}=path/to/{name}" for name in values("domain")],
         "--methods": values("method"), "--adapter-sizes": above_zero("adapter_size"),
         "--strengths": above_zero("strength"), "--lambdas": values("rd_lambda"),

@@ -13,6 +13,7 @@ from rich.table import Column, Table
 
 from interfero.cli.options import Lambda, check_there, run_group
 from interfero.domains.names import check_domain
+from interfero.domains.specs import DEFAULT_SOURCE
 from interfero.errors import ConfigError
 
 
@@ -41,7 +42,7 @@ def import_command(
     file: tyro.conf.Positional[Path],
     out: Path | None = None,
     rd_lambda: Lambda = None,
-    source_domain: str = "photos",
+    source_domain: str = DEFAULT_SOURCE,
     max_images: int = 8,
 ) -> None:
     """Convert a PyTorch checkpoint of a CompressAI architecture to a codec file.

@@ -30,7 +30,8 @@ def domains(
 
     Args:
         specs: NAME, or NAME=PATH for a folder of images, a Parquet file or a .tar of WebDataset. Of each
-            with a path, and of each corrupted or mixed domain (photos.fog-3), a contact sheet is written.
+            with a path, and of each corrupted or mixed domain (photographs.fog-3), a contact sheet is
+            written.
         files: Also print the decision for each file.
         sheet: Folder for the contact sheets, NAME.sheet.png; None writes none.
         bands: As in sweeps: the bands that become the codec's channels, counted from 1.

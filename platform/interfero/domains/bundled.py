@@ -8,6 +8,7 @@ from typing import Literal
 
 from interfero.domains import packaged, rendered
 from interfero.domains.domain import Domain
+from interfero.domains.photographs import photographs
 from interfero.domains.rendering.charts import draw_chart
 from interfero.domains.rendering.text import draw_page
 from interfero.domains.rendering.windows import draw_window
@@ -34,6 +35,7 @@ class BundledDomain:
 
 
 BUNDLED: dict[str, BundledDomain] = {
+    "photographs": BundledDomain(photographs, "colour photographs under CC0", "source"),
     "photos": BundledDomain(packaged.photos, "colour photographs at half scale", "source"),
     "histology": BundledDomain(packaged.histology, "stained tissue, one micrograph", "target"),
     "fundus": BundledDomain(packaged.fundus, "the back of an eye, one photograph", "target"),

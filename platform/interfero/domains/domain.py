@@ -49,6 +49,8 @@ class Domain:
     """How values became pixels, as it was declared; empty for plain 8-bit pictures."""
     mixed_in: frozenset[str] = frozenset()
     """Digests of training images that come from a second domain: subsets and validation keep their share."""
+    validation_groups: frozenset[str] = frozenset()
+    """Groups in `train` that are validation for every data seed; empty where a seed draws them."""
 
     def __post_init__(self) -> None:
         """Refuse a domain whose test images could have been trained on."""
@@ -65,6 +67,12 @@ class Domain:
             raise DomainError(
                 f"domain {self.name!r}: {sorted(shared)[0]!r} is in train and in test; "
                 "move all images of one source image to one split"
+            )
+        unknown = self.validation_groups - {s.group for s in self.train}
+        if unknown:
+            raise DomainError(
+                f"domain {self.name!r}: {sorted(unknown)[0]!r} is for validation and has no image in "
+                "train; validation groups are groups of training images"
             )
         if not self.train or not self.test:
             raise DomainError(
@@ -83,6 +91,8 @@ class Domain:
             digest.update(f"mapping {self.mapping}\n".encode())
         if self.mixed_in:
             digest.update(f"mixed in {sorted(self.mixed_in)}\n".encode())
+        if self.validation_groups:
+            digest.update(f"validation {sorted(self.validation_groups)}\n".encode())
         for split, samples in (("train", self.train), ("test", self.test)):
             rows = sorted(f"{split} {s.group} {s.name} {s.digest}" for s in samples)
             digest.update("\n".join(rows).encode())
@@ -117,7 +127,8 @@ class Domain:
         """A nested training subset and the validation images that go with every subset.
 
         The 5-image subset lies inside the 20-image one of the same seed. Validation images are
-        drawn by source image, lie outside every subset, and are the same for all counts.
+        drawn by source image unless the domain names their groups, lie outside every subset, and are the same
+        for all counts.
 
         Args:
             num_images: Training images, or `all` of `train` outside validation.
@@ -184,13 +195,18 @@ class Domain:
 
     def _validation_groups(self, data_seed: int) -> frozenset[str]:
         parts = self._origins(self.train)
-        chosen = frozenset(g for part in parts for g in _validation_groups(part, data_seed))
+        chosen: set[str] = set()
+        for part in parts:
+            groups = {s.group for s in part}
+            named = groups & self.validation_groups
+            # A small share of a mixture can be made of these groups only: one of them has to train.
+            chosen |= named if named and named != groups else _validation_groups(part, data_seed)
         if not chosen:
             each = " of each domain" if len(parts) > 1 else ""
             raise DomainError(
                 f"domain {self.name!r} has 1 source image{each} in train: validation needs a second one"
             )
-        return chosen
+        return frozenset(chosen)
 
 
 def _validation_groups(samples: Sequence[Sample], data_seed: int) -> set[str]:

@@ -130,7 +130,14 @@ def mixed(base: Domain, other: Domain, percent: int, name: str) -> Domain:
         unit_of([*train, *more, *test, *more_test]),
         (f"{counts} images of {other.name}, the others of {base.name}",),
         mixed_in=frozenset(s.digest for s in more),
+        validation_groups=base.validation_groups.intersection(s.group for s in train)
+        | _groups_like(other.validation_groups, more, other.name),
     )
+
+
+def _groups_like(groups: frozenset[str], samples: Iterable[Sample], domain: str) -> frozenset[str]:
+    """Groups of a second domain that are among some of its own, as `_named` may have called them."""
+    return frozenset(s.group for s in samples if s.group.removeprefix(f"{domain}/") in groups)
 
 
 def _shared_out(

@@ -1,4 +1,4 @@
-"""Names of domains whose shift is known: `photos.fog-3`, `photos.mix-text-25`, and short ones for many."""
+"""Names of domains whose shift is known: `photographs.fog-3`, `photographs.mix-text-25`; and short ones."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ SHARES = (0, 10, 25, 50, 75, 100)
 MIX = "mix-"
 NAMING = (
     "BASE.CORRUPTION-SEVERITY is a domain under one of 15 corruptions at severity 1 to 5, as in "
-    "photos.fog-3; BASE.mix-OTHER-PERCENT has that percentage of its images from a second domain, as in "
-    "photos.mix-text-25. BASE.corruptions, BASE.CORRUPTION and BASE.mixes-OTHER stand for all of these."
+    "photographs.fog-3; BASE.mix-OTHER-PERCENT has that percentage of its images from a second domain, as in "
+    "photographs.mix-text-25. BASE.corruptions, BASE.CORRUPTION and BASE.mixes-OTHER stand for all of these."
 )
 _CORRUPTED = re.compile(r"(.+)\.([A-Za-z_]+)-(\d+)")
 _MIXED = re.compile(rf"(.+)\.({MIX}.+)-(\d+)")

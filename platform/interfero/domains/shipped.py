@@ -42,6 +42,7 @@ def domain_blocks(domain: Domain) -> Iterator[bytes | memoryview]:
         "notes": list(domain.notes),
         "mapping": domain.mapping,
         "mixed_in": sorted(domain.mixed_in),
+        "validation_groups": sorted(domain.validation_groups),
         "images": [
             {
                 "split": split,
@@ -79,6 +80,7 @@ def read_domain_file(path: Path) -> Domain:
             {int(key.removeprefix(RESERVE)): tuple(spare) for key, spare in parts.items()},
             header["mapping"],
             frozenset(header.get("mixed_in", ())),
+            frozenset(header.get("validation_groups", ())),
         )
 
     return read_described(path, FORMAT, "domain", build)

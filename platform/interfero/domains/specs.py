@@ -12,6 +12,8 @@ from interfero.errors import DomainError
 
 DATA_VARIABLE = "INTERFERO_DATA"
 """Environment variable: a folder whose subfolders are domains by name."""
+DEFAULT_SOURCE = "photographs"
+"""The bundled domain on which forgetting is measured unless another one is named."""
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 

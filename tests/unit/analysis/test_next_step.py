@@ -84,6 +84,17 @@ def test_a_command_of_records_has_all_that_they_tell(swept):
     assert option(next_step(same, "").command, "--num-images") == ["1"]
 
 
+@pytest.mark.parametrize(
+    ("source", "said"), [("photos", " --source-domain photos "), ("photographs", "")]
+)
+def test_an_earlier_default_source_domain_is_named_and_the_present_one_is_not(swept, source, said):
+    told = {"source_domain": source}
+    records = [r.model_copy(update={"provenance": told}) for r in swept(seeds=(0,))]
+    command = next_step(records, "").command
+    assert said in command
+    assert ("--source-domain" in command) == bool(said)
+
+
 def test_seed_zero_is_kept_in_a_command_of_records(swept):
     assert option(next_step(swept(best=-1), "").command, "--data-seeds") == list("01234")
 

@@ -40,7 +40,7 @@ def test_it_writes_no_sheet_of_what_has_no_path_or_is_not_asked_for(folder, caps
 
 def test_corrupted_domains_are_named_and_shown(tmp_path, capsys):
     domains()
-    assert "photos.fog-3" in " ".join(capsys.readouterr().out.split())
+    assert "photographs.fog-3" in " ".join(capsys.readouterr().out.split())
     domains(("photos.contrast",), sheet=tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {
         f"photos.contrast-{severity}.sheet.png" for severity in range(1, 6)

@@ -9,6 +9,7 @@ from interfero.domains.bundled import BUNDLED
 from interfero.domains.catalogue import known_domains, load_domain
 from interfero.domains.images import ImageRules
 from interfero.domains.ingest import load_parquet
+from interfero.domains.photographs import photographs
 from interfero.domains.specs import DATA_VARIABLE
 from interfero.errors import DomainError
 from tests.parquet import write_parquet
@@ -27,21 +28,28 @@ def write_images(folder, count=6, value=0):
     return folder
 
 
-def test_one_source_and_at_least_four_targets():
+def test_two_sources_and_at_least_four_targets():
     roles = [d.role for d in BUNDLED.values()]
-    assert roles.count("source") == 1
-    assert BUNDLED["photos"].role == "source"
+    assert {name for name, d in BUNDLED.items() if d.role == "source"} == {"photographs", "photos"}
     assert roles.count("target") >= 4
     assert all(len(d.description) < 60 and "\n" not in d.description for d in BUNDLED.values())
 
 
-@pytest.mark.parametrize("name", ["photos", "histology", "fundus", "astronomy", "textures"])
+@pytest.mark.parametrize(
+    "name", ["photographs", "photos", "histology", "fundus", "astronomy", "textures"]
+)
 def test_a_bundled_name_gives_the_domain_of_that_name(name):
     assert load_domain(name).name == name
 
 
 def test_no_two_bundled_domains_share_an_image():
-    loaders = (packaged.photos, packaged.histology, packaged.fundus, packaged.astronomy)
+    loaders = (
+        photographs,
+        packaged.photos,
+        packaged.histology,
+        packaged.fundus,
+        packaged.astronomy,
+    )
     domains = [load() for load in (*loaders, packaged.textures)]
     digests = [{s.digest for s in d.train + d.test} for d in domains]
     assert len(set().union(*digests)) == sum(len(d) for d in digests)

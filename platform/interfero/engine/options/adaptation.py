@@ -10,6 +10,7 @@ from pydantic import field_validator
 from interfero.adaptation.table import METHOD_TABLE
 from interfero.domains.graded_names import expanded
 from interfero.domains.pixel_mapping import PixelMapping, problems_of
+from interfero.domains.specs import DEFAULT_SOURCE
 from interfero.engine.options.base import (
     ALL_IMAGES,
     FLAG,
@@ -33,7 +34,7 @@ class AdaptationOptions(SweepOptions):
     source: Annotated[str, QUESTION] = "mbt2018-mean"
     """Source codec: a bundled NAME, a codec file, a folder of them, compressai:NAME, or a PyTorch checkpoint
     of CompressAI, as FILE@LAMBDA (or FILE, if it contains its lambda)."""
-    source_domain: Annotated[str, QUESTION] = "photos"
+    source_domain: Annotated[str, QUESTION] = DEFAULT_SOURCE
     """Source domain, on which forgetting is measured: NAME or NAME=PATH."""
     methods: Annotated[tuple[str, ...], QUESTION] = ("finetune", "cawf", "continue_source")
     """Adaptation methods (docs/methods.md)."""
@@ -102,7 +103,7 @@ class AdaptationOptions(SweepOptions):
     @field_validator("domains")
     @classmethod
     def _expanded(cls, domains: tuple[str, ...]) -> tuple[str, ...]:
-        """Short names of many domains, such as `photos.corruptions`, become theirs."""
+        """Short names of many domains, such as `photographs.corruptions`, become theirs."""
         return expanded(domains)
 
     def rules(self) -> list[Rule]:

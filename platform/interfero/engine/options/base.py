@@ -9,6 +9,7 @@ import tyro
 from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
 
 from interfero.config import Config
+from interfero.domains.specs import DEFAULT_SOURCE
 from interfero.engine.options.marks import (
     FREE,
     HIDDEN,
@@ -84,7 +85,7 @@ class SweepOptions(Config):
     # Every sweep accepts these, because tools pass them to all; a sweep that uses them shows them in --help.
     source: Annotated[str, HIDDEN] = "mbt2018-mean"
     """Source codec."""
-    source_domain: Annotated[str, HIDDEN] = "photos"
+    source_domain: Annotated[str, HIDDEN] = DEFAULT_SOURCE
     """Source domain, on which forgetting is measured."""
     sampler: Annotated[Sampler, HIDDEN] = "grid"
     """How hyperparameters are chosen inside each block."""
