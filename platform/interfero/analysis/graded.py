@@ -133,14 +133,19 @@ def foretelling(shift: DomainShift, response: str) -> list[Foretold]:
     return found
 
 
-def graded_lines(shifts: Sequence[DomainShift]) -> list[str]:
-    """What a known shift does, and whether a distance foretold it; nothing without domains of known shift."""
+def graded_lines(shifts: Sequence[DomainShift], after: str = "") -> list[str]:
+    """What a known shift does, and whether a distance foretold it; nothing without domains of known shift.
+
+    Args:
+        shifts: Of one budget.
+        after: `, after 1000 steps`, which one.
+    """
     lines = []
     for shift in shifts:
         families = graded_families(shift)
         if shift.method == CONTROL or not families:
             continue
-        who = subject_text(shift, shifts)
+        who = subject_text(shift, shifts) + after.replace(",", "")
         ranked = [f for f in families if f.is_corruption and len(f.levels) >= MIN_LEVELS]
         if ranked:
             lines += [_severity_line(who, ranked, response) for response in _WORDS]

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from interfero.analysis.charts.library import vega_library
 from interfero.analysis.charts.maps import map_figure
 from interfero.analysis.charts.matched import matched_figure
 from interfero.analysis.choices import choose_learning_rates
+from interfero.analysis.laws.observations import Subject
 from interfero.analysis.laws.scaling import Scaling, fit_scaling
 from interfero.analysis.laws.words import law_lines, law_rows
 from interfero.analysis.rd_curves import curve_lines, curve_rows
@@ -110,9 +112,27 @@ def test_a_law_whose_parameters_could_be_anything_is_not_claimed():
     assert fit.beats_null
     (line,) = law_lines([fit])
     assert line == (
-        "In 1 of 1 combinations of method and response a law fits better than a constant for each domain, "
-        "but the seeds do not determine its parameters: unrouted forgetting of finetune (saturating)."
+        "Laws for 1 combination of method and response: 1 with parameters that the seeds do not determine."
     )
+    (row,) = law_rows([fit])
+    assert (row.law, row.holds) == ("saturating", "not determined")
+
+
+def test_many_laws_are_three_sentences_and_a_count(planted):
+    """A sentence that lists fifteen of them in words cannot be read: the table has each."""
+    (one,) = (
+        r
+        for r in fit_scaling(planted)
+        if isinstance(r, Scaling) and r.response.name == "forgetting_unrouted"
+    )
+    results = [replace(one, subject=Subject(f"m{i}", "c")) for i in range(15)]
+    lines = law_lines(results)
+    assert len(lines) == 4
+    assert sum(line.count(" law: exponent of") for line in lines) == 3
+    holds = {row.holds for row in law_rows(results)}
+    assert lines[3] == (f"Laws for 15 combinations of method and response: 15 {holds.pop()}.")
+    page = report_html(Report("t", planted, results))
+    assert "All 15 rows" in page.partition('id="laws"')[2]
 
 
 def test_laws_stand_with_intervals_and_refusals_with_reasons(planted, sweep):
@@ -120,12 +140,13 @@ def test_laws_stand_with_intervals_and_refusals_with_reasons(planted, sweep):
     rows = {(r.subject, r.response): r for r in law_rows(results)}
     row = rows["finetune", "forgetting, unrouted (%)"]
     assert any(r.law == "power" and "exponent of images 0." in r.detail for r in law_rows(results))
-    assert row.evidence.startswith("AICc -") or row.law == "refused"
-    assert rows["cawf", "target gain (%)"].law == "refused"
+    assert row.evidence.startswith("AICc -") or row.holds == "refused"
+    assert rows["cawf", "target gain (%)"].holds == "refused"
     assert "1 data seeds, 3 are needed" in rows["cawf", "target gain (%)"].detail
     lines = law_lines(results)
     assert any("follows a power law: exponent of images" in line for line in lines)
-    assert any("No law was fitted in" in line for line in lines)
+    assert lines[-1].startswith(f"Laws for {len(results)} combinations of method and response: ")
+    assert " refused (1 data seeds, 3 are needed" in lines[-1]
     assert len(law_figure(results).variants[0].panels) == 2
 
 

@@ -1,15 +1,15 @@
 """The last lines of a sweep."""
 
-import io
 import logging
 import shlex
+from pathlib import Path
 
 import pytest
 from mlflow.tracking.client import MlflowClient
 from rich.console import Console
 
 from interfero.engine.console import SweepProgress
-from interfero.engine.ending import _print_last_lines, _ui_command
+from interfero.engine.ending import _ui_command, _where_lines
 from interfero.engine.sweep_run import SweepRun
 from interfero.redaction import masked
 from interfero.store.sweep import SweepStore
@@ -17,9 +17,7 @@ from interfero.tracking.tracker import Tracker
 
 
 def last_lines(run):
-    text = io.StringIO()
-    _print_last_lines(Console(file=text, width=100), run, "the report: report.html")
-    return text.getvalue()
+    return "\n".join(_where_lines(run, Path("report.html")))
 
 
 def test_what_the_tracking_server_refused_is_said_at_the_end(

@@ -27,6 +27,7 @@ from interfero.analysis.choices import (
     missing_settings,
     setting_of,
 )
+from interfero.analysis.focus import central_lambda, longest
 from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 
@@ -52,15 +53,14 @@ def capacity_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | N
     for case in cases:
         variants.append(_variant(case, cases, by_case[case], runs, gaps[case], seen[case.domain]))
         seen[case.domain] += 1
-    lambdas = sorted({c.rd_lambda for c in cases})
-    middle = lambdas[(len(lambdas) - 1) // 2]
+    shown = longest(records)
+    focus = int(shown[0].params["num_steps"]), central_lambda(shown)
 
-    def interest(index: int) -> tuple[int, bool, int, int, int]:
-        """First what most readers look for: all methods, at a middle rate, with the most images."""
+    def interest(index: int) -> tuple[bool, int, int, int]:
+        """First what all else is about: the longest training, the central lambda; then the most images."""
         case = cases[index]
         methods = {c.setting.method for c in by_case[case]}
-        at_middle = case.rd_lambda == middle
-        return len(methods), at_middle, case.num_images, case.num_steps, -index
+        return (case.num_steps, case.rd_lambda) == focus, len(methods), case.num_images, -index
 
     start = max(range(len(cases)), key=interest)
     return Figure(

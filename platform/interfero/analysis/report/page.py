@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from interfero.analysis.about import About
+from interfero.analysis.capacity_table import counted
 from interfero.analysis.charts.capacity import capacity_figure
 from interfero.analysis.charts.curves import curve_figure
 from interfero.analysis.charts.data import Figure, RunLinks, without_files
@@ -82,6 +83,7 @@ def report_figures(report: Report) -> list[Figure]:
     """Those that the records can fill; pictures of trends are made for the sweeps that ask for them."""
     along = [
         trend_figure(trends(report.records, "num_images"), "image_count"),
+        trend_figure(trends(report.records, "num_steps"), "budget"),
         trend_figure(trends(report.records, "rd_lambda"), "bitrate"),
         domain_figure(domain_shifts(report.records)),
         graded_figure(domain_shifts(report.records)),
@@ -105,7 +107,10 @@ def report_html(report: Report, figures: Sequence[Figure] | None = None) -> str:
     questions = dict.fromkeys(about.question for about in report.abouts if about.question)
     names = {figure.name for figure in drawn}
     first: list[Block] = [("figure", n) for n in first_figures(report) if n in names][:1]
-    step = next_step(report.records, next((a.command for a in report.abouts if a.command), ""))
+    step = next_step(report.records, *(about.command for about in report.abouts))
+    holds = table_title(report.records)
+    if not questions and report.title != holds:
+        questions = {holds: None}
     page = ReportPage(
         title=report.title,
         questions=list(questions),
@@ -117,6 +122,19 @@ def report_html(report: Report, figures: Sequence[Figure] | None = None) -> str:
         figures=drawn,
     )
     return page_html(page)
+
+
+def table_title(records: Sequence[CellRecord]) -> str:
+    """What cells are about that no question comes with.
+
+    `Adapting mbt2018-mean to 7 domains: 756 cells of 5 methods`.
+    """
+    codecs, domains, methods = (
+        sorted({str(r.params[name]) for r in records}) for name in ("codec", "domain", "method")
+    )
+    to = ", ".join(domains) if len(domains) < 4 else counted(len(domains), "domain")
+    cells = counted(len(records), "cell")
+    return f"Adapting {' and '.join(codecs)} to {to}: {cells} of {counted(len(methods), 'method')}"
 
 
 def answer_of(report: Report) -> list[str]:
@@ -155,8 +173,8 @@ def _sections(report: Report, names: set[str]) -> list[Section]:
         ),
         Section(
             "trends",
-            "Along images, lambda and domains",
-            drawn("image_count", "bitrate", "domain_shift", "graded_shift"),
+            "Along images, steps, lambda and domains",
+            drawn("image_count", "budget", "bitrate", "domain_shift", "graded_shift"),
         ),
         Section("maps", "Maps", drawn("maps")),
         Section("distance", "Domain distance", drawn("distance")),
