@@ -220,7 +220,7 @@ def _severity_line(who: str, families: Sequence[GradedFamily], response: str) ->
     most, least = (pick(changes, key=lambda name: changes[name]) for pick in (max, min))
     return (
         f"{who}'s {_WORDS[response]} {verdict}. It rises in {rises} of {_counted(count)} (sign test: "
-        f"chance gives as uneven a count in {chance:.0%} of cases); mean rank correlation "
+        f"chance gives as uneven a count {chance:.0%} of the time); mean rank correlation "
         f"{np.mean(rhos):+.2f}. From the lowest severity to the highest it changes by "
         f"{_mean_text(list(changes.values()))}, most under {most} ({signed(changes[most])}), least under "
         f"{least} ({signed(changes[least])})."

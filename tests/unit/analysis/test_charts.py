@@ -29,11 +29,16 @@ from interfero.analysis.charts.laws import law_figure
 from interfero.analysis.charts.maps import map_figure
 from interfero.analysis.charts.matched import matched_figure
 from interfero.analysis.charts.overview import overview_figure
+from interfero.analysis.charts.pareto import front_figure
 from interfero.analysis.charts.style import STYLES
+from interfero.analysis.charts.trends import trend_figure
 from interfero.analysis.charts.vega import THEME, coloured, picture_spec, variant_spec
 from interfero.analysis.choices import choose_learning_rates
+from interfero.analysis.focus import budget_text, central_lambda
 from interfero.analysis.laws.observations import RESPONSES, observations
 from interfero.analysis.laws.scaling import fit_observations
+from interfero.analysis.pareto import pareto_fronts
+from interfero.analysis.trends import trends
 from interfero.engine.sequence.strategies import STRATEGIES
 from interfero.errors import InterferoError
 from tools.planted import PlantedSweep
@@ -147,6 +152,65 @@ def test_the_overview_has_a_row_a_domain_with_its_images(sweep):
     gains = {c.mean(GAIN) for c in choose_learning_rates(records) if c.setting.method == "finetune"}
     finetune = next(s for s in variant.panels[0].series if s.label == "finetune")
     assert {p.x for p in finetune.points} == gains
+
+
+def elsewhere(records, **params):
+    """The same cells at another budget or lambda, where all is 500 points worse."""
+    return [
+        r.model_copy(
+            update={
+                "key": f"{r.key}-{params}", "params": {**r.params, **params},
+                "metrics": {name: value - 500 for name, value in r.metrics.items()},
+            }
+        )
+        for r in records
+    ]  # fmt: skip
+
+
+def test_no_figure_mixes_budgets_and_each_says_which_it_shows(sweep):
+    """Planted at 50 steps: nothing of it is in a figure that is of one budget."""
+    records = sweep(seeds=(0, 1), rates=(3e-5, 5e-5, 7e-5, 1e-4))
+    few = elsewhere(records, num_steps=50)
+    for draw in (lambda r: overview_figure(r, RunLinks()), matched_figure):
+        alone, both = draw(records), draw([*few, *records])
+        assert [v.panels for v in both.variants] == [v.panels for v in alone.variants]
+        assert all("300 steps" in v.caption for v in both.variants)
+    capacity = capacity_figure([*few, *records], RunLinks())
+    assert capacity.variants[capacity.start].choice == (
+        "charts",
+        "lambda 0.0067, 20 images, 300 steps",
+    )
+    fronts = front_figure(pareto_fronts([*few, *records]))
+    assert len({v.choice for v in fronts.variants}) == len(fronts.variants) == 8
+    budgets = trend_figure(trends([*few, *records], "num_steps"), "budget")
+    (line,) = [s for s in budgets.variants[0].panels[0].series if s.label == "finetune"]
+    assert [p.x for p in line.points] == [50, 300]
+    assert line.points[0].y < -400 < line.points[1].y
+
+
+def test_figures_begin_with_the_lambda_that_sentences_are_of(sweep):
+    """Of three lambdas the middle one; or the one that has most domains."""
+    records = sweep(rates=(3e-5, 5e-5, 7e-5, 1e-4))
+    others = [r for v in (0.001, 0.05) for r in elsewhere(records, rd_lambda=v)]
+    for draw in (lambda r: overview_figure(r, RunLinks()), matched_figure):
+        figure = draw([*others, *records])
+        assert figure.variants[figure.start].choice == ("0.0067",)
+    low = [r for r in others if r.params["rd_lambda"] < 0.01]
+    few = [r for r in records if r.params["domain"] == "text"]
+    assert central_lambda([*low, *few]) == 0.001
+    assert central_lambda([]) is None
+
+
+def test_the_longest_training_is_one_that_every_method_and_domain_has(sweep):
+    records = sweep(rates=(1e-3,))
+    many = elsewhere(records, num_steps=900)
+    lacks = [r for r in many if (r.params["method"], r.params["domain"]) != ("cawf", "text")]
+    assert budget_text([*records, *many]) == "after 900 steps"
+    assert budget_text([*records, *lacks]) == "after 300 steps"
+    assert budget_text(records) == ""
+    apart = [r for r in records if r.params["domain"] == "text"]
+    apart += [r for r in many if r.params["domain"] != "text"]
+    assert budget_text(apart) == "after 900 steps (text: no result there)"
 
 
 def test_diverged_cells_are_marked_at_the_edge_and_the_axis_serves_the_rest(sweep):

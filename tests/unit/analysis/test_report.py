@@ -74,6 +74,16 @@ def test_a_bd_rate_that_cannot_be_computed_is_missing_with_the_reason(sweep):
     assert "a curve needs several" in report_html(Report("t", sweep(domains=("text",)), ()))
 
 
+def test_bd_rates_in_words_are_of_one_budget(sweep):
+    records = sweep(domains=("text",), lambdas=(0.002, 0.01))
+    few = [
+        r.model_copy(update={"key": f"{r.key}-few", "params": {**r.params, "num_steps": 50}})
+        for r in records
+    ]
+    assert curve_lines([*records, *few]) == curve_lines(records)
+    assert len(curve_rows([*records, *few])) == 2 * len(curve_rows(records))
+
+
 def test_curves_of_the_source_codec_and_each_method(sweep):
     figure = curve_figure(sweep(domains=("text",), lambdas=(0.002, 0.01), seeds=(0, 1)), RunLinks())
     panel = figure.variants[0].panels[0]
@@ -172,6 +182,29 @@ def test_means_of_domains_are_over_the_settings_that_they_share(planted):
     assert {m.hover[1].split(" settings")[0] for m in means.values()} == {"mean over 3"}
     (text,) = [s for s in panel.series if s.label == "text"]
     assert sum(p.faint for p in text.points) == 4, "each setting is still there"
+
+
+def test_domains_over_distance_are_of_one_budget_and_lambda(planted):
+    """Planted: at 50 steps and at another lambda a domain loses 80 times as much."""
+    others = [
+        r.model_copy(
+            update={
+                "key": f"{r.key}-{place}", "params": {**r.params, **place}, "images": (),
+                "metrics": {
+                    **r.metrics, "source/forgetting_unrouted_percent":
+                    80 * r.metrics["source/forgetting_unrouted_percent"],
+                },
+            }
+        )
+        for r in planted
+        for place in ({"num_steps": 50}, {"rd_lambda": 0.2, "num_steps": 50}, {"rd_lambda": 0.2})
+    ]  # fmt: skip
+    alone = distance_figure(planted, ()).variants[0]
+    both = distance_figure([*planted, *others], ()).variants[0]
+    points = [[(p.x, p.y) for s in v.panels[0].series for p in s.points] for v in (alone, both)]
+    assert points[0] == points[1]
+    steps, value = (planted[0].params[name] for name in ("num_steps", "rd_lambda"))
+    assert f"after {steps} steps, at lambda {value:g};" in both.caption
 
 
 def test_methods_are_matched_or_have_no_point(sweep):
