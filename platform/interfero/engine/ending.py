@@ -176,7 +176,8 @@ def _where_lines(run: SweepRun, report: Path) -> list[str]:
     return [
         *_tracking_lines(run.tracker),
         f"report, one file for a browser: {report}",
-        f"records, adapters and figures: {run.store.folder}; in MLflow: {_ui_command(run.tracker.uri)}",
+        f"records, adapters and figures: {run.store.folder}",
+        f"see them in MLflow: {_ui_command(run.tracker.uri)}",
     ]
 
 

@@ -128,8 +128,12 @@ def domain_figure(shifts: Sequence[DomainShift]) -> Figure | None:
             )
     if not variants:
         return None
+    longest = [place for place in places if place[0] == places[0][0]]
+    _, middle = longest[(len(longest) - 1) // 2]
+    first = f"lambda {middle:g}, {-places[0][0]} steps"
     return Figure(
         name="domain_shift",
+        start=[v.choice[1] for v in variants].index(first),
         title="Gain and forgetting by domain",
         selectors=("by", "at"),
         variants=tuple(variants),

@@ -18,6 +18,7 @@ from interfero.analysis.charts.matched import matched_figure
 from interfero.analysis.charts.overview import overview_figure
 from interfero.analysis.charts.trends import domain_figure, trend_figure
 from interfero.analysis.choices import choose_learning_rates
+from interfero.analysis.focus import longest
 from interfero.analysis.headline import headline
 from interfero.analysis.laws.scaling import Refusal, Scaling
 from interfero.analysis.laws.words import law_lines, law_rows
@@ -86,7 +87,7 @@ def report_figures(report: Report) -> list[Figure]:
         trend_figure(trends(report.records, "num_steps"), "budget"),
         trend_figure(trends(report.records, "rd_lambda"), "bitrate"),
         domain_figure(domain_shifts(report.records)),
-        graded_figure(domain_shifts(report.records)),
+        graded_figure(domain_shifts(longest(report.records))),
     ]
     made = [
         overview_figure(report.records, report.runs),
