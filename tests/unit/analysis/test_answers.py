@@ -64,9 +64,7 @@ def test_a_map_ends_with_laws_maps_and_trends(end):
     drawn = {"map_cawf.png", "bitrate.svg", "rd_text.png", "rd_curves.md"}
     assert drawn | {"law_cawf_forgetting_unrouted.png", "scaling_fits.json"} <= names & logged
     said = " ".join(said.split())
-    sentence = (
-        "For this domain (text), unrouted forgetting of cawf follows a power law: exponent of "
-    )
+    sentence = "For this domain (text), target gain of cawf follows a power law: exponent of "
     assert said.count(sentence) == 1
     assert said.index(sentence) < said.index("finetune gains ")
     # The description has room for the first of these, whatever the number of cells.

@@ -130,7 +130,7 @@ def test_a_picture_has_a_line_for_each_corruption(shift, record, measured):
     ]
     found = shift(lambda _, s: (5.0, float(s), {}), more=more, seeds=(0, 1))
     corruptions, mixture = graded_figure(found).variants
-    assert corruptions.choice == ("finetune", "severity", "lambda 0.0067")
+    assert corruptions.choice == ("finetune", "severity", "lambda 0.0067, 300 steps")
     _, lost = corruptions.panels
     assert [s.label for s in lost.series] == list(CORRUPTIONS)
     assert len({(s.colour, s.marker) for s in lost.series}) == 15

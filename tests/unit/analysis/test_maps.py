@@ -45,15 +45,14 @@ def test_places_are_means_over_the_same_domains_and_seeds(cell):
 def test_a_map_is_of_one_budget_and_one_lambda_unless_these_are_its_axes(cell):
     """Planted: at 50 steps and at two other lambdas everything is 90 % better."""
     records = [
-        cell(gain, n, v, num_steps=steps, learning_rate=1e-3)
+        cell(gain + more + most, n, v, num_steps=steps, learning_rate=1e-3)
         for n, gain in ((1, 2.0), (5, 4.0))
         for v, more in ((0.001, 90.0), (0.013, 0.0), (0.05, 90.0))
         for steps, most in ((50, 90.0), (300, 0.0))
-        for gain in (gain + more + most,)
     ]
     rate = interference_map(records, "finetune", GAIN, "num_images", "learning_rate")
     assert values(rate) == [[2, 4]]
-    assert rate.rest.startswith("lambda 0.013, steps 300")
+    assert "lambda 0.013, steps 300" in rate.rest
     steps = interference_map(records, "finetune", GAIN, "num_images", "num_steps")
     assert values(steps) == [[92, 94], [2, 4]]
     both = interference_map(records, "finetune", GAIN, "num_images", "rd_lambda")

@@ -135,7 +135,9 @@ def test_many_laws_are_three_sentences_and_a_count(planted):
         for r in fit_scaling(planted)
         if isinstance(r, Scaling) and r.response.name == "forgetting_unrouted"
     )
-    results = [replace(one, subject=Subject(f"m{i}", "c")) for i in range(15)]
+    results = [
+        replace(one, data=replace(one.data, subject=Subject(f"m{i}", "c"))) for i in range(15)
+    ]
     lines = law_lines(results)
     assert len(lines) == 4
     assert sum(line.count(" law: exponent of") for line in lines) == 3
