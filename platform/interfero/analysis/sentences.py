@@ -67,7 +67,9 @@ def summary_lines(records: Sequence[CellRecord]) -> list[str]:
             lines += difference_lines(shown, method)
             lines += _source_mode_lines(method, every)
     found = choose_learning_rates(every)
-    lines += [*_control_lines(choices), *_edge_lines(found), *_gap_lines(every)]
+    # The control forgets least at the smallest rate of any grid: a wider one finds nothing for it.
+    searched = [c for c in found if c.setting.method != CONTROL]
+    lines += [*_control_lines(choices), *_edge_lines(searched), *_gap_lines(every)]
     lines += _image_lines({setting_of(r).without_method for r in every})
     if not found:
         return [*lines, "No cell finished: nothing can be said about gain or forgetting."]

@@ -246,6 +246,21 @@ def test_a_chosen_cell_that_diverged_does_not_set_the_scale():
     assert ticks_of(frame) == [0, 1, 3, 10, 30, 100]
 
 
+def test_a_short_logarithmic_axis_has_ticks_and_room_for_single_settings():
+    """Means from 15 to 18 %, their settings from 9 to 28 %: no decade's number is on it, and few would be."""
+    axis = PlotAxis("forgetting (%)", "log")
+    means = [PlotPoint(v, 0.0, ()) for v in (15.5, 16.0, 17.5)]
+    single = [PlotPoint(v, 0.0, (), faint=True) for v in (9.0, 11.0, 13.0, 17.0, 21.0, 25.0, 28.0)]
+    alone = ticks_of(frame_of(axis, means, "x"))
+    assert len(alone) >= 2
+    assert all(15 < tick < 18 for tick in alone)
+    frame = frame_of(axis, [*means, *single], "x")
+    assert not any(frame.beyond(p.x) for p in single)
+    # Two of seven that went astray still have no say.
+    astray = [PlotPoint(v, 0.0, (), faint=True) for v in (2000.0, 2500.0)]
+    assert frame_of(axis, [*means, *single[:5], *astray], "x").high < 60
+
+
 def test_everything_inside_its_frame_is_drawn_where_it_is(sweep):
     for panel in (p for v in capacity(sweep(seeds=(0, 1, 2))) for p in v.panels):
         spec, rows = drawn(panel)
@@ -254,6 +269,15 @@ def test_everything_inside_its_frame_is_drawn_where_it_is(sweep):
             assert all(low * 0.9999 - 1e-4 <= r[which] <= high * 1.0001 + 1e-4 for r in rows)
         shown = sum("z" in r or "e" in r for r in rows)
         assert shown == sum(len(s.points) for s in panel.series)
+
+
+def test_a_map_of_few_rows_is_as_high_as_the_title_of_its_axis(sweep):
+    records = [r for r in sweep(lambdas=(0.0045, 0.0067)) if r.params["adapter_size"] in (2, 4)]
+    variant = next(v for v in map_figure(records).variants if "parameters and lambda" in v.choice)
+    (spec, *_) = variant_spec(variant, {})["concat"]
+    assert len(variant.panels[0].y.names) == 2
+    title = " ".join(spec["encoding"]["y"]["axis"]["title"])
+    assert spec["height"] >= min(200, 6 * len(title))
 
 
 def test_log_ticks_are_few_and_inside():

@@ -78,8 +78,17 @@ def _panel(rows: Sequence[MatchedRow], methods: Sequence[str], share: float) -> 
         x=PlotAxis("source forgetting (%)", "percent"),
         y=PlotAxis("", "names", names),
         series=tuple(series),
-        empty="" if any(s.points for s in series) else "no method reaches this gain",
+        empty="" if any(s.points for s in series) else _nowhere(rows),
     )
+
+
+def _nowhere(rows: Sequence[MatchedRow]) -> str:
+    """Why no method has a value."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        reasons.setdefault(row.why or "nothing to match", []).append(row.method)
+    each = (f"{', '.join(methods)}: {why}" for why, methods in reasons.items())
+    return f"No method has a value here. {'; '.join(each)}."
 
 
 def _below(row: MatchedRow) -> str:

@@ -80,9 +80,14 @@ def capacity_parts(records: Sequence[CellRecord]) -> list[Block]:
         "rate, to first order: percent of the loss compares neither domains nor lambdas."
     )
     plain = [[c.replace("\n", " ") for c in row] for row in (header, *rows)]
-    table = PageTable(plain[0], plain[1:], header.index("size"))
+    table = PageTable(
+        plain[0], plain[1:], header.index("size"), name="Every method in each setting:"
+    )
     header, medians = domain_rows(records)
-    parted = PageTable(header, [[_plain(text) for text in row] for row in medians], 2)
+    rows = [[_plain(text) for text in row] for row in medians]
+    parted = PageTable(
+        header, rows, header.index("cells"), name="Medians of each domain and method:"
+    )
     after = budget_text(records)
     medians_of = _plain(DOMAINS_NOTE) + (f" All {after}." if after else "")
     return [
