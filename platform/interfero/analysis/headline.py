@@ -138,8 +138,11 @@ def _cost_lines(method: str, best: Sequence[Choice], records: Cells, where: str)
     if lost.value < 0:
         cost = f"{lost.opposite('change')} less"
     at = f", {where}" if where else ""
+    over = (
+        f"on average over {gain.places}" if len(gain.cases) > 1 else f"on {own[0].setting.domain}"
+    )
     return [
-        f"{method} {_gains(gain)} on the target{gained}{at}, on average over {gain.places}{each[0]}.",
+        f"{method} {_gains(gain)} on the target{gained}{at}, {over}{each[0]}.",
         f"Source images then cost {cost}{forgot}{how}{each[1]}.",
     ]
 
@@ -179,7 +182,8 @@ def _against(
     own, lost = gains[method], routed[method]
     share = "" if difference is None else f", {_apart(difference)}"
     cost = "forgets nothing" if set(lost.cases) == {0.0} else f"forgets {lost.text}"
-    text = f"{method} {_gains(own)}{share}; it {cost} when routed ({own.places} that both have)."
+    both = f" ({own.places} that both have)" if len(own.cases) > 1 else ""
+    text = f"{method} {_gains(own)}{share}; it {cost} when routed{both}."
     return (max(lost.value, 0.0), -own.value), text
 
 

@@ -120,7 +120,8 @@ def _variant(
     return Variant(
         choice=(case.domain, where),
         panels=(_gain_panel(choices, runs), _plane_panel(choices, runs)) if choices else (empty,),
-        caption=f"{case.domain}, {where}, {case.num_steps} steps, {case.codec}; {seeds_text(choices)}{gaps}.",
+        caption=f"{case.domain}, lambda {case.rd_lambda:g}, {case.num_images_text}, {case.num_steps} steps, "
+        f"{case.codec}; {seeds_text(choices)}{gaps}.",
         file=file_part("capacity", case.domain, index=index),
     )
 
