@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Literal
 
 from interfero.analysis.cells import Cells
+from interfero.analysis.focus import budget_text, longest
 from interfero.analysis.graded import graded_lines
 from interfero.analysis.laws.scaling import Refusal, Scaling, fit_scaling
 from interfero.analysis.laws.words import law_lines
@@ -36,8 +37,8 @@ class Findings:
 
     @cached_property
     def by_images(self) -> list[Trend]:
-        """Along image counts."""
-        return trends(self.records, "num_images")
+        """Along image counts, of one budget."""
+        return trends(longest(self.records), "num_images")
 
     @cached_property
     def by_steps(self) -> list[Trend]:
@@ -46,13 +47,24 @@ class Findings:
 
     @cached_property
     def by_lambda(self) -> list[Trend]:
-        """Along lambdas."""
-        return trends(self.records, "rd_lambda")
+        """Along lambdas, of one budget."""
+        return trends(longest(self.records), "rd_lambda")
+
+    @cached_property
+    def by_steps(self) -> list[Trend]:
+        """Along budgets."""
+        return trends(self.records, "num_steps")
 
     @cached_property
     def by_domain(self) -> list[DomainShift]:
-        """Over domains."""
-        return domain_shifts(self.records)
+        """Over domains, of one budget."""
+        return domain_shifts(longest(self.records))
+
+    @cached_property
+    def after(self) -> str:
+        """`, after 1000 steps`, for what is of one budget; empty where there is no other."""
+        text = budget_text(self.records)
+        return f", {text}" if text else ""
 
 
 @dataclass(frozen=True)
@@ -66,15 +78,19 @@ class Answer:
 
 
 def _domain_sentences(found: Findings) -> list[str]:
-    return domain_lines(found.by_domain)
+    return domain_lines(found.by_domain, found.after)
 
 
 def _graded_sentences(found: Findings) -> list[str]:
-    return graded_lines(found.by_domain)
+    return graded_lines(found.by_domain, found.after)
 
 
 def _image_sentences(found: Findings) -> list[str]:
-    return [*trend_lines(found.by_images), *enough_lines(found.by_images)]
+    return [
+        *trend_lines(found.by_images, found.after),
+        *enough_lines(found.by_images, found.after),
+        *trend_lines(found.by_steps),
+    ]
 
 
 def _budget_sentences(found: Findings) -> list[str]:
@@ -82,15 +98,16 @@ def _budget_sentences(found: Findings) -> list[str]:
 
 
 def _bitrate_sentences(found: Findings) -> list[str]:
-    return [*trend_lines(found.by_lambda), *curve_lines(found.records)]
+    return [*trend_lines(found.by_lambda, found.after), *curve_lines(found.records)]
 
 
 def _map_sentences(found: Findings) -> list[str]:
     return [
         *law_lines(found.laws),
         *matched_lines(found.records),
-        *trend_lines(found.by_images),
-        *trend_lines(found.by_lambda),
+        *trend_lines(found.by_images, found.after),
+        *trend_lines(found.by_lambda, found.after),
+        *trend_lines(found.by_steps),
         *(curve_lines(found.records) if found.by_lambda else []),
     ]
 

@@ -1,16 +1,12 @@
-"""The end of a sweep on a terminal: the table, and the failures."""
+"""Every setting in a row, the failures, and the words that tables and sentences share."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from itertools import groupby, zip_longest
-
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
 from interfero.analysis.choices import (
+    Case,
     CellSetting,
     Choice,
     Missing,
@@ -62,6 +58,10 @@ _METRIC_COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("params\n%", FRACTION, percent),
 )
 _WITH_SPREAD = (GAIN, ROUTED, UNROUTED)
+_PLACE_WORDS = {
+    "domain": "domain", "rd_lambda": "lambda", "num_images": "image count", "num_steps": "step count",
+    "codec": "source codec", "data_seed": "data seed",
+}  # fmt: skip
 SETTING_COLUMNS: tuple[tuple[str, Callable[[CellSetting], str]], ...] = (
     ("lambda", lambda s: f"{s.rd_lambda:g}"),
     ("images", lambda s: str(s.num_images) if s.image_unit == "images" else s.num_images_text),
@@ -69,53 +69,6 @@ SETTING_COLUMNS: tuple[tuple[str, Callable[[CellSetting], str]], ...] = (
     ("codec", lambda s: s.codec),
     ("strength", lambda s: f"{s.strength:g}" if s.strength else NO_VALUE),
 )
-
-
-def capacity_table(records: Sequence[CellRecord]) -> Table:
-    """Domain x method x adapter size, each at the learning rates that validation chose."""
-    choices = choose_learning_rates(records)
-    header, rows = _images_below_domains(*capacity_rows(records))
-    table = Table(
-        title="Adapter capacity: what was gained, what was forgotten",
-        caption=table_caption(choices),
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        padding=0,
-    )
-    for name in header:
-        # In a narrow terminal names fold; a number is never cut.
-        if name in ("domain", "method", "codec"):
-            table.add_column(name, overflow="fold")
-        else:
-            table.add_column(name, justify="right", no_wrap=True)
-    for labels, group in groupby(rows, key=lambda row: row[0]):
-        table.add_section()
-        lines, below = labels.split("\n"), list(group)
-        firsts = [*lines[: len(below) - 1], "\n".join(lines[len(below) - 1 :])]
-        for first, row in zip_longest(firsts, below, fillvalue=""):
-            table.add_row(*(Text(text) for text in (first, *row[1:])))
-    return table
-
-
-def _images_below_domains(
-    header: list[str], rows: list[list[str]]
-) -> tuple[list[str], list[list[str]]]:
-    """Image counts that only differ between domains need no column: a second line of the first one."""
-    if "images" not in header:
-        return header, rows
-    at = header.index("images")
-    if len({(row[0], row[at]) for row in rows}) > len({row[0] for row in rows}):
-        return header, rows
-    named = [[f"{row[0]}\n{_counted(row[at])}", *row[1:]] for row in rows]
-    return _without(header, at), [_without(row, at) for row in named]
-
-
-def _counted(images: str) -> str:
-    return f"{images} images" if images.isdigit() else images
-
-
-def _without(values: list[str], index: int) -> list[str]:
-    return values[:index] + values[index + 1 :]
 
 
 def capacity_rows(
@@ -193,6 +146,32 @@ def unit_text(settings: Iterable[CellSetting]) -> str:
 def counted(number: int, what: str) -> str:
     """`1 order`, `3 orders`."""
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def places_text(places: Iterable[CellSetting | Case]) -> str:
+    """`3 domains`, or `6 combinations of domain and image count`: as few words as tell them apart."""
+    every = set(places)
+    names: list[str] = []
+    for name in _PLACE_WORDS:
+        more = [*names, name]
+        if len(_told_apart(every, more)) > len(_told_apart(every, names)):
+            names = more
+    words = [_PLACE_WORDS[name] for name in names or ["domain"]]
+    if len(words) == 1:
+        return counted(len(every), words[0])
+    return f"{len(every)} combinations of {', '.join(words[:-1])} and {words[-1]}"
+
+
+def unit_name(places: Iterable[CellSetting]) -> str:
+    """`domains` where each has one case, else `cases`."""
+    every = {place.without_method for place in places}
+    return "domains" if len(every) == len({case.domain for case in every}) else "cases"
+
+
+def _told_apart(
+    places: Iterable[CellSetting | Case], names: Sequence[str]
+) -> set[tuple[object, ...]]:
+    return {tuple(getattr(place, name, None) for name in names) for place in places}
 
 
 def seeds_text(choices: Iterable[Choice]) -> str:

@@ -28,6 +28,7 @@ from interfero.analysis.choices import (
     setting_of,
 )
 from interfero.analysis.comparable import comparable
+from interfero.analysis.focus import at_lambda, budget_text, lambdas, longest
 from interfero.analysis.matched_gain import (
     MAX_STEP,
     SHARES,
@@ -60,8 +61,8 @@ BUDGETS = (0.02, 0.05, 0.10, math.inf)
 
 
 DOMAINS_NOTE = (
-    "By target domain: medians over lambdas, image counts, step counts and data seeds, at the size and "
-    "strength that validation chose. Forgetting, unrouted, is also parted into rate and distortion, and that "
+    "By target domain and lambda: medians over image counts and data seeds, at the size and strength that "
+    "validation chose. Forgetting, unrouted, is also parted into rate and distortion, and that "
     "into luma and chroma, which add up within a cell (percent of the loss; `-`: the record has no chroma). "
     "In a grey domain nothing of colour is learned, and what is forgotten of it shows on the source only."
 )
@@ -117,41 +118,53 @@ def write_comparison(records: Sequence[CellRecord], folder: Path) -> list[Path]:
 
 
 def comparison_text(finished: Sequence[CellRecord]) -> str:
-    """All tables as Markdown, with what was compared.
+    """All tables as Markdown, with what was compared: of one budget, and each lambda by itself.
 
     Args:
         finished: Finished cells with validation results.
     """
-    cases = {case_of(r) for r in finished}
-    domains, seeds = sorted({c.domain for c in cases}), {c.data_seed for c in cases}
+    every = Cells(finished)
+    shown, after = longest(every), budget_text(every)
+    parts = [_intro(shown) + (f" All results are {after}." if after else "")]
+    for value in lambdas(shown):
+        own = at_lambda(shown, value)
+        parts += [f"## Lambda {value:g}"] if len(own) < len(shown) else []
+        parts += [_table(*_chosen_rows(own)), _MATCHED, _table(*_matched_table(own))]
+        parts += [_SIZE, _table(*_budget_rows(own)), *_paired_parts(own), *_domain_parts(own)]
+    return "\n\n".join(parts) + "\n"
+
+
+_MATCHED = (
+    "Forgetting at matched gain: each method at a share of fine-tuning's best validation gain for the same "
+    "domain, image count and data seed, between the cells that no other of the method beats in gain and "
+    "unrouted forgetting on validation; logarithms of losses are interpolated, only between cells that "
+    f"differ by at most {MAX_STEP:g} log points of forgetting. `reached`: where that gives a value. All "
+    "means at a share are over what is `shared`, which every method with a mean reaches; a method that "
+    "reaches less has none. `why not`: of how many there is no value, and why."
+)
+_SIZE = (
+    "Gain (%) within a budget of live parameters, of the source codec's: the best cell on validation, and in "
+    "parentheses the live parameters it has; `-` where a method has none in every domain and seed."
+)
+
+
+def _intro(finished: Sequence[CellRecord]) -> str:
+    """What was compared, and what a reader of the tables has to know."""
+    places = {case_of(r) for r in finished}
+    domains, seeds = sorted({c.domain for c in places}), {c.data_seed for c in places}
     rates = sorted({float(r.params["learning_rate"]) for r in finished})
     steps = sorted({int(r.params["num_steps"]) for r in finished})
-    intro = (
+    return (
         f"{len(finished)} cells: {len(domains)} target domains ({', '.join(domains)}), "
         f"{len(seeds)} seeds, learning rates {', '.join(f'{v:g}' for v in rates)}, "
         f"{', '.join(map(str, steps))} steps. Means over domains and seeds; ± is the standard deviation over "
         "seeds, averaged over domains. The learning rate is chosen on validation for each "
-        "domain, size, strength and seed; numbers are from test images. Rows with the same number of cases "
-        "are means over the same cases and can be compared; a row of `others` is over others, and cannot. "
+        "domain, size, strength and seed; numbers are from test images. `over`: the combinations of domain, "
+        "image count, codec and data seed that a row is a mean of. Rows with the same number are means over "
+        "the same ones and can be compared; a row of `others` cannot. "
         "dB are at equal rate, to first order (`metrics.bd_rate.db_at_equal_rate`): percent of the loss "
         "compares neither domains nor lambdas, because the rate's share of the loss differs."
-    )
-    intro += _remarks(finished)
-    matched = (
-        "Forgetting at matched gain: each method at a share of fine-tuning's best validation gain in the "
-        "same case (a domain, lambda, image count, step count, codec and data seed), between the cells that "
-        "no other of the method beats in gain and unrouted forgetting on validation; logarithms of losses "
-        f"are interpolated, only between cells that differ by at most {MAX_STEP:g} log points of forgetting. "
-        "`reached`: the cases where that gives a value. All means at a share are over one set of cases, "
-        "`shared`, which every method with a mean reaches; a method that reaches fewer has none."
-    )
-    matched_size = (
-        "Gain (%) within a budget of live parameters, of the source codec's: the best cell on validation, "
-        "and in parentheses the live parameters it has; `-` where a method has none in every domain and seed."
-    )
-    parts = [intro, _table(*_chosen_rows(finished)), matched, _table(*_matched_table(finished))]
-    parts += [matched_size, _table(*_budget_rows(finished))]
-    return "\n\n".join([*parts, *_paired_parts(finished), *_domain_parts(finished)]) + "\n"
+    ) + _remarks(finished)
 
 
 def _paired_parts(finished: Sequence[CellRecord]) -> list[str]:
@@ -160,8 +173,9 @@ def _paired_parts(finished: Sequence[CellRecord]) -> list[str]:
     if not found:
         return []
     text = (
-        "One method minus another, in percentage points, paired: the same cases, data seeds and test images; "
-        "the median over cases of the mean over seeds. "
+        "One method minus another, in percentage points, paired: the same domains, image counts, data seeds "
+        "and test images; the median over `cases`, combinations of domain and image count, of the mean over "
+        "seeds. "
         "In parentheses the 95 % interval, by itself; whether a difference is decided is corrected over all "
         "methods that are compared with the same other one (Holm), and `undecided` is an answer."
     )
@@ -181,16 +195,17 @@ def _domain_parts(finished: Sequence[CellRecord]) -> list[str]:
 
 
 def domain_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[str]]]:
-    """One row a domain and method."""
-    cells: dict[tuple[str, str], list[CellRecord]] = defaultdict(list)
-    for choice in best_sizes(choose_learning_rates(finished)):
-        place = choice.setting.domain, choice.setting.method
-        cells[place] += [pick.cell for pick in choice.picks]
-    parts = [loss_parts(finished, role) for role in ("target", "source_unrouted")]
-    grey = grey_domains(finished)
+    """One row a domain, lambda and method, of the longest training."""
+    shown = longest(finished)
+    cells: dict[tuple[str, float, str], list[CellRecord]] = defaultdict(list)
+    for choice in best_sizes(choose_learning_rates(shown)):
+        s = choice.setting
+        cells[s.domain, s.rd_lambda, s.method] += [pick.cell for pick in choice.picks]
+    parts = [loss_parts(shown, role) for role in ("target", "source_unrouted")]
+    grey, several = grey_domains(shown), len(lambdas(shown)) > 1
     rows = []
-    for domain, method in sorted(cells, key=lambda place: (place[0], _rank(place[1]))):
-        own = cells[domain, method]
+    for place in sorted(cells, key=lambda place: (*place[:2], _rank(place[2]))):
+        own, (domain, value, method) = cells[place], place
         gained, lost = ([p[c.key] for c in own if c.key in p] for p in parts)
         values = [
             [c.metrics[GAIN] for c in own if GAIN in c.metrics],
@@ -204,10 +219,12 @@ def domain_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[st
         ]
         name = f"{domain} (grey)" if domain in grey else domain
         medians = [f"{statistics.median(v):+.2f}" if v else "-" for v in values]
-        rows.append([name, f"`{method}`", str(len(own)), *medians])
+        at = [f"{value:g}"] if several else []
+        rows.append([name, *at, f"`{method}`", str(len(own)), *medians])
     forgot = "forgetting, unrouted"
     titles = ["target gain (%)", "(dB)", f"{forgot} (%)", "(dB)"]
-    return ["domain", "method", "cells", *titles, "rate", "distortion", "luma", "chroma"], rows
+    head = ["domain", *(["lambda"] if several else []), "method", "cells"]
+    return [*head, *titles, "rate", "distortion", "luma", "chroma"], rows
 
 
 def _remarks(finished: Sequence[CellRecord]) -> str:
@@ -241,7 +258,7 @@ def _chosen_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[s
         count = f"{len(cases)}" if key in compared else f"{len(own)} others"
         sizes = [f"{value:g}" if value else "" for value in key[1:]]
         rows.append([f"`{key[0]}`", *sizes, count, *shown])
-    return ["method", "size", "strength", "cases", *(c.title for c in COLUMNS)], rows
+    return ["method", "size", "strength", "over", *(c.title for c in COLUMNS)], rows
 
 
 def _mean(cells: Sequence[CellRecord], column: Column) -> str:
@@ -266,14 +283,14 @@ def _matched_table(finished: Sequence[CellRecord]) -> tuple[list[str], list[list
         found = matched_rows(finished, (share,))
         cases, compared = shared_cases(found)
         for row in sorted(found, key=lambda row: _rank(row.method)):
-            if row.found:
-                own = cases if row.method in compared else frozenset()
-                means = (row.mean(field.name, own) for field in fields(Matched))
-                reached = f"{len(row.found)} of {len(row.found) + len(row.refused)}"
-                shown = [f"{share:.0%}", f"`{row.method}`", reached, str(len(own))]
-                rows.append([*shown, *map(_signed, means)])
+            if not row.found and not row.refused:
+                continue
+            own = cases if row.method in compared else frozenset()
+            means = (row.mean(field.name, own) for field in fields(Matched))
+            shown = [f"{share:.0%}", f"`{row.method}`", row.reached, str(len(own))]
+            rows.append([*shown, *map(_signed, means), row.why or "-"])
     titles = ["target gain (%)", "forgetting, routed (%)", "forgetting, unrouted (%)"]
-    return ["at", "method", "reached", "shared", *titles], rows
+    return ["at", "method", "reached", "shared", *titles, "why not"], rows
 
 
 def _signed(value: float | None) -> str:

@@ -133,14 +133,19 @@ def foretelling(shift: DomainShift, response: str) -> list[Foretold]:
     return found
 
 
-def graded_lines(shifts: Sequence[DomainShift]) -> list[str]:
-    """What a known shift does, and whether a distance foretold it; nothing without domains of known shift."""
+def graded_lines(shifts: Sequence[DomainShift], after: str = "") -> list[str]:
+    """What a known shift does, and whether a distance foretold it; nothing without domains of known shift.
+
+    Args:
+        shifts: Of one budget.
+        after: `, after 1000 steps`, which one.
+    """
     lines = []
     for shift in shifts:
         families = graded_families(shift)
         if shift.method == CONTROL or not families:
             continue
-        who = subject_text(shift, shifts)
+        who = subject_text(shift, shifts) + after.replace(",", "")
         ranked = [f for f in families if f.is_corruption and len(f.levels) >= MIN_LEVELS]
         if ranked:
             lines += [_severity_line(who, ranked, response) for response in _WORDS]
@@ -215,7 +220,7 @@ def _severity_line(who: str, families: Sequence[GradedFamily], response: str) ->
     most, least = (pick(changes, key=lambda name: changes[name]) for pick in (max, min))
     return (
         f"{who}'s {_WORDS[response]} {verdict}. It rises in {rises} of {_counted(count)} (sign test: "
-        f"chance gives as uneven a count in {chance:.0%} of cases); mean rank correlation "
+        f"chance gives as uneven a count {chance:.0%} of the time); mean rank correlation "
         f"{np.mean(rhos):+.2f}. From the lowest severity to the highest it changes by "
         f"{_mean_text(list(changes.values()))}, most under {most} ({signed(changes[most])}), least under "
         f"{least} ({signed(changes[least])})."

@@ -10,7 +10,13 @@ from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
-from interfero.analysis.capacity_table import counted, percent, signed, value_range
+from interfero.analysis.capacity_table import (
+    percent,
+    places_text,
+    signed,
+    unit_name,
+    value_range,
+)
 from interfero.analysis.cells import Cells
 from interfero.analysis.choices import (
     CONTROL,
@@ -22,6 +28,7 @@ from interfero.analysis.choices import (
     choose_learning_rates,
 )
 from interfero.analysis.comparable import comparable
+from interfero.analysis.focus import at_lambda, budget_text, focus_text, in_focus, longest
 from interfero.analysis.paired import PairedDifference, differences
 from interfero.analysis.parts import grey_domains, loss_parts
 from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
@@ -42,6 +49,8 @@ class SeedMean:
     cases: tuple[float, ...]
     """The mean of each case over its seeds."""
     num_seeds: int
+    places: str = ""
+    """What the cases are, counted."""
 
     @property
     def text(self) -> str:
@@ -79,11 +88,12 @@ def headline(records: Iterable[CellRecord], own: Sequence[str] = ()) -> list[str
     records = Cells(records)
     grey = grey_domains(records)
     coloured = Cells(r for r in records if r.params["domain"] not in grey)
-    records, after = longest(coloured or records)
+    shown = coloured or records
+    where, records = focus_text(shown), in_focus(shown)
     best = [c for c in best_sizes(choose_learning_rates(records)) if c.setting.method != CONTROL]
     if not best:
         return ["No cell finished: nothing can be said about gain or forgetting."]
-    lines = [*own[:2], *_method_lines(best, records, after)][:MAX_SENTENCES]
+    lines = [*own[:2], *_method_lines(best, records, where)][:MAX_SENTENCES]
     if grey and coloured:
         lines[-1] += f" Grey domains are left out: {', '.join(sorted(grey))}."
     if max(c.num_seeds for c in best) == 1:
@@ -91,29 +101,12 @@ def headline(records: Iterable[CellRecord], own: Sequence[str] = ()) -> list[str
     return lines
 
 
-def longest(records: Iterable[CellRecord]) -> tuple[Cells, str]:
-    """Cells of the longest training that all methods have; `, after 250 steps` if there are others.
-
-    A mean over budgets would answer no question. Where no budget has all methods it is the longest one.
-    """
-    every = Cells(records)
-    methods: dict[int, set[str]] = defaultdict(set)
-    for record in every:
-        if record.status == "finished":
-            methods[int(record.params["num_steps"])].add(str(record.params["method"]))
-    if len({int(r.params["num_steps"]) for r in every}) < 2 or not methods:
-        return every, ""
-    total = len(set().union(*methods.values()))
-    steps = max(methods, key=lambda n: (len(methods[n]) == total, n))
-    return Cells(r for r in every if int(r.params["num_steps"]) == steps), f", after {steps} steps"
-
-
-def _method_lines(best: Sequence[Choice], records: Cells, after: str) -> list[str]:
+def _method_lines(best: Sequence[Choice], records: Cells, where: str) -> list[str]:
     """Fine-tuning first, or what there is; then the method that keeps the source best."""
     methods = list(dict.fromkeys(c.setting.method for c in best))
     first = NAIVE if NAIVE in methods else methods[0]
     others = [m for m in methods if m != first]
-    lines = _cost_lines(first, best, records, after)
+    lines = _cost_lines(first, best, records, where)
     gains = {(d.method, d.other): d for d in differences(records) if d.response.metric == GAIN}
     found = [
         line
@@ -124,14 +117,14 @@ def _method_lines(best: Sequence[Choice], records: Cells, after: str) -> list[st
     return lines + [line for _, line in sorted(found)[:1]]
 
 
-def _cost_lines(method: str, best: Sequence[Choice], records: Cells, after: str) -> list[str]:
+def _cost_lines(method: str, best: Sequence[Choice], records: Cells, where: str) -> list[str]:
     own = [c for c in best if c.setting.method == method]
     gain, lost, routed = (means([method], own, m).get(method) for m in (GAIN, UNROUTED, ROUTED))
     if gain is None or lost is None:
         return []
     each = [
         f" (median {signed(statistics.median(m.cases))}, {value_range(m.cases, signed)} % in single "
-        f"{'domains' if _alone(own) else 'cases'})"
+        f"{_single(m)})"
         if len(m.cases) > 1
         else ""
         for m in (gain, lost)
@@ -144,10 +137,18 @@ def _cost_lines(method: str, best: Sequence[Choice], records: Cells, after: str)
     cost = f"{lost.text} more"
     if lost.value < 0:
         cost = f"{lost.opposite('change')} less"
+    at = f", {where}" if where else ""
+    over = (
+        f"on average over {gain.places}" if len(gain.cases) > 1 else f"on {own[0].setting.domain}"
+    )
     return [
-        f"{method} {_gains(gain)} on the target{gained}{after}, on average over {_where(own)}{each[0]}.",
+        f"{method} {_gains(gain)} on the target{gained}{at}, {over}{each[0]}.",
         f"Source images then cost {cost}{forgot}{how}{each[1]}.",
     ]
+
+
+def _single(mean: SeedMean) -> str:
+    return "combinations" if "combinations" in mean.places else mean.places.partition(" ")[2]
 
 
 def _gains(gain: SeedMean) -> str:
@@ -181,10 +182,8 @@ def _against(
     own, lost = gains[method], routed[method]
     share = "" if difference is None else f", {_apart(difference)}"
     cost = "forgets nothing" if set(lost.cases) == {0.0} else f"forgets {lost.text}"
-    text = (
-        f"{method} {_gains(own)}{share}; it {cost} when routed "
-        f"({counted(len(own.cases), 'case')} that both have)."
-    )
+    both = f" ({own.places} that both have)" if len(own.cases) > 1 else ""
+    text = f"{method} {_gains(own)}{share}; it {cost} when routed{both}."
     return (max(lost.value, 0.0), -own.value), text
 
 
@@ -235,49 +234,49 @@ def _mean(values: Mapping[tuple[CellSetting, Seed], float]) -> SeedMean:
     each = [statistics.fmean(values[case, seed] for case in ordered) for seed in sorted(seeds)]
     mean = statistics.fmean(each)
     by_case = tuple(statistics.fmean(values[case, seed] for seed in seeds) for case in ordered)
+    places = places_text(ordered)
     if len(each) == 1:
-        return SeedMean(mean, None, None, by_case, 1)
+        return SeedMean(mean, None, None, by_case, 1, places)
     quantile = float(stdtrit(len(each) - 1, (1 + LEVEL) / 2))
     half = quantile * statistics.stdev(each) / math.sqrt(len(each))
-    return SeedMean(mean, mean - half, mean + half, by_case, len(each))
+    return SeedMean(mean, mean - half, mean + half, by_case, len(each), places)
 
 
-def _where(choices: Sequence[Choice]) -> str:
-    domains = {c.setting.domain for c in choices}
-    cases = {c.setting.without_method for c in choices}
-    text = counted(len(domains), "domain")
-    return text if _alone(choices) else f"{counted(len(cases), 'case')} in {text}"
+def method_rows(
+    records: Iterable[CellRecord], rd_lambda: float | None = None
+) -> tuple[list[str], list[list[str]], str]:
+    """Header, a row a method, and what the means are over: the cases and seeds that all methods share.
 
-
-def _alone(choices: Sequence[Choice]) -> bool:
-    """Whether there is one case a domain."""
-    cases = {c.setting.without_method for c in choices}
-    return len(cases) == len({case.domain for case in cases})
-
-
-def method_rows(records: Iterable[CellRecord]) -> tuple[list[str], list[list[str]], str]:
-    """Header, a row a method, and what the means are over: the cases and seeds that all methods share."""
-    records, after = longest(records)
-    best = best_sizes(choose_learning_rates(records))
+    Args:
+        records: All cells of a sweep.
+        rd_lambda: At this lambda; None is the central one.
+    """
+    every = Cells(records)
+    where = focus_text(every)
+    if rd_lambda is not None:
+        after = budget_text(every)
+        where = f"{after}{', ' if after else ''}at lambda {rd_lambda:g}"
+    found = in_focus(every) if rd_lambda is None else at_lambda(longest(every), rd_lambda)
+    best = best_sizes(choose_learning_rates(found))
     methods = list(dict.fromkeys(c.setting.method for c in best))
     metrics = {"target gain": GAIN, "forgetting, routed": ROUTED, "forgetting, unrouted": UNROUTED}
-    found = {title: means(methods, best, metric) for title, metric in metrics.items()}
+    mean_of = {title: means(methods, best, metric) for title, metric in metrics.items()}
     rows = []
     for method in methods:
         own = [c for c in best if c.setting.method == method]
         sizes = value_range([float(c.setting.adapter_size) for c in own], "{:.0f}".format)
         shares = [v for c in own if (v := c.mean(FRACTION)) is not None]
         params = value_range(shares, percent) if shares else "-"
-        values = [m[method].short if method in m else "not comparable" for m in found.values()]
-        count = len(found["target gain"][method].cases) if method in found["target gain"] else 0
+        values = [m[method].short if method in m else "not comparable" for m in mean_of.values()]
+        count = len(mean_of["target gain"][method].cases) if method in mean_of["target gain"] else 0
         rows.append(
             [method, sizes if sizes != "0" else "-", *values, params, f"{count} of {len(own)}"]
         )
-    header = ["method", "size", *(f"{title} (%)" for title in metrics), "parameters (%)", "cases"]
-    shared = max((len(m.cases) for m in found["target gain"].values()), default=0)
+    header = ["method", "size", *(f"{title} (%)" for title in metrics), "parameters (%)"]
+    shared = next((m.places for m in mean_of["target gain"].values()), "no domain")
     note = (
-        f"Means over the {counted(shared, 'case')} that the methods share{after}, each at the adapter size "
-        "and learning rate that validation chose; in parentheses 95 % intervals over data seeds. Click on a "
-        "heading to sort."
+        f"Means over the {shared} that the methods share{', ' if where else ''}{where}, each at the adapter "
+        "size and learning rate that validation chose; in parentheses 95 % intervals over data seeds. Click "
+        "on a heading to sort."
     )
-    return header, rows, note
+    return [*header, unit_name(c.setting for c in best)], rows, note

@@ -14,6 +14,7 @@ from interfero.analysis.axes import AXES, Axis, find_axis, level
 from interfero.analysis.cells import Cells
 from interfero.analysis.choices import choose_learning_rates, setting_of
 from interfero.analysis.comparable import comparable
+from interfero.analysis.focus import in_focus
 from interfero.errors import ConfigError
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
@@ -70,8 +71,12 @@ class Map:
 
 
 def cell_table(records: Iterable[CellRecord]) -> pd.DataFrame:
-    """One row a finished cell: params, axes, metrics, and whether validation chose its learning rate."""
+    """One row a finished cell: params, axes, metrics, and whether validation chose its learning rate.
+
+    `focus:num_steps` and `focus:rd_lambda` mark what a map without that axis shows.
+    """
     every = Cells(records)
+    focus = {name: {r.params[name] for r in in_focus(every)} for name in ("num_steps", "rd_lambda")}
     chosen = {p.cell.key for c in choose_learning_rates(every) for p in c.picks}
     rows: list[dict[str, Any]] = []
     for record in every:
@@ -85,6 +90,7 @@ def cell_table(records: Iterable[CellRecord]) -> pd.DataFrame:
                 **{name: int(record.params[name]) for name in _SEEDS},
                 **{f"axis:{name}": axis.value(record) for name, axis in AXES.items()},
                 **{metric: record.metrics.get(metric) for metric in SHOWN},
+                **{f"focus:{name}": record.params[name] in own for name, own in focus.items()},
                 "chosen": record.key in chosen,
             }
         )
@@ -105,8 +111,9 @@ def interference_map(
     """A metric of one method over two axes.
 
     Cells count at the learning rate that validation chose in each seed, unless the learning rate is
-    an axis: then all count. Every place is a mean over the same domains, settings and seeds; results that
-    would make it one over others are left out, and named.
+    an axis: then all count. Without an axis of steps or of lambda it is of one budget or lambda (`focus`).
+    Every place is a mean over the same domains, settings and seeds; results that would make it one over
+    others are left out, and named.
 
     Args:
         records: All cells of a sweep.
@@ -147,6 +154,9 @@ def maps_of(
     located = located.dropna(subset=names)
     domain_axis = any(AXES[name].by_domain for name in pair)
     used = {_PARAM_OF.get(name, name) for name in pair} | ({"domain"} if domain_axis else set())
+    for name in ("num_steps", "rd_lambda"):
+        if name not in used:
+            located = located[located[f"focus:{name}"]]
     shared = [name for name in (*_OTHERS, *_SEEDS) if name not in used]
     found = []
     for metric in metrics:

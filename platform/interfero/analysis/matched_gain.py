@@ -14,17 +14,18 @@ than fine-tuning has, which draws nothing.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
 import numpy as np
 
-from interfero.analysis.capacity_table import signed
-from interfero.analysis.cells import once_for_cells
+from interfero.analysis.capacity_table import places_text, signed
+from interfero.analysis.cells import Cells, once_for_cells
 from interfero.analysis.choices import CONTROL, NAIVE, Case, by_case, by_init_seed
 from interfero.analysis.comparable import comparable
+from interfero.analysis.focus import focus_text, in_focus
 from interfero.metrics.forgetting import from_log_points, log_points
 from interfero.metrics.names import (
     GAIN,
@@ -72,6 +73,8 @@ class NotReached:
     """Why a method has no value at a gain."""
 
     reason: str
+    short: str = ""
+    """The same in a few words, without its numbers."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,19 @@ class MatchedRow:
     share: float
     found: tuple[tuple[Case, Matched], ...]
     refused: tuple[tuple[Case, NotReached], ...]
+
+    @property
+    def reached(self) -> str:
+        """`2 of 6`: where the method reaches the gain."""
+        return f"{len(self.found)} of {len(self.found) + len(self.refused)}"
+
+    @property
+    def why(self) -> str:
+        """`gains too little in 3, cells too far apart in 1`: where there is no value; else empty."""
+        counts = Counter(refusal.short for _, refusal in self.refused)
+        if len(counts) == 1 and not self.found:
+            return next(iter(counts))
+        return ", ".join(f"{why} in {count}" for why, count in counts.most_common())
 
     @property
     def cases(self) -> frozenset[Case]:
@@ -125,10 +141,13 @@ def at_gain(
         highest_step: In forgetting between two cells of the front that are joined, log points on validation.
     """
     if not cells:
-        return NotReached("no finished cell")
+        return NotReached("no finished cell", "no finished cell")
     low, high = cells[0].gain, cells[-1].gain
     if not low <= gain <= high:
-        return NotReached(f"gains {low:.2f} to {high:.2f} % on validation, asked for {gain:.2f} %")
+        return NotReached(
+            f"gains {low:.2f} to {high:.2f} % on validation, asked for {gain:.2f} %",
+            "gains too little" if gain > high else "never gains so little",
+        )
     for left, right in pairwise(cells):
         if left.gain <= gain <= right.gain:
             step = float(np.diff(log_points([left.forgetting, right.forgetting]))[0])
@@ -136,7 +155,8 @@ def at_gain(
                 return NotReached(
                     f"its front steps from {left.forgetting:+.2f} to {right.forgetting:+.2f} % forgotten "
                     f"there, {step:.1f} log points, and {highest_step:g} are bridged: add learning rates, "
-                    "sizes or strengths"
+                    "sizes or strengths",
+                    "cells too far apart",
                 )
             return _between(left, right, (gain - left.gain) / (right.gain - left.gain))
     return _between(cells[0], cells[0], 0.0)
@@ -176,12 +196,14 @@ def shared_cases(rows: Sequence[MatchedRow]) -> tuple[frozenset[Case], frozenset
 
 
 def matched_lines(records: Iterable[CellRecord]) -> list[str]:
-    """Forgetting at half of fine-tuning's gain, over the same cases; and which methods have none."""
-    rows = matched_rows(records, (0.5,))
+    """Forgetting at half of fine-tuning's gain, over the same cases; and why some methods have none."""
+    every = Cells(records)
+    where = focus_text(every)
+    rows = matched_rows(in_focus(every), (0.5,))
     cases, compared = shared_cases(rows)
+    at_half = f"At half of {NAIVE}'s gain{f', {where}' if where else ''}"
     parts, others = [], []
     for row in rows:
-        reached = f"{len(row.found)} of {len(row.found) + len(row.refused)}"
         if row.method in compared:
             routed, unrouted = (
                 signed(row.mean(name, cases) or 0.0)
@@ -189,21 +211,21 @@ def matched_lines(records: Iterable[CellRecord]) -> list[str]:
             )
             parts.append(f"{row.method} forgets {routed} % routed and {unrouted} % unrouted")
         else:
-            others.append(f"{row.method} ({reached})")
+            others.append(
+                f"{row.method} (reached in {row.reached}; {row.why})" if row.why else row.method
+            )
+    if not any(row.found for row in rows):
+        why = [f"{row.method}: {row.why}" for row in rows if row.refused]
+        return [f"{at_half} no method has a value ({'; '.join(why)})."] if why else []
     lines = []
     if parts:
-        total = len(rows[0].found) + len(rows[0].refused)
+        total = {case for case, _ in (*rows[0].found, *rows[0].refused)}
         lines.append(
-            f"At half of {NAIVE}'s gain, over the {len(cases)} of {total} pairs of case and data seed in "
-            f"which all of these reach it: {'; '.join(parts)}."
+            f"{at_half}, over the {len(cases)} of {places_text(total)} in which all of these reach it: "
+            f"{'; '.join(parts)}."
         )
-    refused = [result.reason for row in rows for _, result in row.refused]
-    if refused and not any(row.found for row in rows):
-        lines.append(f"At half of {NAIVE}'s gain no method has a value: {refused[0]}.")
-    elif others and any(row.found for row in rows):
-        lines.append(
-            f"Not compared there, with the pairs in which each reaches it: {', '.join(others)}."
-        )
+    if others:
+        lines.append(f"Not compared there: {'; '.join(others)}.")
     return lines
 
 
@@ -219,7 +241,7 @@ def _at_gain(fronts: Fronts, gain: float) -> Matched | NotReached:
         if isinstance(found, NotReached):
             seed = cells[0].record.params["init_seed"]
             several = f"init seed {seed}: " if len(fronts) > 1 else ""
-            return NotReached(several + found.reason)
+            return NotReached(several + found.reason, found.short)
         values.append(found)
     if not values:
         return at_gain((), gain)
@@ -248,7 +270,7 @@ def _between(left: FrontCell, right: FrontCell, weight: float) -> Matched | NotR
     for metric, field in zip((GAIN, ROUTED, UNROUTED), fields(Matched), strict=True):
         ends = [cell.record.metrics.get(metric) for cell in (left, right)]
         if ends[0] is None or ends[1] is None:
-            return NotReached(f"a cell of the front has no {metric}")
+            return NotReached(f"a cell of the front has no {metric}", "no test result")
         values.append(_log_mean(field.name, [ends[0], ends[1]], (1 - weight, weight)))
     return Matched(*values)
 

@@ -19,7 +19,11 @@ from interfero.analysis.choices import (
     unbracketed,
 )
 from interfero.domains.bundled import BUNDLED
+<<<<<<< HEAD
 from interfero.domains.specs import DEFAULT_SOURCE
+=======
+from interfero.domains.graded_names import parse_graded
+>>>>>>> ce694d707319ee4ee3af0d6f0aa2a51b5543e894
 from interfero.records import CellRecord
 
 MIN_SEEDS = 5
@@ -29,7 +33,12 @@ MAX_FACTOR = 5
 MAX_GRID = 8
 """Rates that are still a grid: a search draws more, and its option takes the ends of a range."""
 _SMOKE = "--smoke"
+<<<<<<< HEAD
 _DEFAULTS = {"--source": "mbt2018-mean", "--source-domain": DEFAULT_SOURCE, "--init-seeds": "0"}
+=======
+_NOWHERE = "path/to/"
+_DEFAULTS = {"--source": "mbt2018-mean", "--source-domain": "photos", "--init-seeds": "0"}
+>>>>>>> ce694d707319ee4ee3af0d6f0aa2a51b5543e894
 """Of sweeps; a command that is put together leaves them out."""
 _Rates = tuple[float, ...]
 
@@ -43,13 +52,16 @@ class Next:
     """One a line; empty where the sweep's own is not known."""
 
 
-def next_step(records: Sequence[CellRecord], command: str) -> Next | None:
+def next_step(records: Sequence[CellRecord], *commands: str) -> Next | None:
     """More seeds, wider grids, the cells that failed; None where nothing of that is missing.
 
     Args:
-        records: All cells of a sweep.
-        command: What started it; empty if not known.
+        records: All cells of a sweep, or of several.
+        commands: What started each, as far as it is known. One is changed; of several, one is put together
+            of what the cells tell, with the domains as they were typed.
     """
+    known = [command for command in commands if command]
+    command = known[0] if len(known) == 1 else ""
     # The control forgets least at the smallest rate of any grid: a wider one finds nothing for it.
     choices = [c for c in choose_learning_rates(records) if c.setting.method != CONTROL]
     changes, reasons = seed_changes(records)
@@ -71,7 +83,12 @@ def next_step(records: Sequence[CellRecord], command: str) -> Next | None:
         return None
     reasons += smoke_reasons(command)
     if not command:
-        return Next(tuple(reasons), "\n".join(_from_records(records, tried, wider, changes)))
+        together = "\n".join(_from_records(records, tried, wider, changes, typed_domains(known)))
+        if _NOWHERE in together:
+            reasons.append(
+                f"where the images are is not known: put their folders in place of {_NOWHERE}"
+            )
+        return Next(tuple(reasons), together)
     lines = [again(command, changes)] if changes or failed or absent else []
     lines += [
         changed_command(command, {**changes, **own}, f"-surer-{own['--methods'][0]}")
@@ -225,12 +242,33 @@ def _by_grid(rates: Mapping[str, _Rates]) -> list[dict[str, list[str]]]:
     ]
 
 
+def typed_domains(commands: Iterable[str]) -> dict[str, str]:
+    """By name, what was typed for a domain: `thing=photos/thing`, or the name alone."""
+    found: dict[str, str] = {}
+    for command in commands:
+        option = ""
+        for word in shlex.split(command):
+            if word.startswith("--"):
+                option = word
+            elif option in ("--domains", "--source-domain"):
+                found.setdefault(word.partition("=")[0], word)
+    return found
+
+
+def _domain(name: str, typed: Mapping[str, str]) -> str:
+    """What to type for a domain: as it was typed, a bundled one by its name, else with a place to fill in."""
+    graded = parse_graded(name)
+    if name in typed or name in BUNDLED or (graded is not None and graded.base in BUNDLED):
+        return typed.get(name, name)
+    return f"{name}={_NOWHERE}{name}"
+
+
 def _from_records(
     records: Sequence[CellRecord], tried: Mapping[str, _Rates], wider: Mapping[str, _Rates],
-    changes: Mapping[str, Sequence[str]],
+    changes: Mapping[str, Sequence[str]], typed: Mapping[str, str],
 ) -> list[str]:  # fmt: skip
     """Sweeps over the same grid, of cells whose own command is not known: one for each set of rates."""
-    options = _options_of(records)
+    options = _options_of(records, typed)
     # Methods whose rates a search drew have their own grid again.
     rates = {m: own if len(own) <= MAX_GRID else () for m, own in {**tried, **wider}.items()}
     return [
@@ -244,7 +282,7 @@ def _from_records(
     ]
 
 
-def _options_of(records: Sequence[CellRecord]) -> dict[str, list[str]]:
+def _options_of(records: Sequence[CellRecord], typed: Mapping[str, str]) -> dict[str, list[str]]:
     def values(name: str) -> list[str]:
         found = {r.params[name] for r in records if r.params.get(name) is not None}
         return [f"{v:g}" if isinstance(v, float) else str(v) for v in sorted(found)]
@@ -264,10 +302,15 @@ def _options_of(records: Sequence[CellRecord]) -> dict[str, list[str]]:
     options = {
         "python": ["sweeps/adapter_capacity.py"],
         "--source": values("codec"),
+<<<<<<< HEAD
         "--source-domain": [
             name if name in BUNDLED else f"{name}=path/to/{name}" for name in sorted(sources)
         ],
         "--domains": [f"{name}=path/to/{name}" for name in values("domain")],
+=======
+        "--source-domain": [_domain(name, typed) for name in sorted(sources)],
+        "--domains": [_domain(name, typed) for name in values("domain")],
+>>>>>>> ce694d707319ee4ee3af0d6f0aa2a51b5543e894
         "--methods": values("method"), "--adapter-sizes": above_zero("adapter_size"),
         "--strengths": above_zero("strength"), "--lambdas": values("rd_lambda"),
         "--num-images": _image_counts(records), "--learning-rates": [],

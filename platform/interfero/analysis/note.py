@@ -61,6 +61,7 @@ def sweep_note(
     best: Sequence[BestAdapter] = (),
     link: Link = no_link,
     picture: str = "",
+    remarks: Sequence[str] = (),
 ) -> str:
     """Markdown for `mlflow.note.content`, short enough that MLflow keeps all of it.
 
@@ -78,9 +79,11 @@ def sweep_note(
         best: Adapters to name and to link.
         link: Finds their pages.
         picture: Name of the PNG that shows the answer.
+        remarks: What a reader of the cells' runs has to know.
     """
     lines = note_head(question, answer, command, link, picture, limit)
-    for more in (_reproduce_lines(seeds, versions), _best_lines(best, link)):
+    reproduce = [*_reproduce_lines(seeds, versions), *remarks]
+    for more in (reproduce, _best_lines(best, link)):
         if len("\n".join([*lines, *more])) <= limit:
             lines = [*lines, *more]
     caption = table_caption(choose_learning_rates(records)).replace("*", r"\*").splitlines()

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from interfero.analysis.capacity_table import signed
+from interfero.analysis.capacity_table import places_text, signed
 from interfero.analysis.cells import GROUP, ROLE, image_arrays, once_for_cells
 from interfero.analysis.choices import (
     CONTROL,
@@ -56,6 +56,8 @@ class PairedDifference:
     num_seeds: int
     over: str
     """What the interval is over."""
+    places: str = ""
+    """What the cases are, counted."""
 
     @property
     def verdict(self) -> Literal["more", "less", "equal", "undecided"]:
@@ -107,16 +109,12 @@ def difference_lines(records: Iterable[CellRecord], method: str) -> list[str]:
         if own[0].num_seeds == 1:
             over = "one seed"
         corrected = f"; verdicts corrected over {family} methods" if family > 1 else ""
-        count = own[0].num_cases
+        places = f"median over {own[0].places}" if own[0].num_cases > 1 else f"in {own[0].places}"
         lines.append(
-            f"{method} minus {other}, in percentage points, paired, {_over_cases(count)} "
+            f"{method} minus {other}, in percentage points, paired, {places} "
             f"({over}{corrected}): {'; '.join(parts)}."
         )
     return lines
-
-
-def _over_cases(count: int) -> str:
-    return "in 1 case" if count == 1 else f"median over {count} cases"
 
 
 def _mean(cells: Sequence[CellRecord], response: Response) -> float:
@@ -147,7 +145,8 @@ def _difference(
         return None
     order = sorted(cases, key=lambda c: c.order), sorted(seeds)
     block = [[pairs[case, seed] for seed in order[1]] for case in order[0]]
-    return _measured(method, other, block, [c.domain for c in order[0]], response)
+    found = _measured(method, other, block, [c.domain for c in order[0]], response)
+    return replace(found, places=places_text(order[0]))
 
 
 def _pairs(

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Literal
 
 from interfero.analysis.capacity_table import signed, value_range
-from interfero.analysis.cells import ROLE, image_arrays, once_for_cells
+from interfero.analysis.cells import ROLE, Cells, image_arrays, once_for_cells
 from interfero.analysis.choices import CONTROL
+from interfero.analysis.focus import budget_text, longest
 from interfero.metrics.bd_rate import BjontegaardDelta, Curve, bd_psnr_db, bd_rate_percent
 from interfero.metrics.names import VALIDATION_GAIN, VALIDATION_ROUTED
 from interfero.records import NUMBERS, CellRecord
@@ -268,8 +269,10 @@ def _reason_kinds(reasons: Sequence[str]) -> list[str]:
 
 
 def curve_lines(records: Sequence[CellRecord]) -> list[str]:
-    """BD-rates in sentences: a method's reach over its settings, and why some are missing."""
-    rows = curve_rows(records)
+    """BD-rates in sentences: a method's reach over its settings of one budget, and why some are missing."""
+    every = Cells(records)
+    rows, after = curve_rows(longest(every)), budget_text(every)
+    after = f" {after}" if after else ""
     lines = []
     for method in dict.fromkeys(row.setting[4] for row in rows):
         own = [row for row in rows if row.setting[4] == method]
@@ -280,7 +283,9 @@ def curve_lines(records: Sequence[CellRecord]) -> list[str]:
                 reach = value_range(values, signed)
                 parts.append(f"{reach} % on the {SIDE_TITLES[side]} ({len(values)} curves)")
         if parts:
-            lines.append(f"BD-rate of {method} against the source codecs: {'; '.join(parts)}.")
+            lines.append(
+                f"BD-rate of {method} against the source codecs{after}: {'; '.join(parts)}."
+            )
     reasons = _reason_kinds([reason for row in rows for reason in row.reasons])
     if reasons:
         missing = sum(bool(row.reasons) for row in rows)

@@ -11,9 +11,11 @@ from interfero.analysis.capacity_table import (
     seeds_text,
     share,
     signed,
+    unit_name,
     unit_text,
     value_range,
 )
+from interfero.analysis.cells import Cells
 from interfero.analysis.choices import (
     CONTROL,
     CellSetting,
@@ -24,6 +26,7 @@ from interfero.analysis.choices import (
     setting_of,
     unbracketed,
 )
+from interfero.analysis.focus import focus_text, in_focus
 from interfero.analysis.paired import difference_lines
 from interfero.metrics.names import (
     FRACTION,
@@ -47,20 +50,28 @@ ENOUGH = 0.9
 
 
 def summary_lines(records: Sequence[CellRecord]) -> list[str]:
-    """The answer in sentences; every number is computed from the records."""
-    choices = choose_learning_rates(records)
-    cases = {setting_of(r).without_method for r in records}
-    lines = []
+    """The answer in sentences; every number is computed from the records.
+
+    Gain and forgetting are of one budget and lambda (`focus`), which the first sentence names where there are
+    several; failures, exactness and learning rates are counted over all cells.
+    """
+    every = Cells(records)
+    shown, where = in_focus(every), focus_text(every)
+    choices = choose_learning_rates(shown)
+    cases = {setting_of(r).without_method for r in shown}
+    lines = [f"Gain and forgetting in these sentences are {where}."] if where else []
+    lines += [_case_line(cases)] if unit_name(cases) == "cases" else []
     for method in dict.fromkeys(c.setting.method for c in choices):
         if method != CONTROL:
             lines += _method_lines(method, choices, cases)
-            lines += difference_lines(records, method)
-            lines += _source_mode_lines(method, records)
-    lines += [*_control_lines(choices), *_edge_lines(choices), *_gap_lines(records)]
-    lines += _image_lines(cases)
-    if _unit(cases) == "cases":
-        lines.append(_case_line(cases))
-    if not choices:
+            lines += difference_lines(shown, method)
+            lines += _source_mode_lines(method, every)
+    found = choose_learning_rates(every)
+    # The control forgets least at the smallest rate of any grid: a wider one finds nothing for it.
+    searched = [c for c in found if c.setting.method != CONTROL]
+    lines += [*_control_lines(choices), *_edge_lines(searched), *_gap_lines(every)]
+    lines += _image_lines({setting_of(r).without_method for r in every})
+    if not found:
         return [*lines, "No cell finished: nothing can be said about gain or forgetting."]
     seeds = seeds_text(choices)
     one_seed = all(c.num_seeds == 1 for c in choices)
@@ -240,20 +251,14 @@ def _count(number: int, known: Sequence[tuple[Choice, float]], cases: set[CellSe
     """`5 of 6 domains (1 without result)`."""
     without = len(cases) - len(known)
     note = f" ({without} without result)" if without else ""
-    unit = _unit(cases).removesuffix("s") if len(known) == 1 else _unit(cases)
+    unit = unit_name(cases).removesuffix("s") if len(known) == 1 else unit_name(cases)
     return f"{number} of {len(known)} {unit}{note}"
 
 
-def _unit(cases: set[CellSetting]) -> str:
-    return "domains" if len(cases) == len({c.domain for c in cases}) else "cases"
-
-
 def _case_line(cases: set[CellSetting]) -> str:
-    """What tells cases apart, all of it."""
-    parts = ["lambda"]
-    parts += ["source codec"] if len({c.codec for c in cases}) > 1 else []
-    parts += ["number of steps"] if len({c.num_steps for c in cases}) > 1 else []
-    return f"A case is a domain at one {', '.join(parts)} and image count."
+    """What tells cases apart."""
+    codec = "source codec and " if len({c.codec for c in cases}) > 1 else ""
+    return f"A case is a domain at one {codec}image count."
 
 
 def _place(case: CellSetting, choices: Sequence[Choice]) -> str:

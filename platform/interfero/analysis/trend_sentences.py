@@ -18,16 +18,26 @@ MAX_EXACT = 8
 """Domains whose orders are all counted, 40,320; beyond, scipy's approximation serves."""
 
 
-def trend_lines(found: Sequence[Trend]) -> list[str]:
-    """A sentence or two a method: gain and forgetting at the axis' two ends."""
+def trend_lines(found: Sequence[Trend], after: str = "") -> list[str]:
+    """A sentence or two a method: gain and forgetting at the axis' two ends.
+
+    Args:
+        found: Lines along one axis.
+        after: `, after 1000 steps`, of which budget they are.
+    """
     lines = []
     for method in dict.fromkeys(t.method for t in found if t.method != CONTROL):
-        lines.append(_method_line([t for t in found if t.method == method]))
+        lines.append(_method_line([t for t in found if t.method == method], after))
     return lines
 
 
+<<<<<<< HEAD
 def enough_lines(found: Sequence[Trend]) -> list[str]:
     """The smallest value on the axis that brings most of a method's best validation gain."""
+=======
+def enough_lines(found: Sequence[Trend], after: str = "") -> list[str]:
+    """The smallest image count that brings most of a method's best validation gain."""
+>>>>>>> ce694d707319ee4ee3af0d6f0aa2a51b5543e894
     lines = []
     for method in dict.fromkeys(t.method for t in found if t.method != CONTROL):
         members = [t for t in found if t.method == method]
@@ -35,14 +45,26 @@ def enough_lines(found: Sequence[Trend]) -> list[str]:
         for trend in members:
             places.setdefault(_enough(trend), []).append(_place(trend, members))
         answer = "; ".join(f"{count} on {', '.join(names)}" for count, names in places.items())
+<<<<<<< HEAD
         what = AXES[members[0].axis].title.capitalize()
         share = f"{100 * ENOUGH:.0f} % of {method}'s best validation gain"
         lines.append(f"{what} needed for {share}: {answer}.")
+=======
+        lines.append(
+            f"Training images needed for {100 * ENOUGH:.0f} % of {method}'s best validation gain{after}: "
+            f"{answer}."
+        )
+>>>>>>> ce694d707319ee4ee3af0d6f0aa2a51b5543e894
     return lines
 
 
-def domain_lines(shifts: Sequence[DomainShift]) -> list[str]:
-    """Where a method forgets and gains most, and whether distance measured before adapting predicts it."""
+def domain_lines(shifts: Sequence[DomainShift], after: str = "") -> list[str]:
+    """Where a method forgets and gains most, and whether distance measured before adapting predicts it.
+
+    Args:
+        shifts: Of one budget.
+        after: `, after 1000 steps`, which one.
+    """
     lines = []
     for shift in shifts:
         if shift.method == CONTROL:
@@ -55,7 +77,7 @@ def domain_lines(shifts: Sequence[DomainShift]) -> list[str]:
             f"({signed(lost[-1].point.forgetting)} % of the source loss) and least on "
             f"{lost[0].domain} ({signed(lost[0].point.forgetting)} %); it gains most on "
             f"{gained[-1].domain} ({signed(gained[-1].point.gain)} %) and least on "
-            f"{gained[0].domain} ({signed(gained[0].point.gain)} %)."
+            f"{gained[0].domain} ({signed(gained[0].point.gain)} %){after}."
         )
         lines.append(_rank_line(who, shift))
     return lines
@@ -82,14 +104,14 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> tuple[float, flo
     return rho, sum(r >= abs(rho) - 1e-9 for r in reached) / len(reached)
 
 
-def _method_line(found: Sequence[Trend]) -> str:
+def _method_line(found: Sequence[Trend], after: str) -> str:
     axis = AXES[found[0].axis]
     ends = [(t.points[0], t.points[-1]) for t in found]
     low = value_range([a.x for a, _ in ends], axis.text)
     high = value_range([b.x for _, b in ends], axis.text)
     who = axis.title if axis.name == "num_images" else axis.word
     return (
-        f"From {low} to {high} {who}, {found[0].method}'s gain on the target changes "
+        f"From {low} to {high} {who}{after}, {found[0].method}'s gain on the target changes "
         f"{_change(ends, lambda p: p.gain, lambda p: p.gains)}; unrouted forgetting changes "
         f"{_change(ends, lambda p: p.forgetting, lambda p: p.losses)}."
     )

@@ -1,4 +1,4 @@
-"""How a sweep ends: what the parent run holds, the table, and the last lines."""
+"""How a sweep ends: what the parent run holds, and the last lines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console, RenderableType
+from rich.console import Console
 
 from interfero.engine.interrupts import uninterrupted
 from interfero.errors import ConfigError, InterferoError
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 FAILED_EXIT = 1
 INTERRUPTED_EXIT = 130
+REGISTERED = "in the model registry: "
+"""How a line begins that says what was registered."""
+MAX_REASON = 300
+"""Characters of a failure on the terminal."""
 INTERRUPTED_WAIT_S = 3.0
 """How long an interrupted sweep tries a tracking server that is away; --resume delivers the rest."""
 
@@ -39,17 +43,19 @@ class StoppedError(Exception):
 class Ending:
     """What came out of a sweep, written and ready to be logged and printed."""
 
-    table: RenderableType
-    lines: Sequence[str]
-    """Printed under the table."""
-    summary: str
-    """Where the report is, in one line."""
+    answer: Sequence[str]
+    """At most three sentences, which the terminal shows; the report has all else."""
+    report: Path
     note: str
     """Markdown for the parent run's page."""
     files: Sequence[Path]
     """For the parent run."""
+    surer: Sequence[str] = ()
+    """What would make the answer surer."""
+    failed: Sequence[str] = ()
+    """A line for each cell that failed, of which the terminal shows the first."""
     first_lines: Sequence[str] = ()
-    """Printed above the table."""
+    """Printed above the answer."""
     folders: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     """More files for the parent run, by folder."""
     cell_tags: Sequence[Mapping[str, Mapping[str, str]]] = ()
@@ -63,7 +69,7 @@ class Ending:
 
 
 def conclude(
-    console: Console, options: SweepOptions, run: SweepRun, end: Callable[[], Ending]
+    console: Console, options: SweepOptions, run: SweepRun, end: Callable[[], Ending], command: str
 ) -> int:
     """Log and print what came out; returns the exit code.
 
@@ -72,6 +78,7 @@ def conclude(
         options: Of the sweep.
         run: What was heard.
         end: Writes tables, figures and the report.
+        command: What started the sweep.
     """
     too_many = run.num_failed > options.max_failed
     ending = end()
@@ -85,21 +92,13 @@ def conclude(
     run.tracker.parent_progress(run.standing)
     registered = run.tracker.register(ending.models)
     run.tracker.close("FAILED" if too_many else "FINISHED")
-    for line in ending.first_lines:
-        console.print(line, highlight=False, markup=False)
-    console.print(ending.table)
-    for line in (*ending.lines, *registered):
-        console.print(line, highlight=False, markup=False)
-    _print_last_lines(console, run, ending.summary)
-    if too_many:
-        what = (
-            "--resume tries them again"
-            if ending.retried
-            else "a sampler does not ask for them again"
-        )
-        console.print(
-            f"{run.num_failed} cells failed, --max-failed is {options.max_failed}; {what}"
-        )
+    lines = [*ending.first_lines, *ending.answer, *_surer_lines(ending.surer)]
+    lines += [*_registered_lines(registered), *_where_lines(run, ending.report)]
+    if run.num_failed:
+        limit = f", --max-failed is {options.max_failed}" if too_many else ""
+        lines += _failed_lines(run.num_failed, limit, ending, command)
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     return FAILED_EXIT if too_many else 0
 
 
@@ -158,15 +157,38 @@ def resume_command(command: str) -> str:
     return command if "--resume" in shlex.split(command) else f"{command} --resume"
 
 
-def _print_last_lines(console: Console, run: SweepRun, summary: str) -> None:
-    """Where the results are, `summary` being a line of them; and whether the tracking server has them."""
-    for line in (
+def _surer_lines(reasons: Sequence[str]) -> list[str]:
+    if not reasons:
+        return []
+    return [f"what would make this surer: {'; '.join(reasons)} (the report has the command)"]
+
+
+def _registered_lines(lines: Sequence[str]) -> list[str]:
+    """One line of what is registered, and one of what is not: a sweep of many domains has many adapters."""
+    good = [line for line in lines if line.startswith(REGISTERED)]
+    others = [line for line in lines if not line.startswith(REGISTERED)]
+    more = f", and {len(good) - 1} more" if len(good) > 1 else ""
+    return [f"{line}{more}" for line in good[:1]] + others[:1]
+
+
+def _where_lines(run: SweepRun, report: Path) -> list[str]:
+    """Where the results are, and whether the tracking server has them."""
+    return [
         *_tracking_lines(run.tracker),
+        f"report, one file for a browser: {report}",
         f"records, adapters and figures: {run.store.folder}",
-        summary,
         f"see them in MLflow: {_ui_command(run.tracker.uri)}",
-    ):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    ]
+
+
+def _failed_lines(count: int, limit: str, ending: Ending, command: str) -> list[str]:
+    """How many cells failed, the first reason, and how to try them again."""
+    cells = f"{count} cell{'' if count == 1 else 's'} failed{limit}"
+    if not ending.retried:
+        cells += "; a sampler does not ask for them again"
+    first = next(iter(ending.failed), "")
+    lines = [f"{cells}; the first: {first[:MAX_REASON]}" if first else cells]
+    return lines + ([f"try them again with: {resume_command(command)}"] if ending.retried else [])
 
 
 def _tracking_lines(tracker: Tracker) -> list[str]:
@@ -177,7 +199,7 @@ def _tracking_lines(tracker: Tracker) -> list[str]:
     if tracker.num_refused:
         lines.append(
             f"the tracking server refused {tracker.num_refused} writes, MLflow lacks them and the records "
-            f"below have them; {tracker.refused_path} says why: mend that, then start another --name, "
+            f"have them; {tracker.refused_path} says why: mend that, then start another --name, "
             "which takes the finished cells over and writes all of them anew"
         )
     return lines

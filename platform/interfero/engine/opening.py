@@ -18,6 +18,13 @@ from interfero.store.sweep import SweepStore
 if TYPE_CHECKING:
     from interfero.tracking.tracker import Tracker
 
+MAX_CELLS_IN_DETAIL = 1000
+"""Cells up to which MLflow has the learning curve and the data sets of each: curves of 320 points are half of
+what a driver does for a cell, and data sets are one more request. Of more cells it has the final metrics, and
+the parent run has the data sets."""
+PARENT_HAS = f"on the parent run: more than {MAX_CELLS_IN_DETAIL} cells"
+"""Where the data sets of a cell of a large sweep are."""
+
 
 def named_store(kind: str, options: SweepOptions) -> SweepStore:
     """The sweep's folder: of its name, or of its kind, the date and the time.
@@ -62,15 +69,24 @@ def begun(
         StorageError: the folder cannot be written.
     """
     # MLflow takes seconds to import: a sweep that is only shown, or refused, is spared it.
+    from interfero.tracking.names import COMMAND_TAG, DATASETS_TAG
     from interfero.tracking.provenance import provenance_tags, source_tags
+    from interfero.tracking.summary import cut
     from interfero.tracking.tracker import Tracker
 
     with store.lease():
         store.check(settings, resume=options.resume)
         provenance = provenance_tags()
         origin = source_tags(shlex.split(settings["command"])[1], provenance)
+        on_cells = {
+            **origin,
+            **({DATASETS_TAG: PARENT_HAS} if num_cells > MAX_CELLS_IN_DETAIL else {}),
+        }
+        # As it was begun: a resumption's own options repeat nothing.
+        began = store.settings() if store.exists else settings
+        tags = {**provenance, **origin, COMMAND_TAG: cut(str(began["command"]))}
         tracker = Tracker.open(
-            None, settings["kind"], store.name, tags={**provenance, **origin}, on_cells=origin,
+            None, settings["kind"], store.name, tags=tags, on_cells=on_cells,
             params={"num_cells": num_cells, "sampler": options.sampler},
             outbox=store.folder / "outbox.jsonl",
         )  # fmt: skip

@@ -31,10 +31,6 @@ if TYPE_CHECKING:
     from interfero.tracking.tracker import Tracker
 
 USAGE_EXIT = 2
-MAX_CELLS_IN_DETAIL = 1000
-"""Cells up to which MLflow has the learning curve and the data sets of each: curves of 320 points are half of
-what a driver does for a cell, and data sets are one more request. Of more cells it has the final metrics, and
-the parent run has the data sets."""
 ERROR_LINES = 18
 """Lines of an error's text; with its frame it fits the smallest usual terminal, 24 lines."""
 
@@ -183,6 +179,7 @@ def _drive(
     from interfero.engine.driver import run_packs
     from interfero.engine.ending import conclude
     from interfero.engine.feeding import Feeder, Growing
+    from interfero.engine.opening import MAX_CELLS_IN_DETAIL
     from interfero.engine.sweep_run import SweepRun
 
     options = plan.options
@@ -225,9 +222,8 @@ def _drive(
         for key in made:
             # A node another driver finished while its worker here was dying.
             Checkpoints(store.folder).delete(key)
-    return conclude(
-        console, options, run, lambda: study.end(sweep.question, plan, run, searches, command)
-    )
+    end = partial(study.end, sweep.question, plan, run, searches, command)
+    return conclude(console, options, run, end, command)
 
 
 def _begun(halving: Halving, left: Sequence[Node], run: SweepRun) -> list[Node]:

@@ -10,6 +10,12 @@ SWEEP_TAG = "interfero.sweep"
 """The sweep's name, on its parent run."""
 SWEEP_ID_TAG = "interfero.sweep_id"
 """A mark of the sweep's folder, on its parent run: sweeps of one name may lie in two storages."""
+COMMAND_TAG = "interfero.command"
+"""What started the sweep, on its parent run."""
+DATASETS_TAG = "interfero.datasets"
+"""On cells of a large sweep, where the data sets are: on the parent run alone."""
+COMMIT_TAG = "interfero.git_commit"
+"""Commit of interfero, `+dirty` with changes that are not committed: MLflow's own tag cannot say that."""
 CELL_TAG = "interfero.cell"
 """The cell's key, on its run."""
 REUSED_TAG = "interfero.reused_from"
@@ -53,14 +59,14 @@ def experiment_tags(name: str) -> dict[str, str]:
 def run_name(params: Mapping[str, str | int | float]) -> str:
     """A cell's name, what tells cells apart first: names sort by domain, method and adapter size.
 
-        histology cawf-04 lr1e-03 n020 lambda0.0067 d0 i0
+        histology cawf-04 lr1e-03 n020 steps0300 lambda0.0067 d0 i0
 
     What a sweep's cells do not have is left out.
     """
     size = params.get("adapter_size")
     method = str(params.get("method", ""))
     parts = [
-        str(params.get("domain", "")),
+        str(params.get("sequence") or params.get("domain", "")),
         str(params.get("configuration", "")),
         *(
             str(v)
@@ -70,6 +76,7 @@ def run_name(params: Mapping[str, str | int | float]) -> str:
         f"{method}-{float(size):02.0f}" if method and size else method,
         _labelled("lr", params.get("learning_rate"), "{:.1e}").replace(".0e", "e"),
         _labelled("n", params.get("num_images"), "{:03.0f}"),
+        _labelled("steps", params.get("num_steps"), "{:04.0f}"),
         _labelled("lambda", params.get("rd_lambda"), "{:.4f}"),
         _labelled("bpp", params.get("rate_bpp"), "{:.3f}"),
         _labelled("d", params.get("data_seed"), "{:.0f}"),

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from interfero.store.keys import CELL_DIGITS, bytes_key
+from interfero.tracking.names import COMMIT_TAG
 from interfero.versions import library_version
 
 LOCK_FILE = "requirements.lock"
@@ -21,14 +22,17 @@ _GIT_S = 5
 def source_tags(script: str, provenance: Mapping[str, str]) -> dict[str, str]:
     """The tags that the MLflow UI shows as Source, Version and User of a run; what is not known is left out.
 
+    The commit stands a second time, with its mark of changes that are not committed.
+
     Args:
         script: The sweep's file, as it was started.
         provenance: `provenance_tags`.
     """
     tags = {"mlflow.source.name": script, "mlflow.source.type": "LOCAL"}
-    commit = provenance.get("interfero.git_commit")
+    commit = provenance.get(COMMIT_TAG)
     if commit:
         tags["mlflow.source.git.commit"] = commit.removesuffix("+dirty")
+        tags[COMMIT_TAG] = commit
     # An id without a name, as in many containers, is a KeyError before Python 3.13 and an OSError since.
     with suppress(KeyError, OSError, ImportError):
         tags["mlflow.user"] = getpass.getuser()
@@ -55,7 +59,7 @@ def provenance_tags() -> dict[str, str]:
     commit = _git(here.parent, "rev-parse", "HEAD")
     if commit:
         dirty = "+dirty" if _git(here.parent, "status", "--porcelain") else ""
-        tags["interfero.git_commit"] = commit + dirty
+        tags[COMMIT_TAG] = commit + dirty
     return tags
 
 

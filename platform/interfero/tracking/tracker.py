@@ -274,7 +274,10 @@ class Tracker:
 
     def parent_datasets(self, datasets: Sequence[DatasetUse]) -> None:
         """Name the data sets of the whole sweep; those it has already are left alone."""
-        self._write([LogInputs(key=None, datasets=tuple(datasets[:MAX_DATASETS]))])
+        starts = range(0, len(datasets), MAX_DATASETS)
+        self._write(
+            [LogInputs(key=None, datasets=tuple(datasets[i : i + MAX_DATASETS])) for i in starts]
+        )
 
     def parent_artifacts(self, paths: Sequence[Path], folder: str = "") -> None:
         """Copy files to the parent run; of several with one name, the last stays."""

@@ -22,10 +22,10 @@ from interfero.tracking.tracker import Tracker
 
 
 @pytest.fixture
-def end(tmp_path, sweep):
+def end(tmp_path, sweep, fail):
     """A simulated sweep of one domain, ended with an answer."""
 
-    def run(answer, methods=("finetune", "cawf", "continue_source"), **axes):
+    def run(answer, methods=("finetune", "cawf", "continue_source"), failed=0, **axes):
         uri = f"sqlite:///{tmp_path}/mlflow.db"
         store = SweepStore(tmp_path / "storage", "simulated")
         outbox = store.folder / "outbox.jsonl"
@@ -36,6 +36,7 @@ def end(tmp_path, sweep):
             for r in sweep(("text",), rates=(1e-3,), **axes)
             if r.params["method"] in methods
         ]
+        records[:failed] = [fail(r) for r in records[:failed]]
         for record in records:
             store.write_record(record)
         swept = SweepRun(store, tracker, SweepProgress(console), {r.key: r.status for r in records})
@@ -43,13 +44,14 @@ def end(tmp_path, sweep):
         code = conclude(
             console, options, swept,
             lambda: write_ending("Which law?", answer, options, swept, (), "python s.py", {}),
+            "python s.py --name simulated",
         )  # fmt: skip
         client = mlflow.MlflowClient(uri)
         experiment = client.get_experiment_by_name("simulated")
         (parent,) = client.search_runs([experiment.experiment_id])
         names = {p.name for p in (store.folder / "report").iterdir()}
         logged = {a.path for a in client.list_artifacts(parent.info.run_id)}
-        said = " ".join(console.export_text().split())
+        said = console.export_text()
         return code, names, logged, said, parent.data.tags["mlflow.note.content"]
 
     return run
@@ -62,11 +64,10 @@ def test_a_map_ends_with_laws_maps_and_trends(end):
     assert code == 0
     drawn = {"map_cawf.png", "bitrate.svg", "rd_text.png", "rd_curves.md"}
     assert drawn | {"law_cawf_forgetting_unrouted.png", "scaling_fits.json"} <= names & logged
-    sentence = (
-        "For this domain (text), unrouted forgetting of cawf follows a power law: exponent of "
-    )
+    said = " ".join(said.split())
+    sentence = "For this domain (text), target gain of cawf follows a power law: exponent of "
     assert said.count(sentence) == 1
-    assert said.index(sentence) < said.index("finetune gains in")
+    assert said.index(sentence) < said.index("finetune gains ")
     # The description has room for the first of these, whatever the number of cells.
     assert 0 < note.index("of cawf follows a power law") < note.index("finetune gains")
 
@@ -76,6 +77,19 @@ def test_capacity_ends_with_its_own_figures_alone(end):
     assert "capacity_text.png" in names & logged
     assert not {"map_cawf.png", "bitrate.png"} & names
     assert "power law" not in said
+
+
+def test_the_terminal_has_the_answer_and_where_the_rest_is_on_one_screen(end):
+    """Many domains and failures: the report has them; what is printed stays a dozen lines."""
+    _, _, _, said, _ = end(CAPACITY, seeds=(0, 1), failed=4)
+    lines = said.splitlines()
+    assert len(lines) <= 12
+    assert lines[0].startswith("finetune gains ")
+    starts = ("what would make this surer: 2 data seeds have run", "report, one file for a browser: ",
+              "records, adapters and figures: ", "4 cells failed, --max-failed is 0; the first: domain=",
+              "try them again with: python s.py --name simulated --resume")  # fmt: skip
+    for start in starts:
+        assert sum(line.startswith(start) for line in lines) == 1, start
 
 
 @pytest.mark.parametrize(

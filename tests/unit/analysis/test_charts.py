@@ -29,11 +29,16 @@ from interfero.analysis.charts.laws import law_figure
 from interfero.analysis.charts.maps import map_figure
 from interfero.analysis.charts.matched import matched_figure
 from interfero.analysis.charts.overview import overview_figure
+from interfero.analysis.charts.pareto import front_figure
 from interfero.analysis.charts.style import STYLES
+from interfero.analysis.charts.trends import trend_figure
 from interfero.analysis.charts.vega import THEME, coloured, picture_spec, variant_spec
 from interfero.analysis.choices import choose_learning_rates
+from interfero.analysis.focus import budget_text, central_lambda
 from interfero.analysis.laws.observations import RESPONSES, observations
 from interfero.analysis.laws.scaling import fit_observations
+from interfero.analysis.pareto import pareto_fronts
+from interfero.analysis.trends import trends
 from interfero.engine.sequence.strategies import STRATEGIES
 from interfero.errors import InterferoError
 from tools.planted import PlantedSweep
@@ -149,6 +154,64 @@ def test_the_overview_has_a_row_a_domain_with_its_images(sweep):
     assert {p.x for p in finetune.points} == gains
 
 
+def elsewhere(records, **params):
+    """The same cells at another budget or lambda, where all is 500 points worse."""
+    return [
+        r.model_copy(
+            update={
+                "key": f"{r.key}-{params}", "params": {**r.params, **params},
+                "metrics": {name: value - 500 for name, value in r.metrics.items()},
+            }
+        )
+        for r in records
+    ]  # fmt: skip
+
+
+def test_no_figure_mixes_budgets_and_each_says_which_it_shows(sweep):
+    """Planted at 50 steps: nothing of it is in a figure that is of one budget."""
+    records = sweep(seeds=(0, 1), rates=(3e-5, 5e-5, 7e-5, 1e-4))
+    few = elsewhere(records, num_steps=50)
+    for draw in (lambda r: overview_figure(r, RunLinks()), matched_figure):
+        alone, both = draw(records), draw([*few, *records])
+        assert [v.panels for v in both.variants] == [v.panels for v in alone.variants]
+        assert all("300 steps" in v.caption for v in both.variants)
+    capacity = capacity_figure([*few, *records], RunLinks())
+    assert capacity.variants[capacity.start].choice == (
+        "charts",
+        "lambda 0.0067, 20 images, 300 steps",
+    )
+    fronts = front_figure(pareto_fronts([*few, *records]))
+    assert len({v.choice for v in fronts.variants}) == len(fronts.variants) == 8
+    budgets = trend_figure(trends([*few, *records], "num_steps"), "budget")
+    (line,) = [s for s in budgets.variants[0].panels[0].series if s.label == "finetune"]
+    assert [p.x for p in line.points] == [50, 300]
+    assert line.points[0].y < -400 < line.points[1].y
+
+
+def test_figures_begin_with_the_lambda_that_sentences_are_of(sweep):
+    """Of three lambdas the middle one; or the one that has most domains."""
+    records = sweep(rates=(3e-5, 5e-5, 7e-5, 1e-4))
+    others = [r for v in (0.001, 0.05) for r in elsewhere(records, rd_lambda=v)]
+    figure = overview_figure([*others, *records], RunLinks())
+    assert figure.variants[figure.start].choice == ("0.0067",)
+    low = [r for r in others if r.params["rd_lambda"] < 0.01]
+    few = [r for r in records if r.params["domain"] == "text"]
+    assert central_lambda([*low, *few]) == 0.001
+    assert central_lambda([]) is None
+
+
+def test_the_longest_training_is_one_that_every_method_and_domain_has(sweep):
+    records = sweep(rates=(1e-3,))
+    many = elsewhere(records, num_steps=900)
+    lacks = [r for r in many if (r.params["method"], r.params["domain"]) != ("cawf", "text")]
+    assert budget_text([*records, *many]) == "after 900 steps"
+    assert budget_text([*records, *lacks]) == "after 300 steps"
+    assert budget_text(records) == ""
+    apart = [r for r in records if r.params["domain"] == "text"]
+    apart += [r for r in many if r.params["domain"] != "text"]
+    assert budget_text(apart) == "after 900 steps (text: no result there)"
+
+
 def test_diverged_cells_are_marked_at_the_edge_and_the_axis_serves_the_rest(sweep):
     """One learning rate blows up to -500 % next to gains of a few percent."""
     records = [
@@ -183,6 +246,21 @@ def test_a_chosen_cell_that_diverged_does_not_set_the_scale():
     assert ticks_of(frame) == [0, 1, 3, 10, 30, 100]
 
 
+def test_a_short_logarithmic_axis_has_ticks_and_room_for_single_settings():
+    """Means from 15 to 18 %, their settings from 9 to 28 %: no decade's number is on it, and few would be."""
+    axis = PlotAxis("forgetting (%)", "log")
+    means = [PlotPoint(v, 0.0, ()) for v in (15.5, 16.0, 17.5)]
+    single = [PlotPoint(v, 0.0, (), faint=True) for v in (9.0, 11.0, 13.0, 17.0, 21.0, 25.0, 28.0)]
+    alone = ticks_of(frame_of(axis, means, "x"))
+    assert len(alone) >= 2
+    assert all(15 < tick < 18 for tick in alone)
+    frame = frame_of(axis, [*means, *single], "x")
+    assert not any(frame.beyond(p.x) for p in single)
+    # Two of seven that went astray still have no say.
+    astray = [PlotPoint(v, 0.0, (), faint=True) for v in (2000.0, 2500.0)]
+    assert frame_of(axis, [*means, *single[:5], *astray], "x").high < 60
+
+
 def test_everything_inside_its_frame_is_drawn_where_it_is(sweep):
     for panel in (p for v in capacity(sweep(seeds=(0, 1, 2))) for p in v.panels):
         spec, rows = drawn(panel)
@@ -191,6 +269,15 @@ def test_everything_inside_its_frame_is_drawn_where_it_is(sweep):
             assert all(low * 0.9999 - 1e-4 <= r[which] <= high * 1.0001 + 1e-4 for r in rows)
         shown = sum("z" in r or "e" in r for r in rows)
         assert shown == sum(len(s.points) for s in panel.series)
+
+
+def test_a_map_of_few_rows_is_as_high_as_the_title_of_its_axis(sweep):
+    records = [r for r in sweep(lambdas=(0.0045, 0.0067)) if r.params["adapter_size"] in (2, 4)]
+    variant = next(v for v in map_figure(records).variants if "parameters and lambda" in v.choice)
+    (spec, *_) = variant_spec(variant, {})["concat"]
+    assert len(variant.panels[0].y.names) == 2
+    title = " ".join(spec["encoding"]["y"]["axis"]["title"])
+    assert spec["height"] >= min(200, 6 * len(title))
 
 
 def test_log_ticks_are_few_and_inside():

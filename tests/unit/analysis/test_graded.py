@@ -91,7 +91,7 @@ def test_forgetting_that_grows_with_severity_is_told_with_its_interval(shift):
         line
         == (
             "finetune's unrouted forgetting grows with severity. It rises in 8 of 8 corruptions (sign test: "
-            "chance gives as uneven a count in 1% of cases); mean rank correlation +1.00. From the lowest "
+            "chance gives as uneven a count 1% of the time); mean rank correlation +1.00. From the lowest "
             "severity to the highest it changes by +18.00 percentage points on average (95% interval, "
             "corruptions as draws: +9.81 to +26.19), most under snow (+32.00), least under gaussian_noise "
             "(+4.00)."
@@ -130,7 +130,7 @@ def test_a_picture_has_a_line_for_each_corruption(shift, record, measured):
     ]
     found = shift(lambda _, s: (5.0, float(s), {}), more=more, seeds=(0, 1))
     corruptions, mixture = graded_figure(found).variants
-    assert corruptions.choice == ("finetune", "severity", "lambda 0.0067")
+    assert corruptions.choice == ("finetune", "severity", "lambda 0.0067, 300 steps")
     _, lost = corruptions.panels
     assert [s.label for s in lost.series] == list(CORRUPTIONS)
     assert len({(s.colour, s.marker) for s in lost.series}) == 15

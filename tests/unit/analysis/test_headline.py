@@ -41,7 +41,7 @@ def test_three_sentences_with_number_interval_and_sample(two_methods):
     assert other == (
         "lora gains +4.00 % (95 % interval +2.76 to +5.24, 3 seeds), 4.00 points less than finetune (median "
         "of paired differences, 95 % interval -5.24 to -2.76; decided); it forgets nothing when routed "
-        "(2 cases that both have)."
+        "(2 domains that both have)."
     )
 
 
@@ -62,11 +62,47 @@ def test_budgets_are_not_averaged(two_methods):
     assert lines[1:] == once[1:]
     _, rows, note = method_rows([*few, *two_methods])
     assert rows == method_rows(two_methods)[1]
-    assert "Means over the 2 cases that the methods share, after 300 steps, each" in note
+    assert "Means over the 2 domains that the methods share, after 300 steps, each" in note
     # Lora has no longer training: what both have is compared.
     lora = [r for r in few if r.params["method"] == "lora"]
     tuned = [r for r in (*few, *two_methods) if r.params["method"] == "finetune"]
     assert "after 50 steps" in headline([*lora, *tuned])[0]
+
+
+def test_percents_of_two_lambdas_are_not_averaged(two_methods):
+    """Each has losses of its own: the answer and the first table are of one lambda, and say so."""
+    others = [
+        r.model_copy(
+            update={
+                "params": {**r.params, "rd_lambda": value},
+                "metrics": {name: v - 30.0 for name, v in r.metrics.items()},
+            }
+        )
+        for r in two_methods
+        for value in (0.001, 0.05)
+    ]
+    lines = headline([*others, *two_methods])
+    once = headline(two_methods)
+    assert lines[0] == once[0].replace("target, on", "target, at lambda 0.0067, on")
+    assert lines[1:] == once[1:]
+    _, rows, note = method_rows([*others, *two_methods])
+    assert rows == method_rows(two_methods)[1]
+    assert "methods share, at lambda 0.0067, each" in note
+    _, low, note = method_rows([*others, *two_methods], 0.001)
+    assert low[0][2].startswith("-22.00")
+    assert "at lambda 0.001, each" in note
+    # Where the lambda in the middle has fewer domains than another it is not the one to look at.
+    cross = [*two_methods, *(r for r in others if r.params["domain"] == "text")]
+    cross = [r for r in cross if r.params["rd_lambda"] != 0.05]
+    assert "at lambda 0.0067" in headline(cross)[0]
+
+
+def test_what_a_mean_is_over_is_said_without_a_word_to_look_up(two_methods):
+    more = [r.model_copy(update={"params": {**r.params, "num_images": 5}}) for r in two_methods]
+    lines = headline([*two_methods, *more])
+    assert "on average over 4 combinations of domain and image count (median" in lines[0]
+    assert lines[2].endswith("(4 combinations of domain and image count that both have).")
+    assert not any("case" in line for line in lines)
 
 
 def test_a_loss_is_called_one(cell):
@@ -116,10 +152,10 @@ def test_a_domain_that_one_method_alone_has_is_in_no_comparison(two_methods, cel
     easy = [cell("finetune", 90.0, 1.0, domain="easy", data_seed=s) for s in (0, 1, 2)]
     assert headline([*two_methods, *easy])[2] == headline(two_methods)[2]
     header, rows, note = method_rows([*two_methods, *easy])
-    assert "Means over the 2 cases that the methods share" in note
+    assert "Means over the 2 domains that the methods share" in note
     by_method = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
     assert by_method["finetune"]["target gain (%)"] == "+8.00 (+5.52 to +10.48)"
-    assert by_method["finetune"]["cases"] == "2 of 3"
+    assert by_method["finetune"]["domains"] == "2 of 3"
     assert by_method["lora"]["forgetting, routed (%)"] == "0 (0 to 0)"
     alone = [*two_methods, cell("replay", 1.0, 1.0, domain="rare")]
     rows = {row[0]: row for row in method_rows(alone)[1]}
@@ -160,7 +196,7 @@ def test_a_grey_domain_is_in_no_headline(two_methods):
     records = [seen(r, 0.2 if r.params["domain"] == "text" else 90.0) for r in two_methods]
     lines = headline(records)
     assert lines[0].startswith("finetune gains +6.00 %")
-    assert "over 1 domain" in lines[0]
+    assert lines[0].endswith("at equal rate, on charts.")
     assert lines[-1].endswith("Grey domains are left out: text.")
     only = [r for r in records if r.params["domain"] == "text"]
     assert headline(only)[0].startswith("finetune gains +10.00 %"), (

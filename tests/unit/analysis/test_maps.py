@@ -42,6 +42,26 @@ def test_places_are_means_over_the_same_domains_and_seeds(cell):
     assert found.left_out.startswith("1 of 17 results have no counterpart")
 
 
+def test_a_map_is_of_one_budget_and_one_lambda_unless_these_are_its_axes(cell):
+    """Planted: at 50 steps and at two other lambdas everything is 90 % better."""
+    records = [
+        cell(gain + more + most, n, v, num_steps=steps, learning_rate=1e-3)
+        for n, gain in ((1, 2.0), (5, 4.0))
+        for v, more in ((0.001, 90.0), (0.013, 0.0), (0.05, 90.0))
+        for steps, most in ((50, 90.0), (300, 0.0))
+    ]
+    rate = interference_map(records, "finetune", GAIN, "num_images", "learning_rate")
+    assert values(rate) == [[2, 4]]
+    assert "lambda 0.013, steps 300" in rate.rest
+    steps = interference_map(records, "finetune", GAIN, "num_images", "num_steps")
+    assert values(steps) == [[92, 94], [2, 4]]
+    both = interference_map(records, "finetune", GAIN, "num_images", "rd_lambda")
+    assert values(both) == [[92, 94], [2, 4], [92, 94]]
+    captions = {v.choice[1]: v.caption for v in map_figure(records).variants}
+    assert "percents at two lambdas are of two different losses" in captions["images and lambda"]
+    assert "two different losses" not in captions["images and steps"]
+
+
 def test_an_image_count_that_is_a_domain_is_no_comparison(cell):
     """`all` is 6 crops of one domain and 51 images of another: a mean at 51 is that of one domain."""
     own = {"histology": 6, "charts": 51}

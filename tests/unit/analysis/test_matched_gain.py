@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from interfero.analysis.charts.matched import matched_figure
+from interfero.analysis.comparison import comparison_text
 from interfero.analysis.matched_gain import (
     Matched,
     NotReached,
@@ -65,8 +67,9 @@ def test_outside_of_a_front_there_is_no_value(cell):
     cells = front([cell(2, 4), cell(6, 8)])
     for gain in (1.9, 6.1):
         found = at_gain(cells, gain)
-        assert found == NotReached(f"gains 2.00 to 6.00 % on validation, asked for {gain:.2f} %")
-    assert at_gain((), 1.0) == NotReached("no finished cell")
+        assert found.reason == f"gains 2.00 to 6.00 % on validation, asked for {gain:.2f} %"
+        assert found.short == ("gains too little" if gain > 6 else "never gains so little")
+    assert at_gain((), 1.0) == NotReached("no finished cell", "no finished cell")
     assert at_gain(cells[:1], 2.0) == Matched(*map(pytest.approx, (2, 4, 4)))
 
 
@@ -119,8 +122,8 @@ def test_fine_tuning_stands_beside_a_method_with_the_cases_of_that_method(cell):
     assert naive.mean("forgetting", lora.cases) == pytest.approx(own)
     (line,) = page_lines(records)
     assert line == (
-        "At half of finetune's gain, over the 1 of 2 pairs of case and data seed in which all of these reach "
-        "it: finetune forgets +1.99 % routed and +1.99 % unrouted; lora forgets +2.50 % routed and +2.50 % "
+        "At half of finetune's gain, over the 1 of 2 data seeds in which all of these reach it: "
+        "finetune forgets +1.99 % routed and +1.99 % unrouted; lora forgets +2.50 % routed and +2.50 % "
         "unrouted."
     )
 
@@ -134,7 +137,7 @@ def test_a_sentence_compares_over_the_cases_that_both_have(cell):
     (line,) = page_lines(records)
     assert "finetune forgets +1.99 % routed" in line
     assert "lora forgets +3.99 % routed and +3.99 % unrouted" in line
-    assert "over the 1 of 2 pairs" in line
+    assert "over the 1 of 2 data seeds in which" in line
     (lora,) = (r for r in matched_rows(records, (0.5,)) if r.method == "lora")
     assert lora.mean("forgetting") == pytest.approx(
         between(3.99, between(0.5, 2.5, 0.75), 0.5), abs=0.01
@@ -156,3 +159,60 @@ def test_more_initial_seeds_are_no_more_tries(cell):
     rows = matched_rows([*tuned, lucky, unlucky, short], (0.5,))
     ((_, refusal),) = next(r for r in rows if r.method == "lora").refused
     assert refusal.reason.startswith("init seed 2: gains 3.00 to 3.00 %")
+
+
+def test_an_empty_row_says_why_in_a_few_words(cell):
+    """One method gains too little, one was never that weak, one has a gap where it would be."""
+    records = [
+        cell(2, 1), cell(4, 2), cell(8, 4), cell(1, 1, method="lora"), cell(6, 3, method="ewc"),
+        cell(1, 1, method="replay"), cell(9, 60, method="replay"),
+    ]  # fmt: skip
+    rows = {row.method: row for row in matched_rows(records, (0.5,))}
+    assert {name: row.why for name, row in rows.items()} == {
+        "finetune": "", "lora": "gains too little", "ewc": "never gains so little",
+        "replay": "cells too far apart",
+    }  # fmt: skip
+    more = [cell(5, 3, method="lora", data_seed=1), cell(8, 4, data_seed=1)]
+    lora = next(r for r in matched_rows([*records, *more], (0.5,)) if r.method == "lora")
+    assert (lora.reached, lora.why) == (
+        "0 of 2",
+        "gains too little in 1, never gains so little in 1",
+    )
+    _, others = page_lines([*records, cell(4.1, 3, method="gated"), cell(3.9, 2.9, method="gated")])
+    assert "lora (reached in 0 of 1; gains too little)" in others
+    figure = matched_figure(records)
+    names = figure.variants[0].panels[1].y.names
+    assert "lora\ngains too little" in names
+    assert "finetune\n1 of 1" in names
+    # At a quarter fine-tuning has a value; at three quarters nothing has one, and it says why.
+    gap = [cell(2, 1), cell(8, 90), cell(1, 1, method="lora"), cell(9, 80, method="ewc")]
+    empty = matched_figure(gap).variants[0].panels[2].empty
+    assert empty == (
+        "No method has a value here. finetune: cells too far apart; ewc: never gains so little; lora: "
+        "gains too little."
+    )
+    text = comparison_text([
+        r.model_copy(update={"metrics": {**r.metrics, "adapter_fraction": 1.0}}) for r in records
+    ])  # fmt: skip
+    assert "| 50% | `lora` | 0 of 1 | 0 | - | - | - | gains too little |" in text
+
+
+def test_gain_is_matched_within_a_budget_and_a_lambda(cell):
+    """At 50 steps and at another lambda lora forgets nothing: neither is mixed in, the lambda is a choice."""
+    own = [cell(2, 1), cell(4, 2), cell(8, 4), cell(4, 3, method="lora")]
+    better = {"method": "lora", "test": (4, 0, 0)}
+    others = [
+        r
+        for place in ({"num_steps": 50}, {"rd_lambda": 0.05})
+        for r in (cell(2, 1, **place), cell(8, 4, **place), cell(4, 3, **better, **place))
+    ]
+    ((alone,), both) = page_lines(own), page_lines([*own, *others])
+    assert both[0] == alone.replace("gain, over", "gain, after 300 steps, at lambda 0.0067, over")
+    figure = matched_figure([*own, *others])
+    assert figure.selectors == ("lambda",)
+    assert figure.variants[figure.start].choice == ("0.0067",)
+    assert all("300 steps" in variant.caption for variant in figure.variants)
+    (row,) = (
+        s for s in figure.variants[figure.start].panels[1].series if s.label == "lora" and s.hollow
+    )
+    assert [p.x for p in row.points] == pytest.approx([3.0, 3.0])

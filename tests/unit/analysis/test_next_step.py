@@ -74,12 +74,15 @@ def test_a_command_of_records_has_all_that_they_tell(swept):
     step = next_step(records, "")
     assert step.command == (
         "python sweeps/adapter_capacity.py --source simulated --source-domain natural=path/to/natural "
-        "--domains crops=path/to/crops histology=path/to/histology --methods lora --adapter-sizes 1 "
+        "--domains crops=path/to/crops histology --methods lora --adapter-sizes 1 "
         "--strengths 0.5 --lambdas 0.0067 --num-images 1 all --learning-rates 0.0001 0.0003 0.001 "
         "--num-steps 300 --batch-size 4 --crop-size 64 --max-target-images 6 --max-source-images 7 "
         "--data-seeds 0 1 2 3 4"
     )
     assert option(step.command, "--strengths") == ["0.5"]
+    assert step.reasons[-1] == (
+        "where the images are is not known: put their folders in place of path/to/"
+    )
     same = [r for r in records if r.params["num_images"] == 1]
     assert option(next_step(same, "").command, "--num-images") == ["1"]
 
@@ -93,6 +96,23 @@ def test_an_earlier_default_source_domain_is_named_and_the_present_one_is_not(sw
     command = next_step(records, "").command
     assert said in command
     assert ("--source-domain" in command) == bool(said)
+
+
+def test_domains_of_a_command_that_is_put_together_are_as_they_were_typed(swept):
+    """Of several sweeps, or of a table that names none: what was typed, else the name of a bundled domain."""
+    names = ("histology", "mine", "photos.fog-3", "text")
+    records = [r for d in names for r in swept(seeds=(0,), domain=d)]
+    first = "python s.py --domains histology=scans/tissue mine=a/b --num-steps 5 --name a"
+    second = "python s.py --source-domain photos --domains text --name b"
+    step = next_step(records, first, second)
+    assert option(step.command, "--domains") == [
+        "histology=scans/tissue", "mine=a/b", "photos.fog-3", "text",
+    ]  # fmt: skip
+    assert not any("path/to" in reason for reason in step.reasons)
+    assert option(next_step(records, "").command, "--domains") == [
+        "histology", "mine=path/to/mine", "photos.fog-3", "text",
+    ]  # fmt: skip
+    assert next_step(records, first, "").command.startswith("python s.py --domains histology=scans")
 
 
 def test_seed_zero_is_kept_in_a_command_of_records(swept):

@@ -69,7 +69,7 @@ def test_undecided_is_an_answer_and_equal_methods_are_rarely_told_apart(sweep):
     assert wrong <= 4
     (line,) = difference_lines(sweep(dict.fromkeys(names[:2], 5.0)), "method0")
     assert line.startswith(
-        "method0 minus finetune, in percentage points, paired, median over 2 cases (3 seeds, "
+        "method0 minus finetune, in percentage points, paired, median over 2 domains (3 seeds, "
     )
     assert line.endswith(": undecided.")
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from interfero.analysis.charts.library import vega_library
 from interfero.analysis.charts.maps import map_figure
 from interfero.analysis.charts.matched import matched_figure
 from interfero.analysis.choices import choose_learning_rates
+from interfero.analysis.laws.observations import Subject
 from interfero.analysis.laws.scaling import Scaling, fit_scaling
 from interfero.analysis.laws.words import law_lines, law_rows
 from interfero.analysis.rd_curves import curve_lines, curve_rows
@@ -72,6 +74,16 @@ def test_a_bd_rate_that_cannot_be_computed_is_missing_with_the_reason(sweep):
     assert "a curve needs several" in report_html(Report("t", sweep(domains=("text",)), ()))
 
 
+def test_bd_rates_in_words_are_of_one_budget(sweep):
+    records = sweep(domains=("text",), lambdas=(0.002, 0.01))
+    few = [
+        r.model_copy(update={"key": f"{r.key}-few", "params": {**r.params, "num_steps": 50}})
+        for r in records
+    ]
+    assert curve_lines([*records, *few]) == curve_lines(records)
+    assert len(curve_rows([*records, *few])) == 2 * len(curve_rows(records))
+
+
 def test_curves_of_the_source_codec_and_each_method(sweep):
     figure = curve_figure(sweep(domains=("text",), lambdas=(0.002, 0.01), seeds=(0, 1)), RunLinks())
     panel = figure.variants[0].panels[0]
@@ -110,9 +122,29 @@ def test_a_law_whose_parameters_could_be_anything_is_not_claimed():
     assert fit.beats_null
     (line,) = law_lines([fit])
     assert line == (
-        "In 1 of 1 combinations of method and response a law fits better than a constant for each domain, "
-        "but the seeds do not determine its parameters: unrouted forgetting of finetune (saturating)."
+        "Laws for 1 combination of method and response: 1 with parameters that the seeds do not determine."
     )
+    (row,) = law_rows([fit])
+    assert (row.law, row.holds) == ("saturating", "not determined")
+
+
+def test_many_laws_are_three_sentences_and_a_count(planted):
+    """A sentence that lists fifteen of them in words cannot be read: the table has each."""
+    (one,) = (
+        r
+        for r in fit_scaling(planted)
+        if isinstance(r, Scaling) and r.response.name == "forgetting_unrouted"
+    )
+    results = [
+        replace(one, data=replace(one.data, subject=Subject(f"m{i}", "c"))) for i in range(15)
+    ]
+    lines = law_lines(results)
+    assert len(lines) == 4
+    assert sum(line.count(" law: exponent of") for line in lines) == 3
+    holds = {row.holds for row in law_rows(results)}
+    assert lines[3] == (f"Laws for 15 combinations of method and response: 15 {holds.pop()}.")
+    page = report_html(Report("t", planted, results))
+    assert "All 15 rows" in page.partition('id="laws"')[2]
 
 
 def test_laws_stand_with_intervals_and_refusals_with_reasons(planted, sweep):
@@ -120,12 +152,13 @@ def test_laws_stand_with_intervals_and_refusals_with_reasons(planted, sweep):
     rows = {(r.subject, r.response): r for r in law_rows(results)}
     row = rows["finetune", "forgetting, unrouted (%)"]
     assert any(r.law == "power" and "exponent of images 0." in r.detail for r in law_rows(results))
-    assert row.evidence.startswith("AICc -") or row.law == "refused"
-    assert rows["cawf", "target gain (%)"].law == "refused"
+    assert row.evidence.startswith("AICc -") or row.holds == "refused"
+    assert rows["cawf", "target gain (%)"].holds == "refused"
     assert "1 data seeds, 3 are needed" in rows["cawf", "target gain (%)"].detail
     lines = law_lines(results)
     assert any("follows a power law: exponent of images" in line for line in lines)
-    assert any("No law was fitted in" in line for line in lines)
+    assert lines[-1].startswith(f"Laws for {len(results)} combinations of method and response: ")
+    assert " refused (1 data seeds, 3 are needed" in lines[-1]
     assert len(law_figure(results).variants[0].panels) == 2
 
 
@@ -151,6 +184,29 @@ def test_means_of_domains_are_over_the_settings_that_they_share(planted):
     assert {m.hover[1].split(" settings")[0] for m in means.values()} == {"mean over 3"}
     (text,) = [s for s in panel.series if s.label == "text"]
     assert sum(p.faint for p in text.points) == 4, "each setting is still there"
+
+
+def test_domains_over_distance_are_of_one_budget_and_lambda(planted):
+    """Planted: at 50 steps and at another lambda a domain loses 80 times as much."""
+    others = [
+        r.model_copy(
+            update={
+                "key": f"{r.key}-{place}", "params": {**r.params, **place}, "images": (),
+                "metrics": {
+                    **r.metrics, "source/forgetting_unrouted_percent":
+                    80 * r.metrics["source/forgetting_unrouted_percent"],
+                },
+            }
+        )
+        for r in planted
+        for place in ({"num_steps": 50}, {"rd_lambda": 0.2, "num_steps": 50}, {"rd_lambda": 0.2})
+    ]  # fmt: skip
+    alone = distance_figure(planted, ()).variants[0]
+    both = distance_figure([*planted, *others], ()).variants[0]
+    points = [[(p.x, p.y) for s in v.panels[0].series for p in s.points] for v in (alone, both)]
+    assert points[0] == points[1]
+    steps, value = (planted[0].params[name] for name in ("num_steps", "rd_lambda"))
+    assert f"after {steps} steps, at lambda {value:g};" in both.caption
 
 
 def test_methods_are_matched_or_have_no_point(sweep):

@@ -402,7 +402,8 @@ def test_a_law_across_domains_is_rarely_claimed_where_there_is_none():
 def test_a_law_of_too_few_domains_is_worded_for_these():
     scaling = fitted(growing, domains=("a", "b"), distances=(2.0, 8.0))
     assert (scaling.across_domains, scaling.covers) == (False, "seeds and source images")
-    (line,) = law_lines([scaling])
+    line, count = law_lines([scaling])
+    assert count == ("Laws for 1 combination of method and response: 1 for these domains only.")
     assert line.startswith(
         "For these domains (a, b), unrouted forgetting of finetune follows a power law: exponent of images 0."
     )

@@ -16,7 +16,7 @@ def test_sentences_by_hand(small_sweep):
         "Old bitstreams, decoded after finetune: 99.9 % are pixel-exact, PSNR drop +6.25 dB."
     )
     assert lines[3] == (
-        "finetune minus continue_source, in percentage points, paired, median over 2 cases (one seed; "
+        "finetune minus continue_source, in percentage points, paired, median over 2 domains (one seed; "
         "verdicts corrected over 2 methods): target gain +7.90: undecided (one seed); forgetting, "
         "unrouted +15.20: undecided (one seed); forgetting, routed +15.20: undecided (one seed)."
     )
@@ -30,7 +30,7 @@ def test_sentences_by_hand(small_sweep):
         "charts, text."
     )
     assert lines[7].startswith(
-        "cawf minus finetune, in percentage points, paired, median over 2 cases"
+        "cawf minus finetune, in percentage points, paired, median over 2 domains"
     )
     assert lines[8].startswith("cawf minus continue_source")
     assert "cawf gave exactly the source codec's bytes and pixels in all 4 cells" in lines[9]
@@ -58,25 +58,50 @@ def test_missing_metrics_make_no_sentence(record):
     assert not any("forgets" in line or "gains" in line for line in lines)
 
 
-def test_several_lambdas_are_cases(sweep):
-    lines = summary_lines(sweep(lambdas=(0.0067, 0.025), seeds=(0, 1)))
-    assert lines[0].startswith("finetune gains in 8 of 8 cases:")
-    assert "A case is a domain at one lambda and image count." in lines
+def test_several_image_counts_are_cases_which_is_said_first(sweep):
+    records = sweep(seeds=(0, 1))
+    more = [r.model_copy(update={"params": {**r.params, "num_images": 5}}) for r in records]
+    lines = summary_lines([*records, *more])
+    assert lines[0] == "A case is a domain at one image count."
+    assert lines[1].startswith("finetune gains in 8 of 8 cases:")
     assert lines[-1] == "Numbers are means, n = 2 seeds."
+    assert any("median over 8 combinations of domain and image count" in line for line in lines)
 
 
-def test_steps_and_codecs_tell_cases_apart(record, measured):
-    records = [
-        record(num_steps=steps, codec=codec, metrics=measured(1.0, 2.0))
-        for steps, codec in ((50, "a"), (250, "a"), (250, "b"))
-    ]
-    assert (
-        "A case is a domain at one lambda, source codec, number of steps and image count."
-        in summary_lines(records)
+def test_sentences_are_of_one_budget_and_lambda_and_say_which(sweep):
+    """At fewer steps and at other lambdas all is worse: no range, count or median may have these in it."""
+
+    def elsewhere(**params):
+        return [
+            r.model_copy(
+                update={
+                    "key": f"{r.key}-{params}",
+                    "params": {**r.params, **params},
+                    "metrics": {name: value - 500.0 for name, value in r.metrics.items()},
+                }
+            )
+            for r in records
+        ]
+
+    records = sweep(seeds=(0, 1))
+    first, *rest = summary_lines(
+        [
+            *records,
+            *elsewhere(num_steps=50),
+            *elsewhere(rd_lambda=0.001),
+            *elsewhere(rd_lambda=0.05),
+        ]
     )
-    assert "A case is a domain at one lambda, number of steps and image count." in summary_lines(
-        records[:2]
+    assert first == (
+        "Gain and forgetting in these sentences are after 300 steps, at lambda 0.0067."
     )
+    ours = [line for line in summary_lines(records) if "%" in line]
+    assert [line for line in rest if "%" in line] == ours
+
+
+def test_codecs_tell_cases_apart(record, measured):
+    records = [record(codec=codec, metrics=measured(1.0, 2.0)) for codec in ("a", "b")]
+    assert "A case is a domain at one source codec and image count." in summary_lines(records)
 
 
 def test_only_what_is_lost_is_forgotten_and_what_is_won_is_gained(record, measured):

@@ -182,6 +182,27 @@ def test_domain_sentences_name_the_ends_and_what_chance_would_do(shifted):
     assert "feature distance +1.00 (2%), latent divergence -1.00 (2%)." in second
 
 
+def test_the_sentences_of_a_question_are_of_one_budget(shifted, counted, cell):
+    """Planted: after 50 steps text is forgotten most, and gains fall with images."""
+    few = [cell(-9.0, 1e6, domain=d, distance=1.0, num_steps=50) for d in ("maps", "text", "skies")]
+    once, both = Findings(shifted), Findings([*shifted, *few])
+    after = DOMAIN_SHIFT.sentences(both)
+    assert len(after) == len(DOMAIN_SHIFT.sentences(once)) == 2
+    assert after[0] == DOMAIN_SHIFT.sentences(once)[0][:-1] + ", after 300 steps."
+    assert after[1] == DOMAIN_SHIFT.sentences(once)[1]
+    short = [cell(-float(n), 1.0, domain="text", num_images=n, num_steps=50) for n in (1, 5)]
+    lines = IMAGE_COUNT.sentences(Findings([*counted, *short]))
+    alone = IMAGE_COUNT.sentences(Findings(counted))
+    assert lines[0] == alone[0].replace("images, finetune", "images, after 300 steps, finetune")
+    assert lines[1] == alone[1].replace("gain:", "gain, after 300 steps:")
+    figure = domain_figure(domain_shifts([*shifted, *few]))
+    assert {v.choice[1] for v in figure.variants} == {
+        "lambda 0.0067, 300 steps", "lambda 0.0067, 50 steps",
+    }  # fmt: skip
+    assert figure.variants[0].choice[1].endswith("300 steps")
+    assert len({v.file for v in figure.variants}) == 2
+
+
 def test_three_domains_rank_nothing(shifted):
     few = [r for r in shifted if r.params["domain"] in ("maps", "scans", "text")]
     assert "cannot be told from 3 domains" in domain_lines(domain_shifts(few))[1]

@@ -69,7 +69,8 @@ def test_a_table_of_cells_becomes_a_report(tmp_path):
     assert read_about(tmp_path / "report" / "cells.parquet") == about
     said = make_report(Wanted(cells=(tmp_path / "report",), out=tmp_path / "out"))
     assert said.splitlines()[-1].startswith(f"{tmp_path / 'out' / 'report.html'}: 2 cells")
-    assert "finetune gains in 1 of 1 domain: +5.00 %" in said
+    assert said.startswith("finetune gains +5.00 % on the target")
+    assert len(said.splitlines()) <= 6
     assert "python sweeps/x.py --name mine" in page(tmp_path / "out")
     assert (tmp_path / "out" / "capacity_text.png").is_file()
 
@@ -79,7 +80,28 @@ def test_several_tables_count_a_shared_cell_once(tmp_path):
     write_tables([CELLS[0], cell("c", seed=1)], tmp_path / "two")
     said = make_report(Wanted(cells=(tmp_path / "one", tmp_path / "two"), out=tmp_path / "out"))
     assert "report.html: 3 cells" in said
+    html = page(tmp_path / "out")
+    assert "<title>Adapting tiny to text: 3 cells of 2 methods</title>" in html
+    assert "<h1>one" not in html
     assert "The command is not known" in page(tmp_path / "out")
+
+
+def test_a_sweep_without_its_table_is_reported_with_the_command_of_its_run(tmp_path, database):
+    """A run that is still going has no table yet, and was given a folder for its domain."""
+    command = "python sweeps/x.py --domains text=scans/pages --name first"
+    tags = {**PROVENANCE, "interfero.command": command}
+    tracker = Tracker.open(
+        database, "adapter-capacity", "first", tags=tags, params={}, outbox=tmp_path / "first" / "o"
+    )
+    for record in CELLS:
+        tracker.cell_started(record.key, record.params, {})
+        tracker.cell_finished(record)
+    make_report(Wanted(experiment="adapter-capacity", out=tmp_path / "o"))
+    tracker.close("KILLED")
+    html = page(tmp_path / "o")
+    assert f"<pre>{command}-surer --data-seeds 0 1 2 3 4" in html
+    # It has a name and no question: what the cells are stands where the question would.
+    assert '<p class="question">Adapting tiny to text: 2 cells of 2 methods</p>' in html
 
 
 def test_an_experiment_is_found_again_with_its_runs(tmp_path, database):
@@ -117,7 +139,7 @@ def test_without_the_table_the_runs_are_enough(tmp_path, database):
     shutil.rmtree(tmp_path / "server" / "mlruns")
     said = make_report(Wanted(experiment="adapter-capacity", out=tmp_path / "o"))
     assert "first has no table that can be read here: made from the 2 of 3 cells" in said
-    assert "finetune gains in 1 of 1 domain: +5.00 %" in said
+    assert "finetune gains +5.00 % on the target" in said
     assert "abc123" in page(tmp_path / "o")
 
 

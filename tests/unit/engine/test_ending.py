@@ -1,15 +1,17 @@
 """The last lines of a sweep."""
 
-import io
 import logging
 import shlex
+from pathlib import Path
 
 import pytest
 from mlflow.tracking.client import MlflowClient
 from rich.console import Console
 
 from interfero.engine.console import SweepProgress
-from interfero.engine.ending import _print_last_lines, _ui_command
+from interfero.engine.ending import _ui_command, _where_lines
+from interfero.engine.opening import begun
+from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.sweep_run import SweepRun
 from interfero.redaction import masked
 from interfero.store.sweep import SweepStore
@@ -17,9 +19,7 @@ from interfero.tracking.tracker import Tracker
 
 
 def last_lines(run):
-    text = io.StringIO()
-    _print_last_lines(Console(file=text, width=100), run, "the report: report.html")
-    return text.getvalue()
+    return "\n".join(_where_lines(run, Path("report.html")))
 
 
 def test_what_the_tracking_server_refused_is_said_at_the_end(
@@ -80,3 +80,25 @@ def test_the_line_for_mlflow_can_be_pasted_and_has_no_password():
     line = _ui_command(masked(uri, uri))
     assert line.endswith('-m mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"')
     assert _ui_command("https://host:5000") == "https://host:5000"
+
+
+@pytest.mark.parametrize("num_cells", [4, 1001])
+def test_a_cells_run_says_where_its_data_sets_are_and_the_parents_what_started_it(
+    cell, tmp_path, monkeypatch, num_cells
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    command = "python sweeps/bitrate.py --name one --domains a=scans/a"
+    store = SweepStore(tmp_path / "storage", "one")
+    settings = {"kind": "bitrate", "command": command, "loop_hash": "0", "options": {}, "content": {},
+                "num_cells": num_cells}  # fmt: skip
+    one = cell()
+    with begun(store, settings, AdaptationOptions(), num_cells) as tracker:
+        tracker.cell_started(one.key, one.params, {})
+        tracker.close("FINISHED")
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+    run = client.get_run(tracker.run_ids[one.key]).data.tags
+    expected = "on the parent run: more than 1000 cells" if num_cells > 1000 else None
+    assert run.get("interfero.datasets") == expected
+    parent = client.get_run(run["mlflow.parentRunId"]).data.tags
+    assert parent["interfero.command"] == command
+    assert run.get("interfero.git_commit") == parent.get("interfero.git_commit")

@@ -5,6 +5,7 @@ from mlflow.tracking.client import MlflowClient
 
 from interfero.domains.catalogue import load_domain
 from interfero.errors import DomainError
+from interfero.tracking import tracker as tracker_module
 from interfero.tracking.dataset_source import DomainSource
 from interfero.tracking.datasets import absolute_spec, copies_of, dataset_of, load_samples
 
@@ -52,6 +53,15 @@ def test_runs_are_found_by_their_data_sets(place, uses):
     assert '"num_crops": 1' in contexts["other", "source"].profile
     parents = place.client.search_runs([experiment], "dataset.name = 'other'")
     assert place.parent.info.run_id in {run.info.run_id for run in parents}
+
+
+def test_a_parent_run_has_all_data_sets_however_many(place, uses, monkeypatch):
+    """A request takes a thousand: of a sweep with more, the rest was left out without a word."""
+    monkeypatch.setattr(tracker_module, "MAX_DATASETS", 3)
+    tracker = place.open()
+    tracker.parent_datasets(uses)
+    tracker.close("FINISHED")
+    assert len(place.parent.inputs.dataset_inputs) == len(uses) == 4
 
 
 def test_the_images_of_a_data_set_are_loaded_again(place, uses, image_folder):

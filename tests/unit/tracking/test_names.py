@@ -15,12 +15,17 @@ PARAMS = {
 
 
 def test_a_name_reads_as_the_cell():
-    assert run_name(PARAMS) == "histology cawf-04 lr1e-03 n020 lambda0.0067 d0 i0"
+    assert run_name(PARAMS) == "histology cawf-04 lr1e-03 n020 steps0500 lambda0.0067 d0 i0"
 
 
 def test_what_a_cell_lacks_is_left_out():
     assert run_name({"domain": "text", "method": "finetune", "adapter_size": 0}) == "text finetune"
     assert run_name({}) == "cell"
+
+
+def test_budgets_and_sequences_are_told_apart():
+    assert len({run_name({**PARAMS, "num_steps": steps}) for steps in (250, 1000)}) == 2
+    assert run_name({"domain": "b", "sequence": "a>b", "method": "ewc"}) == "a>b ewc"
 
 
 def test_names_sort_by_adapter_size():

@@ -36,7 +36,8 @@ def test_mlflows_own_tags_name_script_commit_and_user(monkeypatch):
     tags = source_tags("sweeps/bitrate.py", {"interfero.git_commit": "c0ffee+dirty"})
     assert tags == {
         "mlflow.source.name": "sweeps/bitrate.py", "mlflow.source.type": "LOCAL",
-        "mlflow.source.git.commit": "c0ffee", "mlflow.user": "ann",
+        "mlflow.source.git.commit": "c0ffee", "interfero.git_commit": "c0ffee+dirty",
+        "mlflow.user": "ann",
     }  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from interfero.analysis.choices import (
     missing_settings,
     setting_of,
 )
+from interfero.analysis.focus import central_lambda, longest
 from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 
@@ -52,15 +53,14 @@ def capacity_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | N
     for case in cases:
         variants.append(_variant(case, cases, by_case[case], runs, gaps[case], seen[case.domain]))
         seen[case.domain] += 1
-    lambdas = sorted({c.rd_lambda for c in cases})
-    middle = lambdas[(len(lambdas) - 1) // 2]
+    shown = longest(records)
+    focus = int(shown[0].params["num_steps"]), central_lambda(shown)
 
-    def interest(index: int) -> tuple[int, bool, int, int, int]:
-        """First what most readers look for: all methods, at a middle rate, with the most images."""
+    def interest(index: int) -> tuple[bool, int, int, int]:
+        """First what all else is about: the longest training, the central lambda; then the most images."""
         case = cases[index]
         methods = {c.setting.method for c in by_case[case]}
-        at_middle = case.rd_lambda == middle
-        return len(methods), at_middle, case.num_images, case.num_steps, -index
+        return (case.num_steps, case.rd_lambda) == focus, len(methods), case.num_images, -index
 
     start = max(range(len(cases)), key=interest)
     return Figure(
@@ -120,7 +120,8 @@ def _variant(
     return Variant(
         choice=(case.domain, where),
         panels=(_gain_panel(choices, runs), _plane_panel(choices, runs)) if choices else (empty,),
-        caption=f"{case.domain}, {where}, {case.num_steps} steps, {case.codec}; {seeds_text(choices)}{gaps}.",
+        caption=f"{case.domain}, lambda {case.rd_lambda:g}, {case.num_images_text}, {case.num_steps} steps, "
+        f"{case.codec}; {seeds_text(choices)}{gaps}.",
         file=file_part("capacity", case.domain, index=index),
     )
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from interfero.analysis.axes import AXES, level
+from interfero.analysis.cells import Cells
 from interfero.analysis.charts.data import (
     INK,
     Figure,
@@ -21,6 +22,7 @@ from interfero.analysis.charts.data import (
 from interfero.analysis.charts.files import file_name
 from interfero.analysis.charts.style import domain_style
 from interfero.analysis.comparable import comparable
+from interfero.analysis.focus import focus_text, in_focus
 from interfero.analysis.laws.observations import RESPONSES, Observations, observations
 from interfero.analysis.laws.scaling import Refusal, Scaling
 from interfero.analysis.laws.view import MEAN_OF_OTHERS, left_out_domains
@@ -41,21 +43,28 @@ def distance_figure(
     """
     laws = {(r.subject, r.response.name): r for r in results if isinstance(r, Scaling)}
     why = {(r.subject, r.response.name): r.reason for r in results if isinstance(r, Refusal)}
+    every = Cells(records)
+    where, focus = focus_text(every), _levels(in_focus(every))
+    where = f", {where}" if where else ""
     variants = []
     for response in RESPONSES.values():
-        for subject, data in observations(records, response).items():
-            if len(data.domain_names) < MIN_DOMAINS or not np.nanstd(data.values):
+        for subject, data in observations(every, response).items():
+            rows = _in_focus(data, focus)
+            found = {data.domains[i] for i in rows}
+            if len(found) < MIN_DOMAINS or not np.nanstd(data.values):
                 continue
             key = subject, response.name
-            shared = shared_rows(data)
-            panels = tuple(_panel(data, name, laws.get(key), shared) for name in data.distances)
+            shared = shared_rows(data, rows)
+            panels = tuple(
+                _panel(data, name, laws.get(key), rows, shared) for name in data.distances
+            )
             if panels:
                 variants.append(
                     Variant(
                         choice=(subject.text, response.title),
                         panels=panels,
                         caption=f"{subject.text}, {response.title} over the distance of a domain from the "
-                        f"source; {_law_note(laws.get(key), why.get(key, ''))}",
+                        f"source{where}; {_law_note(laws.get(key), why.get(key, ''))}",
                         file=file_name("distance", subject.method, response.name),
                     )
                 )
@@ -83,16 +92,38 @@ def _law_note(scaling: Scaling | None, reason: str) -> str:
     return "predictions are those of the law when the domain is left out."
 
 
-def _panel(data: Observations, name: str, scaling: Scaling | None, shared: Sequence[int]) -> Panel:
+def _levels(records: Iterable[CellRecord]) -> dict[str, set[float]]:
+    """Steps and lambda of the cells that are shown."""
+    own = list(records)
+    return {
+        name: {level(float(r.params[name])) for r in own} for name in ("num_steps", "rd_lambda")
+    }
+
+
+def _in_focus(data: Observations, focus: Mapping[str, set[float]]) -> list[int]:
+    """Points of one budget and one lambda: a mean over others would be of several losses."""
+    kept = list(range(len(data.domains)))
+    for name, levels in focus.items():
+        if name in data.axes:
+            column = data.column(name).tolist()
+            kept = [i for i in kept if level(column[i]) in levels]
+    return kept
+
+
+def _panel(
+    data: Observations, name: str, scaling: Scaling | None, rows: Sequence[int],
+    shared: Sequence[int],
+) -> Panel:  # fmt: skip
     axis = AXES[name]
     x = data.column(name).tolist()
     series = []
     for index, domain in enumerate(data.domain_names):
         look = domain_style(index)
-        points = [_measured(data, i, x[i]) for i, d in enumerate(data.domains) if d == domain]
-        rows = [i for i in shared if data.domains[i] == domain]
-        if rows and len(points) > 1:
-            means = [(x[i], _mean_percent(data, i)) for i in rows]
+        own = [i for i in rows if data.domains[i] == domain]
+        points = [_measured(data, i, x[i], faint=len(own) > 1) for i in own]
+        same = [i for i in shared if data.domains[i] == domain]
+        if same and len(points) > 1:
+            means = [(x[i], _mean_percent(data, i)) for i in same]
             points.append(_mean(f"{domain}, measured", means))
         series.append(Series(domain, look.colour, look.marker, tuple(points)))
     if scaling is not None and scaling.data.domains == data.domains:
@@ -107,15 +138,15 @@ def _panel(data: Observations, name: str, scaling: Scaling | None, shared: Seque
     )
 
 
-def shared_rows(data: Observations) -> list[int]:
-    """Points of the settings that most domains share: other means would compare settings, not domains."""
+def shared_rows(data: Observations, rows: Sequence[int]) -> list[int]:
+    """Of some points those of the settings that most domains share: else a mean would compare settings."""
     settings = list(zip(*(data.column(name).tolist() for name in data.own_axes), strict=True))
     settings = [tuple(map(level, setting)) for setting in settings] or [()] * len(data.domains)
     coverage: dict[tuple[float, ...], set[str]] = defaultdict(set)
-    for setting, domain in zip(settings, data.domains, strict=True):
-        coverage[setting].add(domain)
+    for i in rows:
+        coverage[settings[i]].add(data.domains[i])
     units, domains = comparable(coverage, lambda places: len(places) >= MIN_DOMAINS)
-    return [i for i, d in enumerate(data.domains) if settings[i] in units and d in domains]
+    return [i for i in rows if settings[i] in units and data.domains[i] in domains]
 
 
 def _mean(what: str, at: Sequence[tuple[float, float]]) -> PlotPoint:
@@ -130,7 +161,7 @@ def _mean(what: str, at: Sequence[tuple[float, float]]) -> PlotPoint:
     return PlotPoint(x, y, lines)
 
 
-def _measured(data: Observations, row: int, x: float) -> PlotPoint:
+def _measured(data: Observations, row: int, x: float, *, faint: bool) -> PlotPoint:
     values = [v for v in data.response.percent(data.values[row]).tolist() if math.isfinite(v)]
     mean = _mean_percent(data, row)
     return PlotPoint(
@@ -140,7 +171,7 @@ def _measured(data: Observations, row: int, x: float) -> PlotPoint:
             *_place(data, row),
             f"measured {mean:+.2f} %, seeds {', '.join(f'{v:+.2f}' for v in values)}",
         ),
-        faint=list(data.domains).count(data.domains[row]) > 1,
+        faint=faint,
     )  # fmt: skip
 
 

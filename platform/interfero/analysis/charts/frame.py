@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from interfero.analysis.charts.data import PlotAxis, PlotPoint, Range
 
@@ -17,7 +18,8 @@ DIVERGED_PERCENT = 300.0
 """A loss four times as high: a result that large is diverged if the others are ten times smaller."""
 DIVERGED_FACTOR = 10.0
 FAINT_REACH = 1.0
-"""Single cells further out than the chosen results' own span stand at the edge."""
+"""Single cells further out than the chosen results' own span, or twice their own usual distance from their
+median, stand at the edge."""
 MARGIN = 0.06
 """Share of the span that is left free on both sides."""
 
@@ -66,8 +68,9 @@ def frame_of(axis: PlotAxis, points: Sequence[PlotPoint], which: str) -> Frame:
     # A logarithmic axis of percent is read from zero.
     ends = [*kept, 0.0] if kind == "symlog" else kept
     low, high = (_forward(v, kind) for v in (min(ends), max(ends)))
-    reach = FAINT_REACH * ((high - low) or abs(high) or 1.0)
-    near = [v for v in (_forward(f, kind) for f in faint) if low - reach <= v <= high + reach]
+    usual = [_forward(f, kind) for f in faint if abs(f) <= limit]
+    reach = FAINT_REACH * (max(high - low, _half_width(usual)) or abs(high) or 1.0)
+    near = [v for v in usual if low - reach <= v <= high + reach]
     low, high = min([low, *near]), max([high, *near])
     if high - low < 1e-9:
         room = max(0.1 * abs(low), 0.5) if kind == "linear" else 0.3
@@ -84,8 +87,8 @@ def ticks_of(frame: Frame) -> list[float]:
             ticks = [f * 10.0**e for e in decades for f in factors]
             seen = [t for t in ticks if frame.low <= t <= frame.high]
             if len(seen) <= 7:
-                return seen
-        return seen
+                break
+        return seen if len(seen) > 1 else _round_ticks(frame.low, frame.high)
     every = [0.0] + [s * v for v in (1, 3, 10, 30, 100, 300, 1e3, 1e4, 1e5) for s in (1, -1)]
     seen = sorted(v for v in every if frame.low <= v <= frame.high)
     return seen if len(seen) <= 8 else [v for v in seen if abs(v) not in (3, 30, 300)]
@@ -98,6 +101,23 @@ def _values(points: Sequence[PlotPoint], which: str, axis: PlotAxis, *, faint: b
             span: Range | None = getattr(point, f"{which}_range")
             found += [getattr(point, which), *(span or ())]
     return [v for v in found if math.isfinite(v) and (axis.scale != "log" or v > 0)]
+
+
+def _round_ticks(low: float, high: float) -> list[float]:
+    """Where a logarithmic axis is so short that none of the usual numbers is on it."""
+    rough = (high - low) / 3
+    unit = 10.0 ** math.floor(math.log10(rough))
+    step = next(f * unit for f in (10, 5, 2, 1) if f * unit <= rough)
+    first, last = math.ceil(low / step), math.floor(high / step)
+    return [float(f"{step * i:.6g}") for i in range(first, last + 1)]
+
+
+def _half_width(values: Sequence[float]) -> float:
+    """Twice the median distance from the median: what fewer than half of the values do changes little."""
+    if not values:
+        return 0.0
+    middle = median(values)
+    return 2 * median(abs(v - middle) for v in values)
 
 
 def _largest_usual(chosen: Sequence[float]) -> float:

@@ -50,7 +50,8 @@ def graded_figure(shifts: Sequence[DomainShift]) -> Figure | None:
 def _variant(
     shift: DomainShift, along: bool, families: Sequence[GradedFamily], file: str
 ) -> Variant:
-    at, counts = f"lambda {shift.setting.rd_lambda:g}", {len(p.point.gains) for p in shift.points}
+    counts = {len(p.point.gains) for p in shift.points}
+    at = f"lambda {shift.setting.rd_lambda:g}, {shift.setting.num_steps} steps"
     seeds = "one seed, an illustration" if max(counts) == 1 else f"means over {max(counts)} seeds"
     bases = " and ".join(dict.fromkeys(f.base for f in families))
     what = f"corruptions of {bases}" if along else f"mixtures with {bases}"

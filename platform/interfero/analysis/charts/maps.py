@@ -11,6 +11,7 @@ from interfero.analysis.axes import AXES
 from interfero.analysis.charts.data import Figure, MapPanel, PlotAxis, Tile, Variant
 from interfero.analysis.charts.files import file_name
 from interfero.analysis.choices import CONTROL
+from interfero.analysis.focus import LAMBDAS_NOTE
 from interfero.analysis.maps import Map, Place, cell_table, default_axes, maps_of
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
@@ -39,7 +40,9 @@ def map_figure(records: Sequence[CellRecord]) -> Figure | None:
         pairs.sort(key=lambda pair: (pair != first, pair))
         for pair in pairs:
             maps = maps_of(cells, str(method), pair)
-            if maps and len(variants) < MAX_MAPS:
+            # In a design that is no grid, an axis may vary at other budgets or lambdas alone.
+            varies = maps and min(len(maps[0].x_names), len(maps[0].y_names)) > 1
+            if varies and len(variants) < MAX_MAPS:
                 file = file_name("map", method) if pair == first else ""
                 variants.append(_variant(str(method), pair, maps, file))
     if not variants:
@@ -66,6 +69,7 @@ def _variant(method: str, pair: tuple[str, str], maps: Sequence[Map], file: str)
     shown = [m for m in maps if m.refused or not _is_constant(m)] or list(maps)
     same = [f"{TITLES[m.metric]} is 0 everywhere" for m in maps if m not in shown]
     facts = [f"{method} over {first.x.word} and {first.y.word}", first.rest, first.left_out, *same]
+    facts += [LAMBDAS_NOTE] if "rd_lambda" in pair else []
     if first.refused:
         shown = [first]
     return Variant(

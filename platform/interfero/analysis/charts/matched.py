@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from interfero.analysis.capacity_table import places_text
 from interfero.analysis.charts.data import Figure, Panel, PlotAxis, PlotPoint, Series, Variant
 from interfero.analysis.charts.style import method_style
 from interfero.analysis.choices import NAIVE, Case
+from interfero.analysis.focus import at_lambda, central_lambda, lambdas, longest
 from interfero.analysis.matched_gain import Matched, MatchedRow, matched_rows, shared_cases
 from interfero.records import CellRecord
 
@@ -14,27 +16,47 @@ _WAYS = (("forgetting", "routed", -0.14), ("forgetting_unrouted", "unrouted", 0.
 
 
 def matched_figure(records: Sequence[CellRecord]) -> Figure | None:
-    """None where no method can be compared at fine-tuning's gain."""
-    rows = matched_rows(records)
-    if not any(row.found for row in rows):
+    """A variant a lambda; None where no method can be compared at fine-tuning's gain."""
+    every = longest(records)
+    values, central = lambdas(every), central_lambda(every)
+    found = {value: matched_rows(at_lambda(every, value)) for value in values}
+    shown = [value for value in values if any(row.found for row in found[value])]
+    if not shown:
         return None
-    methods = list(dict.fromkeys(row.method for row in rows))
-    cases = {case for row in rows for case, _ in (*row.found, *row.refused)}
-    shares = sorted({row.share for row in rows})
-    panels = tuple(_panel([r for r in rows if r.share == s], methods, s) for s in shares)
-    caption = (
-        f"Forgetting where a method gains as much as {NAIVE} does, over {len(cases)} cases (a domain, "
-        "lambda, image count and data seed). Gain is matched on validation, results are from test images; "
-        "where a method does not reach the gain it has no point."
-    )
+    start = shown.index(central) if central in shown else 0
     return Figure(
         name="matched",
         title="Methods at matched gain",
-        selectors=(),
-        variants=(Variant((), panels, caption, "matched_gain"),),
-        note="Large: mean over the cases that all methods with a large mark reach; faint: single cases. "
-        "Filled is routed, hollow is unrouted.",
+        selectors=("lambda",) if len(shown) > 1 else (),
+        variants=tuple(
+            _variant(
+                found[value],
+                (f"{value:g}",) if len(shown) > 1 else (),
+                "matched_gain" if index == start else "",
+            )
+            for index, value in enumerate(shown)
+        ),
+        note="Large: mean over what all methods with a large mark reach; faint: single results. "
+        "Filled is routed, hollow is unrouted. Under a method's name: where it reaches the gain, or why it "
+        "does nowhere.",
+        start=start,
     )
+
+
+def _variant(rows: Sequence[MatchedRow], choice: tuple[str, ...], file: str) -> Variant:
+    methods = list(dict.fromkeys(row.method for row in rows))
+    places = {case for row in rows for case, _ in (*row.found, *row.refused)}
+    panels = tuple(
+        _panel([r for r in rows if r.share == share], methods, share)
+        for share in sorted({row.share for row in rows})
+    )
+    one = next(iter(places))
+    caption = (
+        f"Forgetting where a method gains as much as {NAIVE} does, over {places_text(places)}; lambda "
+        f"{one.rd_lambda:g}, {one.num_steps} steps. Gain is matched on validation, results are from test "
+        "images; where a method does not reach the gain it has no point."
+    )
+    return Variant(choice, panels, caption, file)
 
 
 def _panel(rows: Sequence[MatchedRow], methods: Sequence[str], share: float) -> Panel:
@@ -49,19 +71,29 @@ def _panel(rows: Sequence[MatchedRow], methods: Sequence[str], share: float) -> 
                 points.append(_mean_point(row, name, word, cases, at + offset))
             look = style.colour, style.marker
             series.append(Series(row.method, *look, tuple(points), hollow=word == "unrouted"))
-    names = tuple(f"{m}\n{_reached(next(r for r in rows if r.method == m))}" for m in order)
+    names = tuple(f"{m}\n{_below(next(r for r in rows if r.method == m))}" for m in order)
     title = f"At {100 * share:.0f} % of {NAIVE}'s gain"
     return Panel(
-        title=f"{title}: means over {len(cases)} shared cases" if cases else title,
+        title=f"{title}: means over {places_text(cases)}" if cases else title,
         x=PlotAxis("source forgetting (%)", "percent"),
         y=PlotAxis("", "names", names),
         series=tuple(series),
-        empty="" if any(s.points for s in series) else "no method reaches this gain in any case",
+        empty="" if any(s.points for s in series) else _nowhere(rows),
     )
 
 
-def _reached(row: MatchedRow) -> str:
-    return f"{len(row.found)} of {len(row.found) + len(row.refused)} cases"
+def _nowhere(rows: Sequence[MatchedRow]) -> str:
+    """Why no method has a value."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        reasons.setdefault(row.why or "nothing to match", []).append(row.method)
+    each = (f"{', '.join(methods)}: {why}" for why, methods in reasons.items())
+    return f"No method has a value here. {'; '.join(each)}."
+
+
+def _below(row: MatchedRow) -> str:
+    """Under a method's name: where it reaches the gain; if nowhere, the reason that most have."""
+    return row.reached if row.found else row.why.partition(",")[0].partition(" in ")[0]
 
 
 def _mean_point(
@@ -71,16 +103,16 @@ def _mean_point(
     mean = row.mean(name, cases) or 0.0
     lines = (
         f"{row.method}, {word}",
-        f"mean {mean:+.2f} % over {len(values)} cases that all compared methods reach",
+        f"mean {mean:+.2f} % over {places_text(cases)}, which all compared methods reach",
         f"{min(values):+.2f} to {max(values):+.2f} %",
-        f"gain reached in {_reached(row)}",
+        f"gain reached in {row.reached}",
     )
     return PlotPoint(mean, y, lines)
 
 
 def _case_point(row: MatchedRow, case: Case, matched: Matched, name: str, y: float) -> PlotPoint:
     lines = (
-        f"{row.method} on {case.domain}, one case",
+        f"{row.method} on {case.domain}",
         f"{getattr(matched, name):+.2f} % forgotten at {matched.target_gain:+.2f} % gain",
         f"lambda {case.rd_lambda:g}, {case.num_images} images, {case.num_steps} steps, {case.codec}, "
         f"data seed {case.data_seed}",

@@ -19,6 +19,7 @@ from interfero.analysis.charts.data import (
 )
 from interfero.analysis.charts.style import method_label, method_style
 from interfero.analysis.choices import CellSetting, Choice, best_sizes, choose_learning_rates
+from interfero.analysis.focus import central_lambda, longest
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 
@@ -27,11 +28,16 @@ MAX_DOMAINS = 24
 
 
 def overview_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | None:
-    """A variant a lambda, a row a domain at its largest image count; None where no cell finished."""
-    best = best_sizes(choose_learning_rates(records))
-    lambdas = sorted({c.setting.rd_lambda for c in best})
+    """A variant a lambda, a row a domain at its largest image count and the longest training.
+
+    None where no cell finished.
+    """
+    shown = longest(records)
+    best = best_sizes(choose_learning_rates(shown))
+    values = sorted({c.setting.rd_lambda for c in best})
+    central = central_lambda(shown)
     variants = []
-    for value in lambdas:
+    for value in values:
         cases = _cases([c.setting.without_method for c in best if c.setting.rd_lambda == value])
         choices = [c for c in best if c.setting.without_method in cases]
         variants.append(_variant(value, cases, choices, runs))
@@ -45,14 +51,14 @@ def overview_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | N
         note="Of each method the adapter size with the best validation result. Compare methods within a row. "
         "On the right, filled is routed (source images in the mode that a deployment would use), hollow is "
         "unrouted.",
-        start=(len(variants) - 1) // 2,
+        start=values.index(central) if central in values else 0,
     )
 
 
 def _cases(cases: Sequence[CellSetting]) -> list[CellSetting]:
-    """Of each domain the one with most images, then most steps."""
+    """Of each domain the one with most images."""
     largest: dict[str, CellSetting] = {}
-    for case in sorted(cases, key=lambda c: (c.num_images, c.num_steps)):
+    for case in sorted(cases, key=lambda c: c.num_images):
         largest[case.domain] = case
     return [largest[domain] for domain in sorted(largest)][:MAX_DOMAINS]
 
@@ -78,7 +84,7 @@ def _variant(
     return Variant(
         choice=(f"{value:g}",),
         panels=(gain, lost),
-        caption=f"Lambda {value:g}, {shared}; {seeds_text(choices)}{bars}.",
+        caption=f"Lambda {value:g}, {shared}, {cases[0].num_steps} steps; {seeds_text(choices)}{bars}.",
         file="overview" if len(cases) > 1 else "",
     )
 

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
 from interfero.analysis.capacity_table import signed
+from interfero.analysis.charts.capacity import case_text
 from interfero.analysis.charts.data import Figure, Panel, PlotAxis, PlotPoint, Series, Variant
 from interfero.analysis.charts.files import file_part
 from interfero.analysis.charts.style import method_label, method_style
@@ -50,7 +51,7 @@ def front_figure(fronts: Sequence[Front]) -> Figure | None:
     for case, here in rows.items():
         variants.append(
             Variant(
-                choice=(case.domain, f"lambda {case.rd_lambda:g}, n = {case.num_images_text}"),
+                choice=(case.domain, case_text(case, rows)),
                 panels=tuple(_panel(here, *panel, diameter) for panel in PANELS),
                 caption=_caption(case, here),
                 file=file_part("pareto", case.domain, index=seen[case.domain]),
@@ -128,7 +129,7 @@ def _diameters(counts: Sequence[float]) -> Callable[[CellRecord], float]:
 def _caption(case: CellSetting, fronts: Sequence[Front]) -> str:
     members = sum(len(front.members) for front in fronts)
     cells = sum(len(front.cells) for front in fronts)
-    where = f"{case.domain}, lambda {case.rd_lambda:g}, n = {case.num_images_text}"
+    where = f"{case.domain}, lambda {case.rd_lambda:g}, n = {case.num_images_text}, {case.num_steps} steps"
     text = f"{where}: {members} of {cells} finished cells are on a front"
     text += f", one for each of {len(fronts)} data seeds" if len(fronts) > 1 else ""
     limit = fronts[0].max_forgetting

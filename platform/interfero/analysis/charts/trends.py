@@ -10,7 +10,8 @@ from interfero.analysis.capacity_table import signed
 from interfero.analysis.charts.data import Figure, Panel, PlotAxis, PlotPoint, Series, Variant, span
 from interfero.analysis.charts.files import file_name, file_part
 from interfero.analysis.charts.style import method_label, method_style
-from interfero.analysis.choices import CONTROL, NAIVE
+from interfero.analysis.choices import CONTROL, NAIVE, CellSetting
+from interfero.analysis.focus import LAMBDAS_NOTE
 from interfero.analysis.trends import DomainShift, Point, Trend
 
 MAX_ROWS = 4
@@ -36,12 +37,13 @@ def trend_figure(found: Sequence[Trend], name: str) -> Figure | None:
         return None
     domains = sorted({t.setting.domain for t in found})
     axis = AXES[found[0].axis]
-    variants = []
+    variants, settings = [], []
     for index, domain in enumerate(domains):
         own = [t for t in found if t.setting.domain == domain]
         places = list(dict.fromkeys(_place(t) for t in own))
         for place in places:
             here = [t for t in own if _place(t) == place]
+            settings.append(here[0].setting)
             variants.append(
                 Variant(
                     choice=(domain, place),
@@ -56,8 +58,22 @@ def trend_figure(found: Sequence[Trend], name: str) -> Figure | None:
         selectors=("domain", "at"),
         variants=tuple(variants),
         note="Points of a line share everything but the axis, their seeds too; bars from the lowest to the "
-        "highest seed. Of several adapter sizes the one with the best mean validation gain.",
+        "highest seed. Of several adapter sizes the one with the best mean validation gain."
+        + (f" {LAMBDAS_NOTE}." if axis.name == "rd_lambda" else ""),
+        start=_start(settings),
     )
+
+
+def _start(settings: Sequence[CellSetting]) -> int:
+    """Of the first domain, the longest training at a lambda in the middle."""
+    values = sorted({s.rd_lambda for s in settings})
+
+    def rank(index: int) -> tuple[bool, int, int]:
+        s = settings[index]
+        from_middle = abs(values.index(s.rd_lambda) - (len(values) - 1) // 2)
+        return s.domain == settings[0].domain, s.num_steps, -from_middle
+
+    return max(range(len(settings)), key=rank)
 
 
 def _trend_panel(found: Sequence[Trend], response: int) -> Panel:
@@ -88,39 +104,48 @@ def _trend_panel(found: Sequence[Trend], response: int) -> Panel:
 def domain_figure(shifts: Sequence[DomainShift]) -> Figure | None:
     """A variant a measure of distance and lambda; domains stand in its order, evenly, with its value."""
     known = [s for s in shifts if s.distances]
-    lambdas = sorted({s.setting.rd_lambda for s in known})
+    places = sorted({(-s.setting.num_steps, s.setting.rd_lambda) for s in known})
     variants = []
-    for value in lambdas:
-        own = [s for s in known if s.setting.rd_lambda == value]
+    for steps, value in places:
+        own = [s for s in known if (-s.setting.num_steps, s.setting.rd_lambda) == (steps, value)]
+        at = f"lambda {value:g}, {-steps} steps"
         for name in dict.fromkeys(n for s in own for n in s.distances):
             members = [s for s in own if name in s.distances]
             counts = sorted({s.setting.num_images for s in members})
             gone = sorted({d for s in members for d in s.left_out})
             caption = (
-                f"By {AXES[name].title}, measured before adapting; lambda {value:g}, "
+                f"By {AXES[name].title}, measured before adapting; {at}, "
                 f"{' and '.join(map(str, counts))} training images for every domain"
             )
             caption += f"; without {', '.join(gone)}, which lack a result there" if gone else ""
             variants.append(
                 Variant(
-                    choice=(AXES[name].word, f"lambda {value:g}"),
+                    choice=(AXES[name].word, at),
                     panels=tuple(_domain_panel(members, name, r) for r in range(len(QUANTITIES))),
                     caption=f"{caption}.",
-                    file=file_name("domain_shift", f"{value:g}")
-                    if len(lambdas) > 1
-                    else "domain_shift",
+                    file=file_name("domain_shift", *_told_apart(steps, value, places)),
                 )
             )
     if not variants:
         return None
+    longest = [place for place in places if place[0] == places[0][0]]
+    _, middle = longest[(len(longest) - 1) // 2]
+    first = f"lambda {middle:g}, {-places[0][0]} steps"
     return Figure(
         name="domain_shift",
+        start=[v.choice[1] for v in variants].index(first),
         title="Gain and forgetting by domain",
         selectors=("by", "at"),
         variants=tuple(variants),
         note="All domains have the same image count, lambda, steps and seeds; bars from the lowest to the "
         "highest seed.",
     )
+
+
+def _told_apart(steps: int, value: float, places: Collection[tuple[int, float]]) -> list[str]:
+    """The lambda where there are several, and the steps of all but the longest training."""
+    at_lambda = [f"{value:g}"] if len({v for _, v in places}) > 1 else []
+    return at_lambda + ([] if steps == min(s for s, _ in places) else [f"{-steps}steps"])
 
 
 def _domain_panel(shifts: Sequence[DomainShift], name: str, response: int) -> Panel:

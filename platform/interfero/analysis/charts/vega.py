@@ -328,7 +328,10 @@ def _position(which: str, axis: PlotAxis, frame: Frame, pixels: int) -> Spec:
 def _map_spec(panel: MapPanel, texts: Texts) -> Spec:
     if panel.empty:
         return _empty_spec(panel.title, panel.empty)
-    height = TILE_HEIGHT * len(panel.y.names)
+    # A map of two rows is no lower than the title of its axis is long.
+    height = max(
+        TILE_HEIGHT * len(panel.y.names), min(200, int(CHARACTER * len(panel.y.label)) + 8)
+    )
     known = [t.value for t in panel.tiles if t.value is not None]
     shown = _served(known)
     low, high = (min(shown), max(shown)) if shown else (0.0, 1.0)

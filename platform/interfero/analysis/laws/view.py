@@ -118,6 +118,9 @@ def law_text(scaling: Scaling) -> str:
     """The law, its exponents with their intervals, and what it stands on."""
     data = scaling.data
     basis = f"{len(data.domains)} settings, n = {len(data.seeds)} seeds"
+    if "num_steps" in data.axes and "num_steps" not in scaling.chosen.law.axes:
+        # The points of all budgets lie on one line: a reader has to know which.
+        basis += f", {', '.join(map(AXES['num_steps'].text, data.levels('num_steps')))} steps"
     if not scaling.beats_null:
         return f"no law beats a constant for each domain ({basis})"
     shapes = scaling.parameters()[: len(scaling.chosen.law.shape_names)]

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from interfero.analysis.capacity_table import counted
 from interfero.analysis.laws.scaling import Refusal, Scaling
 from interfero.analysis.laws.view import law_text, plain_name
+
+MAX_LAWS = 3
+"""In sentences; more are in the table."""
+_COUNTED = {
+    "across domains": "{} across domains",
+    "for these domains": "{} for these domains only",
+    "not determined": "{} with parameters that the seeds do not determine",
+    "no law": "{} where none beats a constant for each domain",
+    "constant": "{} where every cell has the same value",
+    "refused": "{} refused",
+}
+"""What can come of a combination, and how it is counted."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +32,8 @@ class LawRow:
     response: str
     law: str
     """Its name, or that there is none."""
+    holds: str
+    """Where it does, if anywhere."""
     detail: str
     """Exponents with their intervals, or why there is none."""
     evidence: str
@@ -34,6 +50,7 @@ def _fit_row(scaling: Scaling) -> LawRow:
         scaling.subject.text,
         scaling.response.title,
         scaling.chosen.law.name.replace("_", " ") if scaling.beats_null else "none beats the mean",
+        _holds(scaling).replace("domains", scaling.data.drawn),
         law_text(scaling),
         _evidence(scaling),
     )
@@ -63,35 +80,47 @@ def _error(value: float) -> str:
 
 
 def _refusal_row(refusal: Refusal) -> LawRow:
-    return LawRow(refusal.subject.text, refusal.response.title, "refused", refusal.reason, "")
+    return LawRow(
+        refusal.subject.text, refusal.response.title, "none", _holds(refusal), refusal.reason, ""
+    )
 
 
 def law_lines(results: Sequence[Scaling | Refusal]) -> list[str]:
-    """The laws in sentences; one whose parameters are not determined is no law, however well it fits."""
+    """The first laws in sentences, and how many hold, how many do not, and how many were refused.
+
+    One whose parameters are not determined is no law, however well it fits. The table has every one.
+    """
     fits = [r for r in results if isinstance(r, Scaling) and r.beats_null]
     lines = [_law_line(fit) for fit in fits if claim(fit) == "across"]
     lines += [_here_line(fit) for fit in fits if claim(fit) == "here"]
-    vague = [fit for fit in fits if claim(fit) is None]
-    if vague:
-        which = ", ".join(f"{_what(fit)} ({_form(fit)})" for fit in vague)
-        lines.append(
-            f"In {len(vague)} of {len(results)} combinations of method and response a law fits better than "
-            f"a constant for each domain, but the seeds do not determine its parameters: {which}."
-        )
-    silent = [r for r in results if isinstance(r, Scaling) and not r.beats_null]
-    if silent:
-        lines.append(
-            f"No law beats a constant for each domain in {len(silent)} of {len(results)} combinations "
-            "of method and response."
-        )
-    refused = [r for r in results if isinstance(r, Refusal) and r.constant is None]
-    if refused:
-        reasons = list(dict.fromkeys(r.reason for r in refused))
-        lines.append(
-            f"No law was fitted in {len(refused)} of {len(results)} combinations of method and "
-            f"response: {'; '.join(reasons[:3])}."
-        )
-    return lines
+    return [*lines[:MAX_LAWS], _count_line(results)] if results else []
+
+
+def _holds(result: Scaling | Refusal) -> str:
+    """What came of it, a key of `_COUNTED`."""
+    if isinstance(result, Refusal):
+        return "refused" if result.constant is None else "constant"
+    if not result.beats_null:
+        return "no law"
+    return {"across": "across domains", "here": "for these domains", None: "not determined"}[
+        claim(result)
+    ]
+
+
+def _count_line(results: Sequence[Scaling | Refusal]) -> str:
+    """`Laws for 15 combinations of method and response: 2 hold across domains, ...`."""
+    counts = Counter(map(_holds, results))
+    drawn = next((r.data.drawn for r in results if isinstance(r, Scaling)), "domains")
+    parts = [
+        text.format(counts[name]).replace("domains", drawn)
+        for name, text in _COUNTED.items()
+        if counts[name]
+    ]
+    reasons = dict.fromkeys(
+        r.reason for r in results if isinstance(r, Refusal) and r.constant is None
+    )
+    why = f" ({'; '.join(list(reasons)[:2])})" if reasons else ""
+    return f"Laws for {counted(len(results), 'combination')} of method and response: {', '.join(parts)}{why}."
 
 
 def claim(scaling: Scaling) -> Literal["across", "here"] | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from interfero.analysis.about import About
+from interfero.analysis.capacity_table import counted
 from interfero.analysis.charts.capacity import capacity_figure
 from interfero.analysis.charts.curves import curve_figure
 from interfero.analysis.charts.data import Figure, RunLinks, without_files
@@ -17,6 +18,7 @@ from interfero.analysis.charts.matched import matched_figure
 from interfero.analysis.charts.overview import overview_figure
 from interfero.analysis.charts.trends import domain_figure, trend_figure
 from interfero.analysis.choices import choose_learning_rates
+from interfero.analysis.focus import longest
 from interfero.analysis.headline import headline
 from interfero.analysis.laws.scaling import Refusal, Scaling
 from interfero.analysis.laws.words import law_lines, law_rows
@@ -82,10 +84,14 @@ def report_figures(report: Report) -> list[Figure]:
     """Those that the records can fill; pictures of trends are made for the sweeps that ask for them."""
     along = [
         trend_figure(trends(report.records, "num_images"), "image_count"),
+<<<<<<< HEAD
         trend_figure(trends(report.records, "num_steps"), "training_budget"),
+=======
+        trend_figure(trends(report.records, "num_steps"), "budget"),
+>>>>>>> ce694d707319ee4ee3af0d6f0aa2a51b5543e894
         trend_figure(trends(report.records, "rd_lambda"), "bitrate"),
         domain_figure(domain_shifts(report.records)),
-        graded_figure(domain_shifts(report.records)),
+        graded_figure(domain_shifts(longest(report.records))),
     ]
     made = [
         overview_figure(report.records, report.runs),
@@ -106,7 +112,10 @@ def report_html(report: Report, figures: Sequence[Figure] | None = None) -> str:
     questions = dict.fromkeys(about.question for about in report.abouts if about.question)
     names = {figure.name for figure in drawn}
     first: list[Block] = [("figure", n) for n in first_figures(report) if n in names][:1]
-    step = next_step(report.records, next((a.command for a in report.abouts if a.command), ""))
+    step = next_step(report.records, *(about.command for about in report.abouts))
+    holds = table_title(report.records)
+    if not questions and report.title != holds:
+        questions = {holds: None}
     page = ReportPage(
         title=report.title,
         questions=list(questions),
@@ -118,6 +127,19 @@ def report_html(report: Report, figures: Sequence[Figure] | None = None) -> str:
         figures=drawn,
     )
     return page_html(page)
+
+
+def table_title(records: Sequence[CellRecord]) -> str:
+    """What cells are about that no question comes with.
+
+    `Adapting mbt2018-mean to 7 domains: 756 cells of 5 methods`.
+    """
+    codecs, domains, methods = (
+        sorted({str(r.params[name]) for r in records}) for name in ("codec", "domain", "method")
+    )
+    to = ", ".join(domains) if len(domains) < 4 else counted(len(domains), "domain")
+    cells = counted(len(records), "cell")
+    return f"Adapting {' and '.join(codecs)} to {to}: {cells} of {counted(len(methods), 'method')}"
 
 
 def answer_of(report: Report) -> list[str]:
@@ -157,7 +179,11 @@ def _sections(report: Report, names: set[str]) -> list[Section]:
         Section(
             "trends",
             "Along images, steps, lambda and domains",
+<<<<<<< HEAD
             drawn("image_count", "training_budget", "bitrate", "domain_shift", "graded_shift"),
+=======
+            drawn("image_count", "budget", "bitrate", "domain_shift", "graded_shift"),
+>>>>>>> ce694d707319ee4ee3af0d6f0aa2a51b5543e894
         ),
         Section("maps", "Maps", drawn("maps")),
         Section("distance", "Domain distance", drawn("distance")),

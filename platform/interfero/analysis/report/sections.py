@@ -17,6 +17,7 @@ from interfero.analysis.capacity_table import (
 from interfero.analysis.charts.data import RunLinks
 from interfero.analysis.choices import Choice, choose_learning_rates
 from interfero.analysis.comparison import DOMAINS_NOTE, domain_rows
+from interfero.analysis.focus import budget_text, central_lambda, lambdas, longest
 from interfero.analysis.headline import method_rows
 from interfero.analysis.laws.words import LawRow
 from interfero.analysis.rd_curves import CURVES_NOTE, NO_CURVES, CurveRow, curve_table
@@ -79,15 +80,32 @@ def capacity_parts(records: Sequence[CellRecord]) -> list[Block]:
         "rate, to first order: percent of the loss compares neither domains nor lambdas."
     )
     plain = [[c.replace("\n", " ") for c in row] for row in (header, *rows)]
-    table = PageTable(plain[0], plain[1:], header.index("size"))
-    header, means, what = method_rows(records)
-    summary = PageTable(header, means, 1, whole=True)
+    table = PageTable(
+        plain[0], plain[1:], header.index("size"), name="Every method in each setting:"
+    )
     header, medians = domain_rows(records)
-    parted = PageTable(header, [[_plain(text) for text in row] for row in medians], 2)
+    rows = [[_plain(text) for text in row] for row in medians]
+    parted = PageTable(
+        header, rows, header.index("cells"), name="Medians of each domain and method:"
+    )
+    after = budget_text(records)
+    medians_of = _plain(DOMAINS_NOTE) + (f" All {after}." if after else "")
     return [
-        ("table", summary), ("note", what), ("table", table), ("note", note),
-        ("table", parted), ("note", _plain(DOMAINS_NOTE)),
+        *_method_parts(records), ("table", table), ("note", note), ("table", parted), ("note", medians_of),
     ]  # fmt: skip
+
+
+def _method_parts(records: Sequence[CellRecord]) -> list[Block]:
+    """A row a method at the central lambda; other lambdas are folded away, each by itself."""
+    header, means, what = method_rows(records)
+    parts: list[Block] = [("table", PageTable(header, means, 1, whole=True)), ("note", what)]
+    found = longest(records)
+    for value in lambdas(found):
+        if value != central_lambda(found):
+            header, means, what = method_rows(records, value)
+            own: list[Block] = [("table", PageTable(header, means, 1, whole=True)), ("note", what)]
+            parts.append(("folded", (f"The same at lambda {value:g}", own)))
+    return parts
 
 
 def _plain(text: str) -> str:
@@ -115,9 +133,9 @@ def laws_parts(rows: Sequence[LawRow]) -> list[Block]:
     """Every law that was asked for: fitted, beaten by the mean, or refused."""
     if not rows:
         return [("note", "No finished cell of a method that sees the target: nothing to fit.")]
-    header = ["method", "of", "law", "exponents, or why there are none", "evidence"]
-    body = [[r.subject, r.response, r.law, r.detail, r.evidence] for r in rows]
-    return [("table", PageTable(header, body, len(header), long=3))]
+    header = ["method", "of", "law", "holds", "exponents, or why there are none", "evidence"]
+    body = [[r.subject, r.response, r.law, r.holds, r.detail, r.evidence] for r in rows]
+    return [("table", PageTable(header, body, len(header), long=4))]
 
 
 def pictures_parts(cells: Sequence[ShownCell], runs: RunLinks) -> list[Block]:

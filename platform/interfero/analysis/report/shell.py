@@ -47,6 +47,8 @@ class PageTable:
     """A column of sentences."""
     whole: bool = False
     """Whether it is shown however long it is."""
+    name: str = "All"
+    """What its rows are, where it is folded: `Every setting:`."""
 
     @property
     def folded(self) -> bool:

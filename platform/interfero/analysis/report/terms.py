@@ -22,8 +22,8 @@ ADAPTATION_TERMS = (
     *_CODEC,
     (
         "case",
-        "A target domain at one lambda, source codec, number of steps and number of training images; seeds "
-        "repeat it.",
+        "A target domain at one number of training images, and at one source codec where there are several; "
+        "seeds repeat it. Means and counts of cases are of one lambda and one number of steps.",
     ),
     (
         "crops",

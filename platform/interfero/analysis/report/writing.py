@@ -17,7 +17,6 @@ from interfero.analysis.rd_curves import write_curves
 from interfero.analysis.report.page import (
     Report,
     answer_of,
-    findings,
     first_figures,
     report_figures,
     report_html,
@@ -32,8 +31,6 @@ REPORT_FILE = "report.html"
 class Written:
     """What came of it."""
 
-    findings: tuple[str, ...]
-    """All that is said, in sentences."""
     files: tuple[Path, ...]
     """The report first, then tables and figures."""
     pictures: tuple[Path, ...]
@@ -90,11 +87,9 @@ def write_report(
         *write_curves(records, folder),
         *write_scaling_fits(results, folder),
     ]
-    sentences = tuple(line for lines in findings(report).values() for line in lines)
     shown = {f.name: v.file for f in figures for v in f.variants[f.start : f.start + 1] if v.file}
     picture = next((f"{shown[n]}.png" for n in first_figures(report) if n in shown), "")
     return Written(
-        sentences,
         tuple(files),
         _copied(pictures, folder / FOLDER),
         tuple(answer_of(report)),

@@ -1,4 +1,4 @@
-"""Tables of a restoration sweep: for the terminal, and as Parquet."""
+"""Tables of a restoration sweep as Parquet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from rich.table import Table
 
 from interfero.analysis.about import About, with_about
 from interfero.analysis.restoration.losses import Summary
@@ -22,25 +21,6 @@ from interfero.store.files import write_atomic
 CELLS_FILE, IMAGES_FILE = "cells.parquet", "images.parquet"
 PROVENANCE = "provenance"
 _OWN = ("key", "status", "seconds", "error", "sample_file")
-
-
-def restoration_table(summary: Summary) -> Table:
-    """The score of every line over its seeds."""
-    table = Table(title=f"{summary.title} on test images, lowest and highest seed")
-    for name in ("domain", "codec", "bpp", "reached", "trained, tested", summary.title, "seeds"):
-        table.add_column(name, justify="right" if name in ("bpp", "reached", "seeds") else "left")
-    for s in summary.scores:
-        low, high = s.span
-        table.add_row(
-            s.line.domain,
-            s.line.codec,
-            "" if s.line.codec == "original" else f"{s.line.rate_bpp:g}",
-            "" if s.bpp is None else f"{s.bpp:.3f}",
-            s.line.label,
-            f"{s.mean:.3f} ({low:.3f} to {high:.3f})",
-            s.seeds_text,
-        )
-    return table
 
 
 def write_restoration_tables(

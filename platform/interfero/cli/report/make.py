@@ -16,10 +16,15 @@ from interfero.analysis.charts.files import file_name, write_pictures
 from interfero.analysis.charts.restoration import restoration_figures
 from interfero.analysis.charts.sequence import sequence_figures
 from interfero.analysis.records import CELLS_FILE, PARAMS, read_records
+from interfero.analysis.report.page import table_title
 from interfero.analysis.report.pictures import FOLDER, Finder
-from interfero.analysis.report.restoration import RestorationReport, write_restoration_report
+from interfero.analysis.report.restoration import (
+    RestorationReport,
+    headline,
+    write_restoration_report,
+)
 from interfero.analysis.report.sequence import SequenceReport, write_sequence_report
-from interfero.analysis.report.writing import Origin, Written, write_report
+from interfero.analysis.report.writing import Origin, write_report
 from interfero.analysis.restoration.losses import summarise
 from interfero.analysis.restoration.tables import (
     IMAGES_FILE,
@@ -35,9 +40,6 @@ from interfero.store.files import inside
 if TYPE_CHECKING:
     # MLflow takes seconds to load, and tables need none of it.
     from interfero.tracking.reading import StoredSweep
-
-MAX_LINES = 12
-"""Sentences that the terminal shows; the page has all."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,10 @@ class _Found:
     pictures: dict[str, Path] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
+
+    def title(self, holds: str) -> str:
+        """The sweeps' names, or what a table holds that names no sweep: its folder's name says nothing."""
+        return ", ".join(dict.fromkeys(about.name for about in self.abouts)) or holds
 
     def add(self, records: Sequence[CellRecord]) -> None:
         """Those that are new; cells that were stopped early are no results."""
@@ -90,8 +96,8 @@ def make_report(wanted: Wanted) -> str:
         records = list(found.records.values())
         if not records:
             raise ConfigError(f"{', '.join(found.names)}: no cell has ended, nothing to report")
-        title = ", ".join(dict.fromkeys(found.names))
-        out = wanted.out or Path(f"report-{file_name(title)}")
+        names = ", ".join(dict.fromkeys(found.names))
+        out = wanted.out or Path(f"report-{file_name(names)}")
         kind = kind_of(records)
         if kind == "restoration":
             return _restoration_report(found, records, out, find)
@@ -100,7 +106,7 @@ def make_report(wanted: Wanted) -> str:
         findings = Findings(records)
         answer = answer_of(found.abouts[0].kind) if len(found.abouts) == 1 else CAPACITY
         origin = Origin(
-            title,
+            found.title(table_title(records)),
             found.abouts,
             RunLinks(found.runs),
             found.remarks,
@@ -108,7 +114,7 @@ def make_report(wanted: Wanted) -> str:
             answer.figures,
         )
         written = write_report(findings, out, origin, find)
-    return _said(written, records, found.remarks)
+    return _said(written.answer, written.files, records, found.remarks)
 
 
 def kind_of(records: Sequence[CellRecord]) -> str:
@@ -134,33 +140,37 @@ def _restoration_report(
     summary = summarise(records)
     about = found.abouts[0] if len(found.abouts) == 1 else None
     strips = {r.key: path for r in records if (path := find(r)) is not None}
-    title = ", ".join(dict.fromkeys(found.names))
+    domains = ", ".join(sorted({str(r.params["domain"]) for r in records if "domain" in r.params}))
+    title = found.title(
+        f"Learning from compressed images of {domains}: {counted(len(records), 'cell')}"
+    )
     runs = RunLinks(found.runs)
     report = RestorationReport(title, records, summary, about, runs, strips, found.remarks)
     page = write_restoration_report(report, out)
     files = (page, *write_pictures(restoration_figures(records, summary), out))
-    return _said(Written(tuple(summary.sentences), files, ()), records, found.remarks)
+    return _said(headline(summary), files, records, found.remarks)
 
 
 def _sequence_report(found: _Found, records: Sequence[CellRecord], out: Path) -> str:
     findings, runs = SequenceFindings(records), RunLinks(found.runs)
     about = found.abouts[0] if len(found.abouts) == 1 else None
-    title = ", ".join(dict.fromkeys(found.names))
+    length = findings.cases[0].case.length if findings.cases else 0
+    of = f"Sequences of {counted(length, 'domain')}" if length else "Sequences of domains"
+    title = found.title(f"{of}: {counted(len(records), 'cell')}")
     figures = sequence_figures(findings, runs)
     report = SequenceReport(title, findings, about, runs, found.remarks)
     page = write_sequence_report(report, out, figures)
     files = (page, *write_pictures(figures, out))
-    said = tuple(line for lines in findings.lines.values() for line in lines)
-    return _said(Written(said, files, ()), records, found.remarks)
+    return _said(findings.answer, files, records, found.remarks)
 
 
-def _said(written: Written, records: Sequence[CellRecord], remarks: Sequence[str]) -> str:
-    lines = [*written.findings[:MAX_LINES]]
-    if len(written.findings) > MAX_LINES:
-        lines.append(f"... {len(written.findings) - MAX_LINES} more sentences are in the report")
-    static = sum(path.suffix in (".png", ".svg") for path in written.files)
-    end = f"{written.files[0]}: {counted(len(records), 'cell')}, {static} static figures beside it"
-    return "\n".join([*lines, *(f"note: {remark}" for remark in remarks), end, ""])
+def _said(
+    answer: Sequence[str], files: Sequence[Path], records: Sequence[CellRecord],
+    remarks: Sequence[str],
+) -> str:  # fmt: skip
+    static = sum(path.suffix in (".png", ".svg") for path in files)
+    end = f"{files[0]}: {counted(len(records), 'cell')}, {static} static figures beside it"
+    return "\n".join([*answer, *(f"note: {remark}" for remark in remarks), end, ""])
 
 
 def _from_tables(found: _Found, paths: Sequence[Path]) -> Finder:
@@ -239,14 +249,15 @@ def _why_runs(sweep: StoredSweep, num_ended: int) -> str:
 
 
 def _about(sweep: StoredSweep, kind: str) -> About:
-    from interfero.tracking.names import KIND_TAG
+    from interfero.tracking.names import COMMAND_TAG, KIND_TAG
 
     versions = {
         name: value
         for name, value in sweep.tags.items()
-        if name.startswith("interfero.") and name != KIND_TAG
+        if name.startswith("interfero.") and name not in (KIND_TAG, COMMAND_TAG)
     }
-    return About(name=sweep.name, kind=kind, versions=versions)
+    command = sweep.tags.get(COMMAND_TAG, "")
+    return About(name=sweep.name, kind=kind, versions=versions, command=command)
 
 
 def _check_kind(records: Sequence[CellRecord], experiment: str) -> None:

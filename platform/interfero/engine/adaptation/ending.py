@@ -9,12 +9,14 @@ from pathlib import Path
 from interfero.analysis.about import About
 from interfero.analysis.answers import Answer, Findings
 from interfero.analysis.best import BestAdapter, best_adapters, best_keys, write_best
-from interfero.analysis.capacity_table import capacity_table, failed_lines
+from interfero.analysis.capacity_table import failed_lines
 from interfero.analysis.charts.data import RunLinks
 from interfero.analysis.charts.pareto import front_figure
+from interfero.analysis.next_step import next_step
 from interfero.analysis.note import sweep_note
 from interfero.analysis.pareto import (
     CONSTRAINED,
+    FRONT_FILE,
     Front,
     front_keys,
     pareto_fronts,
@@ -28,6 +30,7 @@ from interfero.codecs.codec import Codec
 from interfero.engine.adaptation.models import registry_entries
 from interfero.engine.adaptation.search import BlockSearch
 from interfero.engine.ending import Ending
+from interfero.engine.opening import MAX_CELLS_IN_DETAIL, PARENT_HAS
 from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.sweep_run import SweepRun
 from interfero.records import CellRecord
@@ -69,11 +72,13 @@ def write_ending(
     written = write_report(
         found, folder, origin, partial(_pictures, store), [front] if front else []
     )
+    step = next_step(records, about.command)
     others = [*write_fronts(fronts, folder), *write_best(best, folder)]
     return Ending(
-        table=capacity_table(records),
-        lines=[*written.findings, *failed_lines(records)],
-        summary=f"the report, one file for a browser: {written.files[0]}",
+        answer=written.answer,
+        report=written.files[0],
+        surer=step.reasons if step else (),
+        failed=failed_lines(records),
         note=_note(options, run, records, about, written, best),
         files=[*written.files, *tables, *others],
         first_lines=search_lines(options, run, searches),
@@ -109,6 +114,7 @@ def _note(
         picture=written.picture,
         best=best,
         link=run.tracker.link,
+        remarks=[f"Data sets: {PARENT_HAS}."] if len(run.statuses) > MAX_CELLS_IN_DETAIL else [],
     )
 
 
@@ -133,13 +139,16 @@ def _best_tags(best: Sequence[BestAdapter], before: set[str]) -> dict[str, dict[
 def search_lines(
     options: AdaptationOptions, run: SweepRun, searches: Sequence[BlockSearch]
 ) -> list[str]:
-    """What came of the searches: the best cells of each block, and how many were stopped early."""
+    """What came of the searches: how many blocks have a best cell, and how many cells were stopped early."""
     lines = []
     limit = options.max_forgetting
     bound = "" if limit is None else f" that forget {limit:g} % at most ({CONSTRAINED}, routed)"
-    for search in searches:
-        best = ", ".join(search.best_keys()) or "none"
-        lines.append(f"best cells of {search.study.study_name}{bound}: {best}")
+    if searches:
+        found = sum(bool(search.best_keys()) for search in searches)
+        lines.append(
+            f"{found} of {len(searches)} blocks have best cells{bound}: they are in {FRONT_FILE}, and have "
+            f"the tag {PARETO_TAG} in MLflow"
+        )
     if run.num_stopped:
         halving = options.sampler == "halving"
         by = "halving at fewer steps" if halving else f"{options.early_stopping}"

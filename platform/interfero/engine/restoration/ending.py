@@ -18,7 +18,7 @@ from interfero.analysis.report.restoration import (
     write_restoration_report,
 )
 from interfero.analysis.restoration.losses import summarise, summary_markdown
-from interfero.analysis.restoration.tables import restoration_table, write_restoration_tables
+from interfero.analysis.restoration.tables import write_restoration_tables
 from interfero.engine.ending import Ending
 from interfero.engine.restoration.plan import RestorationPlan
 from interfero.engine.sweep_run import SweepRun
@@ -51,13 +51,14 @@ def write_ending(question: str, plan: RestorationPlan, run: SweepRun, command: s
     page = RestorationReport(
         store.name, records, summary, about, RunLinks(run.tracker.run_ids), strips
     )
+    report = write_restoration_report(page, folder)
     return Ending(
-        table=restoration_table(summary),
-        lines=[*summary.sentences, *failed_lines(records)],
-        summary=f"the report: {folder / 'report.html'}",
+        answer=headline(summary),
+        report=report,
+        failed=failed_lines(records),
         note=_note(question, headline(summary), text, command, run),
         files=[
-            write_restoration_report(page, folder),
+            report,
             *write_restoration_tables(records, summary, folder, about),
             *write_pictures(restoration_figures(records, summary), folder),
             folder / "summary.md",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from rich.table import Table
-
 from interfero.analysis.about import About
 from interfero.analysis.capacity_table import failed_lines
 from interfero.analysis.cells import Cells
@@ -15,7 +13,6 @@ from interfero.analysis.note import note_head
 from interfero.analysis.records import write_tables
 from interfero.analysis.report.sequence import SequenceReport, write_sequence_report
 from interfero.analysis.sequence.findings import SequenceFindings
-from interfero.analysis.sequence.measures import AVERAGE, MEASURES
 from interfero.engine.ending import Ending
 from interfero.engine.sweep_run import SweepRun
 from interfero.tracking.provenance import provenance_tags
@@ -38,11 +35,12 @@ def write_ending(question: str, run: SweepRun, command: str) -> Ending:
     figures = sequence_figures(found, RunLinks(run.tracker.run_ids))
     page = SequenceReport(store.name, found, about, RunLinks(run.tracker.run_ids))
     report = write_sequence_report(page, folder, figures)
+    step = found.next_step(about.command)
     return Ending(
-        table=sequence_table(found),
-        lines=[line for lines in found.lines.values() for line in lines]
-        + failed_lines(found.records),
-        summary=f"the report, one file for a browser: {report}",
+        answer=found.answer,
+        report=report,
+        surer=step.reasons if step else (),
+        failed=failed_lines(found.records),
         note=_note(found, about, run, figures),
         files=[
             report,
@@ -51,34 +49,6 @@ def write_ending(question: str, run: SweepRun, command: str) -> Ending:
             *write_pictures(figures, folder),
         ],
     )
-
-
-def sequence_table(found: SequenceFindings) -> Table:
-    """A row a method of each case, with means over orders and seeds; what all rows share is in the title."""
-    rows = [
-        (summary.case.text, row.means[AVERAGE.name].sample, row)
-        for summary in found.cases
-        for row in summary.best.values()
-    ]
-    cases, samples = {case for case, _, _ in rows}, {sample for _, sample, _ in rows}
-    shared = [text for texts in (cases, samples) if len(texts) == 1 for text in texts]
-    table = Table(
-        title="; ".join(["percent of the source codec's loss, after the last domain", *shared])
-    )
-    for title, texts in (("at", cases), ("sample", samples)):
-        if len(texts) > 1:
-            table.add_column(title, overflow="fold")
-    table.add_column("method", overflow="fold")
-    for measure in MEASURES:
-        longest = max(map(len, measure.title.split()))
-        table.add_column(measure.title, justify="right", min_width=longest)
-    for case, sample, row in rows:
-        own = [text for text, texts in ((case, cases), (sample, samples)) if len(texts) > 1]
-        means = [
-            f"{row.means[m.name].value:+.2f}" if m.name in row.means else "-" for m in MEASURES
-        ]
-        table.add_row(*own, row.setting.text, *means)
-    return table
 
 
 def _note(found: SequenceFindings, about: About, run: SweepRun, figures: list[Figure]) -> str:

@@ -3,7 +3,6 @@
 import pytest
 
 from interfero.analysis.restoration.losses import summarise, summary_markdown
-from interfero.analysis.restoration.tables import restoration_table
 
 from .conftest import Local, plan_of
 
@@ -42,7 +41,6 @@ def test_the_parts_of_the_drop_are_those_of_accuracy(done):
     assert found["covariate shift"] == pytest.approx(score["CC"] - score["CO"])
     assert found["mixing gains"] == pytest.approx(score["MO"] - score["CO"])
     assert "| accuracy |" in summary_markdown(summary)
-    assert "accuracy" in str(restoration_table(summary).title)
 
 
 def test_tasks_of_one_sweep_share_no_model():

@@ -87,7 +87,7 @@
     const config = coloured(data.config);
     // The size of a panel of the page has its axes in it.
     const height = spec.height + 58;
-    return { ...spec, title: { ...spec.title, text: "" }, width, height, autosize: { type: "fit", contains: "padding" },
+    return { ...spec, title: null, width, height, autosize: { type: "fit", contains: "padding" },
       config: { ...config, background: null, padding: 2 } };
   }
   const title = (panel) => [].concat(panel.title.text).join(" ");
@@ -203,6 +203,7 @@
       const boxes = variant.spec.concat.map((panel) => {
         const box = element("div", { class: "panel" }, panels);
         element("h4", {}, box, title(panel));
+        if (panel.title.subtitle) element("p", { class: "soft" }, box, panel.title.subtitle);
         return element("div", { class: "plot", tabindex: 0, role: "img", "aria-label": `${title(panel)}. ${variant.caption}` }, box);
       });
       variant.spec.concat.forEach((panel, index) => {

@@ -1,0 +1,105 @@
+"""Which cells a mean, a figure or a sentence is about: one training budget, and one lambda where it averages.
+
+A mean over budgets answers no question, and percents of the loss at two lambdas are of two different losses.
+So one of each is shown and named, or the budget and the lambda are an axis, a choice or a column.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from interfero.analysis.cells import Cells, once_for_cells
+from interfero.records import CellRecord
+
+LAMBDAS_NOTE = (
+    "Each lambda has a loss of its own: percents at two lambdas are of two different losses"
+)
+"""Where lambda is an axis."""
+
+
+@once_for_cells
+def longest(records: Iterable[CellRecord]) -> Cells:
+    """Cells of the longest training that every method has on every domain.
+
+    Where none has all of these it is the longest one that has all methods, or the longest one.
+    """
+    every = Cells(records)
+    pairs: dict[int, set[tuple[str, str]]] = defaultdict(set)
+    for record in every:
+        if record.status == "finished":
+            p = record.params
+            pairs[int(p["num_steps"])].add((str(p["method"]), str(p["domain"])))
+    if len({int(r.params["num_steps"]) for r in every}) < 2 or not pairs:
+        return every
+    whole = set().union(*pairs.values())
+    methods = {method for method, _ in whole}
+
+    def rank(steps: int) -> tuple[bool, bool, int]:
+        return pairs[steps] == whole, {method for method, _ in pairs[steps]} == methods, steps
+
+    chosen = max(pairs, key=rank)
+    return Cells(r for r in every if int(r.params["num_steps"]) == chosen)
+
+
+@once_for_cells
+def at_lambda(records: Iterable[CellRecord], rd_lambda: float) -> Cells:
+    """Cells of one lambda."""
+    every = Cells(records)
+    own = Cells(r for r in every if float(r.params["rd_lambda"]) == rd_lambda)
+    return every if len(own) == len(every) else own
+
+
+@once_for_cells
+def lambdas(records: Iterable[CellRecord]) -> list[float]:
+    """Those that have a finished cell, rising."""
+    return sorted({float(r.params["rd_lambda"]) for r in records if r.status == "finished"})
+
+
+@once_for_cells
+def central_lambda(records: Iterable[CellRecord]) -> float | None:
+    """The lambda with most domains, image counts and seeds; of several, the one in the middle.
+
+    None where no cell finished.
+    """
+    blocks: dict[float, set[tuple[object, ...]]] = defaultdict(set)
+    for record in records:
+        if record.status == "finished":
+            p = record.params
+            block = p["domain"], p["num_images"], p["data_seed"]
+            blocks[float(p["rd_lambda"])].add(block)
+    most = max(map(len, blocks.values()), default=0)
+    full = sorted(value for value, own in blocks.items() if len(own) == most)
+    return full[(len(full) - 1) // 2] if full else None
+
+
+@once_for_cells
+def in_focus(records: Iterable[CellRecord]) -> Cells:
+    """Cells of the longest training at the central lambda: what may be averaged."""
+    found = longest(records)
+    value = central_lambda(found)
+    return found if value is None else at_lambda(found, value)
+
+
+def budget_text(records: Iterable[CellRecord]) -> str:
+    """`after 1000 steps`, and the domains that have no result there; empty where there is one budget."""
+    every = Cells(records)
+    found = longest(every)
+    if len(found) == len(every):
+        return ""
+    gone = sorted(_domains(every) - _domains(found))
+    without = f" ({', '.join(gone)}: no result there)" if gone else ""
+    return f"after {found[0].params['num_steps']} steps{without}"
+
+
+def focus_text(records: Iterable[CellRecord]) -> str:
+    """`after 1000 steps, at lambda 0.0067`; empty where there is one of each."""
+    every = Cells(records)
+    found, value = longest(every), central_lambda(longest(every))
+    parts = [budget_text(every)]
+    parts += [f"at lambda {value:g}"] if value is not None and len(lambdas(found)) > 1 else []
+    return ", ".join(part for part in parts if part)
+
+
+def _domains(records: Iterable[CellRecord]) -> set[str]:
+    return {str(r.params["domain"]) for r in records if r.status == "finished"}
