@@ -20,6 +20,7 @@ def test_the_plan_says_the_question_and_trains_nothing(make_workplace, name):
     place = make_workplace(f"plan-{name}")
     sweep = importlib.import_module(f"sweeps.{name}").SWEEP
     few = ("--lambdas", 0.013, "--smoke", "--num-images", 1, "--dry-run")
+    few += ("--num-steps", *sweep.options.budgets)
     code, shown = place.call(sweep, *place.tiny, *few)
     assert code == 0, shown
     said = " ".join(shown.split())

@@ -56,7 +56,7 @@ def test_a_budget_is_an_axis_with_its_sentences_and_figure(cell):
     assert enough.startswith("Optimiser steps needed for 90 % of finetune's best validation gain:")
     assert enough.endswith(": 250 on text.")
     figure = trend_figure(found, "training_budget")
-    assert figure.variants[0].panels[0].x.title == "optimiser steps"
+    assert figure.variants[0].panels[0].x.label == "optimiser steps"
     assert [p.x for p in figure.variants[0].panels[0].series[0].points] == [60, 250, 1000]
 
 
