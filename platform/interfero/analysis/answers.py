@@ -41,11 +41,6 @@ class Findings:
         return trends(longest(self.records), "num_images")
 
     @cached_property
-    def by_steps(self) -> list[Trend]:
-        """Along numbers of steps."""
-        return trends(self.records, "num_steps")
-
-    @cached_property
     def by_lambda(self) -> list[Trend]:
         """Along lambdas, of one budget."""
         return trends(longest(self.records), "rd_lambda")

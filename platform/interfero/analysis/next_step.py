@@ -19,11 +19,8 @@ from interfero.analysis.choices import (
     unbracketed,
 )
 from interfero.domains.bundled import BUNDLED
-<<<<<<< HEAD
-from interfero.domains.specs import DEFAULT_SOURCE
-=======
 from interfero.domains.graded_names import parse_graded
->>>>>>> ce694d707319ee4ee3af0d6f0aa2a51b5543e894
+from interfero.domains.specs import DEFAULT_SOURCE
 from interfero.records import CellRecord
 
 MIN_SEEDS = 5
@@ -33,12 +30,8 @@ MAX_FACTOR = 5
 MAX_GRID = 8
 """Rates that are still a grid: a search draws more, and its option takes the ends of a range."""
 _SMOKE = "--smoke"
-<<<<<<< HEAD
-_DEFAULTS = {"--source": "mbt2018-mean", "--source-domain": DEFAULT_SOURCE, "--init-seeds": "0"}
-=======
 _NOWHERE = "path/to/"
-_DEFAULTS = {"--source": "mbt2018-mean", "--source-domain": "photos", "--init-seeds": "0"}
->>>>>>> ce694d707319ee4ee3af0d6f0aa2a51b5543e894
+_DEFAULTS = {"--source": "mbt2018-mean", "--source-domain": DEFAULT_SOURCE, "--init-seeds": "0"}
 """Of sweeps; a command that is put together leaves them out."""
 _Rates = tuple[float, ...]
 
@@ -302,15 +295,8 @@ def _options_of(records: Sequence[CellRecord], typed: Mapping[str, str]) -> dict
     options = {
         "python": ["sweeps/adapter_capacity.py"],
         "--source": values("codec"),
-<<<<<<< HEAD
-        "--source-domain": [
-            name if name in BUNDLED else f"{name}=path/to/{name}" for name in sorted(sources)
-        ],
-        "--domains": [f"{name}=path/to/{name}" for name in values("domain")],
-=======
         "--source-domain": [_domain(name, typed) for name in sorted(sources)],
         "--domains": [_domain(name, typed) for name in values("domain")],
->>>>>>> ce694d707319ee4ee3af0d6f0aa2a51b5543e894
         "--methods": values("method"), "--adapter-sizes": above_zero("adapter_size"),
         "--strengths": above_zero("strength"), "--lambdas": values("rd_lambda"),
         "--num-images": _image_counts(records), "--learning-rates": [],

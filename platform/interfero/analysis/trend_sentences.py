@@ -31,13 +31,8 @@ def trend_lines(found: Sequence[Trend], after: str = "") -> list[str]:
     return lines
 
 
-<<<<<<< HEAD
-def enough_lines(found: Sequence[Trend]) -> list[str]:
-    """The smallest value on the axis that brings most of a method's best validation gain."""
-=======
 def enough_lines(found: Sequence[Trend], after: str = "") -> list[str]:
-    """The smallest image count that brings most of a method's best validation gain."""
->>>>>>> ce694d707319ee4ee3af0d6f0aa2a51b5543e894
+    """The smallest value on the axis that brings most of a method's best validation gain."""
     lines = []
     for method in dict.fromkeys(t.method for t in found if t.method != CONTROL):
         members = [t for t in found if t.method == method]
@@ -45,16 +40,9 @@ def enough_lines(found: Sequence[Trend], after: str = "") -> list[str]:
         for trend in members:
             places.setdefault(_enough(trend), []).append(_place(trend, members))
         answer = "; ".join(f"{count} on {', '.join(names)}" for count, names in places.items())
-<<<<<<< HEAD
         what = AXES[members[0].axis].title.capitalize()
-        share = f"{100 * ENOUGH:.0f} % of {method}'s best validation gain"
+        share = f"{100 * ENOUGH:.0f} % of {method}'s best validation gain{after}"
         lines.append(f"{what} needed for {share}: {answer}.")
-=======
-        lines.append(
-            f"Training images needed for {100 * ENOUGH:.0f} % of {method}'s best validation gain{after}: "
-            f"{answer}."
-        )
->>>>>>> ce694d707319ee4ee3af0d6f0aa2a51b5543e894
     return lines
 
 

@@ -84,11 +84,7 @@ def report_figures(report: Report) -> list[Figure]:
     """Those that the records can fill; pictures of trends are made for the sweeps that ask for them."""
     along = [
         trend_figure(trends(report.records, "num_images"), "image_count"),
-<<<<<<< HEAD
         trend_figure(trends(report.records, "num_steps"), "training_budget"),
-=======
-        trend_figure(trends(report.records, "num_steps"), "budget"),
->>>>>>> ce694d707319ee4ee3af0d6f0aa2a51b5543e894
         trend_figure(trends(report.records, "rd_lambda"), "bitrate"),
         domain_figure(domain_shifts(report.records)),
         graded_figure(domain_shifts(longest(report.records))),
@@ -179,11 +175,7 @@ def _sections(report: Report, names: set[str]) -> list[Section]:
         Section(
             "trends",
             "Along images, steps, lambda and domains",
-<<<<<<< HEAD
             drawn("image_count", "training_budget", "bitrate", "domain_shift", "graded_shift"),
-=======
-            drawn("image_count", "budget", "bitrate", "domain_shift", "graded_shift"),
->>>>>>> ce694d707319ee4ee3af0d6f0aa2a51b5543e894
         ),
         Section("maps", "Maps", drawn("maps")),
         Section("distance", "Domain distance", drawn("distance")),
