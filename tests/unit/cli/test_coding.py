@@ -50,6 +50,7 @@ def test_domains_goes_on_after_one_that_is_refused(
     tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "none").mkdir()
     good = tmp_path / "good"
     good.mkdir()
