@@ -13,7 +13,8 @@ from interfero.domains.specs import data_folders, split_spec
 from interfero.errors import DomainError, nearest
 
 BUNDLED_NAMES = (
-    "photos", "histology", "fundus", "astronomy", "textures", "text", "charts", "windows",
+    "photographs", "photos", "histology", "fundus", "astronomy", "textures", "text", "charts",
+    "windows",
 )  # fmt: skip
 """Of the table `BUNDLED`, which imports what draws them."""
 LABELLED_NAMES = ("mosaics", "digits")
