@@ -60,7 +60,7 @@ def test_sides_are_multiples_of_the_stride_and_few_crops_are_of_one_photograph(d
 
 
 def test_no_validation_or_test_photograph_has_trained_a_bundled_codec():
-    """Wallpapers were matched with the crops that the codecs trained on; others are of packages that are not in those."""
+    """Wallpapers were matched with the crops of their training; others are of packages that are not in it."""
     saw = {p["name"]: p["source_codecs_saw"] for p in provenance()}
     assert {saw[name] for name in of("test")} == {"nothing"}
     assert {saw[name] for name in of("validation")} <= {"nothing", "test"}
