@@ -14,19 +14,21 @@ from interfero.domains.images import Sample
 from interfero.engine.node import Node
 from interfero.engine.restoration.nodes import (
     Compressed,
+    FineTuned,
     Restored,
     Restorer,
-    Segmenter,
     TestCell,
+    TrainedModel,
     originals_of,
 )
 from interfero.metrics.rate_distortion import psnr_db
+from interfero.randomness import Role, numpy_generator
 from interfero.records import CellRecord
 from trainables.paired_batches import Scene
 from trainables.restoration import restore, train_restorer
 from trainables.restoration_bench import Bench
 from trainables.scene_training import SceneTraining, Seeds
-from trainables.segmentation import train_segmenter
+from trainables.segmentation import LABEL, train_segmenter
 from trainables.segmentation_scores import test_cell
 
 
@@ -47,7 +49,7 @@ def _do(node: Node, bench: Bench, checkpoint_seconds: float) -> CellRecord | Non
     match node:
         case Restorer():
             return _train_restorer(node, bench, checkpoint_seconds)
-        case Segmenter():
+        case TrainedModel():
             return _train_segmenter(node, bench, checkpoint_seconds)
         case _ if bench.worker.rank > 0:
             return None
@@ -73,7 +75,7 @@ def _train_restorer(node: Restorer, bench: Bench, checkpoint_seconds: float) -> 
     return _trained(node, training)
 
 
-def _train_segmenter(node: Segmenter, bench: Bench, checkpoint_seconds: float) -> CellRecord:
+def _train_segmenter(node: TrainedModel, bench: Bench, checkpoint_seconds: float) -> CellRecord:
     scenes = [
         Scene((pixels,), sample.labels_HW)
         for images in node.images
@@ -82,19 +84,24 @@ def _train_segmenter(node: Segmenter, bench: Bench, checkpoint_seconds: float) -
         )
     ]
     seeds = Seeds(node.training.data_seed, node.training.init_seed)
+    start = None
+    if isinstance(node, FineTuned):
+        start = bench.state(node.start)
+        order = numpy_generator(seeds.data, 0, Role.SUBSET, label=LABEL).permutation(len(scenes))
+        scenes = [scenes[i] for i in sorted(order[: node.few])]
     validation = []
     if node.config.validations:
         held_out = originals_of(node.images[0]).model_copy(update={"portion": "restoration"})
         validation = [Scene((s.pixels_HWC,), s.labels_HW) for s in bench.samples(held_out)]
     model, training = train_segmenter(
         bench.here(node.config), scenes, node.num_classes, seeds, bench.worker, node.key,
-        checkpoint_seconds, validation,
+        checkpoint_seconds, validation, start,
     )  # fmt: skip
     bench.save(node, model)
     return _trained(node, training)
 
 
-def _trained(node: Restorer | Segmenter, training: SceneTraining) -> CellRecord:
+def _trained(node: Restorer | TrainedModel, training: SceneTraining) -> CellRecord:
     last = {f"train/{name}": v for _, values in training.curve for name, v in values.items()}
     rate = node.config.num_steps / max(training.seconds, 1e-9)
     return CellRecord(

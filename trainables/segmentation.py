@@ -7,7 +7,7 @@ a local file or are drawn; a worker never downloads anything. What a task adds i
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ def build_segmenter(config: SegmentationConfig, num_classes: int, init_seed: int
 def train_segmenter(
     config: SegmentationConfig, scenes: Sequence[Scene], num_classes: int, seeds: Seeds,
     worker: Worker, key: str, checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    validation: Sequence[Scene] = (),
+    validation: Sequence[Scene] = (), start: Mapping[str, Tensor] | None = None,
 ) -> tuple[nn.Module, SceneTraining]:  # fmt: skip
     """Train on scenes of one picture and its labels.
 
@@ -78,6 +78,8 @@ def train_segmenter(
         key: Names the training's states in `worker.folder`.
         checkpoint_seconds: Between states.
         validation: What it is scored on `config.validations` times while it trains; nothing is chosen by it.
+        start: Weights and buffers of a model of this architecture that it goes on from; None draws them,
+            or reads them from the config's file.
 
     Returns:
         The model in evaluation mode, and how its training went.
@@ -88,7 +90,7 @@ def train_segmenter(
     """
     group, task = Group(worker), MODELS[config.task]
     with group.together():
-        model = build_segmenter(config, num_classes, seeds.init)
+        model = build_started(config, num_classes, seeds.init, start)
     to_channels_last(model, worker.device).train()
     modules: dict[str, nn.Module] = {"model": model}
     if config.ema_decay > 0:
@@ -118,6 +120,18 @@ def train_segmenter(
             score = validate(tested, validation, num_classes, worker.device, config.task)
             training.curve.append((step + 1, {VALIDATED: score}))
     return tested.eval(), training
+
+
+def build_started(
+    config: SegmentationConfig, num_classes: int, init_seed: int,
+    start: Mapping[str, Tensor] | None,
+) -> Normalised:  # fmt: skip
+    """As `build_segmenter`, or with the state of a trained model, which has every weight."""
+    if start is None:
+        return build_segmenter(config, num_classes, init_seed)
+    model = build_segmenter(config.model_copy(update={"encoder_weights": None}), num_classes, 0)
+    model.load_state_dict(start)
+    return model
 
 
 def _parameters(config: SegmentationConfig, model: Normalised) -> list[dict[str, Any]]:

@@ -64,7 +64,7 @@ def run_name(params: Mapping[str, str | int | float]) -> str:
         str(params.get("configuration", "")),
         *(
             str(v)
-            for v in (params.get("restoration"), params.get("restoration_split"))
+            for v in map(params.get, ("restoration", "restoration_split", "variant"))
             if v not in (None, "none")
         ),
         f"{method}-{float(size):02.0f}" if method and size else method,

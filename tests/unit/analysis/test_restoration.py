@@ -6,6 +6,7 @@ import pytest
 from interfero.analysis.about import About, read_about
 from interfero.analysis.charts.files import write_pictures
 from interfero.analysis.charts.restoration import restoration_figures
+from interfero.analysis.report.restoration import RestorationReport, headline, restoration_html
 from interfero.analysis.restoration.losses import summarise, summary_markdown
 from interfero.analysis.restoration.tables import (
     is_restoration_table,
@@ -95,6 +96,56 @@ def test_what_an_adversary_adds_is_told_against_regression():
     assert ("adversary adds", "regression") not in found
 
 
+def test_fine_tuning_is_a_share_of_what_the_deployed_model_loses():
+    """OC is 0.7 and OO 0.9: a model at 0.8 won back half, and 0.85 on originals is 0.05 lost."""
+    few = {"variant": "8 images"}
+    tuned = [record(c, s, v, **few) for c, v in (("FC", 0.8), ("FO", 0.85)) for s in range(3)]
+    summary = summarise([*sweep(), *tuned])
+    found = {d.name: d for d in summary.differences if d.line.variant == "8 images"}
+    assert found["fine-tuning gains"].value == pytest.approx(iou(0.8) - iou(0.7), abs=0.02)
+    assert found["fine-tuning costs on originals"].value == pytest.approx(
+        iou(0.9) - iou(0.85), abs=0.02
+    )
+    share = found["share recovered on compressed images"]
+    assert share.value == pytest.approx((iou(0.8) - iou(0.7)) / (iou(0.9) - iou(0.7)), abs=0.05)
+    assert 0 < share.low < share.value < share.high
+    (told,) = [s for s in summary.sentences if "FC 8 images: share recovered on" in s]
+    assert "(95 % +" in told
+    # Trained anew on compressed images is the remedy next to it.
+    (anew,) = [
+        d for d in summary.differences if d.name == share.name and d.line.configuration == "CC"
+    ]
+    assert anew.value == pytest.approx((iou(0.8) - iou(0.7)) / (iou(0.9) - iou(0.7)), abs=0.05)
+    page = restoration_html(RestorationReport("s", [*sweep(), *tuned], summary))
+    assert "Remedies compared" in page
+    assert "FC 8 images" in page
+
+
+def test_two_numbers_of_images_are_two_lines():
+    cells = [record("FC", s, v, variant=f"{n} images") for n, v in ((4, 0.75), (8, 0.8))
+             for s in range(3)]  # fmt: skip
+    shares = {
+        d.line.variant: d.value
+        for d in summarise([*sweep(), *cells]).differences
+        if d.name == "fine-tuning gains"
+    }
+    assert shares["8 images"] - shares["4 images"] == pytest.approx(iou(0.8) - iou(0.75), abs=0.02)
+
+
+def test_a_share_of_no_drop_on_compressed_images_is_refused():
+    records = sweep({"OO": 0.7, "OC": 0.7, "FC": 0.72})
+    (share,) = [d for d in summarise(records).differences if "share" in d.name]
+    assert share.value is None
+    assert share.refusal.startswith("OO - OC is ")
+
+
+def test_the_answer_of_a_sweep_without_co_is_of_the_deployed_model():
+    records = sweep({"OO": 0.9, "OC": 0.7, "FC": 0.8})
+    first, second = headline(summarise(records))
+    assert "tested compressed +" in first
+    assert "FC: share recovered on compressed images +" in second
+
+
 def test_intervals_say_of_how_many_restorers_they_are():
     """Three seeds of models share one restorer: its own luck is in no interval."""
     lines = summarise(sweep()).sentences
@@ -182,7 +233,7 @@ def test_everything_is_written(tmp_path):
     assert {p.name for p in paths} == {
         "cells.parquet", "images.parquet", "curves.parquet", "decomposition.parquet",
         "miou_mosaics.png", "miou_mosaics.svg", "decomposition_mosaics.png",
-        "decomposition_mosaics.svg",
+        "decomposition_mosaics.svg", "remedies_mosaics.png", "remedies_mosaics.svg",
     }  # fmt: skip
     assert all(p.stat().st_size > 0 for p in paths)
     assert restoration_table(summary).row_count == 11

@@ -18,8 +18,9 @@ from interfero.analysis.charts.data import (
 )
 from interfero.analysis.charts.files import file_name
 from interfero.analysis.restoration.losses import (
+    DEPLOYED,
     DIFFERENCES,
-    SHARE,
+    SHARES,
     Difference,
     Line,
     Score,
@@ -32,10 +33,10 @@ from interfero.records import CellRecord
 
 COLOURS = {
     "OO": INK, "CC": "#0072B2", "CO": "#D55E00", "OC": "#CC79A7", "RO": "#009E73",
-    "RR": "#56B4E9", "MO": "#E69F00",
+    "RR": "#56B4E9", "MO": "#E69F00", "FC": "#882255", "FO": "#AA4499",
 }  # fmt: skip
-"""Of Okabe and Ito's palette."""
-RATES_FILE, PARTS_FILE = "miou", "decomposition"
+"""Of Okabe and Ito's palette, and of Tol's where that has no more."""
+RATES_FILE, PARTS_FILE, SHARES_FILE = "miou", "decomposition", "remedies"
 """Files are called so, then the domain."""
 _MARKERS = {"gan": "o", "regression": "s", "none": "o"}
 
@@ -47,7 +48,8 @@ def restoration_figures(
     records: Sequence[CellRecord], summary: Summary, runs: RunLinks | None = None
 ) -> list[Figure]:
     """Those that the cells can fill."""
-    found = (_rates_figure(records, summary, runs or RunLinks()), _parts_figure(summary))
+    rates = _rates_figure(records, summary, runs or RunLinks())
+    found = (rates, _parts_figure(summary), _shares_figure(summary))
     return [figure for figure in found if figure is not None]
 
 
@@ -92,15 +94,8 @@ def _rate_panel(
     for label, points in lines.items():
         line = points[0].line
         ordered = sorted(points, key=lambda s: (_rate_of(s), s.line.rate_bpp))
-        series.append(
-            Series(
-                label, COLOURS.get(line.configuration, "#888888"),
-                _MARKERS.get(line.restoration, "o"),
-                tuple(PlotPoint(_rate_of(s), s.mean, hover[s.line], y_range=s.span) for s in ordered),
-                line=True, dashed=line.restoration == "regression",
-                hollow=line.restoration_split == "same",
-            )
-        )  # fmt: skip
+        marks = [PlotPoint(_rate_of(s), s.mean, hover[s.line], y_range=s.span) for s in ordered]
+        series.append(_line_series(label, line, marks))
     rates = [_rate_of(s) for s in own]
     for score in (s for s in scores if s.line.configuration == "OO"):
         ends = sorted({min(rates), max(rates)})
@@ -135,6 +130,59 @@ def _score_lines(score: Score, cells: Sequence[CellRecord], runs: RunLinks) -> t
     )
 
 
+def _shares_figure(summary: Summary) -> Figure | None:
+    """Each remedy's share of the drop against rate, a panel a codec; None where no share is known."""
+    known = [d for d in summary.differences if d.name in SHARES and d.value is not None]
+    variants = []
+    for domain, name in sorted({(d.line.domain, d.name) for d in known}):
+        own = [d for d in known if (d.line.domain, d.name) == (domain, name)]
+        panels = tuple(
+            _shares_panel(codec, [d for d in own if d.line.codec == codec])
+            for codec in sorted({d.line.codec for d in own})
+        )
+        drop = f"OO - {DEPLOYED[name]}"
+        over = ", or ".join(dict.fromkeys(d.drawn.over for d in own))
+        caption = (
+            f"Share of the drop {drop} that each remedy wins back: 0 is {DEPLOYED[name]}, 100 % is OO. "
+            f"Bars: 95 % intervals by a paired bootstrap over {over}. Left out where {drop} may be zero."
+        )
+        variants.append(Variant((domain, drop), panels, caption, file_name(SHARES_FILE, domain)))
+    if not variants:
+        return None
+    return Figure("remedies", "What each remedy wins back", ("domain", "drop"), tuple(variants))
+
+
+def _shares_panel(codec: str, shares: Sequence[Difference]) -> Panel:
+    lines: dict[str, list[Difference]] = defaultdict(list)
+    for d in shares:
+        lines[d.line.label].append(d)
+    series = tuple(
+        _line_series(label, own[0].line, [_share_point(d) for d in own])
+        for label, own in lines.items()
+    )
+    return Panel(
+        codec, PlotAxis("rate reached (bits per pixel)"), PlotAxis("share recovered (%)"), series
+    )
+
+
+def _share_point(d: Difference) -> PlotPoint:
+    assert d.value is not None
+    span = None if d.low is None or d.high is None else (100 * d.low, 100 * d.high)
+    told = (f"{d.line.label}: {d.form.format(d.value)}", d.ends and f"95 % {d.ends}",
+            d.drawn.text(d.restorers))  # fmt: skip
+    x = d.line.rate_bpp if d.bpp is None else d.bpp
+    return PlotPoint(x, 100 * d.value, tuple(filter(None, told)), y_range=span)
+
+
+def _line_series(label: str, line: Line, points: Sequence[PlotPoint]) -> Series:
+    """A line's points from the lowest rate on; restorers and their splits have looks of their own."""
+    return Series(
+        label, COLOURS.get(line.configuration, "#888888"), _MARKERS.get(line.restoration, "o"),
+        tuple(sorted(points, key=lambda p: p.x)), line=True,
+        dashed=line.restoration == "regression", hollow=line.restoration_split == "same",
+    )  # fmt: skip
+
+
 def _parts_figure(summary: Summary) -> Figure | None:
     """Each difference with its interval, a panel a codec; None where there is none."""
     places = sorted({(d.line.domain, d.line.rate_bpp) for d in summary.differences})
@@ -159,7 +207,7 @@ def _parts_figure(summary: Summary) -> Figure | None:
 
 
 def _parts_panel(codec: str, differences: Sequence[Difference], title: str) -> Panel:
-    told = [d for d in differences if d.name != SHARE and d.value is not None]
+    told = [d for d in differences if d.name not in SHARES and d.value is not None]
     names = list(dict.fromkeys(part_name(d) for d in told))
     order = list(reversed(names))
     sure = {True: [], False: []}  # type: dict[bool, list[PlotPoint]]
@@ -167,7 +215,7 @@ def _parts_panel(codec: str, differences: Sequence[Difference], title: str) -> P
         assert d.value is not None
         span = None if d.low is None or d.high is None else (d.low, d.high)
         known = span is not None and not span[0] <= 0 <= span[1]
-        ends = "no interval" if span is None else f"95 % {span[0]:+.3f} to {span[1]:+.3f}"
+        ends = f"95 % {d.ends}" if d.ends else "no interval"
         lines = (part_name(d).replace("\n", " "), f"{d.value:+.3f}, {ends}",
                  d.drawn.text(d.restorers))  # fmt: skip
         sure[known].append(PlotPoint(d.value, order.index(part_name(d)), lines, x_range=span))
@@ -186,4 +234,5 @@ def part_name(d: Difference) -> str:
     pair = next((f"{a} - {b}" for name, a, b in DIFFERENCES if name == d.name), "gan - regression")
     kind = f" {d.line.restoration}" if d.line.restoration not in ("none", "gan") else ""
     split = " same" if d.line.restoration_split == "same" else ""
-    return f"{d.name}\n{pair}{kind}{split}"
+    variant = f", {d.line.variant}" if d.line.variant != "none" else ""
+    return f"{d.name}\n{pair}{kind}{split}{variant}"

@@ -125,10 +125,15 @@ SEQUENCE_TERMS = (
 """Of sweeps over sequences of domains."""
 RESTORATION_TERMS = (
     (
-        "O, C, R, M",
-        "Original, compressed, restored images, and originals mixed in. The first letter is what a model "
-        "was trained on, the second what it was tested on: CO is trained on compressed images, tested on "
-        "originals.",
+        "O, C, R, M, F",
+        "Original, compressed, restored images, originals mixed in, and fine-tuned. The first letter is what "
+        "a model was trained on, the second what it was tested on: CO is trained on compressed images, "
+        "tested on originals.",
+    ),
+    (
+        "FC, FO",
+        "The model of OO, trained on for a short time on a few compressed images with their labels, tested "
+        "on compressed images and on originals.",
     ),
     (
         "mean IoU",
@@ -142,7 +147,12 @@ RESTORATION_TERMS = (
     ("covariate shift", "CC - CO: what is lost because training and test images differ in kind."),
     (
         "share recovered",
-        "(RO - CO) / (OO - CO): the part of the drop that restored training images win back.",
+        "(RO - CO) / (OO - CO): the part of the drop that restored training images win back, or MO's.",
+    ),
+    (
+        "share recovered on compressed images",
+        "(FC - OC) / (OO - OC): the part that fine-tuning wins back of what a deployed model loses on "
+        "compressed images; likewise of CC, trained anew on compressed images, and of RR.",
     ),
     (
         "bars in figures",

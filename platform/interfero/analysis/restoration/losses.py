@@ -5,6 +5,9 @@ restoration gains, OO - RO what is left, and (RO - CO) / (OO - CO) the share of 
 (arXiv:2004.10497). MO, originals and compressed mixed, is a control: its share stands beside RO's, and so
 does RO - MO. An adversary is judged by what it adds to plain regression.
 
+OO - OC is what a deployed model loses on compressed images. FC is that model, fine-tuned on a few of them:
+(FC - OC) / (OO - OC) is the share it recovers, and OO - FO what it then loses on originals.
+
 Intervals are of a paired bootstrap: the same seeds and the same source images in both configurations (see
 `interfero.analysis.restoration.bootstrap`).
 """
@@ -22,13 +25,21 @@ from interfero.analysis.restoration.bootstrap import Drawn, estimate, seeds_of
 from interfero.metrics.tasks import SEGMENTATION, task_of
 from interfero.records import CellRecord
 
-SHARE = "share recovered"
+SHARE, SHARE_COMPRESSED = "share recovered", "share recovered on compressed images"
+SHARES = (SHARE, SHARE_COMPRESSED)
+DEPLOYED = {SHARE: "CO", SHARE_COMPRESSED: "OC"}
+"""What stands where nothing is done: OO less it is the drop."""
+REMEDIES = {
+    "RO": SHARE, "MO": SHARE, "CC": SHARE_COMPRESSED, "RR": SHARE_COMPRESSED, "FC": SHARE_COMPRESSED,
+}  # fmt: skip
+"""Of which drop a configuration wins back a share."""
 REGRESSION = "regression"
 DIFFERENCES = (
     ("lost information", "OO", "CC"), ("covariate shift", "CC", "CO"), ("whole drop", "OO", "CO"),
     ("tested compressed", "OO", "OC"), ("restoration gains", "RO", "CO"), ("still left", "OO", "RO"),
     ("restored on both sides", "RR", "CC"), ("mixing gains", "MO", "CO"),
-    ("restored over mixed", "RO", "MO"),
+    ("restored over mixed", "RO", "MO"), ("fine-tuning gains", "FC", "OC"),
+    ("fine-tuned over trained anew", "FC", "CC"), ("fine-tuning costs on originals", "OO", "FO"),
 )  # fmt: skip
 """Name, and the two configurations whose difference it is."""
 
@@ -44,11 +55,14 @@ class Line:
     configuration: str
     restoration: str = "none"
     restoration_split: str = "none"
+    variant: str = "none"
+    """What else tells it from others: `8 images`."""
 
     @property
     def label(self) -> str:
-        """The configuration, and how its restorer was trained."""
-        parts = [p for p in (self.restoration, self.restoration_split) if p != "none"]
+        """The configuration, how its restorer was trained, and its variant."""
+        more = (self.restoration, self.restoration_split, self.variant)
+        parts = [p for p in more if p != "none"]
         return " ".join([self.configuration, *parts])
 
 
@@ -106,6 +120,18 @@ class Difference:
         return self.drawn.data_seeds if self.line.restoration != "none" else 0
 
     @property
+    def form(self) -> str:
+        """How its numbers are written: shares in percent."""
+        return "{:+.0%}" if self.name in SHARES else "{:+.3f}"
+
+    @property
+    def ends(self) -> str:
+        """Its interval; empty where it cannot be known."""
+        if self.low is None or self.high is None:
+            return ""
+        return f"{self.form.format(self.low)} to {self.form.format(self.high)}"
+
+    @property
     def low(self) -> float | None:
         """Lower end of the interval."""
         known = self.value is not None and self.half_width is not None
@@ -140,6 +166,7 @@ def line_of(record: CellRecord) -> Line:
     return Line(
         str(p["domain"]), str(p["codec"]), 0.0 if isinstance(rate, str) else float(rate),
         str(p["configuration"]), str(p["restoration"]), str(p["restoration_split"]),
+        str(p.get("variant", "none")),
     )  # fmt: skip
 
 
@@ -191,10 +218,11 @@ def _differences(by_line: Mapping[Line, list[CellRecord]]) -> Iterator[Differenc
             ]
             if all(pair):
                 yield _difference(name, line, *pair)
-        if line.configuration in ("RO", "MO"):
-            parts = [by_line.get(_partner(line, c), []) for c in ("OO", "CO")]
+        share = REMEDIES.get(line.configuration)
+        if share is not None:
+            parts = [by_line.get(_partner(line, c), []) for c in ("OO", DEPLOYED[share])]
             if all(parts):
-                yield recovered_share(line, cells, *parts)
+                yield recovered_share(line, cells, *parts, name=share)
         if line.configuration == "RO" and line.restoration != REGRESSION:
             plain = by_line.get(replace(line, restoration=REGRESSION), [])
             if plain:
@@ -226,19 +254,20 @@ def _rate_reached(cells: Sequence[CellRecord]) -> float | None:
 
 def recovered_share(
     line: Line, restored: Sequence[CellRecord], original: Sequence[CellRecord],
-    compressed: Sequence[CellRecord],
+    compressed: Sequence[CellRecord], name: str = SHARE,
 ) -> Difference:  # fmt: skip
     """(RO - CO) / (OO - CO), refused where there may be no drop to recover.
 
     Args:
         line: That of the restored cells.
-        restored: RO, or MO in its place.
+        restored: RO, or another of `REMEDIES` in its place.
         original: OO.
-        compressed: CO.
+        compressed: CO, or what the remedy has in `DEPLOYED`.
+        name: One of `SHARES`.
     """
     drop = estimate([original, compressed], lambda m: m[0] - m[1])
     bpp = _rate_reached([*restored, *compressed])
-    width, said = drop.half_width, f"OO - CO is {drop.value:+.3f}"
+    width, said = drop.half_width, f"OO - {DEPLOYED[name]} is {drop.value:+.3f}"
     if width is None or drop.value - width <= 0:
         if width is None:
             refusal = f"{said}, and has no interval with n = {counted(drop.drawn.seeds, 'seed')}"
@@ -249,9 +278,9 @@ def recovered_share(
                 if high >= 0
                 else f"{said}: there is no drop to recover"
             )
-        return Difference(SHARE, line, None, None, drop.drawn, refusal, bpp)
+        return Difference(name, line, None, None, drop.drawn, refusal, bpp)
     found = estimate([restored, original, compressed], lambda m: (m[0] - m[2]) / (m[1] - m[2]))
-    return Difference(SHARE, line, found.value, found.half_width, found.drawn, bpp=bpp)
+    return Difference(name, line, found.value, found.half_width, found.drawn, bpp=bpp)
 
 
 def _one_setting(scores: Sequence[Score]) -> list[str]:
@@ -278,17 +307,15 @@ def sentence(d: Difference) -> str:
     line = d.line
     reached = "" if d.bpp is None else f" (reached {d.bpp:.3f})"
     place = f"{line.domain}, {line.codec} at {line.rate_bpp:g} bpp{reached}"
-    restored = f", {line.label}" if line.configuration in ("RO", "RR", "MO") else ""
+    plain = line.configuration in ("CC", "CO", "OC") and d.name != SHARE_COMPRESSED
+    restored = "" if plain else f", {line.label}"
     if d.value is None:
         return f"{place}{restored}: {d.name} refused, {d.refusal}"
-    form = "{:+.0%}" if d.name == SHARE else "{:+.3f}"
-    said = form.format(d.value)
     if d.low is None or d.high is None:
         note = f"no interval, n = {counted(d.drawn.seeds, 'seed')}"
     else:
-        ends = f"{form.format(d.low)} to {form.format(d.high)}"
-        note = f"95 % {ends}, {d.drawn.text(d.restorers)}"
-    return f"{place}{restored}: {d.name} {said} ({note})"
+        note = f"95 % {d.ends}, {d.drawn.text(d.restorers)}"
+    return f"{place}{restored}: {d.name} {d.form.format(d.value)} ({note})"
 
 
 def summary_markdown(summary: Summary) -> str:

@@ -41,7 +41,8 @@ class RestorationOptions(SweepOptions):
     """Rates in bits per pixel, headers included, matched on training images; the rate reached is logged."""
     configurations: Annotated[tuple[str, ...], QUESTION] = ("OO", "CC", "CO", "OC")
     """Images a model is trained on, then tested on: O original, C compressed, R restored, M originals and
-    compressed mixed. Choose from OO CC CO OC RO RR MO."""
+    compressed mixed, F the model of OO fine-tuned on a few compressed images. Choose from OO CC CO OC RO RR
+    MO FC FO."""
     restorations: Annotated[tuple[Restoration, ...], QUESTION] = ("gan", "regression")
     """How restorers are trained, for RO and RR: against discriminators, or by regression only."""
     restoration_splits: Annotated[tuple[RestorationSplit, ...], QUESTION] = ("disjoint",)
@@ -55,6 +56,12 @@ class RestorationOptions(SweepOptions):
     """Optimiser steps per segmentation model."""
     restoration_steps: Annotated[int, TRAINING] = 200
     """Optimiser steps per restorer."""
+    finetune_images: Annotated[tuple[int, ...], QUESTION] = (8,)
+    """Numbers of compressed labelled training images that FC and FO are fine-tuned on; 0 is all."""
+    finetune_steps: Annotated[int, TRAINING] = 50
+    """Optimiser steps of fine-tuning, for FC and FO."""
+    finetune_rate: Annotated[float, TRAINING] = 0.1
+    """Peak learning rate of fine-tuning over --learning-rate."""
     architecture: Annotated[str, MODELS] = "unet"
     """Architecture of the segmentation model, a name in segmentation-models-pytorch."""
     encoder: Annotated[str, MODELS] = "tu-tf_mobilenetv3_small_minimal_100"
@@ -118,6 +125,8 @@ class RestorationOptions(SweepOptions):
                 "num_steps": min(self.num_steps, 4),
                 "validations": min(self.validations, 1),
                 "restoration_steps": min(self.restoration_steps, 4),
+                "finetune_steps": min(self.finetune_steps, 2),
+                "finetune_images": (min(self.finetune_images[0] or 2, 2),),
                 "batch_size": 2 * self.workers_per_trial,
                 "crop_size": 32,
                 "domains": self.domains[:1],
@@ -135,6 +144,7 @@ def _axis_rules(o: RestorationOptions) -> list[Rule]:
     lists = {
         "--codecs": o.codecs, "--rates": o.rates, "--configurations": o.configurations,
         "--restorations": o.restorations, "--restoration-splits": o.restoration_splits,
+        "--finetune-images": o.finetune_images,
     }  # fmt: skip
     return [
         *list_rules(lists),
@@ -147,6 +157,10 @@ def _axis_rules(o: RestorationOptions) -> list[Rule]:
             for c in o.configurations
         ),
         (any(v <= 0 for v in o.rates), f"--rates must be above 0 bpp, got {o.rates}"),
+        (
+            any(n < 0 for n in o.finetune_images),
+            f"--finetune-images must be 0 (all) or more, got {o.finetune_images}",
+        ),
     ]
 
 
@@ -156,7 +170,7 @@ def _training_rules(o: RestorationOptions) -> list[Rule]:
         "--perceptual-weight": o.perceptual_weight,
     }  # fmt: skip
     positive = {"--restoration-steps": o.restoration_steps, "--batch-size": o.batch_size,
-                "--decoder-width": o.decoder_width}  # fmt: skip
+                "--decoder-width": o.decoder_width, "--finetune-steps": o.finetune_steps}  # fmt: skip
     rates = {"--learning-rate": o.learning_rate,
              "--restoration-learning-rate": o.restoration_learning_rate}  # fmt: skip
     return [
@@ -171,6 +185,10 @@ def _training_rules(o: RestorationOptions) -> list[Rule]:
             f"--crop-size must be a multiple of 32 pixels, got {o.crop_size}",
         ),
         (o.encoder_rate <= 0, f"--encoder-rate must be above 0, got {o.encoder_rate}"),
+        (
+            not 0 < o.finetune_rate * o.learning_rate < 1,
+            f"--finetune-rate {o.finetune_rate} x --learning-rate {o.learning_rate} must lie between 0 and 1",
+        ),
         (not 0 <= o.ema_decay < 1, f"--ema-decay must be 0 or below 1, got {o.ema_decay}"),
         (
             {"scale", "zoom"} <= set(o.augmentations),

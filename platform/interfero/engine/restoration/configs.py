@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import Field, field_validator
 
@@ -14,9 +14,10 @@ Augmentation = Literal["mirror", "turn", "jitter", "scale", "zoom", "colour"]
 Schedule = Literal["cosine", "poly"]
 Adversary = Literal["none", "lsgan", "hinge"]
 Generator = Literal["residual", "unet"]
-Configuration = Literal["OO", "CC", "CO", "OC", "RO", "RR", "MO"]
-"""Trained on, then tested on: original, compressed, restored, mixed (originals and compressed)."""
-CONFIGURATIONS: tuple[Configuration, ...] = ("OO", "CC", "CO", "OC", "RO", "RR", "MO")
+Configuration = Literal["OO", "CC", "CO", "OC", "RO", "RR", "MO", "FC", "FO"]
+"""Trained on, then tested on: original, compressed, restored, mixed (originals and compressed); F is the
+model of OO, fine-tuned on a few compressed images."""
+CONFIGURATIONS: tuple[Configuration, ...] = get_args(Configuration)
 RestorationSplit = Literal["disjoint", "same"]
 """Whether a restorer trains on images that it does not restore later, or on the same ones."""
 PATHS = frozenset({"encoder_weights", "perceptual_weights"})

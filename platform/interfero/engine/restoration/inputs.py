@@ -8,6 +8,7 @@ from interfero.domains.specs import split_spec
 from interfero.engine.node import Params
 from interfero.engine.restoration.nodes import (
     Compressed,
+    FineTuned,
     Images,
     Originals,
     Restored,
@@ -47,7 +48,9 @@ def inputs_of(plan: RestorationPlan, store: SweepStore) -> InputsOf:
 
 
 def _uses(cell: TestCell) -> Iterator[tuple[Images, str]]:
-    for images in cell.segmenter.images:
+    model = cell.segmenter
+    before = model.start.images if isinstance(model, FineTuned) else ()
+    for images in (*before, *model.images):
         yield images, "train"
         if isinstance(images, Restored):
             yield images.restorer.compressed, "restoration"

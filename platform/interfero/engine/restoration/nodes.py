@@ -1,6 +1,6 @@
 """The nodes of a restoration sweep: from images to a score, each named by all that decides what it makes.
 
-    originals -> compress -> restoration -> restore -> segmentation -> test
+    originals -> compress -> restoration -> restore -> segmentation -> finetune -> test
 
 A node holds the nodes it needs. A compressed copy of many images is made in parts, by several trials.
 """
@@ -171,13 +171,11 @@ class Restored(ContentNode):
 Images = Annotated[Originals | Compressed | Restored, Field(discriminator="node")]
 
 
-class Segmenter(ContentNode):
-    """A segmentation model trained on images, each kind as often as any other."""
+class TrainedModel(ContentNode):
+    """A model of a task trained on images, each kind as often as any other."""
 
-    kind: ClassVar[str] = "segmentation"
     together: ClassVar[bool] = True
 
-    node: Literal["segmenter"] = "segmenter"
     images: tuple[Images, ...] = Field(min_length=1)
     """Of one portion; two kinds are mixed."""
     config: SegmentationConfig
@@ -188,6 +186,11 @@ class Segmenter(ContentNode):
     def inputs(self) -> tuple[Node, ...]:
         """See `Node`."""
         return self.images
+
+    @property
+    def num_images(self) -> int:
+        """How many of each kind it learns from."""
+        return originals_of(self.images[0]).num_images
 
     def identity(self) -> dict[str, Any]:
         """See `ContentNode`."""
@@ -200,6 +203,43 @@ class Segmenter(ContentNode):
         return (MODEL_FILE,)
 
 
+class Segmenter(TrainedModel):
+    """A model trained from the weights that its config names."""
+
+    kind: ClassVar[str] = "segmentation"
+
+    node: Literal["segmenter"] = "segmenter"
+
+
+class FineTuned(TrainedModel):
+    """A trained model that goes on training, for a short time, on a few labelled images."""
+
+    kind: ClassVar[str] = "finetune"
+
+    node: Literal["finetuned"] = "finetuned"
+    start: Segmenter
+    """What it is at first."""
+    few: int = Field(gt=0)
+    """Images, drawn by the data seed; those of a lower number are among them."""
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        """See `Node`."""
+        return (self.start, *self.images)
+
+    def identity(self) -> dict[str, Any]:
+        """See `ContentNode`."""
+        return {**super().identity(), "start": self.start.key, "few": self.few}
+
+    @property
+    def num_images(self) -> int:
+        """See `TrainedModel`."""
+        return self.few
+
+
+Model = Annotated[Segmenter | FineTuned, Field(discriminator="node")]
+
+
 class TestCell(ContentNode):
     """One point of a sweep: a model trained on images of one kind, tested on images of a kind."""
 
@@ -210,7 +250,7 @@ class TestCell(ContentNode):
 
     node: Literal["test"] = "test"
     configuration: Configuration
-    segmenter: Segmenter
+    segmenter: Model
     tested_on: Images
     codec: str
     """Name of the codec; `original` where none takes part."""
@@ -219,6 +259,8 @@ class TestCell(ContentNode):
     restoration: str = "none"
     """How the restorer was trained: its adversary, or `regression`; `none` without a restorer."""
     restoration_split: RestorationSplit | Literal["none"] = "none"
+    variant: str = "none"
+    """What else tells its line from others of the same configuration: `8 images`."""
     data_seed: int
     init_seed: int
     code: str
@@ -256,9 +298,10 @@ class TestCell(ContentNode):
             "configuration": self.configuration,
             "restoration": self.restoration,
             "restoration_split": self.restoration_split,
+            **({} if self.variant == "none" else {"variant": self.variant}),
             "data_seed": self.data_seed,
             "init_seed": self.init_seed,
-            "num_images": originals_of(self.segmenter.images[0]).num_images,
+            "num_images": self.segmenter.num_images,
             "num_steps": config.num_steps,
             "learning_rate": config.learning_rate,
             "architecture": config.architecture,
@@ -273,7 +316,7 @@ class TestCell(ContentNode):
         return {"interfero.domain_hash": originals_of(self.tested_on).domain_hash, **steps}
 
 
-RestorationNode = Compressed | Restorer | Restored | Segmenter | TestCell
+RestorationNode = Compressed | Restorer | Restored | Segmenter | FineTuned | TestCell
 """What trials do."""
 
 

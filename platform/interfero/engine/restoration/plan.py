@@ -29,7 +29,9 @@ from interfero.engine.restoration.configs import (
 )
 from interfero.engine.restoration.nodes import (
     Compressed,
+    FineTuned,
     Images,
+    Model,
     Originals,
     Restored,
     Restorer,
@@ -45,7 +47,7 @@ from interfero.store.keys import bytes_key
 
 ORIGINAL = "original"
 """Codec of cells that no codec takes part in."""
-_ORDER = ("compress", "restoration", "restore", "segmentation", "test")
+_ORDER = ("compress", "restoration", "restore", "segmentation", "finetune", "test")
 """Long chains first: a restorer is waited for by more than a model is."""
 
 
@@ -150,6 +152,21 @@ def make_plan(options: RestorationOptions, code: StepCode) -> RestorationPlan:
 
 
 @dataclass(frozen=True)
+class _Point:
+    """Where a cell of a domain lies."""
+
+    configuration: Configuration
+    codec: str
+    rate: float
+    data_seed: int
+    init_seed: int
+    restoration: Restoration | Literal["none"]
+    split: RestorationSplit | Literal["none"]
+    few: int
+    """Images of fine-tuning, 0 without one."""
+
+
+@dataclass(frozen=True)
 class _Maker:
     """Makes the cells of a domain."""
 
@@ -165,9 +182,25 @@ class _Maker:
             points = itertools.product(o.codecs, o.rates, o.data_seeds, o.init_seeds)
             for codec, rate, data_seed, init_seed in points:
                 for restoration, split in self._restorations(configuration):
-                    yield self._cell(
-                        domain, configuration, codec, rate, restoration, split, data_seed, init_seed
-                    )
+                    for few in self._few(configuration, domain):
+                        point = _Point(
+                            configuration,
+                            codec,
+                            rate,
+                            data_seed,
+                            init_seed,
+                            restoration,
+                            split,
+                            few,
+                        )
+                        yield self._cell(domain, point)
+
+    def _few(self, configuration: Configuration, domain: LabelledDomain) -> tuple[int, ...]:
+        """How many images a model is fine-tuned on; 0 where it is not."""
+        if not configuration.startswith("F"):
+            return (0,)
+        every = len(domain.train)
+        return tuple(min(asked, every) or every for asked in self.options.finetune_images)
 
     def _restorations(
         self, configuration: Configuration
@@ -176,52 +209,66 @@ class _Maker:
             return [("none", "none")]
         return list(itertools.product(self.options.restorations, self.options.restoration_splits))
 
-    def _cell(
-        self, domain: LabelledDomain, configuration: Configuration, codec: str, rate: float,
-        restoration: Restoration | Literal["none"], split: RestorationSplit | Literal["none"],
-        data_seed: int, init_seed: int,
-    ) -> TestCell:  # fmt: skip
-        def images(letter: str, portion: Portion) -> tuple[Images, ...]:
-            originals = self._originals(domain, portion)
-            compressed = self._compressed(domain, portion, codec, rate)
-            if letter == "O":
-                return (originals,)
-            if letter == "C":
-                return (compressed,)
-            if letter == "M":
-                return (originals, compressed)
-            assert restoration != "none"
-            on: Portion = "restoration" if split == "disjoint" else "train"
-            learned_from = self._compressed(domain, on, codec, rate)
-            return (Restored(
-                compressed=compressed, restorer=self._restorer(learned_from, restoration, data_seed)
-            ),)  # fmt: skip
-
-        (tested_on,) = images(configuration[1], "test")
-        lossy = configuration != "OO"
+    def _cell(self, domain: LabelledDomain, point: _Point) -> TestCell:
+        trained, tested = point.configuration
+        (tested_on,) = self._images(domain, "test", tested, point)
+        lossy = point.configuration != "OO"
         return TestCell(
-            configuration=configuration,
-            segmenter=Segmenter(
-                images=images(configuration[0], "train"),
-                config=self.segmentation.model_copy(
-                    update={"task": task_for(domain.label_kind).name}
-                ),
-                num_classes=len(domain.classes),
-                training=Training(
-                    data_seed=data_seed,
-                    init_seed=init_seed,
-                    code=self.code.segmentation,
-                    versions=library_versions(MODEL_LIBRARIES),
-                ),
-            ),
+            configuration=point.configuration,
+            segmenter=self._model(domain, trained, point),
             tested_on=tested_on,
-            codec=self.codecs[codec].name if lossy else ORIGINAL,
-            rate_bpp=rate if lossy else None,
-            restoration=restoration,
-            restoration_split=split,
-            data_seed=data_seed,
-            init_seed=init_seed,
+            codec=self.codecs[point.codec].name if lossy else ORIGINAL,
+            rate_bpp=point.rate if lossy else None,
+            restoration=point.restoration,
+            restoration_split=point.split,
+            variant=f"{point.few} images" if point.few else "none",
+            data_seed=point.data_seed,
+            init_seed=point.init_seed,
             code=self.code.segmentation,
+        )
+
+    def _images(
+        self, domain: LabelledDomain, portion: Portion, letter: str, point: _Point
+    ) -> tuple[Images, ...]:
+        """Those of a letter; two kinds are mixed."""
+        originals = self._originals(domain, portion)
+        compressed = self._compressed(domain, portion, point.codec, point.rate)
+        match letter:
+            case "O":
+                return (originals,)
+            case "C" | "F":
+                return (compressed,)
+            case "M":
+                return (originals, compressed)
+        assert point.restoration != "none"
+        on: Portion = "restoration" if point.split == "disjoint" else "train"
+        learned_from = self._compressed(domain, on, point.codec, point.rate)
+        restorer = self._restorer(learned_from, point.restoration, point.data_seed)
+        return (Restored(compressed=compressed, restorer=restorer),)
+
+    def _model(self, domain: LabelledDomain, letter: str, point: _Point) -> Model:
+        """What is trained on the images of a letter."""
+        config = self.segmentation.model_copy(update={"task": task_for(domain.label_kind).name})
+        images = self._images(domain, "train", letter, point)
+        training = Training(
+            data_seed=point.data_seed,
+            init_seed=point.init_seed,
+            code=self.code.segmentation,
+            versions=library_versions(MODEL_LIBRARIES),
+        )
+        if letter != "F":
+            return Segmenter(
+                images=images, config=config, num_classes=len(domain.classes), training=training
+            )
+        deployed = self._model(domain, "O", point)
+        assert isinstance(deployed, Segmenter)
+        return FineTuned(
+            start=deployed,
+            few=point.few,
+            images=images,
+            config=finetuning_config(self.options, config),
+            num_classes=len(domain.classes),
+            training=training,
         )
 
     def _originals(self, domain: LabelledDomain, portion: Portion) -> Originals:
@@ -286,6 +333,18 @@ def segmentation_config(options: RestorationOptions) -> SegmentationConfig:
         schedule=options.schedule,
         ema_decay=options.ema_decay,
         validations=options.validations,
+    )
+
+
+def finetuning_config(
+    options: RestorationOptions, config: SegmentationConfig
+) -> SegmentationConfig:
+    """How a model that was trained by a config is fine-tuned."""
+    return config.model_copy(
+        update={
+            "num_steps": options.finetune_steps,
+            "learning_rate": options.finetune_rate * options.learning_rate,
+        }
     )
 
 
