@@ -23,13 +23,16 @@ from interfero.engine.restoration.nodes import (
 )
 from interfero.metrics.rate_distortion import psnr_db
 from interfero.randomness import Role, numpy_generator
-from interfero.records import CellRecord
+from interfero.records import CellRecord, Point
 from trainables.paired_batches import Scene
-from trainables.restoration import restore, train_restorer
+from trainables.restoration import GAIN, restore, train_restorer
 from trainables.restoration_bench import Bench
 from trainables.scene_training import SceneTraining, Seeds
 from trainables.segmentation import LABEL, train_segmenter
 from trainables.segmentation_scores import test_cell
+
+HELD_OUT = 16
+"""Images that a restorer is scored on while it trains."""
 
 
 def do_nodes(
@@ -64,15 +67,20 @@ def _do(node: Node, bench: Bench, checkpoint_seconds: float) -> CellRecord | Non
 
 
 def _train_restorer(node: Restorer, bench: Bench, checkpoint_seconds: float) -> CellRecord:
-    originals = bench.samples(node.compressed.originals)
-    copies = bench.pixels(node.compressed)
-    scenes = [Scene((c, s.pixels_HWC)) for c, s in zip(copies, originals, strict=True)]
+    scenes = _pairs(node.compressed, bench)
+    held_out = [] if node.held_out is None else _pairs(node.held_out, bench)[:HELD_OUT]
     seeds = Seeds(node.training.data_seed, node.training.init_seed)
     model, training = train_restorer(
-        bench.here(node.config), scenes, seeds, bench.worker, node.key, checkpoint_seconds
+        bench.here(node.config), scenes, seeds, bench.worker, node.key, checkpoint_seconds, held_out
     )
     bench.save(node, model)
     return _trained(node, training)
+
+
+def _pairs(compressed: Compressed, bench: Bench) -> list[Scene]:
+    """Each image as it was compressed, and as it was before."""
+    originals, copies = bench.samples(compressed.originals), bench.pixels(compressed)
+    return [Scene((c, s.pixels_HWC)) for c, s in zip(copies, originals, strict=True)]
 
 
 def _train_segmenter(node: TrainedModel, bench: Bench, checkpoint_seconds: float) -> CellRecord:
@@ -154,7 +162,9 @@ def _restore(step: Restored, bench: Bench) -> CellRecord:
     after.make(transform, {"step": "restore", "compressed": step.compressed.key,
                            "restorer": step.restorer.key})  # fmt: skip
     originals = bench.samples(step.compressed.originals)
+    trained = bench.products.record(step.restorer.key)
     metrics = {
+        **_gains(trained.curve if trained else ()),
         "restoration/psnr_db_compressed": _mean_psnr(originals, list(before.values())),
         "restoration/psnr_db": _mean_psnr(originals, after.images),
     }
@@ -165,6 +175,16 @@ def _restore(step: Restored, bench: Bench) -> CellRecord:
         metrics=metrics,
         provenance=step.lineage,
     )
+
+
+def _gains(curve: Sequence[Point]) -> dict[str, float]:
+    """What a restorer did to held-out images, and what of it came in the last half of its steps."""
+    gains = [(step, values[GAIN]) for step, values in curve if GAIN in values]
+    if not gains:
+        return {}
+    last, end = gains[-1]
+    before = [gain for step, gain in gains if step <= last / 2] or [0.0]
+    return {"restoration/val_gain_db": end, "restoration/val_gain_db_late": end - before[-1]}
 
 
 def _mean_psnr(originals: Sequence[Sample], copies: Sequence[CopiedImage]) -> float:

@@ -144,6 +144,11 @@ def average(kept: nn.Module, now: nn.Module, decay: float, step: int) -> None:
                 buffer.copy_(value)
 
 
+def validation_steps(num_steps: int, count: int) -> frozenset[int]:
+    """Steps, counted from 1, after which what trains is scored: spread evenly, the last one among them."""
+    return frozenset(-(-num_steps * (i + 1) // count) for i in range(count))
+
+
 def mixed(config: TrainingConfig) -> torch.autocast:
     """Autocast to bfloat16 if the config says so."""
     return torch.autocast(config.device, torch.bfloat16, enabled=config.precision == "bfloat16")

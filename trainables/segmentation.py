@@ -34,7 +34,14 @@ from interfero.metrics.names import TaskName
 from interfero.randomness import Role
 from trainables.loop import CHECKPOINT_SECONDS
 from trainables.paired_batches import Scene, SceneBatch, draw_scenes
-from trainables.scene_training import SceneTraining, Seeds, average, mixed, seeded
+from trainables.scene_training import (
+    SceneTraining,
+    Seeds,
+    average,
+    mixed,
+    seeded,
+    validation_steps,
+)
 from trainables.tasks import MODELS, TaskModel
 
 LABEL = "segmentation"
@@ -100,7 +107,8 @@ def train_segmenter(
     training = SceneTraining(config, modules, [optimizer], group, key=key)
     weights = _class_weights(config, scenes, num_classes, worker.device)
     share = group.share(config.batch_size, halves=False)
-    due = _validation_steps(config) if validation and group.rank == 0 else frozenset[int]()
+    count = config.validations if validation and group.rank == 0 else 0
+    due = validation_steps(config.num_steps, count)
     for step in training.steps(worker, checkpoint_seconds):
         batch = draw_scenes(
             scenes, seed=seeds.data, step=step, batch_size=share.size, crop_size=config.crop_size,
@@ -142,12 +150,6 @@ def _parameters(config: SegmentationConfig, model: Normalised) -> list[dict[str,
         {"params": list(encoder.parameters()), "share": config.encoder_rate},
         {"params": [p for p in model.parameters() if id(p) not in inside], "share": 1.0},
     ]
-
-
-def _validation_steps(config: SegmentationConfig) -> frozenset[int]:
-    """Steps, counted from 1, after which a model is scored: spread evenly, the last one among them."""
-    steps, count = config.num_steps, config.validations
-    return frozenset(-(-steps * (i + 1) // count) for i in range(count))
 
 
 def _loss(task: TaskModel, model: nn.Module, batch: SceneBatch, weights: Tensor | None) -> Tensor:

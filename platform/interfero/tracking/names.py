@@ -74,6 +74,7 @@ def run_name(params: Mapping[str, str | int | float]) -> str:
         _labelled("bpp", params.get("rate_bpp"), "{:.3f}"),
         _labelled("d", params.get("data_seed"), "{:.0f}"),
         _labelled("i", params.get("init_seed"), "{:.0f}"),
+        _labelled("r", params.get("restorer_seed"), "{:.0f}"),
     ]
     return " ".join(part for part in parts if part) or "cell"
 

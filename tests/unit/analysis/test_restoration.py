@@ -132,6 +132,58 @@ def test_two_numbers_of_images_are_two_lines():
     assert shares["8 images"] - shares["4 images"] == pytest.approx(iou(0.8) - iou(0.75), abs=0.02)
 
 
+def test_one_model_of_all_rates_is_compared_at_each():
+    one = [record("AO", s, 0.7, variant="0.3 0.8") for s in range(3)]
+    one = [c.model_copy(update={"params": {**c.params, "rate_bpp": "several"}}) for c in one]
+    at = [record("AC", s, v, rate=r, variant="0.3 0.8") for r, v in ((0.3, 0.75), (0.8, 0.85))
+          for s in range(3)]  # fmt: skip
+    at = [c.model_copy(update={"metrics": {**c.metrics, "rate/test_bpp": c.params["rate_bpp"]}})
+          for c in at]  # fmt: skip
+    higher = {"CC": 0.85, "CO": 0.65, "OC": 0.75}
+    records = [*sweep(), *sweep(higher, rate=0.8), *one, *at]
+    summary = summarise(records)
+    found = {(d.name, d.line.rate_bpp): d for d in summary.differences}
+    for rate, co, oc, ac in ((0.3, 0.6, 0.7, 0.75), (0.8, 0.65, 0.75, 0.85)):
+        gain = found["several rates gain", rate]
+        assert gain.value == pytest.approx(iou(0.7) - iou(co), abs=0.02)
+        assert gain.bpp == pytest.approx(rate + 0.01)  # that of CO
+        compressed = found["several rates gain on compressed images", rate]
+        assert compressed.value == pytest.approx(iou(ac) - iou(oc), abs=0.02)
+    assert found["restored over several rates", 0.3].value == pytest.approx(
+        iou(0.75) - iou(0.7), abs=0.02
+    )
+    # It is one line of the table, without a rate of its own.
+    (score,) = [s for s in summary.scores if s.line.configuration == "AO"]
+    assert (score.line.rate_text, score.bpp) == ("all", None)
+    assert "| mosaics | jpeg | all |  | AO 0.3 0.8 |" in summary_markdown(summary)
+    page = restoration_html(RestorationReport("s", records, summary))
+    assert "AO 0.3 0.8" in page
+    rates = next(f for f in restoration_figures(records, summary) if f.name == "rates")
+    (panel,) = rates.variants[0].panels
+    (level,) = [s for s in panel.series if s.label.startswith("AO")]
+    assert len({point.y for point in level.points}) == 1
+
+
+def test_restorers_are_compared():
+    """The stronger network with plain regression, the own codec's restorer with another's."""
+    kinds = {"regression": 0.72, "nafnet": 0.78}
+    cells = [record("RO", s, v, restoration=k) for k, v in kinds.items() for s in range(3)]
+    cells += [record("RO", s, 0.65, restoration="nafnet", variant="restorer of webp")
+              for s in range(3)]  # fmt: skip
+    found = {(d.name, d.line.variant): d.value for d in summarise([*sweep(), *cells]).differences}
+    assert found["stronger network adds", "none"] == pytest.approx(iou(0.78) - iou(0.72), abs=0.02)
+    name = "own codec's restorer over another's"
+    assert found[name, "restorer of webp"] == pytest.approx(iou(0.78) - iou(0.65), abs=0.02)
+    assert (name, "none") not in found
+
+
+def test_tables_keep_the_word_for_all_rates(tmp_path):
+    cell = record("AO", 0, 0.7, variant="0.3 0.8")
+    cell = cell.model_copy(update={"params": {**cell.params, "rate_bpp": "several"}})
+    write_restoration_tables([cell], summarise([cell]), tmp_path)
+    assert read_restoration_records(tmp_path / "cells.parquet") == [cell]
+
+
 def test_a_share_of_no_drop_on_compressed_images_is_refused():
     records = sweep({"OO": 0.7, "OC": 0.7, "FC": 0.72})
     (share,) = [d for d in summarise(records).differences if "share" in d.name]

@@ -20,6 +20,8 @@ from interfero.analysis.charts.files import file_name
 from interfero.analysis.restoration.losses import (
     DEPLOYED,
     DIFFERENCES,
+    REGRESSION,
+    RESTORERS,
     SHARES,
     Difference,
     Line,
@@ -34,11 +36,12 @@ from interfero.records import CellRecord
 COLOURS = {
     "OO": INK, "CC": "#0072B2", "CO": "#D55E00", "OC": "#CC79A7", "RO": "#009E73",
     "RR": "#56B4E9", "MO": "#E69F00", "FC": "#882255", "FO": "#AA4499",
+    "AO": "#332288", "AC": "#44AA99",
 }  # fmt: skip
 """Of Okabe and Ito's palette, and of Tol's where that has no more."""
 RATES_FILE, PARTS_FILE, SHARES_FILE = "miou", "decomposition", "remedies"
 """Files are called so, then the domain."""
-_MARKERS = {"gan": "o", "regression": "s", "none": "o"}
+_MARKERS = {"gan": "o", "regression": "s", "nafnet": "^", "none": "o"}
 
 
 _LABELS = {True: "interval apart from zero (filled)", False: "may be zero (hollow)"}
@@ -74,7 +77,7 @@ def _rates_figure(records: Sequence[CellRecord], summary: Summary, runs: RunLink
             caption = (
                 f"{title[0].upper()}{title[1:]} of all test images together, against the rate reached on "
                 "training images (on test "
-                f"images for OC). Bars: lowest to highest seed. OO has no rate: its line is level. {told}"
+                f"images for OC). Bars: lowest to highest seed. What has no rate is a level line. {told}"
             )
             variants.append(Variant((domain,), panels, caption, file_name(RATES_FILE, domain)))
     if not variants:
@@ -86,9 +89,9 @@ def _rates_figure(records: Sequence[CellRecord], summary: Summary, runs: RunLink
 def _rate_panel(
     scores: Sequence[Score], codec: str, hover: dict[Line, tuple[str, ...]], title: str
 ) -> Panel:
-    own = [s for s in scores if s.line.codec == codec]
+    at_rates = [s for s in scores if s.line.codec == codec and s.line.rate_bpp]
     lines: dict[str, list[Score]] = defaultdict(list)
-    for score in own:
+    for score in at_rates:
         lines[score.line.label].append(score)
     series = []
     for label, points in lines.items():
@@ -96,13 +99,15 @@ def _rate_panel(
         ordered = sorted(points, key=lambda s: (_rate_of(s), s.line.rate_bpp))
         marks = [PlotPoint(_rate_of(s), s.mean, hover[s.line], y_range=s.span) for s in ordered]
         series.append(_line_series(label, line, marks))
-    rates = [_rate_of(s) for s in own]
-    for score in (s for s in scores if s.line.configuration == "OO"):
+    rates = [_rate_of(s) for s in at_rates] or [0.0, 1.0]
+    level_of = [s for s in scores if not s.line.rate_bpp and s.line.codec in (codec, "original")]
+    for score in level_of:
         ends = sorted({min(rates), max(rates)})
         level = tuple(
             PlotPoint(rate, score.mean, hover[score.line], y_range=score.span) for rate in ends
         )
-        series.append(Series("OO", COLOURS["OO"], "", level, line=True))
+        colour = COLOURS.get(score.line.configuration, "#888888")
+        series.append(Series(score.line.label, colour, "", level, line=True))
     return Panel(
         codec,
         PlotAxis("rate reached (bits per pixel)"),
@@ -117,7 +122,7 @@ def _rate_of(score: Score) -> float:
 
 def _score_lines(score: Score, cells: Sequence[CellRecord], runs: RunLinks) -> tuple[str, ...]:
     low, high = score.span
-    asked = "" if score.line.codec == "original" else f", {score.line.rate_bpp:g} bpp asked"
+    asked = f", {score.line.rate_text} bpp asked" if score.line.rate_text else ""
     return (
         f"{score.line.label} on {score.line.domain}{asked}",
         f"{title_of(cells)} {score.mean:.3f}, {low:.3f} to {high:.3f} "
@@ -169,7 +174,7 @@ def _share_point(d: Difference) -> PlotPoint:
     assert d.value is not None
     span = None if d.low is None or d.high is None else (100 * d.low, 100 * d.high)
     told = (f"{d.line.label}: {d.form.format(d.value)}", d.ends and f"95 % {d.ends}",
-            d.drawn.text(d.restorers))  # fmt: skip
+            d.drawn.text)  # fmt: skip
     x = d.line.rate_bpp if d.bpp is None else d.bpp
     return PlotPoint(x, 100 * d.value, tuple(filter(None, told)), y_range=span)
 
@@ -217,7 +222,7 @@ def _parts_panel(codec: str, differences: Sequence[Difference], title: str) -> P
         known = span is not None and not span[0] <= 0 <= span[1]
         ends = f"95 % {d.ends}" if d.ends else "no interval"
         lines = (part_name(d).replace("\n", " "), f"{d.value:+.3f}, {ends}",
-                 d.drawn.text(d.restorers))  # fmt: skip
+                 d.drawn.text)  # fmt: skip
         sure[known].append(PlotPoint(d.value, order.index(part_name(d)), lines, x_range=span))
     series = tuple(
         Series(_LABELS[known], COLOURS["CC"], "o",
@@ -231,7 +236,9 @@ def _parts_panel(codec: str, differences: Sequence[Difference], title: str) -> P
 
 def part_name(d: Difference) -> str:
     """`covariate shift`, and what is subtracted from what."""
-    pair = next((f"{a} - {b}" for name, a, b in DIFFERENCES if name == d.name), "gan - regression")
+    pairs = {name: f"{a} - {b}" for name, a, b in DIFFERENCES}
+    pairs |= {name: f"{kind} - {REGRESSION}" for kind, name in RESTORERS.items()}
+    pair = pairs.get(d.name, "RO - RO")
     kind = f" {d.line.restoration}" if d.line.restoration not in ("none", "gan") else ""
     split = " same" if d.line.restoration_split == "same" else ""
     variant = f", {d.line.variant}" if d.line.variant != "none" else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from interfero.analysis.about import About
@@ -140,9 +140,8 @@ def _scores(summary: Summary) -> list[Block]:
     for s in summary.scores:
         low, high = s.span
         gain = "" if s.psnr_gain_db is None else f"{s.psnr_gain_db:+.2f}"
-        asked = "" if s.line.codec == "original" else f"{s.line.rate_bpp:g}"
         reached = "" if s.bpp is None else f"{s.bpp:.3f}"
-        rows.append([s.line.domain, s.line.codec, s.line.label, asked, reached, f"{s.mean:.3f}",
+        rows.append([s.line.domain, s.line.codec, s.line.label, s.line.rate_text, reached, f"{s.mean:.3f}",
                      f"{low:.3f} to {high:.3f}", s.seeds_text, gain])  # fmt: skip
     header = ["domain", "codec", "trained, tested", "bpp asked", "reached", summary.title, "seeds' range",
               "seeds", "PSNR gain (dB)"]  # fmt: skip
@@ -155,7 +154,7 @@ def _parts(summary: Summary) -> list[Block]:
         value = "refused" if d.value is None else d.form.format(d.value)
         ends = d.ends or d.refusal or "none"
         rows.append([d.line.domain, d.line.codec, d.name, d.line.label, f"{d.line.rate_bpp:g}", value,
-                     ends, d.drawn.text(d.restorers)])  # fmt: skip
+                     ends, d.drawn.text])  # fmt: skip
     header = ["domain", "codec", "difference", "of", "bpp asked", "value", "95 % interval", "drawn"]
     return [("table", PageTable(header, rows, 4, long=6))] if rows else []
 
@@ -164,6 +163,10 @@ def _remedies(summary: Summary) -> list[Block]:
     """The share that each wins back, the largest of a place first."""
     shares = [d for d in summary.differences if d.name in SHARES]
     score = {s.line: s.mean for s in summary.scores}
+
+    def mean_of(line: Line) -> float:
+        return score[line] if line in score else score[replace(line, rate_bpp=0.0)]
+
     order = sorted(
         shares,
         key=lambda d: (d.line.domain, d.name, d.line.codec, d.line.rate_bpp,
@@ -171,7 +174,7 @@ def _remedies(summary: Summary) -> list[Block]:
     )  # fmt: skip
     rows = [
         [d.line.domain, f"OO - {DEPLOYED[d.name]}", d.line.codec, d.line.label, f"{d.line.rate_bpp:g}",
-         f"{score[d.line]:.3f}", "refused" if d.value is None else d.form.format(d.value),
+         f"{mean_of(d.line):.3f}", "refused" if d.value is None else d.form.format(d.value),
          d.ends or d.refusal or "none"]
         for d in order
     ]  # fmt: skip
@@ -194,7 +197,7 @@ def _pictures(report: RestorationReport) -> list[Block]:
         middle = own[(len(own) - 1) // 2]
         data = base64.b64encode(report.strips[middle.key].read_bytes()).decode()
         line = score.line
-        rate = "" if line.codec == "original" else f", {line.codec} at {line.rate_bpp:g} bpp"
+        rate = f", {line.codec} at {line.rate_text} bpp" if line.rate_text else ""
         title = f"{line.label} on {line.domain}{rate}; {report.runs.text(middle)}"
         strips.append(("strip", {"title": title, "url": f"data:image/png;base64,{data}"}))
     note = (

@@ -6,7 +6,8 @@ restoration gains, OO - RO what is left, and (RO - CO) / (OO - CO) the share of 
 does RO - MO. An adversary is judged by what it adds to plain regression.
 
 OO - OC is what a deployed model loses on compressed images. FC is that model, fine-tuned on a few of them:
-(FC - OC) / (OO - OC) is the share it recovers, and OO - FO what it then loses on originals.
+(FC - OC) / (OO - OC) is the share it recovers, and OO - FO what it then loses on originals. AO and AC are of
+one model, trained on copies at all rates of a sweep: AO is compared at each of them.
 
 Intervals are of a paired bootstrap: the same seeds and the same source images in both configurations (see
 `interfero.analysis.restoration.bootstrap`).
@@ -21,7 +22,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from interfero.analysis.capacity_table import counted
-from interfero.analysis.restoration.bootstrap import Drawn, estimate, seeds_of
+from interfero.analysis.restoration.bootstrap import Drawn, estimate, restorer_of, seeds_of
 from interfero.metrics.tasks import SEGMENTATION, task_of
 from interfero.records import CellRecord
 
@@ -30,16 +31,22 @@ SHARES = (SHARE, SHARE_COMPRESSED)
 DEPLOYED = {SHARE: "CO", SHARE_COMPRESSED: "OC"}
 """What stands where nothing is done: OO less it is the drop."""
 REMEDIES = {
-    "RO": SHARE, "MO": SHARE, "CC": SHARE_COMPRESSED, "RR": SHARE_COMPRESSED, "FC": SHARE_COMPRESSED,
+    "RO": SHARE, "MO": SHARE, "AO": SHARE, "CC": SHARE_COMPRESSED, "AC": SHARE_COMPRESSED,
+    "RR": SHARE_COMPRESSED, "FC": SHARE_COMPRESSED,
 }  # fmt: skip
 """Of which drop a configuration wins back a share."""
 REGRESSION = "regression"
+RESTORERS = {"gan": "adversary adds", "nafnet": "stronger network adds"}
+"""What is said of restorers less plain regression."""
+OWN_CODEC = "own codec's restorer over another's"
 DIFFERENCES = (
     ("lost information", "OO", "CC"), ("covariate shift", "CC", "CO"), ("whole drop", "OO", "CO"),
     ("tested compressed", "OO", "OC"), ("restoration gains", "RO", "CO"), ("still left", "OO", "RO"),
     ("restored on both sides", "RR", "CC"), ("mixing gains", "MO", "CO"),
     ("restored over mixed", "RO", "MO"), ("fine-tuning gains", "FC", "OC"),
     ("fine-tuned over trained anew", "FC", "CC"), ("fine-tuning costs on originals", "OO", "FO"),
+    ("several rates gain", "AO", "CO"), ("several rates over one", "AC", "CC"),
+    ("several rates gain on compressed images", "AC", "OC"), ("restored over several rates", "RO", "AO"),
 )  # fmt: skip
 """Name, and the two configurations whose difference it is."""
 
@@ -51,7 +58,7 @@ class Line:
     domain: str
     codec: str
     rate_bpp: float
-    """Asked for; 0 where no codec takes part."""
+    """Asked for; 0 where no codec takes part, or all rates do."""
     configuration: str
     restoration: str = "none"
     restoration_split: str = "none"
@@ -61,9 +68,16 @@ class Line:
     @property
     def label(self) -> str:
         """The configuration, how its restorer was trained, and its variant."""
-        more = (self.restoration, self.restoration_split, self.variant)
+        more: tuple[str, ...] = (self.restoration, self.restoration_split, self.variant)
         parts = [p for p in more if p != "none"]
         return " ".join([self.configuration, *parts])
+
+    @property
+    def rate_text(self) -> str:
+        """The rate that was asked for, as tables have it."""
+        if self.rate_bpp:
+            return f"{self.rate_bpp:g}"
+        return "" if self.codec == "original" else "all"
 
 
 @dataclass(frozen=True)
@@ -71,8 +85,8 @@ class Score:
     """The score of a line over its seeds."""
 
     line: Line
-    values: Mapping[tuple[int, int], float]
-    """By (data seed, init seed)."""
+    values: Mapping[tuple[int, int, int], float]
+    """By (data seed, init seed, seed of the restorer)."""
     bpp: float | None
     """Rate that was reached on the images that a codec made, training images first."""
     psnr_gain_db: float | None
@@ -82,15 +96,18 @@ class Score:
     def mean(self) -> float:
         """Over data seeds, of the mean over the init seeds of each."""
         found: dict[int, list[float]] = defaultdict(list)
-        for (data_seed, _), value in self.values.items():
+        for (data_seed, *_), value in self.values.items():
             found[data_seed].append(value)
         return float(np.mean([np.mean(values) for values in found.values()]))
 
     @property
     def seeds_text(self) -> str:
         """`3`, or `2 (6 models)`: models of one data seed share what it draws."""
-        data, models = len({data_seed for data_seed, _ in self.values}), len(self.values)
-        return f"{data} ({counted(models, 'model')})" if data > 1 else str(models)
+        data, models = len({data_seed for data_seed, *_ in self.values}), len(self.values)
+        seeds = data if data > 1 else len({init_seed for _, init_seed, _ in self.values})
+        return (
+            str(seeds) if data == 1 and seeds == models else f"{seeds} ({counted(models, 'model')})"
+        )
 
     @property
     def span(self) -> tuple[float, float]:
@@ -113,11 +130,6 @@ class Difference:
     refusal: str = ""
     bpp: float | None = None
     """Rate that was reached on training images, or on test images where those alone were coded."""
-
-    @property
-    def restorers(self) -> int:
-        """Different ones behind the restored images: seeds of models draw no other restorer."""
-        return self.drawn.data_seeds if self.line.restoration != "none" else 0
 
     @property
     def form(self) -> str:
@@ -188,7 +200,16 @@ def summarise(records: Sequence[CellRecord]) -> Summary:
     for record in finished:
         by_line[line_of(record)].append(record)
     scores = tuple(_score(line, cells) for line, cells in sorted(by_line.items()))
-    return Summary(scores, tuple(_differences(by_line)), title_of(finished))
+    return Summary(scores, tuple(_differences(_at_each_rate(by_line))), title_of(finished))
+
+
+def _at_each_rate(by_line: Mapping[Line, list[CellRecord]]) -> dict[Line, list[CellRecord]]:
+    """Cells that are of all rates of a codec stand at each rate that others of it have."""
+    found = {line: cells for line, cells in by_line.items() if line.rate_text != "all"}
+    for line in by_line.keys() - found.keys():
+        rates = {x.rate_bpp for x in found if (x.domain, x.codec) == (line.domain, line.codec)}
+        found |= {replace(line, rate_bpp=rate): by_line[line] for rate in rates}
+    return found
 
 
 def _score(line: Line, cells: Sequence[CellRecord]) -> Score:
@@ -196,11 +217,10 @@ def _score(line: Line, cells: Sequence[CellRecord]) -> Score:
         found = [c.metrics[name] for c in cells if name in c.metrics]
         return float(np.mean(found)) if found else None
 
-    bpp = mean_of("rate/train_bpp")
     after, before = mean_of("restoration/psnr_db"), mean_of("restoration/psnr_db_compressed")
     gain = after - before if after is not None and before is not None else None
-    values = {seeds_of(c): c.metrics[task_of(c.params).metric] for c in cells}
-    return Score(line, values, mean_of("rate/test_bpp") if bpp is None else bpp, gain)
+    values = {(*seeds_of(c), restorer_of(c)): c.metrics[task_of(c.params).metric] for c in cells}
+    return Score(line, values, _rate_reached(cells), gain)
 
 
 def _differences(by_line: Mapping[Line, list[CellRecord]]) -> Iterator[Difference]:
@@ -213,26 +233,46 @@ def _differences(by_line: Mapping[Line, list[CellRecord]]) -> Iterator[Differenc
             own = lower if upper == "OO" else upper
             if line.configuration != own:
                 continue
-            pair = [
-                cells if c == own else by_line.get(_partner(line, c), []) for c in (upper, lower)
-            ]
+            pair = [cells if c == own else _partner(by_line, line, c) for c in (upper, lower)]
             if all(pair):
                 yield _difference(name, line, *pair)
         share = REMEDIES.get(line.configuration)
         if share is not None:
-            parts = [by_line.get(_partner(line, c), []) for c in ("OO", DEPLOYED[share])]
-            if all(parts):
-                yield recovered_share(line, cells, *parts, name=share)
-        if line.configuration == "RO" and line.restoration != REGRESSION:
-            plain = by_line.get(replace(line, restoration=REGRESSION), [])
-            if plain:
-                yield _difference("adversary adds", line, cells, plain)
+            original, deployed = (_partner(by_line, line, c) for c in ("OO", DEPLOYED[share]))
+            if original and deployed:
+                yield recovered_share(line, cells, original, deployed, share)
+        if line.configuration == "RO":
+            yield from _of_restorers(by_line, line, cells)
 
 
-def _partner(line: Line, configuration: str) -> Line:
+def _of_restorers(
+    by_line: Mapping[Line, list[CellRecord]], line: Line, cells: list[CellRecord]
+) -> Iterator[Difference]:
+    """What a restorer has over plain regression, and the own codec's over another codec's."""
+    plain = by_line.get(replace(line, restoration=REGRESSION), [])
+    name = RESTORERS.get(line.restoration)
+    if name is not None and plain:
+        yield _difference(name, line, cells, plain)
+    own = by_line.get(replace(line, variant="none"), [])
+    if line.variant != "none" and own:
+        yield _difference(OWN_CODEC, line, own, cells)
+
+
+def _partner(
+    by_line: Mapping[Line, list[CellRecord]], line: Line, configuration: str
+) -> list[CellRecord]:
+    """Cells of a configuration without a restorer where a line lies; none where several lines have it."""
+    place = (line.domain, line.codec, line.rate_bpp)
     if configuration == "OO":
-        return Line(line.domain, "original", 0.0, "OO")
-    return Line(line.domain, line.codec, line.rate_bpp, configuration)
+        place = (line.domain, "original", 0.0)
+    found = [
+        cells
+        for other, cells in by_line.items()
+        if (other.domain, other.codec, other.rate_bpp, other.configuration)
+        == (*place, configuration)
+        and other.restoration == "none"
+    ]
+    return found[0] if len(found) == 1 else []
 
 
 def _difference(
@@ -244,9 +284,17 @@ def _difference(
 
 
 def _rate_reached(cells: Sequence[CellRecord]) -> float | None:
-    """Mean over cells, on training images, or on test images where those alone were coded."""
+    """Mean over cells, on training images, or on test images where those alone were coded.
+
+    A model that was trained on several rates is at that of its test images, if they have one.
+    """
     for side in ("train", "test"):
-        rates = [r.metrics[f"rate/{side}_bpp"] for r in cells if f"rate/{side}_bpp" in r.metrics]
+        rates = [
+            r.metrics[f"rate/{side}_bpp"]
+            for r in cells
+            if f"rate/{side}_bpp" in r.metrics
+            and (side == "test" or not str(r.params["configuration"]).startswith("A"))
+        ]
         if rates:
             return float(np.mean(rates))
     return None
@@ -274,7 +322,7 @@ def recovered_share(
         else:
             low, high = drop.value - width, drop.value + width
             refusal = (
-                f"{said}, its 95 % interval {low:+.3f} to {high:+.3f} ({drop.drawn.text()}) includes zero"
+                f"{said}, its 95 % interval {low:+.3f} to {high:+.3f} ({drop.drawn.text}) includes zero"
                 if high >= 0
                 else f"{said}: there is no drop to recover"
             )
@@ -314,7 +362,7 @@ def sentence(d: Difference) -> str:
     if d.low is None or d.high is None:
         note = f"no interval, n = {counted(d.drawn.seeds, 'seed')}"
     else:
-        note = f"95 % {d.ends}, {d.drawn.text(d.restorers)}"
+        note = f"95 % {d.ends}, {d.drawn.text}"
     return f"{place}{restored}: {d.name} {d.form.format(d.value)} ({note})"
 
 
@@ -327,9 +375,8 @@ def summary_markdown(summary: Summary) -> str:
         low, high = s.span
         bpp = "" if s.bpp is None else f"{s.bpp:.3f}"
         gain = "" if s.psnr_gain_db is None else f"{s.psnr_gain_db:+.2f} dB"
-        asked = "" if s.line.codec == "original" else f"{s.line.rate_bpp:g}"
+        place = f"| {s.line.domain} | {s.line.codec} | {s.line.rate_text} | {bpp} | {s.line.label}"
         lines.append(
-            f"| {s.line.domain} | {s.line.codec} | {asked} | {bpp} | {s.line.label} | {s.mean:.3f} "
-            f"({low:.3f} to {high:.3f}) | {s.seeds_text} | {gain} |"
+            f"{place} | {s.mean:.3f} ({low:.3f} to {high:.3f}) | {s.seeds_text} | {gain} |"
         )
     return "\n".join([*lines, "", *(f"- {sentence}" for sentence in summary.sentences), ""])

@@ -11,6 +11,7 @@ from interfero.engine.options.rules import (
     list_rules,
     number_rules,
     parted_rules,
+    seed_rules,
 )
 from interfero.engine.restoration.configs import (
     CONFIGURATIONS,
@@ -22,7 +23,9 @@ from interfero.engine.restoration.configs import (
 )
 from interfero.errors import nearest
 
-Restoration = Literal["gan", "regression"]
+Restoration = Literal["gan", "regression", "nafnet"]
+OWN = "own"
+"""Of `--restorer-codecs`: the codec of the images that are restored."""
 MODELS = OptionGroup("models")
 
 
@@ -41,13 +44,19 @@ class RestorationOptions(SweepOptions):
     """Rates in bits per pixel, headers included, matched on training images; the rate reached is logged."""
     configurations: Annotated[tuple[str, ...], QUESTION] = ("OO", "CC", "CO", "OC")
     """Images a model is trained on, then tested on: O original, C compressed, R restored, M originals and
-    compressed mixed, F the model of OO fine-tuned on a few compressed images. Choose from OO CC CO OC RO RR
-    MO FC FO."""
+    compressed mixed, A compressed at all --rates, F the model of OO fine-tuned on a few compressed images.
+    Choose from OO CC CO OC RO RR MO AO AC FC FO."""
     restorations: Annotated[tuple[Restoration, ...], QUESTION] = ("gan", "regression")
-    """How restorers are trained, for RO and RR: against discriminators, or by regression only."""
+    """How restorers are trained, for RO and RR: gan, against discriminators; regression, without; nafnet,
+    regression with --generator nafnet."""
     restoration_splits: Annotated[tuple[RestorationSplit, ...], QUESTION] = ("disjoint",)
     """Images restorers are trained on: disjoint, images that are never restored, or same, the images they
     restore later."""
+    restorer_seeds: Annotated[tuple[int, ...], QUESTION] = (0,)
+    """Seeds that draw restorers, for RO and RR: with several, intervals contain the luck of a restorer."""
+    restorer_codecs: Annotated[tuple[str, ...], QUESTION] = (OWN,)
+    """Codecs of the images that restorers learn from: own, that of the images they restore, or others named
+    as in --codecs."""
     max_images: Annotated[int, QUESTION] = 0
     """Maximum number of images per portion (train, restoration, test); 0 is all."""
     max_side: Annotated[int, QUESTION] = 1024
@@ -85,6 +94,9 @@ class RestorationOptions(SweepOptions):
     validations: Annotated[int, TRAINING] = 0
     """Number of times a model is scored on restoration images while it trains (val/score); nothing is chosen
     by it."""
+    restorer_validations: Annotated[int, TRAINING] = 0
+    """Number of times a restorer is scored while it trains, on training images, or on restoration images with
+    --restoration-splits same; nothing is chosen by it."""
     batch_size: Annotated[int, TRAINING] = 8
     """Crops per step."""
     crop_size: Annotated[int, TRAINING] = 64
@@ -95,7 +107,11 @@ class RestorationOptions(SweepOptions):
     """Augmentations of training crops: mirror (left to right), turn (any orientation), jitter (brightness and
     contrast), scale (0.75 to 1.33 times), zoom (0.5 to 2 times, filtered), colour (also hue)."""
     generator: Annotated[Generator, MODELS] = "residual"
-    """Network of restorers."""
+    """Network of restorers of gan and regression."""
+    restorer_width: Annotated[int, MODELS] = 32
+    """Channels of restorers."""
+    restorer_blocks: Annotated[int, MODELS] = 0
+    """Blocks of restorers; 0 is 4, and 11 of NAFNet's, which have as many multiplications."""
     adversary: Annotated[Literal["lsgan", "hinge"], TRAINING] = "lsgan"
     """Loss of the discriminators."""
     adversarial_weight: Annotated[float, TRAINING] = 0.02
@@ -125,13 +141,15 @@ class RestorationOptions(SweepOptions):
                 "num_steps": min(self.num_steps, 4),
                 "validations": min(self.validations, 1),
                 "restoration_steps": min(self.restoration_steps, 4),
+                "restorer_validations": min(self.restorer_validations, 2),
+                "restorer_seeds": self.restorer_seeds[:1],
                 "finetune_steps": min(self.finetune_steps, 2),
                 "finetune_images": (min(self.finetune_images[0] or 2, 2),),
                 "batch_size": 2 * self.workers_per_trial,
                 "crop_size": 32,
                 "domains": self.domains[:1],
                 "codecs": self.codecs[:1],
-                "rates": self.rates[:1],
+                "rates": self.rates[: 2 if _at_all_rates(self) else 1],
                 "restoration_splits": self.restoration_splits[:1],
                 "data_seeds": self.data_seeds[:1],
                 "init_seeds": self.init_seeds[:1],
@@ -144,7 +162,8 @@ def _axis_rules(o: RestorationOptions) -> list[Rule]:
     lists = {
         "--codecs": o.codecs, "--rates": o.rates, "--configurations": o.configurations,
         "--restorations": o.restorations, "--restoration-splits": o.restoration_splits,
-        "--finetune-images": o.finetune_images,
+        "--finetune-images": o.finetune_images, "--restorer-seeds": o.restorer_seeds,
+        "--restorer-codecs": o.restorer_codecs,
     }  # fmt: skip
     return [
         *list_rules(lists),
@@ -155,6 +174,11 @@ def _axis_rules(o: RestorationOptions) -> list[Rule]:
                 f"--configurations: unknown {c!r}; {nearest(c, CONFIGURATIONS)}",
             )
             for c in o.configurations
+        ),
+        *seed_rules({"--restorer-seeds": o.restorer_seeds}),
+        (
+            _at_all_rates(o) and len(o.rates) < 2,
+            f"--configurations AO AC train on all --rates: give two or more, got {o.rates}",
         ),
         (any(v <= 0 for v in o.rates), f"--rates must be above 0 bpp, got {o.rates}"),
         (
@@ -170,13 +194,20 @@ def _training_rules(o: RestorationOptions) -> list[Rule]:
         "--perceptual-weight": o.perceptual_weight,
     }  # fmt: skip
     positive = {"--restoration-steps": o.restoration_steps, "--batch-size": o.batch_size,
+                "--restorer-width": o.restorer_width,
                 "--decoder-width": o.decoder_width, "--finetune-steps": o.finetune_steps}  # fmt: skip
     rates = {"--learning-rate": o.learning_rate,
              "--restoration-learning-rate": o.restoration_learning_rate}  # fmt: skip
     return [
         *number_rules(
             positive,
-            {"--max-images": o.max_images, "--validations": o.validations, **weights},
+            {
+                "--max-images": o.max_images,
+                "--validations": o.validations,
+                "--restorer-validations": o.restorer_validations,
+                "--restorer-blocks": o.restorer_blocks,
+                **weights,
+            },
             {"--encoder-rate": (o.encoder_rate,), **{k: (v,) for k, v in weights.items()}},
         ),
         *((not 0 < v < 1, f"{k} must lie between 0 and 1, got {v}") for k, v in rates.items()),
@@ -230,6 +261,11 @@ def _meaningless(o: RestorationOptions) -> list[Rule]:
         )
         for name, why in unused.items()
     ]
+
+
+def _at_all_rates(o: RestorationOptions) -> bool:
+    """Whether a model trains on copies at all rates."""
+    return any(c.startswith("A") for c in o.configurations)
 
 
 def configurations_of(options: RestorationOptions) -> tuple[Configuration, ...]:

@@ -73,7 +73,8 @@ def _copies(products: Products, images: Compressed | Restored, context: str) -> 
     assert compressed is not None
     name = f"{originals.domain}-{compressed.codec_name}-{compressed.rate_bpp:g}bpp"
     if isinstance(images, Restored):
-        adversary = images.restorer.config.adversary
-        name += f"-{'regression' if adversary == 'none' else adversary}"
+        config = images.restorer.config
+        name += f"-{'regression' if config.adversary == 'none' else config.adversary}"
+        name += "" if config.generator == "residual" else f"-{config.generator}"
     folder = str(products.place(images.key))
     return copies_of(name, images.key.rpartition("-")[2], folder, context, originals.num_images)

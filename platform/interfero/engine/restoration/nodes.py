@@ -125,18 +125,21 @@ class Restorer(ContentNode):
 
     node: Literal["restorer"] = "restorer"
     compressed: Compressed
+    held_out: Compressed | None = None
+    """Images it is scored on while it trains, if it is: never test images."""
     config: RestorationConfig
     training: Training
 
     @property
     def inputs(self) -> tuple[Node, ...]:
         """See `Node`."""
-        return (self.compressed,)
+        return (self.compressed,) if self.held_out is None else (self.compressed, self.held_out)
 
     def identity(self) -> dict[str, Any]:
         """See `ContentNode`."""
+        scored = {} if self.held_out is None else {"held_out": self.held_out.key}
         return {"compressed": self.compressed.key, "config": self.config.identity(),
-                "training": self.training.model_dump(mode="json")}  # fmt: skip
+                "training": self.training.model_dump(mode="json"), **scored}  # fmt: skip
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -240,6 +243,10 @@ class FineTuned(TrainedModel):
 Model = Annotated[Segmenter | FineTuned, Field(discriminator="node")]
 
 
+ORIGINAL, SEVERAL = "original", "several"
+"""Codec and rate of cells that no codec takes part in; rate of those that are of all rates of a codec."""
+
+
 class TestCell(ContentNode):
     """One point of a sweep: a model trained on images of one kind, tested on images of a kind."""
 
@@ -255,10 +262,12 @@ class TestCell(ContentNode):
     codec: str
     """Name of the codec; `original` where none takes part."""
     rate_bpp: float | None
-    """Asked for; None where no codec takes part."""
+    """Asked for; None where no codec takes part, or all rates do."""
     restoration: str = "none"
-    """How the restorer was trained: its adversary, or `regression`; `none` without a restorer."""
+    """How the restorer was trained, as `--restorations` names it; `none` without a restorer."""
     restoration_split: RestorationSplit | Literal["none"] = "none"
+    restorer_seed: int = 0
+    """Of the restorer, if there is one."""
     variant: str = "none"
     """What else tells its line from others of the same configuration: `8 images`."""
     data_seed: int
@@ -290,15 +299,19 @@ class TestCell(ContentNode):
         """What MLflow shows as parameters."""
         config = self.segmenter.config
         originals = originals_of(self.tested_on)
+        more: Params = {} if self.variant == "none" else {"variant": self.variant}
+        if self.restoration != "none":
+            more["restorer_seed"] = self.restorer_seed
+        several = ORIGINAL if self.codec == ORIGINAL else SEVERAL
         return {
             "codec": self.codec,
-            "rate_bpp": "original" if self.rate_bpp is None else self.rate_bpp,
+            "rate_bpp": several if self.rate_bpp is None else self.rate_bpp,
             "domain": originals.domain,
             "task": config.task,
             "configuration": self.configuration,
             "restoration": self.restoration,
             "restoration_split": self.restoration_split,
-            **({} if self.variant == "none" else {"variant": self.variant}),
+            **more,
             "data_seed": self.data_seed,
             "init_seed": self.init_seed,
             "num_images": self.segmenter.num_images,

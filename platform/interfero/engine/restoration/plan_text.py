@@ -14,7 +14,7 @@ from interfero.engine.restoration.plan import RestorationPlan
 from interfero.store.products import Products
 
 _AXES = ("domain", "configuration", "codec", "rate_bpp", "restoration", "restoration_split",
-         "variant", "data_seed", "init_seed")  # fmt: skip
+         "variant", "restorer_seed", "data_seed", "init_seed")  # fmt: skip
 """Parameters that tell a plan's cells apart."""
 
 

@@ -138,3 +138,131 @@ class TestFineTuning:
         given = parse_options(RestorationOptions(), ["--configurations", "FC", "--smoke"], "Why?")
         small = given.smallest()
         assert (small.finetune_images, small.finetune_steps) == ((2,), 2)
+
+
+RATES = {"rates": (1.2, 0.8), "configurations": ("CO", "AO", "AC")}
+
+
+class TestSeveralRates:
+    def test_there_is_one_model_per_codec_and_seed(self):
+        plan = plan_of(**RATES, codecs=("webp", "jpeg"), init_seeds=(0, 1))
+        trained = {c.segmenter.key for c in plan.cells if c.configuration in ("AO", "AC")}
+        assert len(trained) == 4
+        counts = [c.configuration for c in plan.cells]
+        # On originals it is one cell, whatever the rate.
+        assert (counts.count("AO"), counts.count("AC")) == (4, 8)
+        images = by_configuration(plan)["AC"].segmenter.images
+        assert [image.rate_bpp for image in images] == [0.8, 1.2]
+        again = plan_of(
+            **(RATES | {"rates": (0.8, 1.2)}), codecs=("webp", "jpeg"), init_seeds=(0, 1)
+        )
+        assert {c.key for c in again.cells} == {c.key for c in plan.cells}
+
+    def test_it_is_scored_at_each_rate(self, tmp_path):
+        plan = plan_of(**RATES)
+        records = Local(tmp_path).run(plan)
+        cells = [records[cell.key] for cell in plan.cells]
+        (on_originals,) = [c for c in cells if c.params["configuration"] == "AO"]
+        assert on_originals.params["rate_bpp"] == "several"
+        assert on_originals.params["variant"] == "0.8 1.2"
+        assert "rate/test_bpp" not in on_originals.metrics
+        each = {c.params["rate_bpp"]: c.metrics for c in cells if c.params["configuration"] == "AC"}
+        assert each[0.8]["rate/test_bpp"] < each[1.2]["rate/test_bpp"]
+        co = [c.metrics["rate/train_bpp"] for c in cells if c.params["configuration"] == "CO"]
+        assert on_originals.metrics["rate/train_bpp"] == pytest.approx(np.mean(co))
+
+    def test_one_rate_is_refused_and_the_smallest_run_has_two(self):
+        with pytest.raises(ConfigError, match="AO AC train on all --rates: give two or more"):
+            plan_of(configurations=("AO",))
+        assert RestorationOptions(configurations=("AO",), rates=(1, 2, 3)).smallest().rates == (
+            1,
+            2,
+        )
+        assert RestorationOptions(rates=(1, 2, 3)).smallest().rates == (1,)
+
+
+RO = {"configurations": ("RO",), "restorations": ("regression",)}
+
+
+def restorers_of(plan):
+    return {cell.segmenter.images[0].restorer.key for cell in plan.cells}
+
+
+class TestRestorers:
+    def test_seeds_draw_restorers_that_all_models_meet(self):
+        plan = plan_of(**RO, restorer_seeds=(0, 1, 2), init_seeds=(0, 1))
+        assert len(plan.cells) == 6
+        assert len(restorers_of(plan)) == 3
+        assert restorers_of(plan_of(**RO)) < restorers_of(plan)
+        assert [c.params["restorer_seed"] for c in plan.cells[:3]] == [0, 1, 2]
+        assert "restorer_seed" not in plan_of().cells[0].params
+        assert {cell.key for cell in plan_of(**RO).cells} < {cell.key for cell in plan.cells}
+
+    def test_nafnet_is_regression_with_another_generator(self):
+        plan = plan_of(configurations=("RO",), restorations=("regression", "nafnet", "gan"))
+        configs = {
+            c.restoration: c.segmenter.images[0].restorer.config for c in plan.cells
+        }  # fmt: skip
+        assert configs["nafnet"].generator == "nafnet"
+        assert configs["nafnet"].adversary == "none"
+        assert (configs["nafnet"].blocks, configs["regression"].blocks) == (11, 4)
+        # As the generator of both, it is one restorer less.
+        same = plan_of(
+            configurations=("RO",), restorations=("regression", "nafnet", "gan"), generator="nafnet"
+        )
+        assert len(restorers_of(same)) == len(same.cells) == 2
+        wider = plan_of(**RO, restorer_width=48, restorer_blocks=6).cells[0].segmenter.images[0]
+        assert (wider.restorer.config.width, wider.restorer.config.blocks) == (48, 6)
+
+    @pytest.mark.parametrize(("split", "portion"), [("disjoint", "train"), ("same", "restoration")])
+    def test_it_is_scored_on_images_that_it_does_not_learn_from(self, split, portion):
+        plan = plan_of(**RO, restorer_validations=2, restoration_splits=(split,))
+        restorer = plan.cells[0].segmenter.images[0].restorer
+        assert restorer.held_out.originals.portion == portion
+        assert restorer.compressed.originals.portion != portion
+        assert restorer.held_out in restorer.inputs
+
+    def test_what_it_did_to_them_is_in_the_cell(self, tmp_path):
+        plan = plan_of(**RO, restorer_validations=2)
+        (record,) = (Local(tmp_path).run(plan)[cell.key] for cell in plan.cells)
+        gains = [
+            (s, v["restorer_val_gain_db"]) for s, v in record.curve if "restorer_val_gain_db" in v
+        ]
+        assert [step for step, _ in gains] == [1, 2]
+        assert record.metrics["restoration/val_gain_db"] == gains[-1][1]
+        assert record.metrics["restoration/val_gain_db_late"] == pytest.approx(
+            gains[1][1] - gains[0][1]
+        )
+
+    def test_one_of_another_codec_restores(self, tmp_path):
+        """jpeg's restorer on webp's images: the codec is in no sweep of its own, and has no other cell."""
+        plan = plan_of(**RO, restorer_codecs=("own", "jpeg"))
+        own, foreign = plan.cells
+        assert (own.params.get("variant"), foreign.params["variant"]) == (None, "restorer of jpeg")
+        restored = foreign.segmenter.images[0]
+        assert (restored.compressed.codec, restored.restorer.compressed.codec) == ("webp", "jpeg")
+        assert restored.compressed.key == own.segmenter.images[0].compressed.key
+        records = Local(tmp_path).run(plan)
+        assert {r.status for r in records.values()} == {"finished"}
+        # Where jpeg's images are restored too, it is the restorer that they have.
+        both = plan_of(**RO, restorer_codecs=("own", "jpeg"), codecs=("webp", "jpeg"))
+        assert len(restorers_of(both)) == 2
+        assert foreign.key in {cell.key for cell in both.cells}
+        assert len(both.cells) == 3
+
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            ({"restorer_seeds": ()}, "--restorer-seeds is empty"),
+            ({"restorer_seeds": (-1,)}, "seeds must not be negative"),
+            ({"restorer_seeds": (2**63,)}, "--restorer-seeds must be below 2"),
+            ({"restorer_blocks": -1}, "--restorer-blocks must not be negative"),
+            ({"restorer_width": 0}, "--restorer-width must be above 0"),
+            ({"restorer_codecs": ("jpg2k",)}, "jpg2k"),
+        ],
+    )
+    def test_what_cannot_be_run(self, changes, said):
+        from interfero.errors import InterferoError
+
+        with pytest.raises(InterferoError, match=said):
+            plan_of(**changes)
