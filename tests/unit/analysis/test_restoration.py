@@ -177,6 +177,20 @@ def test_restorers_are_compared():
     assert (name, "none") not in found
 
 
+def test_what_restorers_do_to_held_out_images_is_drawn():
+    curve = [
+        (4, {"restorer_val_gain_db": 0.2}),
+        (8, {"restorer_val_gain_db": 0.5}),
+        (8, {"loss": 1}),
+    ]
+    told = [c.model_copy(update={"curve": curve}) if c.params["configuration"] == "RO" else c
+            for c in sweep()]  # fmt: skip
+    figures = {f.name: f for f in restoration_figures(told, summarise(told))}
+    (series,) = figures["restorers"].variants[0].panels[0].series
+    assert [(p.x, p.y) for p in series.points] == [(4, pytest.approx(0.2)), (8, 0.5)]
+    assert "restorers" not in {f.name for f in restoration_figures(sweep(), summarise(sweep()))}
+
+
 def test_tables_keep_the_word_for_all_rates(tmp_path):
     cell = record("AO", 0, 0.7, variant="0.3 0.8")
     cell = cell.model_copy(update={"params": {**cell.params, "rate_bpp": "several"}})

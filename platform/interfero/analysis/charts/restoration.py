@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from interfero.analysis.capacity_table import counted
 from interfero.analysis.charts.data import (
@@ -40,6 +40,7 @@ COLOURS = {
 }  # fmt: skip
 """Of Okabe and Ito's palette, and of Tol's where that has no more."""
 RATES_FILE, PARTS_FILE, SHARES_FILE = "miou", "decomposition", "remedies"
+RESTORERS_FILE, GAIN = "restorers", "restorer_val_gain_db"
 """Files are called so, then the domain."""
 _MARKERS = {"gan": "o", "regression": "s", "nafnet": "^", "none": "o"}
 
@@ -52,7 +53,12 @@ def restoration_figures(
 ) -> list[Figure]:
     """Those that the cells can fill."""
     rates = _rates_figure(records, summary, runs or RunLinks())
-    found = (rates, _parts_figure(summary), _shares_figure(summary))
+    found = (
+        rates,
+        _parts_figure(summary),
+        _shares_figure(summary),
+        _restorers_figure(records),
+    )
     return [figure for figure in found if figure is not None]
 
 
@@ -168,6 +174,44 @@ def _shares_panel(codec: str, shares: Sequence[Difference]) -> Panel:
     return Panel(
         codec, PlotAxis("rate reached (bits per pixel)"), PlotAxis("share recovered (%)"), series
     )
+
+
+def _restorers_figure(records: Sequence[CellRecord]) -> Figure | None:
+    """What restorers do to held-out images while they train; None where none was scored."""
+    curves: dict[Line, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        line = line_of(record)
+        for step, values in record.curve if line.configuration == "RO" else ():
+            if GAIN in values:
+                curves[line][step].append(values[GAIN])
+    variants = []
+    for domain, rate in sorted({(line.domain, line.rate_bpp) for line in curves}):
+        own = {x: c for x, c in curves.items() if (x.domain, x.rate_bpp) == (domain, rate)}
+        panels = tuple(
+            Panel(
+                codec, PlotAxis("steps"), PlotAxis("PSNR gain on held-out images (dB)"),
+                tuple(_restorer_series(line, own[line]) for line in own if line.codec == codec),
+            )
+            for codec in sorted({line.codec for line in own})
+        )  # fmt: skip
+        caption = (
+            "PSNR of restored images that the restorer did not learn from, less that of the compressed ones. "
+            "A line that still rises at its end has not converged. Bars: lowest to highest restorer."
+        )
+        place = domain, f"{rate:g} bpp"
+        variants.append(Variant(place, panels, caption, file_name(RESTORERS_FILE, domain)))
+    if not variants:
+        return None
+    return Figure("restorers", "Restorers while they train", ("domain", "rate"), tuple(variants))
+
+
+def _restorer_series(line: Line, curve: Mapping[int, Sequence[float]]) -> Series:
+    points = []
+    for step, gains in sorted(curve.items()):
+        mean = sum(gains) / len(gains)
+        told = (line.label.removeprefix("RO "), f"{mean:+.2f} dB at step {step}")
+        points.append(PlotPoint(step, mean, told, y_range=(min(gains), max(gains))))
+    return _line_series(told[0], line, points)
 
 
 def _share_point(d: Difference) -> PlotPoint:

@@ -77,6 +77,7 @@ def restoration_html(report: RestorationReport) -> str:
             Section("words", "All findings in words", [("lines", sentences)] if sentences else []),
             Section("remedies", "Remedies compared", [*drawn["remedies"], *_remedies(summary)]),
             Section("rates", "Mean IoU against rate", drawn["rates"] if drawn["parts"] else []),
+            Section("restorers", "Restorers while they train", drawn["restorers"]),
             Section("parts", "Where the drop comes from", _parts(summary)),
             Section("pictures", "Pictures", _pictures(report)),
             terms_section(RESTORATION_TERMS),

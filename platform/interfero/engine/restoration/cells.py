@@ -182,9 +182,14 @@ class CellMaker:
             code=self.code.segmentation,
             versions=library_versions(MODEL_LIBRARIES),
         )
+        labels_hash = domain.fingerprint if domain.images_of else ""
         if letter != "F":
             return Segmenter(
-                images=images, config=config, num_classes=len(domain.classes), training=training
+                images=images,
+                config=config,
+                num_classes=len(domain.classes),
+                labels_hash=labels_hash,
+                training=training,
             )
         deployed = self._model(domain, "O", point)
         assert isinstance(deployed, Segmenter)
@@ -194,13 +199,14 @@ class CellMaker:
             images=images,
             config=finetuning_config(self.options, config),
             num_classes=len(domain.classes),
+            labels_hash=labels_hash,
             training=training,
         )
 
     def _originals(self, domain: LabelledDomain, portion: Portion) -> Originals:
         return Originals(
             domain=domain.name,
-            domain_hash=domain.fingerprint,
+            domain_hash=domain.images_hash,
             portion=portion,
             num_images=len(domain.portion(portion)),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from interfero.domains.dominant import SUFFIX
 from interfero.domains.specs import split_spec
 from interfero.engine.node import Params
 from interfero.engine.restoration.nodes import (
@@ -59,7 +60,8 @@ def _uses(cell: TestCell) -> Iterator[tuple[Images, str]]:
 
 def _originals(plan: RestorationPlan, images: Originals, context: str) -> DatasetUse:
     domain, options = plan.domains[images.domain], plan.options
-    spec = next(s for s in options.domains if split_spec(s).name == domain.name)
+    own = domain.name.removesuffix(SUFFIX) if domain.images_of else domain.name
+    spec = next(s for s in options.domains if split_spec(s).name == own)
     place = {
         "domain": absolute_spec(spec), "part": images.portion, "labelled": True,
         "max_images": options.max_images, "max_side": options.max_side,

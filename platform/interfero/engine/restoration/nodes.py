@@ -52,7 +52,7 @@ class Originals(ContentNode):
     node: Literal["originals"] = "originals"
     domain: str
     domain_hash: str
-    """Of all images, labels and portions of the domain."""
+    """Of all images, labels and portions of the domain that copies are made of."""
     portion: Portion
     num_images: int = Field(gt=0)
 
@@ -183,6 +183,8 @@ class TrainedModel(ContentNode):
     """Of one portion; two kinds are mixed."""
     config: SegmentationConfig
     num_classes: int
+    labels_hash: str = ""
+    """Of images and labels, where the labels are not those that the images' domain hash has."""
     training: Training
 
     @property
@@ -197,8 +199,10 @@ class TrainedModel(ContentNode):
 
     def identity(self) -> dict[str, Any]:
         """See `ContentNode`."""
+        labels = {"labels": self.labels_hash} if self.labels_hash else {}
         return {"images": [image.key for image in self.images], "config": self.config.identity(),
-                "classes": self.num_classes, "training": self.training.model_dump(mode="json")}  # fmt: skip
+                "classes": self.num_classes, "training": self.training.model_dump(mode="json"),
+                **labels}  # fmt: skip
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from interfero.codecs.lossy import LossyCodec, find_lossy
+from interfero.domains.dominant import dominant
 from interfero.domains.labelled import LabelledDomain
 from interfero.domains.labelled_catalogue import load_labelled
 from interfero.domains.memory import GIB, MemoryBudget
@@ -100,9 +101,10 @@ def make_plan(options: RestorationOptions, code: StepCode) -> RestorationPlan:
         domain = load_labelled(
             spec, max_images=options.max_images, max_side=options.max_side, budget=budget
         )
-        if domain.name in domains:
-            raise ConfigError(f"--domains names one domain twice: {', '.join(options.domains)}")
-        domains[domain.name] = domain
+        for view in (domain if task == "own" else dominant(domain) for task in options.tasks):
+            if view.name in domains:
+                raise ConfigError(f"--domains names one domain twice: {', '.join(options.domains)}")
+            domains[view.name] = view
     maker = CellMaker(options, segmentation, codecs, code)
     cells: dict[str, TestCell] = {}
     for domain in domains.values():

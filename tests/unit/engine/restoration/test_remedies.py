@@ -9,7 +9,7 @@ from interfero.engine.packs import Pack
 from interfero.engine.restoration.inputs import inputs_of
 from interfero.engine.restoration.nodes import FineTuned
 from interfero.engine.worker import LocalWorker
-from interfero.errors import ConfigError
+from interfero.errors import ConfigError, DomainError, InterferoError
 from interfero.store.tensors import load_hashed, state_hash
 from trainables import restoration_nodes
 from trainables.restoration_bench import Bench
@@ -262,7 +262,43 @@ class TestRestorers:
         ],
     )
     def test_what_cannot_be_run(self, changes, said):
-        from interfero.errors import InterferoError
-
         with pytest.raises(InterferoError, match=said):
             plan_of(**changes)
+
+
+BOTH = {
+    "configurations": ("OO", "CO", "RO"), "restorations": ("regression",), "tasks": ("own", "dominant"),
+}  # fmt: skip
+
+
+class TestTasks:
+    def test_one_tasks_restored_images_serve_the_other(self, tmp_path):
+        plan = plan_of(**BOTH)
+        own = plan_of(**(BOTH | {"tasks": ("own",)}))
+        more = kinds(plan)
+        for kind in ("compress", "restoration", "restore"):
+            assert more.count(kind) == kinds(own).count(kind), kind
+        assert more.count("segmentation") == 2 * kinds(own).count("segmentation")
+        assert {c.key for c in own.cells} < {c.key for c in plan.cells}
+        local = Local(tmp_path)
+        local.run(own)
+        local.did.clear()
+        records = local.run(plan)
+        assert set(local.did) == {"segmentation", "test"}
+        scored = [records[c.key] for c in plan.cells if c.params["domain"] == "mosaics-dominant"]
+        assert len(scored) == 3
+        for record in scored:
+            assert record.params["task"] == "classification"
+            assert 0 <= record.metrics["classification/accuracy"] <= 1
+            assert all(sum(image.labelled) == 1 for image in record.segmented)
+
+    def test_its_labels_count_in_the_keys_of_its_models(self):
+        plan = plan_of(**BOTH)
+        second = [c for c in plan.cells if c.params["domain"] == "mosaics-dominant"]
+        assert {c.segmenter.labels_hash for c in second} == {
+            plan.domains["mosaics-dominant"].fingerprint
+        }
+
+    def test_a_domain_with_a_class_per_image_has_no_second_task(self):
+        with pytest.raises(DomainError, match="'digits' has a class for every image"):
+            plan_of(**BOTH, domains=("digits",), max_images=6)
