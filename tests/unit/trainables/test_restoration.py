@@ -6,7 +6,6 @@ import safetensors.torch
 import torch
 
 from interfero.engine.restoration.configs import RestorationConfig
-from interfero.engine.restoration.training_configs import BLOCKS
 from interfero.engine.worker import LocalWorker
 from interfero.metrics.lpips import Lpips, _names
 from interfero.store.tensors import state_hash
@@ -84,19 +83,6 @@ def test_nafnet_restores_by_regression_and_as_a_generator_of_the_gan(scenes, tmp
     assert error(model, scenes) < 0.5 * before
     _, training = train(scenes, tmp_path / "gan", CONFIG.model_copy(update={"generator": "nafnet"}))
     assert "adversarial" in training.curve[-1][1]
-
-
-def test_nafnet_has_as_many_multiplications_as_residual_blocks():
-    """At the default width and blocks: the cost is comparable, not only the name."""
-
-    def multiplications(generator):
-        config = RestorationConfig(
-            num_steps=1, learning_rate=1e-3, generator=generator, blocks=BLOCKS[generator]
-        )
-        layers = [m for m in build_generator(config).modules() if isinstance(m, torch.nn.Conv2d)]
-        return sum(layer.weight.numel() for layer in layers)
-
-    assert multiplications("nafnet") == pytest.approx(multiplications("residual"), rel=0.2)
 
 
 def test_means_of_attention_are_of_windows_as_large_as_crops():

@@ -113,8 +113,8 @@ class RestorationOptions(SweepOptions):
     """Network of restorers of gan and regression."""
     restorer_width: Annotated[int, MODELS] = 32
     """Channels of restorers."""
-    restorer_blocks: Annotated[int, MODELS] = 0
-    """Blocks of restorers; 0 is 4, and 11 of NAFNet's, which have as many multiplications."""
+    restorer_blocks: Annotated[int, MODELS] = 4
+    """Blocks of restorers."""
     adversary: Annotated[Literal["lsgan", "hinge"], TRAINING] = "lsgan"
     """Loss of the discriminators."""
     adversarial_weight: Annotated[float, TRAINING] = 0.02
@@ -197,7 +197,7 @@ def _training_rules(o: RestorationOptions) -> list[Rule]:
         "--perceptual-weight": o.perceptual_weight,
     }  # fmt: skip
     positive = {"--restoration-steps": o.restoration_steps, "--batch-size": o.batch_size,
-                "--restorer-width": o.restorer_width,
+                "--restorer-width": o.restorer_width, "--restorer-blocks": o.restorer_blocks,
                 "--decoder-width": o.decoder_width, "--finetune-steps": o.finetune_steps}  # fmt: skip
     rates = {"--learning-rate": o.learning_rate,
              "--restoration-learning-rate": o.restoration_learning_rate}  # fmt: skip
@@ -208,7 +208,6 @@ def _training_rules(o: RestorationOptions) -> list[Rule]:
                 "--max-images": o.max_images,
                 "--validations": o.validations,
                 "--restorer-validations": o.restorer_validations,
-                "--restorer-blocks": o.restorer_blocks,
                 **weights,
             },
             {"--encoder-rate": (o.encoder_rate,), **{k: (v,) for k, v in weights.items()}},

@@ -10,10 +10,6 @@ from interfero.engine.restoration.pretrained import encoder_file
 from interfero.errors import ConfigError
 from interfero.store.keys import bytes_key
 
-BLOCKS: dict[Generator, int] = {"residual": 4, "unet": 4, "nafnet": 11}
-"""Blocks of a generator where `--restorer-blocks` is 0. At one width, 11 of NAFNet's (6 width^2 + 18 width
-multiplications per place) have as many as 4 residual ones (18 width^2)."""
-
 
 def segmentation_config(options: RestorationOptions) -> SegmentationConfig:
     """How the sweep's segmentation models are trained.
@@ -72,7 +68,7 @@ def restoration_config(options: RestorationOptions, restoration: Restoration) ->
         workers=options.workers_per_trial,
         generator=generator,
         width=options.restorer_width,
-        blocks=options.restorer_blocks or BLOCKS[generator],
+        blocks=options.restorer_blocks,
         validations=options.restorer_validations,
     )
     if restoration != "gan":

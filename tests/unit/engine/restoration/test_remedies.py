@@ -205,7 +205,7 @@ class TestRestorers:
         }  # fmt: skip
         assert configs["nafnet"].generator == "nafnet"
         assert configs["nafnet"].adversary == "none"
-        assert (configs["nafnet"].blocks, configs["regression"].blocks) == (11, 4)
+        assert (configs["nafnet"].blocks, configs["regression"].blocks) == (4, 4)
         # As the generator of both, it is one restorer less.
         same = plan_of(
             configurations=("RO",), restorations=("regression", "nafnet", "gan"), generator="nafnet"
@@ -256,7 +256,7 @@ class TestRestorers:
             ({"restorer_seeds": ()}, "--restorer-seeds is empty"),
             ({"restorer_seeds": (-1,)}, "seeds must not be negative"),
             ({"restorer_seeds": (2**63,)}, "--restorer-seeds must be below 2"),
-            ({"restorer_blocks": -1}, "--restorer-blocks must not be negative"),
+            ({"restorer_blocks": 0}, "--restorer-blocks must be above 0"),
             ({"restorer_width": 0}, "--restorer-width must be above 0"),
             ({"restorer_codecs": ("jpg2k",)}, "jpg2k"),
         ],
