@@ -299,7 +299,8 @@ def test_everything_is_written(tmp_path):
     assert {p.name for p in paths} == {
         "cells.parquet", "images.parquet", "curves.parquet", "decomposition.parquet",
         "miou_mosaics.png", "miou_mosaics.svg", "decomposition_mosaics.png",
-        "decomposition_mosaics.svg", "remedies_mosaics.png", "remedies_mosaics.svg",
+        "decomposition_mosaics.svg", "remedies_OO-CO_mosaics.png", "remedies_OO-CO_mosaics.svg",
+        "remedies_OO-OC_mosaics.png", "remedies_OO-OC_mosaics.svg",
     }  # fmt: skip
     assert all(p.stat().st_size > 0 for p in paths)
     assert restoration_table(summary).row_count == 11

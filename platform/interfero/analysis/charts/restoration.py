@@ -41,7 +41,7 @@ COLOURS = {
 """Of Okabe and Ito's palette, and of Tol's where that has no more."""
 RATES_FILE, PARTS_FILE, SHARES_FILE = "miou", "decomposition", "remedies"
 RESTORERS_FILE, GAIN = "restorers", "restorer_val_gain_db"
-"""Files are called so, then the domain."""
+"""Files are called so, then the domain; those of remedies also by the drop."""
 _MARKERS = {"gan": "o", "regression": "s", "nafnet": "^", "none": "o"}
 
 
@@ -157,7 +157,9 @@ def _shares_figure(summary: Summary) -> Figure | None:
             f"Share of the drop {drop} that each remedy wins back: 0 is {DEPLOYED[name]}, 100 % is OO. "
             f"Bars: 95 % intervals by a paired bootstrap over {over}. Left out where {drop} may be zero."
         )
-        variants.append(Variant((domain, drop), panels, caption, file_name(SHARES_FILE, domain)))
+        # A picture each: rows of one picture share their colours, and these have other lines.
+        file = file_name(SHARES_FILE, f"OO-{DEPLOYED[name]}", domain)
+        variants.append(Variant((domain, drop), panels, caption, file))
     if not variants:
         return None
     return Figure("remedies", "What each remedy wins back", ("domain", "drop"), tuple(variants))
