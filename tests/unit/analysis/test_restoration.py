@@ -5,7 +5,7 @@ import pytest
 
 from interfero.analysis.about import About, read_about
 from interfero.analysis.charts.files import write_pictures
-from interfero.analysis.charts.restoration import restoration_figures
+from interfero.analysis.charts.restoration import part_name, restoration_figures
 from interfero.analysis.report.restoration import RestorationReport, headline, restoration_html
 from interfero.analysis.restoration.losses import summarise, summary_markdown
 from interfero.analysis.restoration.tables import (
@@ -175,6 +175,9 @@ def test_restorers_are_compared():
     name = "own codec's restorer over another's"
     assert found[name, "restorer of webp"] == pytest.approx(iou(0.78) - iou(0.65), abs=0.02)
     assert (name, "none") not in found
+    told = {part_name(d) for d in summarise([*sweep(), *cells]).differences}
+    assert "stronger network adds\nnafnet - regression" in told
+    assert "restoration gains\nRO - CO nafnet, restorer of webp" in told
 
 
 def test_what_restorers_do_to_held_out_images_is_drawn():

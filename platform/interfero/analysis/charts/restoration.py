@@ -82,8 +82,8 @@ def _rates_figure(records: Sequence[CellRecord], summary: Summary, runs: RunLink
             )
             caption = (
                 f"{title[0].upper()}{title[1:]} of all test images together, against the rate reached on "
-                "training images (on test "
-                f"images for OC). Bars: lowest to highest seed. What has no rate is a level line. {told}"
+                "training images (on test images for OC and AC). Bars: lowest to highest seed. What has "
+                f"no rate is a level line. {told}"
             )
             variants.append(Variant((domain,), panels, caption, file_name(RATES_FILE, domain)))
     if not variants:
@@ -285,7 +285,8 @@ def part_name(d: Difference) -> str:
     pairs = {name: f"{a} - {b}" for name, a, b in DIFFERENCES}
     pairs |= {name: f"{kind} - {REGRESSION}" for kind, name in RESTORERS.items()}
     pair = pairs.get(d.name, "RO - RO")
-    kind = f" {d.line.restoration}" if d.line.restoration not in ("none", "gan") else ""
+    told = d.name in RESTORERS.values() or d.line.restoration in ("none", "gan")
+    kind = "" if told else f" {d.line.restoration}"
     split = " same" if d.line.restoration_split == "same" else ""
     variant = f", {d.line.variant}" if d.line.variant != "none" else ""
     return f"{d.name}\n{pair}{kind}{split}{variant}"
