@@ -35,6 +35,7 @@ from trainables.restoration_networks import (
     build_generator,
 )
 from trainables.scene_training import (
+    GAIN,
     SceneTraining,
     Seeds,
     average,
@@ -44,8 +45,6 @@ from trainables.scene_training import (
 )
 
 LABEL = "restoration"
-GAIN = "val_gain_db"
-"""Name of what a restorer does to held-out images, in a training's curve: PSNR after, less before."""
 BETAS = (0.5, 0.999)
 """Of Adam, as in pix2pix (arXiv:1611.07004)."""
 

@@ -25,9 +25,9 @@ from interfero.metrics.rate_distortion import psnr_db
 from interfero.randomness import Role, numpy_generator
 from interfero.records import CellRecord, Point
 from trainables.paired_batches import Scene
-from trainables.restoration import GAIN, restore, train_restorer
+from trainables.restoration import restore, train_restorer
 from trainables.restoration_bench import Bench
-from trainables.scene_training import SceneTraining, Seeds
+from trainables.scene_training import GAIN, SceneTraining, Seeds
 from trainables.segmentation import LABEL, train_segmenter
 from trainables.segmentation_scores import test_cell
 

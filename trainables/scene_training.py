@@ -22,6 +22,8 @@ from trainables.loop import Loop, Resumable
 from trainables.schedule import POLY_POWER, schedule, warmup_of
 
 CURVE_POINTS = 50
+GAIN = "val_gain_db"
+"""Name of what a restorer does to held-out images, in a training's curve: PSNR after, less before."""
 
 
 class DivergedError(GroupError):

@@ -12,9 +12,9 @@ from interfero.engine.restoration.nodes import Restored, TestCell, compressed_of
 from interfero.metrics.segmentation import absent_share, class_iou, pixel_accuracy
 from interfero.metrics.tasks import SEGMENTATION, Task
 from interfero.records import CellRecord, Point, SegmentedImage
-from trainables.restoration import GAIN
 from trainables.restoration_bench import Bench
 from trainables.sample_strips import save_strip
+from trainables.scene_training import GAIN
 from trainables.segmentation import VALIDATED, segment
 from trainables.tasks import MODELS, Counts
 
