@@ -116,12 +116,15 @@ def test_the_luck_of_restorers_is_inside_the_interval():
     truth = (iou(0.8) - iou(0.7)) / (iou(0.9) - iou(0.7))
     held = {1: 0, 3: 0}
     for restorers in held:
-        for trial in range(40):
+        for trial in range(30):
             cells = with_restorers(np.random.default_rng(trial), 0.03, restorers)
-            share = differences(cells, "RO")["share recovered"]
-            held[restorers] += share.low < truth < share.high
-    assert held[3] >= 36
-    assert held[1] < 30
+            lines = [
+                [c for c in cells if c.params["configuration"] == w] for w in ("RO", "OO", "CO")
+            ]
+            share = estimate(lines, lambda m: (m[0] - m[2]) / (m[1] - m[2]))
+            held[restorers] += abs(share.value - truth) < share.half_width
+    assert held[3] >= 27
+    assert held[1] < 20
 
 
 def test_intervals_say_that_restorers_were_drawn():
