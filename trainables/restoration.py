@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from interfero.codecs.channels_last import to_channels_last
+from interfero.codecs.coding import pixel_mse
 from interfero.domains.batches import image_tensor
 from interfero.domains.images import UInt8Array
 from interfero.engine.distributed import Group
 from interfero.engine.restoration.configs import RestorationConfig
 from interfero.engine.worker import Worker
 from interfero.metrics.lpips import Lpips, load_lpips
-from interfero.metrics.rate_distortion import PEAK
+from interfero.metrics.rate_distortion import PEAK, psnr_db
 from interfero.randomness import Role
 from trainables.loop import CHECKPOINT_SECONDS
 from trainables.paired_batches import Scene, draw_scenes
@@ -33,7 +34,15 @@ from trainables.restoration_networks import (
     build_discriminator,
     build_generator,
 )
-from trainables.scene_training import SceneTraining, Seeds, average, mixed, seeded
+from trainables.scene_training import (
+    GAIN,
+    SceneTraining,
+    Seeds,
+    average,
+    mixed,
+    seeded,
+    validation_steps,
+)
 
 LABEL = "restoration"
 BETAS = (0.5, 0.999)
@@ -53,7 +62,7 @@ class _Networks:
 
 def train_restorer(
     config: RestorationConfig, scenes: Sequence[Scene], seeds: Seeds, worker: Worker, key: str,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS, held_out: Sequence[Scene] = (),
 ) -> tuple[nn.Module, SceneTraining]:  # fmt: skip
     """Train on scenes of two pictures, the compressed one and the original.
 
@@ -64,6 +73,7 @@ def train_restorer(
         worker: This process.
         key: Names the training's states in `worker.folder`.
         checkpoint_seconds: Between states.
+        held_out: What it is scored on `config.validations` times while it trains; nothing is chosen by it.
 
     Returns:
         The averaged generator, and how its training went.
@@ -86,6 +96,8 @@ def train_restorer(
         modules["discriminator"] = nets.discriminator
     training = SceneTraining(config, modules, optimizers, group, key=key)
     share = group.share(config.batch_size, halves=False)
+    count = config.validations if held_out and group.rank == 0 else 0
+    due = validation_steps(config.num_steps, count)
     for step in training.steps(worker, checkpoint_seconds):
         batch = draw_scenes(
             scenes, seed=seeds.data, step=step, batch_size=share.size, crop_size=config.crop_size,
@@ -95,6 +107,9 @@ def train_restorer(
         losses = _step(config, nets, compressed, original, optimizers, group)
         average(nets.averaged, nets.generator, config.ema_decay, step)
         training.note(**losses)
+        if step + 1 in due:
+            gain = gain_db(nets.averaged, held_out, worker.device)
+            training.curve.append((step + 1, {GAIN: gain}))
     return nets.averaged.eval(), training
 
 
@@ -197,6 +212,16 @@ def feature_loss(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tenso
         for a, b in zip(one[:-1], other[:-1], strict=True)
     ]
     return torch.stack(pairs).mean()
+
+
+def gain_db(generator: nn.Module, scenes: Sequence[Scene], device: torch.device) -> float:
+    """PSNR of restored pictures less that of the compressed ones, mean over scenes of both; in dB."""
+    gains = [
+        psnr_db(pixel_mse(restore(generator, compressed, device), original))
+        - psnr_db(pixel_mse(compressed, original))
+        for compressed, original in (scene.pictures for scene in scenes)
+    ]
+    return float(np.mean(gains))
 
 
 def restore(generator: nn.Module, pixels_HWC: UInt8Array, device: torch.device) -> UInt8Array:

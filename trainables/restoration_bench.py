@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from interfero.codecs.compressed import Compression
 from interfero.codecs.lossy import LossyCodec, identity_hash
@@ -20,7 +20,7 @@ from interfero.engine.restoration.nodes import (
     Originals,
     Restored,
     Restorer,
-    Segmenter,
+    TrainedModel,
     originals_of,
 )
 from interfero.engine.restoration.rates import compression_of, settings_folder
@@ -29,7 +29,7 @@ from interfero.errors import CodecError
 from interfero.store.products import MODEL_FILE, Products
 from interfero.store.tensors import load_hashed, save_hashed
 from trainables.restoration_networks import build_generator
-from trainables.segmentation import build_segmenter
+from trainables.segmentation import build_started
 
 TrainingT = TypeVar("TrainingT", bound=TrainingConfig)
 
@@ -103,22 +103,24 @@ class Bench:
         moved = {n: str(self._files[path]) for n, path in named.items() if path in self._files}
         return config.model_copy(update=moved)
 
-    def save(self, node: Restorer | Segmenter, model: nn.Module) -> None:
+    def save(self, node: Restorer | TrainedModel, model: nn.Module) -> None:
         """Keep a model, once."""
         if self.worker.rank == 0:
             path = self.products.place(node.key) / MODEL_FILE
             save_hashed(path, model.state_dict(), {"key": node.key, **node.lineage})
 
-    def model(self, step: Restorer | Segmenter) -> nn.Module:
+    def state(self, step: Restorer | TrainedModel) -> dict[str, Tensor]:
+        """The weights and buffers of a trained model."""
+        tensors, _ = load_hashed(self.products.place(step.key) / MODEL_FILE)
+        return tensors
+
+    def model(self, step: Restorer | TrainedModel) -> nn.Module:
         """A trained model, in evaluation mode."""
         if step.key not in self._models:
             if isinstance(step, Restorer):
                 model = build_generator(step.config)
+                model.load_state_dict(self.state(step))
             else:
-                # The state has every weight: those of the encoder's file are not read again.
-                config = step.config.model_copy(update={"encoder_weights": None})
-                model = build_segmenter(config, step.num_classes, 0)
-            tensors, _ = load_hashed(self.products.place(step.key) / MODEL_FILE)
-            model.load_state_dict(tensors)
+                model = build_started(step.config, step.num_classes, 0, self.state(step))
             self._models[step.key] = model.to(self.worker.device).eval()
         return self._models[step.key]

@@ -80,6 +80,80 @@ class UNetGenerator(nn.Module):
         return image_BCHW + F.pixel_shuffle(self.leave(x), UNSHUFFLE)
 
 
+class NafBlock(nn.Module):
+    """NAFNet's block: gates in place of activations, attention over channels (arXiv:2204.04676)."""
+
+    def __init__(self, width: int, window: int) -> None:
+        super().__init__()
+        self.window = window
+        self.norms = nn.ModuleList(nn.LayerNorm(width, eps=1e-6) for _ in range(2))
+        self.widen = nn.Conv2d(width, 2 * width, 1)
+        self.depthwise = nn.Conv2d(2 * width, 2 * width, 3, padding=1, groups=2 * width)
+        self.attend = nn.Conv2d(width, width, 1)
+        self.project = nn.Conv2d(width, width, 1)
+        self.feed = nn.Conv2d(width, 2 * width, 1)
+        self.leave = nn.Conv2d(width, width, 1)
+        # At first the block changes nothing, as in the source.
+        self.scales = nn.Parameter(torch.zeros(2, width, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, width, height, width) to the same."""
+        y = _gate(self.depthwise(self.widen(_over_channels(self.norms[0], x))))
+        y = self.project(y * self.attend(local_mean(y, self.window)))
+        x = x + y * self.scales[0]
+        y = self.leave(_gate(self.feed(_over_channels(self.norms[1], x))))
+        changed: Tensor = x + y * self.scales[1]
+        return changed
+
+
+class NafGenerator(nn.Module):
+    """NAFNet's blocks between the ends of `ResidualGenerator`, at one scale."""
+
+    def __init__(self, width: int, blocks: int, window: int) -> None:
+        super().__init__()
+        channels = 3 * UNSHUFFLE**2
+        self.enter = nn.Conv2d(channels, width, 3, padding=1)
+        self.blocks = nn.Sequential(*(NafBlock(width, window) for _ in range(blocks)))
+        self.leave = _zero(nn.Conv2d(width, channels, 3, padding=1))
+
+    def forward(self, image_BCHW: Tensor) -> Tensor:
+        """As `ResidualGenerator`."""
+        x = self.blocks(self.enter(F.pixel_unshuffle(image_BCHW, UNSHUFFLE)))
+        return image_BCHW + F.pixel_shuffle(self.leave(x), UNSHUFFLE)
+
+
+def local_mean(x: Tensor, window: int) -> Tensor:
+    """Mean over a window around each place, moved inside at the borders; of smaller maps, over all places.
+
+    Attention that was trained on means over crops gets means over areas of their size in whole images too
+    (arXiv:2112.04491).
+
+    Returns:
+        (batch, channels, height, width), or (batch, channels, 1, 1) of a map that the window covers.
+    """
+    height, width = (min(window, side) for side in x.shape[-2:])
+    if (height, width) == tuple(x.shape[-2:]):
+        return x.mean(dim=(2, 3), keepdim=True)
+    sums = F.pad(x.double().cumsum(2).cumsum(3), (1, 0, 1, 0))
+    lower, upper = sums[:, :, height:], sums[:, :, :-height]
+    total = lower[..., width:] - lower[..., :-width] - upper[..., width:] + upper[..., :-width]
+    (top, bottom), (left, right) = (((n - 1) // 2, n // 2) for n in (height, width))
+    means = (total / (height * width)).to(x.dtype)
+    return F.pad(means, (left, right, top, bottom), mode="replicate")
+
+
+def _gate(x: Tensor) -> Tensor:
+    """One half of the channels times the other."""
+    one, other = x.chunk(2, dim=1)
+    return one * other
+
+
+def _over_channels(norm: nn.Module, x: Tensor) -> Tensor:
+    """A norm of the last dimension, over channels."""
+    normed: Tensor = norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    return normed
+
+
 class PatchDiscriminator(nn.Module):
     """Judges overlapping patches of an image beside the compressed one (arXiv:1611.07004)."""
 
@@ -126,6 +200,8 @@ class MultiScaleDiscriminator(nn.Module):
 
 def build_generator(config: RestorationConfig) -> nn.Module:
     """An untrained generator: it gives back what it is given."""
+    if config.generator == "nafnet":
+        return NafGenerator(config.width, config.blocks, config.crop_size // UNSHUFFLE)
     kind = {"residual": ResidualGenerator, "unet": UNetGenerator}[config.generator]
     return kind(config.width, config.blocks)
 

@@ -14,20 +14,25 @@ from interfero.domains.images import Sample
 from interfero.engine.node import Node
 from interfero.engine.restoration.nodes import (
     Compressed,
+    FineTuned,
     Restored,
     Restorer,
-    Segmenter,
     TestCell,
+    TrainedModel,
     originals_of,
 )
 from interfero.metrics.rate_distortion import psnr_db
-from interfero.records import CellRecord
+from interfero.randomness import Role, numpy_generator
+from interfero.records import CellRecord, Point
 from trainables.paired_batches import Scene
 from trainables.restoration import restore, train_restorer
 from trainables.restoration_bench import Bench
-from trainables.scene_training import SceneTraining, Seeds
-from trainables.segmentation import train_segmenter
+from trainables.scene_training import GAIN, SceneTraining, Seeds
+from trainables.segmentation import LABEL, train_segmenter
 from trainables.segmentation_scores import test_cell
+
+HELD_OUT = 16
+"""Images that a restorer is scored on while it trains."""
 
 
 def do_nodes(
@@ -47,7 +52,7 @@ def _do(node: Node, bench: Bench, checkpoint_seconds: float) -> CellRecord | Non
     match node:
         case Restorer():
             return _train_restorer(node, bench, checkpoint_seconds)
-        case Segmenter():
+        case TrainedModel():
             return _train_segmenter(node, bench, checkpoint_seconds)
         case _ if bench.worker.rank > 0:
             return None
@@ -62,18 +67,23 @@ def _do(node: Node, bench: Bench, checkpoint_seconds: float) -> CellRecord | Non
 
 
 def _train_restorer(node: Restorer, bench: Bench, checkpoint_seconds: float) -> CellRecord:
-    originals = bench.samples(node.compressed.originals)
-    copies = bench.pixels(node.compressed)
-    scenes = [Scene((c, s.pixels_HWC)) for c, s in zip(copies, originals, strict=True)]
+    scenes = _pairs(node.compressed, bench)
+    held_out = [] if node.held_out is None else _pairs(node.held_out, bench)[:HELD_OUT]
     seeds = Seeds(node.training.data_seed, node.training.init_seed)
     model, training = train_restorer(
-        bench.here(node.config), scenes, seeds, bench.worker, node.key, checkpoint_seconds
+        bench.here(node.config), scenes, seeds, bench.worker, node.key, checkpoint_seconds, held_out
     )
     bench.save(node, model)
     return _trained(node, training)
 
 
-def _train_segmenter(node: Segmenter, bench: Bench, checkpoint_seconds: float) -> CellRecord:
+def _pairs(compressed: Compressed, bench: Bench) -> list[Scene]:
+    """Each image as it was compressed, and as it was before."""
+    originals, copies = bench.samples(compressed.originals), bench.pixels(compressed)
+    return [Scene((c, s.pixels_HWC)) for c, s in zip(copies, originals, strict=True)]
+
+
+def _train_segmenter(node: TrainedModel, bench: Bench, checkpoint_seconds: float) -> CellRecord:
     scenes = [
         Scene((pixels,), sample.labels_HW)
         for images in node.images
@@ -82,19 +92,24 @@ def _train_segmenter(node: Segmenter, bench: Bench, checkpoint_seconds: float) -
         )
     ]
     seeds = Seeds(node.training.data_seed, node.training.init_seed)
+    start = None
+    if isinstance(node, FineTuned):
+        start = bench.state(node.start)
+        order = numpy_generator(seeds.data, 0, Role.SUBSET, label=LABEL).permutation(len(scenes))
+        scenes = [scenes[i] for i in sorted(order[: node.few])]
     validation = []
     if node.config.validations:
         held_out = originals_of(node.images[0]).model_copy(update={"portion": "restoration"})
         validation = [Scene((s.pixels_HWC,), s.labels_HW) for s in bench.samples(held_out)]
     model, training = train_segmenter(
         bench.here(node.config), scenes, node.num_classes, seeds, bench.worker, node.key,
-        checkpoint_seconds, validation,
+        checkpoint_seconds, validation, start,
     )  # fmt: skip
     bench.save(node, model)
     return _trained(node, training)
 
 
-def _trained(node: Restorer | Segmenter, training: SceneTraining) -> CellRecord:
+def _trained(node: Restorer | TrainedModel, training: SceneTraining) -> CellRecord:
     last = {f"train/{name}": v for _, values in training.curve for name, v in values.items()}
     rate = node.config.num_steps / max(training.seconds, 1e-9)
     return CellRecord(
@@ -147,7 +162,9 @@ def _restore(step: Restored, bench: Bench) -> CellRecord:
     after.make(transform, {"step": "restore", "compressed": step.compressed.key,
                            "restorer": step.restorer.key})  # fmt: skip
     originals = bench.samples(step.compressed.originals)
+    trained = bench.products.record(step.restorer.key)
     metrics = {
+        **_gains(trained.curve if trained else ()),
         "restoration/psnr_db_compressed": _mean_psnr(originals, list(before.values())),
         "restoration/psnr_db": _mean_psnr(originals, after.images),
     }
@@ -158,6 +175,16 @@ def _restore(step: Restored, bench: Bench) -> CellRecord:
         metrics=metrics,
         provenance=step.lineage,
     )
+
+
+def _gains(curve: Sequence[Point]) -> dict[str, float]:
+    """What a restorer did to held-out images, and what of it came in the last half of its steps."""
+    gains = [(step, values[GAIN]) for step, values in curve if GAIN in values]
+    if not gains:
+        return {}
+    last, end = gains[-1]
+    before = [gain for step, gain in gains if step <= last / 2] or [0.0]
+    return {"restoration/val_gain_db": end, "restoration/val_gain_db_late": end - before[-1]}
 
 
 def _mean_psnr(originals: Sequence[Sample], copies: Sequence[CopiedImage]) -> float:

@@ -22,6 +22,8 @@ from trainables.loop import Loop, Resumable
 from trainables.schedule import POLY_POWER, schedule, warmup_of
 
 CURVE_POINTS = 50
+GAIN = "val_gain_db"
+"""Name of what a restorer does to held-out images, in a training's curve: PSNR after, less before."""
 
 
 class DivergedError(GroupError):
@@ -142,6 +144,11 @@ def average(kept: nn.Module, now: nn.Module, decay: float, step: int) -> None:
                 buffer.lerp_(value, weight)
             else:
                 buffer.copy_(value)
+
+
+def validation_steps(num_steps: int, count: int) -> frozenset[int]:
+    """Steps, counted from 1, after which what trains is scored: spread evenly, the last one among them."""
+    return frozenset(-(-num_steps * (i + 1) // count) for i in range(count))
 
 
 def mixed(config: TrainingConfig) -> torch.autocast:

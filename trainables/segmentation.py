@@ -7,7 +7,7 @@ a local file or are drawn; a worker never downloads anything. What a task adds i
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,14 @@ from interfero.metrics.names import TaskName
 from interfero.randomness import Role
 from trainables.loop import CHECKPOINT_SECONDS
 from trainables.paired_batches import Scene, SceneBatch, draw_scenes
-from trainables.scene_training import SceneTraining, Seeds, average, mixed, seeded
+from trainables.scene_training import (
+    SceneTraining,
+    Seeds,
+    average,
+    mixed,
+    seeded,
+    validation_steps,
+)
 from trainables.tasks import MODELS, TaskModel
 
 LABEL = "segmentation"
@@ -65,7 +72,7 @@ def build_segmenter(config: SegmentationConfig, num_classes: int, init_seed: int
 def train_segmenter(
     config: SegmentationConfig, scenes: Sequence[Scene], num_classes: int, seeds: Seeds,
     worker: Worker, key: str, checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    validation: Sequence[Scene] = (),
+    validation: Sequence[Scene] = (), start: Mapping[str, Tensor] | None = None,
 ) -> tuple[nn.Module, SceneTraining]:  # fmt: skip
     """Train on scenes of one picture and its labels.
 
@@ -78,6 +85,8 @@ def train_segmenter(
         key: Names the training's states in `worker.folder`.
         checkpoint_seconds: Between states.
         validation: What it is scored on `config.validations` times while it trains; nothing is chosen by it.
+        start: Weights and buffers of a model of this architecture that it goes on from; None draws them,
+            or reads them from the config's file.
 
     Returns:
         The model in evaluation mode, and how its training went.
@@ -88,7 +97,7 @@ def train_segmenter(
     """
     group, task = Group(worker), MODELS[config.task]
     with group.together():
-        model = build_segmenter(config, num_classes, seeds.init)
+        model = build_started(config, num_classes, seeds.init, start)
     to_channels_last(model, worker.device).train()
     modules: dict[str, nn.Module] = {"model": model}
     if config.ema_decay > 0:
@@ -98,7 +107,8 @@ def train_segmenter(
     training = SceneTraining(config, modules, [optimizer], group, key=key)
     weights = _class_weights(config, scenes, num_classes, worker.device)
     share = group.share(config.batch_size, halves=False)
-    due = _validation_steps(config) if validation and group.rank == 0 else frozenset[int]()
+    count = config.validations if validation and group.rank == 0 else 0
+    due = validation_steps(config.num_steps, count)
     for step in training.steps(worker, checkpoint_seconds):
         batch = draw_scenes(
             scenes, seed=seeds.data, step=step, batch_size=share.size, crop_size=config.crop_size,
@@ -120,6 +130,18 @@ def train_segmenter(
     return tested.eval(), training
 
 
+def build_started(
+    config: SegmentationConfig, num_classes: int, init_seed: int,
+    start: Mapping[str, Tensor] | None,
+) -> Normalised:  # fmt: skip
+    """As `build_segmenter`, or with the state of a trained model, which has every weight."""
+    if start is None:
+        return build_segmenter(config, num_classes, init_seed)
+    model = build_segmenter(config.model_copy(update={"encoder_weights": None}), num_classes, 0)
+    model.load_state_dict(start)
+    return model
+
+
 def _parameters(config: SegmentationConfig, model: Normalised) -> list[dict[str, Any]]:
     """Those of the encoder, with their share of the learning rate, and the others."""
     encoder: Any = model.network.encoder
@@ -128,12 +150,6 @@ def _parameters(config: SegmentationConfig, model: Normalised) -> list[dict[str,
         {"params": list(encoder.parameters()), "share": config.encoder_rate},
         {"params": [p for p in model.parameters() if id(p) not in inside], "share": 1.0},
     ]
-
-
-def _validation_steps(config: SegmentationConfig) -> frozenset[int]:
-    """Steps, counted from 1, after which a model is scored: spread evenly, the last one among them."""
-    steps, count = config.num_steps, config.validations
-    return frozenset(-(-steps * (i + 1) // count) for i in range(count))
 
 
 def _loss(task: TaskModel, model: nn.Module, batch: SceneBatch, weights: Tensor | None) -> Tensor:

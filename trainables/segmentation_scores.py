@@ -11,9 +11,10 @@ from interfero.domains.labelled import class_metric
 from interfero.engine.restoration.nodes import Restored, TestCell, compressed_of, originals_of
 from interfero.metrics.segmentation import absent_share, class_iou, pixel_accuracy
 from interfero.metrics.tasks import SEGMENTATION, Task
-from interfero.records import CellRecord, SegmentedImage
+from interfero.records import CellRecord, Point, SegmentedImage
 from trainables.restoration_bench import Bench
 from trainables.sample_strips import save_strip
+from trainables.scene_training import GAIN
 from trainables.segmentation import VALIDATED, segment
 from trainables.tasks import MODELS, Counts
 
@@ -57,7 +58,7 @@ def test_cell(cell: TestCell, bench: Bench) -> CellRecord:
             )
             for sample, counts in zip(samples, each, strict=True)
         ),
-        curve=trained.curve if trained else (),
+        curve=_curve(cell, bench, trained),
         sample_file=sample_file,
         provenance={**cell.lineage, "code": cell.code},
     )
@@ -103,13 +104,24 @@ def _training(trained: CellRecord | None) -> dict[str, float]:
     return found if last is None else {**found, "val/score": last}
 
 
+def _curve(cell: TestCell, bench: Bench, trained: CellRecord | None) -> list[Point]:
+    """The model's, with what its restorer did to held-out images while it trained."""
+    points: list[Point] = list(trained.curve) if trained else []
+    images = cell.segmenter.images[-1]
+    if isinstance(images, Restored):
+        restorer = bench.products.record(images.restorer.key)
+        told = restorer.curve if restorer else ()
+        points += [(step, {f"restorer_{GAIN}": v[GAIN]}) for step, v in told if GAIN in v]
+    return sorted(points, key=lambda point: point[0])
+
+
 def _rates(cell: TestCell, bench: Bench) -> dict[str, float]:
     """Rates that were reached, where the model trained or was tested on what a codec made."""
     found = {}
-    for name, images in (("train", cell.segmenter.images[-1]), ("test", cell.tested_on)):
-        compressed = compressed_of(images)
-        if compressed is not None:
-            found[f"rate/{name}_bpp"] = bench.copies(compressed).mean_bpp
+    for name, kinds in (("train", cell.segmenter.images), ("test", (cell.tested_on,))):
+        copies = [bench.copies(c) for c in map(compressed_of, kinds) if c is not None]
+        if copies:
+            found[f"rate/{name}_bpp"] = float(np.mean([copy.mean_bpp for copy in copies]))
     return found
 
 

@@ -12,7 +12,7 @@ from tests.processes import stop_in_mid_cell
 
 SCRIPT = Path(__file__).resolve().parents[2] / "sweeps" / "dataset_restoration.py"
 SMALL = ("--codecs", "webp", "--rates", "0.8", "--configurations", "OO", "CO", "RO",
-         "--restorations", "regression")  # fmt: skip
+         "FC", "--restorations", "regression", "--finetune-images", "2", "--finetune-steps", "4")  # fmt: skip
 LONG = (*SMALL, "--max-images", "3", "--num-steps", "60", "--restoration-steps", "4", "--batch-size", "2",
         "--crop-size", "32", "--checkpoint-seconds", "0", "--max-concurrent", "1",
         "--init-seeds", "0")  # fmt: skip
@@ -55,13 +55,17 @@ def runs(workplace, name):
 
 def test_every_cell_has_one_run_with_its_score_and_its_steps(workplace, done):
     parent, cells = runs(workplace, "first")
-    assert sorted(r.data.params["configuration"] for r in cells) == ["CO", "OO", "RO"]
+    assert sorted(r.data.params["configuration"] for r in cells) == ["CO", "FC", "OO", "RO"]
     for cell in cells:
         assert 0 <= cell.data.metrics["segmentation/miou"] <= 1
         assert cell.data.tags["interfero.kind"] == "cell"
         assert cell.data.tags["interfero.step_segmentation"].startswith("segmentation-")
     restored = next(r for r in cells if r.data.params["configuration"] == "RO")
     assert restored.data.tags["interfero.step_restoration"].startswith("restoration-")
+    assert restored.data.params["restorer_seed"] == "0"
+    tuned = next(r for r in cells if r.data.params["configuration"] == "FC")
+    assert tuned.data.tags["interfero.step_finetune"].startswith("finetune-")
+    assert (tuned.data.params["variant"], tuned.data.params["num_images"]) == ("2 images", "2")
     assert restored.data.metrics["rate/train_bpp"] == pytest.approx(0.8, rel=0.25)
     assert {"steps.json", "cells.parquet", "summary.md"} <= set(workplace.artifacts(parent))
 
@@ -70,7 +74,7 @@ def test_another_sweep_of_the_same_storage_repeats_nothing(workplace, done):
     code, shown = workplace.call(SWEEP, *LONG, "--name", "second")
     assert code == 0, shown
     assert "steps to do: none" in shown
-    assert "3 cells taken over from earlier sweeps" in shown
+    assert "4 cells taken over from earlier sweeps" in shown
     _, cells = runs(workplace, "second")
     assert {r.data.tags["interfero.reused_from"] for r in cells} == {"first"}
 
@@ -89,7 +93,7 @@ def test_a_killed_driver_costs_no_step_and_goes_on_inside_the_training(workplace
     assert 0 < record["resumed_step"] < 60
     parent, cells = runs(workplace, "first")
     assert parent.info.status == "FINISHED"
-    assert sorted(r.data.params["configuration"] for r in cells) == ["CO", "OO", "RO"]
+    assert sorted(r.data.params["configuration"] for r in cells) == ["CO", "FC", "OO", "RO"]
     assert {r.info.status for r in cells} == {"FINISHED"}
     assert list(state.parent.iterdir()) == []
 
@@ -101,5 +105,5 @@ def records_of_steps(workplace):
 def test_a_dry_run_trains_nothing(workplace, done):
     code, shown = workplace.call(SWEEP, *LONG, "--name", "third", "--num-steps", "3", "--dry-run")
     assert code == 0
-    assert "steps to do: 3 segmentation" in shown
+    assert "steps to do: 3 segmentation, 1 finetune" in shown
     assert not workplace.sweep("third").exists()

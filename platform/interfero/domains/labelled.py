@@ -60,6 +60,8 @@ class LabelledDomain:
     """Where the images come from, conversions and skips, a line each."""
     label_kind: LabelKind = "pixels"
     """Of `images`, a label map has one class in every pixel."""
+    images_of: str = ""
+    """Fingerprint of the domain that has these images and portions, with other labels; empty if none has."""
 
     def __post_init__(self) -> None:
         """Refuse portions that share an image, are empty, or lack a class that is asked for."""
@@ -115,6 +117,11 @@ class LabelledDomain:
         for sample in self.train:
             total += np.bincount(sample.labels_HW.reshape(-1), minlength=256)
         return total[: len(self.classes)]
+
+    @property
+    def images_hash(self) -> str:
+        """Names the images and portions: copies of them do not depend on the labels."""
+        return self.images_of or self.fingerprint
 
     @cached_property
     def fingerprint(self) -> str:

@@ -12,7 +12,14 @@ from pydantic import Field
 from interfero.config import Config
 from interfero.engine.adaptation.nodes import Cell, Distance, Reference, Train
 from interfero.engine.node import Node
-from interfero.engine.restoration.nodes import Compressed, Restored, Restorer, Segmenter, TestCell
+from interfero.engine.restoration.nodes import (
+    Compressed,
+    FineTuned,
+    Restored,
+    Restorer,
+    Segmenter,
+    TestCell,
+)
 from interfero.engine.sequence.nodes import Archive, Merged, Stage, StageRow
 
 AnyNode = Annotated[
@@ -24,6 +31,7 @@ AnyNode = Annotated[
     | Restorer
     | Restored
     | Segmenter
+    | FineTuned
     | TestCell
     | Stage
     | Merged

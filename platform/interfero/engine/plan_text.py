@@ -60,7 +60,7 @@ def leaf_lines(
         return
     for one in plan.leaves:
         params = one.params
-        said = " ".join(f"{n}={params[n]}" for n in axes if params[n] not in absent)
+        said = " ".join(f"{n}={params[n]}" for n in axes if params.get(n) not in (None, *absent))
         yield f"    {one.key} {said}{' (reused)' if one.key in done else ''}"
 
 

@@ -70,7 +70,7 @@ def run_name(params: Mapping[str, str | int | float]) -> str:
         str(params.get("configuration", "")),
         *(
             str(v)
-            for v in (params.get("restoration"), params.get("restoration_split"))
+            for v in map(params.get, ("restoration", "restoration_split", "variant"))
             if v not in (None, "none")
         ),
         f"{method}-{float(size):02.0f}" if method and size else method,
@@ -81,6 +81,7 @@ def run_name(params: Mapping[str, str | int | float]) -> str:
         _labelled("bpp", params.get("rate_bpp"), "{:.3f}"),
         _labelled("d", params.get("data_seed"), "{:.0f}"),
         _labelled("i", params.get("init_seed"), "{:.0f}"),
+        _labelled("r", params.get("restorer_seed"), "{:.0f}"),
     ]
     return " ".join(part for part in parts if part) or "cell"
 

@@ -5,7 +5,8 @@ import pytest
 
 from interfero.analysis.about import About, read_about
 from interfero.analysis.charts.files import write_pictures
-from interfero.analysis.charts.restoration import restoration_figures
+from interfero.analysis.charts.restoration import part_name, restoration_figures
+from interfero.analysis.report.restoration import RestorationReport, headline, restoration_html
 from interfero.analysis.restoration.losses import summarise, summary_markdown
 from interfero.analysis.restoration.tables import (
     is_restoration_table,
@@ -92,6 +93,125 @@ def test_what_an_adversary_adds_is_told_against_regression():
     added = found["adversary adds", "gan"]
     assert added.value == pytest.approx(iou(0.75) - iou(0.72), abs=0.02)
     assert ("adversary adds", "regression") not in found
+
+
+def test_fine_tuning_is_a_share_of_what_the_deployed_model_loses():
+    """OC is 0.7 and OO 0.9: a model at 0.8 won back half, and 0.85 on originals is 0.05 lost."""
+    few = {"variant": "8 images"}
+    tuned = [record(c, s, v, **few) for c, v in (("FC", 0.8), ("FO", 0.85)) for s in range(3)]
+    summary = summarise([*sweep(), *tuned])
+    found = {d.name: d for d in summary.differences if d.line.variant == "8 images"}
+    assert found["fine-tuning gains"].value == pytest.approx(iou(0.8) - iou(0.7), abs=0.02)
+    assert found["fine-tuning costs on originals"].value == pytest.approx(
+        iou(0.9) - iou(0.85), abs=0.02
+    )
+    share = found["share recovered on compressed images"]
+    assert share.value == pytest.approx((iou(0.8) - iou(0.7)) / (iou(0.9) - iou(0.7)), abs=0.05)
+    assert 0 < share.low < share.value < share.high
+    (told,) = [s for s in summary.sentences if "FC 8 images: share recovered on" in s]
+    assert "(95 % +" in told
+    # Trained anew on compressed images is the remedy next to it.
+    (anew,) = [
+        d for d in summary.differences if d.name == share.name and d.line.configuration == "CC"
+    ]
+    assert anew.value == pytest.approx((iou(0.8) - iou(0.7)) / (iou(0.9) - iou(0.7)), abs=0.05)
+    page = restoration_html(RestorationReport("s", [*sweep(), *tuned], summary))
+    assert "Remedies compared" in page
+    assert "FC 8 images" in page
+
+
+def test_two_numbers_of_images_are_two_lines():
+    cells = [record("FC", s, v, variant=f"{n} images") for n, v in ((4, 0.75), (8, 0.8))
+             for s in range(3)]  # fmt: skip
+    shares = {
+        d.line.variant: d.value
+        for d in summarise([*sweep(), *cells]).differences
+        if d.name == "fine-tuning gains"
+    }
+    assert shares["8 images"] - shares["4 images"] == pytest.approx(iou(0.8) - iou(0.75), abs=0.02)
+
+
+def test_one_model_of_all_rates_is_compared_at_each():
+    one = [record("AO", s, 0.7, variant="0.3 0.8") for s in range(3)]
+    one = [c.model_copy(update={"params": {**c.params, "rate_bpp": "several"}}) for c in one]
+    at = [record("AC", s, v, rate=r, variant="0.3 0.8") for r, v in ((0.3, 0.75), (0.8, 0.85))
+          for s in range(3)]  # fmt: skip
+    at = [c.model_copy(update={"metrics": {**c.metrics, "rate/test_bpp": c.params["rate_bpp"]}})
+          for c in at]  # fmt: skip
+    higher = {"CC": 0.85, "CO": 0.65, "OC": 0.75}
+    records = [*sweep(), *sweep(higher, rate=0.8), *one, *at]
+    summary = summarise(records)
+    found = {(d.name, d.line.rate_bpp): d for d in summary.differences}
+    for rate, co, oc, ac in ((0.3, 0.6, 0.7, 0.75), (0.8, 0.65, 0.75, 0.85)):
+        gain = found["several rates gain", rate]
+        assert gain.value == pytest.approx(iou(0.7) - iou(co), abs=0.02)
+        assert gain.bpp == pytest.approx(rate + 0.01)  # that of CO
+        compressed = found["several rates gain on compressed images", rate]
+        assert compressed.value == pytest.approx(iou(ac) - iou(oc), abs=0.02)
+    assert found["restored over several rates", 0.3].value == pytest.approx(
+        iou(0.75) - iou(0.7), abs=0.02
+    )
+    # It is one line of the table, without a rate of its own.
+    (score,) = [s for s in summary.scores if s.line.configuration == "AO"]
+    assert (score.line.rate_text, score.bpp) == ("all", None)
+    assert "| mosaics | jpeg | all |  | AO 0.3 0.8 |" in summary_markdown(summary)
+    page = restoration_html(RestorationReport("s", records, summary))
+    assert "AO 0.3 0.8" in page
+    rates = next(f for f in restoration_figures(records, summary) if f.name == "rates")
+    (panel,) = rates.variants[0].panels
+    (level,) = [s for s in panel.series if s.label.startswith("AO")]
+    assert len({point.y for point in level.points}) == 1
+
+
+def test_restorers_are_compared():
+    """The stronger network with plain regression, the own codec's restorer with another's."""
+    kinds = {"regression": 0.72, "nafnet": 0.78}
+    cells = [record("RO", s, v, restoration=k) for k, v in kinds.items() for s in range(3)]
+    cells += [record("RO", s, 0.65, restoration="nafnet", variant="restorer of webp")
+              for s in range(3)]  # fmt: skip
+    found = {(d.name, d.line.variant): d.value for d in summarise([*sweep(), *cells]).differences}
+    assert found["stronger network adds", "none"] == pytest.approx(iou(0.78) - iou(0.72), abs=0.02)
+    name = "own codec's restorer over another's"
+    assert found[name, "restorer of webp"] == pytest.approx(iou(0.78) - iou(0.65), abs=0.02)
+    assert (name, "none") not in found
+    told = {part_name(d) for d in summarise([*sweep(), *cells]).differences}
+    assert "stronger network adds\nnafnet - regression" in told
+    assert "restoration gains\nRO - CO nafnet, restorer of webp" in told
+
+
+def test_what_restorers_do_to_held_out_images_is_drawn():
+    curve = [
+        (4, {"restorer_val_gain_db": 0.2}),
+        (8, {"restorer_val_gain_db": 0.5}),
+        (8, {"loss": 1}),
+    ]
+    told = [c.model_copy(update={"curve": curve}) if c.params["configuration"] == "RO" else c
+            for c in sweep()]  # fmt: skip
+    figures = {f.name: f for f in restoration_figures(told, summarise(told))}
+    (series,) = figures["restorers"].variants[0].panels[0].series
+    assert [(p.x, p.y) for p in series.points] == [(4, pytest.approx(0.2)), (8, 0.5)]
+    assert "restorers" not in {f.name for f in restoration_figures(sweep(), summarise(sweep()))}
+
+
+def test_tables_keep_the_word_for_all_rates(tmp_path):
+    cell = record("AO", 0, 0.7, variant="0.3 0.8")
+    cell = cell.model_copy(update={"params": {**cell.params, "rate_bpp": "several"}})
+    write_restoration_tables([cell], summarise([cell]), tmp_path)
+    assert read_restoration_records(tmp_path / "cells.parquet") == [cell]
+
+
+def test_a_share_of_no_drop_on_compressed_images_is_refused():
+    records = sweep({"OO": 0.7, "OC": 0.7, "FC": 0.72})
+    (share,) = [d for d in summarise(records).differences if "share" in d.name]
+    assert share.value is None
+    assert share.refusal.startswith("OO - OC is ")
+
+
+def test_the_answer_of_a_sweep_without_co_is_of_the_deployed_model():
+    records = sweep({"OO": 0.9, "OC": 0.7, "FC": 0.8})
+    first, second = headline(summarise(records))
+    assert "tested compressed +" in first
+    assert "FC: share recovered on compressed images +" in second
 
 
 def test_intervals_say_of_how_many_restorers_they_are():
@@ -181,7 +301,8 @@ def test_everything_is_written(tmp_path):
     assert {p.name for p in paths} == {
         "cells.parquet", "images.parquet", "curves.parquet", "decomposition.parquet",
         "miou_mosaics.png", "miou_mosaics.svg", "decomposition_mosaics.png",
-        "decomposition_mosaics.svg",
+        "decomposition_mosaics.svg", "remedies_OO-CO_mosaics.png", "remedies_OO-CO_mosaics.svg",
+        "remedies_OO-OC_mosaics.png", "remedies_OO-OC_mosaics.svg",
     }  # fmt: skip
     assert all(p.stat().st_size > 0 for p in paths)
     text = summary_markdown(summary)

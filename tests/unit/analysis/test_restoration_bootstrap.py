@@ -97,6 +97,59 @@ def test_intervals_hold_where_data_seeds_scatter():
     assert held >= 54
 
 
+def with_restorers(rng, luck, restorers=3):
+    """CO, and RO of three init seeds by several restorers, each with its own luck; OO above both."""
+    hard = rng.normal(0, 0.02, 24)
+    of_seed = rng.normal(0, 0.01, 3)
+    cells = [drawn(c, s, v + hard + of_seed[s] + rng.normal(0, 0.003))
+             for c, v in (("OO", 0.9), ("CO", 0.7)) for s in range(3)]  # fmt: skip
+    for r, own in enumerate(rng.normal(0, luck, restorers)):
+        cells += [
+            drawn("RO", s, 0.8 + hard + of_seed[s] + own + rng.normal(0, 0.003), restorer_seed=r)
+            for s in range(3)
+        ]
+    return cells
+
+
+def test_the_luck_of_restorers_is_inside_the_interval():
+    """Nine of ten 95 % intervals hold the truth, and not with one restorer, whose luck no interval has."""
+    truth = (iou(0.8) - iou(0.7)) / (iou(0.9) - iou(0.7))
+    held = {1: 0, 3: 0}
+    for restorers in held:
+        for trial in range(30):
+            cells = with_restorers(np.random.default_rng(trial), 0.03, restorers)
+            lines = [
+                [c for c in cells if c.params["configuration"] == w] for w in ("RO", "OO", "CO")
+            ]
+            share = estimate(lines, lambda m: (m[0] - m[2]) / (m[1] - m[2]))
+            held[restorers] += abs(share.value - truth) < share.half_width
+    assert held[3] >= 27
+    assert held[1] < 20
+
+
+def test_intervals_say_that_restorers_were_drawn():
+    cells = with_restorers(np.random.default_rng(0), 0.02)
+    found = differences(cells, "RO")
+    share = found["share recovered"]
+    assert (share.drawn.seeds, share.drawn.restorers, share.drawn.models) == (3, 3, 3)
+    assert "n = 3 init seeds x 3 restorers, 12 images)".replace("12", "24") in sentence(
+        cells, "share recovered"
+    )
+    assert share.drawn.over == "init seeds, restorers and source images"
+    # The mean of RO is over restorers and seeds, and what has no restorer is as it was.
+    ro = [c.metrics["segmentation/miou"] for c in cells if c.params["configuration"] == "RO"]
+    (score,) = [s for s in summarise(cells).scores if s.line.configuration == "RO"]
+    assert len(score.values) == len(ro) == 9
+    assert score.seeds_text == "3 (9 models)"
+    assert differences(cells)["whole drop"].drawn.restorers == 0
+
+
+def test_a_restorer_that_a_seed_lacks_is_left_out():
+    cells = with_restorers(np.random.default_rng(0), 0.02)
+    lost = [c for c in cells if (c.params.get("restorer_seed"), c.params["init_seed"]) != (2, 1)]
+    assert differences(lost, "RO")["share recovered"].drawn.restorers == 2
+
+
 def test_data_seeds_count_alike_whatever_models_they_have():
     cells = [record("CC", s, v, data_seed=d, spread=0.0)
              for d, v, models in ((0, 0.8, 3), (1, 0.6, 1)) for s in range(models)]  # fmt: skip

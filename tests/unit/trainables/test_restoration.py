@@ -13,11 +13,12 @@ from trainables.paired_batches import Scene
 from trainables.restoration import (
     discriminator_loss,
     feature_loss,
+    gain_db,
     generator_loss,
     restore,
     train_restorer,
 )
-from trainables.restoration_networks import build_discriminator, build_generator
+from trainables.restoration_networks import build_discriminator, build_generator, local_mean
 from trainables.scene_training import DivergedError, Seeds
 
 CONFIG = RestorationConfig(
@@ -58,7 +59,7 @@ def error(model, scenes):
     return np.mean([np.abs(a.astype(int) - b.astype(int)).mean() for a, b in pairs])
 
 
-@pytest.mark.parametrize("kind", ["residual", "unet"])
+@pytest.mark.parametrize("kind", ["residual", "unet", "nafnet"])
 def test_an_untrained_generator_changes_nothing(kind, scenes):
     model = build_generator(CONFIG.model_copy(update={"generator": kind}))
     odd = scenes[0].pictures[0][:37, :41]
@@ -71,6 +72,50 @@ def test_regression_restores(scenes, tmp_path):
     before = np.mean([np.abs(s.pictures[0].astype(int) - s.pictures[1]).mean() for s in scenes])
     assert error(model, scenes) < 0.5 * before
     assert set(training.curve[-1][1]) == {"loss", "l1"}
+
+
+def test_nafnet_restores_by_regression_and_as_a_generator_of_the_gan(scenes, tmp_path):
+    config = REGRESSION.model_copy(
+        update={"num_steps": 80, "ema_decay": 0.9, "generator": "nafnet", "learning_rate": 4e-3}
+    )
+    model, _ = train(scenes, tmp_path, config)
+    before = np.mean([np.abs(s.pictures[0].astype(int) - s.pictures[1]).mean() for s in scenes])
+    assert error(model, scenes) < 0.5 * before
+    _, training = train(scenes, tmp_path / "gan", CONFIG.model_copy(update={"generator": "nafnet"}))
+    assert "adversarial" in training.curve[-1][1]
+
+
+def test_means_of_attention_are_of_windows_as_large_as_crops():
+    x = torch.arange(5.0).reshape(1, 1, 1, 5).expand(1, 2, 4, 5)
+    assert local_mean(x, 8).flatten().tolist() == [2.0, 2.0]
+    # Windows of 3 places along a row: 0 1 2, 1 2 3, 2 3 4; the ends have their neighbours'.
+    found = local_mean(x, 3)
+    assert found.shape == x.shape
+    assert found[0, 0, 0].tolist() == pytest.approx([1, 1, 2, 3, 3])
+    assert local_mean(x, 4)[0, 1, 3].tolist() == pytest.approx([1.5, 1.5, 2.5, 2.5, 2.5])
+
+
+def test_it_is_scored_on_held_out_images_while_it_trains(scenes, tmp_path, monkeypatch):
+    config = REGRESSION.model_copy(update={"num_steps": 12, "validations": 3})
+    _, training = train(scenes[:2], tmp_path / "a", config, held_out=scenes[2:])
+    gains = [(step, v["val_gain_db"]) for step, v in training.curve if "val_gain_db" in v]
+    assert [step for step, _ in gains] == [4, 8, 12]
+    assert gains[0][1] < gains[-1][1]
+    # Nothing is chosen by it: the weights are those of a training without.
+    blind, _ = train(scenes[:2], tmp_path / "b", config.model_copy(update={"validations": 0}))
+    seen, _ = train(scenes[:2], tmp_path / "c", config, held_out=scenes[2:])
+    assert state_hash(blind.state_dict().items()) == state_hash(seen.state_dict().items())
+
+
+def test_a_gain_by_hand(scenes):
+    """Compression halved all values: a generator that changes nothing gains nothing, the original all."""
+    model = build_generator(CONFIG)
+    assert gain_db(model, scenes, CPU) == 0.0
+    flat = np.full((8, 8, 3), 100, dtype=np.uint8)
+    near = torch.nn.Module()
+    near.forward = lambda x: x + 9 / 255
+    # The error falls from 10 to 1 levels: 20 dB.
+    assert gain_db(near, [Scene((flat - 10, flat))], CPU) == pytest.approx(20.0)
 
 
 @pytest.mark.parametrize("adversary", ["lsgan", "hinge"])

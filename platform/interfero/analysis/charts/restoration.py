@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from interfero.analysis.capacity_table import counted
 from interfero.analysis.charts.data import (
@@ -18,8 +18,11 @@ from interfero.analysis.charts.data import (
 )
 from interfero.analysis.charts.files import file_name
 from interfero.analysis.restoration.losses import (
+    DEPLOYED,
     DIFFERENCES,
-    SHARE,
+    REGRESSION,
+    RESTORERS,
+    SHARES,
     Difference,
     Line,
     Score,
@@ -32,12 +35,14 @@ from interfero.records import CellRecord
 
 COLOURS = {
     "OO": INK, "CC": "#0072B2", "CO": "#D55E00", "OC": "#CC79A7", "RO": "#009E73",
-    "RR": "#56B4E9", "MO": "#E69F00",
+    "RR": "#56B4E9", "MO": "#E69F00", "FC": "#882255", "FO": "#AA4499",
+    "AO": "#332288", "AC": "#44AA99",
 }  # fmt: skip
-"""Of Okabe and Ito's palette."""
-RATES_FILE, PARTS_FILE = "miou", "decomposition"
-"""Files are called so, then the domain."""
-_MARKERS = {"gan": "o", "regression": "s", "none": "o"}
+"""Of Okabe and Ito's palette, and of Tol's where that has no more."""
+RATES_FILE, PARTS_FILE, SHARES_FILE = "miou", "decomposition", "remedies"
+RESTORERS_FILE, GAIN = "restorers", "restorer_val_gain_db"
+"""Files are called so, then the domain; those of remedies also by the drop."""
+_MARKERS = {"gan": "o", "regression": "s", "nafnet": "^", "none": "o"}
 
 
 _LABELS = {True: "interval apart from zero (filled)", False: "may be zero (hollow)"}
@@ -47,7 +52,13 @@ def restoration_figures(
     records: Sequence[CellRecord], summary: Summary, runs: RunLinks | None = None
 ) -> list[Figure]:
     """Those that the cells can fill."""
-    found = (_rates_figure(records, summary, runs or RunLinks()), _parts_figure(summary))
+    rates = _rates_figure(records, summary, runs or RunLinks())
+    found = (
+        rates,
+        _parts_figure(summary),
+        _shares_figure(summary),
+        _restorers_figure(records),
+    )
     return [figure for figure in found if figure is not None]
 
 
@@ -71,8 +82,8 @@ def _rates_figure(records: Sequence[CellRecord], summary: Summary, runs: RunLink
             )
             caption = (
                 f"{title[0].upper()}{title[1:]} of all test images together, against the rate reached on "
-                "training images (on test "
-                f"images for OC). Bars: lowest to highest seed. OO has no rate: its line is level. {told}"
+                "training images (on test images for OC and AC). Bars: lowest to highest seed. What has "
+                f"no rate is a level line. {told}"
             )
             variants.append(Variant((domain,), panels, caption, file_name(RATES_FILE, domain)))
     if not variants:
@@ -84,30 +95,25 @@ def _rates_figure(records: Sequence[CellRecord], summary: Summary, runs: RunLink
 def _rate_panel(
     scores: Sequence[Score], codec: str, hover: dict[Line, tuple[str, ...]], title: str
 ) -> Panel:
-    own = [s for s in scores if s.line.codec == codec]
+    at_rates = [s for s in scores if s.line.codec == codec and s.line.rate_bpp]
     lines: dict[str, list[Score]] = defaultdict(list)
-    for score in own:
+    for score in at_rates:
         lines[score.line.label].append(score)
     series = []
     for label, points in lines.items():
         line = points[0].line
         ordered = sorted(points, key=lambda s: (_rate_of(s), s.line.rate_bpp))
-        series.append(
-            Series(
-                label, COLOURS.get(line.configuration, "#888888"),
-                _MARKERS.get(line.restoration, "o"),
-                tuple(PlotPoint(_rate_of(s), s.mean, hover[s.line], y_range=s.span) for s in ordered),
-                line=True, dashed=line.restoration == "regression",
-                hollow=line.restoration_split == "same",
-            )
-        )  # fmt: skip
-    rates = [_rate_of(s) for s in own]
-    for score in (s for s in scores if s.line.configuration == "OO"):
+        marks = [PlotPoint(_rate_of(s), s.mean, hover[s.line], y_range=s.span) for s in ordered]
+        series.append(_line_series(label, line, marks))
+    rates = [_rate_of(s) for s in at_rates] or [0.0, 1.0]
+    level_of = [s for s in scores if not s.line.rate_bpp and s.line.codec in (codec, "original")]
+    for score in level_of:
         ends = sorted({min(rates), max(rates)})
         level = tuple(
             PlotPoint(rate, score.mean, hover[score.line], y_range=score.span) for rate in ends
         )
-        series.append(Series("OO", COLOURS["OO"], "", level, line=True))
+        colour = COLOURS.get(score.line.configuration, "#888888")
+        series.append(Series(score.line.label, colour, "", level, line=True))
     return Panel(
         codec,
         PlotAxis("rate reached (bits per pixel)"),
@@ -122,7 +128,7 @@ def _rate_of(score: Score) -> float:
 
 def _score_lines(score: Score, cells: Sequence[CellRecord], runs: RunLinks) -> tuple[str, ...]:
     low, high = score.span
-    asked = "" if score.line.codec == "original" else f", {score.line.rate_bpp:g} bpp asked"
+    asked = f", {score.line.rate_text} bpp asked" if score.line.rate_text else ""
     return (
         f"{score.line.label} on {score.line.domain}{asked}",
         f"{title_of(cells)} {score.mean:.3f}, {low:.3f} to {high:.3f} "
@@ -133,6 +139,99 @@ def _score_lines(score: Score, cells: Sequence[CellRecord], runs: RunLinks) -> t
             for r in cells[:6]
         ),
     )
+
+
+def _shares_figure(summary: Summary) -> Figure | None:
+    """Each remedy's share of the drop against rate, a panel a codec; None where no share is known."""
+    known = [d for d in summary.differences if d.name in SHARES and d.value is not None]
+    variants = []
+    for domain, name in sorted({(d.line.domain, d.name) for d in known}):
+        own = [d for d in known if (d.line.domain, d.name) == (domain, name)]
+        panels = tuple(
+            _shares_panel(codec, [d for d in own if d.line.codec == codec])
+            for codec in sorted({d.line.codec for d in own})
+        )
+        drop = f"OO - {DEPLOYED[name]}"
+        over = ", or ".join(dict.fromkeys(d.drawn.over for d in own))
+        caption = (
+            f"Share of the drop {drop} that each remedy wins back: 0 is {DEPLOYED[name]}, 100 % is OO. "
+            f"Bars: 95 % intervals by a paired bootstrap over {over}. Left out where {drop} may be zero."
+        )
+        # A picture each: rows of one picture share their colours, and these have other lines.
+        file = file_name(SHARES_FILE, f"OO-{DEPLOYED[name]}", domain)
+        variants.append(Variant((domain, drop), panels, caption, file))
+    if not variants:
+        return None
+    return Figure("remedies", "What each remedy wins back", ("domain", "drop"), tuple(variants))
+
+
+def _shares_panel(codec: str, shares: Sequence[Difference]) -> Panel:
+    lines: dict[str, list[Difference]] = defaultdict(list)
+    for d in shares:
+        lines[d.line.label].append(d)
+    series = tuple(
+        _line_series(label, own[0].line, [_share_point(d) for d in own])
+        for label, own in lines.items()
+    )
+    return Panel(
+        codec, PlotAxis("rate reached (bits per pixel)"), PlotAxis("share recovered (%)"), series
+    )
+
+
+def _restorers_figure(records: Sequence[CellRecord]) -> Figure | None:
+    """What restorers do to held-out images while they train; None where none was scored."""
+    curves: dict[Line, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        line = line_of(record)
+        for step, values in record.curve if line.configuration == "RO" else ():
+            if GAIN in values:
+                curves[line][step].append(values[GAIN])
+    variants = []
+    for domain, rate in sorted({(line.domain, line.rate_bpp) for line in curves}):
+        own = {x: c for x, c in curves.items() if (x.domain, x.rate_bpp) == (domain, rate)}
+        panels = tuple(
+            Panel(
+                codec, PlotAxis("steps"), PlotAxis("PSNR gain on held-out images (dB)"),
+                tuple(_restorer_series(line, own[line]) for line in own if line.codec == codec),
+            )
+            for codec in sorted({line.codec for line in own})
+        )  # fmt: skip
+        caption = (
+            "PSNR of restored images that the restorer did not learn from, less that of the compressed ones. "
+            "A line that still rises at its end has not converged. Bars: lowest to highest restorer."
+        )
+        place = domain, f"{rate:g} bpp"
+        variants.append(Variant(place, panels, caption, file_name(RESTORERS_FILE, domain)))
+    if not variants:
+        return None
+    return Figure("restorers", "Restorers while they train", ("domain", "rate"), tuple(variants))
+
+
+def _restorer_series(line: Line, curve: Mapping[int, Sequence[float]]) -> Series:
+    points = []
+    for step, gains in sorted(curve.items()):
+        mean = sum(gains) / len(gains)
+        told = (line.label.removeprefix("RO "), f"{mean:+.2f} dB at step {step}")
+        points.append(PlotPoint(step, mean, told, y_range=(min(gains), max(gains))))
+    return _line_series(told[0], line, points)
+
+
+def _share_point(d: Difference) -> PlotPoint:
+    assert d.value is not None
+    span = None if d.low is None or d.high is None else (100 * d.low, 100 * d.high)
+    told = (f"{d.line.label}: {d.form.format(d.value)}", d.ends and f"95 % {d.ends}",
+            d.drawn.text)  # fmt: skip
+    x = d.line.rate_bpp if d.bpp is None else d.bpp
+    return PlotPoint(x, 100 * d.value, tuple(filter(None, told)), y_range=span)
+
+
+def _line_series(label: str, line: Line, points: Sequence[PlotPoint]) -> Series:
+    """A line's points from the lowest rate on; restorers and their splits have looks of their own."""
+    return Series(
+        label, COLOURS.get(line.configuration, "#888888"), _MARKERS.get(line.restoration, "o"),
+        tuple(sorted(points, key=lambda p: p.x)), line=True,
+        dashed=line.restoration == "regression", hollow=line.restoration_split == "same",
+    )  # fmt: skip
 
 
 def _parts_figure(summary: Summary) -> Figure | None:
@@ -159,7 +258,7 @@ def _parts_figure(summary: Summary) -> Figure | None:
 
 
 def _parts_panel(codec: str, differences: Sequence[Difference], title: str) -> Panel:
-    told = [d for d in differences if d.name != SHARE and d.value is not None]
+    told = [d for d in differences if d.name not in SHARES and d.value is not None]
     names = list(dict.fromkeys(part_name(d) for d in told))
     order = list(reversed(names))
     sure = {True: [], False: []}  # type: dict[bool, list[PlotPoint]]
@@ -167,9 +266,9 @@ def _parts_panel(codec: str, differences: Sequence[Difference], title: str) -> P
         assert d.value is not None
         span = None if d.low is None or d.high is None else (d.low, d.high)
         known = span is not None and not span[0] <= 0 <= span[1]
-        ends = "no interval" if span is None else f"95 % {span[0]:+.3f} to {span[1]:+.3f}"
+        ends = f"95 % {d.ends}" if d.ends else "no interval"
         lines = (part_name(d).replace("\n", " "), f"{d.value:+.3f}, {ends}",
-                 d.drawn.text(d.restorers))  # fmt: skip
+                 d.drawn.text)  # fmt: skip
         sure[known].append(PlotPoint(d.value, order.index(part_name(d)), lines, x_range=span))
     series = tuple(
         Series(_LABELS[known], COLOURS["CC"], "o",
@@ -183,7 +282,11 @@ def _parts_panel(codec: str, differences: Sequence[Difference], title: str) -> P
 
 def part_name(d: Difference) -> str:
     """`covariate shift`, and what is subtracted from what."""
-    pair = next((f"{a} - {b}" for name, a, b in DIFFERENCES if name == d.name), "gan - regression")
-    kind = f" {d.line.restoration}" if d.line.restoration not in ("none", "gan") else ""
+    pairs = {name: f"{a} - {b}" for name, a, b in DIFFERENCES}
+    pairs |= {name: f"{kind} - {REGRESSION}" for kind, name in RESTORERS.items()}
+    pair = pairs.get(d.name, "RO - RO")
+    told = d.name in RESTORERS.values() or d.line.restoration in ("none", "gan")
+    kind = "" if told else f" {d.line.restoration}"
     split = " same" if d.line.restoration_split == "same" else ""
-    return f"{d.name}\n{pair}{kind}{split}"
+    variant = f", {d.line.variant}" if d.line.variant != "none" else ""
+    return f"{d.name}\n{pair}{kind}{split}{variant}"

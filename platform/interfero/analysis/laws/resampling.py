@@ -137,6 +137,13 @@ def image_draws(
         yield weights
 
 
+def seed_part(scores: FloatArray, rng: np.random.Generator) -> Part:
+    """(lines, seeds) scores whose seeds are drawn again, the same ones for all lines."""
+    count = scores.shape[1]
+    draws, chances = seed_draws(count, rng)
+    return Part(draws @ scores.T / count, chances, count - 1)
+
+
 def score_parts(
     scores: Callable[[FloatArray], FloatArray],
     strata: npt.NDArray[np.int64],
@@ -150,10 +157,7 @@ def score_parts(
             images are then not drawn.
         rng: For the draws.
     """
-    whole = scores(np.ones(len(strata)))
-    count = whole.shape[1]
-    draws, chances = seed_draws(count, rng)
-    parts = [Part(draws @ whole.T / count, chances, count - 1)]
+    parts = [seed_part(scores(np.ones(len(strata))), rng)]
     smallest = int(np.unique(strata, return_counts=True)[1].min()) if len(strata) else 0
     if smallest > 1:
         means = [scores(weights).mean(axis=1) for weights in image_draws(strata, rng, SCORE_DRAWS)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from interfero.analysis.about import About
@@ -14,7 +14,17 @@ from interfero.analysis.charts.restoration import restoration_figures
 from interfero.analysis.report.sections import failures_parts, reproduce_parts
 from interfero.analysis.report.shell import Block, PageTable, ReportPage, Section, page_html
 from interfero.analysis.report.terms import RESTORATION_TERMS, terms_section
-from interfero.analysis.restoration.losses import SHARE, Line, Summary, line_of, score_of, sentence
+from interfero.analysis.restoration.losses import (
+    DEPLOYED,
+    SHARE,
+    SHARE_COMPRESSED,
+    SHARES,
+    Line,
+    Summary,
+    line_of,
+    score_of,
+    sentence,
+)
 from interfero.records import CellRecord
 from interfero.store.files import write_atomic
 
@@ -65,7 +75,9 @@ def restoration_html(report: RestorationReport) -> str:
         first=[*(drawn["parts"] or drawn["rates"]), *_scores(summary)],
         sections=[
             Section("words", "All findings in words", [("lines", sentences)] if sentences else []),
+            Section("remedies", "Remedies compared", [*drawn["remedies"], *_remedies(summary)]),
             Section("rates", "Mean IoU against rate", drawn["rates"] if drawn["parts"] else []),
+            Section("restorers", "Restorers while they train", drawn["restorers"]),
             Section("parts", "Where the drop comes from", _parts(summary)),
             Section("pictures", "Pictures", _pictures(report)),
             terms_section(RESTORATION_TERMS),
@@ -80,13 +92,16 @@ def restoration_html(report: RestorationReport) -> str:
 
 def headline(summary: Summary) -> list[str]:
     """Three sentences of one codec and rate: the cost, what of it is a mismatch, what is recovered."""
-    drops = [d for d in summary.differences if d.name == "whole drop" and d.value is not None]
+    known = [d for d in summary.differences if d.value is not None]
+    drops = [d for d in known if d.name == "whole drop"]
+    drops = drops or [d for d in known if d.name == "tested compressed"]
     if not drops:
         return summary.sentences[:1]
     worst = max(drops, key=lambda d: d.value or 0.0)
     place = worst.line.domain, worst.line.codec, worst.line.rate_bpp
     lines = [sentence(worst)]
-    for name in ("covariate shift", SHARE):
+    share = SHARE if worst.name == "whole drop" else SHARE_COMPRESSED
+    for name in ("covariate shift", share):
         own = [
             d for d in summary.differences
             if d.name == name and (d.line.domain, d.line.codec, d.line.rate_bpp) == place
@@ -126,9 +141,8 @@ def _scores(summary: Summary) -> list[Block]:
     for s in summary.scores:
         low, high = s.span
         gain = "" if s.psnr_gain_db is None else f"{s.psnr_gain_db:+.2f}"
-        asked = "" if s.line.codec == "original" else f"{s.line.rate_bpp:g}"
         reached = "" if s.bpp is None else f"{s.bpp:.3f}"
-        rows.append([s.line.domain, s.line.codec, s.line.label, asked, reached, f"{s.mean:.3f}",
+        rows.append([s.line.domain, s.line.codec, s.line.label, s.line.rate_text, reached, f"{s.mean:.3f}",
                      f"{low:.3f} to {high:.3f}", s.seeds_text, gain])  # fmt: skip
     header = ["domain", "codec", "trained, tested", "bpp asked", "reached", summary.title, "seeds' range",
               "seeds", "PSNR gain (dB)"]  # fmt: skip
@@ -138,14 +152,36 @@ def _scores(summary: Summary) -> list[Block]:
 def _parts(summary: Summary) -> list[Block]:
     rows = []
     for d in summary.differences:
-        form = "{:+.0%}" if d.name == SHARE else "{:+.3f}"
-        value = "refused" if d.value is None else form.format(d.value)
-        known = d.low is not None and d.high is not None
-        ends = f"{form.format(d.low)} to {form.format(d.high)}" if known else d.refusal or "none"
+        value = "refused" if d.value is None else d.form.format(d.value)
+        ends = d.ends or d.refusal or "none"
         rows.append([d.line.domain, d.line.codec, d.name, d.line.label, f"{d.line.rate_bpp:g}", value,
-                     ends, d.drawn.text(d.restorers)])  # fmt: skip
+                     ends, d.drawn.text])  # fmt: skip
     header = ["domain", "codec", "difference", "of", "bpp asked", "value", "95 % interval", "drawn"]
     return [("table", PageTable(header, rows, 4, long=6))] if rows else []
+
+
+def _remedies(summary: Summary) -> list[Block]:
+    """The share that each wins back, the largest of a place first."""
+    shares = [d for d in summary.differences if d.name in SHARES]
+    score = {s.line: s.mean for s in summary.scores}
+
+    def mean_of(line: Line) -> float:
+        return score[line] if line in score else score[replace(line, rate_bpp=0.0)]
+
+    order = sorted(
+        shares,
+        key=lambda d: (d.line.domain, d.name, d.line.codec, d.line.rate_bpp,
+                       d.value is None, -(d.value or 0.0)),
+    )  # fmt: skip
+    rows = [
+        [d.line.domain, f"OO - {DEPLOYED[d.name]}", d.line.codec, d.line.label, f"{d.line.rate_bpp:g}",
+         f"{mean_of(d.line):.3f}", "refused" if d.value is None else d.form.format(d.value),
+         d.ends or d.refusal or "none"]
+        for d in order
+    ]  # fmt: skip
+    header = ["domain", "drop", "codec", "trained, tested", "bpp asked", summary.title, "share recovered",
+              "95 % interval"]  # fmt: skip
+    return [("table", PageTable(header, rows, 4, long=7))] if rows else []
 
 
 def _pictures(report: RestorationReport) -> list[Block]:
@@ -162,7 +198,7 @@ def _pictures(report: RestorationReport) -> list[Block]:
         middle = own[(len(own) - 1) // 2]
         data = base64.b64encode(report.strips[middle.key].read_bytes()).decode()
         line = score.line
-        rate = "" if line.codec == "original" else f", {line.codec} at {line.rate_bpp:g} bpp"
+        rate = f", {line.codec} at {line.rate_text} bpp" if line.rate_text else ""
         title = f"{line.label} on {line.domain}{rate}; {report.runs.text(middle)}"
         strips.append(("strip", {"title": title, "url": f"data:image/png;base64,{data}"}))
     note = (
@@ -177,7 +213,7 @@ def _steps(report: RestorationReport) -> list[Block]:
     """Keys of the steps behind the cells: what is shared has one key."""
     counts: dict[tuple[str, str], int] = defaultdict(int)
     for record in report.records:
-        for kind in ("compress", "restoration", "restore", "segmentation"):
+        for kind in ("compress", "restoration", "restore", "segmentation", "finetune"):
             for key in record.provenance.get(kind, "").split():
                 counts[kind, key] += 1
     if not counts:

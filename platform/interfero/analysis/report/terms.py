@@ -125,10 +125,20 @@ SEQUENCE_TERMS = (
 """Of sweeps over sequences of domains."""
 RESTORATION_TERMS = (
     (
-        "O, C, R, M",
-        "Original, compressed, restored images, and originals mixed in. The first letter is what a model "
-        "was trained on, the second what it was tested on: CO is trained on compressed images, tested on "
-        "originals.",
+        "O, C, R, M, A, F",
+        "Original, compressed, restored images, originals mixed in, compressed at all rates, and "
+        "fine-tuned. The first letter is what a model was trained on, the second what it was tested on: "
+        "CO is trained on compressed images, tested on originals.",
+    ),
+    (
+        "AO, AC",
+        "One model per codec, trained on the compressed copies at all rates of the sweep; tested on "
+        "originals once, and on compressed images at each rate.",
+    ),
+    (
+        "FC, FO",
+        "The model of OO, trained on for a short time on a few compressed images with their labels, tested "
+        "on compressed images and on originals.",
     ),
     (
         "mean IoU",
@@ -142,7 +152,21 @@ RESTORATION_TERMS = (
     ("covariate shift", "CC - CO: what is lost because training and test images differ in kind."),
     (
         "share recovered",
-        "(RO - CO) / (OO - CO): the part of the drop that restored training images win back.",
+        "(RO - CO) / (OO - CO): the part of the drop that restored training images win back, or MO and AO.",
+    ),
+    (
+        "share recovered on compressed images",
+        "(FC - OC) / (OO - OC): the part that fine-tuning wins back of what a deployed model loses on "
+        "compressed images; likewise of CC, trained anew on compressed images, of AC and of RR.",
+    ),
+    (
+        "gan, regression, nafnet",
+        "How a restorer is trained: against discriminators, by the mean absolute error alone, or so with the "
+        "blocks of NAFNet.",
+    ),
+    (
+        "restorer of CODEC",
+        "A restorer that learned from the images of that codec, used on those of another.",
     ),
     (
         "bars in figures",

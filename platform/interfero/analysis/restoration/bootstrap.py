@@ -5,6 +5,10 @@ share its restorers, so of several data seeds the models of each are averaged an
 the laws of adaptation do it (see `interfero.analysis.laws.observations`). Of one data seed its init seeds are
 drawn.
 
+Restorers: several seeds of restorers are drawn apart from the init seeds that each of them meets, so that an
+interval contains the luck of a restorer. Of several data seeds, whose restorers differ anyway, the models of
+all restorers are averaged with the others of their data seed. Lines without a restorer are the same for all.
+
 Images: source images are drawn, the same in every group. Where all test images come from one, they say
 nothing of others, and seeds are drawn alone.
 """
@@ -19,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from interfero.analysis.capacity_table import counted
-from interfero.analysis.laws.resampling import half_width, score_parts
+from interfero.analysis.laws.resampling import half_width, score_parts, seed_part
 from interfero.errors import ConfigError
 from interfero.metrics.tasks import task_of
 from interfero.records import CellRecord
@@ -38,6 +42,8 @@ class Drawn:
     """Test images."""
     pictures: int
     """Source images that these come from."""
+    restorers: int = 0
+    """Restorers behind the models, of all data seeds; 0 where nothing restored."""
 
     @property
     def by(self) -> Literal["data", "init"]:
@@ -50,19 +56,29 @@ class Drawn:
         return self.data_seeds if self.data_seeds > 1 else self.models
 
     @property
+    def restorers_drawn(self) -> bool:
+        """Whether the interval contains the luck of a restorer by draws of their seeds."""
+        return self.by == "init" and self.restorers > 1
+
+    @property
     def over(self) -> str:
         """`init seeds and source images`: what the interval is over."""
+        seeds = f"{self.by} seeds" + (" and restorers" if self.restorers_drawn else "")
         if self.pictures > 1:
-            return f"{self.by} seeds and source images"
-        return f"{self.by} seeds only, because {self._seeds_only}"
+            return f"{seeds.replace(' and', ',')} and source images"
+        return f"{seeds} only, because {self._seeds_only}"
 
-    def text(self, restorers: int = 0) -> str:
-        """`n = 3 init seeds of 1 restorer, 40 images`."""
+    @property
+    def text(self) -> str:
+        """`n = 3 init seeds of 1 restorer, 40 images`; `n = 3 init seeds x 3 restorers, 40 images`."""
         if not self.models:
             return "n = 0: no seed in common"
         drawn = counted(self.seeds, f"{self.by} seed")
+        restorers = counted(self.restorers, "restorer")
+        if self.restorers_drawn:
+            return f"n = {drawn} x {restorers}, {self._images}"
         behind = [counted(self.models, "model")] if self.by == "data" else []
-        behind += [counted(restorers, "restorer")] if restorers else []
+        behind += [restorers] if self.restorers else []
         of = f" of {' and '.join(behind)}" if behind else ""
         return f"n = {drawn}{of}, {self._images}"
 
@@ -107,33 +123,39 @@ def estimate(
     Raises:
         ConfigError: cells were tested on different images.
     """
-    by_seed = [{seeds_of(r): r for r in group} for group in groups]
-    pairs = sorted(set.intersection(*(set(g) for g in by_seed)))
+    pairs, cells = _crossed(groups)
     if not pairs:
         return Estimate(float("nan"), None, Drawn(0, 0, 0, 0))
-    cells = [[g[pair] for pair in pairs] for g in by_seed]
-    members = _members([cell for row in cells for cell in row])
-    counts = np.array([[_counts(cell) for cell in row] for row in cells])
+    every = [cell for group in cells for row in group for cell in row]
+    members = _members(every)
+    counts = np.array([[[_counts(cell) for cell in row] for row in group] for group in cells])
     num_data = len({data_seed for data_seed, _ in pairs})
-    drawn = Drawn(num_data, len(pairs), len(members), int(members.max()) + 1)
-    task = task_of(cells[0][0].params)
+    restorers = len({(d, restorer_of(r)) for r in every if _restored(r) for d, _ in [seeds_of(r)]})
+    drawn = Drawn(num_data, len(pairs), len(members), int(members.max()) + 1, restorers)
+    task = task_of(every[0].params)
     # The same classes in every configuration and every draw.
-    averaged = counts[:, :, 1].sum(axis=(0, 1, 3)) > 0
+    averaged = counts[..., 1, :, :].sum(axis=(0, 1, 2, 4)) > 0
     shares = _shares([data_seed for data_seed, _ in pairs]) if num_data > 1 else np.eye(len(pairs))
 
-    def scores(weights: FloatArray) -> FloatArray:
-        """(groups, seeds to draw) scores with source images that count so often."""
-        total = np.tensordot(counts, weights[members], axes=(4, 0)).round().astype(np.int64)
-        hits, labelled, predicted = (total[:, :, i] for i in range(3))
-        each: FloatArray = task.score(hits, labelled, predicted, averaged) @ shares
-        return each
+    def each(weights: FloatArray) -> FloatArray:
+        """(groups, restorers, models) scores with source images that count so often."""
+        total = np.tensordot(counts, weights[members], axes=(5, 0)).round().astype(np.int64)
+        hits, labelled, predicted = (total[..., i, :] for i in range(3))
+        return task.score(hits, labelled, predicted, averaged)
 
-    whole = scores(np.ones(drawn.pictures))
-    value = float(statistic(whole.mean(axis=1)))
+    def scores(weights: FloatArray) -> FloatArray:
+        """(groups, seeds to draw), means over restorers."""
+        found: FloatArray = each(weights).mean(axis=1) @ shares
+        return found
+
+    whole = np.ones(drawn.pictures)
+    value = float(statistic(scores(whole).mean(axis=1)))
     if drawn.seeds < 2:
         return Estimate(value, None, drawn)
     one_domain = np.zeros(drawn.pictures, dtype=np.int64)
     parts = score_parts(scores, one_domain, np.random.default_rng(0))
+    if drawn.restorers_drawn:
+        parts.append(seed_part(each(whole).mean(axis=2), np.random.default_rng(0)))
     width = half_width([(part.variance(statistic), part.degrees) for part in parts])
     return Estimate(value, width, drawn)
 
@@ -141,6 +163,48 @@ def estimate(
 def seeds_of(record: CellRecord) -> tuple[int, int]:
     """(data seed, init seed)."""
     return int(record.params["data_seed"]), int(record.params["init_seed"])
+
+
+def restorer_of(record: CellRecord) -> int:
+    """The seed of its restorer; earlier records, and those without one, have 0."""
+    return int(record.params.get("restorer_seed", 0))
+
+
+def _restored(record: CellRecord) -> bool:
+    return record.params["restoration"] != "none"
+
+
+Crossed = list[list[list[CellRecord]]]
+
+
+def _crossed(
+    groups: Sequence[Sequence[CellRecord]],
+) -> tuple[list[tuple[int, int]], Crossed]:
+    """Pairs of seeds that all groups have, and cells by group, restorer and pair.
+
+    A group without restorers has the same cells for each; a restorer that a pair of seeds lacks is left out.
+    """
+    by_seed: list[dict[tuple[int, int], dict[int, CellRecord]]] = []
+    for group in groups:
+        found: dict[tuple[int, int], dict[int, CellRecord]] = {}
+        for record in group:
+            found.setdefault(seeds_of(record), {})[restorer_of(record)] = record
+        by_seed.append(found)
+    pairs = sorted(set.intersection(*(set(found) for found in by_seed)))
+    restored = [bool(group) and _restored(group[0]) for group in groups]
+    sets = [
+        set(found[pair])
+        for found, has in zip(by_seed, restored, strict=True)
+        if has
+        for pair in pairs
+    ]
+    restorers = sorted(set.intersection(*sets)) if sets else [0]
+    if not restorers:
+        return [], []
+    return pairs, [
+        [[found[pair][seed if has else 0] for pair in pairs] for seed in restorers]
+        for found, has in zip(by_seed, restored, strict=True)
+    ]
 
 
 def _shares(data_seeds: Sequence[int]) -> FloatArray:

@@ -5,6 +5,10 @@ restoration gains, OO - RO what is left, and (RO - CO) / (OO - CO) the share of 
 (arXiv:2004.10497). MO, originals and compressed mixed, is a control: its share stands beside RO's, and so
 does RO - MO. An adversary is judged by what it adds to plain regression.
 
+OO - OC is what a deployed model loses on compressed images. FC is that model, fine-tuned on a few of them:
+(FC - OC) / (OO - OC) is the share it recovers, and OO - FO what it then loses on originals. AO and AC are of
+one model, trained on copies at all rates of a sweep: AO is compared at each of them.
+
 Intervals are of a paired bootstrap: the same seeds and the same source images in both configurations (see
 `interfero.analysis.restoration.bootstrap`).
 """
@@ -18,17 +22,31 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from interfero.analysis.capacity_table import counted
-from interfero.analysis.restoration.bootstrap import Drawn, estimate, seeds_of
+from interfero.analysis.restoration.bootstrap import Drawn, estimate, restorer_of, seeds_of
 from interfero.metrics.tasks import SEGMENTATION, task_of
 from interfero.records import CellRecord
 
-SHARE = "share recovered"
+SHARE, SHARE_COMPRESSED = "share recovered", "share recovered on compressed images"
+SHARES = (SHARE, SHARE_COMPRESSED)
+DEPLOYED = {SHARE: "CO", SHARE_COMPRESSED: "OC"}
+"""What stands where nothing is done: OO less it is the drop."""
+REMEDIES = {
+    "RO": SHARE, "MO": SHARE, "AO": SHARE, "CC": SHARE_COMPRESSED, "AC": SHARE_COMPRESSED,
+    "RR": SHARE_COMPRESSED, "FC": SHARE_COMPRESSED,
+}  # fmt: skip
+"""Of which drop a configuration wins back a share."""
 REGRESSION = "regression"
+RESTORERS = {"gan": "adversary adds", "nafnet": "stronger network adds"}
+"""What is said of restorers less plain regression."""
+OWN_CODEC = "own codec's restorer over another's"
 DIFFERENCES = (
     ("lost information", "OO", "CC"), ("covariate shift", "CC", "CO"), ("whole drop", "OO", "CO"),
     ("tested compressed", "OO", "OC"), ("restoration gains", "RO", "CO"), ("still left", "OO", "RO"),
     ("restored on both sides", "RR", "CC"), ("mixing gains", "MO", "CO"),
-    ("restored over mixed", "RO", "MO"),
+    ("restored over mixed", "RO", "MO"), ("fine-tuning gains", "FC", "OC"),
+    ("fine-tuned over trained anew", "FC", "CC"), ("fine-tuning costs on originals", "OO", "FO"),
+    ("several rates gain", "AO", "CO"), ("several rates over one", "AC", "CC"),
+    ("several rates gain on compressed images", "AC", "OC"), ("restored over several rates", "RO", "AO"),
 )  # fmt: skip
 """Name, and the two configurations whose difference it is."""
 
@@ -40,16 +58,26 @@ class Line:
     domain: str
     codec: str
     rate_bpp: float
-    """Asked for; 0 where no codec takes part."""
+    """Asked for; 0 where no codec takes part, or all rates do."""
     configuration: str
     restoration: str = "none"
     restoration_split: str = "none"
+    variant: str = "none"
+    """What else tells it from others: `8 images`."""
 
     @property
     def label(self) -> str:
-        """The configuration, and how its restorer was trained."""
-        parts = [p for p in (self.restoration, self.restoration_split) if p != "none"]
+        """The configuration, how its restorer was trained, and its variant."""
+        more: tuple[str, ...] = (self.restoration, self.restoration_split, self.variant)
+        parts = [p for p in more if p != "none"]
         return " ".join([self.configuration, *parts])
+
+    @property
+    def rate_text(self) -> str:
+        """The rate that was asked for, as tables have it."""
+        if self.rate_bpp:
+            return f"{self.rate_bpp:g}"
+        return "" if self.codec == "original" else "all"
 
 
 @dataclass(frozen=True)
@@ -57,8 +85,8 @@ class Score:
     """The score of a line over its seeds."""
 
     line: Line
-    values: Mapping[tuple[int, int], float]
-    """By (data seed, init seed)."""
+    values: Mapping[tuple[int, int, int], float]
+    """By (data seed, init seed, seed of the restorer)."""
     bpp: float | None
     """Rate that was reached on the images that a codec made, training images first."""
     psnr_gain_db: float | None
@@ -68,15 +96,18 @@ class Score:
     def mean(self) -> float:
         """Over data seeds, of the mean over the init seeds of each."""
         found: dict[int, list[float]] = defaultdict(list)
-        for (data_seed, _), value in self.values.items():
+        for (data_seed, *_), value in self.values.items():
             found[data_seed].append(value)
         return float(np.mean([np.mean(values) for values in found.values()]))
 
     @property
     def seeds_text(self) -> str:
         """`3`, or `2 (6 models)`: models of one data seed share what it draws."""
-        data, models = len({data_seed for data_seed, _ in self.values}), len(self.values)
-        return f"{data} ({counted(models, 'model')})" if data > 1 else str(models)
+        data, models = len({data_seed for data_seed, *_ in self.values}), len(self.values)
+        seeds = data if data > 1 else len({init_seed for _, init_seed, _ in self.values})
+        return (
+            str(seeds) if data == 1 and seeds == models else f"{seeds} ({counted(models, 'model')})"
+        )
 
     @property
     def span(self) -> tuple[float, float]:
@@ -101,9 +132,16 @@ class Difference:
     """Rate that was reached on training images, or on test images where those alone were coded."""
 
     @property
-    def restorers(self) -> int:
-        """Different ones behind the restored images: seeds of models draw no other restorer."""
-        return self.drawn.data_seeds if self.line.restoration != "none" else 0
+    def form(self) -> str:
+        """How its numbers are written: shares in percent."""
+        return "{:+.0%}" if self.name in SHARES else "{:+.3f}"
+
+    @property
+    def ends(self) -> str:
+        """Its interval; empty where it cannot be known."""
+        if self.low is None or self.high is None:
+            return ""
+        return f"{self.form.format(self.low)} to {self.form.format(self.high)}"
 
     @property
     def low(self) -> float | None:
@@ -140,6 +178,7 @@ def line_of(record: CellRecord) -> Line:
     return Line(
         str(p["domain"]), str(p["codec"]), 0.0 if isinstance(rate, str) else float(rate),
         str(p["configuration"]), str(p["restoration"]), str(p["restoration_split"]),
+        str(p.get("variant", "none")),
     )  # fmt: skip
 
 
@@ -161,7 +200,16 @@ def summarise(records: Sequence[CellRecord]) -> Summary:
     for record in finished:
         by_line[line_of(record)].append(record)
     scores = tuple(_score(line, cells) for line, cells in sorted(by_line.items()))
-    return Summary(scores, tuple(_differences(by_line)), title_of(finished))
+    return Summary(scores, tuple(_differences(_at_each_rate(by_line))), title_of(finished))
+
+
+def _at_each_rate(by_line: Mapping[Line, list[CellRecord]]) -> dict[Line, list[CellRecord]]:
+    """Cells that are of all rates of a codec stand at each rate that others of it have."""
+    found = {line: cells for line, cells in by_line.items() if line.rate_text != "all"}
+    for line in by_line.keys() - found.keys():
+        rates = {x.rate_bpp for x in found if (x.domain, x.codec) == (line.domain, line.codec)}
+        found |= {replace(line, rate_bpp=rate): by_line[line] for rate in rates}
+    return found
 
 
 def _score(line: Line, cells: Sequence[CellRecord]) -> Score:
@@ -169,11 +217,10 @@ def _score(line: Line, cells: Sequence[CellRecord]) -> Score:
         found = [c.metrics[name] for c in cells if name in c.metrics]
         return float(np.mean(found)) if found else None
 
-    bpp = mean_of("rate/train_bpp")
     after, before = mean_of("restoration/psnr_db"), mean_of("restoration/psnr_db_compressed")
     gain = after - before if after is not None and before is not None else None
-    values = {seeds_of(c): c.metrics[task_of(c.params).metric] for c in cells}
-    return Score(line, values, mean_of("rate/test_bpp") if bpp is None else bpp, gain)
+    values = {(*seeds_of(c), restorer_of(c)): c.metrics[task_of(c.params).metric] for c in cells}
+    return Score(line, values, _rate_reached(cells), gain)
 
 
 def _differences(by_line: Mapping[Line, list[CellRecord]]) -> Iterator[Difference]:
@@ -186,25 +233,46 @@ def _differences(by_line: Mapping[Line, list[CellRecord]]) -> Iterator[Differenc
             own = lower if upper == "OO" else upper
             if line.configuration != own:
                 continue
-            pair = [
-                cells if c == own else by_line.get(_partner(line, c), []) for c in (upper, lower)
-            ]
+            pair = [cells if c == own else _partner(by_line, line, c) for c in (upper, lower)]
             if all(pair):
                 yield _difference(name, line, *pair)
-        if line.configuration in ("RO", "MO"):
-            parts = [by_line.get(_partner(line, c), []) for c in ("OO", "CO")]
-            if all(parts):
-                yield recovered_share(line, cells, *parts)
-        if line.configuration == "RO" and line.restoration != REGRESSION:
-            plain = by_line.get(replace(line, restoration=REGRESSION), [])
-            if plain:
-                yield _difference("adversary adds", line, cells, plain)
+        share = REMEDIES.get(line.configuration)
+        if share is not None:
+            original, deployed = (_partner(by_line, line, c) for c in ("OO", DEPLOYED[share]))
+            if original and deployed:
+                yield recovered_share(line, cells, original, deployed, share)
+        if line.configuration == "RO":
+            yield from _of_restorers(by_line, line, cells)
 
 
-def _partner(line: Line, configuration: str) -> Line:
+def _of_restorers(
+    by_line: Mapping[Line, list[CellRecord]], line: Line, cells: list[CellRecord]
+) -> Iterator[Difference]:
+    """What a restorer has over plain regression, and the own codec's over another codec's."""
+    plain = by_line.get(replace(line, restoration=REGRESSION), [])
+    name = RESTORERS.get(line.restoration)
+    if name is not None and plain:
+        yield _difference(name, line, cells, plain)
+    own = by_line.get(replace(line, variant="none"), [])
+    if line.variant != "none" and own:
+        yield _difference(OWN_CODEC, line, own, cells)
+
+
+def _partner(
+    by_line: Mapping[Line, list[CellRecord]], line: Line, configuration: str
+) -> list[CellRecord]:
+    """Cells of a configuration without a restorer where a line lies; none where several lines have it."""
+    place = (line.domain, line.codec, line.rate_bpp)
     if configuration == "OO":
-        return Line(line.domain, "original", 0.0, "OO")
-    return Line(line.domain, line.codec, line.rate_bpp, configuration)
+        place = (line.domain, "original", 0.0)
+    found = [
+        cells
+        for other, cells in by_line.items()
+        if (other.domain, other.codec, other.rate_bpp, other.configuration)
+        == (*place, configuration)
+        and other.restoration == "none"
+    ]
+    return found[0] if len(found) == 1 else []
 
 
 def _difference(
@@ -216,9 +284,17 @@ def _difference(
 
 
 def _rate_reached(cells: Sequence[CellRecord]) -> float | None:
-    """Mean over cells, on training images, or on test images where those alone were coded."""
+    """Mean over cells, on training images, or on test images where those alone were coded.
+
+    A model that was trained on several rates is at that of its test images, if they have one.
+    """
     for side in ("train", "test"):
-        rates = [r.metrics[f"rate/{side}_bpp"] for r in cells if f"rate/{side}_bpp" in r.metrics]
+        rates = [
+            r.metrics[f"rate/{side}_bpp"]
+            for r in cells
+            if f"rate/{side}_bpp" in r.metrics
+            and (side == "test" or not str(r.params["configuration"]).startswith("A"))
+        ]
         if rates:
             return float(np.mean(rates))
     return None
@@ -226,32 +302,33 @@ def _rate_reached(cells: Sequence[CellRecord]) -> float | None:
 
 def recovered_share(
     line: Line, restored: Sequence[CellRecord], original: Sequence[CellRecord],
-    compressed: Sequence[CellRecord],
+    compressed: Sequence[CellRecord], name: str = SHARE,
 ) -> Difference:  # fmt: skip
     """(RO - CO) / (OO - CO), refused where there may be no drop to recover.
 
     Args:
         line: That of the restored cells.
-        restored: RO, or MO in its place.
+        restored: RO, or another of `REMEDIES` in its place.
         original: OO.
-        compressed: CO.
+        compressed: CO, or what the remedy has in `DEPLOYED`.
+        name: One of `SHARES`.
     """
     drop = estimate([original, compressed], lambda m: m[0] - m[1])
     bpp = _rate_reached([*restored, *compressed])
-    width, said = drop.half_width, f"OO - CO is {drop.value:+.3f}"
+    width, said = drop.half_width, f"OO - {DEPLOYED[name]} is {drop.value:+.3f}"
     if width is None or drop.value - width <= 0:
         if width is None:
             refusal = f"{said}, and has no interval with n = {counted(drop.drawn.seeds, 'seed')}"
         else:
             low, high = drop.value - width, drop.value + width
             refusal = (
-                f"{said}, its 95 % interval {low:+.3f} to {high:+.3f} ({drop.drawn.text()}) includes zero"
+                f"{said}, its 95 % interval {low:+.3f} to {high:+.3f} ({drop.drawn.text}) includes zero"
                 if high >= 0
                 else f"{said}: there is no drop to recover"
             )
-        return Difference(SHARE, line, None, None, drop.drawn, refusal, bpp)
+        return Difference(name, line, None, None, drop.drawn, refusal, bpp)
     found = estimate([restored, original, compressed], lambda m: (m[0] - m[2]) / (m[1] - m[2]))
-    return Difference(SHARE, line, found.value, found.half_width, found.drawn, bpp=bpp)
+    return Difference(name, line, found.value, found.half_width, found.drawn, bpp=bpp)
 
 
 def _one_setting(scores: Sequence[Score]) -> list[str]:
@@ -278,17 +355,15 @@ def sentence(d: Difference) -> str:
     line = d.line
     reached = "" if d.bpp is None else f" (reached {d.bpp:.3f})"
     place = f"{line.domain}, {line.codec} at {line.rate_bpp:g} bpp{reached}"
-    restored = f", {line.label}" if line.configuration in ("RO", "RR", "MO") else ""
+    plain = line.configuration in ("CC", "CO", "OC") and d.name != SHARE_COMPRESSED
+    restored = "" if plain else f", {line.label}"
     if d.value is None:
         return f"{place}{restored}: {d.name} refused, {d.refusal}"
-    form = "{:+.0%}" if d.name == SHARE else "{:+.3f}"
-    said = form.format(d.value)
     if d.low is None or d.high is None:
         note = f"no interval, n = {counted(d.drawn.seeds, 'seed')}"
     else:
-        ends = f"{form.format(d.low)} to {form.format(d.high)}"
-        note = f"95 % {ends}, {d.drawn.text(d.restorers)}"
-    return f"{place}{restored}: {d.name} {said} ({note})"
+        note = f"95 % {d.ends}, {d.drawn.text}"
+    return f"{place}{restored}: {d.name} {d.form.format(d.value)} ({note})"
 
 
 def summary_markdown(summary: Summary) -> str:
@@ -300,9 +375,8 @@ def summary_markdown(summary: Summary) -> str:
         low, high = s.span
         bpp = "" if s.bpp is None else f"{s.bpp:.3f}"
         gain = "" if s.psnr_gain_db is None else f"{s.psnr_gain_db:+.2f} dB"
-        asked = "" if s.line.codec == "original" else f"{s.line.rate_bpp:g}"
+        place = f"| {s.line.domain} | {s.line.codec} | {s.line.rate_text} | {bpp} | {s.line.label}"
         lines.append(
-            f"| {s.line.domain} | {s.line.codec} | {asked} | {bpp} | {s.line.label} | {s.mean:.3f} "
-            f"({low:.3f} to {high:.3f}) | {s.seeds_text} | {gain} |"
+            f"{place} | {s.mean:.3f} ({low:.3f} to {high:.3f}) | {s.seeds_text} | {gain} |"
         )
     return "\n".join([*lines, "", *(f"- {sentence}" for sentence in summary.sentences), ""])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -88,8 +89,8 @@ def read_restoration_records(cells: Path) -> list[CellRecord]:
 def _record(row: dict[str, Any], images: tuple[SegmentedImage, ...]) -> CellRecord:
     rest = {n: v for n, v in row.items() if n not in (*_OWN, PROVENANCE) and v is not None}
     params = {n: v for n, v in rest.items() if "/" not in n}
-    rate = params["rate_bpp"]
-    params["rate_bpp"] = rate if rate == "original" else float(rate)
+    with suppress(ValueError):  # a word: original, several
+        params["rate_bpp"] = float(params["rate_bpp"])
     return CellRecord(
         **{name: row[name] for name in _OWN},
         params=params,

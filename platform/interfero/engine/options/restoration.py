@@ -11,6 +11,7 @@ from interfero.engine.options.rules import (
     list_rules,
     number_rules,
     parted_rules,
+    seed_rules,
 )
 from interfero.engine.restoration.configs import (
     CONFIGURATIONS,
@@ -22,7 +23,9 @@ from interfero.engine.restoration.configs import (
 )
 from interfero.errors import nearest
 
-Restoration = Literal["gan", "regression"]
+Restoration = Literal["gan", "regression", "nafnet"]
+OWN = "own"
+"""Of `--restorer-codecs`: the codec of the images that are restored."""
 MODELS = OptionGroup("models")
 
 
@@ -32,6 +35,9 @@ class RestorationOptions(SweepOptions):
     domains: Annotated[tuple[str, ...], QUESTION] = ("mosaics",)
     """Labelled domains: mosaics, digits, or NAME=PATH for a folder of images and label maps in the layout of
     CamVid, Cityscapes, VOC or others, or of images in folders by class (docs/compressed_learning.md)."""
+    tasks: Annotated[tuple[Literal["own", "dominant"], ...], QUESTION] = ("own",)
+    """What models are trained for: own, the domain's labels; dominant, the class that has most pixels of an
+    image, on the same copies and restored images."""
     init_seeds: Annotated[tuple[int, ...], QUESTION] = (0,)
     """Seeds that draw segmentation models."""
     codecs: Annotated[tuple[str, ...], QUESTION] = ("mbt2018-mean", "jpeg")
@@ -41,12 +47,19 @@ class RestorationOptions(SweepOptions):
     """Rates in bits per pixel, headers included, matched on training images; the rate reached is logged."""
     configurations: Annotated[tuple[str, ...], QUESTION] = ("OO", "CC", "CO", "OC")
     """Images a model is trained on, then tested on: O original, C compressed, R restored, M originals and
-    compressed mixed. Choose from OO CC CO OC RO RR MO."""
+    compressed mixed, A compressed at all --rates, F the model of OO fine-tuned on a few compressed images.
+    Choose from OO CC CO OC RO RR MO AO AC FC FO."""
     restorations: Annotated[tuple[Restoration, ...], QUESTION] = ("gan", "regression")
-    """How restorers are trained, for RO and RR: against discriminators, or by regression only."""
+    """How restorers are trained, for RO and RR: gan, against discriminators; regression, without; nafnet,
+    regression with --generator nafnet."""
     restoration_splits: Annotated[tuple[RestorationSplit, ...], QUESTION] = ("disjoint",)
     """Images restorers are trained on: disjoint, images that are never restored, or same, the images they
     restore later."""
+    restorer_seeds: Annotated[tuple[int, ...], QUESTION] = (0,)
+    """Seeds that draw restorers, for RO and RR: with several, intervals contain the luck of a restorer."""
+    restorer_codecs: Annotated[tuple[str, ...], QUESTION] = (OWN,)
+    """Codecs of the images that restorers learn from: own, that of the images they restore, or others named
+    as in --codecs."""
     max_images: Annotated[int, QUESTION] = 0
     """Maximum number of images per portion (train, restoration, test); 0 is all."""
     max_side: Annotated[int, QUESTION] = 1024
@@ -55,6 +68,12 @@ class RestorationOptions(SweepOptions):
     """Optimiser steps per segmentation model."""
     restoration_steps: Annotated[int, TRAINING] = 200
     """Optimiser steps per restorer."""
+    finetune_images: Annotated[tuple[int, ...], QUESTION] = (8,)
+    """Numbers of compressed labelled training images that FC and FO are fine-tuned on; 0 is all."""
+    finetune_steps: Annotated[int, TRAINING] = 50
+    """Optimiser steps of fine-tuning, for FC and FO."""
+    finetune_rate: Annotated[float, TRAINING] = 0.1
+    """Peak learning rate of fine-tuning over --learning-rate."""
     architecture: Annotated[str, MODELS] = "unet"
     """Architecture of the segmentation model, a name in segmentation-models-pytorch."""
     encoder: Annotated[str, MODELS] = "tu-tf_mobilenetv3_small_minimal_100"
@@ -78,6 +97,9 @@ class RestorationOptions(SweepOptions):
     validations: Annotated[int, TRAINING] = 0
     """Number of times a model is scored on restoration images while it trains (val/score); nothing is chosen
     by it."""
+    restorer_validations: Annotated[int, TRAINING] = 0
+    """Number of times a restorer is scored while it trains, on training images, or on restoration images with
+    --restoration-splits same; nothing is chosen by it."""
     batch_size: Annotated[int, TRAINING] = 8
     """Crops per step."""
     crop_size: Annotated[int, TRAINING] = 64
@@ -88,7 +110,11 @@ class RestorationOptions(SweepOptions):
     """Augmentations of training crops: mirror (left to right), turn (any orientation), jitter (brightness and
     contrast), scale (0.75 to 1.33 times), zoom (0.5 to 2 times, filtered), colour (also hue)."""
     generator: Annotated[Generator, MODELS] = "residual"
-    """Network of restorers."""
+    """Network of restorers of gan and regression."""
+    restorer_width: Annotated[int, MODELS] = 32
+    """Channels of restorers."""
+    restorer_blocks: Annotated[int, MODELS] = 4
+    """Blocks of restorers."""
     adversary: Annotated[Literal["lsgan", "hinge"], TRAINING] = "lsgan"
     """Loss of the discriminators."""
     adversarial_weight: Annotated[float, TRAINING] = 0.02
@@ -118,11 +144,15 @@ class RestorationOptions(SweepOptions):
                 "num_steps": min(self.num_steps, 4),
                 "validations": min(self.validations, 1),
                 "restoration_steps": min(self.restoration_steps, 4),
+                "restorer_validations": min(self.restorer_validations, 2),
+                "restorer_seeds": self.restorer_seeds[:1],
+                "finetune_steps": min(self.finetune_steps, 2),
+                "finetune_images": (min(self.finetune_images[0] or 2, 2),),
                 "batch_size": 2 * self.workers_per_trial,
                 "crop_size": 32,
                 "domains": self.domains[:1],
                 "codecs": self.codecs[:1],
-                "rates": self.rates[:1],
+                "rates": self.rates[: 2 if _at_all_rates(self) else 1],
                 "restoration_splits": self.restoration_splits[:1],
                 "data_seeds": self.data_seeds[:1],
                 "init_seeds": self.init_seeds[:1],
@@ -135,6 +165,8 @@ def _axis_rules(o: RestorationOptions) -> list[Rule]:
     lists = {
         "--codecs": o.codecs, "--rates": o.rates, "--configurations": o.configurations,
         "--restorations": o.restorations, "--restoration-splits": o.restoration_splits,
+        "--finetune-images": o.finetune_images, "--restorer-seeds": o.restorer_seeds,
+        "--restorer-codecs": o.restorer_codecs, "--tasks": o.tasks,
     }  # fmt: skip
     return [
         *list_rules(lists),
@@ -146,7 +178,16 @@ def _axis_rules(o: RestorationOptions) -> list[Rule]:
             )
             for c in o.configurations
         ),
+        *seed_rules({"--restorer-seeds": o.restorer_seeds}),
+        (
+            _at_all_rates(o) and len(o.rates) < 2,
+            f"--configurations AO AC train on all --rates: give two or more, got {o.rates}",
+        ),
         (any(v <= 0 for v in o.rates), f"--rates must be above 0 bpp, got {o.rates}"),
+        (
+            any(n < 0 for n in o.finetune_images),
+            f"--finetune-images must be 0 (all) or more, got {o.finetune_images}",
+        ),
     ]
 
 
@@ -156,13 +197,19 @@ def _training_rules(o: RestorationOptions) -> list[Rule]:
         "--perceptual-weight": o.perceptual_weight,
     }  # fmt: skip
     positive = {"--restoration-steps": o.restoration_steps, "--batch-size": o.batch_size,
-                "--decoder-width": o.decoder_width}  # fmt: skip
+                "--restorer-width": o.restorer_width, "--restorer-blocks": o.restorer_blocks,
+                "--decoder-width": o.decoder_width, "--finetune-steps": o.finetune_steps}  # fmt: skip
     rates = {"--learning-rate": o.learning_rate,
              "--restoration-learning-rate": o.restoration_learning_rate}  # fmt: skip
     return [
         *number_rules(
             positive,
-            {"--max-images": o.max_images, "--validations": o.validations, **weights},
+            {
+                "--max-images": o.max_images,
+                "--validations": o.validations,
+                "--restorer-validations": o.restorer_validations,
+                **weights,
+            },
             {"--encoder-rate": (o.encoder_rate,), **{k: (v,) for k, v in weights.items()}},
         ),
         *((not 0 < v < 1, f"{k} must lie between 0 and 1, got {v}") for k, v in rates.items()),
@@ -171,6 +218,10 @@ def _training_rules(o: RestorationOptions) -> list[Rule]:
             f"--crop-size must be a multiple of 32 pixels, got {o.crop_size}",
         ),
         (o.encoder_rate <= 0, f"--encoder-rate must be above 0, got {o.encoder_rate}"),
+        (
+            not 0 < o.finetune_rate * o.learning_rate < 1,
+            f"--finetune-rate {o.finetune_rate} x --learning-rate {o.learning_rate} must lie between 0 and 1",
+        ),
         (not 0 <= o.ema_decay < 1, f"--ema-decay must be 0 or below 1, got {o.ema_decay}"),
         (
             {"scale", "zoom"} <= set(o.augmentations),
@@ -212,6 +263,11 @@ def _meaningless(o: RestorationOptions) -> list[Rule]:
         )
         for name, why in unused.items()
     ]
+
+
+def _at_all_rates(o: RestorationOptions) -> bool:
+    """Whether a model trains on copies at all rates."""
+    return any(c.startswith("A") for c in o.configurations)
 
 
 def configurations_of(options: RestorationOptions) -> tuple[Configuration, ...]:

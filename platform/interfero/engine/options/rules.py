@@ -56,6 +56,17 @@ def number_rules(
     ]
 
 
+def seed_rules(seeds: Mapping[str, Sequence[int]]) -> list[Rule]:
+    """Rules for seeds, by option."""
+    return [
+        *(
+            (max(v, default=0) > MAX_SEED, f"{k} must be below 2^63, got {v}")
+            for k, v in seeds.items()
+        ),
+        (any(v < 0 for each in seeds.values() for v in each), "seeds must not be negative"),
+    ]
+
+
 def sweep_rules(o: SweepOptions) -> list[Rule]:
     """Rules for the options of every sweep."""
     seeds = {"--data-seeds": o.data_seeds, "--init-seeds": o.init_seeds}
@@ -75,11 +86,7 @@ def sweep_rules(o: SweepOptions) -> list[Rule]:
     return [
         *list_rules({"--domains": o.domains, "--num-steps": o.budgets, **seeds}),
         *number_rules(positive, not_negative, finite),
-        *(
-            (max(v, default=0) > MAX_SEED, f"{k} must be below 2^63, got {v}")
-            for k, v in seeds.items()
-        ),
-        (any(v < 0 for v in (*o.data_seeds, *o.init_seeds)), "seeds must not be negative"),
+        *seed_rules(seeds),
         (
             o.max_domain_memory is not None and o.max_domain_memory < 0,
             f"--max-domain-memory must not be negative, got {o.max_domain_memory}; 0 maps every "

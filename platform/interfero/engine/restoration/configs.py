@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import Field, field_validator
 
@@ -13,10 +13,11 @@ from interfero.metrics.names import TaskName
 Augmentation = Literal["mirror", "turn", "jitter", "scale", "zoom", "colour"]
 Schedule = Literal["cosine", "poly"]
 Adversary = Literal["none", "lsgan", "hinge"]
-Generator = Literal["residual", "unet"]
-Configuration = Literal["OO", "CC", "CO", "OC", "RO", "RR", "MO"]
-"""Trained on, then tested on: original, compressed, restored, mixed (originals and compressed)."""
-CONFIGURATIONS: tuple[Configuration, ...] = ("OO", "CC", "CO", "OC", "RO", "RR", "MO")
+Generator = Literal["residual", "unet", "nafnet"]
+Configuration = Literal["OO", "CC", "CO", "OC", "RO", "RR", "MO", "AO", "AC", "FC", "FO"]
+"""Trained on, then tested on: original, compressed, restored, mixed (originals and compressed); A is
+compressed at all rates of the sweep, F the model of OO, fine-tuned on a few compressed images."""
+CONFIGURATIONS: tuple[Configuration, ...] = get_args(Configuration)
 RestorationSplit = Literal["disjoint", "same"]
 """Whether a restorer trains on images that it does not restore later, or on the same ones."""
 PATHS = frozenset({"encoder_weights", "perceptual_weights"})
@@ -104,8 +105,11 @@ class SegmentationConfig(TrainingConfig):
 class RestorationConfig(TrainingConfig):
     """A generator that restores compressed images, and what it is trained against."""
 
+    later: ClassVar[frozenset[str]] = TrainingConfig.later | {"validations"}
+
     generator: Generator = "residual"
-    """residual: blocks at half resolution, added to the input. unet: the same over three scales."""
+    """residual: blocks at half resolution, added to the input. unet: the same over three scales. nafnet: the
+    blocks of NAFNet (arXiv:2204.04676) at half resolution."""
     width: int = Field(default=32, gt=0)
     """Channels of the generator."""
     blocks: int = Field(default=4, gt=0)
@@ -132,3 +136,5 @@ class RestorationConfig(TrainingConfig):
     """Of that file."""
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
     """Of the moving average of the generator's parameters, which is what restores; less at first."""
+    validations: int = Field(default=0, ge=0)
+    """How often it is scored on other images while it trains; nothing is chosen by it."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from interfero.domains.dominant import SUFFIX
 from interfero.domains.specs import split_spec
 from interfero.engine.node import Params
 from interfero.engine.restoration.nodes import (
     Compressed,
+    FineTuned,
     Images,
     Originals,
     Restored,
@@ -47,7 +49,9 @@ def inputs_of(plan: RestorationPlan, store: SweepStore) -> InputsOf:
 
 
 def _uses(cell: TestCell) -> Iterator[tuple[Images, str]]:
-    for images in cell.segmenter.images:
+    model = cell.segmenter
+    before = model.start.images if isinstance(model, FineTuned) else ()
+    for images in (*before, *model.images):
         yield images, "train"
         if isinstance(images, Restored):
             yield images.restorer.compressed, "restoration"
@@ -56,7 +60,8 @@ def _uses(cell: TestCell) -> Iterator[tuple[Images, str]]:
 
 def _originals(plan: RestorationPlan, images: Originals, context: str) -> DatasetUse:
     domain, options = plan.domains[images.domain], plan.options
-    spec = next(s for s in options.domains if split_spec(s).name == domain.name)
+    own = domain.name.removesuffix(SUFFIX) if domain.images_of else domain.name
+    spec = next(s for s in options.domains if split_spec(s).name == own)
     place = {
         "domain": absolute_spec(spec), "part": images.portion, "labelled": True,
         "max_images": options.max_images, "max_side": options.max_side,
@@ -70,7 +75,8 @@ def _copies(products: Products, images: Compressed | Restored, context: str) -> 
     assert compressed is not None
     name = f"{originals.domain}-{compressed.codec_name}-{compressed.rate_bpp:g}bpp"
     if isinstance(images, Restored):
-        adversary = images.restorer.config.adversary
-        name += f"-{'regression' if adversary == 'none' else adversary}"
+        config = images.restorer.config
+        name += f"-{'regression' if config.adversary == 'none' else config.adversary}"
+        name += "" if config.generator == "residual" else f"-{config.generator}"
     folder = str(products.place(images.key))
     return copies_of(name, images.key.rpartition("-")[2], folder, context, originals.num_images)

@@ -1,6 +1,6 @@
 """The nodes of a restoration sweep: from images to a score, each named by all that decides what it makes.
 
-    originals -> compress -> restoration -> restore -> segmentation -> test
+    originals -> compress -> restoration -> restore -> segmentation -> finetune -> test
 
 A node holds the nodes it needs. A compressed copy of many images is made in parts, by several trials.
 """
@@ -52,7 +52,7 @@ class Originals(ContentNode):
     node: Literal["originals"] = "originals"
     domain: str
     domain_hash: str
-    """Of all images, labels and portions of the domain."""
+    """Of all images, labels and portions of the domain that copies are made of."""
     portion: Portion
     num_images: int = Field(gt=0)
 
@@ -125,18 +125,21 @@ class Restorer(ContentNode):
 
     node: Literal["restorer"] = "restorer"
     compressed: Compressed
+    held_out: Compressed | None = None
+    """Images it is scored on while it trains, if it is: never test images."""
     config: RestorationConfig
     training: Training
 
     @property
     def inputs(self) -> tuple[Node, ...]:
         """See `Node`."""
-        return (self.compressed,)
+        return (self.compressed,) if self.held_out is None else (self.compressed, self.held_out)
 
     def identity(self) -> dict[str, Any]:
         """See `ContentNode`."""
+        scored = {} if self.held_out is None else {"held_out": self.held_out.key}
         return {"compressed": self.compressed.key, "config": self.config.identity(),
-                "training": self.training.model_dump(mode="json")}  # fmt: skip
+                "training": self.training.model_dump(mode="json"), **scored}  # fmt: skip
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -171,17 +174,17 @@ class Restored(ContentNode):
 Images = Annotated[Originals | Compressed | Restored, Field(discriminator="node")]
 
 
-class Segmenter(ContentNode):
-    """A segmentation model trained on images, each kind as often as any other."""
+class TrainedModel(ContentNode):
+    """A model of a task trained on images, each kind as often as any other."""
 
-    kind: ClassVar[str] = "segmentation"
     together: ClassVar[bool] = True
 
-    node: Literal["segmenter"] = "segmenter"
     images: tuple[Images, ...] = Field(min_length=1)
     """Of one portion; two kinds are mixed."""
     config: SegmentationConfig
     num_classes: int
+    labels_hash: str = ""
+    """Of images and labels, where the labels are not those that the images' domain hash has."""
     training: Training
 
     @property
@@ -189,15 +192,63 @@ class Segmenter(ContentNode):
         """See `Node`."""
         return self.images
 
+    @property
+    def num_images(self) -> int:
+        """How many of each kind it learns from."""
+        return originals_of(self.images[0]).num_images
+
     def identity(self) -> dict[str, Any]:
         """See `ContentNode`."""
+        labels = {"labels": self.labels_hash} if self.labels_hash else {}
         return {"images": [image.key for image in self.images], "config": self.config.identity(),
-                "classes": self.num_classes, "training": self.training.model_dump(mode="json")}  # fmt: skip
+                "classes": self.num_classes, "training": self.training.model_dump(mode="json"),
+                **labels}  # fmt: skip
 
     @property
     def files(self) -> tuple[str, ...]:
         """See `Node`."""
         return (MODEL_FILE,)
+
+
+class Segmenter(TrainedModel):
+    """A model trained from the weights that its config names."""
+
+    kind: ClassVar[str] = "segmentation"
+
+    node: Literal["segmenter"] = "segmenter"
+
+
+class FineTuned(TrainedModel):
+    """A trained model that goes on training, for a short time, on a few labelled images."""
+
+    kind: ClassVar[str] = "finetune"
+
+    node: Literal["finetuned"] = "finetuned"
+    start: Segmenter
+    """What it is at first."""
+    few: int = Field(gt=0)
+    """Images, drawn by the data seed; those of a lower number are among them."""
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        """See `Node`."""
+        return (self.start, *self.images)
+
+    def identity(self) -> dict[str, Any]:
+        """See `ContentNode`."""
+        return {**super().identity(), "start": self.start.key, "few": self.few}
+
+    @property
+    def num_images(self) -> int:
+        """See `TrainedModel`."""
+        return self.few
+
+
+Model = Annotated[Segmenter | FineTuned, Field(discriminator="node")]
+
+
+ORIGINAL, SEVERAL = "original", "several"
+"""Codec and rate of cells that no codec takes part in; rate of those that are of all rates of a codec."""
 
 
 class TestCell(ContentNode):
@@ -210,15 +261,19 @@ class TestCell(ContentNode):
 
     node: Literal["test"] = "test"
     configuration: Configuration
-    segmenter: Segmenter
+    segmenter: Model
     tested_on: Images
     codec: str
     """Name of the codec; `original` where none takes part."""
     rate_bpp: float | None
-    """Asked for; None where no codec takes part."""
+    """Asked for; None where no codec takes part, or all rates do."""
     restoration: str = "none"
-    """How the restorer was trained: its adversary, or `regression`; `none` without a restorer."""
+    """How the restorer was trained, as `--restorations` names it; `none` without a restorer."""
     restoration_split: RestorationSplit | Literal["none"] = "none"
+    restorer_seed: int = 0
+    """Of the restorer, if there is one."""
+    variant: str = "none"
+    """What else tells its line from others of the same configuration: `8 images`."""
     data_seed: int
     init_seed: int
     code: str
@@ -248,17 +303,22 @@ class TestCell(ContentNode):
         """What MLflow shows as parameters."""
         config = self.segmenter.config
         originals = originals_of(self.tested_on)
+        more: Params = {} if self.variant == "none" else {"variant": self.variant}
+        if self.restoration != "none":
+            more["restorer_seed"] = self.restorer_seed
+        several = ORIGINAL if self.codec == ORIGINAL else SEVERAL
         return {
             "codec": self.codec,
-            "rate_bpp": "original" if self.rate_bpp is None else self.rate_bpp,
+            "rate_bpp": several if self.rate_bpp is None else self.rate_bpp,
             "domain": originals.domain,
             "task": config.task,
             "configuration": self.configuration,
             "restoration": self.restoration,
             "restoration_split": self.restoration_split,
+            **more,
             "data_seed": self.data_seed,
             "init_seed": self.init_seed,
-            "num_images": originals_of(self.segmenter.images[0]).num_images,
+            "num_images": self.segmenter.num_images,
             "num_steps": config.num_steps,
             "learning_rate": config.learning_rate,
             "architecture": config.architecture,
@@ -273,7 +333,7 @@ class TestCell(ContentNode):
         return {"interfero.domain_hash": originals_of(self.tested_on).domain_hash, **steps}
 
 
-RestorationNode = Compressed | Restorer | Restored | Segmenter | TestCell
+RestorationNode = Compressed | Restorer | Restored | Segmenter | FineTuned | TestCell
 """What trials do."""
 
 

@@ -2,65 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
-from interfero.codecs.lossy import LossyCodec, find_lossy, identity_hash
-from interfero.domains.labelled import LabelledDomain, Portion
+from interfero.codecs.lossy import LossyCodec, find_lossy
+from interfero.domains.dominant import dominant
+from interfero.domains.labelled import LabelledDomain
 from interfero.domains.labelled_catalogue import load_labelled
 from interfero.domains.memory import GIB, MemoryBudget
 from interfero.engine.code import MODEL_LIBRARIES, library_versions
 from interfero.engine.node import Node
-from interfero.engine.options.restoration import (
-    Restoration,
-    RestorationOptions,
-    configurations_of,
-)
+from interfero.engine.options.restoration import OWN, RestorationOptions
 from interfero.engine.packs import Pack
 from interfero.engine.plan import Plan
-from interfero.engine.restoration.configs import (
-    Configuration,
-    RestorationConfig,
-    RestorationSplit,
-    SegmentationConfig,
-)
-from interfero.engine.restoration.nodes import (
-    Compressed,
-    Images,
-    Originals,
-    Restored,
-    Restorer,
-    Segmenter,
-    TestCell,
-    Training,
-    needs_of,
-)
-from interfero.engine.restoration.pretrained import encoder_file
+from interfero.engine.restoration.cells import CellMaker, StepCode
+from interfero.engine.restoration.nodes import TestCell, needs_of
+from interfero.engine.restoration.training_configs import segmentation_config
 from interfero.errors import ConfigError
-from interfero.metrics.tasks import task_for
-from interfero.store.keys import bytes_key
 
-ORIGINAL = "original"
-"""Codec of cells that no codec takes part in."""
-_ORDER = ("compress", "restoration", "restore", "segmentation", "test")
+_ORDER = ("compress", "restoration", "restore", "segmentation", "finetune", "test")
 """Long chains first: a restorer is waited for by more than a model is."""
-
-
-@dataclass(frozen=True)
-class StepCode:
-    """Hashes of the code behind each kind of node."""
-
-    copies: str
-    restoration: str
-    segmentation: str
-
-    @property
-    def text(self) -> str:
-        """The hashes in one text, as settings keep them."""
-        return f"{self.copies} {self.restoration} {self.segmentation}"
 
 
 @dataclass(frozen=True)
@@ -70,7 +31,7 @@ class RestorationPlan(Plan):
     options: RestorationOptions
     domains: dict[str, LabelledDomain]
     codecs: dict[str, LossyCodec]
-    """As `--codecs` names them."""
+    """As `--codecs` and `--restorer-codecs` name them."""
     cells: tuple[TestCell, ...]
     step_code: StepCode
 
@@ -127,10 +88,12 @@ def make_plan(options: RestorationOptions, code: StepCode) -> RestorationPlan:
     """
     options.check()
     segmentation = segmentation_config(options)
-    codecs = {name: find_lossy(name) for name in options.codecs}
+    asked = dict.fromkeys((*options.codecs, *options.restorer_codecs))
+    codecs = {name: find_lossy(name) for name in asked if name != OWN}
     names = [codec.name for codec in codecs.values()]
     if len(set(names)) < len(names):
-        raise ConfigError(f"--codecs names one codec twice: {', '.join(options.codecs)}")
+        where = "--codecs" if len(codecs) == len(options.codecs) else "--codecs, --restorer-codecs"
+        raise ConfigError(f"{where} names one codec twice: {', '.join(codecs)}")
     given = options.max_domain_memory
     budget = MemoryBudget(None if given is None else int(given * GIB))
     domains: dict[str, LabelledDomain] = {}
@@ -138,196 +101,13 @@ def make_plan(options: RestorationOptions, code: StepCode) -> RestorationPlan:
         domain = load_labelled(
             spec, max_images=options.max_images, max_side=options.max_side, budget=budget
         )
-        if domain.name in domains:
-            raise ConfigError(f"--domains names one domain twice: {', '.join(options.domains)}")
-        domains[domain.name] = domain
-    maker = _Maker(options, segmentation, codecs, code)
+        for view in (domain if task == "own" else dominant(domain) for task in options.tasks):
+            if view.name in domains:
+                raise ConfigError(f"--domains names one domain twice: {', '.join(options.domains)}")
+            domains[view.name] = view
+    maker = CellMaker(options, segmentation, codecs, code)
     cells: dict[str, TestCell] = {}
     for domain in domains.values():
         for cell in maker.cells(domain):
             cells.setdefault(cell.key, cell)
     return RestorationPlan(options, domains, codecs, tuple(cells.values()), code)
-
-
-@dataclass(frozen=True)
-class _Maker:
-    """Makes the cells of a domain."""
-
-    options: RestorationOptions
-    segmentation: SegmentationConfig
-    codecs: dict[str, LossyCodec]
-    code: StepCode
-
-    def cells(self, domain: LabelledDomain) -> Iterator[TestCell]:
-        """Configurations x codecs x rates x restorations x seeds, as far as each has them."""
-        o = self.options
-        for configuration in configurations_of(o):
-            points = itertools.product(o.codecs, o.rates, o.data_seeds, o.init_seeds)
-            for codec, rate, data_seed, init_seed in points:
-                for restoration, split in self._restorations(configuration):
-                    yield self._cell(
-                        domain, configuration, codec, rate, restoration, split, data_seed, init_seed
-                    )
-
-    def _restorations(
-        self, configuration: Configuration
-    ) -> list[tuple[Restoration | Literal["none"], RestorationSplit | Literal["none"]]]:
-        if configuration not in ("RO", "RR"):
-            return [("none", "none")]
-        return list(itertools.product(self.options.restorations, self.options.restoration_splits))
-
-    def _cell(
-        self, domain: LabelledDomain, configuration: Configuration, codec: str, rate: float,
-        restoration: Restoration | Literal["none"], split: RestorationSplit | Literal["none"],
-        data_seed: int, init_seed: int,
-    ) -> TestCell:  # fmt: skip
-        def images(letter: str, portion: Portion) -> tuple[Images, ...]:
-            originals = self._originals(domain, portion)
-            compressed = self._compressed(domain, portion, codec, rate)
-            if letter == "O":
-                return (originals,)
-            if letter == "C":
-                return (compressed,)
-            if letter == "M":
-                return (originals, compressed)
-            assert restoration != "none"
-            on: Portion = "restoration" if split == "disjoint" else "train"
-            learned_from = self._compressed(domain, on, codec, rate)
-            return (Restored(
-                compressed=compressed, restorer=self._restorer(learned_from, restoration, data_seed)
-            ),)  # fmt: skip
-
-        (tested_on,) = images(configuration[1], "test")
-        lossy = configuration != "OO"
-        return TestCell(
-            configuration=configuration,
-            segmenter=Segmenter(
-                images=images(configuration[0], "train"),
-                config=self.segmentation.model_copy(
-                    update={"task": task_for(domain.label_kind).name}
-                ),
-                num_classes=len(domain.classes),
-                training=Training(
-                    data_seed=data_seed,
-                    init_seed=init_seed,
-                    code=self.code.segmentation,
-                    versions=library_versions(MODEL_LIBRARIES),
-                ),
-            ),
-            tested_on=tested_on,
-            codec=self.codecs[codec].name if lossy else ORIGINAL,
-            rate_bpp=rate if lossy else None,
-            restoration=restoration,
-            restoration_split=split,
-            data_seed=data_seed,
-            init_seed=init_seed,
-            code=self.code.segmentation,
-        )
-
-    def _originals(self, domain: LabelledDomain, portion: Portion) -> Originals:
-        return Originals(
-            domain=domain.name,
-            domain_hash=domain.fingerprint,
-            portion=portion,
-            num_images=len(domain.portion(portion)),
-        )
-
-    def _compressed(
-        self, domain: LabelledDomain, portion: Portion, codec: str, rate: float
-    ) -> Compressed:
-        return Compressed(
-            originals=self._originals(domain, portion),
-            codec=codec,
-            codec_name=self.codecs[codec].name,
-            codec_hash=identity_hash(self.codecs[codec]),
-            rate_bpp=rate,
-            code=self.code.copies,
-        )
-
-    def _restorer(
-        self, compressed: Compressed, restoration: Restoration, data_seed: int
-    ) -> Restorer:
-        # One model a rate and codec: seeds of segmentation models do not draw another restorer.
-        training = Training(
-            data_seed=data_seed,
-            init_seed=0,
-            code=self.code.restoration,
-            versions=library_versions(),
-        )
-        config = restoration_config(self.options, restoration)
-        return Restorer(compressed=compressed, config=config, training=training)
-
-
-def segmentation_config(options: RestorationOptions) -> SegmentationConfig:
-    """How the sweep's segmentation models are trained.
-
-    Raises:
-        ConfigError: the weights of their encoder are not there.
-    """
-    weights = encoder_file(options.encoder, options.encoder_weights)
-    return SegmentationConfig(
-        num_steps=options.num_steps,
-        batch_size=options.batch_size,
-        crop_size=options.crop_size,
-        learning_rate=options.learning_rate,
-        precision=options.precision,
-        device="cuda" if options.gpus_per_trial else "cpu",
-        threads=max(1, int(options.cpus_per_trial)),
-        workers=options.workers_per_trial,
-        architecture=options.architecture,
-        encoder=options.encoder,
-        encoder_depth=options.encoder_depth,
-        decoder_width=options.decoder_width,
-        encoder_weights=None if weights is None else str(weights),
-        encoder_hash=_file_hash("--encoder-weights", weights),
-        encoder_rate=options.encoder_rate,
-        class_weights=options.class_weights,
-        augmentations=options.augmentations,
-        schedule=options.schedule,
-        ema_decay=options.ema_decay,
-        validations=options.validations,
-    )
-
-
-def restoration_config(options: RestorationOptions, restoration: Restoration) -> RestorationConfig:
-    """How the sweep's restorers are trained."""
-    config = RestorationConfig(
-        num_steps=options.restoration_steps,
-        batch_size=options.batch_size,
-        crop_size=options.crop_size,
-        learning_rate=options.restoration_learning_rate,
-        precision=options.precision,
-        device="cuda" if options.gpus_per_trial else "cpu",
-        threads=max(1, int(options.cpus_per_trial)),
-        workers=options.workers_per_trial,
-        generator=options.generator,
-    )
-    if restoration == "regression":
-        return config.model_copy(
-            update={"adversary": "none", "adversarial_weight": 0.0, "feature_weight": 0.0}
-        )
-    return config.model_copy(
-        update={
-            "adversary": options.adversary,
-            "adversarial_weight": options.adversarial_weight,
-            "feature_weight": options.feature_weight,
-            "perceptual_weight": options.perceptual_weight,
-            "perceptual_weights": _resolved(options.perceptual_weights),
-            "perceptual_hash": _file_hash("--perceptual-weights", options.perceptual_weights),
-        }
-    )
-
-
-def _resolved(path: str | None) -> str | None:
-    # Workers run in folders of their own.
-    return None if path is None else str(Path(path).expanduser().resolve())
-
-
-def _file_hash(option: str, path: str | Path | None) -> str:
-    if path is None:
-        return ""
-    try:
-        data = Path(path).expanduser().read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{option} {path} cannot be read ({error.strerror})") from error
-    return bytes_key(data)

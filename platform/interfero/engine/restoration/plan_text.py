@@ -9,11 +9,12 @@ from rich.console import Console
 
 from interfero.domains.labelled_catalogue import LABELLED
 from interfero.engine.plan_text import amount_lines, cost_line, leaf_lines, say, seeds_line
+from interfero.engine.restoration.nodes import FineTuned
 from interfero.engine.restoration.plan import RestorationPlan
 from interfero.store.products import Products
 
 _AXES = ("domain", "configuration", "codec", "rate_bpp", "restoration", "restoration_split",
-         "data_seed", "init_seed")  # fmt: skip
+         "variant", "restorer_seed", "data_seed", "init_seed")  # fmt: skip
 """Parameters that tell a plan's cells apart."""
 
 
@@ -62,15 +63,19 @@ def _images(plan: RestorationPlan) -> Iterator[str]:
 
 
 def _models(plan: RestorationPlan) -> Iterator[str]:
+    lines: dict[str, None] = {}
     for config in {cell.segmenter.config: None for cell in plan.cells}:
         path = config.encoder_weights
         weights = f"of {Path(path).name} ({config.encoder_hash})" if path else "drawn by seeds"
-        yield f"  {config.architecture} on {config.encoder}, weights {weights}"
+        lines[f"  {config.architecture} on {config.encoder}, weights {weights}"] = None
+    yield from lines
 
 
 def _amounts(plan: RestorationPlan) -> str:
     options = plan.options
+    tuned = any(isinstance(cell.segmenter, FineTuned) for cell in plan.cells)
+    fine_tuning = f", {options.finetune_steps} to fine-tune one" if tuned else ""
     return (
-        f"  {len(plan.cells)} cells, {options.num_steps} steps a segmentation model, "
+        f"  {len(plan.cells)} cells, {options.num_steps} steps a segmentation model{fine_tuning}, "
         f"{options.restoration_steps} a restorer; {seeds_line(options)}"
     )

@@ -11,9 +11,10 @@ from rich.console import Console
 from interfero.engine.code import closure_hash
 from interfero.engine.ending import Ending
 from interfero.engine.options.restoration import RestorationOptions
+from interfero.engine.restoration.cells import StepCode
 from interfero.engine.restoration.ending import write_ending
 from interfero.engine.restoration.inputs import inputs_of
-from interfero.engine.restoration.plan import RestorationPlan, StepCode, make_plan
+from interfero.engine.restoration.plan import RestorationPlan, make_plan
 from interfero.engine.restoration.plan_text import print_plan
 from interfero.engine.restoration.rates import match_rates
 from interfero.engine.study import Study

@@ -3,6 +3,7 @@
 from interfero.engine.restoration.configs import RestorationConfig, SegmentationConfig
 from interfero.engine.restoration.nodes import (
     Compressed,
+    FineTuned,
     Originals,
     Restored,
     Restorer,
@@ -69,6 +70,25 @@ def test_keys_are_those_of_the_releases_before():
         "segmenter": "segmentation-fe3bd1b2650c5ead",
         "cell": "74de9d6ae218129c",
     }
+
+
+def test_keys_of_remedies_are_those_of_their_first_release():
+    config = SegmentationConfig(num_steps=2, learning_rate=4e-3)
+    deployed = Segmenter(
+        images=(originals("train", 3),), config=config, num_classes=6, training=SEGMENTER
+    )
+    tuned = FineTuned(
+        start=deployed, few=2, images=(compressed("train", 3),), config=config, num_classes=6,
+        training=SEGMENTER,
+    )  # fmt: skip
+    scored = Restorer(
+        compressed=compressed("restoration", 70), held_out=compressed("train", 3),
+        config=RestorationConfig(num_steps=2, learning_rate=1e-3, validations=2),
+        training=RESTORER,
+    )  # fmt: skip
+    assert deployed.key == "segmentation-2968d00fe3ef761d"
+    assert tuned.key == "finetune-4151f8a8a2c8a82c"
+    assert scored.key == "restoration-ee06261a43b90e34"
 
 
 def test_a_part_is_not_taken_for_the_whole():
