@@ -260,7 +260,7 @@ def test_an_early_refusal_is_the_one_that_loading_gives(early, late, given, monk
 
 
 def test_what_exists_is_not_refused(tmp_path, tiny_codec_file, monkeypatch):
-    (tmp_path / "street").mkdir()
+    (tmp_path / "street" / "labels").mkdir(parents=True)
     monkeypatch.setenv("INTERFERO_DATA", str(tmp_path))
     for spec in ("text", "street", f"a={tmp_path}", "photos.fog-3", "street.mix-text-25"):
         check_domain(spec)

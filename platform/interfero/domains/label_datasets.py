@@ -23,6 +23,7 @@ from interfero.domains.label_pairs import (
 from interfero.domains.label_palettes import KNOWN
 from interfero.domains.labelled import check_classes
 from interfero.domains.listing import shown
+from interfero.domains.names import coco_files
 from interfero.domains.polygons import read_coco
 from interfero.domains.portions import split_of
 from interfero.errors import DomainError
@@ -124,12 +125,6 @@ def bdd100k(name: str, root: Path) -> Layout:
     rules = LabelRules(len(CITYSCAPES))
     classes = _renamed(name, root, tuple(CITYSCAPES.values()), "BDD100K")
     return Layout("BDD100K", some(name, root, pairs), classes, rules, fixed_classes=True)
-
-
-def coco_files(root: Path) -> list[Path]:
-    """COCO's annotation files of a folder: `annotations/instances_*.json`, or one a split folder."""
-    inside = sorted((root / "annotations").glob("instances*.json"))
-    return inside or sorted((*root.glob("*.coco.json"), *root.glob("*/*.coco.json")))
 
 
 def coco(name: str, root: Path) -> Layout:

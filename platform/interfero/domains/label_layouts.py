@@ -21,7 +21,7 @@ from pathlib import Path
 
 from interfero.domains.class_folders import find_classes
 from interfero.domains.label_classes import CAMVID
-from interfero.domains.label_datasets import ade20k, bdd100k, cityscapes, coco, coco_files, voc
+from interfero.domains.label_datasets import ade20k, bdd100k, cityscapes, coco, voc
 from interfero.domains.label_maps import LabelRules, colours_of, highest_label
 from interfero.domains.label_pairs import (
     Layout,
@@ -40,6 +40,7 @@ from interfero.domains.label_palettes import (
 )
 from interfero.domains.labelled import MAX_CLASSES, VOID
 from interfero.domains.listing import is_picture, shown
+from interfero.domains.names import coco_files
 from interfero.domains.portions import said_as, split_folders
 from interfero.errors import DomainError
 
@@ -78,13 +79,6 @@ def find_layout(name: str, root: Path, wanted: Callable[[Path], bool] = is_pictu
     pairs = tuple(p for place in places for p in matched(name, *place, wanted))
     layout = _plain(name, root, pairs)
     return replace(layout, notes=(said, *layout.notes)) if said else layout
-
-
-def is_labelled(root: Path) -> bool:
-    """Whether a folder has one of the layouts."""
-    folders = ("leftImg8bit", "SegmentationClass", "labels", "masks", "train/labels", "train/masks",
-               "trainannot", "annotations/training")  # fmt: skip
-    return any((root / folder).is_dir() for folder in folders) or bool(coco_files(root))
 
 
 def _is_ade20k(root: Path) -> bool:

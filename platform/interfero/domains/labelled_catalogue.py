@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from interfero.domains.domain import spread
 from interfero.domains.images import MAX_SIDE, ImageRules, SkippedImageError, UInt8Array
 from interfero.domains.ingest import unit_of
 from interfero.domains.jpeg_past import jpeg_note
-from interfero.domains.label_layouts import find_layout, is_labelled
+from interfero.domains.label_layouts import find_layout
 from interfero.domains.label_maps import crop_alike, read_image, read_label_map
 from interfero.domains.label_pairs import Layout, Pair, WholeImage
 from interfero.domains.labelled import VOID, LabelledDomain, LabelledSample
@@ -24,12 +23,13 @@ from interfero.domains.listing import is_any_image, is_picture, shown
 from interfero.domains.memory import MemoryBudget
 from interfero.domains.mosaics import NAME as MOSAICS
 from interfero.domains.mosaics import mosaics
+from interfero.domains.names import labelled_folder
 from interfero.domains.polygons import Outlines
 from interfero.domains.portions import TEST_SHARE
 from interfero.domains.sources import Row
-from interfero.domains.specs import data_folders, split_spec
+from interfero.domains.specs import split_spec
 from interfero.domains.stretching import with_stretch
-from interfero.errors import DomainError, nearest
+from interfero.errors import DomainError
 from interfero.randomness import Role, seed_for
 
 LABELLED: dict[str, Callable[[], LabelledDomain]] = {MOSAICS: mosaics, DIGITS: digits}
@@ -66,7 +66,7 @@ def load_labelled(
     name, path, mapping = split_spec(spec)
     if path is None and name in LABELLED:
         return _limited(LABELLED[name](), max_images)
-    root = _data_folder(name) if path is None else path
+    root = labelled_folder(name) if path is None else path
     if not root.is_dir():
         raise DomainError(
             f"domain {name!r}: there is no folder {root}; give one that holds images and label maps"
@@ -177,16 +177,6 @@ def _of_each_class(samples: tuple[LabelledSample, ...]) -> tuple[LabelledSample,
         ranked.append((seen[label], label, sample))
         seen[label] += 1
     return tuple(sample for _, _, sample in sorted(ranked, key=lambda r: r[:2]))
-
-
-def _data_folder(name: str) -> Path:
-    folders = {folder: path for folder, path in data_folders().items() if is_labelled(path)}
-    if name not in folders:
-        raise DomainError(
-            f"no labelled domain is called {name!r}: {nearest(name, (*LABELLED, *folders))}; or give a "
-            f"folder of images and label maps as {name}=PATH"
-        )
-    return folders[name]
 
 
 def _portions(name: str, layout: Layout) -> tuple[list[Pair], list[Pair], list[Pair]]:

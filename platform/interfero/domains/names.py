@@ -53,21 +53,46 @@ def check_domain(spec: str) -> None:
 
 
 def check_labelled(spec: str) -> None:
-    """The same for a labelled domain. Which folders of $INTERFERO_DATA are labelled is not asked.
+    """The same for a labelled domain.
 
     Raises:
         DomainError: names it, and the nearest.
     """
     name, path, _ = split_spec(spec)
-    if path is None and name not in LABELLED_NAMES and not data_folders():
-        raise DomainError(
-            f"no labelled domain is called {name!r}: {nearest(name, LABELLED_NAMES)}; or give a folder of "
-            f"images and label maps as {name}=PATH"
-        )
+    if path is None and name not in LABELLED_NAMES:
+        labelled_folder(name)
     if path is not None and not path.is_dir():
         raise DomainError(
             f"domain {name!r}: there is no folder {path}; give one that holds images and label maps"
         )
+
+
+def labelled_folder(name: str) -> Path:
+    """The folder of $INTERFERO_DATA that has that name, and label maps.
+
+    Raises:
+        DomainError: there is none; names the nearest that is.
+    """
+    folders = {folder: path for folder, path in data_folders().items() if is_labelled(path)}
+    if name not in folders:
+        raise DomainError(
+            f"no labelled domain is called {name!r}: {nearest(name, (*LABELLED_NAMES, *folders))}; or give "
+            f"a folder of images and label maps as {name}=PATH"
+        )
+    return folders[name]
+
+
+def is_labelled(root: Path) -> bool:
+    """Whether a folder has one of the layouts of `label_layouts`."""
+    folders = ("leftImg8bit", "SegmentationClass", "labels", "masks", "train/labels", "train/masks",
+               "trainannot", "annotations/training")  # fmt: skip
+    return any((root / folder).is_dir() for folder in folders) or bool(coco_files(root))
+
+
+def coco_files(root: Path) -> list[Path]:
+    """COCO's annotation files of a folder: `annotations/instances_*.json`, or one a split folder."""
+    inside = sorted((root / "annotations").glob("instances*.json"))
+    return inside or sorted((*root.glob("*.coco.json"), *root.glob("*/*.coco.json")))
 
 
 def spec_of(text: str) -> str:

@@ -34,6 +34,9 @@ class SequenceOptions(AdaptationOptions):
     buffers: Annotated[tuple[Buffer, ...], QUESTION] = ("reservoir",)
     """Which images replay keeps: reservoir (any image met is equally likely), balanced (equally many per
     domain)."""
+    strengths: Annotated[tuple[float, ...], QUESTION] = (1.0,)
+    """Weights of a method's own loss term in its own unit, each a chain of its own; at 1, l2_sp does little
+    (docs/methods.md)."""
     num_steps: Annotated[int | tuple[int, ...], TRAINING] = 200
     """Optimiser steps per stage; several values form an axis."""
 
