@@ -82,14 +82,21 @@ def in_focus(records: Iterable[CellRecord]) -> Cells:
 
 
 def budget_text(records: Iterable[CellRecord]) -> str:
-    """`after 1000 steps`, and the domains that have no result there; empty where there is one budget."""
+    """`after 250 steps`, domains without a result there, and longer trainings that only some of them have.
+
+    Empty where there is one budget.
+    """
     every = Cells(records)
     found = longest(every)
     if len(found) == len(every):
         return ""
+    steps = int(found[0].params["num_steps"])
     gone = sorted(_domains(every) - _domains(found))
-    without = f" ({', '.join(gone)}: no result there)" if gone else ""
-    return f"after {found[0].params['num_steps']} steps{without}"
+    notes = [f"{', '.join(gone)}: no result there"] if gone else []
+    longer = sorted({n for r in every if (n := int(r.params["num_steps"])) > steps})
+    if longer:
+        notes.append(f"{', '.join(map(str, longer))}: not of every method and domain")
+    return f"after {steps} steps" + (f" ({'; '.join(notes)})" if notes else "")
 
 
 def focus_text(records: Iterable[CellRecord]) -> str:

@@ -111,7 +111,7 @@ def test_a_new_domain_is_measured_with_the_source_codec(
     assert call(monkeypatch, *asked, "--source", tiny_codec_file) == 0
     out = capsys.readouterr().out
     assert "new to the map" in out
-    assert "not tried on domains left out whole: too little remains of 3" in out
+    assert "not tried on domains left out whole: 3 are too few" in out
     assert "feature distance (source s.d.)" in out
     assert call(monkeypatch, *asked) == 0
     assert "distance from the source domain is unknown" in capsys.readouterr().out

@@ -151,7 +151,9 @@ def first_figures(report: Report) -> list[str]:
 
 def _next_parts(step: Next) -> list[Block]:
     parts: list[Block] = [("lines", [f"{reason}." for reason in step.reasons])]
-    price = "The same command with --dry-run says how many cells that is, and what they cost."
+    price = (
+        "With --dry-run the command says how many cells that is, with --calibrate what they cost."
+    )
     return parts + ([("code", step.command), ("note", price)] if step.command else [])
 
 

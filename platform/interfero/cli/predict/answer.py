@@ -305,7 +305,7 @@ def _left_out(scaling: Scaling, by: Candidate) -> str:
     coverage = left_out_coverage(scaling.data)
     if coverage is None:
         num = len(scaling.data.domain_names)
-        return f"not tried on domains left out whole: too little remains of {num}"
+        return f"not tried on domains left out whole: {num} are too few"
     held = f"{coverage.held} of {coverage.cells} cells lay in such intervals"
     error = f"off by {scaling.error_text(by)}"
     if by is not scaling.null:
