@@ -11,7 +11,7 @@ from tests.unit.tracking.test_server_away import Server
 SWEEP = [
     "--name", "away", "--methods", "lora", "--adapter-sizes", "1",
     "--learning-rates", "3e-4", "1e-3", "3e-3", "1e-2", "--no-packs", "--max-concurrent", "1",
-    "--num-steps", "60", "--checkpoint-seconds", "0",
+    "--num-steps", "120", "--checkpoint-seconds", "0",
 ]  # fmt: skip
 NUM_CELLS = 4
 
