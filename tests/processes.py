@@ -33,7 +33,9 @@ def standing_still(place, sweep):
     try:
         yield worker
     finally:
-        worker.resume()
+        # If it is gone, what ended it is told by the error on its way out.
+        with suppress(psutil.NoSuchProcess):
+            worker.resume()
 
 
 def stop_in_mid_cell(place, sweep, name, kind=""):
