@@ -35,7 +35,7 @@ class BundledDomain:
 
 
 BUNDLED: dict[str, BundledDomain] = {
-    "photographs": BundledDomain(photographs, "colour photographs under CC0", "source"),
+    "photographs": BundledDomain(photographs, "colour photographs, CC0 or public domain", "source"),
     "photos": BundledDomain(packaged.photos, "colour photographs at half scale", "source"),
     "histology": BundledDomain(packaged.histology, "stained tissue, one micrograph", "target"),
     "fundus": BundledDomain(packaged.fundus, "the back of an eye, one photograph", "target"),

@@ -21,7 +21,7 @@ _REMEDY = "install interfero again"
 
 
 def photographs() -> Domain:
-    """Colour photographs under CC0, reduced by an area filter, split by photograph.
+    """Colour photographs under CC0 or in the public domain, split by photograph.
 
     Training, validation and test are fixed. No bundled codec was trained on a validation or test photograph.
 
