@@ -101,7 +101,10 @@ class Workbench:
         both = f"{self.target.fingerprint} {self.source.fingerprint}"
         key = EvaluationKey(codec_identity(self.codec), both, {"kind": "distance"})
         entry = self._store.fetch(key, measure)
-        return DomainDistance(**{f.name: entry.number(f.name) for f in fields(DomainDistance)})
+        measured = {
+            f.name: entry.number(f.name) for f in fields(DomainDistance) if f.name != "chroma_sd"
+        }
+        return DomainDistance(**measured, chroma_sd=entry.numbers.get("chroma_sd"))
 
     def training_codec(self, device: torch.device) -> Codec:
         """A replica on a device, in the memory format that trains fastest; never codes."""

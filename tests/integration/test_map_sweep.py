@@ -42,7 +42,7 @@ def test_distances_are_measured_for_every_cell(mapped):
     assert len(records) == 6
     for record in records.values():
         assert {n for n in record["metrics"] if n.startswith("distance/")} == {
-            "distance/rd_excess_percent", "distance/latent_bits", "distance/feature_sd",
+            "distance/rd_excess_percent", "distance/latent_bits", "distance/feature_sd", "distance/chroma_sd",
         }  # fmt: skip
 
 

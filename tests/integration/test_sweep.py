@@ -102,7 +102,7 @@ def test_metrics_that_the_design_does_not_list_are_known_ones(cells):
         "val/forgetting_unrouted_percent", "source_mode/bytes_exact", "source_mode/pixels_exact",
         "train/bpp", "train/mse_255", "train/rd_loss", "train/loss",
         "adapter/file_bytes", "distance/rd_excess_percent", "distance/latent_bits",
-        "distance/feature_sd",
+        "distance/feature_sd", "distance/chroma_sd",
     }  # fmt: skip
 
 

@@ -97,13 +97,20 @@ _ALL = (
         _metric("distance/feature_sd"),
         by_domain=True,
     ),
+    Axis(
+        "chroma_sd",
+        "chroma distance",
+        "chroma distance (source s.d.)",
+        _metric("distance/chroma_sd"),
+        by_domain=True,
+    ),
 )
 AXES: dict[str, Axis] = {axis.name: axis for axis in _ALL}
 LAW_AXES = ("num_images", "num_steps", "adapter_fraction", "rd_lambda")
 """What a law is fitted over, domain distance apart."""
 GROWTH_AXES = ("num_images", "num_steps", "adapter_fraction", "stage", "memory_images")
 """Those whose largest values are what a small study would want to know beforehand."""
-DISTANCES = ("feature_sd", "latent_bits", "rd_ratio")
+DISTANCES = ("feature_sd", "chroma_sd", "latent_bits", "rd_ratio")
 """Measures of domain distance, all positive."""
 
 

@@ -1,6 +1,6 @@
 """How far a domain is from the source domain, measured with the source codec before adapting.
 
-Three measures, because it is not known which one predicts interference:
+Four measures, because it is not known which one predicts interference:
 
 - `rd_excess_percent`: how much more `bpp + lambda * mse` the source codec pays on the domain. It can be
   negative: pages of text are cheap, and far away all the same.
@@ -10,6 +10,8 @@ Three measures, because it is not known which one predicts interference:
   that it is the same for every lambda, and no download; and it speaks the codec's language, for what a
   transform codec pays for is energy by frequency. Statistics of latents would be another view of
   `latent_bits`; features of a network for recognition are made to ignore what costs bits.
+- `chroma_sd`: the same distance of the colours alone: mean chroma, and the log energy of its transforms. What
+  is forgotten after adaptation to grey images is colour, and in `feature_sd` luma outweighs it.
 
 All use training images alone: no test image decides what is predicted for test images.
 """
@@ -18,7 +20,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +45,11 @@ LATENT_STRIDE = 16
 """Pixels a latent stands for in every architecture that can be loaded."""
 _YCBCR = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
 
+_RGB_FEATURES = 14
+"""Of an RGB image's blocks: mean Y, Cb and Cr, nine log energies of luma, two of chroma."""
+_CHROMA = (1, 2, 12, 13)
+"""Those of Cb and Cr."""
+
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -56,15 +63,14 @@ class DomainDistance:
     """0 to 1."""
     feature_sd: float
     """Standard deviations of the source domain, not negative."""
+    chroma_sd: float | None = None
+    """Standard deviations of the source domain, not negative; None for images that are not RGB."""
 
     @property
     def metrics(self) -> dict[str, float]:
         """The measures by MLflow name."""
-        return {
-            "distance/rd_excess_percent": self.rd_excess_percent,
-            "distance/latent_bits": self.latent_bits,
-            "distance/feature_sd": self.feature_sd,
-        }
+        measured = asdict(self)
+        return {f"distance/{name}": value for name, value in measured.items() if value is not None}
 
 
 def domain_distance(codec: Codec, target: Domain, source: Domain) -> DomainDistance:
@@ -84,10 +90,12 @@ def distance_between(there: Description, here: Description) -> DomainDistance:
     # A channel that is zero everywhere in both tells nothing, and codecs differ in how many they have.
     alive = np.any([(c > 0).sum(axis=1) > 1 for c in counts], axis=0)
     bits = jensen_shannon_bits(*counts)
+    is_rgb = there.mean.size == here.mean.size == _RGB_FEATURES
     return DomainDistance(
         rd_excess_percent=100 * (there.loss / here.loss - 1),
         latent_bits=float(bits[alive].mean()) if alive.any() else float(bits.mean()),
-        feature_sd=_feature_distance(there, here),
+        feature_sd=_feature_distance(there, here, slice(None)),
+        chroma_sd=_feature_distance(there, here, list(_CHROMA)) if is_rgb else None,
     )
 
 
@@ -160,13 +168,15 @@ def _centre(pixels_HWC: UInt8Array) -> UInt8Array:
     return np.ascontiguousarray(pixels_HWC[top : top + MAX_SIDE, left : left + MAX_SIDE])
 
 
-def _feature_distance(there: Description, here: Description) -> float:
+def _feature_distance(there: Description, here: Description, kept: slice | list[int]) -> float:
+    """Frechet distance over some of the features, each in its standard deviation on the source domain."""
     # A feature that is constant on the source domain has no unit of its own: it keeps the pixels'.
     unit = np.where(here.deviation == 0, 1.0, here.deviation)
     units = np.outer(unit, unit)
-    shift = (there.mean - here.mean) / unit
+    shift = ((there.mean - here.mean) / unit)[kept]
+    spread_there, spread_here = (d.covariance / units for d in (there, here))
     return frechet_distance(
-        shift, there.covariance / units, np.zeros_like(shift), here.covariance / units
+        shift, spread_there[kept][:, kept], np.zeros_like(shift), spread_here[kept][:, kept]
     )
 
 

@@ -41,6 +41,7 @@ def test_the_source_domain_is_at_0(codec, clouds):
     assert here.rd_excess_percent == 0
     assert here.latent_bits == 0
     assert here.feature_sd == pytest.approx(0, abs=1e-5)
+    assert here.chroma_sd == pytest.approx(0, abs=1e-5)
 
 
 def test_another_domain_is_further_than_a_small_change(codec, clouds, pages):
@@ -65,6 +66,26 @@ def test_features_are_the_same_for_every_lambda(codec, clouds, pages):
     one, two = (domain_distance(c, pages, clouds) for c in (codec, other))
     assert one.feature_sd == two.feature_sd
     assert one.rd_excess_percent != two.rd_excess_percent
+
+
+def test_chroma_distance_is_of_colours_alone(codec, clouds):
+    """Luma added to all three channels alike changes no colour; taking colour away changes chroma."""
+
+    def striped(pixels):
+        inside = pixels // 2 + 64
+        return (inside + 32 * (np.arange(inside.shape[1]) // 4 % 2)[None, :, None]).astype(np.uint8)
+
+    def grey(pixels):
+        luma = (pixels @ [0.299, 0.587, 0.114]).round()
+        return np.repeat(luma[..., None], 3, axis=2).astype(np.uint8)
+
+    plain = changed(clouds, lambda p: p // 2 + 64)
+    stripes = domain_distance(codec, changed(clouds, striped), plain)
+    assert stripes.chroma_sd == pytest.approx(0, abs=1e-4)
+    assert stripes.feature_sd > 1
+    without = domain_distance(codec, changed(clouds, grey), clouds)
+    assert without.chroma_sd > 1
+    assert without.chroma_sd == pytest.approx(without.feature_sd, rel=0.1)
 
 
 def test_test_images_do_not_count_and_large_ones_are_cut(codec, clouds, pages):

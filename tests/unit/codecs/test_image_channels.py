@@ -64,7 +64,12 @@ def test_a_codec_of_other_channels_is_trained_saved_adapted_coded_and_scored(
         coded = encode(adapted, sample.pixels_HWC)
         assert decode(adapted, coded.data).pixels_HWC.shape == sample.pixels_HWC.shape
         assert score_estimated(adapted, sample).bpp > 0
-    assert domain_distance(codec, domain, domain).rd_excess_percent == 0
+    distance = domain_distance(codec, domain, domain)
+    assert distance.rd_excess_percent == 0
+    # Bands have no colour, and so no distance of colours.
+    assert set(distance.metrics) == {
+        "distance/rd_excess_percent", "distance/latent_bits", "distance/feature_sd",
+    }  # fmt: skip
     said = fidelity_line(codec, domain)
     assert said.startswith("fidelity on d, ")
     assert said.endswith(f"; JPEG codes 3 channels, these have {bands}")

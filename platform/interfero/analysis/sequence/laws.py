@@ -87,7 +87,7 @@ def _stage_harm(chain: Chain) -> Iterator[_Point]:
             "rd_ratio": float(loss[0, k] / loss[0, 0]),
         }
         x |= {"step_distance": metrics[BEFORE]} if BEFORE in metrics else {}
-        for name in ("feature_sd", "latent_bits"):
+        for name in ("feature_sd", "chroma_sd", "latent_bits"):
             value = AXES[name].value(chain.rows[k])
             x |= {} if value is None else {name: value}
         after, before = (STAGE_HARM.log_points(chain.percent[i, :k]) for i in (k, k - 1))
