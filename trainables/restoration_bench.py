@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,10 +17,12 @@ from interfero.domains.labelled import LabelledDomain, LabelledSample
 from interfero.engine.restoration.configs import PATHS, TrainingConfig
 from interfero.engine.restoration.nodes import (
     Compressed,
+    Copied,
     Images,
     Originals,
     Restored,
     Restorer,
+    TaskCoded,
     TrainedModel,
     originals_of,
 )
@@ -30,6 +33,7 @@ from interfero.store.products import MODEL_FILE, Products
 from interfero.store.tensors import load_hashed, save_hashed
 from trainables.restoration_networks import build_generator
 from trainables.segmentation import build_started
+from trainables.task_codecs import LossyAdapted
 
 TrainingT = TypeVar("TrainingT", bound=TrainingConfig)
 
@@ -70,14 +74,14 @@ class Bench:
         """Originals with their labels."""
         return self.domain(originals).portion(originals.portion)
 
-    def copies(self, images: Compressed | Restored) -> Copies:
+    def copies(self, images: Compressed | TaskCoded | Restored) -> Copies:
         """Where the copies of images are kept."""
         originals = originals_of(images)
         split = "test" if originals.portion == "test" else "train"
         return Copies(self.products.place(images.product), self.samples(originals), split)
 
-    def compression(self, images: Compressed) -> Compression:
-        """The codec at its rate.
+    def codec(self, images: Copied) -> LossyCodec:
+        """The codec that `--codecs` names for some copies.
 
         Raises:
             CodecError: it is another than the one that the sweep was planned with.
@@ -88,8 +92,20 @@ class Bench:
                 f"codec {images.codec} is now {codec.identity}, and was another when the sweep was "
                 "planned: put the old file back, or start another --name"
             )
-        domain = self.domain(images.originals)
-        return compression_of(images, codec, domain, settings_folder(self.products))
+        return codec
+
+    def compression(self, images: Copied) -> Compression:
+        """The codec at its rate, adapted where an adapter belongs to the copies.
+
+        Raises:
+            CodecError: as `codec`; AdapterError: the adapter file is damaged.
+        """
+        codec, domain = self.codec(images), self.domain(images.originals)
+        found = compression_of(images, codec, domain, settings_folder(self.products))
+        if not isinstance(images, TaskCoded):
+            return found
+        adapter = self.products.place(images.adapter.key) / MODEL_FILE
+        return replace(found, codec=LossyAdapted.load(codec, found.setting(), adapter))
 
     def pixels(self, images: Images) -> Sequence[UInt8Array]:
         """Images as a model is given them."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
-from interfero.codecs.coding import pixel_mse
 from interfero.codecs.memory import keep_freed_memory
 from interfero.domains.copies import CopiedImage
+from interfero.domains.domain import spread
 from interfero.domains.images import Sample
 from interfero.engine.node import Node
 from interfero.engine.restoration.nodes import (
@@ -17,22 +15,34 @@ from interfero.engine.restoration.nodes import (
     FineTuned,
     Restored,
     Restorer,
+    TaskCodec,
+    TaskCoded,
     TestCell,
     TrainedModel,
     originals_of,
 )
-from interfero.metrics.rate_distortion import psnr_db
 from interfero.randomness import Role, numpy_generator
 from interfero.records import CellRecord, Point
+from interfero.store.products import MODEL_FILE
 from trainables.paired_batches import Scene
 from trainables.restoration import restore, train_restorer
 from trainables.restoration_bench import Bench
 from trainables.scene_training import GAIN, SceneTraining, Seeds
 from trainables.segmentation import LABEL, train_segmenter
-from trainables.segmentation_scores import test_cell
+from trainables.segmentation_scores import mean_psnr, test_cell
+from trainables.task_codecs import (
+    LossyAdapted,
+    save_task_codec,
+    source_codec,
+    source_kept_share,
+    train_task_codec,
+)
+from trainables.tasks import MODELS
 
 HELD_OUT = 16
 """Images that a restorer is scored on while it trains."""
+CHECKED_IMAGES = 4
+"""Images that an adapter has to code in source mode as the source codec does, byte for byte."""
 
 
 def do_nodes(
@@ -56,8 +66,10 @@ def _do(node: Node, bench: Bench, checkpoint_seconds: float) -> CellRecord | Non
             return _train_segmenter(node, bench, checkpoint_seconds)
         case _ if bench.worker.rank > 0:
             return None
-        case Compressed():
+        case Compressed() | TaskCoded():
             return _compress(node, bench)
+        case TaskCodec():
+            return _adapt(node, bench, checkpoint_seconds)
         case Restored():
             return _restore(node, bench)
         case TestCell():
@@ -109,7 +121,28 @@ def _train_segmenter(node: TrainedModel, bench: Bench, checkpoint_seconds: float
     return _trained(node, training)
 
 
-def _trained(node: Restorer | TrainedModel, training: SceneTraining) -> CellRecord:
+def _adapt(node: TaskCodec, bench: Bench, checkpoint_seconds: float) -> CellRecord:
+    """Train an adapter for the model, write it, and read it again past every cache."""
+    compressed = node.compressed
+    setting, codec = bench.compression(compressed).setting(), bench.codec(compressed)
+    source = source_codec(codec, setting)
+    samples = bench.samples(compressed.originals)
+    scenes = [Scene((s.pixels_HWC,), s.labels_HW) for s in samples]
+    seeds = Seeds(node.training.data_seed, node.training.init_seed)
+    adapted, training = train_task_codec(
+        node.config, source, MODELS[node.segmenter.config.task], bench.model(node.segmenter), scenes,
+        seeds, bench.worker, node.key, checkpoint_seconds,
+    )  # fmt: skip
+    path = bench.products.place(node.key) / MODEL_FILE
+    save_task_codec(adapted, node.config, path, node.key, compressed.originals.domain)
+    again = LossyAdapted.load(codec, setting, path)
+    kept = source_kept_share(again.adapted, source, spread(samples, CHECKED_IMAGES))
+    record = _trained(node, training)
+    more = {"source_mode/bytes_exact": kept, "adapter/file_bytes": float(path.stat().st_size)}
+    return record.model_copy(update={"metrics": {**record.metrics, **more}})
+
+
+def _trained(node: Restorer | TrainedModel | TaskCodec, training: SceneTraining) -> CellRecord:
     last = {f"train/{name}": v for _, values in training.curve for name, v in values.items()}
     rate = node.config.num_steps / max(training.seconds, 1e-9)
     return CellRecord(
@@ -123,7 +156,7 @@ def _trained(node: Restorer | TrainedModel, training: SceneTraining) -> CellReco
     )
 
 
-def _compress(node: Compressed, bench: Bench) -> CellRecord:
+def _compress(node: Compressed | TaskCoded, bench: Bench) -> CellRecord:
     keep_freed_memory()
     compression, copies = bench.compression(node), bench.copies(node)
     setting = compression.setting()
@@ -165,8 +198,8 @@ def _restore(step: Restored, bench: Bench) -> CellRecord:
     trained = bench.products.record(step.restorer.key)
     metrics = {
         **_gains(trained.curve if trained else ()),
-        "restoration/psnr_db_compressed": _mean_psnr(originals, list(before.values())),
-        "restoration/psnr_db": _mean_psnr(originals, after.images),
+        "restoration/psnr_db_compressed": mean_psnr(originals, list(before.values())),
+        "restoration/psnr_db": mean_psnr(originals, after.images),
     }
     return CellRecord(
         key=step.key,
@@ -185,11 +218,3 @@ def _gains(curve: Sequence[Point]) -> dict[str, float]:
     last, end = gains[-1]
     before = [gain for step, gain in gains if step <= last / 2] or [0.0]
     return {"restoration/val_gain_db": end, "restoration/val_gain_db_late": end - before[-1]}
-
-
-def _mean_psnr(originals: Sequence[Sample], copies: Sequence[CopiedImage]) -> float:
-    values = [
-        psnr_db(pixel_mse(copy.pixels_HWC, sample.pixels_HWC))
-        for sample, copy in zip(originals, copies, strict=True)
-    ]
-    return float(np.mean(values))

@@ -112,12 +112,13 @@ class Runner:
         """The runner of a plan of segmentation models, every one of which can be built.
 
         Raises:
-            ConfigError: as `check_models`.
+            ConfigError: as `check_models`; CodecError: as `check_adapters`.
         """
-        from trainables.model_checks import check_models, weight_files
+        from trainables.model_checks import check_adapters, check_models, weight_files
 
         nodes = list(plan.behind(plan.cells).values())
         check_models(nodes)
+        check_adapters(nodes, plan.codecs)
         return cls(
             labelled=plan.domains,
             codecs=plan.codecs,

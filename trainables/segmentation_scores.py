@@ -6,9 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from interfero.domains.images import UInt8Array
+from interfero.codecs.coding import pixel_mse
+from interfero.domains.copies import CopiedImage
+from interfero.domains.images import Sample, UInt8Array
 from interfero.domains.labelled import class_metric
-from interfero.engine.restoration.nodes import Restored, TestCell, compressed_of, originals_of
+from interfero.engine.restoration.nodes import (
+    Copied,
+    Restored,
+    TaskCoded,
+    TestCell,
+    compressed_of,
+    originals_of,
+)
+from interfero.metrics.rate_distortion import psnr_db
 from interfero.metrics.segmentation import absent_share, class_iou, pixel_accuracy
 from interfero.metrics.tasks import SEGMENTATION, Task
 from interfero.records import CellRecord, Point, SegmentedImage
@@ -46,6 +56,7 @@ def test_cell(cell: TestCell, bench: Bench) -> CellRecord:
             **_scores(of_task.task, each, classes),
             **_rates(cell, bench),
             **_restorations(cell, bench),
+            **_pictures(cell, bench),
             **_training(trained),
         },
         segmented=tuple(
@@ -123,6 +134,34 @@ def _rates(cell: TestCell, bench: Bench) -> dict[str, float]:
         if copies:
             found[f"rate/{name}_bpp"] = float(np.mean([copy.mean_bpp for copy in copies]))
     return found
+
+
+def _pictures(cell: TestCell, bench: Bench) -> dict[str, float]:
+    """What people are shown of the test images; of an adapted codec, beside what the source codec shows."""
+    tested = cell.tested_on
+    if not isinstance(tested, Copied):
+        return {}
+    originals = bench.samples(tested.originals)
+    psnr = mean_psnr(originals, bench.copies(tested).images)
+    found = {"rate/test_psnr_db": psnr}
+    if isinstance(tested, TaskCoded):
+        plain = bench.copies(tested.plain)
+        found["human_view/psnr_change_db"] = psnr - mean_psnr(originals, plain.images)
+        change = bench.copies(tested).mean_bpp / plain.mean_bpp - 1
+        found["human_view/bpp_change_percent"] = 100 * change
+        adapting = bench.products.record(tested.adapter.key)
+        kept = None if adapting is None else adapting.metrics.get("source_mode/bytes_exact")
+        found |= {} if kept is None else {"source_mode/bytes_exact": kept}
+    return found
+
+
+def mean_psnr(originals: Sequence[Sample], copies: Sequence[CopiedImage]) -> float:
+    """Mean over images of the PSNR in dB."""
+    values = [
+        psnr_db(pixel_mse(copy.pixels_HWC, sample.pixels_HWC))
+        for sample, copy in zip(originals, copies, strict=True)
+    ]
+    return float(np.mean(values))
 
 
 def _restorations(cell: TestCell, bench: Bench) -> dict[str, float]:

@@ -33,6 +33,7 @@ def restoration() -> RestorationStudy:
         copies="interfero.codecs.compressed",
         restoration="trainables.restoration",
         segmentation=("trainables.segmentation", "trainables.segmentation_scores"),
+        adapting="trainables.task_codecs",
         between=("trainables.restoration_bench", "trainables.restoration_nodes"),
     )
 

@@ -18,6 +18,8 @@ from interfero.engine.restoration.nodes import (
     Restored,
     Restorer,
     Segmenter,
+    TaskCodec,
+    TaskCoded,
     TestCell,
 )
 from interfero.engine.sequence.nodes import Archive, Merged, Stage, StageRow
@@ -32,6 +34,8 @@ AnyNode = Annotated[
     | Restored
     | Segmenter
     | FineTuned
+    | TaskCodec
+    | TaskCoded
     | TestCell
     | Stage
     | Merged

@@ -120,6 +120,33 @@ def test_fine_tuning_is_a_share_of_what_the_deployed_model_loses():
     assert "FC 8 images" in page
 
 
+def test_a_codec_adapted_for_the_task_is_told_with_and_without_the_task():
+    """OC is 0.7; the adaptation alone makes it 0.75, the task 0.8, at the rate and the picture it reached."""
+    cells = []
+    for weight, value, bpp, psnr in ((0, 0.75, 0.28, 30.0), (3, 0.8, 0.35, 28.0)):
+        for seed in range(3):
+            cell = record("OT", seed, value, variant=f"lora 4 task {weight}")
+            own = {n: v for n, v in cell.metrics.items() if n != "rate/train_bpp"}
+            cells.append(cell.model_copy(update={"metrics": {
+                **own, "rate/test_bpp": bpp, "rate/test_psnr_db": psnr}}))  # fmt: skip
+    summary = summarise([*sweep(), *cells])
+    found = {(d.name, d.line.variant): d.value for d in summary.differences}
+    assert found["adapted codec gains", "lora 4 task 3"] == pytest.approx(
+        iou(0.8) - iou(0.7), abs=0.02
+    )
+    assert found["the task adds to the codec's adaptation", "lora 4 task 3"] == pytest.approx(
+        iou(0.8) - iou(0.75), abs=0.02
+    )
+    assert ("the task adds to the codec's adaptation", "lora 4 task 0") not in found
+    (score,) = [s for s in summary.scores if s.line.variant == "lora 4 task 3"]
+    assert (score.bpp, score.test_psnr_db) == pytest.approx((0.35, 28.0))
+    (figure,) = [f for f in restoration_figures([], summary) if f.name == "pictures"]
+    (panel,) = figure.variants[0].panels
+    lines = {s.label: (s.dashed, [(p.x, p.y) for p in s.points]) for s in panel.series}
+    assert lines["OT lora 4 task 3"] == (False, [pytest.approx((0.35, 28.0))])
+    assert lines["OT lora 4 task 0"] == (True, [pytest.approx((0.28, 30.0))])
+
+
 def test_two_numbers_of_images_are_two_lines():
     cells = [record("FC", s, v, variant=f"{n} images") for n, v in ((4, 0.75), (8, 0.8))
              for s in range(3)]  # fmt: skip

@@ -20,6 +20,7 @@ from interfero.analysis.charts.files import file_name
 from interfero.analysis.restoration.losses import (
     DEPLOYED,
     DIFFERENCES,
+    NO_TASK,
     REGRESSION,
     RESTORERS,
     SHARES,
@@ -36,13 +37,15 @@ from interfero.records import CellRecord
 COLOURS = {
     "OO": INK, "CC": "#0072B2", "CO": "#D55E00", "OC": "#CC79A7", "RO": "#009E73",
     "RR": "#56B4E9", "MO": "#E69F00", "FC": "#882255", "FO": "#AA4499",
-    "AO": "#332288", "AC": "#44AA99",
+    "AO": "#332288", "AC": "#44AA99", "OT": "#117733",
 }  # fmt: skip
 """Of Okabe and Ito's palette, and of Tol's where that has no more."""
 RATES_FILE, PARTS_FILE, SHARES_FILE = "miou", "decomposition", "remedies"
 RESTORERS_FILE, GAIN = "restorers", "restorer_val_gain_db"
+PICTURES_FILE = "pictures"
 """Files are called so, then the domain; those of remedies also by the drop."""
-_MARKERS = {"gan": "o", "regression": "s", "nafnet": "^", "none": "o"}
+_MARKERS = {"gan": "o", "regression": "s", "nafnet": "^", "none": "o",
+            "lora": "o", "bias_gain": "s", "cawf_two_way": "^", "residual_adapter": "D"}  # fmt: skip
 
 
 _LABELS = {True: "interval apart from zero (filled)", False: "may be zero (hollow)"}
@@ -58,6 +61,7 @@ def restoration_figures(
         _parts_figure(summary),
         _shares_figure(summary),
         _restorers_figure(records),
+        _pictures_figure(summary),
     )
     return [figure for figure in found if figure is not None]
 
@@ -82,7 +86,7 @@ def _rates_figure(records: Sequence[CellRecord], summary: Summary, runs: RunLink
             )
             caption = (
                 f"{title[0].upper()}{title[1:]} of all test images together, against the rate reached on "
-                "training images (on test images for OC and AC). Bars: lowest to highest seed. What has "
+                "training images (on test images for OC, OT and AC). Bars: lowest to highest seed. What has "
                 f"no rate is a level line. {told}"
             )
             variants.append(Variant((domain,), panels, caption, file_name(RATES_FILE, domain)))
@@ -207,6 +211,45 @@ def _restorers_figure(records: Sequence[CellRecord]) -> Figure | None:
     return Figure("restorers", "Restorers while they train", ("domain", "rate"), tuple(variants))
 
 
+def _pictures_figure(summary: Summary) -> Figure | None:
+    """What people are shown: PSNR against rate; None where no codec was adapted for a model."""
+    shown = [
+        s for s in summary.scores
+        if s.line.configuration in ("OC", "OT") and s.test_psnr_db is not None
+    ]  # fmt: skip
+    variants = []
+    for domain in sorted({s.line.domain for s in shown if s.line.configuration == "OT"}):
+        own = [s for s in shown if s.line.domain == domain]
+        panels = tuple(
+            _pictures_panel(codec, [s for s in own if s.line.codec == codec])
+            for codec in sorted({s.line.codec for s in own})
+        )
+        caption = (
+            "PSNR of the test images that the model is shown, mean over images, against their rate. OC: by "
+            "the source codec. OT: by the codec adapted for the model, with the weight of the task's loss; 0 "
+            "adapts to the images alone. What lies below OC's line is what people lose."
+        )
+        variants.append(Variant((domain,), panels, caption, file_name(PICTURES_FILE, domain)))
+    if not variants:
+        return None
+    return Figure("pictures", "What people are shown", ("domain",), tuple(variants))
+
+
+def _pictures_panel(codec: str, scores: Sequence[Score]) -> Panel:
+    lines: dict[str, list[Score]] = defaultdict(list)
+    for score in sorted(scores, key=_rate_of):
+        lines[score.line.label].append(score)
+    series = []
+    for label, own in lines.items():
+        marks = [
+            PlotPoint(_rate_of(s), s.test_psnr_db, (label, f"{s.test_psnr_db:.2f} dB, {s.mean:.3f}"))
+            for s in own if s.test_psnr_db is not None
+        ]  # fmt: skip
+        series.append(_line_series(label, own[0].line, marks))
+    axes = PlotAxis("rate reached (bits per pixel)"), PlotAxis("PSNR of test images (dB)")
+    return Panel(codec, *axes, tuple(series))
+
+
 def _restorer_series(line: Line, curve: Mapping[int, Sequence[float]]) -> Series:
     points = []
     for step, gains in sorted(curve.items()):
@@ -228,9 +271,11 @@ def _share_point(d: Difference) -> PlotPoint:
 def _line_series(label: str, line: Line, points: Sequence[PlotPoint]) -> Series:
     """A line's points from the lowest rate on; restorers and their splits have looks of their own."""
     return Series(
-        label, COLOURS.get(line.configuration, "#888888"), _MARKERS.get(line.restoration, "o"),
+        label, COLOURS.get(line.configuration, "#888888"),
+        _MARKERS.get(line.restoration if line.configuration != "OT" else line.variant.split()[0], "o"),
         tuple(sorted(points, key=lambda p: p.x)), line=True,
-        dashed=line.restoration == "regression", hollow=line.restoration_split == "same",
+        dashed=line.restoration == "regression" or line.variant.endswith(NO_TASK),
+        hollow=line.restoration_split == "same" or line.variant.endswith(NO_TASK),
     )  # fmt: skip
 
 

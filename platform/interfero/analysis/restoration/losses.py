@@ -7,7 +7,8 @@ does RO - MO. An adversary is judged by what it adds to plain regression.
 
 OO - OC is what a deployed model loses on compressed images. FC is that model, fine-tuned on a few of them:
 (FC - OC) / (OO - OC) is the share it recovers, and OO - FO what it then loses on originals. AO and AC are of
-one model, trained on copies at all rates of a sweep: AO is compared at each of them.
+one model, trained on copies at all rates of a sweep: AO is compared at each of them. OT is the model of OO on
+images of a codec that was adapted for it: rate moves with the score, so both are stated.
 
 Intervals are of a paired bootstrap: the same seeds and the same source images in both configurations (see
 `interfero.analysis.restoration.bootstrap`).
@@ -32,13 +33,16 @@ DEPLOYED = {SHARE: "CO", SHARE_COMPRESSED: "OC"}
 """What stands where nothing is done: OO less it is the drop."""
 REMEDIES = {
     "RO": SHARE, "MO": SHARE, "AO": SHARE, "CC": SHARE_COMPRESSED, "AC": SHARE_COMPRESSED,
-    "RR": SHARE_COMPRESSED, "FC": SHARE_COMPRESSED,
+    "RR": SHARE_COMPRESSED, "FC": SHARE_COMPRESSED, "OT": SHARE_COMPRESSED,
 }  # fmt: skip
 """Of which drop a configuration wins back a share."""
 REGRESSION = "regression"
 RESTORERS = {"gan": "adversary adds", "nafnet": "stronger network adds"}
 """What is said of restorers less plain regression."""
 OWN_CODEC = "own codec's restorer over another's"
+TASK_ADDS = "the task adds to the codec's adaptation"
+_TASK, NO_TASK = " task ", " task 0"
+"""In the variants of OT: the weight of the task's loss, and the adaptation without it."""
 DIFFERENCES = (
     ("lost information", "OO", "CC"), ("covariate shift", "CC", "CO"), ("whole drop", "OO", "CO"),
     ("tested compressed", "OO", "OC"), ("restoration gains", "RO", "CO"), ("still left", "OO", "RO"),
@@ -47,6 +51,7 @@ DIFFERENCES = (
     ("fine-tuned over trained anew", "FC", "CC"), ("fine-tuning costs on originals", "OO", "FO"),
     ("several rates gain", "AO", "CO"), ("several rates over one", "AC", "CC"),
     ("several rates gain on compressed images", "AC", "OC"), ("restored over several rates", "RO", "AO"),
+    ("adapted codec gains", "OT", "OC"),
 )  # fmt: skip
 """Name, and the two configurations whose difference it is."""
 
@@ -91,6 +96,8 @@ class Score:
     """Rate that was reached on the images that a codec made, training images first."""
     psnr_gain_db: float | None
     """What restoration did to the training images, nearer to the originals is more."""
+    test_psnr_db: float | None = None
+    """Of the test images that the model is shown; None where they are originals."""
 
     @property
     def mean(self) -> float:
@@ -220,7 +227,7 @@ def _score(line: Line, cells: Sequence[CellRecord]) -> Score:
     after, before = mean_of("restoration/psnr_db"), mean_of("restoration/psnr_db_compressed")
     gain = after - before if after is not None and before is not None else None
     values = {(*seeds_of(c), restorer_of(c)): c.metrics[task_of(c.params).metric] for c in cells}
-    return Score(line, values, _rate_reached(cells), gain)
+    return Score(line, values, _rate_reached(cells), gain, mean_of("rate/test_psnr_db"))
 
 
 def _differences(by_line: Mapping[Line, list[CellRecord]]) -> Iterator[Difference]:
@@ -243,6 +250,11 @@ def _differences(by_line: Mapping[Line, list[CellRecord]]) -> Iterator[Differenc
                 yield recovered_share(line, cells, original, deployed, share)
         if line.configuration == "RO":
             yield from _of_restorers(by_line, line, cells)
+        if line.configuration == "OT" and not line.variant.endswith(NO_TASK):
+            method = line.variant.rpartition(_TASK)[0]
+            without = by_line.get(replace(line, variant=method + NO_TASK), [])
+            if without:
+                yield _difference(TASK_ADDS, line, cells, without)
 
 
 def _of_restorers(
@@ -369,14 +381,15 @@ def sentence(d: Difference) -> str:
 def summary_markdown(summary: Summary) -> str:
     """Two tables: scores, and differences."""
     lines = ["| domain | codec | bpp asked | bpp reached | trained, tested | "
-             f"{summary.title} | seeds | PSNR gain |",
-             "|---|---|---|---|---|---|---|---|"]  # fmt: skip
+             f"{summary.title} | seeds | PSNR gain | test PSNR |",
+             "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for s in summary.scores:
         low, high = s.span
         bpp = "" if s.bpp is None else f"{s.bpp:.3f}"
         gain = "" if s.psnr_gain_db is None else f"{s.psnr_gain_db:+.2f} dB"
+        shown = "" if s.test_psnr_db is None else f"{s.test_psnr_db:.2f} dB"
         place = f"| {s.line.domain} | {s.line.codec} | {s.line.rate_text} | {bpp} | {s.line.label}"
         lines.append(
-            f"{place} | {s.mean:.3f} ({low:.3f} to {high:.3f}) | {s.seeds_text} | {gain} |"
+            f"{place} | {s.mean:.3f} ({low:.3f} to {high:.3f}) | {s.seeds_text} | {gain} | {shown} |"
         )
     return "\n".join([*lines, "", *(f"- {sentence}" for sentence in summary.sentences), ""])

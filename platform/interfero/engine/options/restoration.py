@@ -47,8 +47,8 @@ class RestorationOptions(SweepOptions):
     """Rates in bits per pixel, headers included, matched on training images; the rate reached is logged."""
     configurations: Annotated[tuple[str, ...], QUESTION] = ("OO", "CC", "CO", "OC")
     """Images a model is trained on, then tested on: O original, C compressed, R restored, M originals and
-    compressed mixed, A compressed at all --rates, F the model of OO fine-tuned on a few compressed images.
-    Choose from OO CC CO OC RO RR MO AO AC FC FO."""
+    compressed mixed, A compressed at all --rates, F the model of OO fine-tuned on a few compressed images, T
+    compressed by a codec adapted for the model of OO. Choose from OO CC CO OC OT RO RR MO AO AC FC FO."""
     restorations: Annotated[tuple[Restoration, ...], QUESTION] = ("gan", "regression")
     """How restorers are trained, for RO and RR: gan, against discriminators; regression, without; nafnet,
     regression with --generator nafnet."""
@@ -60,6 +60,16 @@ class RestorationOptions(SweepOptions):
     restorer_codecs: Annotated[tuple[str, ...], QUESTION] = (OWN,)
     """Codecs of the images that restorers learn from: own, that of the images they restore, or others named
     as in --codecs."""
+    task_methods: Annotated[tuple[str, ...], QUESTION] = ("lora",)
+    """How codecs are adapted for a model, for OT: methods that keep the source codec (docs/methods.md)."""
+    task_weights: Annotated[tuple[float, ...], QUESTION] = (0.0, 3.0)
+    """Weights of the task's loss in bits per pixel per nat, for OT; 0 adapts to the images alone."""
+    task_size: Annotated[int, TRAINING] = 4
+    """Adapter size of --task-methods, in the method's unit."""
+    task_steps: Annotated[int, TRAINING] = 200
+    """Optimiser steps of a codec's adaptation, for OT."""
+    task_learning_rate: Annotated[float, TRAINING] = 3e-3
+    """Peak learning rate of a codec's adaptation, for OT."""
     max_images: Annotated[int, QUESTION] = 0
     """Maximum number of images per portion (train, restoration, test); 0 is all."""
     max_side: Annotated[int, QUESTION] = 1024
@@ -147,6 +157,9 @@ class RestorationOptions(SweepOptions):
                 "restorer_validations": min(self.restorer_validations, 2),
                 "restorer_seeds": self.restorer_seeds[:1],
                 "finetune_steps": min(self.finetune_steps, 2),
+                "task_steps": min(self.task_steps, 2),
+                "task_methods": self.task_methods[:1],
+                "task_weights": self.task_weights[-1:],
                 "finetune_images": (min(self.finetune_images[0] or 2, 2),),
                 "batch_size": 2 * self.workers_per_trial,
                 "crop_size": 32,
@@ -167,10 +180,11 @@ def _axis_rules(o: RestorationOptions) -> list[Rule]:
         "--restorations": o.restorations, "--restoration-splits": o.restoration_splits,
         "--finetune-images": o.finetune_images, "--restorer-seeds": o.restorer_seeds,
         "--restorer-codecs": o.restorer_codecs, "--tasks": o.tasks,
+        "--task-methods": o.task_methods, "--task-weights": o.task_weights,
     }  # fmt: skip
     return [
         *list_rules(lists),
-        *number_rules({}, {}, {"--rates": o.rates}),
+        *number_rules({}, {}, {"--rates": o.rates, "--task-weights": o.task_weights}),
         *(
             (
                 c not in CONFIGURATIONS,
@@ -182,6 +196,10 @@ def _axis_rules(o: RestorationOptions) -> list[Rule]:
         (
             _at_all_rates(o) and len(o.rates) < 2,
             f"--configurations AO AC train on all --rates: give two or more, got {o.rates}",
+        ),
+        (
+            any(v < 0 for v in o.task_weights),
+            f"--task-weights must be 0 or more bits per pixel per nat, got {o.task_weights}",
         ),
         (any(v <= 0 for v in o.rates), f"--rates must be above 0 bpp, got {o.rates}"),
         (
@@ -198,8 +216,9 @@ def _training_rules(o: RestorationOptions) -> list[Rule]:
     }  # fmt: skip
     positive = {"--restoration-steps": o.restoration_steps, "--batch-size": o.batch_size,
                 "--restorer-width": o.restorer_width, "--restorer-blocks": o.restorer_blocks,
-                "--decoder-width": o.decoder_width, "--finetune-steps": o.finetune_steps}  # fmt: skip
-    rates = {"--learning-rate": o.learning_rate,
+                "--decoder-width": o.decoder_width, "--finetune-steps": o.finetune_steps,
+                "--task-steps": o.task_steps, "--task-size": o.task_size}  # fmt: skip
+    rates = {"--learning-rate": o.learning_rate, "--task-learning-rate": o.task_learning_rate,
              "--restoration-learning-rate": o.restoration_learning_rate}  # fmt: skip
     return [
         *number_rules(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from interfero.codecs.lossy import LossyCodec, identity_hash
 from interfero.domains.labelled import LabelledDomain, Portion
@@ -25,15 +25,22 @@ from interfero.engine.restoration.nodes import (
     Compressed,
     FineTuned,
     Images,
+    LearnedFrom,
     Model,
     Originals,
     Restored,
     Restorer,
     Segmenter,
+    TaskCodec,
+    TaskCoded,
     TestCell,
     Training,
 )
-from interfero.engine.restoration.training_configs import finetuning_config, restoration_config
+from interfero.engine.restoration.training_configs import (
+    finetuning_config,
+    restoration_config,
+    task_codec_config,
+)
 from interfero.metrics.tasks import task_for
 
 
@@ -44,11 +51,13 @@ class StepCode:
     copies: str
     restoration: str
     segmentation: str
+    adapting: str = ""
+    """Sweeps of earlier releases have none."""
 
     @property
     def text(self) -> str:
         """The hashes in one text, as settings keep them."""
-        return f"{self.copies} {self.restoration} {self.segmentation}"
+        return f"{self.copies} {self.restoration} {self.segmentation} {self.adapting}"
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,14 @@ class _Restoring:
 
 
 @dataclass(frozen=True)
+class _Adapting:
+    """How a codec is adapted for a model, where one is."""
+
+    method: str
+    task_weight: float
+
+
+@dataclass(frozen=True)
 class _Point:
     """Where a cell of a domain lies."""
 
@@ -74,6 +91,7 @@ class _Point:
     restoring: _Restoring | None
     few: int
     """Images of fine-tuning, 0 without one."""
+    adapting: _Adapting | None
 
 
 @dataclass(frozen=True)
@@ -91,7 +109,7 @@ class CellMaker:
         for configuration in configurations_of(o):
             points = itertools.product(
                 o.codecs, o.rates, o.data_seeds, o.init_seeds, self._restorings(configuration),
-                self._few(configuration, domain),
+                self._few(configuration, domain), self._adaptings(configuration),
             )  # fmt: skip
             for point in points:
                 yield self._cell(domain, _Point(configuration, *point))
@@ -102,6 +120,12 @@ class CellMaker:
             return (0,)
         every = len(domain.train)
         return tuple(min(asked, every) or every for asked in self.options.finetune_images)
+
+    def _adaptings(self, configuration: Configuration) -> list[_Adapting | None]:
+        if "T" not in configuration:
+            return [None]
+        found = itertools.product(self.options.task_methods, self.options.task_weights)
+        return [_Adapting(*each) for each in found]
 
     def _restorings(self, configuration: Configuration) -> list[_Restoring | None]:
         if "R" not in configuration:
@@ -136,6 +160,10 @@ class CellMaker:
         """What tells a line from others of its configuration."""
         if point.few:
             return f"{point.few} images"
+        if point.adapting:
+            config = task_codec_config(self.options, *astuple(point.adapting))
+            size = f" {config.adapter_size}" if config.adapter_size else ""
+            return f"{config.method}{size} task {config.task_weight:g}"
         if point.configuration.startswith("A"):
             return " ".join(f"{rate:g}" for rate in self._rates)
         foreign = point.restoring and self._learned_from(point)
@@ -153,6 +181,13 @@ class CellMaker:
         assert point.restoring is not None
         return point.codec if point.restoring.codec == OWN else point.restoring.codec
 
+    def _learned_images(
+        self, domain: LabelledDomain, letter: str, point: _Point
+    ) -> tuple[LearnedFrom, ...]:
+        """Training images of a letter: no model is trained on what a codec adapted for a model makes."""
+        found = self._images(domain, "train", letter, point)
+        return tuple(images for images in found if not isinstance(images, TaskCoded))
+
     def _images(
         self, domain: LabelledDomain, portion: Portion, letter: str, point: _Point
     ) -> tuple[Images, ...]:
@@ -166,6 +201,8 @@ class CellMaker:
                 return (compressed,)
             case "M":
                 return (originals, compressed)
+            case "T":
+                return (self._task_coded(domain, compressed, point),)
             case "A":
                 return tuple(
                     self._compressed(domain, portion, point.codec, rate) for rate in self._rates
@@ -175,7 +212,7 @@ class CellMaker:
     def _model(self, domain: LabelledDomain, letter: str, point: _Point) -> Model:
         """What is trained on the images of a letter."""
         config = self.segmentation.model_copy(update={"task": task_for(domain.label_kind).name})
-        images = self._images(domain, "train", letter, point)
+        images = self._learned_images(domain, letter, point)
         training = Training(
             data_seed=point.data_seed,
             init_seed=point.init_seed,
@@ -202,6 +239,27 @@ class CellMaker:
             labels_hash=labels_hash,
             training=training,
         )
+
+    def _task_coded(
+        self, domain: LabelledDomain, compressed: Compressed, point: _Point
+    ) -> TaskCoded:
+        """Images of a portion after a codec that was adapted for the model of originals."""
+        assert point.adapting is not None
+        deployed = self._model(domain, "O", point)
+        assert isinstance(deployed, Segmenter)
+        adapter = TaskCodec(
+            segmenter=deployed,
+            compressed=self._compressed(domain, "train", point.codec, point.rate),
+            config=task_codec_config(self.options, *astuple(point.adapting)),
+            training=Training(
+                data_seed=point.data_seed,
+                init_seed=point.init_seed,
+                code=self.code.adapting,
+                versions=library_versions(),
+            ),
+        )
+        own = compressed.model_dump(exclude={"node", "originals"})
+        return TaskCoded(originals=compressed.originals, adapter=adapter, **own)
 
     def _originals(self, domain: LabelledDomain, portion: Portion) -> Originals:
         return Originals(

@@ -14,9 +14,10 @@ Augmentation = Literal["mirror", "turn", "jitter", "scale", "zoom", "colour"]
 Schedule = Literal["cosine", "poly"]
 Adversary = Literal["none", "lsgan", "hinge"]
 Generator = Literal["residual", "unet", "nafnet"]
-Configuration = Literal["OO", "CC", "CO", "OC", "RO", "RR", "MO", "AO", "AC", "FC", "FO"]
+Configuration = Literal["OO", "CC", "CO", "OC", "OT", "RO", "RR", "MO", "AO", "AC", "FC", "FO"]
 """Trained on, then tested on: original, compressed, restored, mixed (originals and compressed); A is
-compressed at all rates of the sweep, F the model of OO, fine-tuned on a few compressed images."""
+compressed at all rates of the sweep, F the model of OO, fine-tuned on a few compressed images, T compressed
+by a codec that was adapted for the model of OO."""
 CONFIGURATIONS: tuple[Configuration, ...] = get_args(Configuration)
 RestorationSplit = Literal["disjoint", "same"]
 """Whether a restorer trains on images that it does not restore later, or on the same ones."""
@@ -100,6 +101,17 @@ class SegmentationConfig(TrainingConfig):
         # segmentation-models-pytorch builds what it calls timm-tf_efficientnet_lite* without TensorFlow's
         # padding and epsilon, which the published weights were trained with; timm's own has both.
         return re.sub(r"^timm-(?=tf_efficientnet_lite\d$)", "tu-", encoder)
+
+
+class TaskCodecConfig(TrainingConfig):
+    """An adapter of a learned codec that is trained for what a model of a task sees, and its training."""
+
+    method: str
+    """How the codec is adapted; a method that detaches, so that source streams stay what they are."""
+    adapter_size: int = Field(ge=0)
+    """In the method's unit; 0 where it has none."""
+    task_weight: float = Field(ge=0)
+    """Of the task's loss, in bits per pixel per nat; 0 adapts to the images alone."""
 
 
 class RestorationConfig(TrainingConfig):

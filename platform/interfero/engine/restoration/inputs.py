@@ -13,6 +13,7 @@ from interfero.engine.restoration.nodes import (
     Images,
     Originals,
     Restored,
+    TaskCoded,
     TestCell,
     compressed_of,
     originals_of,
@@ -70,7 +71,9 @@ def _originals(plan: RestorationPlan, images: Originals, context: str) -> Datase
     return dataset_of(domain.name, samples, context, place, unit=domain.unit, labels=True)
 
 
-def _copies(products: Products, images: Compressed | Restored, context: str) -> DatasetUse:
+def _copies(
+    products: Products, images: Compressed | Restored | TaskCoded, context: str
+) -> DatasetUse:
     compressed, originals = compressed_of(images), originals_of(images)
     assert compressed is not None
     name = f"{originals.domain}-{compressed.codec_name}-{compressed.rate_bpp:g}bpp"
@@ -78,5 +81,8 @@ def _copies(products: Products, images: Compressed | Restored, context: str) -> 
         config = images.restorer.config
         name += f"-{'regression' if config.adversary == 'none' else config.adversary}"
         name += "" if config.generator == "residual" else f"-{config.generator}"
+    elif isinstance(images, TaskCoded):
+        adapting = images.adapter.config
+        name += f"-{adapting.method}-task-{adapting.task_weight:g}"
     folder = str(products.place(images.key))
     return copies_of(name, images.key.rpartition("-")[2], folder, context, originals.num_images)

@@ -1,6 +1,7 @@
 """The nodes of a restoration sweep: from images to a score, each named by all that decides what it makes.
 
     originals -> compress -> restoration -> restore -> segmentation -> finetune -> test
+                                                         segmentation -> adapt -> compress -> test
 
 A node holds the nodes it needs. A compressed copy of many images is made in parts, by several trials.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -22,6 +23,7 @@ from interfero.engine.restoration.configs import (
     RestorationConfig,
     RestorationSplit,
     SegmentationConfig,
+    TaskCodecConfig,
 )
 from interfero.store.keys import content_key
 from interfero.store.products import MODEL_FILE
@@ -61,12 +63,11 @@ class Originals(ContentNode):
         return {"domain": self.domain_hash, "portion": self.portion}
 
 
-class Compressed(ContentNode):
-    """Images after a codec at an asked rate, or a part of them."""
+class Copied(ContentNode):
+    """Images after a codec, or a part of them."""
 
     kind: ClassVar[str] = "compress"
 
-    node: Literal["compressed"] = "compressed"
     originals: Originals
     codec: str
     """As `--codecs` names it."""
@@ -97,7 +98,7 @@ class Compressed(ContentNode):
                 "rate_bpp": self.rate_bpp, "code": self.code}  # fmt: skip
 
     @property
-    def parts(self) -> tuple[Compressed, ...]:
+    def parts(self) -> tuple[Self, ...]:
         """What trials make of it."""
         count = -(-self.originals.num_images // PART_IMAGES)
         return tuple(self.model_copy(update={"part": part}) for part in range(count))
@@ -115,6 +116,12 @@ class Compressed(ContentNode):
     def files(self) -> tuple[str, ...]:
         """See `Node`."""
         return tuple(map(shard_file, self.shards))
+
+
+class Compressed(Copied):
+    """Images after a codec at an asked rate."""
+
+    node: Literal["compressed"] = "compressed"
 
 
 class Restorer(ContentNode):
@@ -171,7 +178,7 @@ class Restored(ContentNode):
         return tuple(map(shard_file, range(shards_of(self.compressed.originals.num_images))))
 
 
-Images = Annotated[Originals | Compressed | Restored, Field(discriminator="node")]
+LearnedFrom = Annotated[Originals | Compressed | Restored, Field(discriminator="node")]
 
 
 class TrainedModel(ContentNode):
@@ -179,7 +186,7 @@ class TrainedModel(ContentNode):
 
     together: ClassVar[bool] = True
 
-    images: tuple[Images, ...] = Field(min_length=1)
+    images: tuple[LearnedFrom, ...] = Field(min_length=1)
     """Of one portion; two kinds are mixed."""
     config: SegmentationConfig
     num_classes: int
@@ -247,6 +254,63 @@ class FineTuned(TrainedModel):
 Model = Annotated[Segmenter | FineTuned, Field(discriminator="node")]
 
 
+class TaskCodec(ContentNode):
+    """An adapter that a learned codec is given for what a trained model sees; the model does not change."""
+
+    kind: ClassVar[str] = "adapt"
+
+    node: Literal["task_codec"] = "task_codec"
+    segmenter: Segmenter
+    compressed: Compressed
+    """Its training images as the source codec would copy them: this names the codec and its setting."""
+    config: TaskCodecConfig
+    training: Training
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        """See `Node`: no copy of the training images has to be made."""
+        return (self.segmenter, self.compressed.originals)
+
+    def identity(self) -> dict[str, Any]:
+        """See `ContentNode`."""
+        return {
+            "segmenter": self.segmenter.key,
+            "compressed": self.compressed.key,
+            "config": self.config.identity(),
+            "training": self.training.model_dump(mode="json"),
+        }
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """See `Node`."""
+        return (MODEL_FILE,)
+
+
+class TaskCoded(Copied):
+    """Images after a codec that was adapted for a model, at the setting of the source codec's asked rate."""
+
+    node: Literal["task_coded"] = "task_coded"
+    adapter: TaskCodec
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        """See `Node`."""
+        return (self.originals, self.adapter)
+
+    def identity(self) -> dict[str, Any]:
+        """See `ContentNode`."""
+        return {**super().identity(), "adapter": self.adapter.key}
+
+    @property
+    def plain(self) -> Compressed:
+        """The same images after the source codec."""
+        fields = Compressed.model_fields.keys() - {"node", "part"}
+        return Compressed(**{name: getattr(self, name) for name in fields})
+
+
+Images = Annotated[Originals | Compressed | Restored | TaskCoded, Field(discriminator="node")]
+
+
 ORIGINAL, SEVERAL = "original", "several"
 """Codec and rate of cells that no codec takes part in; rate of those that are of all rates of a codec."""
 
@@ -296,7 +360,8 @@ class TestCell(ContentNode):
         learned_from = self.segmenter.images[-1]
         compressed = compressed_of(learned_from)
         shown = (learned_from,) if compressed is None else (learned_from, compressed)
-        return (self.segmenter, self.tested_on, *shown)
+        beside = (self.tested_on.plain,) if isinstance(self.tested_on, TaskCoded) else ()
+        return (self.segmenter, self.tested_on, *beside, *shown)
 
     @property
     def params(self) -> Params:
@@ -306,6 +371,10 @@ class TestCell(ContentNode):
         more: Params = {} if self.variant == "none" else {"variant": self.variant}
         if self.restoration != "none":
             more["restorer_seed"] = self.restorer_seed
+        if isinstance(self.tested_on, TaskCoded):
+            adapter = self.tested_on.adapter.config
+            more |= {"method": adapter.method, "adapter_size": adapter.adapter_size,
+                     "task_weight": adapter.task_weight}  # fmt: skip
         several = ORIGINAL if self.codec == ORIGINAL else SEVERAL
         return {
             "codec": self.codec,
@@ -333,13 +402,15 @@ class TestCell(ContentNode):
         return {"interfero.domain_hash": originals_of(self.tested_on).domain_hash, **steps}
 
 
-RestorationNode = Compressed | Restorer | Restored | Segmenter | FineTuned | TestCell
+RestorationNode = (
+    Compressed | Restorer | Restored | Segmenter | FineTuned | TaskCodec | TaskCoded | TestCell
+)
 """What trials do."""
 
 
 def work_of(node: Node) -> Iterator[Node]:
     """What trials do to make a node: parts of copies; nothing for images as they are."""
-    if isinstance(node, Compressed):
+    if isinstance(node, Copied):
         yield from node.parts if node.part is None else (node,)
     elif not node.given:
         yield node
@@ -350,15 +421,15 @@ def needs_of(node: Node) -> tuple[Node, ...]:
     return tuple(work for needed in node.inputs for work in work_of(needed))
 
 
-def originals_of(images: Originals | Compressed | Restored) -> Originals:
+def originals_of(images: Images) -> Originals:
     """What images were before anything was done to them."""
     if isinstance(images, Restored):
         return images.compressed.originals
-    return images.originals if isinstance(images, Compressed) else images
+    return images if isinstance(images, Originals) else images.originals
 
 
-def compressed_of(images: Originals | Compressed | Restored) -> Compressed | None:
+def compressed_of(images: Images) -> Compressed | TaskCoded | None:
     """The compressed copy behind images, if any."""
     if isinstance(images, Restored):
         return images.compressed
-    return images if isinstance(images, Compressed) else None
+    return None if isinstance(images, Originals) else images

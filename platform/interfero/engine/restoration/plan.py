@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
-from interfero.codecs.lossy import LossyCodec, find_lossy
+from interfero.codecs.lossy import LossyCodec, LossyLearned, find_lossy
 from interfero.domains.dominant import dominant
 from interfero.domains.labelled import LabelledDomain
 from interfero.domains.labelled_catalogue import load_labelled
@@ -17,10 +17,10 @@ from interfero.engine.packs import Pack
 from interfero.engine.plan import Plan
 from interfero.engine.restoration.cells import CellMaker, StepCode
 from interfero.engine.restoration.nodes import TestCell, needs_of
-from interfero.engine.restoration.training_configs import segmentation_config
+from interfero.engine.restoration.training_configs import check_task_codecs, segmentation_config
 from interfero.errors import ConfigError
 
-_ORDER = ("compress", "restoration", "restore", "segmentation", "finetune", "test")
+_ORDER = ("compress", "restoration", "restore", "segmentation", "finetune", "adapt", "test")
 """Long chains first: a restorer is waited for by more than a model is."""
 
 
@@ -87,9 +87,17 @@ def make_plan(options: RestorationOptions, code: StepCode) -> RestorationPlan:
         ConfigError, DomainError, CodecError: names the value, the rule and the remedy.
     """
     options.check()
+    check_task_codecs(options)
     segmentation = segmentation_config(options)
     asked = dict.fromkeys((*options.codecs, *options.restorer_codecs))
     codecs = {name: find_lossy(name) for name in asked if name != OWN}
+    if "OT" in options.configurations:
+        for name, codec in codecs.items():
+            if not isinstance(codec, LossyLearned):
+                raise ConfigError(
+                    f"--configurations OT adapts a codec by training, and {name} has nothing that learns: "
+                    "name learned --codecs, or leave OT out"
+                )
     names = [codec.name for codec in codecs.values()]
     if len(set(names)) < len(names):
         where = "--codecs" if len(codecs) == len(options.codecs) else "--codecs, --restorer-codecs"

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from interfero.domains.labelled_catalogue import LABELLED
 from interfero.engine.plan_text import amount_lines, cost_line, leaf_lines, say, seeds_line
-from interfero.engine.restoration.nodes import FineTuned
+from interfero.engine.restoration.nodes import FineTuned, TaskCoded
 from interfero.engine.restoration.plan import RestorationPlan
 from interfero.store.products import Products
 
@@ -75,7 +75,9 @@ def _amounts(plan: RestorationPlan) -> str:
     options = plan.options
     tuned = any(isinstance(cell.segmenter, FineTuned) for cell in plan.cells)
     fine_tuning = f", {options.finetune_steps} to fine-tune one" if tuned else ""
+    adapted = any(isinstance(cell.tested_on, TaskCoded) for cell in plan.cells)
+    adapting = f", {options.task_steps} to adapt a codec" if adapted else ""
     return (
         f"  {len(plan.cells)} cells, {options.num_steps} steps a segmentation model{fine_tuning}, "
-        f"{options.restoration_steps} a restorer; {seeds_line(options)}"
+        f"{options.restoration_steps} a restorer{adapting}; {seeds_line(options)}"
     )

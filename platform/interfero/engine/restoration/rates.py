@@ -11,14 +11,14 @@ from interfero.codecs.compressed import Compression
 from interfero.codecs.lossy import LossyCodec
 from interfero.domains.labelled import LabelledDomain
 from interfero.engine.packs import Pack
-from interfero.engine.restoration.nodes import Compressed
+from interfero.engine.restoration.nodes import Copied
 from interfero.engine.restoration.plan import RestorationPlan
 from interfero.errors import CodecError
 from interfero.store.products import Products
 
 
 def compression_of(
-    step: Compressed, codec: LossyCodec, domain: LabelledDomain, folder: Path
+    step: Copied, codec: LossyCodec, domain: LabelledDomain, folder: Path
 ) -> Compression:
     """A step's codec at its rate, matched on the domain's training images."""
     return Compression(codec, step.rate_bpp, domain.train, folder, step.code)
@@ -44,11 +44,11 @@ def match_rates(
         CodecError: names each codec that does not reach a rate, and what it does reach.
         StorageError: the storage cannot be written.
     """
-    steps: dict[tuple[str, str, float], Compressed] = {}
+    steps: dict[tuple[str, str, float], Copied] = {}
     for pack in packs:
-        for step in pack.nodes:
-            if isinstance(step, Compressed):
-                steps[step.originals.domain, step.codec, step.rate_bpp] = step
+        for node in pack.nodes:
+            if isinstance(node, Copied):
+                steps[node.originals.domain, node.codec, node.rate_bpp] = node
     problems = []
     where: AbstractContextManager[Path | str] = (
         nullcontext(settings_folder(products)) if keep else tempfile.TemporaryDirectory()

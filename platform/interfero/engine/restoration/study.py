@@ -36,6 +36,8 @@ class RestorationStudy(Study[RestorationOptions, RestorationPlan]):
     """Module that trains restorers."""
     segmentation: tuple[str, ...]
     """Modules that train segmentation models and score them."""
+    adapting: str
+    """Module that adapts codecs for a model."""
     between: tuple[str, ...]
     """Modules that hand images to both trainings; they count, and not all that they import."""
 
@@ -45,6 +47,7 @@ class RestorationStudy(Study[RestorationOptions, RestorationPlan]):
             copies=closure_hash(self.copies),
             restoration=closure_hash(self.restoration, alone=self.between),
             segmentation=closure_hash(*self.segmentation, alone=self.between),
+            adapting=closure_hash(self.adapting, alone=self.between),
         ).text
 
     def plan(self, options: RestorationOptions, code: str, store: SweepStore) -> RestorationPlan:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from interfero.adaptation import METHODS, find_method
+from interfero.adaptation.table import METHOD_TABLE
 from interfero.engine.options.restoration import Restoration, RestorationOptions
-from interfero.engine.restoration.configs import Generator, RestorationConfig, SegmentationConfig
+from interfero.engine.restoration.configs import (
+    Generator,
+    RestorationConfig,
+    SegmentationConfig,
+    TaskCodecConfig,
+)
 from interfero.engine.restoration.pretrained import encoder_file
-from interfero.errors import ConfigError
+from interfero.errors import ConfigError, nearest
 from interfero.store.keys import bytes_key
 
 
@@ -19,14 +27,9 @@ def segmentation_config(options: RestorationOptions) -> SegmentationConfig:
     """
     weights = encoder_file(options.encoder, options.encoder_weights)
     return SegmentationConfig(
+        **_common(options),
         num_steps=options.num_steps,
-        batch_size=options.batch_size,
-        crop_size=options.crop_size,
         learning_rate=options.learning_rate,
-        precision=options.precision,
-        device="cuda" if options.gpus_per_trial else "cpu",
-        threads=max(1, int(options.cpus_per_trial)),
-        workers=options.workers_per_trial,
         architecture=options.architecture,
         encoder=options.encoder,
         encoder_depth=options.encoder_depth,
@@ -58,14 +61,9 @@ def restoration_config(options: RestorationOptions, restoration: Restoration) ->
     """How the sweep's restorers are trained."""
     generator: Generator = "nafnet" if restoration == "nafnet" else options.generator
     config = RestorationConfig(
+        **_common(options),
         num_steps=options.restoration_steps,
-        batch_size=options.batch_size,
-        crop_size=options.crop_size,
         learning_rate=options.restoration_learning_rate,
-        precision=options.precision,
-        device="cuda" if options.gpus_per_trial else "cpu",
-        threads=max(1, int(options.cpus_per_trial)),
-        workers=options.workers_per_trial,
         generator=generator,
         width=options.restorer_width,
         blocks=options.restorer_blocks,
@@ -85,6 +83,57 @@ def restoration_config(options: RestorationOptions, restoration: Restoration) ->
             "perceptual_hash": _file_hash("--perceptual-weights", options.perceptual_weights),
         }
     )
+
+
+def task_codec_config(
+    options: RestorationOptions, method: str, task_weight: float
+) -> TaskCodecConfig:
+    """How a codec is adapted for a model: by one process, since an adapter is small."""
+    sized = METHOD_TABLE[method].size_unit is not None
+    return TaskCodecConfig(
+        **{**_common(options), "workers": 1},
+        num_steps=options.task_steps,
+        learning_rate=options.task_learning_rate,
+        method=method,
+        adapter_size=options.task_size if sized else 0,
+        task_weight=task_weight,
+    )
+
+
+def check_task_codecs(options: RestorationOptions) -> None:
+    """Refuse methods that cannot adapt a codec for a model.
+
+    Raises:
+        ConfigError: no such method, or one without a source mode; names those that there are.
+    """
+    if "OT" not in options.configurations:
+        return
+    for name in options.task_methods:
+        if name not in METHOD_TABLE:
+            raise ConfigError(f"--task-methods: unknown {name!r}; {nearest(name, METHOD_TABLE)}")
+        method = find_method(name)
+        if not (method.detaches and method.trains and method.trains_on == "target"):
+            fit = [
+                m.name
+                for m in METHODS.values()
+                if m.detaches and m.trains and m.trains_on == "target"
+            ]
+            raise ConfigError(
+                f"--task-methods {name}: source streams must stay what they are, and training must need "
+                f"the domain's images alone; choose from {', '.join(fit)}"
+            )
+
+
+def _common(options: RestorationOptions) -> dict[str, Any]:
+    """What all trainings of a sweep share."""
+    return {
+        "batch_size": options.batch_size,
+        "crop_size": options.crop_size,
+        "precision": options.precision,
+        "device": "cuda" if options.gpus_per_trial else "cpu",
+        "threads": max(1, int(options.cpus_per_trial)),
+        "workers": options.workers_per_trial,
+    }
 
 
 def _resolved(path: str | None) -> str | None:
