@@ -145,6 +145,8 @@ def test_a_codec_adapted_for_the_task_is_told_with_and_without_the_task():
     lines = {s.label: (s.dashed, [(p.x, p.y) for p in s.points]) for s in panel.series}
     assert lines["OT lora 4 task 3"] == (False, [pytest.approx((0.35, 28.0))])
     assert lines["OT lora 4 task 0"] == (True, [pytest.approx((0.28, 30.0))])
+    looks = [(s.colour, s.marker, s.hollow) for s in panel.series]
+    assert len(set(looks)) == len(looks) == 2
 
 
 def test_two_numbers_of_images_are_two_lines():

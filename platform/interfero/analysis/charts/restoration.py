@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from interfero.analysis.capacity_table import counted
 from interfero.analysis.charts.data import (
@@ -44,6 +44,8 @@ RATES_FILE, PARTS_FILE, SHARES_FILE = "miou", "decomposition", "remedies"
 RESTORERS_FILE, GAIN = "restorers", "restorer_val_gain_db"
 PICTURES_FILE = "pictures"
 """Files are called so, then the domain; those of remedies also by the drop."""
+_WEIGHTED = ("#117733", "#999933", "#661100", "#6699CC", "#882255")
+"""Of codecs adapted for a model, by the weight of the task's loss from the lowest on."""
 _MARKERS = {"gan": "o", "regression": "s", "nafnet": "^", "none": "o",
             "lora": "o", "bias_gain": "s", "cawf_two_way": "^", "residual_adapter": "D"}  # fmt: skip
 
@@ -104,11 +106,12 @@ def _rate_panel(
     for score in at_rates:
         lines[score.line.label].append(score)
     series = []
+    colours = _weight_colours(s.line for s in at_rates)
     for label, points in lines.items():
         line = points[0].line
         ordered = sorted(points, key=lambda s: (_rate_of(s), s.line.rate_bpp))
         marks = [PlotPoint(_rate_of(s), s.mean, hover[s.line], y_range=s.span) for s in ordered]
-        series.append(_line_series(label, line, marks))
+        series.append(_line_series(label, line, marks, colours.get(line.variant)))
     rates = [_rate_of(s) for s in at_rates] or [0.0, 1.0]
     level_of = [s for s in scores if not s.line.rate_bpp and s.line.codec in (codec, "original")]
     for score in level_of:
@@ -240,12 +243,13 @@ def _pictures_panel(codec: str, scores: Sequence[Score]) -> Panel:
     for score in sorted(scores, key=_rate_of):
         lines[score.line.label].append(score)
     series = []
+    colours = _weight_colours(s.line for s in scores)
     for label, own in lines.items():
         marks = [
             PlotPoint(_rate_of(s), s.test_psnr_db, (label, f"{s.test_psnr_db:.2f} dB, {s.mean:.3f}"))
             for s in own if s.test_psnr_db is not None
         ]  # fmt: skip
-        series.append(_line_series(label, own[0].line, marks))
+        series.append(_line_series(label, own[0].line, marks, colours.get(own[0].line.variant)))
     axes = PlotAxis("rate reached (bits per pixel)"), PlotAxis("PSNR of test images (dB)")
     return Panel(codec, *axes, tuple(series))
 
@@ -268,10 +272,19 @@ def _share_point(d: Difference) -> PlotPoint:
     return PlotPoint(x, 100 * d.value, tuple(filter(None, told)), y_range=span)
 
 
-def _line_series(label: str, line: Line, points: Sequence[PlotPoint]) -> Series:
+def _weight_colours(lines: Iterable[Line]) -> dict[str, str]:
+    """Colours of variants of OT: one for each weight, whatever the method."""
+    variants = {line.variant for line in lines if line.configuration == "OT"}
+    weights = sorted({float(v.split()[-1]) for v in variants})
+    return {v: _WEIGHTED[weights.index(float(v.split()[-1])) % len(_WEIGHTED)] for v in variants}
+
+
+def _line_series(
+    label: str, line: Line, points: Sequence[PlotPoint], colour: str | None = None
+) -> Series:
     """A line's points from the lowest rate on; restorers and their splits have looks of their own."""
     return Series(
-        label, COLOURS.get(line.configuration, "#888888"),
+        label, colour or COLOURS.get(line.configuration, "#888888"),
         _MARKERS.get(line.restoration if line.configuration != "OT" else line.variant.split()[0], "o"),
         tuple(sorted(points, key=lambda p: p.x)), line=True,
         dashed=line.restoration == "regression" or line.variant.endswith(NO_TASK),
