@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 from interfero.analysis.capacity_table import counted
 from interfero.analysis.choices import (
@@ -90,15 +91,17 @@ def next_step(records: Sequence[CellRecord], *commands: str) -> Next | None:
     return Next(tuple(reasons), "\n".join(lines))
 
 
-def seed_changes(records: Iterable[CellRecord]) -> tuple[dict[str, list[str]], list[str]]:
-    """The changed option where there are few data seeds, and why."""
-    seeds = sorted({int(r.params["data_seed"]) for r in records})
+def seed_changes(
+    records: Iterable[CellRecord], kind: Literal["data", "init"] = "data"
+) -> tuple[dict[str, list[str]], list[str]]:
+    """The changed option where there are few seeds of a kind, and why."""
+    seeds = sorted({int(r.params[f"{kind}_seed"]) for r in records})
     if not seeds or len(seeds) >= MIN_SEEDS:
         return {}, []
     more = range(seeds[-1] + 1, seeds[-1] + 1 + MIN_SEEDS - len(seeds))
-    each = f"{counted(len(seeds), 'data seed')} {'has' if len(seeds) == 1 else 'have'}"
+    each = f"{counted(len(seeds), f'{kind} seed')} {'has' if len(seeds) == 1 else 'have'}"
     return (
-        {"--data-seeds": [str(seed) for seed in [*seeds, *more]]},
+        {f"--{kind}-seeds": [str(seed) for seed in [*seeds, *more]]},
         [f"{each} run: {MIN_SEEDS} make the intervals narrower"],
     )
 

@@ -20,6 +20,7 @@ from interfero.analysis.comparison import DOMAINS_NOTE, domain_rows
 from interfero.analysis.focus import budget_text, central_lambda, lambdas, longest
 from interfero.analysis.headline import method_rows
 from interfero.analysis.laws.words import LawRow
+from interfero.analysis.next_step import Next
 from interfero.analysis.rd_curves import CURVES_NOTE, NO_CURVES, CurveRow, curve_table
 from interfero.analysis.report.pictures import ShownCell, picture_urls
 from interfero.analysis.report.shell import Block, PageTable
@@ -111,6 +112,15 @@ def _method_parts(records: Sequence[CellRecord]) -> list[Block]:
 def _plain(text: str) -> str:
     """Without the marks of Markdown, which a page shows as they are."""
     return text.replace("`", "")
+
+
+def next_parts(step: Next | None) -> list[Block]:
+    """What would make the answer surer, and the command that does it."""
+    if step is None:
+        return []
+    parts: list[Block] = [("lines", [f"{reason}." for reason in step.reasons])]
+    price = "--dry-run trains nothing: it says how many cells the command has, and what they cost."
+    return parts + ([("code", step.command), ("note", price)] if step.command else [])
 
 
 def curves_parts(rows: Sequence[CurveRow]) -> list[Block]:
