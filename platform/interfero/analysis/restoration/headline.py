@@ -1,4 +1,4 @@
-"""The answer of a learning sweep: the largest effect, its parts, what a remedy recovers, and what comes next."""
+"""The answer of a learning sweep: the largest loss, its parts, what a remedy recovers, what comes next."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PARTS = ("lost information", "covariate shift")
 
 
 def largest_drop(summary: Summary) -> Difference | None:
-    """The most that compression costs: OO - CO where a sweep has it, else OO - OC; None where it has neither."""
+    """The most that compression costs: OO - CO where a sweep has it, else OO - OC; None without either."""
     known = [d for d in summary.differences if d.value is not None]
     drops = [d for d in known if d.name == DROP] or [d for d in known if d.name == DROP_COMPRESSED]
     return max(drops, key=lambda d: d.value or 0.0, default=None)
