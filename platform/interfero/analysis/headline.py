@@ -46,6 +46,8 @@ from interfero.records import CellRecord
 
 MAX_SENTENCES = 3
 LEVEL = 0.95
+MIN_CASES = 3
+"""Of which one can be said to make their mean."""
 BySeed = Callable[[Choice], Mapping[Seed, float]]
 """The values of a choice, one for each seed; none where one of them is not known."""
 
@@ -63,6 +65,8 @@ class SeedMean:
     num_seeds: int
     places: str = ""
     """What the cases are, counted."""
+    domains: tuple[str, ...] = ()
+    """Of each case."""
 
     @property
     def text(self) -> str:
@@ -71,6 +75,21 @@ class SeedMean:
             return f"{signed(self.value)} %"
         ends = f"{signed(self.low)} to {signed(self.high)}"
         return f"{signed(self.value)} % (95 % interval {ends}, {self.num_seeds} seeds)"
+
+    @property
+    def made_by(self) -> str:
+        """`; without screen +0.87`, where one of three cases or more is most of the mean; else empty."""
+        if len(self.cases) < MIN_CASES:
+            return ""
+        middle = statistics.median(self.cases)
+        far = max(range(len(self.cases)), key=lambda i: abs(self.cases[i] - middle))
+        rest = statistics.fmean([v for i, v in enumerate(self.cases) if i != far])
+        mean = statistics.fmean(self.cases)
+        return (
+            f"; mean without {self.domains[far]} {signed(rest)}"
+            if abs(mean - rest) > abs(mean) / 2
+            else ""
+        )
 
     def opposite(self, name: str) -> str:
         """`5.70 % (95 % interval of the gain -6.50 to -4.90, 3 seeds)`, of a value below zero.
@@ -156,7 +175,7 @@ def _cost_lines(method: str, best: Sequence[Choice], records: Cells, where: str)
         return []
     each = [
         f" (median {signed(statistics.median(m.cases))}, {value_range(m.cases, signed)} % in single "
-        f"{_single(m)})"
+        f"{_single(m)}{m.made_by})"
         if len(m.cases) > 1
         else ""
         for m in (gain, lost)
@@ -279,12 +298,12 @@ def _mean(values: Mapping[tuple[CellSetting, Seed], float]) -> SeedMean:
     each = [statistics.fmean(values[case, seed] for case in ordered) for seed in sorted(seeds)]
     mean = statistics.fmean(each)
     by_case = tuple(statistics.fmean(values[case, seed] for seed in seeds) for case in ordered)
-    places = places_text(ordered)
+    places, domains = places_text(ordered), tuple(case.domain for case in ordered)
     if len(each) == 1:
-        return SeedMean(mean, None, None, by_case, 1, places)
+        return SeedMean(mean, None, None, by_case, 1, places, domains)
     quantile = float(stdtrit(len(each) - 1, (1 + LEVEL) / 2))
     half = quantile * statistics.stdev(each) / math.sqrt(len(each))
-    return SeedMean(mean, mean - half, mean + half, by_case, len(each), places)
+    return SeedMean(mean, mean - half, mean + half, by_case, len(each), places, domains)
 
 
 _COLUMNS = {"target gain": GAIN, "forgetting, routed": ROUTED, "forgetting, unrouted": UNROUTED}

@@ -119,7 +119,8 @@ def next_parts(step: Next | None) -> list[Block]:
     if step is None:
         return []
     parts: list[Block] = [("lines", [f"{reason}." for reason in step.reasons])]
-    price = "--dry-run trains nothing: it says how many cells the command has, and what they cost."
+    price = f"{step.size}. " if step.size else ""
+    price += "With --dry-run the command lists its cells and trains nothing."
     return parts + ([("code", step.command), ("note", price)] if step.command else [])
 
 
