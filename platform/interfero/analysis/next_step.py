@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -39,7 +39,7 @@ MAX_CROSS = 1.5
 MAX_GRID = 8
 """Rates that are still a grid: a search draws more, and its option takes the ends of a range."""
 _SMOKE = "--smoke"
-_NOWHERE = "path/to/"
+NOWHERE = "path/to/"
 _DEFAULTS = {"--source": "mbt2018-mean", "--source-domain": DEFAULT_SOURCE, "--init-seeds": "0"}
 """Of sweeps; a command that is put together leaves them out."""
 _Rates = tuple[float, ...]
@@ -102,10 +102,8 @@ def next_step(records: Sequence[CellRecord], *commands: str) -> Next | None:
     size = "" if _SMOKE in shlex.split(command) else _size(part, records, rates, changes)
     if not command:
         together = "\n".join(_from_records(part, rates, changes, typed_domains(known)))
-        if _NOWHERE in together:
-            reasons.append(
-                f"where the images are is not known: put their folders in place of {_NOWHERE}"
-            )
+        if NOWHERE in together:
+            reasons.append(unknown_folders())
         return Next(tuple(reasons), together, size)
     if part is not records:
         options = _options_of(part, {})
@@ -333,7 +331,7 @@ def _domain(name: str, typed: Mapping[str, str]) -> str:
     graded = parse_graded(name)
     if name in typed or name in BUNDLED or (graded is not None and graded.base in BUNDLED):
         return typed.get(name, name)
-    return f"{name}={_NOWHERE}{name}"
+    return f"{name}={NOWHERE}{name}"
 
 
 def _from_records(
@@ -342,15 +340,42 @@ def _from_records(
 ) -> list[str]:  # fmt: skip
     """Sweeps over the same grid, of cells whose own command is not known: one for each set of rates."""
     options = _options_of(records, typed)
-    return [
-        shlex.join(
-            word
-            for option, values in {**options, **own, **changes}.items()
-            if values
-            for word in (option, *values)
-        )
-        for own in _by_grid(rates)
-    ]
+    return [_joined({**options, **own, **changes}) for own in _by_grid(rates)]
+
+
+def sequence_command(records: Sequence[CellRecord], changes: Mapping[str, Sequence[str]]) -> Next:
+    """The sweep over sequences that has the same chains with the changes, put together of what rows tell."""
+    rows = [r for r in records if r.params["sequence"] and r.params["method"] != "source"]
+    orders = sorted({str(r.params["sequence"]) for r in rows})
+    whole = [o for o in orders if not any(other.startswith(f"{o}>") for other in orders)]
+
+    def values(name: str) -> list[str]:
+        return sorted({str(r.params.get(name, "none")) for r in rows} - {"0", "none"})
+
+    options = {
+        **_options_of(rows, {}),
+        "python": ["sweeps/domain_sequence.py"],
+        "--num-images": values("images_asked") or _image_counts(rows), "--orders": whole,
+        "--memory-images": values("memory_images"), "--buffers": values("buffer"),
+    }  # fmt: skip
+    together = _joined({**options, **changes})
+    tried, cells = _tried(rows), Counter(str(r.params["method"]) for r in rows)
+    seeds = len(changes.get("--data-seeds", ())) / len({r.params["data_seed"] for r in rows}) or 1
+    size = sum(
+        n * seeds * len(METHOD_TABLE.get(method, MethodEntry()).learning_rates) / len(tried[method])
+        for method, n in cells.items()
+    )
+    reasons = (unknown_folders(),) if NOWHERE in together else ()
+    return Next(reasons, together, f"That is about {size:.0f} rows, where {len(records)} were run")
+
+
+def _joined(options: Mapping[str, Sequence[str]]) -> str:
+    return shlex.join(w for option, own in options.items() if own for w in (option, *own))
+
+
+def unknown_folders() -> str:
+    """What a command with `NOWHERE` in it still needs."""
+    return f"where the images are is not known: put their folders in place of {NOWHERE}"
 
 
 def _options_of(records: Sequence[CellRecord], typed: Mapping[str, str]) -> dict[str, list[str]]:

@@ -27,6 +27,7 @@ from interfero.analysis.next_step import next_step
 from interfero.analysis.rd_curves import curve_lines, curve_rows
 from interfero.analysis.report.pictures import ShownCell
 from interfero.analysis.report.sections import (
+    best_parts,
     capacity_parts,
     curves_parts,
     facts,
@@ -118,7 +119,11 @@ def report_html(report: Report, figures: Sequence[Figure] | None = None) -> str:
         questions=list(questions),
         remarks=report.remarks,
         answer=answer_of(report),
-        first=[*first, *capacity_parts(report.records)],
+        first=[
+            *first,
+            *capacity_parts(report.records),
+            *best_parts(report.records, report.runs),
+        ],
         next=next_parts(step),
         sections=_sections(report, names - {name for _, name in first}),
         figures=drawn,
