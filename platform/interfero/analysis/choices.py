@@ -42,7 +42,8 @@ class CellSetting:
     @property
     def num_images_text(self) -> str:
         """`51 images` or `6 crops`."""
-        return f"{self.num_images} {self.image_unit}"
+        unit = self.image_unit.removesuffix("s") if self.num_images == 1 else self.image_unit
+        return f"{self.num_images} {unit}"
 
     @property
     def without_method(self) -> CellSetting:

@@ -7,7 +7,7 @@ So one of each is shown and named, or the budget and the lambda are an axis, a c
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from interfero.analysis.cells import Cells, once_for_cells
 from interfero.records import CellRecord
@@ -81,6 +81,48 @@ def in_focus(records: Iterable[CellRecord]) -> Cells:
     return found if value is None else at_lambda(found, value)
 
 
+@once_for_cells
+def central_images(records: Iterable[CellRecord]) -> dict[str, int]:
+    """Of each domain the image count that has most lambdas in the longest training; of several the largest.
+
+    In a cross this is its centre, at every lambda; along images alone it is all that a domain has.
+    """
+    found: dict[str, dict[int, set[float]]] = defaultdict(lambda: defaultdict(set))
+    for record in longest(records):
+        if record.status == "finished":
+            p = record.params
+            found[str(p["domain"])][int(p["num_images"])].add(float(p["rd_lambda"]))
+    return {
+        domain: max(counts, key=lambda count: (len(counts[count]), count))
+        for domain, counts in found.items()
+    }
+
+
+def at_images(records: Iterable[CellRecord], counts: Mapping[str, int]) -> Cells:
+    """Cells that have their domain's image count."""
+    every = Cells(records)
+    own = Cells(r for r in every if counts.get(str(r.params["domain"])) == r.params["num_images"])
+    return every if len(own) == len(every) else own
+
+
+@once_for_cells
+def in_centre(records: Iterable[CellRecord]) -> Cells:
+    """What the answer, its figure and its table are of: `in_focus`, and one image count for each domain."""
+    return at_images(in_focus(records), central_images(records))
+
+
+def images_text(records: Iterable[CellRecord]) -> str:
+    """`with 20 training images`; empty where each domain has one count."""
+    finished = Cells(r for r in longest(records) if r.status == "finished")
+    counts = central_images(finished)
+    if len(at_images(finished, counts)) == len(finished):
+        return ""
+    low, high = min(counts.values()), max(counts.values())
+    if low == high:
+        return f"with {low} training image{'' if low == 1 else 's'}"
+    return f"with {low} to {high} training images, one count for each domain"
+
+
 def budget_text(records: Iterable[CellRecord]) -> str:
     """`after 250 steps`, domains without a result there, and longer trainings that only some of them have.
 
@@ -106,6 +148,12 @@ def focus_text(records: Iterable[CellRecord]) -> str:
     parts = [budget_text(every)]
     parts += [f"at lambda {value:g}"] if value is not None and len(lambdas(found)) > 1 else []
     return ", ".join(part for part in parts if part)
+
+
+def centre_text(records: Iterable[CellRecord]) -> str:
+    """`after 1000 steps, at lambda 0.0067, with 20 training images`; empty where there is one of each."""
+    every = Cells(records)
+    return ", ".join(part for part in (focus_text(every), images_text(every)) if part)
 
 
 def _domains(records: Iterable[CellRecord]) -> set[str]:

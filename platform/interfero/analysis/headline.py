@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scipy.special import stdtrit
@@ -17,7 +17,7 @@ from interfero.analysis.capacity_table import (
     unit_name,
     value_range,
 )
-from interfero.analysis.cells import Cells
+from interfero.analysis.cells import ROLE, Cells, image_arrays
 from interfero.analysis.choices import (
     CONTROL,
     NAIVE,
@@ -26,9 +26,19 @@ from interfero.analysis.choices import (
     Seed,
     best_sizes,
     choose_learning_rates,
+    seed_of,
 )
 from interfero.analysis.comparable import comparable
-from interfero.analysis.focus import at_lambda, budget_text, focus_text, in_focus, longest
+from interfero.analysis.focus import (
+    at_images,
+    at_lambda,
+    budget_text,
+    central_images,
+    centre_text,
+    images_text,
+    in_centre,
+    longest,
+)
 from interfero.analysis.paired import PairedDifference, differences
 from interfero.analysis.parts import grey_domains, loss_parts
 from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
@@ -36,6 +46,10 @@ from interfero.records import CellRecord
 
 MAX_SENTENCES = 3
 LEVEL = 0.95
+MIN_CASES = 3
+"""Of which one can be said to make their mean."""
+BySeed = Callable[[Choice], Mapping[Seed, float]]
+"""The values of a choice, one for each seed; none where one of them is not known."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,8 @@ class SeedMean:
     num_seeds: int
     places: str = ""
     """What the cases are, counted."""
+    domains: tuple[str, ...] = ()
+    """Of each case."""
 
     @property
     def text(self) -> str:
@@ -59,6 +75,21 @@ class SeedMean:
             return f"{signed(self.value)} %"
         ends = f"{signed(self.low)} to {signed(self.high)}"
         return f"{signed(self.value)} % (95 % interval {ends}, {self.num_seeds} seeds)"
+
+    @property
+    def made_by(self) -> str:
+        """`; without screen +0.87`, where one of three cases or more is most of the mean; else empty."""
+        if len(self.cases) < MIN_CASES:
+            return ""
+        middle = statistics.median(self.cases)
+        far = max(range(len(self.cases)), key=lambda i: abs(self.cases[i] - middle))
+        rest = statistics.fmean([v for i, v in enumerate(self.cases) if i != far])
+        mean = statistics.fmean(self.cases)
+        return (
+            f"; mean without {self.domains[far]} {signed(rest)}"
+            if abs(mean - rest) > abs(mean) / 2
+            else ""
+        )
 
     def opposite(self, name: str) -> str:
         """`5.70 % (95 % interval of the gain -6.50 to -4.90, 3 seeds)`, of a value below zero.
@@ -89,16 +120,36 @@ def headline(records: Iterable[CellRecord], own: Sequence[str] = ()) -> list[str
     grey = grey_domains(records)
     coloured = Cells(r for r in records if r.params["domain"] not in grey)
     shown = coloured or records
-    where, records = focus_text(shown), in_focus(shown)
+    where, records = centre_text(shown), in_centre(shown)
     best = [c for c in best_sizes(choose_learning_rates(records)) if c.setting.method != CONTROL]
     if not best:
         return ["No cell finished: nothing can be said about gain or forgetting."]
     lines = [*own[:2], *_method_lines(best, records, where)][:MAX_SENTENCES]
     if grey and coloured:
         lines[-1] += f" Grey domains are left out: {', '.join(sorted(grey))}."
+    return [*lines[:-1], f"{lines[-1]}{_sample_note(best)}"]
+
+
+def _sample_note(best: Sequence[Choice]) -> str:
+    """That there are no intervals, or what those over seeds of one domain do not speak for; else empty."""
+    parts = ["one domain"] if len({c.setting.domain for c in best}) == 1 else []
     if max(c.num_seeds for c in best) == 1:
-        lines[-1] += " One seed: an illustration, without intervals."
-    return lines
+        tested = tested_text(best)
+        text = ", ".join([*parts, "one seed", *([tested] if tested else [])])
+        return f" {text[0].upper()}{text[1:]}: an illustration, without intervals."
+    return " One domain: the intervals say nothing of others." if parts else ""
+
+
+def tested_text(choices: Iterable[Choice]) -> str:
+    """`6 test images`, `4 to 6 test images`; empty where cells have no images."""
+    counts = [
+        float(sum(word[ROLE] == "target" for word in image_arrays(pick.cell)[0]))
+        for choice in choices
+        for pick in choice.picks
+    ]
+    if not any(counts):
+        return ""
+    return f"{value_range(counts, '{:.0f}'.format)} test image{'' if max(counts) == 1 else 's'}"
 
 
 def _method_lines(best: Sequence[Choice], records: Cells, where: str) -> list[str]:
@@ -124,7 +175,7 @@ def _cost_lines(method: str, best: Sequence[Choice], records: Cells, where: str)
         return []
     each = [
         f" (median {signed(statistics.median(m.cases))}, {value_range(m.cases, signed)} % in single "
-        f"{_single(m)})"
+        f"{_single(m)}{m.made_by})"
         if len(m.cases) > 1
         else ""
         for m in (gain, lost)
@@ -132,15 +183,17 @@ def _cost_lines(method: str, best: Sequence[Choice], records: Cells, where: str)
     how = ""
     if routed is not None and routed.cases != lost.cases:
         how = f" unrouted, and {routed.text} routed"
-    gained = _db_text(own, records, "target", 1)
-    forgot = _db_text(own, records, "source_unrouted", -1)
+    gained = _db_text(method, own, records, "target")
+    forgot = _db_text(method, own, records, "source_unrouted")
     cost = f"{lost.text} more"
     if lost.value < 0:
         cost = f"{lost.opposite('change')} less"
     at = f", {where}" if where else ""
-    over = (
-        f"on average over {gain.places}" if len(gain.cases) > 1 else f"on {own[0].setting.domain}"
-    )
+    tested = tested_text(own)
+    if len(gain.cases) > 1:
+        over = f"on average over {gain.places}{f' of {tested} each' if tested else ''}"
+    else:
+        over = f"on {own[0].setting.domain}{f' ({tested})' if tested else ''}"
     return [
         f"{method} {_gains(gain)} on the target{gained}{at}, {over}{each[0]}.",
         f"Source images then cost {cost}{forgot}{how}{each[1]}.",
@@ -155,21 +208,29 @@ def _gains(gain: SeedMean) -> str:
     return f"gains {gain.text}" if gain.value >= 0 else f"loses {gain.opposite('gain')}"
 
 
-def _db_text(choices: Sequence[Choice], records: Cells, role: str, sign: int) -> str:
-    """`, +0.31 dB at equal rate`; empty where cells have no images.
+def _db_text(method: str, choices: Sequence[Choice], records: Cells, role: str) -> str:
+    """`, +0.31 dB at equal rate`; empty where cells have no images."""
+    mean = means([method], choices, in_db(records, role)).get(method)
+    if mean is None:
+        return ""
+    return f", {mean.value:+.2f} dB{'' if role == 'target' else ' lost'} at equal rate"
+
+
+def in_db(records: Cells, role: str) -> BySeed:
+    """What a choice changes in each seed, in dB at equal rate; of the source what is lost, above zero.
 
     Args:
-        choices: Whose cells are averaged.
         records: All cells.
         role: Of the images.
-        sign: -1 where the percents are of loss added, as in tables: what is lost is then above zero.
     """
-    parts = loss_parts(records, role)
-    keys = [pick.cell.key for choice in choices for pick in choice.picks]
-    if not all(key in parts for key in keys):
-        return ""
-    mean = sign * statistics.fmean(parts[key].db for key in keys)
-    return f", {mean:+.2f} dB{' lost' if sign < 0 else ''} at equal rate"
+    parts, sign = loss_parts(records, role), 1 if role == "target" else -1
+
+    def by_seed(choice: Choice) -> dict[Seed, float]:
+        if any(pick.cell.key not in parts for pick in choice.picks):
+            return {}
+        return {seed_of(pick.cell): sign * parts[pick.cell.key].db for pick in choice.picks}
+
+    return by_seed
 
 
 def _against(
@@ -202,20 +263,23 @@ def _apart(difference: PairedDifference) -> str:
     return f"{more} {difference.other} ({what}, {interval}; {decided})"
 
 
-def means(methods: Sequence[str], choices: Iterable[Choice], metric: str) -> Mapping[str, SeedMean]:
+def means(
+    methods: Sequence[str], choices: Iterable[Choice], metric: str | BySeed
+) -> Mapping[str, SeedMean]:
     """The mean of each method over the cases and data seeds that all of them have.
 
     Args:
         methods: Those that are compared.
         choices: One a case and method.
-        metric: An MLflow name, in percent.
+        metric: An MLflow name, in percent, or what gives the values of a choice.
     """
     found: dict[tuple[CellSetting, Seed], dict[str, list[float]]] = defaultdict(
         lambda: defaultdict(list)
     )
     for choice in choices:
         if choice.setting.method in methods:
-            for (data_seed, _), value in choice.by_seed(metric).items():
+            own = choice.by_seed(metric) if isinstance(metric, str) else metric(choice)
+            for (data_seed, _), value in own.items():
                 unit = choice.setting.without_method, (data_seed, 0)
                 found[unit][choice.setting.method].append(value)
     units, compared = comparable(found, lambda places: len(places) > 0)
@@ -234,12 +298,15 @@ def _mean(values: Mapping[tuple[CellSetting, Seed], float]) -> SeedMean:
     each = [statistics.fmean(values[case, seed] for case in ordered) for seed in sorted(seeds)]
     mean = statistics.fmean(each)
     by_case = tuple(statistics.fmean(values[case, seed] for seed in seeds) for case in ordered)
-    places = places_text(ordered)
+    places, domains = places_text(ordered), tuple(case.domain for case in ordered)
     if len(each) == 1:
-        return SeedMean(mean, None, None, by_case, 1, places)
+        return SeedMean(mean, None, None, by_case, 1, places, domains)
     quantile = float(stdtrit(len(each) - 1, (1 + LEVEL) / 2))
     half = quantile * statistics.stdev(each) / math.sqrt(len(each))
-    return SeedMean(mean, mean - half, mean + half, by_case, len(each), places)
+    return SeedMean(mean, mean - half, mean + half, by_case, len(each), places, domains)
+
+
+_COLUMNS = {"target gain": GAIN, "forgetting, routed": ROUTED, "forgetting, unrouted": UNROUTED}
 
 
 def method_rows(
@@ -252,15 +319,19 @@ def method_rows(
         rd_lambda: At this lambda; None is the central one.
     """
     every = Cells(records)
-    where = focus_text(every)
+    found, where = in_centre(every), centre_text(every)
     if rd_lambda is not None:
-        after = budget_text(every)
-        where = f"{after}{', ' if after else ''}at lambda {rd_lambda:g}"
-    found = in_focus(every) if rd_lambda is None else at_lambda(longest(every), rd_lambda)
+        found = at_images(at_lambda(longest(every), rd_lambda), central_images(every))
+        where = ", ".join(
+            text
+            for text in (budget_text(every), f"at lambda {rd_lambda:g}", images_text(every))
+            if text
+        )
     best = best_sizes(choose_learning_rates(found))
     methods = list(dict.fromkeys(c.setting.method for c in best))
-    metrics = {"target gain": GAIN, "forgetting, routed": ROUTED, "forgetting, unrouted": UNROUTED}
-    mean_of = {title: means(methods, best, metric) for title, metric in metrics.items()}
+    mean_of = {title: means(methods, best, metric) for title, metric in _COLUMNS.items()}
+    dbs = {role: means(methods, best, in_db(found, role)) for role in ("target", "source_unrouted")}
+    gains, lost = mean_of["target gain"], mean_of["forgetting, unrouted"]
     rows = []
     for method in methods:
         own = [c for c in best if c.setting.method == method]
@@ -268,15 +339,28 @@ def method_rows(
         shares = [v for c in own if (v := c.mean(FRACTION)) is not None]
         params = value_range(shares, percent) if shares else "-"
         values = [m[method].short if method in m else "not comparable" for m in mean_of.values()]
-        count = len(mean_of["target gain"][method].cases) if method in mean_of["target gain"] else 0
+        medians = [_median(m, method) for m in (gains, lost)]
+        db = [signed(m[method].value) if method in m else "-" for m in dbs.values()]
+        count = len(gains[method].cases) if method in gains else 0
         rows.append(
-            [method, sizes if sizes != "0" else "-", *values, params, f"{count} of {len(own)}"]
-        )
-    header = ["method", "size", *(f"{title} (%)" for title in metrics), "parameters (%)"]
-    shared = next((m.places for m in mean_of["target gain"].values()), "no domain")
+            [method, sizes if sizes != "0" else "-", values[0], medians[0], db[0], *values[1:],
+             medians[1], db[1], params, f"{count} of {len(own)}"]
+        )  # fmt: skip
+    header = [
+        "method", "size", "target gain (%)", "median (%)", "dB", "forgetting, routed (%)",
+        "forgetting, unrouted (%)", "median of it (%)", "dB lost", "parameters (%)",
+        unit_name(c.setting for c in best),
+    ]  # fmt: skip
+    shared = next((m.places for m in gains.values()), "no domain")
+    tested = tested_text(best)
     note = (
-        f"Means over the {shared} that the methods share{', ' if where else ''}{where}, each at the adapter "
-        "size and learning rate that validation chose; in parentheses 95 % intervals over data seeds. Click "
-        "on a heading to sort."
+        f"Means over the {shared} that the methods share{', ' if where else ''}{where}"
+        f"{f', {tested} each' if tested else ''}, each at the adapter size and learning rate that "
+        "validation chose; in parentheses 95 % intervals over data seeds, none where there is one. Medians "
+        "are over domains, of their means over seeds; dB are at equal rate. Click on a heading to sort."
     )
-    return [*header, unit_name(c.setting for c in best)], rows, note
+    return header, rows, note
+
+
+def _median(mean_of: Mapping[str, SeedMean], method: str) -> str:
+    return signed(statistics.median(mean_of[method].cases)) if method in mean_of else "-"

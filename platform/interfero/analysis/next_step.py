@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
+from interfero.adaptation.table import METHOD_TABLE, MethodEntry
 from interfero.analysis.capacity_table import counted
 from interfero.analysis.choices import (
     CONTROL,
     Choice,
     choose_learning_rates,
     missing_settings,
+    seed_of,
+    setting_of,
     unbracketed,
 )
+from interfero.analysis.focus import centre_text, in_centre
 from interfero.domains.bundled import BUNDLED
 from interfero.domains.graded_names import parse_graded
 from interfero.domains.specs import DEFAULT_SOURCE
@@ -27,10 +32,14 @@ MIN_SEEDS = 5
 """That a suggestion asks for: Student's t is then 2.8 standard errors wide, with three 4.3."""
 MAX_FACTOR = 5
 """Between neighbours of a learning-rate grid; a wider gap is worth a rate in its middle."""
+MAX_TIMES = 5
+"""What a command may have of the cells that were run, before it is of the centre alone."""
+MAX_CROSS = 1.5
+"""Cells of the product over those that were run, from which they are a cross and no product."""
 MAX_GRID = 8
 """Rates that are still a grid: a search draws more, and its option takes the ends of a range."""
 _SMOKE = "--smoke"
-_NOWHERE = "path/to/"
+NOWHERE = "path/to/"
 _DEFAULTS = {"--source": "mbt2018-mean", "--source-domain": DEFAULT_SOURCE, "--init-seeds": "0"}
 """Of sweeps; a command that is put together leaves them out."""
 _Rates = tuple[float, ...]
@@ -43,10 +52,15 @@ class Next:
     reasons: tuple[str, ...]
     command: str
     """One a line; empty where the sweep's own is not known."""
+    size: str = ""
+    """How many cells that is, and how many were run; empty where options of the sweep's own decide."""
 
 
 def next_step(records: Sequence[CellRecord], *commands: str) -> Next | None:
     """More seeds, wider grids, the cells that failed; None where nothing of that is missing.
+
+    Of a cross, and where all of it would be many times what was run, its centre is repeated: the cells that
+    the answer is about.
 
     Args:
         records: All cells of a sweep, or of several.
@@ -62,43 +76,107 @@ def next_step(records: Sequence[CellRecord], *commands: str) -> Next | None:
     wider = {m: rates for m, rates in _wider(choices).items() if rates != tried[m]}
     if wider:
         reasons += _rate_reasons(choices, wider)
-        if len(set(tried.values())) == 1:
-            every = tuple(sorted({rate for rates in wider.values() for rate in rates}))
-            changes["--learning-rates"] = _texts(every)
-            wider = {}
     failed = sum(r.status == "failed" for r in records)
     absent = sum(m.num_failed == 0 for m in missing_settings(records))
     if failed or absent:
         parts = [f"{counted(failed, 'cell')} failed"] if failed else []
         parts += [f"{counted(absent, 'setting')} did not run"] if absent else []
-        reasons.append(tried_again(" and ".join(parts), command, changes))
+        resumed = {**changes, **wider}
+        reasons.append(tried_again(" and ".join(parts), command, resumed))
     if not reasons:
         return None
     reasons += smoke_reasons(command)
+    shared = len(set(tried.values())) == 1
+    if not command and wider and shared and len(tried) > 1:
+        reasons.append("all methods had one grid of learning rates: left away, each has its own")
+        rates = dict.fromkeys(tried, ())
+    else:
+        rates = {m: own if len(own) <= MAX_GRID else () for m, own in {**tried, **wider}.items()}
+    part = _repeated(records, tried, rates, changes, known=bool(command))
+    if part is not records:
+        whole = counted(_num_cells(records, rates, changes), "cell")
+        reasons.append(
+            f"the command repeats the centre alone, {centre_text(records)}: every combination of what was "
+            f"run would be {whole}"
+        )
+    size = "" if _SMOKE in shlex.split(command) else _size(part, records, rates, changes)
     if not command:
-        together = "\n".join(_from_records(records, tried, wider, changes, typed_domains(known)))
-        if _NOWHERE in together:
-            reasons.append(
-                f"where the images are is not known: put their folders in place of {_NOWHERE}"
-            )
-        return Next(tuple(reasons), together)
+        together = "\n".join(_from_records(part, rates, changes, typed_domains(known)))
+        if NOWHERE in together:
+            reasons.append(unknown_folders())
+        return Next(tuple(reasons), together, size)
+    if part is not records:
+        options = _options_of(part, {})
+        changes |= {name: options[name] for name in ("--lambdas", "--num-images")}
+    if shared and set(wider) >= set(tried) - {CONTROL} and len(set(wider.values())) == 1:
+        changes["--learning-rates"] = _texts(next(iter(wider.values())))
+        wider = {}
     lines = [again(command, changes)] if changes or failed or absent else []
     lines += [
         changed_command(command, {**changes, **own}, f"-surer-{own['--methods'][0]}")
         for own in _by_grid(wider)
     ]
-    return Next(tuple(reasons), "\n".join(lines))
+    resumed_only = lines == [again(command, {})]
+    return Next(tuple(reasons), "\n".join(lines), "" if resumed_only else size)
 
 
-def seed_changes(records: Iterable[CellRecord]) -> tuple[dict[str, list[str]], list[str]]:
-    """The changed option where there are few data seeds, and why."""
-    seeds = sorted({int(r.params["data_seed"]) for r in records})
+def _repeated(
+    records: Sequence[CellRecord], tried: Mapping[str, _Rates], rates: Mapping[str, _Rates],
+    changes: Mapping[str, Sequence[str]], *, known: bool,
+) -> Sequence[CellRecord]:  # fmt: skip
+    """The cells whose settings a command repeats: all, or the centre of a cross or of a large sweep."""
+    # A command that is known makes the cells that it made; one that is put together makes a whole product.
+    cross = not known and _num_cells(records, tried, {}) > MAX_CROSS * len(records)
+    if not cross and _num_cells(records, rates, changes) <= MAX_TIMES * len(records):
+        return records
+    centre = in_centre(records)
+    return centre if 0 < len(centre) < len(records) else records
+
+
+def _num_cells(
+    records: Sequence[CellRecord], rates: Mapping[str, _Rates], changes: Mapping[str, Sequence[str]]
+) -> int:
+    """Of the product of all that cells differ in.
+
+    Args:
+        records: Cells with the settings.
+        rates: Each method's learning rates; none are its own.
+        changes: Options with other values; `--data-seeds` is read.
+    """
+    names = ("domain", "codec", "rd_lambda", "num_steps")
+    blocks = math.prod(len({r.params[name] for r in records}) for name in names)
+    seeds = changes.get("--data-seeds") or {r.params["data_seed"] for r in records}
+    variants: dict[str, set[tuple[int, float, int]]] = defaultdict(set)
+    for record in records:
+        setting = setting_of(record)
+        variant = setting.adapter_size, setting.strength, seed_of(record)[1]
+        variants[setting.method].add(variant)
+    each = sum(
+        len(own) * len(rates[method] or METHOD_TABLE.get(method, MethodEntry()).learning_rates)
+        for method, own in variants.items()
+    )
+    return blocks * len(_image_counts(records)) * len(seeds) * each
+
+
+def _size(
+    part: Sequence[CellRecord], records: Sequence[CellRecord], rates: Mapping[str, _Rates],
+    changes: Mapping[str, Sequence[str]],
+) -> str:  # fmt: skip
+    cells = counted(_num_cells(part, rates, changes), "cell")
+    return f"That is {cells}, where {len(records)} were run"
+
+
+def seed_changes(
+    records: Iterable[CellRecord], kind: Literal["data", "init"] = "data"
+) -> tuple[dict[str, list[str]], list[str]]:
+    """The changed option where there are few seeds of a kind, and why."""
+    seeds = sorted({int(r.params[f"{kind}_seed"]) for r in records})
     if not seeds or len(seeds) >= MIN_SEEDS:
         return {}, []
     more = range(seeds[-1] + 1, seeds[-1] + 1 + MIN_SEEDS - len(seeds))
-    each = f"{counted(len(seeds), 'data seed')} {'has' if len(seeds) == 1 else 'have'}"
+    each = f"{counted(len(seeds), f'{kind} seed')} {'has' if len(seeds) == 1 else 'have'}"
     return (
-        {"--data-seeds": [str(seed) for seed in [*seeds, *more]]},
+        {f"--{kind}-seeds": [str(seed) for seed in [*seeds, *more]]},
         [f"{each} run: {MIN_SEEDS} make the intervals narrower"],
     )
 
@@ -253,26 +331,51 @@ def _domain(name: str, typed: Mapping[str, str]) -> str:
     graded = parse_graded(name)
     if name in typed or name in BUNDLED or (graded is not None and graded.base in BUNDLED):
         return typed.get(name, name)
-    return f"{name}={_NOWHERE}{name}"
+    return f"{name}={NOWHERE}{name}"
 
 
 def _from_records(
-    records: Sequence[CellRecord], tried: Mapping[str, _Rates], wider: Mapping[str, _Rates],
-    changes: Mapping[str, Sequence[str]], typed: Mapping[str, str],
+    records: Sequence[CellRecord], rates: Mapping[str, _Rates], changes: Mapping[str, Sequence[str]],
+    typed: Mapping[str, str],
 ) -> list[str]:  # fmt: skip
     """Sweeps over the same grid, of cells whose own command is not known: one for each set of rates."""
     options = _options_of(records, typed)
-    # Methods whose rates a search drew have their own grid again.
-    rates = {m: own if len(own) <= MAX_GRID else () for m, own in {**tried, **wider}.items()}
-    return [
-        shlex.join(
-            word
-            for option, values in {**options, **own, **changes}.items()
-            if values
-            for word in (option, *values)
-        )
-        for own in _by_grid(rates)
-    ]
+    return [_joined({**options, **own, **changes}) for own in _by_grid(rates)]
+
+
+def sequence_command(records: Sequence[CellRecord], changes: Mapping[str, Sequence[str]]) -> Next:
+    """The sweep over sequences that has the same chains with the changes, put together of what rows tell."""
+    rows = [r for r in records if r.params["sequence"] and r.params["method"] != "source"]
+    orders = sorted({str(r.params["sequence"]) for r in rows})
+    whole = [o for o in orders if not any(other.startswith(f"{o}>") for other in orders)]
+
+    def values(name: str) -> list[str]:
+        return sorted({str(r.params.get(name, "none")) for r in rows} - {"0", "none"})
+
+    options = {
+        **_options_of(rows, {}),
+        "python": ["sweeps/domain_sequence.py"],
+        "--num-images": values("images_asked") or _image_counts(rows), "--orders": whole,
+        "--memory-images": values("memory_images"), "--buffers": values("buffer"),
+    }  # fmt: skip
+    together = _joined({**options, **changes})
+    tried, cells = _tried(rows), Counter(str(r.params["method"]) for r in rows)
+    seeds = len(changes.get("--data-seeds", ())) / len({r.params["data_seed"] for r in rows}) or 1
+    size = sum(
+        n * seeds * len(METHOD_TABLE.get(method, MethodEntry()).learning_rates) / len(tried[method])
+        for method, n in cells.items()
+    )
+    reasons = (unknown_folders(),) if NOWHERE in together else ()
+    return Next(reasons, together, f"That is about {size:.0f} rows, where {len(records)} were run")
+
+
+def _joined(options: Mapping[str, Sequence[str]]) -> str:
+    return shlex.join(w for option, own in options.items() if own for w in (option, *own))
+
+
+def unknown_folders() -> str:
+    """What a command with `NOWHERE` in it still needs."""
+    return f"where the images are is not known: put their folders in place of {NOWHERE}"
 
 
 def _options_of(records: Sequence[CellRecord], typed: Mapping[str, str]) -> dict[str, list[str]]:

@@ -5,7 +5,12 @@ import random
 import numpy as np
 import pytest
 
-from interfero.analysis.choices import best_sizes, choose_learning_rates, missing_settings
+from interfero.analysis.choices import (
+    best_sizes,
+    choose_learning_rates,
+    missing_settings,
+    setting_of,
+)
 
 VALIDATION = "val/rd_gain_percent"
 
@@ -236,3 +241,8 @@ def test_strengths_are_settings_and_no_choice_favours_the_weakest(record):
     assert [(c.setting.strength, c.learning_rates) for c in choices] == [
         (0.1, (1e-3,)), (10.0, (1e-3,)),
     ]  # fmt: skip
+
+
+def test_one_crop_is_no_plural(record):
+    assert setting_of(record(num_images=1, image_unit="crops")).num_images_text == "1 crop"
+    assert setting_of(record(num_images=2, image_unit="crops")).num_images_text == "2 crops"

@@ -2,6 +2,8 @@
 
 import pytest
 
+from interfero.analysis.charts.data import RunLinks
+from interfero.analysis.charts.overview import overview_figure
 from interfero.analysis.headline import headline, method_rows
 from interfero.records import ImageRow
 
@@ -97,12 +99,79 @@ def test_percents_of_two_lambdas_are_not_averaged(two_methods):
     assert "at lambda 0.0067" in headline(cross)[0]
 
 
-def test_what_a_mean_is_over_is_said_without_a_word_to_look_up(two_methods):
-    more = [r.model_copy(update={"params": {**r.params, "num_images": 5}}) for r in two_methods]
-    lines = headline([*two_methods, *more])
-    assert "on average over 4 combinations of domain and image count (median" in lines[0]
-    assert lines[2].endswith("(4 combinations of domain and image count that both have).")
-    assert not any("case" in line for line in lines)
+def test_sentence_figure_and_table_are_of_the_same_image_count(two_methods):
+    """At 5 images all is worse by 20: no mean is over both counts, and the figure has the same rows."""
+    few = [
+        r.model_copy(
+            update={
+                "params": {**r.params, "num_images": 5},
+                "metrics": {name: v - 20.0 for name, v in r.metrics.items()},
+            }
+        )
+        for r in two_methods
+    ]
+    lines, once = headline([*two_methods, *few]), headline(two_methods)
+    assert lines[0] == once[0].replace("target, on", "target, with 20 training images, on")
+    assert lines[1:] == once[1:]
+    _, rows, note = method_rows([*two_methods, *few])
+    assert rows == method_rows(two_methods)[1]
+    assert "that the methods share, with 20 training images, each" in note
+    figure = overview_figure([*two_methods, *few], RunLinks())
+    assert "20 images each" in figure.variants[0].caption
+    # In a cross 5 images are at every lambda: its centre, though another count is larger.
+    cross = [
+        *two_methods,
+        *few,
+        *(r.model_copy(update={"params": {**r.params, "rd_lambda": 0.05}}) for r in few),
+    ]
+    assert (
+        "at lambda 0.0067, with 5 training images, on average over 2 domains" in headline(cross)[0]
+    )
+    assert "5 images each" in overview_figure(cross, RunLinks()).variants[0].caption
+    here, there = (method_rows(cross, value)[1] for value in (None, 0.05))
+    assert here == there, "the table of the other lambda is of the same cases"
+
+
+def test_medians_and_decibels_of_the_sentences_are_in_the_table(two_methods):
+    def seen(record):
+        rows = tuple(
+            ImageRow(
+                role=role, name="a", group="a", bpp_before=0.5, psnr_db_before=30.0, rd_loss_before=2.0,
+                bpp=0.5, psnr_db=30.0 + change, rd_loss=2.0 - change,
+            )
+            for role, change in (("target", 0.2), ("source_unrouted", -0.3))
+        )  # fmt: skip
+        return record.model_copy(update={"images": rows})
+
+    header, rows, note = method_rows([seen(r) for r in two_methods])
+    first = dict(zip(header, rows[0], strict=True))
+    assert first["median (%)"] == "+8.00"
+    assert first["dB"] == "+0.20"
+    assert first["median of it (%)"] == "+10.00"
+    assert first["dB lost"] == "+0.30"
+    assert "1 test image each" in note
+    assert (
+        "over 2 domains of 1 test image each (median" in headline([seen(r) for r in two_methods])[0]
+    )
+
+
+def test_a_mean_that_one_domain_makes_says_what_it_is_without_it(cell):
+    values = {"charts": 1.0, "screen": 26.0, "text": 0.8}
+    records = [
+        cell("finetune", 5.0, v + seed / 10, domain=d, data_seed=seed)
+        for d, v in values.items()
+        for seed in (0, 1, 2)
+    ]
+    gain, cost = headline(records)
+    assert "(median +1.10, +0.90 to +26.10 % in single domains; mean without screen +1.00)." in cost
+    assert "without" not in gain
+
+
+def test_one_domain_and_one_seed_say_what_they_do_not_tell(two_methods, cell):
+    charts = [r for r in two_methods if r.params["domain"] == "charts"]
+    assert headline(charts)[-1].endswith("One domain: the intervals say nothing of others.")
+    one = [r for r in charts if r.params["data_seed"] == 0]
+    assert headline(one)[-1].endswith("One domain, one seed: an illustration, without intervals.")
 
 
 def test_a_loss_is_called_one(cell):
@@ -173,7 +242,7 @@ def test_one_seed_is_an_illustration_and_the_sweeps_own_answer_comes_first(cell)
     lines = headline(records, ["From 1 to 20 images it rises.", "second", "third"])
     assert len(lines) == 3
     assert lines[0].startswith("From 1 to 20 images")
-    assert lines[-1].endswith("One seed: an illustration, without intervals.")
+    assert lines[-1].endswith("One domain, one seed: an illustration, without intervals.")
     assert "interval +" not in " ".join(lines)
 
 
@@ -196,8 +265,8 @@ def test_a_grey_domain_is_in_no_headline(two_methods):
     records = [seen(r, 0.2 if r.params["domain"] == "text" else 90.0) for r in two_methods]
     lines = headline(records)
     assert lines[0].startswith("finetune gains +6.00 %")
-    assert lines[0].endswith("at equal rate, on charts.")
-    assert lines[-1].endswith("Grey domains are left out: text.")
+    assert lines[0].endswith("at equal rate, on charts (1 test image).")
+    assert "Grey domains are left out: text." in lines[-1]
     only = [r for r in records if r.params["domain"] == "text"]
     assert headline(only)[0].startswith("finetune gains +10.00 %"), (
         "all are grey: they are all there is"

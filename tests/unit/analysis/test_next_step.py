@@ -157,6 +157,49 @@ def test_each_method_has_its_own_grid(swept):
     assert option(unknown[1], "--learning-rates") == ["0.001", "0.003", "0.01", "0.03"]
 
 
+def crossed(swept):
+    """Image counts at one lambda, lambdas at one image count: 9 of 25 combinations."""
+    places = [(0.013, n) for n in (1, 5, 20, 50, 100)] + [
+        (v, 20) for v in (0.001, 0.004, 0.05, 0.2)
+    ]
+    return [
+        r
+        for value, count in places
+        for method in ("finetune", "lora")
+        for r in swept(
+            method, rates=(1e-4, 1e-3), seeds=(0, 1, 2), rd_lambda=value, num_images=count
+        )
+    ]
+
+
+def test_of_a_cross_the_centre_is_repeated_and_each_method_has_its_own_rates(swept):
+    """The product would be 25 places, not 9, and lora's rates make fine-tuning diverge."""
+    records = crossed(swept)
+    step = next_step(records, "")
+    (command,) = step.command.splitlines()
+    assert option(command, "--lambdas") == ["0.013"]
+    assert option(command, "--num-images") == ["20"]
+    assert option(command, "--data-seeds") == list("01234")
+    assert option(command, "--methods") == ["finetune", "lora"]
+    assert "--learning-rates" not in command
+    # Five seeds at three rates of each method.
+    assert step.size == f"That is 30 cells, where {len(records)} were run"
+    assert any("would be 750 cells" in reason for reason in step.reasons)
+    assert any("left away, each has its own" in reason for reason in step.reasons)
+
+
+def test_a_known_command_grows_to_no_many_times_what_was_run(swept):
+    """One seed at two of the rates: five seeds and four rates of all would be ten times as many."""
+    records = [
+        r
+        for value in (0.004, 0.013, 0.05)
+        for r in swept(rates=(1e-4, 1e-3), seeds=(0,), best=0, rd_lambda=value)
+    ]
+    step = next_step(records, "python s.py --lambdas 0.004 0.013 0.05 --name a")
+    assert option(step.command, "--lambdas") == ["0.013"]
+    assert step.size == "That is 20 cells, where 6 were run"
+
+
 def test_the_control_asks_for_no_smaller_rates(swept):
     assert next_step([*swept(), *swept("continue_source", best=0)], "python s.py") is None
 

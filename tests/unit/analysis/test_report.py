@@ -9,6 +9,7 @@ import pytest
 
 from interfero.analysis.about import About
 from interfero.analysis.answers import Findings
+from interfero.analysis.best import best_adapters
 from interfero.analysis.charts.capacity import capacity_figure
 from interfero.analysis.charts.curves import curve_figure
 from interfero.analysis.charts.data import RunLinks
@@ -25,6 +26,7 @@ from interfero.analysis.rd_curves import curve_lines, curve_rows
 from interfero.analysis.reconstructions import Reconstruction, save_reconstructions
 from interfero.analysis.report.page import Report, report_html
 from interfero.analysis.report.pictures import cells_to_show, picture_urls, shown_cells
+from interfero.analysis.report.sections import best_parts
 from interfero.analysis.report.writing import Origin, write_report
 from tools.planted import PlantedSweep, Scatter
 
@@ -243,6 +245,21 @@ def test_nothing_a_record_says_becomes_markup(sweep, fail):
     assert page.count("</script>") == 3
     figures = {figure["name"]: figure for figure in data_of(page)["figures"]}
     assert figures["capacity"]["variants"][0]["choice"] == [evil]
+
+
+def test_the_page_names_the_adapter_to_ship_of_each_domain(sweep):
+    records = sweep(domains=("histology", "text"))
+    table = dict(best_parts(records, RunLinks()))["table"]
+    assert [row[0] for row in table.rows] == ["histology", "text"]
+    for row, one in zip(table.rows, best_adapters(records), strict=True):
+        assert row[2:5] == [
+            one.record.params["method"],
+            str(one.record.params["adapter_size"]),
+            f"{one.record.metrics['target/rd_gain_percent']:+.2f}",
+        ]
+        assert row[6] == one.record.adapter_file
+        page = report_html(Report("t", records, fit_scaling(records)))
+        assert one.record.adapter_file in page
 
 
 def test_it_asks_nothing_of_the_network(sweep):

@@ -6,7 +6,8 @@ import pytest
 from interfero.analysis.about import About, read_about
 from interfero.analysis.charts.files import write_pictures
 from interfero.analysis.charts.restoration import part_name, restoration_figures
-from interfero.analysis.report.restoration import RestorationReport, headline, restoration_html
+from interfero.analysis.report.restoration import RestorationReport, restoration_html
+from interfero.analysis.restoration.headline import headline, surer
 from interfero.analysis.restoration.losses import summarise, summary_markdown
 from interfero.analysis.restoration.tables import (
     is_restoration_table,
@@ -236,11 +237,73 @@ def test_a_share_of_no_drop_on_compressed_images_is_refused():
     assert share.refusal.startswith("OO - OC is ")
 
 
+def test_the_answer_is_the_largest_loss_its_parts_and_what_is_recovered():
+    mild = {c: v for c, v in {**LEVELS, "CO": 0.75, "CC": 0.85}.items() if c != "OO"}
+    summary = summarise([*sweep(), *sweep(mild, rate=0.8)])
+    loss, parts, remedy = headline(summary)
+    drop = next(d for d in summary.differences if d.name == "whole drop" and d.line.rate_bpp == 0.3)
+    assert loss == (
+        f"A model that is trained on compressed images and tested on originals loses {drop.value:.3f} of "
+        "mean IoU against originals on both sides, on mosaics with jpeg at 0.3 bpp (reached 0.310), the "
+        f"largest loss of 2 combinations of domain, codec and rate (95 % interval {drop.ends}; n = 3 init "
+        "seeds, 12 images; 3 models on each side)."
+    )
+    assert parts.startswith("Its parts: lost information +0.1")
+    assert " and covariate shift +0.2" in parts
+    assert parts.count("95 % interval") == 2
+    assert remedy.startswith("RO gan disjoint, the best of 2 remedies, recovers +")
+    assert "3 init seeds of 1 restorer, 12 images" in remedy
+
+
+def test_the_first_figure_is_of_the_place_that_the_answer_names():
+    mild = {c: v for c, v in {**LEVELS, "CO": 0.75}.items() if c != "OO"}
+    records = [*sweep(rate=0.8), *sweep(mild, rate=0.3)]
+    figures = {f.name: f for f in restoration_figures(records, summarise(records))}
+    parts = figures["parts"]
+    assert parts.variants[parts.start].choice == ("mosaics", "0.8 bpp")
+
+
 def test_the_answer_of_a_sweep_without_co_is_of_the_deployed_model():
     records = sweep({"OO": 0.9, "OC": 0.7, "FC": 0.8})
     first, second = headline(summarise(records))
-    assert "tested compressed +" in first
-    assert "FC: share recovered on compressed images +" in second
+    assert "trained on originals and tested on compressed images loses 0.2" in first
+    assert second.startswith("FC recovers +")
+
+
+def test_one_seed_is_called_an_illustration():
+    loss, parts, remedy = headline(summarise(sweep(seeds=1)))
+    assert "one seed, no interval; n = 1 init seed, 12 images; 1 model on each side" in loss
+    assert loss.endswith("; an illustration).")
+    assert "one seed, no interval" in parts
+    assert remedy.startswith("What a remedy recovers of it cannot be told: OO - CO is +")
+
+
+def test_what_would_make_a_learning_sweep_surer_is_a_command():
+    command = "python sweeps/covariate_shift.py --init-seeds 0 1 2 --name study"
+    records = sweep({c: LEVELS[c] for c in ("OO", "CC", "CO", "OC")})
+    step = surer(records, summarise(records), command)
+    assert step.command == (
+        "python sweeps/covariate_shift.py --init-seeds 0 1 2 3 4 --name study-surer "
+        "--configurations CC CO OC OO MO RO"
+    )
+    assert step.reasons == (
+        "3 init seeds have run: 5 make the intervals narrower",
+        "no remedy was tried: MO and RO say what it recovers",
+    )
+    page = restoration_html(
+        RestorationReport(
+            "study", records, summarise(records), About(name="a", kind="k", command=command)
+        )
+    )
+    assert "What would make this surer" in page
+    assert "--init-seeds 0 1 2 3 4" in page
+    unknown = surer(records, summarise(records))
+    assert unknown.command == ""
+    assert "repeat theirs with --init-seeds 0 1 2 3 4" in unknown.reasons[-1]
+    whole = sweep(seeds=5)
+    assert surer(whole, summarise(whole), command) is None
+    lost = whole[0].model_copy(update={"status": "failed", "metrics": {}})
+    assert surer([lost, *whole[1:]], summarise(whole), command).command.endswith(" --resume")
 
 
 def test_intervals_say_of_how_many_restorers_they_are():
@@ -363,7 +426,7 @@ def test_a_report_is_made_from_tables_days_later(tmp_path):
     (tmp_path / "samples").mkdir()
     out = tmp_path / "out"
     said = make_report(Wanted(cells=(folder,), out=out))
-    assert "mosaics, jpeg at 0.3 bpp (reached 0.310): covariate shift" in said
+    assert "on mosaics with jpeg at 0.3 bpp (reached 0.310)" in said
     page = (out / "report.html").read_text()
     for text in ("Why &lt;not&gt;?", "python x.py", "share recovered", "whole drop", "seed 0/2: "):
         assert text in page, text

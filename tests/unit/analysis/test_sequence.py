@@ -1,5 +1,6 @@
 """Sequences with a planted truth: analysis recovers it, and refuses what the design cannot tell."""
 
+import shlex
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +13,13 @@ from interfero.analysis.records import read_records, write_tables
 from interfero.analysis.report.sequence import SequenceReport, sequence_html
 from interfero.analysis.sequence.archive import old_streams, routing_costs
 from interfero.analysis.sequence.chains import bd_matrices, find_chains, free_of_lambda
-from interfero.analysis.sequence.findings import SequenceFindings, equal_storage_lines
+from interfero.analysis.sequence.findings import SequenceFindings, _undecided, equal_storage_lines
 from interfero.analysis.sequence.laws import SOURCE_LOST, STAGE_HARM
 from interfero.analysis.sequence.measures import AVERAGE, FORGETTING, summarise_case
 from interfero.analysis.sequence.orders import mean_of, order_effect, paired
 from interfero.cli.report.make import Wanted, make_report
+from interfero.engine.options.parsing import parse_options
+from interfero.engine.options.sequence import SequenceOptions
 from interfero.errors import ConfigError
 from tests.unit.analysis.conftest import fail, make_record
 from tools.planted_sequence import DOMAINS, PlantedMethod, PlantedSequences
@@ -112,7 +115,7 @@ def test_a_sequence_is_resumed_where_that_is_all_there_is_to_do():
         "some rows failed, or were not run: the command tries them again"
     )
     assert changed.command == "python s.py --name a-surer --data-seeds 0 1 2 3 4"
-    assert one.next_step("").reasons[-1] == "some rows failed, or were not run"
+    assert "some rows failed, or were not run" in one.next_step("").reasons
 
 
 def test_all_orders_leave_no_order_to_be_drawn():
@@ -288,7 +291,31 @@ def test_naive_is_good_enough_only_where_it_is():
     )
     worse = equal | {"ewc": PlantedMethod(harm=1.0)}
     line = SequenceFindings(PlantedSequences(worse, seed_sd=0.02).records()).answer[1]
-    assert "is good enough at no length" in line
+    assert line.startswith("Naive fine-tuning does worse after 1 domain: ")
+    assert "good enough" not in line
+
+
+def test_undecided_is_not_called_good_enough():
+    assert _undecided({1: 0, 2: 1}, 2) == (
+        " After 1 it is undecided, which is not the same as good enough."
+    )
+    assert _undecided({1: 1, 2: 1}, 2) == ""
+
+
+def test_the_next_command_of_a_table_is_put_together_of_its_rows(planted):
+    few = [r for r in planted.records() if r.params["data_seed"] in (0, 1)]
+    step = SequenceFindings(few).next_step("")
+    words = shlex.split(step.command)
+    assert words[:2] == ["python", "sweeps/domain_sequence.py"]
+    options = parse_options(SequenceOptions(), words[2:], "?")
+    assert options.data_seeds == (0, 1, 2, 3, 4)
+    assert options.learning_rates == ()
+    assert set(options.methods) == {r.params["method"] for r in few} - {"source"}
+    whole = {
+        o for o in (r.params["sequence"] for r in few) if o.count(">") == len(options.domains) - 1
+    }
+    assert set(options.orders) == whole
+    assert "were run" in step.size
 
 
 def test_nothing_finished_is_said():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from interfero.analysis.capacity_table import seeds_text
 from interfero.analysis.charts.capacity import WORDS
@@ -19,7 +19,7 @@ from interfero.analysis.charts.data import (
 )
 from interfero.analysis.charts.style import method_label, method_style
 from interfero.analysis.choices import CellSetting, Choice, best_sizes, choose_learning_rates
-from interfero.analysis.focus import central_lambda, longest
+from interfero.analysis.focus import central_images, central_lambda, longest
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 
@@ -28,17 +28,19 @@ MAX_DOMAINS = 24
 
 
 def overview_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | None:
-    """A variant a lambda, a row a domain at its largest image count and the longest training.
+    """A variant a lambda, a row a domain at its central image count and the longest training.
 
     None where no cell finished.
     """
     shown = longest(records)
     best = best_sizes(choose_learning_rates(shown))
     values = sorted({c.setting.rd_lambda for c in best})
-    central = central_lambda(shown)
+    central, counts = central_lambda(shown), central_images(shown)
     variants = []
     for value in values:
-        cases = _cases([c.setting.without_method for c in best if c.setting.rd_lambda == value])
+        cases = _cases(
+            [c.setting.without_method for c in best if c.setting.rd_lambda == value], counts
+        )
         choices = [c for c in best if c.setting.without_method in cases]
         variants.append(_variant(value, cases, choices, runs))
     if not variants:
@@ -55,12 +57,12 @@ def overview_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | N
     )
 
 
-def _cases(cases: Sequence[CellSetting]) -> list[CellSetting]:
-    """Of each domain the one with most images."""
-    largest: dict[str, CellSetting] = {}
-    for case in sorted(cases, key=lambda c: c.num_images):
-        largest[case.domain] = case
-    return [largest[domain] for domain in sorted(largest)][:MAX_DOMAINS]
+def _cases(cases: Sequence[CellSetting], counts: Mapping[str, int]) -> list[CellSetting]:
+    """Of each domain the one with its central image count; where that has no result, with most images."""
+    chosen: dict[str, CellSetting] = {}
+    for case in sorted(cases, key=lambda c: (c.num_images == counts.get(c.domain), c.num_images)):
+        chosen[case.domain] = case
+    return [chosen[domain] for domain in sorted(chosen)][:MAX_DOMAINS]
 
 
 def _variant(

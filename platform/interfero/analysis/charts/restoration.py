@@ -17,6 +17,7 @@ from interfero.analysis.charts.data import (
     Variant,
 )
 from interfero.analysis.charts.files import file_name
+from interfero.analysis.restoration.headline import largest_drop
 from interfero.analysis.restoration.losses import (
     DEPLOYED,
     DIFFERENCES,
@@ -312,7 +313,11 @@ def _parts_figure(summary: Summary) -> Figure | None:
         variants.append(Variant(place, panels, caption, file_name(PARTS_FILE, domain)))
     if not variants:
         return None
-    return Figure("parts", "Where the drop comes from", ("domain", "rate"), tuple(variants))
+    drop = largest_drop(summary)
+    start = 0 if drop is None else places.index((drop.line.domain, drop.line.rate_bpp))
+    return Figure(
+        "parts", "Where the drop comes from", ("domain", "rate"), tuple(variants), start=start
+    )
 
 
 def _parts_panel(codec: str, differences: Sequence[Difference], title: str) -> Panel:

@@ -23,15 +23,17 @@ from interfero.analysis.headline import headline
 from interfero.analysis.laws.scaling import Refusal, Scaling
 from interfero.analysis.laws.words import law_lines, law_rows
 from interfero.analysis.matched_gain import matched_lines
-from interfero.analysis.next_step import Next, next_step
+from interfero.analysis.next_step import next_step
 from interfero.analysis.rd_curves import curve_lines, curve_rows
 from interfero.analysis.report.pictures import ShownCell
 from interfero.analysis.report.sections import (
+    best_parts,
     capacity_parts,
     curves_parts,
     facts,
     failures_parts,
     laws_parts,
+    next_parts,
     pictures_parts,
     reproduce_parts,
 )
@@ -117,8 +119,12 @@ def report_html(report: Report, figures: Sequence[Figure] | None = None) -> str:
         questions=list(questions),
         remarks=report.remarks,
         answer=answer_of(report),
-        first=[*first, *capacity_parts(report.records)],
-        next=_next_parts(step) if step else (),
+        first=[
+            *first,
+            *capacity_parts(report.records),
+            *best_parts(report.records, report.runs),
+        ],
+        next=next_parts(step),
         sections=_sections(report, names - {name for _, name in first}),
         figures=drawn,
     )
@@ -147,14 +153,6 @@ def first_figures(report: Report) -> list[str]:
     """Which figure shows the answer, best first: of one domain, adapter sizes say more than a row would."""
     domains = {r.params["domain"] for r in report.records}
     return [*report.own, *(["overview"] if len(domains) > 1 else []), "capacity"]
-
-
-def _next_parts(step: Next) -> list[Block]:
-    parts: list[Block] = [("lines", [f"{reason}." for reason in step.reasons])]
-    price = (
-        "With --dry-run the command says how many cells that is, with --calibrate what they cost."
-    )
-    return parts + ([("code", step.command), ("note", price)] if step.command else [])
 
 
 def _sections(report: Report, names: set[str]) -> list[Section]:

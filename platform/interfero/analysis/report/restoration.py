@@ -11,19 +11,17 @@ from pathlib import Path
 from interfero.analysis.about import About
 from interfero.analysis.charts.data import RunLinks
 from interfero.analysis.charts.restoration import restoration_figures
-from interfero.analysis.report.sections import failures_parts, reproduce_parts
+from interfero.analysis.report.sections import failures_parts, next_parts, reproduce_parts
 from interfero.analysis.report.shell import Block, PageTable, ReportPage, Section, page_html
 from interfero.analysis.report.terms import RESTORATION_TERMS, terms_section
+from interfero.analysis.restoration.headline import headline, surer
 from interfero.analysis.restoration.losses import (
     DEPLOYED,
-    SHARE,
-    SHARE_COMPRESSED,
     SHARES,
     Line,
     Summary,
     line_of,
     score_of,
-    sentence,
 )
 from interfero.records import CellRecord
 from interfero.store.files import write_atomic
@@ -67,12 +65,14 @@ def restoration_html(report: RestorationReport) -> str:
     abouts = [report.about] if report.about else []
     facts = PageTable(["what", "value"], _facts(report), 2)
     sentences = summary.sentences
+    step = surer(report.records, summary, *(about.command for about in abouts))
     page = ReportPage(
         title=report.title,
         questions=[about.question for about in abouts if about.question],
         remarks=report.remarks,
         answer=headline(summary),
         first=[*(drawn["parts"] or drawn["rates"]), *_scores(summary)],
+        next=next_parts(step),
         sections=[
             Section("words", "All findings in words", [("lines", sentences)] if sentences else []),
             Section("remedies", "Remedies compared", [*drawn["remedies"], *_remedies(summary)]),
@@ -88,28 +88,6 @@ def restoration_html(report: RestorationReport) -> str:
         figures=figures,
     )
     return page_html(page)
-
-
-def headline(summary: Summary) -> list[str]:
-    """Three sentences of one codec and rate: the cost, what of it is a mismatch, what is recovered."""
-    known = [d for d in summary.differences if d.value is not None]
-    drops = [d for d in known if d.name == "whole drop"]
-    drops = drops or [d for d in known if d.name == "tested compressed"]
-    if not drops:
-        return summary.sentences[:1]
-    worst = max(drops, key=lambda d: d.value or 0.0)
-    place = worst.line.domain, worst.line.codec, worst.line.rate_bpp
-    lines = [sentence(worst)]
-    share = SHARE if worst.name == "whole drop" else SHARE_COMPRESSED
-    for name in ("covariate shift", share):
-        own = [
-            d for d in summary.differences
-            if d.name == name and (d.line.domain, d.line.codec, d.line.rate_bpp) == place
-        ]  # fmt: skip
-        lines += (
-            [sentence(max(own, key=lambda d: (d.value is not None, d.value or 0.0)))] if own else []
-        )
-    return lines
 
 
 def _facts(report: RestorationReport) -> list[tuple[str, str]]:

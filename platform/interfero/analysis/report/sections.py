@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from interfero.analysis.about import About
+from interfero.analysis.best import best_adapters
 from interfero.analysis.capacity_table import (
     capacity_rows,
     failed_lines,
@@ -20,9 +21,11 @@ from interfero.analysis.comparison import DOMAINS_NOTE, domain_rows
 from interfero.analysis.focus import budget_text, central_lambda, lambdas, longest
 from interfero.analysis.headline import method_rows
 from interfero.analysis.laws.words import LawRow
+from interfero.analysis.next_step import Next
 from interfero.analysis.rd_curves import CURVES_NOTE, NO_CURVES, CurveRow, curve_table
 from interfero.analysis.report.pictures import ShownCell, picture_urls
 from interfero.analysis.report.shell import Block, PageTable
+from interfero.metrics.names import GAIN, ROUTED
 from interfero.records import CellRecord, ImageRow
 
 MAX_FAILED = 20
@@ -111,6 +114,49 @@ def _method_parts(records: Sequence[CellRecord]) -> list[Block]:
 def _plain(text: str) -> str:
     """Without the marks of Markdown, which a page shows as they are."""
     return text.replace("`", "")
+
+
+def best_parts(records: Sequence[CellRecord], runs: RunLinks) -> list[Block]:
+    """The adapter to ship for each domain and lambda, as `best_adapters.json` has it."""
+    rows = []
+    for one in best_adapters(records):
+        record, p = one.record, one.record.params
+        gain, lost = (
+            signed(record.metrics[m]) if m in record.metrics else "-" for m in (GAIN, ROUTED)
+        )
+        size = str(p["adapter_size"]) if p["adapter_size"] else "-"
+        file = record.adapter_file or "not kept"
+        rows.append([one.domain, f"{one.rd_lambda:g}", str(p["method"]), size, gain,
+                     lost + (" (every setting forgets)" if one.forgets else ""), file,
+                     runs.text(record)])  # fmt: skip
+    header = [
+        "domain",
+        "lambda",
+        "method",
+        "size",
+        "gain (%)",
+        "forgetting, routed (%)",
+        "file",
+        "run",
+    ]
+    note = (
+        "The adapter to ship, one cell for each domain and lambda: most gain on validation without routed "
+        "forgetting, mean over seeds, of which the seed in the middle; gain and forgetting are that cell's "
+        "own, on test images. Files are relative to the sweep's folder; a search may have a limit of "
+        "forgetting of its own."
+    )
+    table = PageTable(header, rows, 3, name="Best adapters:")
+    return [("table", table), ("note", note)] if rows else []
+
+
+def next_parts(step: Next | None) -> list[Block]:
+    """What would make the answer surer, and the command that does it."""
+    if step is None:
+        return []
+    parts: list[Block] = [("lines", [f"{reason}." for reason in step.reasons])]
+    price = f"{step.size}. " if step.size else ""
+    price += "With --dry-run the command lists its cells and trains nothing."
+    return parts + ([("code", step.command), ("note", price)] if step.command else [])
 
 
 def curves_parts(rows: Sequence[CurveRow]) -> list[Block]:

@@ -10,7 +10,12 @@ from interfero.analysis.about import About
 from interfero.analysis.charts.data import Figure, RunLinks
 from interfero.analysis.charts.sequence import sequence_figures
 from interfero.analysis.laws.words import law_rows
-from interfero.analysis.report.sections import failures_parts, laws_parts, reproduce_parts
+from interfero.analysis.report.sections import (
+    failures_parts,
+    laws_parts,
+    next_parts,
+    reproduce_parts,
+)
 from interfero.analysis.report.shell import Block, PageTable, ReportPage, Section, page_html
 from interfero.analysis.report.terms import SEQUENCE_TERMS, terms_section
 from interfero.analysis.sequence.archive import ROUTERS, old_streams, routing_costs
@@ -57,8 +62,6 @@ def sequence_html(report: SequenceReport, figures: Sequence[Figure] | None = Non
     names = {figure.name for figure in drawn}
     abouts = [report.about] if report.about else []
     step = found.next_step(report.about.command if report.about else "")
-    following: list[Block] = [("lines", [f"{reason}." for reason in step.reasons])] if step else []
-    following += [("code", step.command)] if step and step.command else []
     first: list[Block] = [("figure", "growth")] if "growth" in names else []
     page = ReportPage(
         title=report.title,
@@ -66,7 +69,7 @@ def sequence_html(report: SequenceReport, figures: Sequence[Figure] | None = Non
         remarks=report.remarks,
         answer=found.answer,
         first=[*first, *(_main_table(found.cases[0]) if found.cases else ())],
-        next=following,
+        next=next_parts(step),
         sections=_sections(report, names),
         figures=drawn,
     )

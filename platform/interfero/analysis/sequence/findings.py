@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from interfero.analysis.capacity_table import counted
 from interfero.analysis.laws.scaling import Refusal, Scaling
 from interfero.analysis.laws.words import law_lines
-from interfero.analysis.next_step import Next, again, seed_changes, smoke_reasons, tried_again
+from interfero.analysis.next_step import (
+    Next,
+    again,
+    seed_changes,
+    sequence_command,
+    smoke_reasons,
+    tried_again,
+)
 from interfero.analysis.sequence.archive import ROUTERS, old_streams, routing_costs
 from interfero.analysis.sequence.chains import Chains, find_chains
 from interfero.analysis.sequence.laws import fit_sequences
@@ -122,7 +129,12 @@ class SequenceFindings:
         if not reasons:
             return None
         reasons += smoke_reasons(command)
-        return Next(tuple(reasons), again(command, changes) if command else "")
+        if command:
+            return Next(tuple(reasons), again(command, changes))
+        # Without --learning-rates each method has its own: rates of one make another diverge.
+        changes.pop("--learning-rates", None)
+        step = sequence_command(self.records, changes)
+        return Next((*reasons, *step.reasons), step.command, step.size)
 
 
 def least_line(summary: SequenceSummary) -> str:
@@ -168,24 +180,33 @@ def good_enough_line(summary: SequenceSummary) -> str:
     assert last is not None
     what = "its loss over all domains met, source included, differs from"
     end = f"{what} that of {best.setting.text} by {last.text()}"
-    worse = [k for k, mean in enumerate(each, 1) if mean is not None and mean.sign > 0]
+    signs = {k: mean.sign for k, mean in enumerate(each, 1) if mean is not None}
+    worse = [k for k, sign in signs.items() if sign > 0]
     if not worse:
         if last.sign:
-            return f"Naive fine-tuning is good enough at every length: at the end, {end}."
+            return f"Naive fine-tuning does better: at the end, {end}.{_undecided(signs, length)}"
         return (
             f"It is undecided whether {best.setting.method} does better than naive fine-tuning, at any "
             f"length: at the end, {end}."
         )
     first = each[worse[0] - 1]
     assert first is not None
-    enough = f"for {counted(worse[0] - 1, 'domain')}" if worse[0] > 1 else "at no length"
+    before = _undecided(signs, worse[0])
     if worse[0] == length:
-        return f"Naive fine-tuning is good enough {enough}: at the end, {end}."
+        return f"Naive fine-tuning does worse after {counted(length, 'domain')}: {end}.{before}"
     then = "" if last.sign else ", undecided"
     return (
-        f"Naive fine-tuning is good enough {enough}: after {counted(worse[0], 'domain')}, {what} that of "
-        f"{best.setting.text} by {first.short} %, at the end by {last.text()}{then}."
+        f"Naive fine-tuning does worse after {counted(worse[0], 'domain')}: {what} that of "
+        f"{best.setting.text} by {first.short} %, at the end by {last.text()}{then}.{before}"
     )
+
+
+def _undecided(signs: Mapping[int, int], length: int) -> str:
+    """Shorter lengths at which no difference is seen: too few draws can hide one."""
+    found = [str(k) for k, sign in signs.items() if k < length and not sign]
+    if not found:
+        return ""
+    return f" After {', '.join(found)} it is undecided, which is not the same as good enough."
 
 
 def equal_gain_lines(summary: SequenceSummary) -> list[str]:

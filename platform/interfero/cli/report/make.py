@@ -18,13 +18,10 @@ from interfero.analysis.charts.sequence import sequence_figures
 from interfero.analysis.records import CELLS_FILE, PARAMS, read_records
 from interfero.analysis.report.page import table_title
 from interfero.analysis.report.pictures import FOLDER, Finder
-from interfero.analysis.report.restoration import (
-    RestorationReport,
-    headline,
-    write_restoration_report,
-)
+from interfero.analysis.report.restoration import RestorationReport, write_restoration_report
 from interfero.analysis.report.sequence import SequenceReport, write_sequence_report
 from interfero.analysis.report.writing import Origin, write_report
+from interfero.analysis.restoration.headline import headline
 from interfero.analysis.restoration.losses import summarise
 from interfero.analysis.restoration.tables import (
     IMAGES_FILE,

@@ -12,11 +12,8 @@ from interfero.analysis.charts.data import RunLinks
 from interfero.analysis.charts.files import write_pictures
 from interfero.analysis.charts.restoration import restoration_figures
 from interfero.analysis.note import note_head
-from interfero.analysis.report.restoration import (
-    RestorationReport,
-    headline,
-    write_restoration_report,
-)
+from interfero.analysis.report.restoration import RestorationReport, write_restoration_report
+from interfero.analysis.restoration.headline import headline, surer
 from interfero.analysis.restoration.losses import summarise, summary_markdown
 from interfero.analysis.restoration.tables import write_restoration_tables
 from interfero.engine.ending import Ending
@@ -52,9 +49,11 @@ def write_ending(question: str, plan: RestorationPlan, run: SweepRun, command: s
         store.name, records, summary, about, RunLinks(run.tracker.run_ids), strips
     )
     report = write_restoration_report(page, folder)
+    step = surer(records, summary, command)
     return Ending(
         answer=headline(summary),
         report=report,
+        surer=step.reasons if step else (),
         failed=failed_lines(records),
         note=_note(question, headline(summary), text, command, run),
         files=[
