@@ -10,6 +10,7 @@ from rich.console import Console
 from interfero.domains.catalogue import load_domain
 from interfero.engine.sweep import run_sweep
 from interfero.errors import DomainError, StorageError
+from interfero.store.files import patience, write_atomic
 from sweeps.adapter_capacity import SWEEP as CAPACITY
 from tests.parquet import write_parquet
 from tests.processes import standing_still
@@ -96,6 +97,23 @@ def test_a_sweep_does_not_start_on_a_full_disk_and_takes_no_name(place, monkeypa
         run_sweep(CAPACITY, [*place.tiny, *SWEEP, "--name", "next"], Console(quiet=True))
     filling.unlink()
     assert not (disk / "next/sweep.json").exists()
+
+
+def test_a_disk_that_became_read_only_is_named_as_such_and_keeps_what_it_holds(place):
+    """As a kernel mounts a disk with faults: freeing it would not help."""
+    disk = place.folder / "interfero-storage"
+    write_atomic(disk / "kept", b"old")
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    try:
+        with (
+            patience(0.0),
+            pytest.raises(StorageError, match=r"Read-only file system.: mount it for writing"),
+        ):
+            write_atomic(disk / "kept", b"new")
+        assert (disk / "kept").read_bytes() == b"old"
+    finally:
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+    write_atomic(disk / "kept", b"new")
 
 
 @pytest.fixture

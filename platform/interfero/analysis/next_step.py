@@ -81,15 +81,15 @@ def next_step(records: Sequence[CellRecord], *commands: str) -> Next | None:
     if failed or absent:
         parts = [f"{counted(failed, 'cell')} failed"] if failed else []
         parts += [f"{counted(absent, 'setting')} did not run"] if absent else []
-        resumed = {**changes, **wider}
-        reasons.append(tried_again(" and ".join(parts), command, resumed))
+        other = bool(changes or wider)
+        reasons.append(tried_again(" and ".join(parts), command, changed=other))
     if not reasons:
         return None
     reasons += smoke_reasons(command)
     shared = len(set(tried.values())) == 1
     if not command and wider and shared and len(tried) > 1:
         reasons.append("all methods had one grid of learning rates: left away, each has its own")
-        rates = dict.fromkeys(tried, ())
+        rates: dict[str, _Rates] = dict.fromkeys(tried, ())
     else:
         rates = {m: own if len(own) <= MAX_GRID else () for m, own in {**tried, **wider}.items()}
     part = _repeated(records, tried, rates, changes, known=bool(command))
@@ -181,9 +181,9 @@ def seed_changes(
     )
 
 
-def tried_again(what: str, command: str, changes: Mapping[str, Sequence[str]]) -> str:
-    """Why cells are missing, and what runs them: `again` resumes a sweep only if nothing else changes."""
-    resumed = command and not changes
+def tried_again(what: str, command: str, *, changed: bool) -> str:
+    """Why cells are missing, and what runs them: `again` resumes a sweep only if nothing else is changed."""
+    resumed = command and not changed
     return f"{what}: {'--resume' if resumed else 'the command'} tries them again"
 
 

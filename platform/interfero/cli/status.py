@@ -147,6 +147,8 @@ def _in_training(store: SweepStore, now: float) -> Iterator[str]:
 def _pace(store: SweepStore, ends: list[float], left: int | None, now: float) -> str:
     """Cells an hour since the driver started, which took the lease then, and what that means for the rest."""
     began = store.lease_began
+    if now < began:
+        return "the clock was set back since the driver started: no rate"
     since = [end for end in ends if end >= began]
     ago = f"since the driver started {_span(now - began)} ago"
     if not since:

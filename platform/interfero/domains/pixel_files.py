@@ -31,7 +31,7 @@ from interfero.domains.readers import table
 from interfero.domains.sources import Row, Source
 from interfero.errors import DomainError, StorageError
 from interfero.store.content import CACHE_VARIABLE, cached
-from interfero.store.files import settle, temporary_file
+from interfero.store.files import first_remedy, settle, temporary_file
 from interfero.store.keyed import KeyedStore
 from interfero.store.keys import ENTRY_DIGITS, content_key, text_key
 
@@ -363,7 +363,7 @@ def _disk_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"decoded images cannot be kept in {folder} ({error.strerror}): free the disk, set "
+            f"decoded images cannot be kept in {folder} ({error.strerror}): {first_remedy(error)}, set "
             f"{CACHE_VARIABLE} to a folder with room, or raise --max-domain-memory; what is "
             "decoded is kept"
         ) from error

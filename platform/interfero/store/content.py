@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from interfero.errors import StorageError
-from interfero.store.files import remove_leftovers, settle, temporary_file
+from interfero.store.files import first_remedy, remove_leftovers, settle, temporary_file
 from interfero.store.keyed import KeyedStore
 from interfero.store.keys import new_digest
 
@@ -144,6 +144,6 @@ def _writing(folder: Path, remedy: str = "choose another --storage") -> Iterator
         yield
     except OSError as error:
         raise StorageError(
-            f"{folder} cannot be written ({error.strerror}): free the disk or {remedy}, then "
+            f"{folder} cannot be written ({error.strerror}): {first_remedy(error)} or {remedy}, then "
             "continue with --resume"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -59,6 +60,13 @@ def patiently(attempt: Callable[[], T], place: Path) -> T:
         pause = min(longest, 2 * pause)
 
 
+def first_remedy(error: OSError) -> str:
+    """What makes a place writable again that a disk's fault, or its being full, has made unwritable."""
+    if error.errno == errno.EROFS:
+        return "mount it for writing again (a disk with faults becomes read-only)"
+    return "free the disk"
+
+
 def write_atomic(
     path: Path, data: bytes | Callable[[IO[bytes]], None], remedy: str = "name another place"
 ) -> None:
@@ -67,7 +75,7 @@ def write_atomic(
     Args:
         path: Its folder is made.
         data: All of it; or what writes it, if it is too much to hold. That may be called again.
-        remedy: What a user can do besides freeing the disk.
+        remedy: What a user can do besides making the place writable again.
 
     Raises:
         StorageError: the disk is full or the place is not writable, and stays so as long as `patience`.
@@ -76,7 +84,7 @@ def write_atomic(
         patiently(lambda: _write_once(path, data), path)
     except OSError as error:
         raise StorageError(
-            f"{path} cannot be written ({error.strerror}): free the disk or {remedy}"
+            f"{path} cannot be written ({error.strerror}): {first_remedy(error)} or {remedy}"
         ) from error
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock, SoftFileLease, Timeout
 
 from interfero.errors import StorageError
+from interfero.store.files import first_remedy
 
 LOCK_NAME = ".lock"
 """Name of the lock of a folder, in the folder."""
@@ -48,7 +49,7 @@ def locked(
         held = acquired(path, FOR_EVER)
     except OSError as error:
         raise StorageError(
-            f"the lock {path} cannot be made ({error.strerror}): free the disk or {remedy}"
+            f"the lock {path} cannot be made ({error.strerror}): {first_remedy(error)} or {remedy}"
         ) from error
     assert held is not None
     try:

@@ -24,7 +24,14 @@ from typing import Any
 
 from interfero.errors import ConfigError, StorageError
 from interfero.records import CellRecord
-from interfero.store.files import inside, patience, read_json, write_atomic, write_json
+from interfero.store.files import (
+    first_remedy,
+    inside,
+    patience,
+    read_json,
+    write_atomic,
+    write_json,
+)
 from interfero.store.locks import LEASE_S, acquired, leased
 from interfero.store.products import Products, is_product_key, read_record
 
@@ -155,7 +162,7 @@ class SweepStore:
                 held = self.held(LEASE_S + LEASE_MARGIN_S)
         except OSError as error:
             raise StorageError(
-                f"{self.folder} cannot be made ({error.strerror}): free the disk or choose another "
+                f"{self.folder} cannot be made ({error.strerror}): {first_remedy(error)} or choose another "
                 "--storage, below a folder that you may write to"
             ) from error
         if held is None:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from pydantic import ValidationError
 
 from interfero.errors import StorageError
-from interfero.store.files import patience, patiently
+from interfero.store.files import first_remedy, patience, patiently
 from interfero.tracking.operations import OPERATION, Operation
 
 
@@ -130,6 +130,6 @@ class Outbox:
     def _unwritable(self, error: OSError) -> StorageError:
         return StorageError(
             f"{self.path} must be writable, it keeps what waits for the tracking server "
-            f"({error.strerror}): free the disk or choose another --storage, then continue with "
+            f"({error.strerror}): {first_remedy(error)} or choose another --storage, then continue with "
             "--resume"
         )

@@ -48,6 +48,14 @@ def call(monkeypatch, *arguments):
     return 0
 
 
+def test_a_clock_that_was_set_back_gives_no_rate(store):
+    """An hour back: cells would have ended in no time at all, 10^12 of them an hour."""
+    with store.lease():
+        text = said(store, running=True, now=store.lease_began - 3600)
+    assert "the clock was set back since the driver started: no rate" in text
+    assert "cells an hour" not in text
+
+
 def test_a_sweep_whose_driver_holds_the_lease_is_running(store, monkeypatch, capsys):
     with store.lease():
         assert call(monkeypatch, "s", "--storage", store.storage) == 0

@@ -129,7 +129,7 @@ def surer(records: Sequence[CellRecord], summary: Summary, *commands: str) -> Ne
     failed = sum(r.status == "failed" for r in records)
     if failed:
         what = f"{counted(failed, 'cell')} failed"
-        reasons.append(tried_again(what, command, changes) if command else what)
+        reasons.append(tried_again(what, command, changed=bool(changes)) if command else what)
     if not reasons:
         return None
     reasons += smoke_reasons(command)

@@ -125,7 +125,9 @@ class SequenceFindings:
             reasons.append("fine-tuning has one learning rate: at equal gain it cannot be read")
         if self.chains.problems:
             failed = "some rows failed, or were not run"
-            reasons.append(tried_again(failed, command, changes) if command else failed)
+            reasons.append(
+                tried_again(failed, command, changed=bool(changes)) if command else failed
+            )
         if not reasons:
             return None
         reasons += smoke_reasons(command)
