@@ -334,6 +334,69 @@ def test_an_arrow_upward_is_seen():
     assert arrows_upward({"interfero.engine.sweep": {"interfero.store.files"}}) == []
 
 
+NAMED_BY_CONTENT = (ROOT / LIBRARY / "domains/readers/table.py",)
+"""Files that import modules of ours by text: readers, whose pixels a cell's key names by their hash."""
+
+
+def unseen_imports(source):
+    """Lines of imports that neither the floors nor the hash in a cell's key follow."""
+    known, lines = set(modules()), set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            relative = node.level > 0
+            # The package imports such a name from above, when it is asked for.
+            lazy = any(node.module == p and f"{p}.{a.name}" not in known
+                       for p in PACKAGES for a in node.names)  # fmt: skip
+            unseen = relative or lazy
+        elif isinstance(node, ast.If):
+            test = ast.unparse(node.test)
+            names = {ast.unparse(n).rpartition(".")[2] for n in ast.walk(node.test)
+                     if isinstance(n, ast.Name | ast.Attribute)}  # fmt: skip
+            unseen = "TYPE_CHECKING" in names and (
+                test not in {"TYPE_CHECKING", "typing.TYPE_CHECKING"} or bool(node.orelse)
+            )
+        else:
+            unseen = isinstance(node, ast.Call) and imports_by_text(node)
+        lines |= {node.lineno} if unseen else set()
+    return sorted(lines)
+
+
+def imports_by_text(call):
+    if not ast.unparse(call.func).endswith(("import_module", "__import__")):
+        return False
+    texts = [n.value for a in call.args for n in ast.walk(a) if isinstance(n, ast.Constant)]
+    return any(str(text).partition(".")[0] in PACKAGES for text in texts)
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(set(python_files(LIBRARY, "trainables")) - {*NAMED_BY_CONTENT, ROOT / LIBRARY / "__init__.py"}),
+    ids=lambda path: str(path.relative_to(ROOT)),
+)  # fmt: skip
+def test_every_import_is_of_a_form_that_floors_and_hash_follow(path):
+    assert unseen_imports(path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from .engine import sweep", "from . import engine", "from interfero import run_sweep",
+        "if not TYPE_CHECKING:\n        import interfero.engine.sweep",
+        "if TYPE_CHECKING:\n        x = 1\n    else:\n        import interfero.engine.sweep",
+        "importlib.import_module('interfero.engine.sweep')", "__import__(f'trainables.{name}')",
+    ],
+)  # fmt: skip
+def test_an_import_that_is_not_followed_is_seen(source):
+    assert unseen_imports(f"def f():\n    {source}") == [2]
+
+
+def test_an_import_that_is_followed_passes():
+    for source in ("from interfero import versions", "import interfero.engine.sweep",
+                   "from interfero.engine import sweep", "import_module('torch.nn')",
+                   "if TYPE_CHECKING:\n    from interfero.engine import sweep"):  # fmt: skip
+        assert unseen_imports(source) == []
+
+
 def test_no_modules_import_each_other_in_a_circle():
     # Packages that only gather names are left out: importing one of their modules runs them first.
     found = {n: p for n, p in modules().items() if p.name != "__init__.py"}
