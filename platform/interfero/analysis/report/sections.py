@@ -145,8 +145,8 @@ def best_parts(records: Sequence[CellRecord], runs: RunLinks) -> list[Block]:
         "own, on test images. Files are relative to the sweep's folder; a search may have a limit of "
         "forgetting of its own."
     )
-    table = PageTable(header, rows, 3, name="Best adapters:")
-    return [("table", table), ("note", note)] if rows else []
+    own: list[Block] = [("table", PageTable(header, rows, 3, whole=True)), ("note", note)]
+    return [("folded", ("Which adapter to ship, for each domain and lambda", own))] if rows else []
 
 
 def next_parts(step: Next | None) -> list[Block]:
