@@ -125,6 +125,10 @@ def headline(records: Iterable[CellRecord], own: Sequence[str] = ()) -> list[str
     if not best:
         return ["No cell finished: nothing can be said about gain or forgetting."]
     lines = [*own[:2], *_method_lines(best, records, where)][:MAX_SENTENCES]
+    if not lines:
+        return [
+            "Cells finished, but none has both gain and forgetting: the table says what there is."
+        ]
     if grey and coloured:
         lines[-1] += f" Grey domains are left out: {', '.join(sorted(grey))}."
     return [*lines[:-1], f"{lines[-1]}{_sample_note(best)}"]

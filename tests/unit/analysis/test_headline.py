@@ -271,3 +271,13 @@ def test_a_grey_domain_is_in_no_headline(two_methods):
     assert headline(only)[0].startswith("finetune gains +10.00 %"), (
         "all are grey: they are all there is"
     )
+
+
+def test_cells_without_a_gain_are_an_answer_too(sweep):
+    """Records of another tool, say: a table of forgetting alone."""
+    bare = [
+        r.model_copy(update={"metrics": {k: v for k, v in r.metrics.items() if "gain" not in k}})
+        for r in sweep(domains=("text",))
+    ]
+    (line,) = headline(bare)
+    assert line.startswith(("Cells finished, but none has both", "No cell finished"))

@@ -249,7 +249,8 @@ def test_nothing_a_record_says_becomes_markup(sweep, fail):
 
 def test_the_page_names_the_adapter_to_ship_of_each_domain(sweep):
     records = sweep(domains=("histology", "text"))
-    table = dict(best_parts(records, RunLinks()))["table"]
+    _, parts = dict(best_parts(records, RunLinks()))["folded"]
+    table = dict(parts)["table"]
     assert [row[0] for row in table.rows] == ["histology", "text"]
     for row, one in zip(table.rows, best_adapters(records), strict=True):
         assert row[2:5] == [
