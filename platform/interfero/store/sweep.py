@@ -162,8 +162,8 @@ class SweepStore:
                 held = self.held(LEASE_S + LEASE_MARGIN_S)
         except OSError as error:
             raise StorageError(
-                f"{self.folder} cannot be made ({error.strerror}): {first_remedy(error)} or choose another "
-                "--storage, below a folder that you may write to"
+                f"{self.folder} cannot be made ({error.strerror}): {first_remedy(error)} or choose a "
+                "--storage below a folder that you may write to"
             ) from error
         if held is None:
             raise ConfigError(
