@@ -233,8 +233,8 @@ def test_what_is_printed_is_ours_alone(printed):
     for word in ("Warning", "raylet", "/dev/shm", "tune.", "INFO", "Traceback"):
         assert word not in printed.stdout
     assert "4/4 cells" in printed.stdout
-    assert "One seed: an illustration" in printed.stdout
-    after = printed.stdout.partition("One seed: an illustration")[2].splitlines()
+    assert "one seed, " in printed.stdout
+    after = printed.stdout.partition(": an illustration, without intervals")[2].splitlines()
     assert len(after) <= 8, "what follows the answer"
     assert "mlflow ui --backend-store-uri sqlite:///mlflow.db" in printed.stdout
 
