@@ -92,8 +92,9 @@ def make_plan(options: RestorationOptions, code: StepCode) -> RestorationPlan:
     asked = dict.fromkeys((*options.codecs, *options.restorer_codecs))
     codecs = {name: find_lossy(name) for name in asked if name != OWN}
     if "OT" in options.configurations:
-        for name, codec in codecs.items():
-            if not isinstance(codec, LossyLearned):
+        # A restorer may still learn from a classical codec's images.
+        for name in options.codecs:
+            if not isinstance(codecs[name], LossyLearned):
                 raise ConfigError(
                     f"--configurations OT adapts a codec by training, and {name} has nothing that learns: "
                     "name learned --codecs, or leave OT out"

@@ -204,6 +204,11 @@ class TestRefusals:
         with pytest.raises(ConfigError, match=said):
             plan_of(**(TASK | changes))
 
+    def test_a_restorer_may_learn_from_a_classical_codec(self):
+        configurations = ("OT", "RO")
+        plan = plan_of(**(TASK | {"configurations": configurations, "restorer_codecs": ("webp",)}))
+        assert {cell.configuration for cell in plan.cells} == set(configurations)
+
     def test_an_adapter_that_the_codec_cannot_have(self, tmp_path):
         """Before anything is trained: the adapter would be the last thing to be built."""
         shape, path = Shape("mbt2018", 8, 12), tmp_path / "context.safetensors"
