@@ -16,7 +16,8 @@ from pathlib import Path
 
 DRIVERS = ("chromedriver", "/usr/lib/chromium/chromedriver")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-START_S = 30
+START_S = 120
+SCRIPT_S = 240
 
 
 def found(names):
@@ -35,6 +36,8 @@ class Browser:
         }  # fmt: skip
         wanted = {
             "browserName": "chrome",
+            # A browser beside tests that take every core is slow, not stuck: the protocol's 30 s are too few.
+            "timeouts": {"script": SCRIPT_S * 1000},
             "goog:chromeOptions": options,
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
         }
@@ -47,7 +50,7 @@ class Browser:
         request = urllib.request.Request(f"{self._base}/{path}".rstrip("/"), data, method=verb)
         request.add_header("Content-Type", "application/json")
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=SCRIPT_S + 60) as answer:
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
             raise AssertionError(json.load(error)["value"]["message"]) from error

@@ -128,8 +128,8 @@ def opened(browser, address, width=1280):
     wait(lambda: all(marks(browser, name) for name in FIGURES))
 
 
-def wait(done, seconds=30):
-    """Figures are drawn one after the other."""
+def wait(done, seconds=240):
+    """Figures are drawn one after the other: 1.5 s alone, many times that beside other tests."""
     end = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < end, "not drawn in time"
