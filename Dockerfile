@@ -25,7 +25,7 @@ COPY --chown=ubuntu requirements.lock ./
 RUN python -m venv /home/ubuntu/environment \
   && sed -n '/^uv==/,/^    # via/p' requirements.lock > /tmp/uv.lock \
   && pip install --no-cache-dir --require-hashes -r /tmp/uv.lock \
-  && uv pip install --no-cache --require-hashes -r requirements.lock \
+  && uv pip install --no-cache --compile-bytecode --require-hashes -r requirements.lock \
     --python /home/ubuntu/environment/bin/python
 
 COPY --chown=ubuntu pyproject.toml README.md LICENSE ./
@@ -34,4 +34,5 @@ COPY --chown=ubuntu platform ./platform
 COPY --chown=ubuntu trainables ./trainables
 COPY --chown=ubuntu sweeps ./sweeps
 RUN uv pip install --no-deps --no-build-isolation --offline --editable . \
-  --python /home/ubuntu/environment/bin/python
+  --python /home/ubuntu/environment/bin/python \
+  && /home/ubuntu/environment/bin/python -m compileall -q platform trainables sweeps

@@ -73,11 +73,13 @@ clean: ## remove caches and build outputs; the environment and the results stay
 install: $(STAMP) ## build the environment from requirements.lock
 
 # Every package, hatchling and uv too, comes from the lock with its hash; the project itself is
-# then built in place, offline.
+# then built in place, offline. All is compiled once: where Python may not write its bytecode (containers
+# set PYTHONDONTWRITEBYTECODE), each driver and each worker would compile 6,000 files again.
 $(STAMP): pyproject.toml requirements.lock | $(UV)
 	@$(BIN)/python $(PREFLIGHT) install --venv "$(VENV)" --python "$(PYTHON)" > /dev/null
-	$(UV) pip install --python $(BIN)/python --require-hashes -r requirements.lock
+	$(UV) pip install --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	$(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation --offline --editable .
+	@$(BIN)/python -m compileall -q platform trainables sweeps
 	@touch $@
 
 # Whichever Python runs can check the preconditions; the check names the one to build with.

@@ -188,17 +188,20 @@ def _measured(
         [[_mean(pair[0], response) - _mean(pair[1], response) for pair in row] for row in block]
     )
     value, num_seeds = float(np.median(plain.mean(axis=1))), plain.shape[1]
-    strata, scores = np.zeros(0, dtype=np.int64), lambda weights: plain
+    strata = np.zeros(0, dtype=np.int64)
     sums = _image_sums(block, domains, response)
     if sums is not None:
         losses, strata = sums
-        scores = lambda weights: _scores(losses @ weights, response)  # noqa: E731
+
+    def scores(weights: FloatArray) -> FloatArray:
+        if sums is None:
+            return np.broadcast_to(plain, (len(weights), *plain.shape))
+        return _scores(losses @ weights.T, response)
+
     if num_seeds < 2:
         return PairedDifference(method, other, response, value, None, None, len(block), 1, "")
     parts = score_parts(scores, strata, np.random.default_rng(0))
-    variances = [
-        (part.variance(lambda means: float(np.median(means))), part.degrees) for part in parts
-    ]
+    variances = [(part.variance_of(np.median(part.params, axis=1)), part.degrees) for part in parts]
     over = "seeds and source images" if len(parts) > 1 else "seeds only"
     half, chance = half_width(variances), probability(value, variances)
     return PairedDifference(
@@ -207,9 +210,9 @@ def _measured(
 
 
 def _scores(losses: FloatArray, response: Response) -> FloatArray:
-    """(cases, seeds) differences from (sides, cases, seeds, before and after) losses."""
-    percent = 100 * response.sign * (losses[..., 1] / losses[..., 0] - 1)
-    return np.asarray(percent[0] - percent[1])
+    """(draws, cases, seeds) differences from (sides, cases, seeds, before and after, draws) losses."""
+    percent = 100 * response.sign * (losses[..., 1, :] / losses[..., 0, :] - 1)
+    return np.moveaxis(percent[0] - percent[1], -1, 0)
 
 
 def _image_sums(

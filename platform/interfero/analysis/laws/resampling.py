@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +48,10 @@ class Part:
 
     def variance(self, value: Callable[[FloatArray], float]) -> float:
         """Of a function of the parameters, corrected for how few were drawn."""
-        values = np.array([value(params) for params in self.params])
+        return self.variance_of(np.array([value(params) for params in self.params]))
+
+    def variance_of(self, values: FloatArray) -> float:
+        """The same of a function's values, (draws,)."""
         mean = float(self.weights @ values)
         spread = float(self.weights @ (values - mean) ** 2)
         return spread * (self.degrees + 1) / self.degrees
@@ -124,17 +127,15 @@ def seed_draws(count: int, rng: np.random.Generator) -> tuple[FloatArray, FloatA
     return counts, np.array(ways) / count**count
 
 
-def image_draws(
-    strata: npt.NDArray[np.int64], rng: np.random.Generator, count: int
-) -> Iterator[FloatArray]:
-    """(groups,) how often each source image is drawn, within its domain; so many draws."""
-    for _ in range(count):
-        weights = np.zeros(len(strata))
-        for stratum in np.unique(strata):
-            members = np.flatnonzero(strata == stratum)
-            even = np.full(len(members), 1 / len(members))
-            weights[members] = rng.multinomial(len(members), even)
-        yield weights
+def image_draws(strata: npt.NDArray[np.int64], rng: np.random.Generator, count: int) -> FloatArray:
+    """(count, groups) how often each source image is drawn, within its domain."""
+    members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+    even = [np.full(len(own), 1 / len(own)) for own in members]
+    weights = np.zeros((count, len(strata)))
+    for row in weights:
+        for own, chances in zip(members, even, strict=True):
+            row[own] = rng.multinomial(len(own), chances)
+    return weights
 
 
 def seed_part(scores: FloatArray, rng: np.random.Generator) -> Part:
@@ -152,16 +153,16 @@ def score_parts(
     """Seeds, and source images, drawn again for scores of several lines: the same ones for all.
 
     Args:
-        scores: From (groups,), how often each source image counts, to (lines, seeds).
+        scores: From (draws, groups), how often each source image counts, to (draws, lines, seeds).
         strata: (groups,): the domain of a source image. The only one of a domain says nothing of others:
             images are then not drawn.
         rng: For the draws.
     """
-    parts = [seed_part(scores(np.ones(len(strata))), rng)]
+    parts = [seed_part(scores(np.ones((1, len(strata))))[0], rng)]
     smallest = int(np.unique(strata, return_counts=True)[1].min()) if len(strata) else 0
     if smallest > 1:
-        means = [scores(weights).mean(axis=1) for weights in image_draws(strata, rng, SCORE_DRAWS)]
-        parts.append(Part(np.array(means), np.full(SCORE_DRAWS, 1 / SCORE_DRAWS), smallest - 1))
+        means = scores(image_draws(strata, rng, SCORE_DRAWS)).mean(axis=2)
+        parts.append(Part(means, np.full(SCORE_DRAWS, 1 / SCORE_DRAWS), smallest - 1))
     return parts
 
 

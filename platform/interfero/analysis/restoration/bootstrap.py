@@ -153,7 +153,12 @@ def estimate(
     if drawn.seeds < 2:
         return Estimate(value, None, drawn)
     one_domain = np.zeros(drawn.pictures, dtype=np.int64)
-    parts = score_parts(scores, one_domain, np.random.default_rng(0))
+
+    def every_score(draws: FloatArray) -> FloatArray:
+        """(draws, groups, seeds to draw): one draw at a time, for classes and images make them large."""
+        return np.stack([scores(weights) for weights in draws])
+
+    parts = score_parts(every_score, one_domain, np.random.default_rng(0))
     if drawn.restorers_drawn:
         parts.append(seed_part(each(whole).mean(axis=2), np.random.default_rng(0)))
     width = half_width([(part.variance(statistic), part.degrees) for part in parts])
