@@ -227,7 +227,7 @@ def test_what_loads_no_pickle_passes():
 
 
 FLOORS = (
-    {"records", "config", "errors", "redaction", "randomness", "versions"},
+    {"records", "config", "errors", "option_help", "redaction", "randomness", "versions"},
     {"store", "metrics"},
     {"domains"},
     {"codecs"},

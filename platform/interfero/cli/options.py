@@ -16,7 +16,7 @@ CELLS_FILE = "cells.parquet"
 """As `interfero.analysis.records` writes it, which imports what reads it."""
 Adapters = tyro.conf.UseAppendAction[tuple[Path, ...]]
 """One `--adapter FILE` each."""
-Lambda = Annotated[float | None, tyro.conf.arg(name="lambda")]
+Lambda = Annotated[float | None, tyro.conf.arg(name="lambda", help_behavior_hint="")]
 """`--lambda`, renamed because `lambda` is a Python keyword; None for the source's default."""
 
 

@@ -134,7 +134,7 @@ class RestorationOptions(SweepOptions):
     perceptual_weight: Annotated[float, TRAINING] = 0.0
     """Weight of LPIPS in the restorers' loss; needs --perceptual-weights."""
     perceptual_weights: Annotated[str | None, MODELS] = None
-    """Local safetensors file of LPIPS weights."""
+    """Local safetensors file of LPIPS weights; none by default."""
     restoration_learning_rate: Annotated[float, TRAINING] = 1e-3
     """Peak learning rate of restorers."""
     precision: Annotated[Literal["float32", "bfloat16"], TRAINING] = "float32"
