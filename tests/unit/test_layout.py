@@ -227,7 +227,16 @@ def test_what_loads_no_pickle_passes():
 
 
 FLOORS = (
-    {"records", "config", "errors", "option_help", "redaction", "randomness", "versions"},
+    {
+        "records",
+        "config",
+        "errors",
+        "option_help",
+        "option_choices",
+        "redaction",
+        "randomness",
+        "versions",
+    },
     {"store", "metrics"},
     {"domains"},
     {"codecs"},

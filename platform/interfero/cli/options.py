@@ -11,6 +11,7 @@ import tyro
 
 from interfero.codecs.names import check_source
 from interfero.errors import AdapterError, DomainError, InterferoError, StorageError
+from interfero.option_choices import check_command
 
 CELLS_FILE = "cells.parquet"
 """As `interfero.analysis.records` writes it, which imports what reads it."""
@@ -71,6 +72,7 @@ def run_group(
 ) -> None:
     """Run `interfero NAME COMMAND ...`; exits with 2 on a user's error."""
     try:
+        check_command(commands, arguments)
         tyro.extras.subcommand_cli_from_dict(
             dict(commands), args=arguments, prog=f"interfero {name}", description=description
         )
