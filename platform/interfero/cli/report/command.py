@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from interfero.cli.options import table_of
+from interfero.cli.report.wanted import Wanted
 from interfero.option_help import Said
 
 
@@ -27,8 +27,8 @@ def report(
         out: Folder to write into; the default is report-NAME in this folder.
     """
     # Libraries take seconds to import: what does not exist is refused before.
-    for path in cells:
-        table_of(path)
-    from interfero.cli.report.make import Wanted, make_report
+    wanted = Wanted(experiment, sweep, cells, out)
+    wanted.check()
+    from interfero.cli.report.make import make_report
 
-    sys.stdout.write(make_report(Wanted(experiment, sweep, cells, out)))
+    sys.stdout.write(make_report(wanted))
