@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from interfero.adaptation import find_method, load_adapter, save_adapter
-from interfero.adaptation.method import AdaptedCodec, rd_step
+from interfero.adaptation.method import AdaptedCodec, StepLoss, rd_step
 from interfero.codecs.catalogue import load_codec
 from interfero.codecs.channels_last import to_channels_last
 from interfero.codecs.codec import Codec, quantile_loss
@@ -29,7 +29,7 @@ from interfero.engine.restoration.configs import TaskCodecConfig
 from interfero.engine.worker import Worker
 from interfero.errors import CodecError
 from trainables.member import QUANTILE_LEARNING_RATE, learning, make_optimizers
-from trainables.paired_batches import Scene, draw_scenes
+from trainables.paired_batches import Scene, SceneBatch, draw_scenes
 from trainables.scene_training import SceneTraining, Seeds, mixed
 from trainables.tasks import TaskModel
 
@@ -73,19 +73,10 @@ def train_task_codec(
         CodecError: the method cannot adapt the codec.
         DivergedError: the loss is no number any more.
     """
-    # Of its own: it moves to a device and to another memory format.
-    frozen = copy.deepcopy(source.model).requires_grad_(False)
-    to_channels_last(frozen, worker.device)
-    own = replace(source, model=frozen)
-    adapted = find_method(config.method).build(own, config.adapter_size, seeds.init)
-    to_channels_last(adapted, worker.device)
-    adapted.train_parameters()
-    adapted.train()
+    adapted, frozen = _adaptable(config, source, seeds, worker)
     model.requires_grad_(False)
-    main, quantiles = make_optimizers(adapted, config.learning_rate)
+    main, quantiles = _optimizers(adapted, config)
     optimizers = [main] if quantiles is None else [main, quantiles]
-    for group in () if quantiles is None else quantiles.param_groups:
-        group["share"] = QUANTILE_LEARNING_RATE / config.learning_rate
     training = SceneTraining(config, {"adapted": adapted}, optimizers, Group(worker), key=key)
     learned = [p for group in main.param_groups for p in learning(group["params"])]
     for step in training.steps(worker, checkpoint_seconds):
@@ -93,15 +84,10 @@ def train_task_codec(
             scenes, seed=seeds.data, step=step, batch_size=config.batch_size,
             crop_size=config.crop_size, label=LABEL, augmentations=("mirror",),
         ).to(worker.device)  # fmt: skip
-        image, labels = batch.pictures[0], batch.labels_BHW
-        assert labels is not None
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
-        with mixed(config):
-            output = adapted.forward_noisy(image, NoiseKey(seeds.data, step, config.batch_size))
-            coded = rd_step(output, image, source.rd_lambda)
-            seen = model(output.x_hat.clamp(0, 1)) if config.task_weight else None
-        task_loss = torch.zeros(()) if seen is None else task.loss(seen.float(), labels, None)
+        noise = NoiseKey(seeds.data, step, config.batch_size)
+        coded, task_loss = _losses(config, adapted, source.rd_lambda, task, model, batch, noise)
         total = coded.total + config.task_weight * task_loss.to(coded.total.device)
         total.backward()
         torch.nn.utils.clip_grad_norm_(learned, CLIP_NORM)
@@ -114,6 +100,45 @@ def train_task_codec(
         module.to("cpu").to(memory_format=torch.contiguous_format)
     adapted.refresh_tables()
     return adapted.eval(), training
+
+
+def _adaptable(
+    config: TaskCodecConfig, source: Codec, seeds: Seeds, worker: Worker
+) -> tuple[AdaptedCodec, nn.Module]:
+    """The codec with a new adapter, ready to train on the worker's device, and the source model inside it."""
+    # Of its own: it moves to a device and to another memory format.
+    frozen = copy.deepcopy(source.model).requires_grad_(False)
+    to_channels_last(frozen, worker.device)
+    own = replace(source, model=frozen)
+    adapted = find_method(config.method).build(own, config.adapter_size, seeds.init)
+    to_channels_last(adapted, worker.device)
+    adapted.train_parameters()
+    adapted.train()
+    return adapted, frozen
+
+
+def _optimizers(
+    adapted: AdaptedCodec, config: TaskCodecConfig
+) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer | None]:
+    """Of what learns by the loss, and of the entropy model's quantiles if they do."""
+    main, quantiles = make_optimizers(adapted, config.learning_rate)
+    for group in () if quantiles is None else quantiles.param_groups:
+        group["share"] = QUANTILE_LEARNING_RATE / config.learning_rate
+    return main, quantiles
+
+
+def _losses(
+    config: TaskCodecConfig, adapted: AdaptedCodec, rd_lambda: float, task: TaskModel, model: nn.Module,
+    batch: SceneBatch, noise: NoiseKey,
+) -> tuple[StepLoss, torch.Tensor]:  # fmt: skip
+    """Rate and distortion of a batch, and the task's loss on what is decoded; 0 with a weight of 0."""
+    image, labels = batch.pictures[0], batch.labels_BHW
+    assert labels is not None
+    with mixed(config):
+        output = adapted.forward_noisy(image, noise)
+        coded = rd_step(output, image, rd_lambda)
+        seen = model(output.x_hat.clamp(0, 1)) if config.task_weight else None
+    return coded, torch.zeros(()) if seen is None else task.loss(seen.float(), labels, None)
 
 
 def save_task_codec(

@@ -11,6 +11,7 @@ import torch
 from interfero.adaptation import METHODS, load_adapter, save_adapter
 from interfero.adaptation.branched import BranchedCodec, merge
 from interfero.adaptation.method import AdaptedCodec, Batch
+from interfero.adaptation.support import adapts, architecture_of, check_methods
 from interfero.codecs.checkpoint import freeze_codec, read_codec, save_codec
 from interfero.codecs.codec import ARCHITECTURES, Codec, Shape, build_model, rd_parameters
 from interfero.codecs.coding import SourceCoder, decode, encode
@@ -153,6 +154,19 @@ def test_what_is_not_claimed_is_refused_by_name(
     codec = read_codec(codec_files[architecture], architecture)
     with pytest.raises(CodecError, match=REFUSED[architecture, name]):
         METHODS[name].build(codec, 1, 0)
+
+
+def test_pairs_that_are_not_claimed_are_known_without_torch(codec_files: dict[str, Path]) -> None:
+    """What options are checked by says what the methods say once a codec is loaded."""
+    known = {(a, m) for a in ARCHITECTURES for m in METHODS if not adapts(m, a)}
+    assert known == set(REFUSED)
+    for architecture, file in codec_files.items():
+        assert architecture_of(str(file)) == architecture
+    with pytest.raises(CodecError) as late:
+        METHODS["cawf"].build(read_codec(codec_files["mbt2018"], "mbt2018"), 1, 0)
+    with pytest.raises(CodecError) as early:
+        check_methods(str(codec_files["mbt2018"]), ("lora", "cawf"))
+    assert str(early.value) == str(late.value)
 
 
 @pytest.mark.parametrize("name", MERGING)

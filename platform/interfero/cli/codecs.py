@@ -15,6 +15,7 @@ from interfero.cli.options import Lambda, check_there, run_group
 from interfero.domains.names import check_domain
 from interfero.domains.specs import DEFAULT_SOURCE
 from interfero.errors import ConfigError
+from interfero.option_help import Said
 
 
 def codecs() -> None:
@@ -40,7 +41,7 @@ def codecs() -> None:
 
 def import_command(
     file: tyro.conf.Positional[Path],
-    out: Path | None = None,
+    out: Said[Path | None] = None,
     rd_lambda: Lambda = None,
     source_domain: str = DEFAULT_SOURCE,
     max_images: int = 8,
@@ -51,7 +52,7 @@ def import_command(
         file: A training checkpoint (for example of CompressAI's examples/train.py) or a state dict.
         out: The codec file to write; the default is FILE with the suffix .safetensors.
         rd_lambda: Lambda it was trained for (bits per pixel per unit of MSE on the 0-255 scale), if the file
-            does not contain it.
+            does not contain it; the default is what it contains.
         source_domain: Domain on which to report rate and PSNR, compared with JPEG: NAME or NAME=PATH.
         max_images: Maximum number of test images of that domain to code; 0 for none.
     """

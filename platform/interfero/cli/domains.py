@@ -12,32 +12,34 @@ from interfero.domains.names import BUNDLED_NAMES, check_domain
 from interfero.domains.pixel_mapping import PixelMapping, problems_of
 from interfero.domains.specs import split_spec
 from interfero.errors import ConfigError, DomainError, StorageError
+from interfero.option_help import Said
 
 if TYPE_CHECKING:
     from interfero.domains.domain import Domain
 
 
 def domains(
-    specs: tyro.conf.Positional[tuple[str, ...]] = (),
+    specs: Said[tyro.conf.Positional[tuple[str, ...]]] = (),
     files: bool = False,
     sheet: Path | None = Path(),
-    bands: tuple[int, ...] = (),
-    pixel_range: tuple[float, float] | None = None,
-    window: tuple[float, float] | None = None,
-    percentiles: tuple[float, float] | None = None,
+    bands: Said[tuple[int, ...]] = (),
+    pixel_range: Said[tuple[float, float] | None] = None,
+    window: Said[tuple[float, float] | None] = None,
+    percentiles: Said[tuple[float, float] | None] = None,
 ) -> None:
     """List the bundled domains, or describe the given ones and write contact sheets.
 
     Args:
         specs: NAME, or NAME=PATH for a folder of images, a Parquet file or a .tar of WebDataset. Of each
             with a path, and of each corrupted or mixed domain (photographs.fog-3), a contact sheet is
-            written.
+            written. By default all bundled domains are listed.
         files: Also print the decision for each file.
         sheet: Folder for the contact sheets, NAME.sheet.png; None writes none.
-        bands: As in sweeps: the bands that become the codec's channels, counted from 1.
-        pixel_range: As in sweeps: the values that become 0 and 255.
-        window: As in sweeps: the pixel range as centre and width.
-        percentiles: As in sweeps: the pixel range as percentiles of the training images' values.
+        bands: As in sweeps: the bands that become the codec's channels, counted from 1; all by default.
+        pixel_range: As in sweeps: the values that become 0 and 255; none are declared by default.
+        window: As in sweeps: the pixel range as centre and width; none by default.
+        percentiles: As in sweeps: the pixel range as percentiles of the training images' values; none by
+            default.
     """
     mapping = PixelMapping(bands, pixel_range, window, percentiles)
     if wrong := problems_of(mapping):

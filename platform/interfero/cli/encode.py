@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from interfero.cli.options import Adapters, Lambda, check_there
+from interfero.option_help import Said
 
 if TYPE_CHECKING:
     from interfero.adaptation.deployment import CodedCandidate
@@ -23,7 +24,7 @@ def encode(
     source: str = "mbt2018-mean",
     rd_lambda: Lambda = None,
     adapter: Adapters = (),
-    mode: Mode | None = None,
+    mode: Said[Mode | None] = None,
 ) -> None:
     """Code an image to a bitstream.
 

@@ -21,6 +21,7 @@ from interfero.cli.status import status
 from interfero.cli.store import run_store, store
 from interfero.cli.transcode import transcode
 from interfero.errors import InterferoError
+from interfero.option_choices import check_command
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "doctor": doctor,
@@ -47,6 +48,7 @@ def main() -> None:
         groups[sys.argv[1]](sys.argv[2:])
         return
     try:
+        check_command(COMMANDS, sys.argv[1:])
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS,
             prog="interfero",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from interfero.cli.options import run_group
+from interfero.option_help import Said
 
 
 def map_group() -> None:
@@ -16,7 +17,9 @@ def map_group() -> None:
 
 
 def export_command(
-    out: Path, cells: Path | None = None, budget: Literal["num_steps", "num_images"] | None = None
+    out: Path,
+    cells: Said[Path | None] = None,
+    budget: Said[Literal["num_steps", "num_images"] | None] = None,
 ) -> None:
     """Write the cells as a tabular benchmark: configuration space, evaluations by budget and seed, metadata.
 

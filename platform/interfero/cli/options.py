@@ -11,12 +11,13 @@ import tyro
 
 from interfero.codecs.names import check_source
 from interfero.errors import AdapterError, DomainError, InterferoError, StorageError
+from interfero.option_choices import check_command
 
 CELLS_FILE = "cells.parquet"
 """As `interfero.analysis.records` writes it, which imports what reads it."""
 Adapters = tyro.conf.UseAppendAction[tuple[Path, ...]]
 """One `--adapter FILE` each."""
-Lambda = Annotated[float | None, tyro.conf.arg(name="lambda")]
+Lambda = Annotated[float | None, tyro.conf.arg(name="lambda", help_behavior_hint="")]
 """`--lambda`, renamed because `lambda` is a Python keyword; None for the source's default."""
 
 
@@ -71,6 +72,7 @@ def run_group(
 ) -> None:
     """Run `interfero NAME COMMAND ...`; exits with 2 on a user's error."""
     try:
+        check_command(commands, arguments)
         tyro.extras.subcommand_cli_from_dict(
             dict(commands), args=arguments, prog=f"interfero {name}", description=description
         )

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from interfero.cli.options import run_group
+from interfero.option_help import Said
 
 NOT_RUNNING_EXIT = 1
 INTERRUPTED_EXIT = 130
@@ -17,7 +18,7 @@ def pool() -> None:
     # Here only for the list of commands; `main` passes its arguments to `run_pool`.
 
 
-def start_command(cpus: int | None = None, gpus: int | None = None) -> None:
+def start_command(cpus: Said[int | None] = None, gpus: Said[int | None] = None) -> None:
     """Start a local Ray cluster whose workers have loaded everything before a sweep asks for it.
 
     Sweeps that are started on this machine afterwards join it by themselves, as long as they run the same

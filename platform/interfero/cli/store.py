@@ -14,6 +14,7 @@ from rich.table import Column, Table
 
 from interfero.cli.options import run_group
 from interfero.errors import ConfigError
+from interfero.option_help import Said
 from interfero.store.content import CACHE_VARIABLE, cache_root
 from interfero.store.inventory import CACHED, KINDS, Kept, SweepState, sweeps_of, take_stock
 from interfero.store.pruning import Wish, held_sweeps, prune
@@ -75,12 +76,14 @@ def _totals(storage: Path, kept: Sequence[Kept]) -> tuple[str, str]:
     )
 
 
-def verify_command(storage: Path = Path("interfero-storage"), kind: tuple[str, ...] = ()) -> None:
+def verify_command(
+    storage: Path = Path("interfero-storage"), kind: Said[tuple[str, ...]] = ()
+) -> None:
     """Read and hash what is kept; prints what is damaged, and exits with 1 if anything is.
 
     Args:
         storage: Folder of sweeps, as `--storage` of a sweep.
-        kind: Check only these kinds.
+        kind: Check only these kinds; all by default.
     """
     _check_kinds(kind)
     states = [SweepState(store, store.is_running) for store in sweeps_of(_folder(storage))]
@@ -97,9 +100,9 @@ def verify_command(storage: Path = Path("interfero-storage"), kind: tuple[str, .
 def prune_command(
     storage: Path = Path("interfero-storage"),
     older_than: str = "0s",
-    max_size: str | None = None,
-    sweep: str | None = None,
-    kind: tuple[str, ...] = (),
+    max_size: Said[str | None] = None,
+    sweep: Said[str | None] = None,
+    kind: Said[tuple[str, ...]] = (),
     dry_run: bool = False,
     force: bool = False,
 ) -> None:
@@ -108,9 +111,11 @@ def prune_command(
     Args:
         storage: Folder of sweeps, as `--storage` of a sweep.
         older_than: Remove only what has not changed for this long: 12h, 30d, 4w.
-        max_size: Stop when the rest of these kinds takes no more than this: 500MB, 20GiB.
-        sweep: Remove only what belongs to this sweep, and products that no other sweep needs.
-        kind: Remove only these kinds.
+        max_size: Stop when the rest of these kinds takes no more than this: 500MB, 20GiB. No limit by
+            default.
+        sweep: Remove only what belongs to this sweep, and products that no other sweep needs; by
+            default any sweep counts.
+        kind: Remove only these kinds; all by default.
         dry_run: Print what would be removed; remove nothing.
         force: Also remove what sweeps need, including results; never what a running sweep uses.
     """

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from interfero.errors import ConfigError, StorageError
+from interfero.errors import ConfigError, StorageError, nearest
 from interfero.store.files import remove_leftovers
 from interfero.store.inventory import (
     KINDS,
@@ -45,7 +45,7 @@ class Wish:
         """
         for kind in self.kinds:
             if kind not in KINDS:
-                raise ConfigError(f"unknown --kind {kind!r}: it is one of {', '.join(KINDS)}")
+                raise ConfigError(f"unknown --kind {kind!r}: {nearest(kind, KINDS)}")
         if self.force and self.sweep is None and not self.kinds:
             raise ConfigError(
                 "--force would remove every result: name a --sweep or a --kind with it"

@@ -17,19 +17,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from interfero.errors import TrackingError
 from interfero.redaction import masked
+from interfero.tracking.database_file import DEFAULT_URI, URI_VARIABLE
 
-URI_VARIABLE = "MLFLOW_TRACKING_URI"
-DEFAULT_URI = "sqlite:///mlflow.db"
 CHECK_S = 4
 """A server that says nothing for so many seconds is not there."""
 
 _PATIENCE_LOCK = threading.RLock()
 _TALKATIVE = ("alembic", "mlflow.store.db.utils")
-
-
-def tracking_uri(uri: str | None = None) -> str:
-    """The given address, else MLFLOW_TRACKING_URI, else a database in the working folder."""
-    return uri or os.environ.get(URI_VARIABLE) or DEFAULT_URI
 
 
 @contextmanager

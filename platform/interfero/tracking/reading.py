@@ -16,13 +16,12 @@ from interfero.errors import ConfigError, TrackingError, nearest
 from interfero.records import CellRecord
 from interfero.redaction import masked
 from interfero.tracking.address import (
-    URI_VARIABLE,
     check_reachable,
     is_database,
     patience,
     quiet,
-    tracking_uri,
 )
+from interfero.tracking.database_file import check_database, tracking_uri
 from interfero.tracking.names import (
     CELL_TAG,
     ERROR_TAG,
@@ -210,12 +209,7 @@ def _check_there(uri: str) -> None:
     """
     if not is_database(uri) or sqlalchemy.make_url(uri).get_backend_name() != "sqlite":
         return
-    path = Path(sqlalchemy.make_url(uri).database or "")
-    if not path.is_file():
-        raise TrackingError(
-            f"there is no tracking database {path.absolute()}: set {URI_VARIABLE}, or start in the folder "
-            "that the sweep was started in"
-        )
+    check_database(Path(sqlalchemy.make_url(uri).database or ""))
 
 
 def _on_this_machine(uri: str, artifact_uri: str) -> Path | None:

@@ -15,7 +15,7 @@ from interfero.records import CellRecord
 from interfero.redaction import masked
 from interfero.store.files import write_atomic
 from interfero.tracking.address import check_reachable, patience, quiet, unreachable
-from interfero.tracking.address import tracking_uri as resolve_uri
+from interfero.tracking.database_file import tracking_uri as resolve_uri
 from interfero.tracking.names import (
     CELL_TAG,
     CURVE_TAG,

@@ -5,7 +5,8 @@ import shlex
 
 import pytest
 
-from interfero.analysis.next_step import again, next_step
+from interfero.analysis.next_command import again
+from interfero.analysis.next_step import next_step
 from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.options.parsing import parse_options
 

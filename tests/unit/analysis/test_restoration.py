@@ -14,7 +14,8 @@ from interfero.analysis.restoration.tables import (
     read_restoration_records,
     write_restoration_tables,
 )
-from interfero.cli.report.make import Wanted, make_report
+from interfero.cli.report.make import make_report
+from interfero.cli.report.wanted import Wanted
 from interfero.errors import StorageError
 from interfero.records import CellRecord, SegmentedImage
 

@@ -17,7 +17,8 @@ from interfero.analysis.sequence.findings import SequenceFindings, _undecided, e
 from interfero.analysis.sequence.laws import SOURCE_LOST, STAGE_HARM
 from interfero.analysis.sequence.measures import AVERAGE, FORGETTING, summarise_case
 from interfero.analysis.sequence.orders import mean_of, order_effect, paired
-from interfero.cli.report.make import Wanted, make_report
+from interfero.cli.report.make import make_report
+from interfero.cli.report.wanted import Wanted
 from interfero.engine.options.parsing import parse_options
 from interfero.engine.options.sequence import SequenceOptions
 from interfero.errors import ConfigError

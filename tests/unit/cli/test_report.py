@@ -9,10 +9,14 @@ from mlflow.tracking.client import MlflowClient
 from interfero import cli
 from interfero.analysis.about import About, read_about
 from interfero.analysis.records import write_tables
-from interfero.cli.report.make import Wanted, make_report
+from interfero.cli.report.make import make_report
+from interfero.cli.report.wanted import Wanted
 from interfero.errors import ConfigError, StorageError, TrackingError
 from interfero.records import CellRecord
+from interfero.tracking.database_file import check_experiment
+from interfero.tracking.reading import TrackedSweeps
 from interfero.tracking.tracker import Tracker
+from tests.unit.test_startup import HEAVY, started
 
 PROVENANCE = {"interfero.git_commit": "abc123"}
 
@@ -167,6 +171,40 @@ def test_experiments_that_hold_no_report_are_refused(tmp_path, database):
         make_report(Wanted(experiment="covariate-shift"))
     with pytest.raises(ConfigError, match="did you mean 'covariate-shift'"):
         make_report(Wanted(experiment="covariate-shft"))
+
+
+def test_an_experiment_that_does_not_exist_is_refused_before_libraries_are_imported(
+    tmp_path, database
+):
+    """By the words that MLflow's own answer would give."""
+    track(database, tmp_path)
+    ((code, modules, _, errors),) = started(
+        ("interfero.cli", "report", "--experiment", "adapter-capcity")
+    )
+    assert (code, modules & HEAVY) == (2, set()), errors
+    assert "has no experiment 'adapter-capcity': did you mean 'adapter-capacity'?" in errors
+    with pytest.raises(ConfigError) as late:
+        TrackedSweeps(database, "adapter-capcity")
+    assert errors == f"error: {late.value}\n"
+
+
+def test_a_missing_database_is_refused_before_libraries_are_imported(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    ((code, modules, _, errors),) = started(("interfero.cli", "report", "--experiment", "x"))
+    assert (code, modules & HEAVY) == (2, set()), errors
+    assert errors.startswith(f"error: there is no tracking database {tmp_path}/mlflow.db: set")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_only_mlflow_can_read_is_left_to_it(tmp_path, monkeypatch):
+    (tmp_path / "other.db").write_bytes(b"no database")
+    for uri in (
+        f"sqlite:///{tmp_path}/other.db",
+        "http://nowhere:5000",
+        "sqlite:///a.db?timeout=5",
+    ):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        check_experiment("x")
 
 
 def test_nothing_is_made_where_there_is_no_database(tmp_path, monkeypatch):

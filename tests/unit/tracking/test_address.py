@@ -8,7 +8,8 @@ import pytest
 
 from interfero.errors import TrackingError
 from interfero.redaction import masked
-from interfero.tracking.address import check_reachable, patience, tracking_uri
+from interfero.tracking.address import check_reachable, patience
+from interfero.tracking.database_file import tracking_uri
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from interfero.analysis.charts.trends import domain_figure, trend_figure
 from interfero.analysis.choices import choose_learning_rates
 from interfero.analysis.focus import longest
 from interfero.analysis.headline import headline
+from interfero.analysis.laws.distance_verdict import verdict_lines
 from interfero.analysis.laws.scaling import Refusal, Scaling
 from interfero.analysis.laws.words import law_lines, law_rows
 from interfero.analysis.matched_gain import matched_lines
@@ -73,6 +74,7 @@ def findings(report: Report) -> dict[str, list[str]]:
         "Gain and forgetting": summary_lines(report.records),
         "At matched gain": matched_lines(report.records),
         "Rate and distortion": curve_lines(report.records),
+        "Domain distance": verdict_lines(report.records),
         "Laws": law_lines(report.results),
     }
     said: set[str] = set()
@@ -165,6 +167,8 @@ def _sections(report: Report, names: set[str]) -> list[Section]:
     for title, lines in findings(report).items():
         words += [("heading", title), ("lines", lines)]
     records = report.records
+    far = verdict_lines(records)
+    verdict: list[Block] = [("lines", far)] if far else []
     return [
         Section("words", "All findings in words", words),
         Section("capacity", "By domain and adapter size", drawn("overview", "capacity")),
@@ -178,7 +182,7 @@ def _sections(report: Report, names: set[str]) -> list[Section]:
             drawn("image_count", "training_budget", "bitrate", "domain_shift", "graded_shift"),
         ),
         Section("maps", "Maps", drawn("maps")),
-        Section("distance", "Domain distance", drawn("distance")),
+        Section("distance", "Domain distance", [*verdict, *drawn("distance")]),
         Section("laws", "Laws", [*drawn("laws"), *laws_parts(law_rows(report.results))]),
         Section("pictures", "Reconstructions", pictures_parts(report.pictures, report.runs)),
         Section("failed", "Failed cells", failures_parts(records)),

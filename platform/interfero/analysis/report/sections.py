@@ -21,7 +21,7 @@ from interfero.analysis.comparison import DOMAINS_NOTE, domain_rows
 from interfero.analysis.focus import budget_text, central_lambda, lambdas, longest
 from interfero.analysis.headline import method_rows
 from interfero.analysis.laws.words import LawRow
-from interfero.analysis.next_step import Next
+from interfero.analysis.next_command import Next
 from interfero.analysis.rd_curves import CURVES_NOTE, NO_CURVES, CurveRow, curve_table
 from interfero.analysis.report.pictures import ShownCell, picture_urls
 from interfero.analysis.report.shell import Block, PageTable

@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from interfero.analysis.capacity_table import counted
-from interfero.analysis.next_step import (
-    Next,
-    again,
-    seed_changes,
-    smoke_reasons,
-    tried_again,
-)
+from interfero.analysis.next_command import Next, again, smoke_reasons
+from interfero.analysis.next_step import seed_changes, tried_again
 from interfero.analysis.restoration.losses import (
     ADAPTED_GAINS,
     REMEDIES,

@@ -10,14 +10,8 @@ from functools import cached_property
 from interfero.analysis.capacity_table import counted
 from interfero.analysis.laws.scaling import Refusal, Scaling
 from interfero.analysis.laws.words import law_lines
-from interfero.analysis.next_step import (
-    Next,
-    again,
-    seed_changes,
-    sequence_command,
-    smoke_reasons,
-    tried_again,
-)
+from interfero.analysis.next_command import Next, again, smoke_reasons
+from interfero.analysis.next_step import seed_changes, tried_again
 from interfero.analysis.sequence.archive import ROUTERS, old_streams, routing_costs
 from interfero.analysis.sequence.chains import Chains, find_chains
 from interfero.analysis.sequence.laws import fit_sequences
@@ -28,6 +22,7 @@ from interfero.analysis.sequence.measures import (
     SequenceSummary,
     summarise_case,
 )
+from interfero.analysis.sequence.next_command import sequence_command
 from interfero.analysis.sequence.orders import (
     OrderEffect,
     SequenceMean,

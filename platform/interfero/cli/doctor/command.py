@@ -23,10 +23,11 @@ from interfero.cli.doctor.machine import (
     check_storage,
 )
 from interfero.cli.doctor.services import check_ray, check_tracking
+from interfero.option_help import Said
 
 
 def doctor(
-    address: str | None = None,
+    address: Said[str | None] = None,
     storage: Path = Path("interfero-storage"),
     as_json: Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff] = False,
 ) -> None:

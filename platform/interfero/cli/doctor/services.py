@@ -136,7 +136,8 @@ def _shared_storage(seen: dict[str, Any], storage: Path) -> Finding:
 def check_tracking() -> Finding:
     """Whether runs can be written to MLFLOW_TRACKING_URI, or else to the database file."""
     # MLflow takes seconds to import: the table of commands is printed without it.
-    from interfero.tracking.address import DEFAULT_URI, check_reachable, tracking_uri
+    from interfero.tracking.address import check_reachable
+    from interfero.tracking.database_file import DEFAULT_URI, tracking_uri
 
     uri = tracking_uri()
     database = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None

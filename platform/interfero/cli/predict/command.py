@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
-
-import tyro
 
 from interfero.adaptation.table import METHOD_TABLE
-from interfero.cli.options import table_of
+from interfero.cli.options import Lambda, table_of
 from interfero.domains.names import check_domain, spec_of
 from interfero.errors import ConfigError, nearest
+from interfero.option_help import Said
 
 
 def predict(
     domain: str,
     num_images: int,
     method: str,
-    cells: Path | None = None,
-    rd_lambda: Annotated[float | None, tyro.conf.arg(name="lambda")] = None,
-    adapter_size: int | None = None,
-    num_steps: int | None = None,
-    source: str | None = None,
+    cells: Said[Path | None] = None,
+    rd_lambda: Lambda = None,
+    adapter_size: Said[int | None] = None,
+    num_steps: Said[int | None] = None,
+    source: Said[str | None] = None,
 ) -> None:
     """Predict gain and forgetting before adapting, from the laws of earlier sweeps.
 
@@ -35,7 +33,7 @@ def predict(
         rd_lambda: Lambda in bits per pixel per unit of MSE; the default is a middle one of the map.
         adapter_size: Adapter size in the method's unit, one of the map's; the default is a middle one.
         num_steps: Optimiser steps; the default is a middle number of the map.
-        source: The source codec; needed if the map has several, or if the map's is a file.
+        source: The source codec; the default is the map's, if it has only one and that is no file.
     """
     if method not in METHOD_TABLE:
         raise ConfigError(f"unknown method {method!r}: {nearest(method, METHOD_TABLE)}")

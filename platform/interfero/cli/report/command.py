@@ -5,28 +5,30 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from interfero.cli.options import table_of
+from interfero.cli.report.wanted import Wanted
+from interfero.option_help import Said
 
 
 def report(
-    experiment: str | None = None,
-    sweep: tuple[str, ...] = (),
-    cells: tuple[Path, ...] = (),
-    out: Path | None = None,
+    experiment: Said[str | None] = None,
+    sweep: Said[tuple[str, ...]] = (),
+    cells: Said[tuple[Path, ...]] = (),
+    out: Said[Path | None] = None,
 ) -> None:
     """Write the report of a sweep: report.html, which needs nothing else, and its figures.
 
     Args:
         experiment: A sweep's kind, such as adapter-capacity, on the tracking server
-            (MLFLOW_TRACKING_URI, else sqlite:///mlflow.db in this folder).
-        sweep: Sweeps of that experiment, by name; the newest if left out. Of several, a cell that
-            they share counts once.
-        cells: Instead: the `cells.parquet` of a sweep, or the folder that holds it; may be several.
-        out: Folder to write into; report-NAME in this folder if left out.
+            (MLFLOW_TRACKING_URI, else sqlite:///mlflow.db in this folder). No default: give this or --cells.
+        sweep: Sweeps of that experiment, by name; the default is the newest. Of several, a cell that they
+            share counts once.
+        cells: Instead: the `cells.parquet` of a sweep, or the folder that holds it; may be several. No
+            default: give this or --experiment.
+        out: Folder to write into; the default is report-NAME in this folder.
     """
     # Libraries take seconds to import: what does not exist is refused before.
-    for path in cells:
-        table_of(path)
-    from interfero.cli.report.make import Wanted, make_report
+    wanted = Wanted(experiment, sweep, cells, out)
+    wanted.check()
+    from interfero.cli.report.make import make_report
 
-    sys.stdout.write(make_report(Wanted(experiment, sweep, cells, out)))
+    sys.stdout.write(make_report(wanted))

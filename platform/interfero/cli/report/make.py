@@ -30,6 +30,7 @@ from interfero.analysis.restoration.tables import (
 )
 from interfero.analysis.sequence.findings import SequenceFindings
 from interfero.cli.options import table_of
+from interfero.cli.report.wanted import Wanted
 from interfero.errors import ConfigError
 from interfero.records import CellRecord
 from interfero.store.files import inside
@@ -37,16 +38,6 @@ from interfero.store.files import inside
 if TYPE_CHECKING:
     # MLflow takes seconds to load, and tables need none of it.
     from interfero.tracking.reading import StoredSweep
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a user asks for."""
-
-    experiment: str | None = None
-    sweeps: tuple[str, ...] = ()
-    cells: tuple[Path, ...] = ()
-    out: Path | None = None
 
 
 @dataclass
@@ -80,10 +71,7 @@ def make_report(wanted: Wanted) -> str:
         StorageError: a table cannot be read, or the folder cannot be written.
         TrackingError: the tracking server does not answer.
     """
-    if (wanted.experiment is None) == (not wanted.cells):
-        raise ConfigError("give either --experiment NAME or --cells FILE")
-    if wanted.sweeps and wanted.experiment is None:
-        raise ConfigError("--sweep chooses among the sweeps of an --experiment: name that too")
+    wanted.check()
     with tempfile.TemporaryDirectory(prefix="interfero-report-") as folder:
         found = _Found()
         if wanted.experiment is not None:

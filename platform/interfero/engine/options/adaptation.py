@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import field_validator
 
@@ -18,7 +18,7 @@ from interfero.engine.options.base import (
     Sampler,
     SweepOptions,
 )
-from interfero.engine.options.marks import FREE, PLAN, QUESTION, SEARCH, TRAINING
+from interfero.engine.options.marks import FREE, PLAN, QUESTION, SEARCH, TRAINING, Unset
 from interfero.engine.options.rules import (
     Rule,
     list_rules,
@@ -26,6 +26,8 @@ from interfero.engine.options.rules import (
     parted_rules,
 )
 from interfero.errors import nearest
+
+OWN: Final = Unset("each method's own")
 
 
 class AdaptationOptions(SweepOptions):
@@ -40,29 +42,31 @@ class AdaptationOptions(SweepOptions):
     """Adaptation methods (docs/methods.md)."""
     adapter_sizes: Annotated[tuple[int, ...], QUESTION] = (1, 2, 4, 8)
     """Adapter sizes, in each method's unit (channels, rank, kernel side); methods without one run once."""
-    strengths: Annotated[tuple[float, ...], QUESTION] = ()
-    """Weights of a method's own loss term (penalty, teacher, replay) in its own unit, or a search range; by
-    default each method has its own (docs/methods.md)."""
+    strengths: Annotated[tuple[float, ...], QUESTION, OWN] = ()
+    """Weights of a method's own loss term (penalty, teacher, replay) in its own unit, or a search range
+    (docs/methods.md)."""
     num_images: Annotated[tuple[str, ...], QUESTION] = (ALL_IMAGES,)
     """Numbers of target training images, or `all`."""
     lambdas: Annotated[tuple[float, ...], QUESTION] = (0.013,)
     """Lambdas of the source codec (weights of distortion): bits per pixel per unit of MSE, 0-255 scale."""
-    learning_rates: Annotated[tuple[float, ...], QUESTION] = ()
-    """Grid of peak learning rates, or the ends of a search range; by default each method has its own
-    (docs/learning_rates.md)."""
+    learning_rates: Annotated[tuple[float, ...], QUESTION, OWN] = ()
+    """Grid of peak learning rates, or the ends of a search range (docs/learning_rates.md)."""
     attribute: Annotated[bool, FLAG, QUESTION] = False
     """Also measure which part of the codec the forgetting comes from."""
     halve_jpeg: Annotated[bool, QUESTION] = True
     """Halve JPEG files in size, so that their artefacts are not mistaken for detail."""
     bands: Annotated[tuple[int, ...], QUESTION] = ()
     """Bands that become the codec's channels, in order, counted from 1. This option and the next three apply
-    to target domains with a path, unless they declare their own: NAME=PATH:bands=4,3,2 (docs/domains.md)."""
+    to target domains with a path, unless they declare their own: NAME=PATH:bands=4,3,2 (docs/domains.md). By
+    default all bands are taken as they come."""
     pixel_range: Annotated[tuple[float, float] | None, QUESTION] = None
-    """Pixel values that become 0 and 255: NAME=PATH:range=0,4095."""
+    """Pixel values that become 0 and 255: NAME=PATH:range=0,4095. By default no range is declared:
+    8-bit values stay as they are, and others are refused."""
     window: Annotated[tuple[float, float] | None, QUESTION] = None
-    """The pixel range as centre and width: NAME=PATH:window=40,400."""
+    """The pixel range as centre and width: NAME=PATH:window=40,400. None by default."""
     percentiles: Annotated[tuple[float, float] | None, QUESTION] = None
-    """The pixel range as percentiles of the training images, band by band: NAME=PATH:percentiles=2,98."""
+    """The pixel range as percentiles of the training images, band by band: NAME=PATH:percentiles=2,98.
+    None by default."""
     max_source_images: Annotated[int, QUESTION] = 24
     """Maximum number of source test images to code."""
     max_target_images: Annotated[int, QUESTION] = 24
@@ -96,7 +100,8 @@ class AdaptationOptions(SweepOptions):
     ninth and a third of the steps, is not in the best third so far; packs then have one cell."""
     max_forgetting: Annotated[float | None, SEARCH] = None
     """Limit for a search, in percent of the source's validation loss: cells with more routed forgetting
-    (`val/forgetting_percent`) count as infeasible. Methods whose adapter detaches always pass."""
+    (`val/forgetting_percent`) count as infeasible. Methods whose adapter detaches always pass. By
+    default there is no limit."""
     calibrate: Annotated[bool, FLAG, PLAN, FREE] = False
     """Time a few steps of each method first and keep the times for cost estimates."""
 

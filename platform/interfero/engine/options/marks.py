@@ -23,6 +23,13 @@ class Hidden:
     """The option is accepted but not in `--help`: tools pass it to every sweep, also to those without it."""
 
 
+@dataclass(frozen=True)
+class Unset:
+    """What `--help` says is the default of an option that a sweep leaves empty."""
+
+    words: str
+
+
 FREE: Final = Free()
 HIDDEN: Final = Hidden()
 QUESTION: Final = OptionGroup("question")

@@ -7,11 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from interfero.adaptation.support import check_methods
 from interfero.codecs.names import check_codec, check_source
 from interfero.domains.names import check_domain, check_labelled
 from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.options.base import SweepOptions
 from interfero.engine.options.restoration import RestorationOptions
+from interfero.engine.options.sequence import SequenceOptions
 from interfero.errors import ConfigError, InterferoError
 
 T = TypeVar("T")
@@ -42,7 +44,9 @@ class Problems:
 
 
 def check_names(options: SweepOptions) -> None:
-    """Refuse codecs, lambdas, domains and files that do not exist, all in one error; reads no image.
+    """Refuse codecs, lambdas, domains and files that do not exist, and methods that do not adapt the codec.
+
+    All in one error; reads no image and no weights.
 
     What loads them says the same, seconds later.
 
@@ -58,6 +62,10 @@ def check_names(options: SweepOptions) -> None:
 def _checks(options: SweepOptions) -> Iterator[Callable[[], None]]:
     if isinstance(options, AdaptationOptions):
         yield partial(check_source, options.source, options.lambdas)
+        methods = (
+            options.trainings.methods if isinstance(options, SequenceOptions) else options.methods
+        )
+        yield partial(check_methods, options.source, methods)
         for spec in (*options.domains, options.source_domain):
             yield partial(check_domain, spec)
     elif isinstance(options, RestorationOptions):

@@ -23,6 +23,8 @@ from interfero.engine.restoration.configs import (
 )
 from interfero.errors import nearest
 
+UNCOMPRESSED_BPP = 24
+"""Of 8-bit RGB, which is what copies are made of."""
 Restoration = Literal["gan", "regression", "nafnet"]
 OWN = "own"
 """Of `--restorer-codecs`: the codec of the images that are restored."""
@@ -134,7 +136,7 @@ class RestorationOptions(SweepOptions):
     perceptual_weight: Annotated[float, TRAINING] = 0.0
     """Weight of LPIPS in the restorers' loss; needs --perceptual-weights."""
     perceptual_weights: Annotated[str | None, MODELS] = None
-    """Local safetensors file of LPIPS weights."""
+    """Local safetensors file of LPIPS weights; none by default."""
     restoration_learning_rate: Annotated[float, TRAINING] = 1e-3
     """Peak learning rate of restorers."""
     precision: Annotated[Literal["float32", "bfloat16"], TRAINING] = "float32"
@@ -202,6 +204,14 @@ def _axis_rules(o: RestorationOptions) -> list[Rule]:
             f"--task-weights must be 0 or more bits per pixel per nat, got {o.task_weights}",
         ),
         (any(v <= 0 for v in o.rates), f"--rates must be above 0 bpp, got {o.rates}"),
+        *(
+            (
+                v > UNCOMPRESSED_BPP,
+                f"--rates {v:g}: an 8-bit RGB image that is not compressed has {UNCOMPRESSED_BPP} bits per "
+                "pixel; ask for fewer",
+            )
+            for v in o.rates
+        ),
         (
             any(n < 0 for n in o.finetune_images),
             f"--finetune-images must be 0 (all) or more, got {o.finetune_images}",

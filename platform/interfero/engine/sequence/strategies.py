@@ -83,8 +83,10 @@ def _spelled(word: str, names: Sequence[str]) -> tuple[str, ...]:
     order = tuple(part.strip() for part in word.replace(",", ">").split(">"))
     for name in order:
         if name not in names:
+            # A word by itself may be a misspelled order, one of several can only be a domain.
+            known = [*names, *WORDS] if len(order) == 1 else names
             raise ConfigError(
-                f"--orders {word!r}: {name!r} is no domain of --domains; {nearest(name, names)}; an order is "
+                f"--orders {word!r}: {name!r} is no domain of --domains; {nearest(name, known)}; an order is "
                 f"{', '.join(WORDS)}, or names such as 'text>charts'"
             )
     if len(set(order)) < len(order):

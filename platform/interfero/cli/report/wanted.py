@@ -1,0 +1,37 @@
+"""What `interfero report` is asked for, and what of it can be refused before libraries are imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from interfero.cli.options import table_of
+from interfero.errors import ConfigError
+from interfero.tracking.database_file import check_experiment
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a user asks for."""
+
+    experiment: str | None = None
+    sweeps: tuple[str, ...] = ()
+    cells: tuple[Path, ...] = ()
+    out: Path | None = None
+
+    def check(self) -> None:
+        """Refuse what is unclear, and what does not exist as far as files of this machine say.
+
+        Raises:
+            ConfigError: the question is unclear, or there is no such experiment.
+            StorageError: there is no such table.
+            TrackingError: there is no tracking database.
+        """
+        if (self.experiment is None) == (not self.cells):
+            raise ConfigError("give either --experiment NAME or --cells FILE")
+        if self.sweeps and self.experiment is None:
+            raise ConfigError("--sweep chooses among the sweeps of an --experiment: name that too")
+        for path in self.cells:
+            table_of(path)
+        if self.experiment is not None:
+            check_experiment(self.experiment)
