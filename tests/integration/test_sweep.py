@@ -3,6 +3,7 @@ over and is interrupted.
 """
 
 import json
+import re
 
 import psutil
 import pyarrow.parquet
@@ -237,6 +238,7 @@ def test_what_is_printed_is_ours_alone(printed):
     after = printed.stdout.partition(": an illustration, without intervals")[2].splitlines()
     assert len(after) <= 8, "what follows the answer"
     assert "mlflow ui --backend-store-uri sqlite:///mlflow.db" in printed.stdout
+    assert re.search(r"^cost: \S+ CPU hours, 0 GPU hours$", printed.stdout, re.MULTILINE)
 
 
 def test_nothing_is_left_of_tune(place):

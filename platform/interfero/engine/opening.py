@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from interfero.engine.ending import command_line
 from interfero.engine.options.base import SweepOptions, storage_folder
+from interfero.engine.prices import PRICE
 from interfero.engine.resources import check_machine
 from interfero.redaction import without_secrets
+from interfero.store.files import write_json
 from interfero.store.sweep import SweepStore
 
 if TYPE_CHECKING:
@@ -92,4 +94,12 @@ def begun(
         )  # fmt: skip
         # After the last check: a sweep that could not start has not taken its name.
         store.write_settings(settings)
+        _keep_price(store, settings)
         yield tracker
+
+
+def _keep_price(store: SweepStore, settings: dict[str, Any]) -> None:
+    """What a pack's hour costs now, for `interfero status`: a resumption may know it, or know another."""
+    known = store.settings()
+    if settings.get(PRICE) not in (None, known.get(PRICE)):
+        write_json(store.folder / "sweep.json", known | {PRICE: settings[PRICE]})

@@ -17,6 +17,7 @@ from rich.text import Text
 from interfero.engine.options.base import SweepOptions, free_options
 from interfero.engine.options.names import check_names
 from interfero.engine.options.parsing import parse_options
+from interfero.engine.prices import PRICE, price_for
 from interfero.errors import InterferoError
 from interfero.redaction import masked_inside, without_secrets
 
@@ -87,6 +88,7 @@ def run_sweep(sweep: Sweep, arguments: Sequence[str] | None, console: Console) -
     options = options.settled()
     options.check()
     check_names(options)
+    price_for(options)
     # Libraries take seconds to import: an option that is refused is refused before.
     from interfero.engine.opening import named_store
     from interfero.engine.ray_session import ray_for
@@ -159,12 +161,14 @@ def _print_error(console: Console, title: str, text: str) -> None:
 def _settings(sweep: Sweep, plan: Plan, command: str) -> dict[str, Any]:
     """What a resumption must not change, and the command for a reader."""
     fixed = plan.options.model_dump(mode="json", exclude=free_options(type(plan.options)))
+    price = price_for(plan.options)
     return {
         "kind": sweep.kind,
         "loop_hash": plan.code,
         "options": masked_inside(fixed),
         "content": plan.content,
         "num_cells": plan.num_cells,
+        PRICE: None if price is None else price.model_dump(),
         "command": command,
     }
 
