@@ -357,3 +357,20 @@ def test_accepted_code_changes_keep_what_is_finished(first_sweep, monkeypatch):
     code, _ = place.call(SWEEP, *first, "--accept-code-change")
     assert code == 0
     assert contents(place, "first") == before
+    kept = json.loads((place.sweep("first") / "sweep.json").read_text())
+    assert [build["code"] for build in kept["builds"]] == [kept["loop_hash"], "changed"]
+
+
+def test_a_sweep_of_another_torch_is_refused_before_anything_is_loaded(first_sweep, monkeypatch):
+    place = first_sweep[0]
+    file = place.sweep("first") / "sweep.json"
+    before = file.read_text()
+    monkeypatch.setattr("interfero.engine.adaptation.study.AdaptationStudy.plan", None)
+    kept = json.loads(before)
+    kept["content"]["version of torch"] = "1.13.1"
+    file.write_text(json.dumps(kept))
+    try:
+        with pytest.raises(ConfigError, match=r"started with torch 1\.13\.1, and here is torch "):
+            place.call(SWEEP, *place.tiny, *FIRST, "--resume", "--accept-code-change")
+    finally:
+        file.write_text(before)

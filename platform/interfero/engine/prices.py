@@ -65,7 +65,7 @@ def _of_cluster(
     _check(prices, types, file)
     asked = {"CPU": options.cpus_per_trial, "GPU": options.gpus_per_trial}
     asked = {name: share * options.workers_per_trial for name, share in asked.items() if share > 0}
-    head = cluster.get("head_node_type")
+    head = str(cluster.get("head_node_type"))
     found = []
     for name, price in prices.items():
         has = types[name].get("resources") or {}

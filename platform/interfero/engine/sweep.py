@@ -104,11 +104,17 @@ def _plan_and_drive(
     sweep: Sweep, options: SweepOptions, arguments: Sequence[str] | None, store: SweepStore,
     session: RaySession, console: Console,
 ) -> int:  # fmt: skip
+    from interfero.engine.builds import BUILDS, Build, check_build
     from interfero.engine.ending import ended_well
     from interfero.engine.opening import begun, typed_command
 
     study = sweep.study()
     code = study.code()
+    build = Build.current(code)
+    if options.resume and store.exists:
+        said = check_build(store, code, accept_code=options.accept_code_change)
+        if said is not None:
+            console.print(said, highlight=False, markup=False, soft_wrap=True)
     if options.resume and options.accept_code_change:
         # A key names the code that the sweep was started with: finished cells stay known.
         code = str(store.settings().get("loop_hash", code))
@@ -123,7 +129,8 @@ def _plan_and_drive(
     if options.dry_run:
         return 0
     command = typed_command(sweep.kind, arguments, store, options)
-    with begun(store, _settings(sweep, plan, command), options, plan.num_cells) as tracker:
+    settings = _settings(sweep, plan, command) | {BUILDS: [build.model_dump()]}
+    with begun(store, settings, options, plan.num_cells) as tracker:
         driven = partial(_drive, sweep, study, plan, store, session, tracker, console, command)
         return ended_well(driven, tracker, store, console, command)
 
