@@ -19,6 +19,7 @@ from interfero.engine.options.names import check_names
 from interfero.engine.options.parsing import parse_options
 from interfero.engine.prices import PRICE, price_for
 from interfero.errors import InterferoError
+from interfero.readers import gone_reader_ends
 from interfero.redaction import masked_inside, without_secrets
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def run_sweep(sweep: Sweep, arguments: Sequence[str] | None, console: Console) -
         InterferoError: something cannot be run; nothing has been trained.
         StoppedError: a full disk, say, while it was running.
     """
-    options = parse_options(sweep.options, arguments, sweep.question)
+    with gone_reader_ends():
+        options = parse_options(sweep.options, arguments, sweep.question)
     if options.smoke:
         options = options.smallest()
     options = options.settled()
