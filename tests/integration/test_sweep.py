@@ -374,3 +374,13 @@ def test_a_sweep_of_another_torch_is_refused_before_anything_is_loaded(first_swe
             place.call(SWEEP, *place.tiny, *FIRST, "--resume", "--accept-code-change")
     finally:
         file.write_text(before)
+
+
+def test_a_damaged_record_is_made_again_and_the_last_lines_say_so(first_sweep, ray_here):
+    place = first_sweep[0]
+    key, before = next(iter(place.records("first").items()))
+    (place.sweep("first") / "cells" / f"{key}.json").write_bytes(b"{")
+    done = place.called(SWEEP, *FIRST, "--resume")
+    assert done.returncode == 0
+    assert f"\nmade again, because its record was damaged: {key}\n" in done.stdout
+    assert place.records("first")[key]["metrics"].keys() == before["metrics"].keys()

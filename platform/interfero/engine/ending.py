@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from interfero.engine.builds import builds_line
+from interfero.engine.damage import made_again_line
 from interfero.engine.interrupts import uninterrupted
 from interfero.engine.spending import Share, step_seconds
 from interfero.errors import ConfigError, InterferoError
@@ -96,8 +97,8 @@ def conclude(
     run.tracker.close("FAILED" if too_many else "FINISHED")
     lines = [*ending.first_lines, *ending.answer, *_surer_lines(ending.surer)]
     lines += [*_registered_lines(registered), cost_line(options, run)]
-    builds = builds_line(run.store)
-    lines += [*([builds] if builds else ()), *_where_lines(run, ending.report)]
+    lines += filter(None, (made_again_line(run.store, run.damaged), builds_line(run.store)))
+    lines += _where_lines(run, ending.report)
     if run.num_failed:
         limit = f", --max-failed is {options.max_failed}" if too_many else ""
         lines += _failed_lines(run.num_failed, limit, ending, command)

@@ -189,6 +189,7 @@ def _drive(
     # Ray takes a second to import; errors before this point answer at once.
     from interfero.engine.checkpoints import Checkpoints
     from interfero.engine.console import SweepProgress
+    from interfero.engine.damage import damaged_steps
     from interfero.engine.driver import run_packs
     from interfero.engine.ending import conclude
     from interfero.engine.feeding import Feeder, Growing
@@ -215,6 +216,7 @@ def _drive(
             left = _begun(halving, left, run)
         run.live = True
         made = _made(plan, left, store)
+        run.damaged += damaged_steps(store.storage, plan.behind(left).keys() - made)
         packs = study.packs(plan, left, made, store)
         study.say_cost(console, plan, packs, store)
         growing = None
@@ -249,12 +251,16 @@ def _begun(halving: Halving, left: Sequence[Node], run: SweepRun) -> list[Node]:
 
 def _recall(run: SweepRun, plan: Plan, console: Console) -> list[Node]:
     """Hear of every cell that is there already; returns those that are not."""
+    from interfero.engine.damage import damaged_cells
+
     options, store = plan.options, run.store
-    cells = {cell.key: cell for cell in plan.leaves}
+    cells, readable = {cell.key: cell for cell in plan.leaves}, set()
     for record in store.each_record():
+        readable.add(record.key)
         # A failed cell of a sampler is a sample as well: the sampler was told of it.
         if options.searches or (record.status == "finished" and record.key in cells):
             run.on_record(record)
+    run.damaged += damaged_cells(store, readable)
     if not options.searches and options.reuse:
         taken = 0
         for record in store.take_over(cells.keys() - run.statuses.keys()):

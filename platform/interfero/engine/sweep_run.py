@@ -48,6 +48,8 @@ class SweepRun:
     """Whether the parent run shows progress: not while records of an earlier driver are read."""
     spent: Spent = field(default_factory=Spent)
     """By the cells that this sweep computed itself."""
+    damaged: list[str] = field(default_factory=list)
+    """Keys of cells and steps whose records were there when it began, and could not be read."""
     started: float = math.inf
     """When the first of its cells started; Unix time in seconds."""
 
