@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "clusters/on_premises.yaml"
 # As in the file.
 HEAD, WORKERS = "192.0.2.10", ("192.0.2.11", "192.0.2.12")
+PRICED = {"metadata": {"price_per_hour": {}, "team": "codecs"}}
+"""What a user may add to any cluster file."""
 UP_S, SUBMIT_S, SHORT_S = 300, 300, 120
 
 pytestmark = [
@@ -79,7 +81,8 @@ def cluster(tmp_path_factory):
     ):
         # The hosts' one account is root; everything else is as shipped.
         file = shared / "on_premises.yaml"
-        file.write_text(FILE.read_text().replace("ssh_user: ubuntu", "ssh_user: root"))
+        text = FILE.read_text().replace("ssh_user: ubuntu", "ssh_user: root")
+        file.write_text(text + json.dumps(PRICED)[1:-1] + "\n")
         cluster = Cluster(hosts, shared, f"{SHARED}/on_premises.yaml")
         cluster.ray("get-auth-token --generate", SHORT_S)
         cluster.ray(f"up -y {cluster.file}", UP_S)
@@ -94,6 +97,11 @@ def test_the_lock_is_installed_and_the_doctor_is_content(cluster):
         assert findings[name]["ok"], findings[name]
     assert "3 nodes" in findings["ray"]["found"]
     assert "http://127.0.0.1:5000" in findings["tracking"]["found"]
+
+
+def test_prices_of_the_cluster_file_reach_the_head(cluster):
+    kept = json.loads(cluster.on_head("cat ~/ray_bootstrap_config.yaml").stdout)
+    assert kept["metadata"] == PRICED["metadata"]
 
 
 def test_pages_listen_on_the_head_alone(cluster):

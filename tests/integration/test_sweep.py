@@ -3,6 +3,7 @@ over and is interrupted.
 """
 
 import json
+import re
 
 import psutil
 import pyarrow.parquet
@@ -237,6 +238,7 @@ def test_what_is_printed_is_ours_alone(printed):
     after = printed.stdout.partition(": an illustration, without intervals")[2].splitlines()
     assert len(after) <= 8, "what follows the answer"
     assert "mlflow ui --backend-store-uri sqlite:///mlflow.db" in printed.stdout
+    assert re.search(r"^cost: \S+ CPU hours, 0 GPU hours$", printed.stdout, re.MULTILINE)
 
 
 def test_nothing_is_left_of_tune(place):
@@ -355,3 +357,30 @@ def test_accepted_code_changes_keep_what_is_finished(first_sweep, monkeypatch):
     code, _ = place.call(SWEEP, *first, "--accept-code-change")
     assert code == 0
     assert contents(place, "first") == before
+    kept = json.loads((place.sweep("first") / "sweep.json").read_text())
+    assert [build["code"] for build in kept["builds"]] == [kept["loop_hash"], "changed"]
+
+
+def test_a_sweep_of_another_torch_is_refused_before_anything_is_loaded(first_sweep, monkeypatch):
+    place = first_sweep[0]
+    file = place.sweep("first") / "sweep.json"
+    before = file.read_text()
+    monkeypatch.setattr("interfero.engine.adaptation.study.AdaptationStudy.plan", None)
+    kept = json.loads(before)
+    kept["content"]["version of torch"] = "1.13.1"
+    file.write_text(json.dumps(kept))
+    try:
+        with pytest.raises(ConfigError, match=r"started with torch 1\.13\.1, and here is torch "):
+            place.call(SWEEP, *place.tiny, *FIRST, "--resume", "--accept-code-change")
+    finally:
+        file.write_text(before)
+
+
+def test_a_damaged_record_is_made_again_and_the_last_lines_say_so(first_sweep, ray_here):
+    place = first_sweep[0]
+    key, before = next(iter(place.records("first").items()))
+    (place.sweep("first") / "cells" / f"{key}.json").write_bytes(b"{")
+    done = place.called(SWEEP, *FIRST, "--resume")
+    assert done.returncode == 0
+    assert f"\nmade again, because its record was damaged: {key}\n" in done.stdout
+    assert place.records("first")[key]["metrics"].keys() == before["metrics"].keys()

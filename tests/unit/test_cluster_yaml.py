@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 import ray
 import yaml
+from ray.autoscaler._private.commands import _set_up_config_for_head_node
 from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.autoscaler.node_provider import NodeProvider
+
+from interfero.engine.options.adaptation import AdaptationOptions
+from interfero.engine.prices import Price, price_for
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ("cluster.yaml", "clusters/on_premises.yaml")
@@ -67,6 +72,29 @@ def strange(given: Any, shape: Any, where: str = "") -> list[str]:
 
 def test_ray_accepts_it(config):
     validate_config(prepare_config(config))
+
+
+def test_prices_of_instances_reach_the_head(aws):
+    """Ray's own way from the file to ~/ray_bootstrap_config.yaml; only AWS fills in what an instance has."""
+    (example,) = re.findall(r"such as (\{ head.*?\})", (ROOT / "cluster.yaml").read_text())
+    assert aws["metadata"] == {"price_per_hour": {}}, "a price of ours would be wrong for everybody"
+    aws["metadata"]["price_per_hour"] = yaml.safe_load(example)
+    aws["available_node_types"]["gpu"]["resources"] = {"CPU": 4, "GPU": 1}
+    config = prepare_config(aws)
+    validate_config(config)
+    provider = NodeProvider(config["provider"], "interfero")
+    _, file = _set_up_config_for_head_node(config, provider, no_restart=False)
+    with file:
+        half = AdaptationOptions(address="auto", gpus_per_trial=0.5)
+        # Two packs share an instance of 0.8.
+        expected = Price(low=0.4, high=0.4, head=0.2)
+        assert price_for(half, Path(file.name)) == expected
+
+
+def test_ray_lets_no_price_stand_with_a_node_type(aws):
+    aws["available_node_types"]["gpu"]["price_per_hour"] = 0.8
+    with pytest.raises(Exception, match="price_per_hour"):
+        validate_config(prepare_config(aws))
 
 
 def test_ray_refuses_a_misspelled_key(config):

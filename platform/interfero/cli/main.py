@@ -22,6 +22,7 @@ from interfero.cli.store import run_store, store
 from interfero.cli.transcode import transcode
 from interfero.errors import InterferoError
 from interfero.option_choices import check_command
+from interfero.readers import gone_reader_ends
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "doctor": doctor,
@@ -43,6 +44,11 @@ reported at once, and `doctor` runs where torch is broken."""
 
 def main() -> None:
     """Run the command line; exits with 2 on a user's error, and `doctor` with 1 if something is missing."""
+    with gone_reader_ends():
+        _run()
+
+
+def _run() -> None:
     groups = {"store": run_store, "codecs": run_codecs, "pool": run_pool, "map": run_map}
     if sys.argv[1:2] and sys.argv[1] in groups:
         groups[sys.argv[1]](sys.argv[2:])

@@ -15,6 +15,7 @@ from typing import Any
 
 import tyro
 
+from interfero.engine.spending import Share, step_seconds
 from interfero.errors import ConfigError, nearest
 from interfero.store.inventory import CHECKPOINTS, SweepState, sweeps_of
 from interfero.store.keyed import KeyedStore
@@ -84,12 +85,8 @@ def status_lines(store: SweepStore, *, running: bool, now: float | None = None) 
         now = time.time() if now is None else now
         yield from (f"  {text}" for text in _in_training(store, now))
         yield f"  {_pace(store, seen.ends, None if total is None else total - done, now)}"
-    trial = settings.get("options", {})
-    hours = seen.seconds * trial.get("workers_per_trial", 1) / 3600
-    yield (
-        f"  so far, of cells that ended: {hours * trial.get('cpus_per_trial', 1):.3g} CPU hours, "
-        f"{hours * trial.get('gpus_per_trial', 0):.3g} GPU hours"
-    )
+    spent = seen.seconds + step_seconds(store.folder)
+    yield f"  cost so far, of what ended: {Share.of_settings(settings).text([spent])}"
     yield from (f"  failed: {text}" for text in seen.failures[:SHOWN_FAILURES])
 
 

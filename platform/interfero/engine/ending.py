@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from interfero.engine.builds import builds_line
+from interfero.engine.damage import made_again_line
 from interfero.engine.interrupts import uninterrupted
+from interfero.engine.spending import Share, step_seconds
 from interfero.errors import ConfigError, InterferoError
 
 if TYPE_CHECKING:
@@ -93,7 +96,9 @@ def conclude(
     registered = run.tracker.register(ending.models)
     run.tracker.close("FAILED" if too_many else "FINISHED")
     lines = [*ending.first_lines, *ending.answer, *_surer_lines(ending.surer)]
-    lines += [*_registered_lines(registered), *_where_lines(run, ending.report)]
+    lines += [*_registered_lines(registered), cost_line(options, run)]
+    lines += filter(None, (made_again_line(run.store, run.damaged), builds_line(run.store)))
+    lines += _where_lines(run, ending.report)
     if run.num_failed:
         limit = f", --max-failed is {options.max_failed}" if too_many else ""
         lines += _failed_lines(run.num_failed, limit, ending, command)
@@ -155,6 +160,12 @@ def command_line(script: str, arguments: Sequence[str], name: str, *, named: boo
 def resume_command(command: str) -> str:
     """What to type to go on with a sweep that `command` started."""
     return command if "--resume" in shlex.split(command) else f"{command} --resume"
+
+
+def cost_line(options: SweepOptions, run: SweepRun) -> str:
+    """What the sweep has spent, earlier drivers included; nothing of what it took over."""
+    seconds = run.spent.seconds + step_seconds(run.store.folder)
+    return f"cost: {Share.of(options).text([seconds])}"
 
 
 def _surer_lines(reasons: Sequence[str]) -> list[str]:

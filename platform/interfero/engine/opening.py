@@ -9,10 +9,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from interfero.engine.builds import builds_of, with_build
 from interfero.engine.ending import command_line
 from interfero.engine.options.base import SweepOptions, storage_folder
+from interfero.engine.prices import PRICE
 from interfero.engine.resources import check_machine
 from interfero.redaction import without_secrets
+from interfero.store.files import write_json
 from interfero.store.sweep import SweepStore
 
 if TYPE_CHECKING:
@@ -92,4 +95,16 @@ def begun(
         )  # fmt: skip
         # After the last check: a sweep that could not start has not taken its name.
         store.write_settings(settings)
+        _keep_current(store, settings)
         yield tracker
+
+
+def _keep_current(store: SweepStore, settings: dict[str, Any]) -> None:
+    """Keep what a resumption may change, and what the sweep is asked for later: its price and its build."""
+    known = store.settings()
+    kept = known
+    if settings.get(PRICE) is not None:
+        kept = kept | {PRICE: settings[PRICE]}
+    kept = with_build(kept, builds_of(settings)[-1])
+    if kept != known:
+        write_json(store.folder / "sweep.json", kept)

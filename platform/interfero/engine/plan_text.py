@@ -11,6 +11,7 @@ from rich.console import Console
 from interfero.engine.node import Node
 from interfero.engine.options.base import SweepOptions
 from interfero.engine.plan import Plan
+from interfero.engine.spending import Share
 from interfero.records import CellRecord
 from interfero.store.products import Products
 
@@ -68,6 +69,7 @@ def cost_line(
     left: Mapping[str, Node],
     jobs: Mapping[str, Node],
     products: Products,
+    share: Share,
     elsewhere: Mapping[str, float] | None = None,
 ) -> str:
     """Hours of steps that are left, from those of their kind in this plan that are there.
@@ -76,6 +78,7 @@ def cost_line(
         left: What is to be done, by key.
         jobs: The same and what is there.
         products: Of the storage.
+        share: What a pack holds.
         elsewhere: Seconds of all steps of a kind together, for kinds none of which is there.
     """
     if not left:
@@ -94,7 +97,7 @@ def cost_line(
         return "cost: uncalibrated (no step of this plan has been done here)"
     rest = f"; uncalibrated, in no sum: {', '.join(unknown)}" if unknown else ""
     known = "steps of this plan that are there" if not others else "what such steps have taken here"
-    return f"cost, from {known}: {total / 3600:.3g} worker-hours{rest}"
+    return f"cost, from {known}: {share.text([total])}{rest}"
 
 
 def say(console: Console, line: str) -> None:

@@ -25,7 +25,10 @@ from interfero.redaction import without_secrets
 LOOK_EVERY_S = 1.0
 CONNECT_S = 4.0
 END_S = 60.0
-"""Ray's own start ends within 30 seconds, one way or the other."""
+"""Ray's own start ends within 30 seconds, one way or the other, unless a user gives it longer."""
+WAIT_VARIABLE = "RAY_raylet_start_wait_time_s"
+"""Seconds that Ray looks for its own processes (2.60): its 30 seconds in Python begin another such look each
+time that one ends, so that a longer one is what counts."""
 
 
 _TOO_LATE = (
@@ -259,6 +262,7 @@ def _start_ray(options: SweepOptions, pool: Pool | None) -> None:
             raise
         said = without_secrets(str(error).splitlines()[0][:300])
         raise _BusyError(
-            f"Ray's own processes must start within 30 seconds, and did not: {said} This machine may be "
-            "too busy: end other programs and run the sweep again, with --resume if it had begun"
+            f"Ray's own processes must start in time, and did not: {said} This machine may be too busy: end "
+            f"other programs, or give them longer ({WAIT_VARIABLE}=300 in the environment), and run the "
+            "sweep again, with --resume if it had begun"
         ) from error

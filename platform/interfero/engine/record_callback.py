@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from ray.tune import Callback
 
 from interfero.engine.feeding import DriverOnly, Feeder, SweepListener, past_tune
 from interfero.engine.interrupts import hear_again
+from interfero.engine.killed import PARTS, REMEDY, after_kill, reason_of_kill
 from interfero.engine.node import Node
 from interfero.engine.packs import PACK, RECORD, RETRIES, RUNG, Pack
 from interfero.errors import StorageError
@@ -24,6 +27,8 @@ from interfero.store.sweep import SweepStore
 SEEN_WITHIN_S = 60.0
 """A file that one node of a cluster has written may reach another later (NFS keeps what it looked up)."""
 LOOK_EVERY_S = 0.2
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -53,9 +58,31 @@ class RecordCallback(DriverOnly, Callback):
             elif RUNG in result and self.feeder.should_stop(**result[RUNG]):
                 write_atomic(self.store.stop_file(result[RUNG]["key"]), b"")
 
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A pack starts again: in halves if its process was killed, without what was killed twice."""
+        reason = reason_of_kill(_errors(trial))
+        if reason is None:
+            return
+        with past_tune():
+            packs = map(Pack.from_text, trial.config.get(PARTS, [trial.config[PACK]]))
+            left = [part for pack in packs if (part := pack.without(self._done(pack))) is not None]
+            parts, lost = after_kill(left, again=PARTS in trial.config)
+            logger.warning(_halved_text(reason, left, parts, lost))
+            trial.config[PARTS] = [part.text for part in parts]
+            for node in lost:
+                self._pass_on(self._outcome(node, f"{reason}, twice: {REMEDY}"))
+
+    def _done(self, pack: Pack) -> frozenset[str]:
+        """Keys of its nodes that are not to be done again."""
+        kept = ((node.key, self.store.outcome(node.key, node.files)) for node in pack.nodes)
+        return frozenset(key for key, record in kept if record and record.status != "failed")
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A pack's actor died too often: its unfinished nodes are failed."""
+        reason = reason_of_kill(_errors(trial))
         text = f"its process died {RETRIES + 1} times; the last error: {_last_error(trial)}"
+        if reason is not None:
+            text = f"its process died {RETRIES + 1} times, the last time {reason}: {REMEDY}"
         with past_tune():
             for node in Pack.from_text(trial.config[PACK]).nodes:
                 if node.key not in self.seen:
@@ -96,6 +123,22 @@ def kept_record(store: SweepStore, key: str) -> CellRecord:
 
 def _last_error(trial: Any) -> str:
     """The last line that Ray wrote about a trial: what the exception says."""
-    path = trial.error_file
-    lines = Path(path).read_text().split("\n") if path and Path(path).exists() else []
+    lines = _errors(trial).split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "none was written")
+
+
+def _errors(trial: Any) -> str:
+    """All that Ray wrote about the errors of a trial."""
+    path = trial.error_file
+    return Path(path).read_text("utf-8", "replace") if path and Path(path).exists() else ""
+
+
+def _halved_text(
+    reason: str, left: Sequence[Pack], parts: Sequence[Pack], lost: Sequence[Node]
+) -> str:
+    """What happens to a pack whose process was killed."""
+    whole, now = (" and ".join(str(len(part.nodes)) for part in some) for some in (left, parts))
+    if lost:
+        return f"{reason}, for the second time: {len(lost)} of its cells or steps have failed"
+    again = f"goes on with {now}" if len(parts) > len(left) else "starts again"
+    return f"{reason}: its pack of {whole} cells or steps {again}"

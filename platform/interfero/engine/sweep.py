@@ -17,7 +17,9 @@ from rich.text import Text
 from interfero.engine.options.base import SweepOptions, free_options
 from interfero.engine.options.names import check_names
 from interfero.engine.options.parsing import parse_options
+from interfero.engine.prices import PRICE, price_for
 from interfero.errors import InterferoError
+from interfero.readers import gone_reader_ends
 from interfero.redaction import masked_inside, without_secrets
 
 if TYPE_CHECKING:
@@ -81,12 +83,14 @@ def run_sweep(sweep: Sweep, arguments: Sequence[str] | None, console: Console) -
         InterferoError: something cannot be run; nothing has been trained.
         StoppedError: a full disk, say, while it was running.
     """
-    options = parse_options(sweep.options, arguments, sweep.question)
+    with gone_reader_ends():
+        options = parse_options(sweep.options, arguments, sweep.question)
     if options.smoke:
         options = options.smallest()
     options = options.settled()
     options.check()
     check_names(options)
+    price_for(options)
     # Libraries take seconds to import: an option that is refused is refused before.
     from interfero.engine.opening import named_store
     from interfero.engine.ray_session import ray_for
@@ -102,11 +106,17 @@ def _plan_and_drive(
     sweep: Sweep, options: SweepOptions, arguments: Sequence[str] | None, store: SweepStore,
     session: RaySession, console: Console,
 ) -> int:  # fmt: skip
+    from interfero.engine.builds import BUILDS, Build, check_build
     from interfero.engine.ending import ended_well
     from interfero.engine.opening import begun, typed_command
 
     study = sweep.study()
     code = study.code()
+    build = Build.current(code)
+    if options.resume and store.exists:
+        said = check_build(store, code, accept_code=options.accept_code_change)
+        if said is not None:
+            console.print(said, highlight=False, markup=False, soft_wrap=True)
     if options.resume and options.accept_code_change:
         # A key names the code that the sweep was started with: finished cells stay known.
         code = str(store.settings().get("loop_hash", code))
@@ -121,7 +131,8 @@ def _plan_and_drive(
     if options.dry_run:
         return 0
     command = typed_command(sweep.kind, arguments, store, options)
-    with begun(store, _settings(sweep, plan, command), options, plan.num_cells) as tracker:
+    settings = _settings(sweep, plan, command) | {BUILDS: [build.model_dump()]}
+    with begun(store, settings, options, plan.num_cells) as tracker:
         driven = partial(_drive, sweep, study, plan, store, session, tracker, console, command)
         return ended_well(driven, tracker, store, console, command)
 
@@ -159,12 +170,14 @@ def _print_error(console: Console, title: str, text: str) -> None:
 def _settings(sweep: Sweep, plan: Plan, command: str) -> dict[str, Any]:
     """What a resumption must not change, and the command for a reader."""
     fixed = plan.options.model_dump(mode="json", exclude=free_options(type(plan.options)))
+    price = price_for(plan.options)
     return {
         "kind": sweep.kind,
         "loop_hash": plan.code,
         "options": masked_inside(fixed),
         "content": plan.content,
         "num_cells": plan.num_cells,
+        PRICE: None if price is None else price.model_dump(),
         "command": command,
     }
 
@@ -176,6 +189,7 @@ def _drive(
     # Ray takes a second to import; errors before this point answer at once.
     from interfero.engine.checkpoints import Checkpoints
     from interfero.engine.console import SweepProgress
+    from interfero.engine.damage import damaged_steps
     from interfero.engine.driver import run_packs
     from interfero.engine.ending import conclude
     from interfero.engine.feeding import Feeder, Growing
@@ -202,6 +216,7 @@ def _drive(
             left = _begun(halving, left, run)
         run.live = True
         made = _made(plan, left, store)
+        run.damaged += damaged_steps(store.storage, plan.behind(left).keys() - made)
         packs = study.packs(plan, left, made, store)
         study.say_cost(console, plan, packs, store)
         growing = None
@@ -236,12 +251,16 @@ def _begun(halving: Halving, left: Sequence[Node], run: SweepRun) -> list[Node]:
 
 def _recall(run: SweepRun, plan: Plan, console: Console) -> list[Node]:
     """Hear of every cell that is there already; returns those that are not."""
+    from interfero.engine.damage import damaged_cells
+
     options, store = plan.options, run.store
-    cells = {cell.key: cell for cell in plan.leaves}
+    cells, readable = {cell.key: cell for cell in plan.leaves}, set()
     for record in store.each_record():
+        readable.add(record.key)
         # A failed cell of a sampler is a sample as well: the sampler was told of it.
         if options.searches or (record.status == "finished" and record.key in cells):
             run.on_record(record)
+    run.damaged += damaged_cells(store, readable)
     if not options.searches and options.reuse:
         taken = 0
         for record in store.take_over(cells.keys() - run.statuses.keys()):

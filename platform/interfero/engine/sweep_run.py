@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.console import SweepProgress
 from interfero.engine.packs import Pack
+from interfero.engine.spending import Spent, note_step
 from interfero.metrics.names import VALIDATION_GAIN
 from interfero.records import CellRecord
 from interfero.store.files import inside
@@ -45,6 +46,10 @@ class SweepRun:
     """Finds the data sets of each cell's run; None where there are too many cells to say it of each."""
     live: bool = False
     """Whether the parent run shows progress: not while records of an earlier driver are read."""
+    spent: Spent = field(default_factory=Spent)
+    """By the cells that this sweep computed itself."""
+    damaged: list[str] = field(default_factory=list)
+    """Keys of cells and steps whose records were there when it began, and could not be read."""
     started: float = math.inf
     """When the first of its cells started; Unix time in seconds."""
 
@@ -100,6 +105,7 @@ class SweepRun:
         self.running.discard(record.key)
         if is_product_key(record.key):
             self.store.keep(record)
+            note_step(self.store.folder, record)
             self.progress.set_running(len(self.running))
             self.progress.add_step(record)
             return
@@ -108,6 +114,7 @@ class SweepRun:
             self.statuses[record.key] = record.status
             self.started = min(self.started, record.started_at or math.inf)
             self.store.keep(record)
+            self.spent.add(record)
             self._track(record)
             self.progress.add(record, replaces=known is not None)
         self.progress.set_running(len(self.running))

@@ -19,6 +19,7 @@ from interfero.engine.adaptation.rungs import rung_steps
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.code_version import CodeVersion
 from interfero.engine.guarding import train_guarded
+from interfero.engine.killed import PARTS
 from interfero.engine.packs import PACK, RECORD, RETRIES, RUNG, Pack
 from interfero.engine.worker import Metrics, PackRunner, TrialWorker
 from interfero.store.sweep import SweepStore
@@ -62,18 +63,28 @@ def run_pack_trial(
         code.require()
     torch.set_num_threads(threads)
     store = SweepStore(storage, name)
-    left = _report_finished(Pack.from_text(config[PACK]), store)
+    parts = config.get(PARTS, [config[PACK]])
+    if not parts:
+        # All was given up; Tune wants a report of every trial.
+        tune.report({RECORD: None})
+    for text in parts:
+        left = _report_finished(Pack.from_text(text), store)
+        if left:
+            _do(left, runner, store, stops_early=stops_early)
+
+
+def _do(pack: Pack, runner: PackRunner, store: SweepStore, *, stops_early: bool) -> None:
+    """Train a pack and report each record."""
     device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
-    if left:
-        worker, checkpoints = TuneWorker(store.folder, device), Checkpoints(store.folder)
-        cell = left.nodes[0]
-        if stops_early and isinstance(cell, Cell):
-            worker.rungs = rung_steps(cell.loop.num_steps)
-            worker.stop_file = store.stop_file(cell.key)
-        for record in train_guarded(runner, left, worker):
-            store.write_record(record)
-            checkpoints.delete(record.key)
-            tune.report({RECORD: record.key})
+    worker, checkpoints = TuneWorker(store.folder, device), Checkpoints(store.folder)
+    cell = pack.nodes[0]
+    if stops_early and isinstance(cell, Cell):
+        worker.rungs = rung_steps(cell.loop.num_steps)
+        worker.stop_file = store.stop_file(cell.key)
+    for record in train_guarded(runner, pack, worker):
+        store.write_record(record)
+        checkpoints.delete(record.key)
+        tune.report({RECORD: record.key})
 
 
 def run_group_trial(

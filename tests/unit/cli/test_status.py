@@ -9,6 +9,8 @@ import torch
 from interfero import cli
 from interfero.cli.status import status_lines
 from interfero.engine.checkpoints import Checkpoints
+from interfero.engine.spending import STEPS, note_step
+from interfero.store.files import write_json
 from interfero.store.locks import LEASE_S
 from interfero.store.sweep import SHARED_LEASE, SweepStore
 from tests.unit.engine.conftest import make_cell, make_record
@@ -66,8 +68,19 @@ def test_a_sweep_whose_driver_holds_the_lease_is_running(store, monkeypatch, cap
         == "  4 of 8 cells ended (50 %): 1 failed, 3 finished; 1 taken over from other sweeps"
     )
     assert lines[2].startswith("  no cell has ended since the driver started ")
-    assert lines[3] == "  so far, of cells that ended: 3.1 CPU hours, 0.775 GPU hours"
+    assert lines[3] == "  cost so far, of what ended: 3.1 CPU hours, 0.775 GPU hours"
     assert lines[4].endswith(": loss nan at step 3")
+
+
+def test_the_cost_counts_steps_behind_cells_and_is_money_where_a_price_was_given(store):
+    """Half an hour of cells and one of a step, which restarted: three processes of 2 CPUs and half a GPU."""
+    for seconds in (60.0, 3600.0):
+        note_step(store.folder, make_record(make_cell(), key="train-0a", seconds=seconds))
+    with (store.folder / STEPS).open("a") as file:
+        file.write('{"key": "train-0b", "sec')
+    write_json(store.folder / "sweep.json", SETTINGS | {"price": {"low": 0.4, "high": 0.4}})
+    said_so = "cost so far, of what ended: 9.1 CPU hours, 2.27 GPU hours, price 0.607 (at 0.4 per pack hour)"
+    assert said_so in said(store, running=False)
 
 
 def test_rate_and_time_left_are_those_of_this_driver(store):

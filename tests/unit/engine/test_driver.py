@@ -14,8 +14,9 @@ from interfero.engine.code_version import CodeVersion
 from interfero.engine.console import SweepProgress
 from interfero.engine.feeding import Feeder
 from interfero.engine.guarding import train_guarded
+from interfero.engine.killed import PARTS, reason_of_kill
 from interfero.engine.options.adaptation import AdaptationOptions
-from interfero.engine.packs import Pack
+from interfero.engine.packs import PACK, Pack
 from interfero.engine.record_callback import RecordCallback
 from interfero.engine.resources import check_machine, packs_at_once
 from interfero.engine.sweep_run import SweepRun
@@ -168,6 +169,96 @@ def test_an_actor_that_died_too_often_leaves_what_its_cell_came_to(answering, re
     callback.on_trial_error(0, [], SimpleNamespace(config={"pack": pack}, error_file=None))
     assert [r.status for r in callback.listener.records] == ["stopped", "failed"]
     assert callback.listener.records[1].error.startswith("its process died 3 times")
+
+
+DIED = """Failure # 1 (occurred at 2026-11-29_09-00-00)
+The actor died unexpectedly before finishing this task.
+\tclass_name: ImplicitFunc
+The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: \
+Worker unexpectedly exits with a connection error code 2. End of file. Some common causes include: (1) the \
+process was killed by the OOM killer due to high memory usage, (2) ray stop --force was called.
+"""
+LOW = """Failure # 2 (occurred at 2026-11-29_09-00-09)
+1 worker(s) were killed due to the node running low on memory. Memory on the node (IP: 192.0.2.2) was 9.43GB
+"""
+RAISED = """Failure # 3 (occurred at 2026-11-29_09-01-00)
+ray::ImplicitFunc.train() StorageError: the disk is full
+"""
+LOST = """Failure # 3 (occurred at 2026-11-29_09-01-00)
+The actor died because its node has died. Node Id: 0a
+"""
+
+
+@pytest.mark.parametrize(
+    ("errors", "said"),
+    [
+        (DIED, "its process was killed, most likely for memory"),
+        (DIED + LOW, "Ray killed its process because the machine ran low on memory"),
+        (DIED + RAISED, None), (DIED + LOST, None), ("", None),
+    ],
+)  # fmt: skip
+def test_the_last_failure_says_whether_a_process_was_killed(errors, said):
+    """As Ray 2.60 words it, seen of a SIGKILL, of its memory monitor and of a lost node."""
+    assert reason_of_kill(errors) == said
+
+
+@pytest.fixture
+def dies(tmp_path, cell):
+    """A pack of cells whose process is killed, and what the driver makes of it."""
+    listener, store = Heard(), SweepStore(tmp_path, "one")
+    callback = RecordCallback(Feeder([], [], 0, {}.get, listener), listener, store)
+    cells = [cell(init_seed=i) for i in range(5)]
+    trial = SimpleNamespace(
+        config={PACK: Pack(nodes=tuple(cells)).text}, error_file=str(tmp_path / "error.txt")
+    )
+    Path(trial.error_file).write_text("")
+
+    def die(errors=DIED):
+        with Path(trial.error_file).open("a") as file:
+            file.write(errors)
+        callback.on_trial_recover(0, [], trial)
+        parts = [Pack.from_text(text).keys for text in trial.config.get(PARTS, ())]
+        return [[[c.key for c in cells].index(key) for key in part] for part in parts]
+
+    return die, cells, trial, callback
+
+
+def test_a_pack_whose_process_is_killed_goes_on_in_halves_once(dies, record, caplog):
+    caplog.set_level(logging.CRITICAL)
+    die, cells, trial, callback = dies
+    callback.store.write_record(record(cells[1]))
+    assert die(RAISED) == []
+    assert PARTS not in trial.config, "an exception is no want of memory"
+    # The second is finished, and is not done again.
+    assert die() == [[0, 2], [3, 4]]
+    callback.store.write_record(record(cells[0]))
+    assert die(LOW) == [[3, 4]]
+    (lost,) = callback.listener.records
+    assert (lost.key, lost.status) == (cells[2].key, "failed")
+    assert lost.error.startswith(
+        "Ray killed its process because the machine ran low on memory, twice: "
+    )
+    assert "--max-concurrent" in lost.error
+    # The third death is the last that Tune allows.
+    Path(trial.error_file).write_text(DIED)
+    callback.on_trial_error(0, [], trial)
+    failed = {r.key: r.error for r in callback.listener.records if r.status == "failed"}
+    assert failed.keys() == {cells[i].key for i in (2, 3, 4)}
+    assert failed[cells[4].key].startswith(
+        "its process died 3 times, the last time its process was"
+    )
+    assert "--batch-size" in failed[cells[4].key]
+
+
+def test_a_cell_alone_is_tried_once_more(dies, record, caplog):
+    caplog.set_level(logging.CRITICAL)
+    die, cells, trial, callback = dies
+    trial.config[PACK] = Pack(nodes=(cells[0],)).text
+    assert die() == [[0]]
+    assert callback.listener.records == []
+    assert die() == []
+    assert trial.config[PARTS] == []
+    assert [r.status for r in callback.listener.records] == ["failed"]
 
 
 def test_a_cluster_named_by_the_environment_may_grow_too(monkeypatch):

@@ -9,7 +9,7 @@ from mlflow.tracking.client import MlflowClient
 from rich.console import Console
 
 from interfero.engine.console import SweepProgress
-from interfero.engine.ending import _ui_command, _where_lines
+from interfero.engine.ending import _ui_command, _where_lines, cost_line
 from interfero.engine.opening import begun
 from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.sweep_run import SweepRun
@@ -46,6 +46,41 @@ def test_what_the_tracking_server_refused_is_said_at_the_end(
     run.tracker.close("KILLED")
     # A sweep that goes on has not got them into MLflow either.
     assert "refused 1 writes" in last_lines(driver())
+
+
+def test_the_end_says_what_the_sweep_spent_steps_behind_cells_included(
+    cell, record, tmp_path, tracking_uri
+):
+    store = SweepStore(tmp_path, "one")
+    tracker = Tracker.open(
+        tracking_uri, "kind", "one", tags={}, params={}, outbox=store.folder / "outbox.jsonl"
+    )
+    run = SweepRun(store, tracker, SweepProgress(Console(quiet=True)))
+    run.on_record(record(cell(), seconds=3600.0))
+    run.on_record(record(cell(learning_rate=2e-3), seconds=900.0, reused_from="earlier"))
+    step = record(cell(), key="train-0a", params={"step": "train"}, seconds=1800.0)
+    for _ in range(2):  # Its worker died before it was told that its record is kept.
+        run.on_record(step)
+    tracker.close("FINISHED")
+    options = AdaptationOptions(cpus_per_trial=2.0, gpus_per_trial=0.5, price_per_pack_hour=0.4)
+    assert cost_line(options, run) == (
+        "cost: 3 CPU hours, 0.75 GPU hours, price 0.6 (at 0.4 per pack hour)"
+    )
+
+
+@pytest.mark.parametrize("price", [None, {"low": 0.8, "high": 0.8, "head": 0.0}])
+def test_a_resumption_at_another_price_keeps_it_for_status(tmp_path, monkeypatch, price):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    store = SweepStore(tmp_path / "storage", "one")
+    first = {"low": 0.4, "high": 0.4, "head": 0.0}
+    settings = {"kind": "bitrate", "command": "python sweeps/bitrate.py", "loop_hash": "0", "options": {},
+                "content": {}, "num_cells": 1}  # fmt: skip
+    for resume, now in ((False, first), (True, price)):
+        with begun(
+            store, settings | {"price": now}, AdaptationOptions(resume=resume), 1
+        ) as tracker:
+            tracker.close("KILLED")
+    assert store.settings() == settings | {"price": price or first}
 
 
 @pytest.mark.parametrize("with_curves", [True, False])

@@ -13,6 +13,7 @@ import numpy as np
 from interfero.adaptation import find_method
 from interfero.engine.adaptation.nodes import Cell, Train
 from interfero.engine.packs import Pack
+from interfero.engine.spending import Share
 from interfero.records import StepSetting, Timing
 
 START_UP_S = 12.0
@@ -178,8 +179,10 @@ class CostEstimate:
     """Cells whose like was never timed, by method; they are in no sum."""
     num_timings: int
     """Timed cells that it rests on."""
-    cpu_seconds: Span
-    """Of all packs together, times the CPUs of each."""
+    pack_seconds: Span
+    """Of all packs together."""
+    share: Share
+    """What each pack holds."""
     wall_seconds: Span
     """From start to end, with `at_once` packs at once."""
     start_up_seconds: float
@@ -234,7 +237,7 @@ def estimate(
     costs: Sequence[tuple[Pack, PackCost | None]],
     *,
     at_once: int,
-    cpus: float,
+    share: Share,
     num_timings: int,
     start_up_seconds: float = START_UP_S,
 ) -> CostEstimate:
@@ -243,7 +246,7 @@ def estimate(
     Args:
         costs: Packs and what each takes; None is unknown.
         at_once: Packs at once.
-        cpus: CPUs a pack holds.
+        share: What a pack holds.
         num_timings: Timed cells behind `costs`.
         start_up_seconds: Before the first pack trains.
     """
@@ -262,7 +265,8 @@ def estimate(
         num_cells=sum(pack.num_cells for pack, _ in costs),
         unknown={method: cells for method, cells in unknown.items() if cells},
         num_timings=num_timings,
-        cpu_seconds=busy.times(cpus),
+        pack_seconds=busy,
+        share=share,
         wall_seconds=wall.plus(start),
         start_up_seconds=start.middle,
         at_once=at_once,

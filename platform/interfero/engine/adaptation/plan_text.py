@@ -11,13 +11,14 @@ from interfero.adaptation import find_method
 from interfero.adaptation.method import Method
 from interfero.domains.bundled import BUNDLED
 from interfero.domains.domain import Domain
-from interfero.engine.adaptation.cost import CostEstimate, Span
+from interfero.engine.adaptation.cost import CostEstimate
 from interfero.engine.adaptation.grid import rates_of
 from interfero.engine.adaptation.halving import Outlook
 from interfero.engine.adaptation.memory import mebibytes
 from interfero.engine.adaptation.nodes import Block, Cell
 from interfero.engine.adaptation.plan import AdaptationPlan
 from interfero.engine.packs import Pack
+from interfero.engine.spending import spread
 
 AXES = {
     "domain": "", "rd_lambda": "lambda", "num_images": "images", "data_seed": "data seed",
@@ -139,12 +140,12 @@ def print_cost(console: Console, cost: CostEstimate) -> None:
         _say(
             console,
             f"  cost, an estimate from {cost.num_timings} timed cells: {cells}, "
-            f"{_spread(cost.cpu_seconds, 3600, 'CPU-hours')}",
+            f"{cost.share.text(cost.pack_seconds)}",
         )
         packs = "1 pack" if cost.at_once == 1 else f"{cost.at_once} packs"
         _say(
             console,
-            f"    {_spread(cost.wall_seconds, 60, 'minutes')} with {packs} at once, "
+            f"    {spread(cost.wall_seconds.times(1 / 60), 'minutes')} with {packs} at once, "
             f"{cost.start_up_seconds:.0f} s of start-up included",
         )
         if cost.unknown:
@@ -160,11 +161,6 @@ def print_halving(console: Console, plan: AdaptationPlan, left: Outlook, num_fin
         console,
         f"  halving: {len(left.expected)} of {plan.num_cells} cells to train at most{ended}",
     )
-
-
-def _spread(value: Span, unit_seconds: float, unit: str) -> str:
-    low, middle, high = (f"{v / unit_seconds:.3g}" for v in value)
-    return f"{middle} {unit} ({low} to {high})" if low != high else f"{middle} {unit}"
 
 
 def _print_space(console: Console, plan: AdaptationPlan) -> None:

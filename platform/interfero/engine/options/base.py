@@ -79,6 +79,10 @@ class SweepOptions(Config):
     asked for this many."""
     address: Annotated[str | None, MACHINE, FREE] = None
     """Address of a Ray cluster; the default is this machine only."""
+    price_per_pack_hour: Annotated[float | None, MACHINE, FREE] = None
+    """Price of an hour of what one pack holds (an instance's price over the packs that fit on it), in any
+    currency: costs are then stated in money, too. On a cluster of `ray up` the default is that of `metadata:
+    price_per_hour` in the cluster file."""
     pool: Annotated[bool, MACHINE, FREE] = True
     """Join the pool of warm workers on this machine, if one runs (`interfero pool start`) and fits;
     --no-pool starts Ray for this sweep alone."""

@@ -93,6 +93,11 @@ def sweep_rules(o: SweepOptions) -> list[Rule]:
             "folder and Parquet file",
         ),
         (
+            o.price_per_pack_hour is not None and not 0 <= o.price_per_pack_hour < math.inf,
+            f"--price-per-pack-hour must be a number of 0 or more, got {o.price_per_pack_hour}: give what an "
+            "instance costs per hour over the packs that fit on it, or leave it out",
+        ),
+        (
             o.workers_per_trial > 1 and o.gpus_per_trial > 1,
             f"--gpus-per-trial {o.gpus_per_trial:g}: each of several processes trains on one GPU at "
             "most; use 1 or less, and more --workers-per-trial",

@@ -15,6 +15,7 @@ from interfero.engine.adaptation.cost import (
 )
 from interfero.engine.adaptation.nodes import LoopConfig, Reference, Train
 from interfero.engine.packs import Pack
+from interfero.engine.spending import Share
 from interfero.engine.timing import StepClock
 from interfero.records import StepSetting, Timing
 
@@ -144,11 +145,11 @@ def test_an_estimate_is_the_sum_and_the_schedule_of_its_packs(cell):
                               num_images=8, data_seed=0, code="l")])  # fmt: skip
     found = estimate(
         [(look, reference_cost(2.0, model)), pack(3, 10.0), pack(2, 10.0), pack(1, 10.0), unknown],
-        at_once=2, cpus=2.0, num_timings=4, start_up_seconds=12.0,
+        at_once=2, share=Share(2.0, 0.0), num_timings=4, start_up_seconds=12.0,
     )  # fmt: skip
     assert (found.num_cells, found.num_known, found.unknown) == (8, 6, {"ewc": 2})
-    # Packs of 31, 21 and 11 s and 4 s for the source codec, on two CPUs each.
-    assert found.cpu_seconds.middle == pytest.approx(2 * (31 + 21 + 11 + 4))
+    # Packs of 31, 21 and 11 s and 4 s for the source codec.
+    assert found.pack_seconds.middle == pytest.approx(31 + 21 + 11 + 4)
     # One worker looks for 4 s, then takes the second pack and, 25 s after the start, the third.
     assert found.wall_seconds.middle == pytest.approx(4 + 21 + 11 + 12)
     assert found.wall_seconds.low == pytest.approx(4 + 19 + 10 + 12)
@@ -156,8 +157,8 @@ def test_an_estimate_is_the_sum_and_the_schedule_of_its_packs(cell):
 
 
 def test_nothing_to_train_costs_nothing():
-    found = estimate([], at_once=2, cpus=1.0, num_timings=3)
-    assert found.cpu_seconds == found.wall_seconds == (0.0, 0.0, 0.0)
+    found = estimate([], at_once=2, share=Share(1.0, 0.0), num_timings=3)
+    assert found.pack_seconds == found.wall_seconds == (0.0, 0.0, 0.0)
 
 
 def test_the_first_of_several_steps_is_left_out_of_the_mean():

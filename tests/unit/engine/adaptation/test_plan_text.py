@@ -9,6 +9,8 @@ from interfero.engine.adaptation.cost import CostEstimate, Span
 from interfero.engine.adaptation.estimating import expected_packs
 from interfero.engine.adaptation.plan_text import print_cells, print_cost
 from interfero.engine.adaptation.study import AdaptationStudy
+from interfero.engine.prices import Price
+from interfero.engine.spending import Share
 from interfero.store.sweep import SweepStore
 
 
@@ -26,7 +28,8 @@ def cells_text(plan, known=frozenset(), *, every=True):
 def cost(**changes):
     given = {
         "num_cells": 6, "unknown": {}, "num_timings": 9,
-        "cpu_seconds": Span(3500.0, 3600.0, 3700.0), "wall_seconds": Span(1800.0, 1860.0, 1920.0),
+        "pack_seconds": Span(1750.0, 1800.0, 1850.0), "share": Share(2.0, 0.5),
+        "wall_seconds": Span(1800.0, 1860.0, 1920.0),
         "start_up_seconds": 12.0, "at_once": 2,
     }  # fmt: skip
     return shown(lambda console: print_cost(console, CostEstimate(**given | changes)))
@@ -110,18 +113,24 @@ def test_a_sampler_is_expected_to_ask_for_each_method_and_size(plan):
 
 def test_a_cost_says_how_sure_it_is():
     text = cost()
-    assert "an estimate from 9 timed cells: 6 cells to train, 1 CPU-hours (0.972 to 1.03)" in text
+    assert "an estimate from 9 timed cells: 6 cells to train, 1 CPU hours (0.972 to 1.03), " in text
+    assert "0.25 GPU hours (0.243 to 0.257)\n" in text
     assert "31 minutes (30 to 32) with 2 packs at once, 12 s of start-up included" in text
     assert "uncalibrated" not in text
 
 
 def test_one_measurement_has_no_spread():
-    assert "1 CPU-hours\n" in cost(cpu_seconds=Span(3600.0, 3600.0, 3600.0))
+    assert "1 CPU hours, 0.25 GPU hours\n" in cost(pack_seconds=Span(1800.0, 1800.0, 1800.0))
+
+
+def test_a_cost_is_money_where_a_price_is_known():
+    text = cost(share=Share(2.0, 0.5, Price(low=0.4, high=0.4)))
+    assert "(0.243 to 0.257), price 0.2 (at 0.4 per pack hour)\n" in text
 
 
 def test_what_is_not_known_is_in_no_sum():
     text = cost(unknown={"ewc": 2})
-    assert "6 cells to train, 2 of them without an estimate and in no sum, 1 CPU-hours" in text
+    assert "6 cells to train, 2 of them without an estimate and in no sum, 1 CPU hours" in text
     assert "without an estimate: ewc (2 cells); --calibrate times a few" in text
 
 
@@ -135,7 +144,7 @@ def test_what_is_not_known_is_in_no_sum():
 def test_nothing_known_or_nothing_left_is_said(changes, said):
     text = cost(**changes)
     assert said in text
-    assert "CPU-hours" not in text
+    assert "CPU hours" not in text
 
 
 def test_all_images_are_another_number_in_each_domain(plan):

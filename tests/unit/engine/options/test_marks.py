@@ -14,7 +14,7 @@ KINDS = (AdaptationOptions, RestorationOptions)
 FREE = {
     "name", "storage", "resume", "reuse", "packs", "max_failed", "dry_run", "list_cells",
     "accept_code_change", "checkpoint_seconds", "max_concurrent", "address", "num_samples",
-    "calibrate", "max_domain_memory", "pool",
+    "calibrate", "max_domain_memory", "pool", "price_per_pack_hour",
 }  # fmt: skip
 """What --resume may change: a name less, and a resumption is refused; a name more, and it mixes numbers."""
 HIDDEN = {
