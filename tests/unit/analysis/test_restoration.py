@@ -121,33 +121,101 @@ def test_fine_tuning_is_a_share_of_what_the_deployed_model_loses():
     assert "FC 8 images" in page
 
 
-def test_a_codec_adapted_for_the_task_is_told_with_and_without_the_task():
-    """OC is 0.7; the adaptation alone makes it 0.75, the task 0.8, at the rate and the picture it reached."""
-    cells = []
-    for weight, value, bpp, psnr in ((0, 0.75, 0.28, 30.0), (3, 0.8, 0.35, 28.0)):
-        for seed in range(3):
-            cell = record("OT", seed, value, variant=f"lora 4 task {weight}")
-            own = {n: v for n, v in cell.metrics.items() if n != "rate/train_bpp"}
-            cells.append(cell.model_copy(update={"metrics": {
-                **own, "rate/test_bpp": bpp, "rate/test_psnr_db": psnr}}))  # fmt: skip
-    summary = summarise([*sweep(), *cells])
-    found = {(d.name, d.line.variant): d.value for d in summary.differences}
-    assert found["adapted codec gains", "lora 4 task 3"] == pytest.approx(
-        iou(0.8) - iou(0.7), abs=0.02
+def coded(cells, bpp, psnr=30.0):
+    """Cells whose test images were coded at a rate, and their training images not."""
+    found = []
+    for cell in cells:
+        own = {n: v for n, v in cell.metrics.items() if n != "rate/train_bpp"}
+        reached = {"rate/test_bpp": bpp, "rate/test_psnr_db": psnr}
+        found.append(cell.model_copy(update={"metrics": own | reached}))
+    return found
+
+
+def of_adapted_codecs(rates=(0.2, 0.3, 0.5), task_bpp=0.35, **options):
+    """OC 0.6 at 0.2 bpp, 0.7 at 0.3, 0.8 at 0.5; at asked rate 0.3 the adaptation alone makes it 0.75 at
+    0.28 bpp, at 0.5 it makes it 0.82 at 0.45, and the task 0.85 at 0.35."""
+    cells = [record("OO", s, 0.9, **options) for s in range(3)]
+    source = {0.2: 0.6, 0.3: 0.7, 0.5: 0.8}
+    adapted = [
+        (0, 0.3, 0.75, 0.28, 30.0),
+        (0, 0.5, 0.82, 0.45, 31.0),
+        (3, 0.3, 0.85, task_bpp, 28.0),
+    ]
+    for seed in range(3):
+        for rate in rates:
+            cells += coded([record("OC", seed, source[rate], rate=rate, **options)], rate)
+        for weight, rate, value, bpp, psnr in adapted:
+            variant = f"lora 4 task {weight}"
+            cell = record("OT", seed, value, rate=rate, variant=variant, **options)
+            cells += coded([cell], bpp, psnr)
+    return cells
+
+
+def between(low, high, bpp):
+    """(bpp, right) of two points, and what lies between them over the logarithm of the rate."""
+    (b0, v0), (b1, v1) = low, high
+    share = np.log(bpp / b0) / np.log(b1 / b0)
+    return (1 - share) * iou(v0) + share * iou(v1)
+
+
+def test_a_codec_adapted_for_the_task_is_compared_at_its_own_rate():
+    """Not with the source codec at the same lambda, which needs fewer bits."""
+    summary = summarise(of_adapted_codecs(spread=0.002))
+    found = {(d.name, d.line.variant, d.line.rate_bpp): d for d in summary.differences}
+    source = between((0.3, 0.7), (0.5, 0.8), 0.35)
+    gain = found["adapted codec gains at equal rate", "lora 4 task 3", 0.3]
+    assert gain.value == pytest.approx(iou(0.85) - source, abs=0.01)
+    assert gain.low < gain.value < gain.high
+    assert gain.bpp == pytest.approx(0.35)
+    share = found["share recovered on compressed images", "lora 4 task 3", 0.3]
+    assert share.value == pytest.approx((iou(0.85) - source) / (iou(0.9) - source), abs=0.03)
+    without = between((0.28, 0.75), (0.45, 0.82), 0.35)
+    added = found["the task adds to the codec's adaptation at equal rate", "lora 4 task 3", 0.3]
+    assert added.value == pytest.approx(iou(0.85) - without, abs=0.01)
+    assert (added.name, "lora 4 task 0", 0.3) not in found
+    assert not any(d.name == "adapted codec gains" for d in summary.differences)
+
+
+def test_the_best_remedy_says_at_which_rate_it_is_the_best():
+    cells = of_adapted_codecs(spread=0.002)
+    remedy = headline(summarise(cells))[-1]
+    # The loss is the largest at 0.2 bpp, where no codec was adapted: nothing to say there.
+    assert "OT" not in remedy
+    fewer = [c for c in cells if c.params["rate_bpp"] != 0.2]
+    remedy = headline(summarise(fewer))[-1]
+    assert remedy.startswith("OT lora 4 task 3, the best of ")
+    assert " of what the source codec loses at the same rate (0.350 bpp) (95 % interval +" in remedy
+
+
+def test_an_adapted_codec_beyond_the_rates_of_its_source_is_refused_with_a_rate_to_add():
+    cells = of_adapted_codecs(rates=(0.3,), task_bpp=0.35)
+    summary = summarise(cells)
+    (told,) = [s for s in summary.sentences if "task 3: adapted codec gains" in s]
+    assert told.endswith(
+        "refused, it reached 0.350 bpp, and the source codec was coded at 0.300 bpp: add 0.44 to --rates"
     )
-    assert found["the task adds to the codec's adaptation", "lora 4 task 3"] == pytest.approx(
-        iou(0.8) - iou(0.75), abs=0.02
-    )
-    assert ("the task adds to the codec's adaptation", "lora 4 task 0") not in found
+    step = surer(cells, summary, "python x.py --rates 0.3 0.5 --init-seeds 0 1 2")
+    assert "--rates 0.22 0.3 0.44 0.5 0.56" in step.command
+    # One comparison is enough: the highest rate always lies beyond the source codec's.
+    enough = of_adapted_codecs()
+    step = surer(enough, summarise(enough), "python x.py --rates 0.2 0.3 0.5")
+    assert "0.56" not in step.command
+
+
+def test_what_people_are_shown_is_drawn_with_and_without_the_task():
+    summary = summarise(of_adapted_codecs())
     (score,) = [s for s in summary.scores if s.line.variant == "lora 4 task 3"]
     assert (score.bpp, score.test_psnr_db) == pytest.approx((0.35, 28.0))
     (figure,) = [f for f in restoration_figures([], summary) if f.name == "pictures"]
     (panel,) = figure.variants[0].panels
     lines = {s.label: (s.dashed, [(p.x, p.y) for p in s.points]) for s in panel.series}
     assert lines["OT lora 4 task 3"] == (False, [pytest.approx((0.35, 28.0))])
-    assert lines["OT lora 4 task 0"] == (True, [pytest.approx((0.28, 30.0))])
+    assert lines["OT lora 4 task 0"] == (
+        True,
+        [pytest.approx((0.28, 30.0)), pytest.approx((0.45, 31.0))],
+    )
     looks = [(s.colour, s.marker, s.hollow) for s in panel.series]
-    assert len(set(looks)) == len(looks) == 2
+    assert len(set(looks)) == len(looks) == 3
 
 
 def test_two_numbers_of_images_are_two_lines():

@@ -13,6 +13,7 @@ from interfero.analysis.next_step import (
     tried_again,
 )
 from interfero.analysis.restoration.losses import (
+    ADAPTED_GAINS,
     REMEDIES,
     SHARE,
     SHARE_COMPRESSED,
@@ -86,8 +87,11 @@ def _remedy_line(drop: Difference, here: Sequence[Difference]) -> str:
     if known:
         best = max(known, key=lambda d: d.value or 0.0)
         of = f", the best of {len(shares)} remedies," * (len(shares) > 1)
+        lost = "this loss"
+        if best.line.configuration == "OT":
+            lost = f"what the source codec loses at the same rate ({best.bpp:.3f} bpp)"
         return (
-            f"{best.line.label}{of} recovers {best.form.format(best.value)} of this loss "
+            f"{best.line.label}{of} recovers {best.form.format(best.value)} of {lost} "
             f"({_sample(best)})."
         )
     if shares:
@@ -126,6 +130,14 @@ def surer(records: Sequence[CellRecord], summary: Summary, *commands: str) -> Ne
         if more:
             changes["--configurations"] = [*sorted(tried), *more]
             reasons.append(f"no remedy was tried: {' and '.join(more)} say what it recovers")
+    wanted = _rates_to_add(summary)
+    if wanted:
+        rates = {r.params["rate_bpp"] for r in records}
+        asked = {float(rate) for rate in rates if not isinstance(rate, str)}
+        changes["--rates"] = [f"{rate:g}" for rate in sorted(asked | wanted)]
+        reasons.append(
+            "adapted codecs are compared at equal rate, and the source codec has no point beyond theirs"
+        )
     failed = sum(r.status == "failed" for r in records)
     if failed:
         what = f"{counted(failed, 'cell')} failed"
@@ -139,6 +151,16 @@ def surer(records: Sequence[CellRecord], summary: Summary, *commands: str) -> Ne
     if options:
         reasons.append(f"the command of these cells is not known: repeat theirs with {options}")
     return Next(tuple(reasons), "")
+
+
+def _rates_to_add(summary: Summary) -> set[float]:
+    """Of adapted codecs that are compared at no rate: the highest always lies beyond the source codec's."""
+    found: dict[tuple[str, str, str], list[Difference]] = {}
+    for d in summary.differences:
+        if d.name == ADAPTED_GAINS:
+            found.setdefault((d.line.domain, d.line.codec, d.line.label), []).append(d)
+    never = (own for own in found.values() if all(d.value is None for d in own))
+    return {d.wanted_bpp for own in never for d in own if d.wanted_bpp is not None}
 
 
 def _untried(drop: str, tried: set[str]) -> list[str]:

@@ -8,7 +8,8 @@ does RO - MO. An adversary is judged by what it adds to plain regression.
 OO - OC is what a deployed model loses on compressed images. FC is that model, fine-tuned on a few of them:
 (FC - OC) / (OO - OC) is the share it recovers, and OO - FO what it then loses on originals. AO and AC are of
 one model, trained on copies at all rates of a sweep: AO is compared at each of them. OT is the model of OO on
-images of a codec that was adapted for it: rate moves with the score, so both are stated.
+images of a codec that was adapted for it: its rate moves too, so it is compared with OC at the rate that it
+reached (see `interfero.analysis.restoration.equal_rate`), and so is its share.
 
 Intervals are of a paired bootstrap: the same seeds and the same source images in both configurations (see
 `interfero.analysis.restoration.bootstrap`).
@@ -24,6 +25,14 @@ import numpy as np
 
 from interfero.analysis.capacity_table import counted
 from interfero.analysis.restoration.bootstrap import Drawn, estimate, restorer_of, seeds_of
+from interfero.analysis.restoration.equal_rate import (
+    FloatArray,
+    Level,
+    OutOfRange,
+    level_at,
+    level_of,
+    rate_of_test_images,
+)
 from interfero.metrics.tasks import SEGMENTATION, task_of
 from interfero.records import CellRecord
 
@@ -40,7 +49,8 @@ REGRESSION = "regression"
 RESTORERS = {"gan": "adversary adds", "nafnet": "stronger network adds"}
 """What is said of restorers less plain regression."""
 OWN_CODEC = "own codec's restorer over another's"
-TASK_ADDS = "the task adds to the codec's adaptation"
+ADAPTED_GAINS = "adapted codec gains at equal rate"
+TASK_ADDS = "the task adds to the codec's adaptation at equal rate"
 _TASK, NO_TASK = " task ", " task 0"
 """In the variants of OT: the weight of the task's loss, and the adaptation without it."""
 DIFFERENCES = (
@@ -51,7 +61,6 @@ DIFFERENCES = (
     ("fine-tuned over trained anew", "FC", "CC"), ("fine-tuning costs on originals", "OO", "FO"),
     ("several rates gain", "AO", "CO"), ("several rates over one", "AC", "CC"),
     ("several rates gain on compressed images", "AC", "OC"), ("restored over several rates", "RO", "AO"),
-    ("adapted codec gains", "OT", "OC"),
 )  # fmt: skip
 """Name, and the two configurations whose difference it is."""
 
@@ -137,6 +146,8 @@ class Difference:
     refusal: str = ""
     bpp: float | None = None
     """Rate that was reached on training images, or on test images where those alone were coded."""
+    wanted_bpp: float | None = None
+    """Refused for want of a point at another rate: one to add."""
 
     @property
     def form(self) -> str:
@@ -244,17 +255,73 @@ def _differences(by_line: Mapping[Line, list[CellRecord]]) -> Iterator[Differenc
             if all(pair):
                 yield _difference(name, line, *pair)
         share = REMEDIES.get(line.configuration)
-        if share is not None:
+        if share is not None and line.configuration != "OT":
             original, deployed = (_partner(by_line, line, c) for c in ("OO", DEPLOYED[share]))
             if original and deployed:
-                yield recovered_share(line, cells, original, deployed, share)
+                yield recovered_share(line, cells, original, level_of(deployed), share)
         if line.configuration == "RO":
             yield from _of_restorers(by_line, line, cells)
-        if line.configuration == "OT" and not line.variant.endswith(NO_TASK):
-            method = line.variant.rpartition(_TASK)[0]
-            without = by_line.get(replace(line, variant=method + NO_TASK), [])
-            if without:
-                yield _difference(TASK_ADDS, line, cells, without)
+        if line.configuration == "OT":
+            yield from _of_adapted(by_line, line, cells)
+
+
+def _of_adapted(
+    by_line: Mapping[Line, list[CellRecord]], line: Line, cells: list[CellRecord]
+) -> Iterator[Difference]:
+    """What it gains over its source codec at the same rate, and over its adaptation without the task."""
+    bpp = rate_of_test_images(cells)
+    source = _curve(by_line, replace(line, configuration="OC", variant="none"))
+    if bpp is None or not source:
+        return
+    deployed = level_at(source, bpp)
+    yield _gain_at(ADAPTED_GAINS, line, cells, deployed, "the source codec")
+    original = _partner(by_line, line, "OO")
+    if original:
+        if isinstance(deployed, OutOfRange):
+            yield _out_of_range(SHARE_COMPRESSED, line, deployed, "the source codec")
+        else:
+            yield recovered_share(line, cells, original, deployed, SHARE_COMPRESSED)
+    if not line.variant.endswith(NO_TASK):
+        method = line.variant.rpartition(_TASK)[0]
+        without = _curve(by_line, replace(line, variant=method + NO_TASK))
+        if without:
+            yield _gain_at(
+                TASK_ADDS, line, cells, level_at(without, bpp), "the adaptation without a task"
+            )
+
+
+def _curve(by_line: Mapping[Line, list[CellRecord]], line: Line) -> list[list[CellRecord]]:
+    """Cells of a line at all of its rates, of test images that were coded."""
+    return [
+        cells
+        for other, cells in by_line.items()
+        if replace(other, rate_bpp=line.rate_bpp) == line and rate_of_test_images(cells) is not None
+    ]
+
+
+def _gain_at(
+    name: str, line: Line, cells: Sequence[CellRecord], level: Level | OutOfRange, what: str
+) -> Difference:
+    """Score less that of another configuration at the rate of the first."""
+    if isinstance(level, OutOfRange):
+        return _out_of_range(name, line, level, what)
+    found = estimate([cells, *level.groups], lambda m: float(m[0] - level.score(m[1:])))
+    return Difference(
+        name, line, found.value, found.half_width, found.drawn, bpp=_rate_reached(cells)
+    )
+
+
+def _out_of_range(name: str, line: Line, level: OutOfRange, what: str) -> Difference:
+    return Difference(
+        name,
+        line,
+        None,
+        None,
+        Drawn(0, 0, 0, 0),
+        level.text(what),
+        level.rate_bpp,
+        level.wanted_bpp,
+    )
 
 
 def _of_restorers(
@@ -313,8 +380,8 @@ def _rate_reached(cells: Sequence[CellRecord]) -> float | None:
 
 
 def recovered_share(
-    line: Line, restored: Sequence[CellRecord], original: Sequence[CellRecord],
-    compressed: Sequence[CellRecord], name: str = SHARE,
+    line: Line, restored: Sequence[CellRecord], original: Sequence[CellRecord], deployed: Level,
+    name: str = SHARE,
 ) -> Difference:  # fmt: skip
     """(RO - CO) / (OO - CO), refused where there may be no drop to recover.
 
@@ -322,12 +389,14 @@ def recovered_share(
         line: That of the restored cells.
         restored: RO, or another of `REMEDIES` in its place.
         original: OO.
-        compressed: CO, or what the remedy has in `DEPLOYED`.
+        deployed: CO, or what the remedy has in `DEPLOYED`; at the rate of the remedy where it has its own.
         name: One of `SHARES`.
     """
-    drop = estimate([original, compressed], lambda m: m[0] - m[1])
-    bpp = _rate_reached([*restored, *compressed])
-    width, said = drop.half_width, f"OO - {DEPLOYED[name]} is {drop.value:+.3f}"
+    drop = estimate([original, *deployed.groups], lambda m: float(m[0] - deployed.score(m[1:])))
+    own_rate = line.configuration == "OT"
+    bpp = _rate_reached(restored if own_rate else [*restored, *deployed.groups[0]])
+    width = drop.half_width
+    said = f"OO - {DEPLOYED[name]}{' at that rate' * own_rate} is {drop.value:+.3f}"
     if width is None or drop.value - width <= 0:
         if width is None:
             refusal = f"{said}, and has no interval with n = {counted(drop.drawn.seeds, 'seed')}"
@@ -339,7 +408,13 @@ def recovered_share(
                 else f"{said}: there is no drop to recover"
             )
         return Difference(name, line, None, None, drop.drawn, refusal, bpp)
-    found = estimate([restored, original, compressed], lambda m: (m[0] - m[2]) / (m[1] - m[2]))
+    groups = [restored, original, *deployed.groups]
+
+    def share(scores: FloatArray) -> float:
+        lost = deployed.score(scores[2:])
+        return float((scores[0] - lost) / (scores[1] - lost))
+
+    found = estimate(groups, share)
     return Difference(name, line, found.value, found.half_width, found.drawn, bpp=bpp)
 
 

@@ -154,10 +154,11 @@ class RedOrBlue(nn.Module):
         return torch.stack([difference, -difference], dim=1)
 
 
-def trained(scenes, source, model, folder, **changes):
+def trained(scenes, source, model, folder, checkpoint_seconds=1e9, **changes):
     config = TaskCodecConfig(**(CONFIG | {"task_weight": 30.0} | changes))
     return train_task_codec(
-        config, source, MODELS["segmentation"], model, scenes, Seeds(0, 0), LocalWorker(folder), "t", 1e9,
+        config, source, MODELS["segmentation"], model, scenes, Seeds(0, 0), LocalWorker(folder), "t",
+        checkpoint_seconds,
     )  # fmt: skip
 
 
@@ -171,6 +172,28 @@ class TestTraining:
         assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
         assert source.weights_hash == before
         assert model.sign == 1
+
+    def test_a_training_that_dies_goes_on_to_the_same_adapter(self, scenes, source, tmp_path):
+        """Quantiles, both optimizers and the noise of every step among it."""
+
+        class Dies(RedOrBlue):
+            steps = 0
+
+            def forward(self, images_BCHW):
+                self.steps += 1
+                if self.steps > 5:
+                    raise MemoryError("as if it were killed")
+                return super().forward(images_BCHW)
+
+        whole, training = trained(scenes, source, RedOrBlue(), tmp_path / "whole", num_steps=9)
+        assert training.start == 0
+        with pytest.raises(MemoryError):
+            trained(scenes, source, Dies(), tmp_path / "died", num_steps=9, checkpoint_seconds=0)
+        again, training = trained(scenes, source, RedOrBlue(), tmp_path / "died", num_steps=9)
+        assert 0 < training.start <= 5
+        assert [step for step, _ in training.curve] == list(range(1, 10))
+        expected = whole.state_dict()
+        assert all(value.equal(expected[name]) for name, value in again.state_dict().items())
 
     def test_a_weight_of_0_learns_rate_and_picture_alone(self, scenes, source, tmp_path):
         config = TaskCodecConfig(**CONFIG, task_weight=0.0)
