@@ -2,14 +2,16 @@
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import psycopg
+
+from tests.processes import kill_all
 
 ADMIN, WRITER, READER = "postgres", "tracker", "guest"
 PASSWORD = "of-the-tracker"
@@ -83,12 +85,7 @@ class Postgres:
     def kill(self):
         """SIGKILL to all its processes at once: what it had confirmed is on the disk, nothing else."""
         if self._process is not None:
-            # The group's members have groups of their own; all share its session.
-            found = subprocess.run(
-                ["pgrep", "--session", str(self._process.pid)], capture_output=True, text=True
-            )
-            for number in map(int, found.stdout.split()):
-                os.kill(number, signal.SIGKILL)
+            kill_all(psutil.Process(self._process.pid))
             self._process.wait()
             self._process = None
 

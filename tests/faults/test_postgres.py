@@ -1,5 +1,6 @@
 """MLflow on PostgreSQL, as a team shares it: two sweeps at once, and its servers killed in the middle."""
 
+import base64
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ from interfero.errors import TrackingError
 from interfero.tracking.tracker import Tracker
 from sweeps.adapter_capacity import SWEEP as CAPACITY
 from tests import postgres
+from tests.faults.proxy import Proxy
 from tests.faults.quick_sweep import KIND, NUM_CELLS
 from tests.processes import PATIENCE_S, kill_all
 from tests.unit.tracking.conftest import PARAMS, make_record
@@ -53,7 +55,10 @@ class Quick:
     def __init__(self, folder, name, hold, tracking_uri):
         self.name, self.folder = name, folder / "interfero-storage" / name
         self.log = folder / f"{name}.log"
-        environment = {"PYTHONPATH": f"{ROOT / 'platform'}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
+        environment = {
+            "PYTHONPATH": f"{ROOT / 'platform'}{os.pathsep}{ROOT}",
+            "OMP_NUM_THREADS": "1",
+        }
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-W", "ignore", ROOT / "tests/faults/quick_sweep.py", name, hold],
@@ -98,9 +103,10 @@ def restarted(sweeps, hold, count, stop, start):
         sweep.wait_for_outbox(filled=True)
     hold.touch()
     start()
-    hold.unlink()
+    # Delivered with what a sweep says of its progress every few seconds.
     for sweep in sweeps:
         sweep.wait_for_outbox(filled=False)
+    hold.unlink()
 
 
 @pytest.fixture(scope="module")
@@ -196,9 +202,7 @@ def test_a_user_who_may_only_read_is_refused(make_workplace, database, server):
     assert "SELECT, INSERT, UPDATE and DELETE in all of MLflow's tables (GRANT)" in shown
 
 
-def test_a_server_whose_user_may_only_read_is_refused(
-    make_workplace, database, server, tmp_path
-):
+def test_a_server_whose_user_may_only_read_is_refused(make_workplace, database, server, tmp_path):
     reading = Server(tmp_path, database.uri(postgres.READER))
     try:
         reading.start()
@@ -228,3 +232,91 @@ def test_a_text_that_postgresql_cannot_hold(database, server, tmp_path):
     assert tracker.num_refused == 0
     (found,) = database.sql("SELECT value FROM tags WHERE key = 'interfero.error'")
     assert found == ("read \ufffd of caf\ufffd.png",)
+
+
+@pytest.fixture
+def proxy(server, monkeypatch):
+    """Of a team: it wants a token, which the environment has."""
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "s3cret-token")
+    with Proxy(server.port, "Bearer s3cret-token").serving() as found:
+        yield found
+
+
+def opened(proxy, folder, name):
+    """A tracker with one cell that runs."""
+    outbox = folder / name / "outbox.jsonl"
+    tracker = Tracker.open(proxy.uri, KIND, name, tags={}, params={}, outbox=outbox)
+    tracker.cell_started("a", PARAMS, {})
+    return tracker
+
+
+def check_one_run(server, name):
+    """The sweep's one cell has one run, whose curve and file are there once."""
+    client = MlflowClient(server.uri)
+    experiment = client.get_experiment_by_name(KIND)
+    every = client.search_runs([experiment.experiment_id], max_results=1000)
+    (parent,) = [run for run in every if run.data.tags.get("interfero.sweep") == name]
+    (run,) = [r for r in every if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert (parent.info.status, run.info.status) == ("FINISHED", "FINISHED")
+    assert len(client.get_metric_history(run.info.run_id, "train/loss")) == 3
+    assert [f.path for f in client.list_artifacts(run.info.run_id)] == ["adapter.bin"]
+
+
+def finish(tracker, folder):
+    adapter = folder / "adapter.bin"
+    adapter.write_bytes(b"weights")
+    tracker.cell_finished(make_record("a"), [(adapter, "")])
+
+
+@pytest.mark.parametrize("way", ["token", "password"])
+def test_a_proxy_with_a_path_and_credentials(server, tmp_path, monkeypatch, way):
+    if way == "token":
+        monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "s3cret-token")
+        wanted = "Bearer s3cret-token"
+    else:
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ann")
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hunter22")
+        wanted = "Basic " + base64.b64encode(b"ann:hunter22").decode()
+    with Proxy(server.port, wanted).serving() as proxy:
+        tracker = opened(proxy, tmp_path, way)
+        finish(tracker, tmp_path)
+        assert tracker.close("FINISHED") == 0
+        check_one_run(server, way)
+        for name in ("TOKEN", "USERNAME", "PASSWORD"):
+            monkeypatch.delenv(f"MLFLOW_TRACKING_{name}", raising=False)
+        with pytest.raises(TrackingError) as caught:
+            opened(proxy, tmp_path, "refused")
+    assert "must accept the user and password before training starts" in str(caught.value)
+    assert "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN" in str(
+        caught.value
+    )
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 401, 403])
+def test_an_answer_that_is_an_error_costs_nothing(proxy, server, tmp_path, status):
+    """Refused credentials too: a token that ran out in mid-sweep can be renewed."""
+    name = f"answer-{status}"
+    tracker = opened(proxy, tmp_path, name)
+    proxy.answers = [status]
+    finish(tracker, tmp_path)
+    assert str(status) in tracker.trouble
+    assert tracker.pending
+    assert tracker.close("FINISHED") == 0
+    assert tracker.num_refused == 0
+    check_one_run(server, name)
+
+
+def test_a_server_that_answers_after_half_a_minute(proxy, server, tmp_path):
+    """What it carried out and confirmed too late is not there twice."""
+    tracker = Tracker.open(
+        proxy.uri, KIND, "slow", tags={}, params={}, outbox=tmp_path / "outbox.jsonl"
+    )
+    proxy.delay_s = 30.0
+    began = time.monotonic()
+    tracker.cell_started("a", PARAMS, {})
+    finish(tracker, tmp_path)
+    assert time.monotonic() - began < 15, "training waits"
+    assert tracker.pending
+    proxy.delay_s = 0.0
+    assert tracker.close("FINISHED") == 0
+    check_one_run(server, "slow")

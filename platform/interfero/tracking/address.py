@@ -107,7 +107,12 @@ def unreachable(uri: str, reason: object) -> TrackingError:
 
 
 _NO_LOGIN = ("authentication failed", "no password supplied", "Access denied for user")
-_NO_WRITING = ("permission denied for", "read-only transaction", "readonly database", "command denied")
+_NO_WRITING = (
+    "permission denied for",
+    "read-only transaction",
+    "readonly database",
+    "command denied",
+)
 """PostgreSQL, SQLite and MySQL; a server passes on what its database says."""
 
 
@@ -156,7 +161,8 @@ def _check_database(uri: str) -> None:
     with engine.connect() as connection:
         # IMMEDIATE takes the write lock: read-only and locked files fail here, not at the end.
         connection.exec_driver_sql("BEGIN IMMEDIATE" if sqlite else "SELECT 1")
-        if url.get_backend_name() == "postgresql" and sqlalchemy.inspect(connection).has_table("runs"):
+        postgresql = url.get_backend_name() == "postgresql"
+        if postgresql and sqlalchemy.inspect(connection).has_table("runs"):
             # Needs the right to write, and locks no row.
             connection.exec_driver_sql("SELECT 1 FROM runs WHERE false FOR UPDATE")
 
