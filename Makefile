@@ -5,11 +5,11 @@ VENV ?= .venv
 PYTHON ?=
 ARGS ?=
 
-# Disks are taken away in two minutes; servers take three, groups of processes four, a cluster's nodes, drivers and head five, SLURM's
-# time limits and queues ten.
+# Disks are taken away in two minutes; servers take three, groups of processes four, a cluster's nodes, drivers and head five, a server
+# on PostgreSQL five, SLURM's time limits and queues ten.
 FAULTS := tests/faults/test_storage.py
 CLUSTER_FAULTS := tests/faults/test_services.py tests/integration/test_workers.py tests/integration/test_pool.py tests/integration/test_domain_sequence.py tests/faults/test_cluster.py \
-  tests/faults/test_slurm.py
+  tests/faults/test_postgres.py tests/faults/test_slurm.py
 RAY := $(patsubst %,tests/integration/test_%.py,sweep restoration_sweep resume map_sweep python_doc search)
 # Files in the order of tests/conftest.py: long ones first, so that no process is alone with one at the end.
 PARALLEL := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder

@@ -185,8 +185,11 @@ class Seen:
         return next(seconds for seconds, count in self.timeline if count == self.timeline[-1][1])
 
 
-def watch(num_cells: int, folder: Path, packs: bool, checkout: Path) -> Seen:
-    """Run a sweep in a process of its own, and look at it twice a second."""
+def watch(num_cells: int, folder: Path, packs: bool, checkout: Path, uri: str = "") -> Seen:
+    """Run a sweep in a process of its own, and look at it twice a second.
+
+    It tracks at `uri`, or in a database in the folder.
+    """
     folder.mkdir(parents=True)
     code = f"from benchmarks.scale import drive; drive({num_cells}, {str(folder)!r}, {packs})"
     cells, timeline = folder / "storage" / "sweep" / "cells", [(0.0, 0)]
@@ -195,7 +198,7 @@ def watch(num_cells: int, folder: Path, packs: bool, checkout: Path) -> Seen:
     with (folder / "output.txt").open("w") as output:
         driver = subprocess.Popen(
             [python_of(checkout), "-W", "ignore", "-c", code], cwd=checkout,
-            stdout=output, stderr=subprocess.STDOUT, env=_environment(folder, checkout),
+            stdout=output, stderr=subprocess.STDOUT, env=_environment(folder, checkout, uri),
         )  # fmt: skip
         seen_by = psutil.Process(driver.pid)
         while driver.poll() is None:
@@ -227,10 +230,10 @@ def python_of(checkout: Path) -> str:
     return str(python)
 
 
-def _environment(folder: Path, checkout: Path) -> dict[str, str]:
+def _environment(folder: Path, checkout: Path, uri: str = "") -> dict[str, str]:
     return {
         **os.environ,
-        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+        "MLFLOW_TRACKING_URI": uri or f"sqlite:///{folder}/mlflow.db",
         "PYTHONPATH": f"{checkout / 'platform'}{os.pathsep}{checkout}",
     }
 
@@ -260,18 +263,21 @@ def planning(what: str, num_cells: int, folder: Path, checkout: Path) -> dict[st
     return found
 
 
-def check_runs(num_cells: int, folder: Path) -> int:
-    """Metrics points that MLflow holds for a cell.
+def check_runs(num_cells: int, folder: Path, uri: str = "") -> int:
+    """Metrics points that MLflow, at `uri` or in the folder, holds for a cell.
 
     Raises:
         InterferoError: some cell has no run, or two, or one that is not finished.
     """
-    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    client = MlflowClient(uri or f"sqlite:///{folder}/mlflow.db")
     experiment = client.get_experiment_by_name(KIND)
+    mark = (folder / "storage/sweep/sweep_id").read_text()
+    query = f"tags.`interfero.sweep_id` = '{mark}'"
+    (parent,) = client.search_runs([experiment.experiment_id], query)
+    query = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
     runs: list[Any] = []
     token: str | None = None
     while token != "":
-        query = "tags.`interfero.kind` = 'cell'"
         page = client.search_runs([experiment.experiment_id], query, page_token=token)
         runs, token = [*runs, *page], page.token or ""
     keys = {run.data.tags["interfero.cell"] for run in runs}

@@ -92,11 +92,37 @@ def unreachable(uri: str, reason: object) -> TrackingError:
             f"pip install '{package}'"
         )
     text = masked(" ".join(str(reason).split()), uri)[:400]
+    rule, remedy = _rule_and_remedy(uri, text, getattr(reason, "error_code", ""))
     return TrackingError(
-        f"the tracking server at {masked(uri, uri)} must answer before training starts; it does "
-        f"not: {text}. Start it, correct {URI_VARIABLE}, or unset that to write to {DEFAULT_URI} "
+        f"the tracking server at {masked(uri, uri)} must {rule} before training starts; it does "
+        f"not: {text}. {remedy} {URI_VARIABLE}, or unset that to write to {DEFAULT_URI} "
         "in the working folder"
     )
+
+
+_NO_LOGIN = ("authentication failed", "no password supplied", "Access denied for user")
+_NO_WRITING = (
+    "permission denied for",
+    "read-only transaction",
+    "readonly database",
+    "command denied",
+)
+"""PostgreSQL, SQLite and MySQL; a server passes on what its database says."""
+
+
+def _rule_and_remedy(uri: str, text: str, error_code: str) -> tuple[str, str]:
+    if error_code == "UNAUTHENTICATED" or any(words in text for words in _NO_LOGIN):
+        given = "Correct them in" if is_database(uri) else (
+            "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN; correct"
+        )  # fmt: skip
+        return "accept the user and password", given
+    if any(words in text for words in _NO_WRITING):
+        return "let its database user write", (
+            "Let that user SELECT, INSERT, UPDATE and DELETE in all of MLflow's tables (GRANT), correct"
+        )
+    if error_code == "PERMISSION_DENIED":
+        return "let this user write", "Ask its owner for the right to, correct"
+    return "answer", "Start it, correct"
 
 
 def check_reachable(uri: str) -> None:
@@ -129,6 +155,10 @@ def _check_database(uri: str) -> None:
     with engine.connect() as connection:
         # IMMEDIATE takes the write lock: read-only and locked files fail here, not at the end.
         connection.exec_driver_sql("BEGIN IMMEDIATE" if sqlite else "SELECT 1")
+        postgresql = url.get_backend_name() == "postgresql"
+        if postgresql and sqlalchemy.inspect(connection).has_table("runs"):
+            # Needs the right to write, and locks no row.
+            connection.exec_driver_sql("SELECT 1 FROM runs WHERE false FOR UPDATE")
 
 
 def _check_file(path: Path) -> None:

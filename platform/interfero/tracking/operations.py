@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 
 from interfero.config import Config
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def storable(text: str) -> str:
+    """A text that every database holds: PostgreSQL has no NUL, and no half of a surrogate pair."""
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
+Text = Annotated[str, AfterValidator(storable)]
 MetricPoint = tuple[str, float, int, int]
 """(name, value, Unix time in milliseconds, step)."""
 
@@ -20,9 +30,9 @@ class EnsureRun(Config):
     kind: Literal["run"] = "run"
     key: str
     """The cell's key."""
-    name: str
+    name: Text
     """What the user interface shows."""
-    tags: dict[str, str]
+    tags: dict[str, Text]
     """Set when the run is created."""
     time_ms: int
     """Start, Unix time in milliseconds."""
@@ -39,9 +49,9 @@ class LogBatch(Config):
     """The cell's key; None is the parent run."""
     metrics: tuple[MetricPoint, ...] = ()
     """Equal points are stored once."""
-    params: dict[str, str] = Field(default_factory=dict)
+    params: dict[str, Text] = Field(default_factory=dict)
     """Written once; MLflow refuses another value later."""
-    tags: dict[str, str] = Field(default_factory=dict)
+    tags: dict[str, Text] = Field(default_factory=dict)
     """The last value stays."""
 
 

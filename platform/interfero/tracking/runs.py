@@ -46,6 +46,7 @@ from interfero.tracking.operations import (
     LogInputs,
     Operation,
     SetStatus,
+    storable,
 )
 
 logger = logging.getLogger(__name__)
@@ -101,6 +102,8 @@ class Runs:
         MLflow keeps the first value of a parameter, and the tags say where a sweep began: what is
         different on a resume is written beside them.
         """
+        tags = {name: storable(value) for name, value in tags.items()}
+        params = {name: storable(value) for name, value in params.items()}
         query = f"tags.`{KIND_TAG}` = 'sweep'"
         named = [run for run in self._search(query) if run.data.tags.get(SWEEP_TAG) == self._sweep]
         # Runs of before there were marks have none.
@@ -200,10 +203,14 @@ class Runs:
     def _open_experiment(self, name: str) -> str:
         experiment = self._client.get_experiment_by_name(name)
         if experiment is None:
-            folder = _artifact_folder(self._uri, name)
-            return self._client.create_experiment(
-                name, artifact_location=folder, tags=experiment_tags(name)
-            )
+            folder, tags = _artifact_folder(self._uri, name), experiment_tags(name)
+            try:
+                return self._client.create_experiment(name, artifact_location=folder, tags=tags)
+            except MlflowException as error:
+                # Another sweep made it just now.
+                experiment = self._client.get_experiment_by_name(name)
+                if experiment is None or error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
         if experiment.lifecycle_stage == "deleted":
             logger.warning("experiment %r was deleted: restored", name)
             self._client.restore_experiment(experiment.experiment_id)

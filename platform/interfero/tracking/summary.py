@@ -80,7 +80,7 @@ def batches(
     requests = [LogBatch(key=key, metrics=tuple(metrics[i : i + BATCH])) for i in starts]
     if not requests:
         return [LogBatch(key=key, tags=tags)] if tags else []
-    requests[-1] = requests[-1].model_copy(update={"tags": tags})
+    requests[-1] = LogBatch(key=key, metrics=requests[-1].metrics, tags=tags)
     return requests
 
 

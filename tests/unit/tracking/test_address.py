@@ -3,6 +3,7 @@ import socket
 import sys
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -52,6 +53,38 @@ def test_a_server_that_is_not_there_is_told_fast(closed_port):
 
 def test_a_server_that_says_nothing_is_told_fast(silent_server):
     assert silent_server in failure(silent_server)
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "wanted"),
+    [
+        (401, b"Unauthorized", "must accept the user and password before training starts"),
+        (401, b"", "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_"),
+        (403, b"Permission denied", "must let this user write before training starts"),
+        (400, b'{"error_code": "BAD_REQUEST", "message": "permission denied for table runs"}',
+         "SELECT, INSERT, UPDATE and DELETE in all of MLflow's tables (GRANT)"),
+        (500, b"trouble", "must answer before training starts"),
+    ],
+)  # fmt: skip
+def test_what_a_server_refuses_is_told_with_its_remedy(status, content, wanted):
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_POST = do_GET
+
+        def log_message(self, *arguments):
+            """Says nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        message = failure(f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+    assert wanted in message
+    assert "MLFLOW_TRACKING_URI" in message
 
 
 def test_an_unknown_host_is_told_fast():

@@ -33,19 +33,23 @@ sys.stdin.read()
 
 
 class Server:
-    """`mlflow server` on a free port and `mlflow.db` in its folder; its data stay while it is down."""
+    """`mlflow server` on a free port; its data stay while it is down.
 
-    def __init__(self, folder):
+    Its database is `mlflow.db` in its folder, unless another's address is given.
+    """
+
+    def __init__(self, folder, database=""):
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = listener.getsockname()[1]
         self.uri = f"http://127.0.0.1:{self.port}"
         self.folder = folder
+        self.database = database or f"sqlite:///{folder}/mlflow.db"
         self.process = None
 
     def start(self):
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
         command += ["--port", str(self.port), "--workers", "1"]
-        command += ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"]
+        command += ["--backend-store-uri", self.database]
         command += ["--artifacts-destination", str(self.folder / "artifacts")]
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(

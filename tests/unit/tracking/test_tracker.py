@@ -1,5 +1,7 @@
 import logging
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mlflow
@@ -8,6 +10,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking.client import MlflowClient
 
 from interfero.errors import TrackingError
+from interfero.tracking.runs import Runs
 from interfero.tracking.tracker import Tracker
 
 from .conftest import PARAMS, START_S, make_record
@@ -576,3 +579,25 @@ def test_a_parent_run_of_before_sweeps_had_a_mark_is_gone_on_with(place):
     place.open().close("FINISHED")
     assert place.parent.info.run_id == first.info.run_id
     assert "interfero.sweep_id" in place.parent.data.tags
+
+
+def test_sweeps_that_start_at_once_share_their_new_experiment(place):
+    """Each round, several drivers ask for an experiment that none has made yet."""
+    for round_ in range(5):
+        ready = threading.Barrier(4)
+
+        def begin(number, ready=ready, round_=round_):
+            ready.wait()
+            return Runs(place.uri, f"new-{round_}", f"sweep-{number}")._experiment_id
+
+        with ThreadPoolExecutor(4) as pool:
+            assert len(set(pool.map(begin, range(4)))) == 1
+
+
+def test_texts_that_some_databases_cannot_hold_are_mended(place):
+    tracker = place.open(tags={"interfero.command": "read \udce9"})
+    tracker.cell_started("a", PARAMS, {})
+    tracker.cell_finished(make_record("a", status="failed", error="\0 in caf\udce9.png"))
+    assert tracker.close("FAILED") == 0
+    assert place.parent.data.tags["interfero.command"] == "read \ufffd"
+    assert place.cells["a"].data.tags["interfero.error"] == "\ufffd in caf\ufffd.png"

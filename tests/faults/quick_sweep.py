@@ -1,0 +1,63 @@
+"""A sweep whose cells train nothing and wait while a file is there, through the whole engine otherwise."""
+
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks._planning import ADAPTER_SIZES, LEARNING_RATES
+from benchmarks.scale import CURVE_POINTS, NoOpRunner
+from interfero.engine.options.adaptation import AdaptationOptions
+from interfero.engine.packs import Pack
+from interfero.engine.sweep import Sweep, run_sweep
+from interfero.engine.worker import Worker
+from interfero.records import CellRecord
+from trainables.studies import adaptation
+
+KIND = "quick"
+NUM_CELLS = len(ADAPTER_SIZES) * len(LEARNING_RATES)
+PAUSE_S = 0.1
+
+
+@dataclass(frozen=True)
+class HeldRunner:
+    """Gives a cell its record every tenth of a second, and none while `hold` exists."""
+
+    hold: Path
+
+    def __call__(self, pack: Pack, worker: Worker) -> Iterator[CellRecord]:
+        """Records in the order of the pack."""
+        for record in NoOpRunner()(pack, worker):
+            yield record
+            time.sleep(PAUSE_S)
+            while self.hold.exists():
+                time.sleep(PAUSE_S)
+
+
+def drive(name: str, hold: str) -> None:
+    """One sweep in the working folder, as a user's script would run it."""
+    sweep = Sweep(
+        kind=KIND,
+        question="Does what it tracks arrive?",
+        options=AdaptationOptions(
+            domains=("histology",),
+            methods=("cawf",),
+            adapter_sizes=ADAPTER_SIZES,
+            learning_rates=LEARNING_RATES,
+            num_images=("5",),
+            num_steps=CURVE_POINTS,
+            name=name,
+        ),
+        study=lambda: replace(adaptation(), make_runner=lambda plan: HeldRunner(Path(hold))),
+    )
+    sys.exit(run_sweep(sweep, [], Console(width=200)))
+
+
+if __name__ == "__main__":
+    # By its own name, which the workers import.
+    from tests.faults.quick_sweep import drive as drive_sweep
+
+    drive_sweep(*sys.argv[1:])
