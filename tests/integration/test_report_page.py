@@ -16,6 +16,7 @@ from interfero.analysis.laws.scaling import fit_scaling
 from interfero.analysis.report.page import Report, report_html
 from interfero.analysis.report.restoration import RestorationReport, write_restoration_report
 from interfero.analysis.report.sequence import SequenceReport, write_sequence_report
+from interfero.analysis.report.shell import PageTable, ReportPage, page_html
 from interfero.analysis.restoration.losses import summarise
 from interfero.analysis.sequence.findings import SequenceFindings
 from interfero.records import CellRecord, ImageRow
@@ -341,3 +342,28 @@ def test_dark_pages_have_light_text(browser, address):
         wait(lambda: browser.run(colours) == expected)
     finally:
         browser.devtools("Emulation.setEmulatedMedia", features=[])
+
+
+INTERVALS = PageTable(
+    ("method", "size", "target gain (%)", "median (%)", "dB", "forgetting, routed (%)",
+     "forgetting, unrouted (%)", "median of it (%)", "dB lost", "parameters (%)", "domains"),
+    [["continue_source", "-", "+1.99 (+1.55 to +2.43)", "+2.42", "+0.18", "+9.24 (-22.82 to +41.30)",
+      "+9.24 (-22.82 to +41.30)", "+0.99", "+0.98", "100", "3 of 3"]],
+    words=1,
+)  # fmt: skip
+"""A row of the shipped map."""
+
+
+def test_the_last_column_of_a_table_with_intervals_is_seen(browser, tmp_path):
+    """On one line each, its numbers are wider than the page: intervals go below them."""
+    page = ReportPage(title="t", questions=[], remarks=[], answer=[], first=[("table", INTERVALS)],
+                      next=[], sections=[], figures=[])  # fmt: skip
+    (tmp_path / "report.html").write_text(page_html(page))
+    for width in (1280, 1100, 700):
+        browser.open((tmp_path / "report.html").as_uri(), width)
+        inside, there, shown = browser.run(
+            """const box = document.querySelector('.wide'), cells = [...box.querySelectorAll('td')];
+            return [box.scrollWidth, box.clientWidth, cells.map(cell => cell.textContent)]"""
+        )
+        assert shown == INTERVALS.rows[0]
+        assert (inside <= there) == (width > 1000), (width, inside, there)

@@ -61,6 +61,11 @@ class PageTable:
             return Markup(' class="long"')
         return Markup("" if index < self.words else ' class="number"')
 
+    def text(self, cell: str, index: int) -> Markup:
+        """A cell's text; where a table is short of width, an interval goes below its number."""
+        parts = cell.split(" (") if self.words <= index != self.long else [cell]
+        return Markup(" <wbr>(").join(parts)
+
 
 @dataclass(frozen=True)
 class Section:
