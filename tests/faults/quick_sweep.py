@@ -19,12 +19,13 @@ from trainables.studies import adaptation
 
 KIND = "quick"
 NUM_CELLS = len(ADAPTER_SIZES) * len(LEARNING_RATES)
-PAUSE_S = 0.1
+PAUSE_S = 1.5
+"""Long enough that what waited is delivered before a sweep is at its end."""
 
 
 @dataclass(frozen=True)
 class HeldRunner:
-    """Gives a cell its record every tenth of a second, and none while `hold` exists."""
+    """Gives a cell its record every few moments, and none after it while `hold` exists."""
 
     hold: Path
 
@@ -34,7 +35,7 @@ class HeldRunner:
             yield record
             time.sleep(PAUSE_S)
             while self.hold.exists():
-                time.sleep(PAUSE_S)
+                time.sleep(0.1)
 
 
 def drive(name: str, hold: str) -> None:
