@@ -10,6 +10,7 @@ from rich.console import Console
 
 from benchmarks._planning import ADAPTER_SIZES, LEARNING_RATES
 from benchmarks.scale import CURVE_POINTS, NoOpRunner
+from interfero.engine.adaptation.nodes import Cell
 from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.packs import Pack
 from interfero.engine.sweep import Sweep, run_sweep
@@ -25,14 +26,16 @@ PAUSE_S = 1.5
 
 @dataclass(frozen=True)
 class HeldRunner:
-    """Gives a cell its record every few moments, and none after it while `hold` exists."""
+    """Gives a cell its record every few moments, and none after that while `hold` exists."""
 
     hold: Path
 
     def __call__(self, pack: Pack, worker: Worker) -> Iterator[CellRecord]:
         """Records in the order of the pack."""
-        for record in NoOpRunner()(pack, worker):
+        for node, record in zip(pack.nodes, NoOpRunner()(pack, worker), strict=True):
             yield record
+            if not isinstance(node, Cell):
+                continue  # What cells share, before the first of them.
             time.sleep(PAUSE_S)
             while self.hold.exists():
                 time.sleep(0.1)
