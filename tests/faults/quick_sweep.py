@@ -10,6 +10,7 @@ from rich.console import Console
 
 from benchmarks._planning import ADAPTER_SIZES, LEARNING_RATES
 from benchmarks.scale import CURVE_POINTS, NoOpRunner
+from interfero.engine.adaptation.nodes import Cell
 from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.packs import Pack
 from interfero.engine.sweep import Sweep, run_sweep
@@ -19,22 +20,25 @@ from trainables.studies import adaptation
 
 KIND = "quick"
 NUM_CELLS = len(ADAPTER_SIZES) * len(LEARNING_RATES)
-PAUSE_S = 0.1
+PAUSE_S = 1.5
+"""Long enough that what waited is delivered before a sweep is at its end."""
 
 
 @dataclass(frozen=True)
 class HeldRunner:
-    """Gives a cell its record every tenth of a second, and none while `hold` exists."""
+    """Gives a cell its record every few moments, and none after that while `hold` exists."""
 
     hold: Path
 
     def __call__(self, pack: Pack, worker: Worker) -> Iterator[CellRecord]:
         """Records in the order of the pack."""
-        for record in NoOpRunner()(pack, worker):
+        for node, record in zip(pack.nodes, NoOpRunner()(pack, worker), strict=True):
             yield record
+            if not isinstance(node, Cell):
+                continue  # What cells share, before the first of them.
             time.sleep(PAUSE_S)
             while self.hold.exists():
-                time.sleep(PAUSE_S)
+                time.sleep(0.1)
 
 
 def drive(name: str, hold: str) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -76,8 +77,8 @@ class Quick:
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.02)
 
-    def wait_for_records(self, count):
-        self.wait_until(lambda: len(list(self.folder.glob("cells/*.json"))) >= count)
+    def wait_for_a_record(self):
+        self.wait_until(lambda: any(self.folder.glob("cells/*.json")))
 
     def wait_for_outbox(self, *, filled):
         path = self.folder / "outbox.jsonl"
@@ -92,36 +93,47 @@ class Quick:
             kill_all(psutil.Process(self.process.pid))
 
 
-def restarted(sweeps, hold, count, stop, start):
-    """From a count of records on, something is stopped until every sweep has writes that wait for it."""
-    for sweep in sweeps:
-        sweep.wait_for_records(count)
-    hold.touch()
+def restarted(sweeps, hold, stop, start):
+    """Something is stopped until every sweep has writes that wait, and then until none has.
+
+    The sweeps stand still before and after it, so that none is at its end too soon.
+    """
     stop()
     hold.unlink()
     for sweep in sweeps:
         sweep.wait_for_outbox(filled=True)
     hold.touch()
     start()
-    # Delivered with what a sweep says of its progress every few seconds.
+    # What waits is delivered before what comes next.
+    hold.unlink()
     for sweep in sweeps:
         sweep.wait_for_outbox(filled=False)
-    hold.unlink()
+    hold.touch()
+
+
+@contextmanager
+def begun(folder, names, uri):
+    """Sweeps that start at once and stand still after their first records, and the file that holds them."""
+    hold = folder / "hold"
+    hold.touch()
+    sweeps = [Quick(folder, name, hold, uri) for name in names]
+    try:
+        for sweep in sweeps:
+            sweep.wait_for_a_record()
+        yield sweeps, hold
+    finally:
+        for sweep in sweeps:
+            sweep.kill()
 
 
 @pytest.fixture(scope="module")
 def swept(database, server, tmp_path_factory):
     """Two sweeps start at once on a new database; MLflow's server is killed, then PostgreSQL."""
-    folder = tmp_path_factory.mktemp("two")
-    hold = folder / "hold"
-    sweeps = [Quick(folder, name, hold, server.uri) for name in ("one", "two")]
-    try:
-        restarted(sweeps, hold, 4, server.kill, server.start)
-        restarted(sweeps, hold, NUM_CELLS // 2, database.kill, database.start)
+    with begun(tmp_path_factory.mktemp("two"), ("one", "two"), server.uri) as (sweeps, hold):
+        restarted(sweeps, hold, server.kill, server.start)
+        restarted(sweeps, hold, database.kill, database.start)
+        hold.unlink()
         yield sweeps, [sweep.end() for sweep in sweeps]
-    finally:
-        for sweep in sweeps:
-            sweep.kill()
 
 
 def check_runs(sweep, uri):
@@ -163,13 +175,10 @@ def test_two_sweeps_lose_nothing_to_two_restarts(swept, server, database):
 
 
 def test_a_sweep_that_writes_to_the_database_itself(database, server, tmp_path):
-    hold = tmp_path / "hold"
-    sweep = Quick(tmp_path, "direct", hold, database.uri())
-    try:
-        restarted([sweep], hold, 4, database.kill, database.start)
+    with begun(tmp_path, ["direct"], database.uri()) as ((sweep,), hold):
+        restarted([sweep], hold, database.kill, database.start)
+        hold.unlink()
         assert postgres.PASSWORD not in sweep.end()
-    finally:
-        sweep.kill()
     check_runs(sweep, database.uri())
     kept = b"".join(path.read_bytes() for path in sweep.folder.rglob("*") if path.is_file())
     assert postgres.PASSWORD.encode() not in kept
