@@ -1,4 +1,4 @@
-"""Records that were there and could not be read: what they are of is made again, and the last lines say so."""
+"""Records that were there and could not be read: what they belong to is made again, and named at the end."""
 
 from __future__ import annotations
 
