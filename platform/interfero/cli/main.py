@@ -20,9 +20,9 @@ from interfero.cli.report.command import report
 from interfero.cli.status import status
 from interfero.cli.store import run_store, store
 from interfero.cli.transcode import transcode
+from interfero.engine.gone_reader import gone_reader_ends
 from interfero.errors import InterferoError
 from interfero.option_choices import check_command
-from interfero.readers import gone_reader_ends
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "doctor": doctor,

@@ -15,7 +15,7 @@ from typing import Any
 
 import tyro
 
-from interfero.engine.spending import Share, step_seconds
+from interfero.engine.spending import PackShare, step_seconds
 from interfero.errors import ConfigError, nearest
 from interfero.store.inventory import CHECKPOINTS, SweepState, sweeps_of
 from interfero.store.keyed import KeyedStore
@@ -86,7 +86,7 @@ def status_lines(store: SweepStore, *, running: bool, now: float | None = None) 
         yield from (f"  {text}" for text in _in_training(store, now))
         yield f"  {_pace(store, seen.ends, None if total is None else total - done, now)}"
     spent = seen.seconds + step_seconds(store.folder)
-    yield f"  cost so far, of what ended: {Share.of_settings(settings).text([spent])}"
+    yield f"  cost so far, of what ended: {PackShare.of_settings(settings).text([spent])}"
     yield from (f"  failed: {text}" for text in seen.failures[:SHOWN_FAILURES])
 
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from interfero.engine.builds import builds_line
 from interfero.engine.damage import made_again_line
 from interfero.engine.interrupts import uninterrupted
-from interfero.engine.spending import Share, step_seconds
+from interfero.engine.spending import PackShare, step_seconds
 from interfero.errors import ConfigError, InterferoError
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def resume_command(command: str) -> str:
 def cost_line(options: SweepOptions, run: SweepRun) -> str:
     """What the sweep has spent, earlier drivers included; nothing of what it took over."""
     seconds = run.spent.seconds + step_seconds(run.store.folder)
-    return f"cost: {Share.of(options).text([seconds])}"
+    return f"cost: {PackShare.of(options).text([seconds])}"
 
 
 def _surer_lines(reasons: Sequence[str]) -> list[str]:

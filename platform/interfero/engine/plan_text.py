@@ -11,7 +11,7 @@ from rich.console import Console
 from interfero.engine.node import Node
 from interfero.engine.options.base import SweepOptions
 from interfero.engine.plan import Plan
-from interfero.engine.spending import Share
+from interfero.engine.spending import PackShare
 from interfero.records import CellRecord
 from interfero.store.products import Products
 
@@ -69,7 +69,7 @@ def cost_line(
     left: Mapping[str, Node],
     jobs: Mapping[str, Node],
     products: Products,
-    share: Share,
+    share: PackShare,
     elsewhere: Mapping[str, float] | None = None,
 ) -> str:
     """Hours of steps that are left, from those of their kind in this plan that are there.

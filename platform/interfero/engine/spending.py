@@ -24,7 +24,7 @@ HOUR_S = 3600.0
 
 
 @dataclass(frozen=True)
-class Share:
+class PackShare:
     """What one pack holds while it is done."""
 
     cpus: float
@@ -33,7 +33,7 @@ class Share:
     price: Price | None = None
 
     @classmethod
-    def of(cls, options: SweepOptions) -> Share:
+    def of(cls, options: SweepOptions) -> PackShare:
         """What a pack of a sweep holds.
 
         Raises:
@@ -44,7 +44,7 @@ class Share:
         return cls(cpus, gpus, price_for(options))
 
     @classmethod
-    def of_settings(cls, settings: Mapping[str, Any]) -> Share:
+    def of_settings(cls, settings: Mapping[str, Any]) -> PackShare:
         """The same from the settings that a sweep has kept."""
         trial, price = settings.get("options", {}), settings.get(PRICE)
         workers = trial.get("workers_per_trial", 1)

@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
+from interfero.engine.gone_reader import gone_reader_ends
 from interfero.engine.options.base import SweepOptions, free_options
 from interfero.engine.options.names import check_names
 from interfero.engine.options.parsing import parse_options
 from interfero.engine.prices import PRICE, price_for
 from interfero.errors import InterferoError
-from interfero.readers import gone_reader_ends
 from interfero.redaction import masked_inside, without_secrets
 
 if TYPE_CHECKING:

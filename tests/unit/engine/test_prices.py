@@ -7,7 +7,7 @@ import pytest
 from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.options.parsing import parse_options
 from interfero.engine.prices import Price, price_for
-from interfero.engine.spending import Share, Spent
+from interfero.engine.spending import PackShare, Spent
 from interfero.errors import ConfigError
 
 TYPES = {
@@ -90,9 +90,11 @@ def test_an_option_that_is_text_is_refused(capsys):
 
 
 def test_hours_are_those_of_all_processes_of_a_pack():
-    share = Share.of(AdaptationOptions(workers_per_trial=3, cpus_per_trial=2.0, gpus_per_trial=0.5))
+    share = PackShare.of(
+        AdaptationOptions(workers_per_trial=3, cpus_per_trial=2.0, gpus_per_trial=0.5)
+    )
     assert share.text([1800.0]) == "3 CPU hours, 0.75 GPU hours"
-    both = Share(1.0, 0.0, Price(low=0.5, high=1.0, head=0.2))
+    both = PackShare(1.0, 0.0, Price(low=0.5, high=1.0, head=0.2))
     assert both.text([7200.0]) == (
         "2 CPU hours, 0 GPU hours, price 1 to 2 (at 0.5 to 1 per pack hour, and 0.2 for each hour of "
         "the head)"

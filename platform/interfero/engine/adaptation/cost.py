@@ -13,7 +13,7 @@ import numpy as np
 from interfero.adaptation import find_method
 from interfero.engine.adaptation.nodes import Cell, Train
 from interfero.engine.packs import Pack
-from interfero.engine.spending import Share
+from interfero.engine.spending import PackShare
 from interfero.records import StepSetting, Timing
 
 START_UP_S = 12.0
@@ -181,7 +181,7 @@ class CostEstimate:
     """Timed cells that it rests on."""
     pack_seconds: Span
     """Of all packs together."""
-    share: Share
+    share: PackShare
     """What each pack holds."""
     wall_seconds: Span
     """From start to end, with `at_once` packs at once."""
@@ -237,7 +237,7 @@ def estimate(
     costs: Sequence[tuple[Pack, PackCost | None]],
     *,
     at_once: int,
-    share: Share,
+    share: PackShare,
     num_timings: int,
     start_up_seconds: float = START_UP_S,
 ) -> CostEstimate:

@@ -19,7 +19,7 @@ from interfero.engine.adaptation.nodes import Distance, Reference
 from interfero.engine.adaptation.plan import AdaptationPlan
 from interfero.engine.measurements import Measurements
 from interfero.engine.packs import Pack
-from interfero.engine.spending import Share
+from interfero.engine.spending import PackShare
 from interfero.engine.timing import megapixels
 
 
@@ -52,7 +52,7 @@ def estimate_plan(
     return estimate(
         [(pack, _cost(plan, pack, model)) for pack in packs],
         at_once=at_once or plan.at_once or 1,
-        share=Share.of(plan.options),
+        share=PackShare.of(plan.options),
         num_timings=model.num_timings,
         start_up_seconds=measurements.start_up_seconds,
     )

@@ -11,7 +11,7 @@ from interfero.domains.labelled_catalogue import LABELLED
 from interfero.engine.plan_text import amount_lines, cost_line, leaf_lines, say, seeds_line
 from interfero.engine.restoration.nodes import FineTuned, TaskCoded
 from interfero.engine.restoration.plan import RestorationPlan
-from interfero.engine.spending import Share
+from interfero.engine.spending import PackShare
 from interfero.store.products import Products
 
 _AXES = ("domain", "configuration", "codec", "rate_bpp", "restoration", "restoration_split",
@@ -46,7 +46,7 @@ def print_plan(
     if plan.options.dry_run:
         for line in leaf_lines(plan, _AXES, done, leaf="cell", absent=("none",)):
             say(console, line)
-        say(console, f"  {cost_line(left, jobs, products, Share.of(plan.options))}")
+        say(console, f"  {cost_line(left, jobs, products, PackShare.of(plan.options))}")
 
 
 def _images(plan: RestorationPlan) -> Iterator[str]:

@@ -15,7 +15,7 @@ from interfero.engine.node import Node
 from interfero.engine.plan_text import amount_lines, cost_line, leaf_lines, say, seeds_line
 from interfero.engine.sequence.nodes import MEGAPIXELS, Archive, Stage, StageRow
 from interfero.engine.sequence.plan import SequencePlan
-from interfero.engine.spending import Share
+from interfero.engine.spending import PackShare
 from interfero.engine.timing import machine_name, megapixels
 from interfero.store.products import Products
 
@@ -50,7 +50,7 @@ def print_sequence_plan(
             say(console, line)
         waiting = {row.key: row for row in plan.rows if row.key not in done}
         timed = _timed(plan, list(left.values()), done, storage)
-        every, share = {**nodes, **waiting}, Share.of(plan.options)
+        every, share = {**nodes, **waiting}, PackShare.of(plan.options)
         line = cost_line({**left, **waiting}, every, Products(storage), share, timed)
         say(console, f"  {line}")
 

@@ -15,7 +15,7 @@ from interfero.engine.adaptation.cost import (
 )
 from interfero.engine.adaptation.nodes import LoopConfig, Reference, Train
 from interfero.engine.packs import Pack
-from interfero.engine.spending import Share
+from interfero.engine.spending import PackShare
 from interfero.engine.timing import StepClock
 from interfero.records import StepSetting, Timing
 
@@ -145,7 +145,7 @@ def test_an_estimate_is_the_sum_and_the_schedule_of_its_packs(cell):
                               num_images=8, data_seed=0, code="l")])  # fmt: skip
     found = estimate(
         [(look, reference_cost(2.0, model)), pack(3, 10.0), pack(2, 10.0), pack(1, 10.0), unknown],
-        at_once=2, share=Share(2.0, 0.0), num_timings=4, start_up_seconds=12.0,
+        at_once=2, share=PackShare(2.0, 0.0), num_timings=4, start_up_seconds=12.0,
     )  # fmt: skip
     assert (found.num_cells, found.num_known, found.unknown) == (8, 6, {"ewc": 2})
     # Packs of 31, 21 and 11 s and 4 s for the source codec.
@@ -157,7 +157,7 @@ def test_an_estimate_is_the_sum_and_the_schedule_of_its_packs(cell):
 
 
 def test_nothing_to_train_costs_nothing():
-    found = estimate([], at_once=2, share=Share(1.0, 0.0), num_timings=3)
+    found = estimate([], at_once=2, share=PackShare(1.0, 0.0), num_timings=3)
     assert found.pack_seconds == found.wall_seconds == (0.0, 0.0, 0.0)
 
 

@@ -10,7 +10,7 @@ from interfero.engine.adaptation.estimating import expected_packs
 from interfero.engine.adaptation.plan_text import print_cells, print_cost
 from interfero.engine.adaptation.study import AdaptationStudy
 from interfero.engine.prices import Price
-from interfero.engine.spending import Share
+from interfero.engine.spending import PackShare
 from interfero.store.sweep import SweepStore
 
 
@@ -28,7 +28,7 @@ def cells_text(plan, known=frozenset(), *, every=True):
 def cost(**changes):
     given = {
         "num_cells": 6, "unknown": {}, "num_timings": 9,
-        "pack_seconds": Span(1750.0, 1800.0, 1850.0), "share": Share(2.0, 0.5),
+        "pack_seconds": Span(1750.0, 1800.0, 1850.0), "share": PackShare(2.0, 0.5),
         "wall_seconds": Span(1800.0, 1860.0, 1920.0),
         "start_up_seconds": 12.0, "at_once": 2,
     }  # fmt: skip
@@ -124,7 +124,7 @@ def test_one_measurement_has_no_spread():
 
 
 def test_a_cost_is_money_where_a_price_is_known():
-    text = cost(share=Share(2.0, 0.5, Price(low=0.4, high=0.4)))
+    text = cost(share=PackShare(2.0, 0.5, Price(low=0.4, high=0.4)))
     assert "(0.243 to 0.257), price 0.2 (at 0.4 per pack hour)\n" in text
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from interfero.readers import SIGPIPE_EXIT, gone_reader_ends
+from interfero.engine.gone_reader import SIGPIPE_EXIT, gone_reader_ends
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SWEEPS = sorted(path.name for path in (ROOT / "sweeps").glob("*.py"))
 
 
