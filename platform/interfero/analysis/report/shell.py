@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from interfero.analysis.charts.data import Figure, Variant
 from interfero.analysis.charts.library import vega_library
@@ -63,8 +63,10 @@ class PageTable:
 
     def text(self, cell: str, index: int) -> Markup:
         """A cell's text; where a table is short of width, an interval goes below its number."""
-        parts = cell.split(" (") if self.words <= index != self.long else [cell]
-        return Markup(" <wbr>(").join(parts)
+        value, _, rest = cell.partition(" (")
+        if index < self.words or index == self.long or " to " not in rest:
+            return escape(cell)
+        return Markup(" <wbr>(").join([value, rest])
 
 
 @dataclass(frozen=True)
