@@ -20,7 +20,7 @@ from trainables.studies import adaptation
 
 KIND = "quick"
 NUM_CELLS = len(ADAPTER_SIZES) * len(LEARNING_RATES)
-PAUSE_S = 1.5
+PAUSE_S = 3.0
 """Long enough that what waited is delivered before a sweep is at its end."""
 
 

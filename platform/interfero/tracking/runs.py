@@ -26,7 +26,8 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.tracking.client import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
-from interfero.tracking.address import is_database
+from interfero.errors import TrackingError
+from interfero.tracking.address import URI_VARIABLE, is_database
 from interfero.tracking.names import (
     CELL_TAG,
     CONTEXT_TAG,
@@ -211,6 +212,12 @@ class Runs:
                 experiment = self._client.get_experiment_by_name(name)
                 if experiment is None or error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
+        location = str(experiment.artifact_location)
+        if is_database(self._uri) and location.startswith("mlflow-artifacts:"):
+            raise TrackingError(
+                f"files of experiment {name!r} are behind an MLflow server ({location}), which a database's "
+                f"own address does not reach: set {URI_VARIABLE} to the server's address"
+            )
         if experiment.lifecycle_stage == "deleted":
             logger.warning("experiment %r was deleted: restored", name)
             self._client.restore_experiment(experiment.experiment_id)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from interfero.errors import TrackingError
 from interfero.records import CellRecord
 from interfero.redaction import masked
 from interfero.store.files import write_atomic
@@ -137,7 +138,8 @@ class Tracker:
             on_cells: Tags that every cell's run has, at creation.
 
         Raises:
-            TrackingError: the server does not answer, within about five seconds.
+            TrackingError: the server does not answer, within about five seconds, or the experiment's files
+                are not reached at this address.
             StorageError: the outbox is damaged or not writable.
         """
         uri = resolve_uri(uri)
@@ -153,6 +155,9 @@ class Tracker:
             queue.close()
             # From None: the original message may show a password in a traceback.
             raise unreachable(uri, error) from None
+        except TrackingError:
+            queue.close()
+            raise
         tracker = cls(uri, runs, queue, on_cells)
         if queue or status != "RUNNING":
             tracker._write([SetStatus(key=None, status="RUNNING", time_ms=now_ms())])

@@ -601,3 +601,10 @@ def test_texts_that_some_databases_cannot_hold_are_mended(place):
     assert tracker.close("FAILED") == 0
     assert place.parent.data.tags["interfero.command"] == "read \ufffd"
     assert place.cells["a"].data.tags["interfero.error"] == "\ufffd in caf\ufffd.png"
+
+
+def test_files_behind_a_server_are_not_reached_through_its_database(place):
+    place.client.create_experiment(place.experiment, artifact_location="mlflow-artifacts:/1")
+    with pytest.raises(TrackingError, match="set MLFLOW_TRACKING_URI to the server's address"):
+        place.open()
+    assert not place.outbox.exists()
