@@ -27,7 +27,8 @@ from mlflow.tracking.client import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from interfero.errors import TrackingError
-from interfero.tracking.address import URI_VARIABLE, is_database
+from interfero.tracking.address import is_database
+from interfero.tracking.database_file import URI_VARIABLE
 from interfero.tracking.names import (
     CELL_TAG,
     CONTEXT_TAG,
