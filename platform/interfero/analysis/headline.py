@@ -48,6 +48,8 @@ MAX_SENTENCES = 3
 LEVEL = 0.95
 MIN_CASES = 3
 """Of which one can be said to make their mean."""
+SAME = 1e-9
+"""In percent: ends of an interval that are no further apart are one value."""
 BySeed = Callable[[Choice], Mapping[Seed, float]]
 """The values of a choice, one for each seed; none where one of them is not known."""
 
@@ -73,8 +75,15 @@ class SeedMean:
         """`+5.70 % (95 % interval +4.90 to +6.50, 3 seeds)`."""
         if self.low is None or self.high is None:
             return f"{signed(self.value)} %"
+        if self.no_seed_matters:
+            return f"{signed(self.value)} % (the same with each of {self.num_seeds} seeds: no interval)"
         ends = f"{signed(self.low)} to {signed(self.high)}"
         return f"{signed(self.value)} % (95 % interval {ends}, {self.num_seeds} seeds)"
+
+    @property
+    def no_seed_matters(self) -> bool:
+        """Whether all seeds gave one value, as where nothing is trained: no width can be told."""
+        return self.low is not None and self.high is not None and self.high - self.low < SAME
 
     @property
     def made_by(self) -> str:
@@ -98,13 +107,13 @@ class SeedMean:
             name: What the value is, whose interval is printed with its sign.
         """
         return self.text.replace(signed(self.value), f"{-self.value:.2f}", 1).replace(
-            "interval", f"interval of the {name}", 1
+            "95 % interval", f"95 % interval of the {name}", 1
         )
 
     @property
     def short(self) -> str:
         """`+5.70 (+4.90 to +6.50)`, under a heading that says what it is."""
-        if self.low is None or self.high is None:
+        if self.low is None or self.high is None or self.no_seed_matters:
             return signed(self.value)
         return f"{signed(self.value)} ({signed(self.low)} to {signed(self.high)})"
 
