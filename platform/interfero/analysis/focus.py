@@ -112,13 +112,15 @@ def in_centre(records: Iterable[CellRecord]) -> Cells:
 
 
 def images_text(records: Iterable[CellRecord]) -> str:
-    """`with 20 training images`; empty where each domain has one count."""
+    """`with 20 training images`; empty where all domains have the same one."""
     finished = Cells(r for r in longest(records) if r.status == "finished")
     counts = central_images(finished)
-    if len(at_images(finished, counts)) == len(finished):
+    if not counts:
         return ""
     low, high = min(counts.values()), max(counts.values())
     if low == high:
+        if len(at_images(finished, counts)) == len(finished):
+            return ""
         return f"with {low} training image{'' if low == 1 else 's'}"
     return f"with {low} to {high} training images, one count for each domain"
 

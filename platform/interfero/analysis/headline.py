@@ -130,10 +130,13 @@ def headline(records: Iterable[CellRecord], own: Sequence[str] = ()) -> list[str
     coloured = Cells(r for r in records if r.params["domain"] not in grey)
     shown = coloured or records
     where, records = centre_text(shown), in_centre(shown)
-    best = [c for c in best_sizes(choose_learning_rates(records)) if c.setting.method != CONTROL]
+    chosen = best_sizes(choose_learning_rates(records))
+    best = [c for c in chosen if c.setting.method != CONTROL]
     if not best:
-        return ["No cell finished: nothing can be said about gain or forgetting."]
-    lines = [*own[:2], *_method_lines(best, records, where)][:MAX_SENTENCES]
+        what = f"Only the control ({CONTROL})" if chosen else "No cell"
+        return [f"{what} finished: nothing can be said about gain or forgetting."]
+    asked = frozenset(str(r.params["domain"]) for r in shown)
+    lines = [*own[:2], *_method_lines(best, records, where, asked)][:MAX_SENTENCES]
     if not lines:
         return [
             "Cells finished, but none has both gain and forgetting: the table says what there is."
@@ -150,7 +153,13 @@ def _sample_note(best: Sequence[Choice]) -> str:
         tested = tested_text(best)
         text = ", ".join([*parts, "one seed", *([tested] if tested else [])])
         return f" {text[0].upper()}{text[1:]}: an illustration, without intervals."
-    return " One domain: the intervals say nothing of others." if parts else ""
+    single = [
+        method
+        for method in dict.fromkeys(c.setting.method for c in best)
+        if max(c.num_seeds for c in best if c.setting.method == method) == 1
+    ]
+    note = f" One seed of {', '.join(single)}: an illustration." if single else ""
+    return note + (" One domain: the intervals say nothing of others." if parts else "")
 
 
 def tested_text(choices: Iterable[Choice]) -> str:
@@ -165,12 +174,14 @@ def tested_text(choices: Iterable[Choice]) -> str:
     return f"{value_range(counts, '{:.0f}'.format)} test image{'' if max(counts) == 1 else 's'}"
 
 
-def _method_lines(best: Sequence[Choice], records: Cells, where: str) -> list[str]:
+def _method_lines(
+    best: Sequence[Choice], records: Cells, where: str, asked: frozenset[str]
+) -> list[str]:
     """Fine-tuning first, or what there is; then the method that keeps the source best."""
     methods = list(dict.fromkeys(c.setting.method for c in best))
     first = NAIVE if NAIVE in methods else methods[0]
     others = [m for m in methods if m != first]
-    lines = _cost_lines(first, best, records, where)
+    lines = _cost_lines(first, best, records, where, asked)
     gains = {(d.method, d.other): d for d in differences(records) if d.response.metric == GAIN}
     found = [
         line
@@ -181,11 +192,15 @@ def _method_lines(best: Sequence[Choice], records: Cells, where: str) -> list[st
     return lines + [line for _, line in sorted(found)[:1]]
 
 
-def _cost_lines(method: str, best: Sequence[Choice], records: Cells, where: str) -> list[str]:
+def _cost_lines(
+    method: str, best: Sequence[Choice], records: Cells, where: str, asked: frozenset[str]
+) -> list[str]:
+    """What a method gains and forgets, and on which of the domains that were asked for it has no result."""
     own = [c for c in best if c.setting.method == method]
     gain, lost, routed = (means([method], own, m).get(method) for m in (GAIN, UNROUTED, ROUTED))
     if gain is None or lost is None:
         return []
+    gone = sorted(asked - set(gain.domains))
     each = [
         f" (median {signed(statistics.median(m.cases))}, {value_range(m.cases, signed)} % in single "
         f"{_single(m)}{m.made_by})"
@@ -206,7 +221,8 @@ def _cost_lines(method: str, best: Sequence[Choice], records: Cells, where: str)
     if len(gain.cases) > 1:
         over = f"on average over {gain.places}{f' of {tested} each' if tested else ''}"
     else:
-        over = f"on {own[0].setting.domain}{f' ({tested})' if tested else ''}"
+        over = f"on {gain.domains[0]}{f' ({tested})' if tested else ''}"
+    over += f" (no result on {', '.join(gone)})" if gone else ""
     return [
         f"{method} {_gains(gain)} on the target{gained}{at}, {over}{each[0]}.",
         f"Source images then cost {cost}{forgot}{how}{each[1]}.",
@@ -254,20 +270,30 @@ def _against(
     if {method, first} - gains.keys() or method not in routed:
         return None
     own, lost = gains[method], routed[method]
-    share = "" if difference is None else f", {_apart(difference)}"
+    share = "" if difference is None else f", {_apart(difference, own.value, gains[first].value)}"
     cost = "forgets nothing" if set(lost.cases) == {0.0} else f"forgets {lost.text}"
     both = f" ({own.places} that both have)" if len(own.cases) > 1 else ""
     text = f"{method} {_gains(own)}{share}; it {cost} when routed{both}."
     return (max(lost.value, 0.0), -own.value), text
 
 
-def _apart(difference: PairedDifference) -> str:
-    """`1.18 points less than finetune (median of paired differences, 95 % interval ...; decided)`."""
+def _apart(difference: PairedDifference, own: float, other: float) -> str:
+    """`1.18 points less than finetune (median of paired differences, 95 % interval ...; decided)`.
+
+    Args:
+        difference: Of gains.
+        own: Mean gain of the method in percent, which says whether `less` is less of a gain or of a loss.
+        other: That of the other one.
+    """
     value = difference.value
     if difference.verdict == "equal":
         return f"in every cell as much as {difference.other}"
     more = f"{abs(value):.2f} points {'less' if value < 0 else 'more'} than"
+    if own < 0:
+        more = f"its gain {abs(value):.2f} points {'below' if value < 0 else 'above'} that of"
     what = "median of paired differences" if difference.num_cases > 1 else "paired difference"
+    if (own - other) * value < 0:
+        what += ", while the means say the opposite"
     if difference.half_width is None:
         return f"{more} {difference.other} ({what}; one seed: undecided)"
     low, high = value - difference.half_width, value + difference.half_width
@@ -365,12 +391,18 @@ def method_rows(
         unit_name(c.setting for c in best),
     ]  # fmt: skip
     shared = next((m.places for m in gains.values()), "no domain")
+    domains = {c.setting.domain for c in best}
+    grey = sorted(grey_domains(every) & domains)
+    left_out = (
+        f" Grey, and in no sentence: {', '.join(grey)}." if grey and domains - set(grey) else ""
+    )
     tested = tested_text(best)
     note = (
         f"Means over the {shared} that the methods share{', ' if where else ''}{where}"
         f"{f', {tested} each' if tested else ''}, each at the adapter size and learning rate that "
         "validation chose; in parentheses 95 % intervals over data seeds, none where there is one. Medians "
-        "are over domains, of their means over seeds; dB are at equal rate. Click on a heading to sort."
+        f"are over domains, of their means over seeds; dB are at equal rate.{left_out} Click on a heading "
+        "to sort."
     )
     return header, rows, note
 

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from interfero.config import Config
-from interfero.errors import ConfigError
+from interfero.errors import ConfigError, StorageError
 from interfero.versions import library_version
 
 if TYPE_CHECKING:
@@ -100,8 +100,14 @@ def check_build(store: SweepStore, code: str, *, accept_code: bool) -> str | Non
 
 
 def builds_line(store: SweepStore) -> str | None:
-    """How many cells each build made, where builds of different training code drove the sweep."""
-    builds = builds_of(store.settings())
+    """How many cells each build made, where builds of different training code drove the sweep.
+
+    None too where the sweep's settings cannot be read any more: its results are told all the same.
+    """
+    try:
+        builds = builds_of(store.settings())
+    except StorageError:
+        return None
     if len({build.code for build in builds}) < 2:
         return None
     begins = [build.since for build in builds]

@@ -255,6 +255,63 @@ def test_one_seed_is_an_illustration_and_the_sweeps_own_answer_comes_first(cell)
     assert "interval +" not in " ".join(lines)
 
 
+def test_of_two_losses_the_smaller_one_is_no_larger_one(cell):
+    records = [cell("finetune", -100.0, 5.0), cell("cawf", -30.0, 5.0, 4)]
+    line = headline(records)[2]
+    assert line.startswith(
+        "cawf loses 30.00 %, its gain 70.00 points above that of finetune (paired"
+    )
+    worse = [cell("finetune", -100.0, 5.0), cell("cawf", -130.0, 5.0, 4)]
+    assert "its gain 30.00 points below that of finetune" in headline(worse)[2]
+
+
+def test_a_median_against_the_means_says_so(cell):
+    """One domain of three that goes astray makes the mean, and not the median."""
+    gains = {"a": (5.0, 4.0), "b": (6.0, 5.0), "c": (-900.0, 1.0)}
+    records = [
+        cell(method, value, 1.0, size, domain=domain, data_seed=seed)
+        for domain, pair in gains.items()
+        for seed in (0, 1, 2)
+        for (method, size), value in zip((("finetune", 0), ("lora", 4)), pair, strict=True)
+    ]
+    line = headline(records)[2]
+    assert (
+        "1.00 points less than finetune (median of paired differences, while the means say" in line
+    )
+
+
+def test_domains_of_other_image_counts_are_not_averaged_in_silence(two_methods):
+    counts = {"charts": 6, "text": 51}
+    other = [
+        r.model_copy(update={"params": {**r.params, "num_images": counts[r.params["domain"]]}})
+        for r in two_methods
+    ]
+    assert (
+        "with 6 to 51 training images, one count for each domain, on average" in headline(other)[0]
+    )
+    assert "training images" not in headline(two_methods)[0]
+    assert "with 6 to 51 training images" in method_rows(other)[2]
+
+
+def test_a_domain_without_a_result_is_named(two_methods, cell, fail):
+    gone = fail(cell("finetune", 1.0, 1.0, domain="tissue"))
+    assert "over 2 domains (no result on tissue)" in headline([*two_methods, gone])[0]
+
+
+def test_one_seed_among_several_is_an_illustration(two_methods):
+    once = [
+        r for r in two_methods if r.params["method"] != "finetune" or r.params["data_seed"] == 0
+    ]
+    assert headline(once)[-1].endswith("One seed of finetune: an illustration.")
+    assert "illustration" not in headline(two_methods)[-1]
+
+
+def test_the_control_alone_is_no_empty_table(cell):
+    assert headline([cell("continue_source", 0.1, 0.2)]) == [
+        "Only the control (continue_source) finished: nothing can be said about gain or forgetting."
+    ]
+
+
 def test_nothing_finished_is_one_sentence(cell, fail):
     assert headline([fail(cell("finetune", 1.0, 1.0))]) == [
         "No cell finished: nothing can be said about gain or forgetting."
@@ -276,6 +333,7 @@ def test_a_grey_domain_is_in_no_headline(two_methods):
     assert lines[0].startswith("finetune gains +6.00 %")
     assert lines[0].endswith("at equal rate, on charts (1 test image).")
     assert "Grey domains are left out: text." in lines[-1]
+    assert "Grey, and in no sentence: text." in method_rows(records)[2]
     only = [r for r in records if r.params["domain"] == "text"]
     assert headline(only)[0].startswith("finetune gains +10.00 %"), (
         "all are grey: they are all there is"

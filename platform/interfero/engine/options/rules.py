@@ -63,7 +63,10 @@ def seed_rules(seeds: Mapping[str, Sequence[int]]) -> list[Rule]:
             (max(v, default=0) > MAX_SEED, f"{k} must be below 2^63, got {v}")
             for k, v in seeds.items()
         ),
-        (any(v < 0 for each in seeds.values() for v in each), "seeds must not be negative"),
+        *(
+            (min(v, default=0) < 0, f"{k} must not be negative, got {min(v, default=0)}")
+            for k, v in seeds.items()
+        ),
     ]
 
 

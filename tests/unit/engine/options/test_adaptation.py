@@ -17,7 +17,7 @@ BAD = {
     "learning_rates": ((1.5,), "--learning-rates must lie between 0 and 1"),
     "adapter_sizes": ((0,), "--adapter-sizes must be 1 or more"),
     "num_images": (("some",), "--num-images takes counts"),
-    "data_seeds": ((-1,), "seeds must not be negative"),
+    "data_seeds": ((0, -1), "--data-seeds must not be negative, got -1"),
     "num_steps": (0, "--num-steps must be above 0, got 0"),
     "num_samples": (-2, "--num-samples must be above 0, got -2"),
     "batch_size": (0, "--batch-size must be above 0"),
@@ -48,6 +48,13 @@ def test_all_problems_are_reported_at_once():
         GOOD.model_copy(update=wrong).check()
     for name, (_, message) in BAD.items():
         assert (message in str(caught.value)) == (name in wrong)
+
+
+def test_a_size_that_would_only_fill_the_memory_is_refused_before_anything_is_built():
+    with pytest.raises(
+        ConfigError, match="--adapter-sizes are at most 1024, got 5000: a size is a rank"
+    ):
+        GOOD.model_copy(update={"adapter_sizes": (2, 5000)}).check()
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])

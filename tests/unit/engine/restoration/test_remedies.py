@@ -254,7 +254,7 @@ class TestRestorers:
         ("changes", "said"),
         [
             ({"restorer_seeds": ()}, "--restorer-seeds is empty"),
-            ({"restorer_seeds": (-1,)}, "seeds must not be negative"),
+            ({"restorer_seeds": (-1,)}, "--restorer-seeds must not be negative, got -1"),
             ({"restorer_seeds": (2**63,)}, "--restorer-seeds must be below 2"),
             ({"restorer_blocks": 0}, "--restorer-blocks must be above 0"),
             ({"restorer_width": 0}, "--restorer-width must be above 0"),
