@@ -10,7 +10,7 @@ from pathlib import Path
 
 from interfero.analysis.choices import CONTROL, CellSetting, Seed, seed_of, setting_of
 from interfero.errors import StorageError
-from interfero.metrics.names import VALIDATION_GAIN, VALIDATION_ROUTED
+from interfero.metrics.names import GAIN, VALIDATION_GAIN, VALIDATION_ROUTED
 from interfero.records import CellRecord
 from interfero.store.files import read_json, write_json
 
@@ -25,6 +25,11 @@ class BestAdapter:
     """The setting's cell of the seed in the middle by validation gain, of two the lower."""
     forgets: bool
     """Whether its setting forgets more than it may in some seed, as every other of its domain and lambda."""
+
+    @property
+    def loses(self) -> bool:
+        """Whether its test images are coded worse than by the source codec: then that is what to ship."""
+        return self.record.metrics.get(GAIN, 0.0) < 0
 
     @property
     def domain(self) -> str:

@@ -121,8 +121,8 @@ def _best_lines(best: Sequence[BestAdapter], link: Link) -> list[str]:
         if GAIN in metrics and ROUTED in metrics:
             gain, lost = signed(metrics[GAIN]), signed(metrics[ROUTED])
             parts.append(f"gain {gain} %, forgetting {lost} %, on test")
-        if one.forgets:
-            parts.append("every setting here forgets")
+        parts += ["the source codec is better"] if one.loses else []
+        parts += ["every setting here forgets"] if one.forgets else []
         parts += [f"[adapter file]({file})"] if file else []
         lines.append(f"- {one.domain}{at}: {'; '.join(parts)}")
     if len(best) > MAX_ADAPTERS:

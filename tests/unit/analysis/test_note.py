@@ -4,8 +4,10 @@ import pytest
 
 from interfero.analysis.best import best_adapters
 from interfero.analysis.capacity_table import capacity_rows
+from interfero.analysis.charts.data import RunLinks
 from interfero.analysis.headline import headline
 from interfero.analysis.note import sweep_note
+from interfero.analysis.report.sections import best_parts
 from interfero.tracking.summary import TEXT_LIMIT as MAX_CHARACTERS
 
 QUESTION = "How much adapter capacity does a new domain need?"
@@ -83,6 +85,24 @@ def test_the_best_adapter_of_each_domain_is_named_and_linked(sweep):
     assert f"[adapter file](#/{key}/adapter/{key}.safetensors)" in text
     assert "[report.html](#/None/report.html)" in text
     assert f"(cell {key})" in note(records, best=best)
+
+
+def test_an_adapter_that_loses_on_test_images_is_not_praised(sweep):
+    """Validation chose it; whoever deploys must know that the source codec codes the test images better."""
+    records = sweep(domains=("text", "charts"))
+    worse = [
+        r.model_copy(update={"metrics": {**r.metrics, "target/rd_gain_percent": -1.0}})
+        if r.params["domain"] == "text"
+        else r
+        for r in records
+    ]
+    text = note(worse, best=best_adapters(worse))
+    lines = {line.split(":")[0]: line for line in text.splitlines() if "on test" in line}
+    assert "the source codec is better" in lines["- text"]
+    assert "the source codec is better" not in lines["- charts"]
+    ((_, (_, (table, _))),) = best_parts(worse, RunLinks())
+    gains = {row[0]: row[4] for row in table[1].rows}
+    assert gains["text"] == "-1.00 (the source codec is better)"
 
 
 @pytest.mark.parametrize("domains", [1, 60])

@@ -126,6 +126,7 @@ def best_parts(records: Sequence[CellRecord], runs: RunLinks) -> list[Block]:
         )
         size = str(p["adapter_size"]) if p["adapter_size"] else "-"
         file = record.adapter_file or "not kept"
+        gain += " (the source codec is better)" if one.loses else ""
         rows.append([one.domain, f"{one.rd_lambda:g}", str(p["method"]), size, gain,
                      lost + (" (every setting forgets)" if one.forgets else ""), file,
                      runs.text(record)])  # fmt: skip
@@ -141,8 +142,8 @@ def best_parts(records: Sequence[CellRecord], runs: RunLinks) -> list[Block]:
     ]
     note = (
         "The adapter to ship, one cell for each domain and lambda: most gain on validation without routed "
-        "forgetting, mean over seeds, of which the seed in the middle; gain and forgetting are that cell's "
-        "own, on test images. Files are relative to the sweep's folder; a search may have a limit of "
+        "forgetting there, mean over seeds, of which the seed in the middle; gain and forgetting are that "
+        "cell's own, on test images. Files are relative to the sweep's folder; a search may have a limit of "
         "forgetting of its own."
     )
     own: list[Block] = [("table", PageTable(header, rows, 3, whole=True)), ("note", note)]
