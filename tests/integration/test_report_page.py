@@ -199,6 +199,17 @@ def test_hovering_tells_cell_seeds_and_run(browser, address, records):
     assert browser.run("return document.getElementById('tip').hidden")
 
 
+def test_a_screen_reader_meets_names_and_no_coordinates(browser, address):
+    opened(browser, address)
+    names = browser.run(
+        """return [...document.querySelectorAll('.plot, .plot [aria-label]')]
+          .map(part => part.getAttribute('aria-label'))"""
+    )
+    assert len(names) >= len(FIGURES)
+    assert not [name for name in names if "Vega" in name or name.startswith("x:")]
+    assert browser.run("return document.querySelectorAll('figure .plot:not([tabindex])').length") == 0
+
+
 def test_keys_walk_through_the_points(browser, address):
     opened(browser, address)
     press = """const host = document.querySelector('#figure-laws .plot');

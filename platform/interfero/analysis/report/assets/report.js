@@ -87,8 +87,9 @@
     const config = coloured(data.config);
     // The size of a panel of the page has its axes in it.
     const height = spec.height + 58;
-    return { ...spec, title: null, width, height, autosize: { type: "fit", contains: "padding" },
-      config: { ...config, background: null, padding: 2 } };
+    // The box around it has the figure's name and its points as a table: a list of coordinates says less.
+    return { ...spec, title: null, description: title(panel), width, height,
+      autosize: { type: "fit", contains: "padding" }, config: { ...config, background: null, padding: 2, aria: false } };
   }
   const title = (panel) => [].concat(panel.title.text).join(" ");
 
