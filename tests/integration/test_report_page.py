@@ -207,7 +207,9 @@ def test_a_screen_reader_meets_names_and_no_coordinates(browser, address):
     )
     assert len(names) >= len(FIGURES)
     assert not [name for name in names if "Vega" in name or name.startswith("x:")]
-    assert browser.run("return document.querySelectorAll('figure .plot:not([tabindex])').length") == 0
+    assert (
+        browser.run("return document.querySelectorAll('figure .plot:not([tabindex])').length") == 0
+    )
 
 
 def test_keys_walk_through_the_points(browser, address):

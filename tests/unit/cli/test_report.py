@@ -254,3 +254,12 @@ def test_a_table_that_is_not_there_is_not_called_damaged(tmp_path):
             StorageError, match=rf"--cells {given}: there is no file .*parquet; give"
         ):
             make_report(Wanted(cells=(given,)))
+
+
+def test_a_report_takes_no_file_for_its_folder(tmp_path):
+    """Said before libraries are imported, and not as a disk that is full."""
+    (tmp_path / "notes.txt").write_text("mine")
+    wanted = Wanted(cells=(tmp_path / "cells.parquet",), out=tmp_path / "notes.txt")
+    with pytest.raises(ConfigError, match="is a file, and a report is a folder: name another"):
+        wanted.check()
+    assert (tmp_path / "notes.txt").read_text() == "mine"

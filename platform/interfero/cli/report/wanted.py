@@ -31,6 +31,8 @@ class Wanted:
             raise ConfigError("give either --experiment NAME or --cells FILE")
         if self.sweeps and self.experiment is None:
             raise ConfigError("--sweep chooses among the sweeps of an --experiment: name that too")
+        if self.out is not None and self.out.exists() and not self.out.is_dir():
+            raise ConfigError(f"--out {self.out} is a file, and a report is a folder: name another")
         for path in self.cells:
             table_of(path)
         if self.experiment is not None:
