@@ -44,7 +44,7 @@ def never(*_):
     [
         (("--architecture", "unett"), "unknown --architecture 'unett': did you mean 'unet'?"),
         (("--encoder", "resnet19"), "unknown --encoder 'resnet19': did you mean"),
-        (("--rates", "50"), "--rates 50 on mosaics: webp spends"),
+        (("--rates", "20"), "--rates 20 on mosaics: webp spends"),
     ],
 )
 def test_names_and_rates_that_are_not_there(refused, changes, said, dry):
