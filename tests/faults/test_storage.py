@@ -93,9 +93,13 @@ def test_a_sweep_does_not_start_on_a_full_disk_and_takes_no_name(place, monkeypa
     monkeypatch.chdir(place.folder)
     disk = place.folder / "interfero-storage"
     filling = fill(disk)
-    with pytest.raises(StorageError, match="free the disk or choose another --storage"):
-        run_sweep(CAPACITY, [*place.tiny, *SWEEP, "--name", "next"], Console(quiet=True))
-    filling.unlink()
+    try:
+        with pytest.raises(
+            StorageError, match=r"No space left on device.: free the disk or choose a"
+        ):
+            run_sweep(CAPACITY, [*place.tiny, *SWEEP, "--name", "next"], Console(quiet=True))
+    finally:
+        filling.unlink()
     assert not (disk / "next/sweep.json").exists()
 
 
