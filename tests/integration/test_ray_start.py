@@ -33,12 +33,11 @@ def test_the_message_names_what_gives_ray_longer(monkeypatch):
         _start_ray(AdaptationOptions(), None)
 
 
-@pytest.mark.parametrize("seconds", [1, 4])
-def test_ray_looks_for_its_processes_as_long_as_it_is_told(ray_here, seconds):
+def test_ray_looks_for_its_processes_as_long_as_it_is_told(ray_here):
+    """Untold it waits 10 s; of a machine under load only what it waits at least is certain."""
     address = ray.get_runtime_context().gcs_address
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", LOOK, address],
-        env={**os.environ, WAIT_VARIABLE: str(seconds)}, capture_output=True, text=True, check=True,
+        env={**os.environ, WAIT_VARIABLE: "13"}, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    # Of a machine under load only what it waits at least is certain; 10 s is what it waits untold.
-    assert seconds * 0.9 <= float(done.stdout) < seconds + 5
+    assert float(done.stdout) > 12
