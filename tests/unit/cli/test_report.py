@@ -205,6 +205,7 @@ def test_what_only_mlflow_can_read_is_left_to_it(tmp_path, monkeypatch):
     ):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         check_experiment("x")
+    assert (tmp_path / "other.db").read_bytes() == b"no database"
 
 
 def test_nothing_is_made_where_there_is_no_database(tmp_path, monkeypatch):

@@ -24,12 +24,11 @@ from interfero.engine.options.rules import (
     list_rules,
     number_rules,
     parted_rules,
+    size_rule,
 )
 from interfero.errors import nearest
 
 OWN: Final = Unset("each method's own")
-MAX_ADAPTER_SIZE: Final = 1024
-"""Several times the channels of the widest codec; far larger sizes would only fill the memory."""
 
 
 class AdaptationOptions(SweepOptions):
@@ -188,11 +187,7 @@ def _axis_rules(o: AdaptationOptions) -> list[Rule]:
             any(v < 1 for v in o.adapter_sizes),
             f"--adapter-sizes must be 1 or more, got {o.adapter_sizes}",
         ),
-        (
-            any(v > MAX_ADAPTER_SIZE for v in o.adapter_sizes),
-            f"--adapter-sizes are at most {MAX_ADAPTER_SIZE}, got {max(o.adapter_sizes, default=0)}: a size "
-            "is a rank or a number of channels, and codecs have 64 to 320 channels",
-        ),
+        size_rule("--adapter-sizes", o.adapter_sizes),
         (any(v <= 0 for v in o.strengths), f"--strengths must be above 0, got {o.strengths}"),
         (bool(counts), f"--num-images takes counts of 1 or more, or `all`, got {counts}"),
     ]

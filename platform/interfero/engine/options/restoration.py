@@ -12,6 +12,7 @@ from interfero.engine.options.rules import (
     number_rules,
     parted_rules,
     seed_rules,
+    size_rule,
 )
 from interfero.engine.restoration.configs import (
     CONFIGURATIONS,
@@ -231,6 +232,7 @@ def _training_rules(o: RestorationOptions) -> list[Rule]:
     rates = {"--learning-rate": o.learning_rate, "--task-learning-rate": o.task_learning_rate,
              "--restoration-learning-rate": o.restoration_learning_rate}  # fmt: skip
     return [
+        size_rule("--task-size", [o.task_size]),
         *number_rules(
             positive,
             {

@@ -20,6 +20,8 @@ SHARED_FOLDERS = ("content", "evaluations", "products")
 """Folders of a storage that are not sweeps."""
 MAX_SEED = 2**63 - 1
 """The largest integer that a hash, a table and MLflow can hold."""
+MAX_ADAPTER_SIZE = 1024
+"""Several times the channels of the widest codec."""
 
 
 def refuse_broken(rules: Iterable[Rule]) -> None:
@@ -54,6 +56,16 @@ def number_rules(
             for k, v in finite.items()
         ),
     ]
+
+
+def size_rule(option: str, sizes: Sequence[int]) -> Rule:
+    """Sizes of adapters are bounded: one that only fills the memory is refused before anything is built."""
+    largest = max(sizes, default=0)
+    return (
+        largest > MAX_ADAPTER_SIZE,
+        f"{option} must be at most {MAX_ADAPTER_SIZE}, got {largest}: a size is a rank or a number of "
+        "channels, and codecs have 64 to 320 channels",
+    )
 
 
 def seed_rules(seeds: Mapping[str, Sequence[int]]) -> list[Rule]:

@@ -52,7 +52,7 @@ def test_all_problems_are_reported_at_once():
 
 def test_a_size_that_would_only_fill_the_memory_is_refused_before_anything_is_built():
     with pytest.raises(
-        ConfigError, match="--adapter-sizes are at most 1024, got 5000: a size is a rank"
+        ConfigError, match="--adapter-sizes must be at most 1024, got 5000: a size is a rank"
     ):
         GOOD.model_copy(update={"adapter_sizes": (2, 5000)}).check()
 

@@ -221,6 +221,7 @@ class TestRefusals:
             ({"task_methods": ()}, "--task-methods is empty"),
             ({"task_weights": (-1.0,)}, "--task-weights must be 0 or more"),
             ({"task_steps": 0}, "--task-steps must be"),
+            ({"task_size": 5000}, "--task-size must be at most 1024, got 5000"),
         ],
     )
     def test_what_cannot_be_run(self, changes, said):
