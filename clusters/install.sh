@@ -17,7 +17,9 @@ fi
 python=~/environment/bin/python
 test -x "$python" || "$uv" venv --python 3.11 ~/environment
 export UV_HTTP_TIMEOUT=300  # torch's CUDA libraries are large files
-"$uv" pip install --compile-bytecode --python "$python" --require-hashes -r requirements.lock
+# Once, and not by each driver and worker that starts.
+export UV_COMPILE_BYTECODE=${UV_COMPILE_BYTECODE:-1}
+"$uv" pip install --python "$python" --require-hashes -r requirements.lock
 "$uv" pip install --python "$python" --no-deps --no-build-isolation --offline --editable .
 
 # The token lets its holder run code on every machine.

@@ -8,6 +8,7 @@ import importlib.util
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from interfero.versions import library_version
 
@@ -25,14 +26,35 @@ def code_hash(files: Iterable[Path]) -> str:
     """Hash of Python files' syntax trees: comments, docstrings and layout do not count."""
     digest = hashlib.blake2b(digest_size=8)
     for path in sorted(files, key=lambda p: (p.parent.name, p.name)):
-        tree = ast.parse(path.read_bytes())
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                node.body = [n for n in node.body if not _is_text(n)] or [ast.Pass()]
-        for node in ast.walk(tree):
-            _leave_out_what_is_empty(node)
-        digest.update(f"{path.parent.name}/{path.name}\n{ast.dump(tree)}".encode())
+        digest.update(f"{path.parent.name}/{path.name}\n{_read(path.read_bytes()).dump}".encode())
     return digest.hexdigest()
+
+
+class _Read(NamedTuple):
+    """What counts of a file."""
+
+    imports: tuple[str, ...]
+    """What its imports name, ours or not: modules, and what is taken from them."""
+    dump: str
+    """Its syntax tree without texts."""
+
+
+@cache
+def _read(source: bytes) -> _Read:
+    """Read a file once: a plan asks for several closures that share most of theirs."""
+    tree = ast.parse(source)
+    imports: list[str] = []
+    for node in _running(tree):
+        if isinstance(node, ast.Import):
+            imports += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            imports += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [n for n in node.body if not _is_text(n)] or [ast.Pass()]
+    for node in ast.walk(tree):
+        _leave_out_what_is_empty(node)
+    return _Read(tuple(dict.fromkeys(imports)), ast.dump(tree))
 
 
 def _leave_out_what_is_empty(node: ast.AST) -> None:
@@ -100,7 +122,7 @@ def import_closure(modules: Iterable[str]) -> dict[str, Path]:
         if path is None:
             raise ModuleNotFoundError(f"no module {name!r}")
         found[name] = path
-        waiting += [n for n in _imported(path) if n not in found]
+        waiting += [n for n in _imported(path.read_bytes()) if n not in found]
     return dict(sorted(found.items()))
 
 
@@ -122,22 +144,14 @@ def _source_of(module: str) -> Path | None:
     return None
 
 
-def _imported(path: Path) -> Iterator[str]:
+def _imported(source: bytes) -> Iterator[str]:
     """Modules of ours that a file imports, the packages they lie in included."""
-    tree = ast.parse(path.read_bytes())
-    for node in _running(tree):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for name in names:
-            parts = name.split(".")
-            for length in range(1, len(parts) + 1):
-                candidate = ".".join(parts[:length])
-                if _source_of(candidate) is not None:
-                    yield candidate
+    for name in _read(source).imports:
+        parts = name.split(".")
+        for length in range(1, len(parts) + 1):
+            candidate = ".".join(parts[:length])
+            if _source_of(candidate) is not None:
+                yield candidate
 
 
 def _running(node: ast.AST) -> Iterator[ast.AST]:

@@ -22,14 +22,15 @@ from interfero.tracking.tracker import Tracker
 
 
 @pytest.fixture
-def end(tmp_path, sweep, fail):
+def end(tmp_path, sweep, fail, tracking_uri):
     """A simulated sweep of one domain, ended with an answer."""
 
     def run(answer, methods=("finetune", "cawf", "continue_source"), failed=0, **axes):
-        uri = f"sqlite:///{tmp_path}/mlflow.db"
         store = SweepStore(tmp_path / "storage", "simulated")
         outbox = store.folder / "outbox.jsonl"
-        tracker = Tracker.open(uri, "simulated", "simulated", tags={}, params={}, outbox=outbox)
+        tracker = Tracker.open(
+            tracking_uri, "simulated", "simulated", tags={}, params={}, outbox=outbox
+        )
         console = Console(width=100, record=True, file=(tmp_path / "said").open("w"))
         records = [
             r.model_copy(update={"metrics": {**r.metrics, "adapter/file_bytes": 1024.0}})
@@ -46,7 +47,7 @@ def end(tmp_path, sweep, fail):
             lambda: write_ending("Which law?", answer, options, swept, (), "python s.py", {}),
             "python s.py --name simulated",
         )  # fmt: skip
-        client = mlflow.MlflowClient(uri)
+        client = mlflow.MlflowClient(tracking_uri)
         experiment = client.get_experiment_by_name("simulated")
         (parent,) = client.search_runs([experiment.experiment_id])
         names = {p.name for p in (store.folder / "report").iterdir()}
