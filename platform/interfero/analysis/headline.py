@@ -29,6 +29,12 @@ from interfero.analysis.choices import (
     seed_of,
 )
 from interfero.analysis.comparable import comparable
+from interfero.analysis.diverged import (
+    diverged_domains,
+    diverged_of_methods,
+    diverged_text,
+    num_diverged,
+)
 from interfero.analysis.focus import (
     at_images,
     at_lambda,
@@ -200,7 +206,9 @@ def _cost_lines(
     gain, lost, routed = (means([method], own, m).get(method) for m in (GAIN, UNROUTED, ROUTED))
     if gain is None or lost is None:
         return []
-    gone = sorted(asked - set(gain.domains))
+    astray = diverged_text(own)
+    gone = sorted(asked - set(gain.domains) - set(diverged_domains(own)))
+    left_out = sorted(set(diverged_domains(own)) - set(gain.domains))
     each = [
         f" (median {signed(statistics.median(m.cases))}, {value_range(m.cases, signed)} % in single "
         f"{_single(m)}{m.made_by})"
@@ -223,6 +231,8 @@ def _cost_lines(
     else:
         over = f"on {gain.domains[0]}{f' ({tested})' if tested else ''}"
     over += f" (no result on {', '.join(gone)})" if gone else ""
+    over += f" (without {', '.join(left_out)})" if left_out else ""
+    each[0] += f"; {astray}" if astray else ""
     return [
         f"{method} {_gains(gain)} on the target{gained}{at}, {over}{each[0]}.",
         f"Source images then cost {cost}{forgot}{how}{each[1]}.",
@@ -257,7 +267,11 @@ def in_db(records: Cells, role: str) -> BySeed:
     def by_seed(choice: Choice) -> dict[Seed, float]:
         if any(pick.cell.key not in parts for pick in choice.picks):
             return {}
-        return {seed_of(pick.cell): sign * parts[pick.cell.key].db for pick in choice.picks}
+        return {
+            seed_of(pick.cell): sign * parts[pick.cell.key].db
+            for pick in choice.picks
+            if pick.cell.key not in choice.diverged
+        }
 
     return by_seed
 
@@ -273,7 +287,8 @@ def _against(
     share = "" if difference is None else f", {_apart(difference, own.value, gains[first].value)}"
     cost = "forgets nothing" if set(lost.cases) == {0.0} else f"forgets {lost.text}"
     both = f" ({own.places} that both have)" if len(own.cases) > 1 else ""
-    text = f"{method} {_gains(own)}{share}; it {cost} when routed{both}."
+    astray = diverged_text(c for c in best if c.setting.method == method)
+    text = f"{method} {_gains(own)}{share}; it {cost} when routed{both}{f'; {astray}' if astray else ''}."
     return (max(lost.value, 0.0), -own.value), text
 
 
@@ -378,6 +393,7 @@ def method_rows(
         shares = [v for c in own if (v := c.mean(FRACTION)) is not None]
         params = value_range(shares, percent) if shares else "-"
         values = [m[method].short if method in m else "not comparable" for m in mean_of.values()]
+        values[0] += f" ({astray})" if (astray := num_diverged(own)) else ""
         medians = [_median(m, method) for m in (gains, lost)]
         db = [signed(m[method].value) if method in m else "-" for m in dbs.values()]
         count = len(gains[method].cases) if method in gains else 0
@@ -396,6 +412,7 @@ def method_rows(
     left_out = (
         f" Grey, and in no sentence: {', '.join(grey)}." if grey and domains - set(grey) else ""
     )
+    left_out += "".join(f" {line}." for line in diverged_of_methods(best))
     tested = tested_text(best)
     note = (
         f"Means over the {shared} that the methods share{', ' if where else ''}{where}"

@@ -173,6 +173,9 @@ def _pairs(
 def _by_data_seed(choice: Choice) -> dict[int, list[CellRecord]]:
     found: dict[int, list[CellRecord]] = defaultdict(list)
     for pick in choice.picks:
+        # One that diverged would be all that a mean of differences tells; it is counted beside them.
+        if pick.cell.key in choice.diverged:
+            continue
         found[int(pick.cell.params["data_seed"])].append(pick.cell)
     return found
 

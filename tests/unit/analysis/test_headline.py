@@ -2,9 +2,12 @@
 
 import pytest
 
+from interfero.analysis.capacity_table import capacity_rows
 from interfero.analysis.charts.data import RunLinks
 from interfero.analysis.charts.overview import overview_figure
+from interfero.analysis.comparison import domain_rows
 from interfero.analysis.headline import headline, method_rows
+from interfero.analysis.sentences import summary_lines
 from interfero.records import ImageRow
 
 
@@ -267,7 +270,7 @@ def test_of_two_losses_the_smaller_one_is_no_larger_one(cell):
 
 def test_a_median_against_the_means_says_so(cell):
     """One domain of three that goes astray makes the mean, and not the median."""
-    gains = {"a": (5.0, 4.0), "b": (6.0, 5.0), "c": (-900.0, 1.0)}
+    gains = {"a": (5.0, 4.0), "b": (6.0, 5.0), "c": (-90.0, 1.0)}
     records = [
         cell(method, value, 1.0, size, domain=domain, data_seed=seed)
         for domain, pair in gains.items()
@@ -348,3 +351,61 @@ def test_cells_without_a_gain_are_an_answer_too(sweep):
     ]
     (line,) = headline(bare)
     assert line.startswith(("Cells finished, but none has both", "No cell finished"))
+
+
+@pytest.fixture
+def astray(two_methods):
+    """Of fine-tuning on text seed 1 coded test images 51 times as expensively; validation did not see it."""
+
+    def diverge(record):
+        p = record.params
+        if (p["method"], p["domain"], p["data_seed"]) != ("finetune", "text", 1):
+            return record
+        lost = {"target/rd_gain_percent": -5000.0, "source/forgetting_unrouted_percent": 90000.0}
+        return record.model_copy(update={"metrics": {**record.metrics, **lost}})
+
+    return [diverge(record) for record in two_methods]
+
+
+def test_a_cell_that_diverged_is_named_and_rules_no_mean(astray, two_methods):
+    gain, lost, other = headline(astray)
+    named = (
+        "left out of the means: 1 of 6 chosen cells diverged (text, data seed 1: gain -5000.00 %, source "
+        "loss +90000.00 %)"
+    )
+    # Seeds 0 and 2 are what both domains have: 5 and 7 of charts, 9 and 11 of text.
+    assert gain.startswith("finetune gains +8.00 % (95 % interval ")
+    assert gain.endswith(f"; {named}.")
+    assert lost.startswith("Source images then cost +10.00 %")
+    assert "lora gains +4.00 %" in other
+    assert "4.00 points less than finetune (median of paired differences" in other
+    _, (tuned, lora), note = method_rows(astray)
+    assert tuned[2].startswith("+8.00 (")
+    assert tuned[2].endswith(" (1 of 6 diverged)")
+    assert "diverged" not in lora[2]
+    assert f" finetune: {named}." in note
+    assert not any("diverged" in line for line in headline(two_methods))
+    assert "diverged" not in method_rows(two_methods)[2]
+    caption = overview_figure(astray, RunLinks()).variants[0].caption
+    assert caption.endswith(f"finetune: {named}.")
+
+
+def test_a_domain_whose_only_cell_diverged_is_named_as_left_out(astray):
+    (gain, *_) = headline([r for r in astray if r.params["data_seed"] == 1])
+    assert gain.startswith(
+        "finetune gains +6.00 % on the target, on charts (without text); left out of"
+    )
+
+
+def test_every_table_and_the_sentences_count_what_diverged(astray):
+    header, rows = capacity_rows(astray)
+    (row,) = (r for r in rows if r[0] == "text" and "finetune" in r)
+    assert row[header.index("target\ngain\n%")] == "+10.00\n±1.41\n1 of 3 diverged"
+    header, rows = domain_rows(astray)
+    (row,) = (r for r in rows if r[0] == "text" and "finetune" in r[1])
+    assert row[header.index("cells")] == "2 (1 diverged)"
+    assert row[header.index("target gain (%)")] == "+10.00"
+    assert any(
+        line.startswith("Of finetune, left out of the means: 1 of 6 chosen cells diverged (text")
+        for line in summary_lines(astray)
+    )

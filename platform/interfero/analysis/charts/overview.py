@@ -19,6 +19,7 @@ from interfero.analysis.charts.data import (
 )
 from interfero.analysis.charts.style import method_label, method_style
 from interfero.analysis.choices import CellSetting, Choice, best_sizes, choose_learning_rates
+from interfero.analysis.diverged import diverged_of_methods
 from interfero.analysis.focus import central_images, central_lambda, longest
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
@@ -83,10 +84,12 @@ def _variant(
         if any(c.num_seeds > 1 for c in choices)
         else ""
     )
+    astray = "".join(f" {line}." for line in diverged_of_methods(choices))
     return Variant(
         choice=(f"{value:g}",),
         panels=(gain, lost),
-        caption=f"Lambda {value:g}, {shared}, {cases[0].num_steps} steps; {seeds_text(choices)}{bars}.",
+        caption=f"Lambda {value:g}, {shared}, {cases[0].num_steps} steps; {seeds_text(choices)}{bars}."
+        f"{astray}",
         file="overview" if len(cases) > 1 else "",
     )
 
