@@ -213,10 +213,13 @@ def choose_learning_rates(records: Iterable[CellRecord]) -> list[Choice]:
 
 
 def _marked(choices: Sequence[Choice]) -> list[Choice]:
-    """The same with the cells that diverged: against all that validation chose of their method."""
+    """The same with the cells that diverged: against those of their method, lambda and budget."""
     found: set[str] = set()
-    for method in {c.setting.method for c in choices}:
-        cells = [p.cell for c in choices if c.setting.method == method for p in c.picks]
+    groups: dict[tuple[str, float, int], list[CellRecord]] = defaultdict(list)
+    for c in choices:
+        s = c.setting
+        groups[s.method, s.rd_lambda, s.num_steps] += [pick.cell for pick in c.picks]
+    for cells in groups.values():
         for metric in (GAIN, ROUTED, UNROUTED):
             known = [c for c in cells if metric in c.metrics]
             limit = largest_usual(c.metrics[metric] for c in known)

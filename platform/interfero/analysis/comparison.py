@@ -64,7 +64,8 @@ BUDGETS = (0.02, 0.05, 0.10, math.inf)
 DOMAINS_NOTE = (
     "By target domain and lambda: medians over image counts and data seeds, at the size and strength that "
     "validation chose. Forgetting, unrouted, is also parted into rate and distortion, and that "
-    "into luma and chroma, which add up within a cell (percent of the loss; `-`: the record has no chroma). "
+    "into luma and chroma (percent of the loss; `-`: the record has no chroma). The parts add up "
+    "within a cell; medians over several cells are taken column by column, and need not. "
     "In a grey domain nothing of colour is learned, and what is forgotten of it shows on the source only."
 )
 

@@ -54,6 +54,8 @@ MAX_SENTENCES = 3
 LEVEL = 0.95
 MIN_CASES = 3
 """Of which one can be said to make their mean."""
+NEAR = 0.015
+"""In points: two numbers that differ by no more are printed as one, or look rounded."""
 SAME = 1e-9
 """In percent: ends of an interval that are no further apart are one value."""
 BySeed = Callable[[Choice], Mapping[Seed, float]]
@@ -189,10 +191,12 @@ def _method_lines(
     others = [m for m in methods if m != first]
     lines = _cost_lines(first, best, records, where, asked)
     gains = {(d.method, d.other): d for d in differences(records) if d.response.metric == GAIN}
+    alone = means([first], best, GAIN)
+    said = alone[first].value if first in alone else 0.0
     found = [
         line
         for other in others
-        if (line := _against(other, first, best, gains.get((other, first)))) is not None
+        if (line := _against(other, first, best, gains.get((other, first)), said)) is not None
     ]
     # The other method that forgets least when routed; of several, the one that gains most.
     return lines + [line for _, line in sorted(found)[:1]]
@@ -277,14 +281,20 @@ def in_db(records: Cells, role: str) -> BySeed:
 
 
 def _against(
-    method: str, first: str, best: Sequence[Choice], difference: PairedDifference | None
+    method: str,
+    first: str,
+    best: Sequence[Choice],
+    difference: PairedDifference | None,
+    said: float,
 ) -> tuple[tuple[float, float], str] | None:
     """A method set against another over the cases and seeds that both have, and how it ranks."""
     gains, routed = (means([method, first], best, metric) for metric in (GAIN, ROUTED))
     if {method, first} - gains.keys() or method not in routed:
         return None
     own, lost = gains[method], routed[method]
-    share = "" if difference is None else f", {_apart(difference, own.value, gains[first].value)}"
+    share = (
+        "" if difference is None else f", {_apart(difference, own.value, gains[first].value, said)}"
+    )
     cost = "forgets nothing" if set(lost.cases) == {0.0} else f"forgets {lost.text}"
     both = f" ({own.places} that both have)" if len(own.cases) > 1 else ""
     astray = diverged_text(c for c in best if c.setting.method == method)
@@ -292,29 +302,48 @@ def _against(
     return (max(lost.value, 0.0), -own.value), text
 
 
-def _apart(difference: PairedDifference, own: float, other: float) -> str:
-    """`1.18 points less than finetune (median of paired differences, 95 % interval ...; decided)`.
+def _apart(difference: PairedDifference, own: float, other: float, said: float) -> str:
+    """How far two means are apart, and the median of paired differences, whose interval is known.
+
+    `1.18 points less than finetune (mean and median of paired differences, 95 % interval ...; decided)`, or
+    `1.18 points less than finetune (mean of paired differences; their median is -0.33, 95 % interval ...)`.
 
     Args:
         difference: Of gains.
         own: Mean gain of the method in percent, which says whether `less` is less of a gain or of a loss.
-        other: That of the other one.
+        other: That of the other one, over the same cases and seeds.
+        said: What a sentence before gave as the other one's, over all its own.
     """
-    value = difference.value
     if difference.verdict == "equal":
         return f"in every cell as much as {difference.other}"
-    more = f"{abs(value):.2f} points {'less' if value < 0 else 'more'} than"
+    # Of the printed numbers, so that they subtract.
+    apart = round(own, 2) - round(other, 2)
+    more = f"{abs(apart):.2f} points {'less' if apart < 0 else 'more'} than {difference.other}"
     if own < 0:
-        more = f"its gain {abs(value):.2f} points {'below' if value < 0 else 'above'} that of"
-    what = "median of paired differences" if difference.num_cases > 1 else "paired difference"
-    if (own - other) * value < 0:
-        what += ", while the means say the opposite"
+        where = "below" if apart < 0 else "above"
+        more = f"its gain {abs(apart):.2f} points {where} that of {difference.other}"
+    if signed(other) != signed(said):
+        more += f", {signed(other)} there"
+    if difference.num_cases == 1:
+        what = "paired difference"
+    elif abs(apart - difference.value) < NEAR:
+        what = "mean and median of paired differences"
+    else:
+        opposite = ", of the other sign" if apart * difference.value < 0 else ""
+        what = f"mean of paired differences; their median is {signed(difference.value)}{opposite}"
+    return f"{more} ({what}{_certain(difference)})"
+
+
+def _certain(difference: PairedDifference) -> str:
+    """`, 95 % interval -2.01 to -0.13; undecided by Holm's correction for 4 methods`."""
     if difference.half_width is None:
-        return f"{more} {difference.other} ({what}; one seed: undecided)"
-    low, high = value - difference.half_width, value + difference.half_width
-    decided = "undecided" if difference.verdict == "undecided" else "decided"
-    interval = f"95 % interval {signed(low)} to {signed(high)}"
-    return f"{more} {difference.other} ({what}, {interval}; {decided})"
+        return "; one seed: undecided"
+    low, high = difference.value - difference.half_width, difference.value + difference.half_width
+    decided = "decided"
+    if difference.verdict == "undecided":
+        why = difference.why_undecided
+        decided = f"undecided{why} for {difference.num_compared} methods" if why else "undecided"
+    return f", 95 % interval {signed(low)} to {signed(high)}; {decided}"
 
 
 def means(
@@ -418,7 +447,8 @@ def method_rows(
         f"Means over the {shared} that the methods share{', ' if where else ''}{where}"
         f"{f', {tested} each' if tested else ''}, each at the adapter size and learning rate that "
         "validation chose; in parentheses 95 % intervals over data seeds, none where there is one. Medians "
-        f"are over domains, of their means over seeds; dB are at equal rate.{left_out} Click on a heading "
+        "are over domains, of their means over seeds; two of them do not subtract to the median of the "
+        f"differences, which the answer has. dB are at equal rate.{left_out} Click on a heading "
         "to sort."
     )
     return header, rows, note

@@ -3,6 +3,7 @@
 import pytest
 
 from interfero.analysis.capacity_table import capacity_rows
+from interfero.analysis.charts.capacity import capacity_figure
 from interfero.analysis.charts.data import RunLinks
 from interfero.analysis.charts.overview import overview_figure
 from interfero.analysis.comparison import domain_rows
@@ -44,9 +45,9 @@ def test_three_sentences_with_number_interval_and_sample(two_methods):
         "Source images then cost +10.00 % (the same with each of 3 seeds: no interval) more"
     )
     assert other == (
-        "lora gains +4.00 % (95 % interval +2.76 to +5.24, 3 seeds), 4.00 points less than finetune (median "
-        "of paired differences, 95 % interval -5.24 to -2.76; decided); it forgets nothing when routed "
-        "(2 domains that both have)."
+        "lora gains +4.00 % (95 % interval +2.76 to +5.24, 3 seeds), 4.00 points less than finetune (mean "
+        "and median of paired differences, 95 % interval -5.24 to -2.76; decided); it forgets nothing when "
+        "routed (2 domains that both have)."
     )
 
 
@@ -231,7 +232,8 @@ def test_decibels_of_forgetting_have_the_sign_of_its_percents(cell):
 def test_a_domain_that_one_method_alone_has_is_in_no_comparison(two_methods, cell):
     """On `easy` fine-tuning gains 90 %: set against lora's mean it would be another domain."""
     easy = [cell("finetune", 90.0, 1.0, domain="easy", data_seed=s) for s in (0, 1, 2)]
-    assert headline([*two_methods, *easy])[2] == headline(two_methods)[2]
+    line = headline([*two_methods, *easy])[2]
+    assert line.replace("finetune, +8.00 there", "finetune") == headline(two_methods)[2]
     header, rows, note = method_rows([*two_methods, *easy])
     assert "Means over the 2 domains that the methods share" in note
     by_method = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
@@ -278,9 +280,38 @@ def test_a_median_against_the_means_says_so(cell):
         for (method, size), value in zip((("finetune", 0), ("lora", 4)), pair, strict=True)
     ]
     line = headline(records)[2]
-    assert (
-        "1.00 points less than finetune (median of paired differences, while the means say" in line
+    # Means -26.33 and +3.33: what is printed subtracts, and the median is said to be another number.
+    assert line.startswith(
+        "lora gains +3.33 % (the same with each of 3 seeds: no interval), 29.66 points more than finetune "
+        "(mean of paired differences; their median is -1.00, of the other sign, 95 % interval"
     )
+
+
+def test_a_mean_over_fewer_domains_than_a_sentence_before_is_said(two_methods, cell):
+    """The first sentence has fine-tuning on three domains: lora is on two of them."""
+    more = [cell("finetune", 30.0, 10.0, domain="windows", data_seed=seed) for seed in (0, 1, 2)]
+    lines = headline([*two_methods, *more])
+    assert lines[0].startswith("finetune gains +15.33 %")
+    assert "4.00 points less than finetune, +8.00 there (mean and median" in lines[2]
+
+
+def test_undecided_beside_an_interval_without_zero_says_why(cell):
+    """Against one other method it would be decided: four are compared."""
+    records = [
+        cell(method, base + seed + change, 10.0, size, domain=domain, data_seed=seed)
+        for domain, base in (("charts", 5.0), ("text", 9.0))
+        for seed, noise in enumerate((0.0, 0.08, -0.08, 0.04, -0.04))
+        for method, size, change in (
+            ("finetune", 0, 0.0),
+            *((name, 4, noise - 0.1) for name in ("cawf", "dora", "lora", "rslora")),
+        )
+    ]
+    line = headline(records)[2]
+    assert "95 % interval -0.18 to -0.02; undecided by Holm's correction for 4 methods)" in line
+    said = " ".join(summary_lines(records))
+    assert "target gain -0.10 (-0.18 to -0.02): undecided by Holm's correction; forgetting" in said
+    two = [r for r in records if r.params["method"] in ("finetune", "lora")]
+    assert "95 % interval -0.18 to -0.02; decided)" in headline(two)[2]
 
 
 def test_domains_of_other_image_counts_are_not_averaged_in_silence(two_methods):
@@ -337,6 +368,11 @@ def test_a_grey_domain_is_in_no_headline(two_methods):
     assert lines[0].endswith("at equal rate, on charts (1 test image).")
     assert "Grey domains are left out: text." in lines[-1]
     assert "Grey, and in no sentence: text." in method_rows(records)[2]
+    figure = overview_figure(records, RunLinks())
+    assert figure.variants[0].panels[0].y.names == ("text\ngrey", "charts")
+    assert "Grey domains show no colour" in figure.note
+    assert "; grey" in capacity_figure(records, RunLinks()).variants[1].caption
+    assert "grey" not in capacity_figure(records, RunLinks()).variants[0].caption
     only = [r for r in records if r.params["domain"] == "text"]
     assert headline(only)[0].startswith("finetune gains +10.00 %"), (
         "all are grey: they are all there is"
@@ -378,7 +414,7 @@ def test_a_cell_that_diverged_is_named_and_rules_no_mean(astray, two_methods):
     assert gain.endswith(f"; {named}.")
     assert lost.startswith("Source images then cost +10.00 %")
     assert "lora gains +4.00 %" in other
-    assert "4.00 points less than finetune (median of paired differences" in other
+    assert "4.00 points less than finetune (mean and median of paired differences" in other
     _, (tuned, lora), note = method_rows(astray)
     assert tuned[2].startswith("+8.00 (")
     assert tuned[2].endswith(" (1 of 6 diverged)")

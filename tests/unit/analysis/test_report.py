@@ -10,6 +10,7 @@ import pytest
 from interfero.analysis.about import About
 from interfero.analysis.answers import Findings
 from interfero.analysis.best import best_adapters
+from interfero.analysis.capacity_table import short_rate
 from interfero.analysis.charts.capacity import capacity_figure
 from interfero.analysis.charts.curves import curve_figure
 from interfero.analysis.charts.data import RunLinks
@@ -253,12 +254,13 @@ def test_the_page_names_the_adapter_to_ship_of_each_domain(sweep):
     table = dict(parts)["table"]
     assert [row[0] for row in table.rows] == ["histology", "text"]
     for row, one in zip(table.rows, best_adapters(records), strict=True):
-        assert row[2:5] == [
+        assert row[2:6] == [
             one.record.params["method"],
             str(one.record.params["adapter_size"]),
+            short_rate(one.record.params["learning_rate"]),
             f"{one.record.metrics['target/rd_gain_percent']:+.2f}",
         ]
-        assert row[6] == one.record.adapter_file
+        assert row[7] == one.record.adapter_file
         page = report_html(Report("t", records, fit_scaling(records)))
         assert one.record.adapter_file in page
 
