@@ -14,19 +14,21 @@ from markupsafe import Markup, escape
 
 from interfero.analysis.charts.data import Figure, Variant
 from interfero.analysis.charts.library import vega_library
-from interfero.analysis.charts.vega import CONFIG, THEME, Texts, legend_of, variant_spec
+from interfero.analysis.charts.vega import CONFIG, THEME, Texts, Theme, legend_of, variant_spec
 
 POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     "base-uri 'none'; form-action 'none'"
 )
 """The browser itself keeps the page from asking anything of anyone."""
-DARK = {
+DARK: Theme = {
     "@ink": "#ececec",
     "@page": "#161618",
     "@soft": "#a8a8a8",
     "@grid": "#2b2b2e",
     "@missing": "#333337",
+    # Blue on a dark page is the dimmest: its faint marks still have twice the page's luminance.
+    "@faint": 0.6,
 }
 WHOLE_TABLE_ROWS = 14
 """A longer table is folded away."""
