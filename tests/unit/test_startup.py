@@ -58,7 +58,7 @@ MISTYPED = (
     ("encod",), ("encode", "a.png", "a.ifr", "--sorce", "x"), ("domains", "--nam", "x"), (),
 )  # fmt: skip
 REASONS = {
-    ("--num-step", "3"): "Unrecognized options",
+    ("--num-step", "3"): "no option --num-step: did you mean --num-steps?",
     ("--num-steps", "0"): "--num-steps must be above 0",
     ("--methods", "finetun"): "unknown method 'finetun': did you mean 'finetune'?",
     ("--sampler", "hlving"): "--sampler 'hlving': did you mean 'halving'?",
@@ -101,6 +101,14 @@ WRONG_NAMES = {
     (*PREDICT, "--method", "finetune", "--domain", "histologi"): "did you mean 'histology'?",
     (*PREDICT, "--method", "finetun", "--domain", "text"): "did you mean 'finetune'?",
     (*PREDICT, "--method", "lora", "--domain", "text", "--cells", "nowhere"): "--cells nowhere:",
+    (*PREDICT, "--method", "ewc", "--domain", "text"): "interfero has no cells of it; known: cawf,",
+    (
+        *DECODE,
+        "README.md",
+        "a.png",
+    ): "README.md is no bitstream of interfero: those begin with b'if', and",
+    ("sweeps/covariate_shift.py", "--configurations", "OX"): "did you mean OO or OC or OT?",
+    (*CAPACITY, "--learning-rates", "0", "1e-4"): "between 0 and 1, got 0; for example 1e-4,",
     ("interfero.cli", "report", "--cells", "nowhere"): "--cells nowhere: there is no file nowhere",
     ("interfero.cli", "domains", "histologi"): "did you mean 'histology'?",
     ("interfero.cli", "codecs", "import", "nowhere.pth"): "there is no file nowhere.pth",
