@@ -235,7 +235,7 @@ def _cost_lines(
     else:
         over = f"on {gain.domains[0]}{f' ({tested})' if tested else ''}"
     over += f" (no result on {', '.join(gone)})" if gone else ""
-    over += f" (without {', '.join(left_out)})" if left_out else ""
+    over += f", without {', '.join(left_out)}" if left_out else ""
     each[0] += f"; {astray}" if astray else ""
     return [
         f"{method} {_gains(gain)} on the target{gained}{at}, {over}{each[0]}.",

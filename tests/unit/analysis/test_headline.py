@@ -429,7 +429,7 @@ def test_a_cell_that_diverged_is_named_and_rules_no_mean(astray, two_methods):
 def test_a_domain_whose_only_cell_diverged_is_named_as_left_out(astray):
     (gain, *_) = headline([r for r in astray if r.params["data_seed"] == 1])
     assert gain.startswith(
-        "finetune gains +6.00 % on the target, on charts (without text); left out of"
+        "finetune gains +6.00 % on the target, on charts, without text; left out of"
     )
 
 

@@ -28,6 +28,7 @@ from interfero.analysis.reconstructions import Reconstruction, save_reconstructi
 from interfero.analysis.report.page import Report, report_html
 from interfero.analysis.report.pictures import cells_to_show, picture_urls, shown_cells
 from interfero.analysis.report.sections import best_parts
+from interfero.analysis.report.shell import PageTable
 from interfero.analysis.report.writing import Origin, write_report
 from tools.planted import PlantedSweep, Scatter
 
@@ -329,3 +330,15 @@ def test_the_static_figures_that_it_names_are_beside_it(sweep, tmp_path):
     named = {f"{stem}.{suffix}" for stem in stems for suffix in ("png", "svg")}
     assert {"capacity_text.svg", "map_cawf.png", "rd_text.png"} <= named
     assert named <= {p.name for p in tmp_path.iterdir()}
+
+
+def test_intervals_and_counts_may_go_below_their_number():
+    """The count of diverged cells made the first table wider than the page."""
+    table = PageTable(["method", "gain"], [], 1)
+    assert str(table.text("+1.77 (+1.40 to +2.14) (1 of 9 diverged)", 1)) == (
+        "+1.77 <wbr>(+1.40 to +2.14) <wbr>(1 of 9 diverged)"
+    )
+    assert str(table.text("-0.96 (the source codec <is> better (so))", 1)) == (
+        "-0.96 (the source codec &lt;is&gt; better (so))"
+    )
+    assert "wbr" not in table.text("a (1 to 2)", 0)

@@ -40,7 +40,7 @@ FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 SHAPES = {
     "o": "circle", ".": "circle", "s": "square", "D": "diamond", "^": "triangle-up",
     "v": "triangle-down", ">": "triangle-right", "": "circle",
-    "P": "M-.5,-1H.5V-.5H1V.5H.5V1H-.5V.5H-1V-.5H-.5Z",
+    "P": "M-.42,-1H.42V-.42H1V.42H.42V1H-.42V.42H-1V-.42H-.42Z",
     "X": "M-1,-.5L-.5,-1L0,-.5L.5,-1L1,-.5L.5,0L1,.5L.5,1L0,.5L-.5,1L-1,.5L-.5,0Z",
     "x": "M-.8,-.8L.8,.8M-.8,.8L.8,-.8",
 }  # fmt: skip

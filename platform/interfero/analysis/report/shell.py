@@ -64,11 +64,15 @@ class PageTable:
         return Markup("" if index < self.words else ' class="number"')
 
     def text(self, cell: str, index: int) -> Markup:
-        """A cell's text; where a table is short of width, an interval goes below its number."""
-        value, _, rest = cell.partition(" (")
-        if index < self.words or index == self.long or " to " not in rest:
+        """A cell's text; where a table is short of width, an interval or a count goes below its number."""
+        value, *notes = cell.split(" (")
+        if index < self.words or index == self.long:
             return escape(cell)
-        return Markup(" <wbr>(").join([value, rest])
+        text = escape(value)
+        for note in notes:
+            apart = any(word in note for word in (" to ", " of "))
+            text += Markup(" <wbr>(" if apart else " (") + note
+        return text
 
 
 @dataclass(frozen=True)
