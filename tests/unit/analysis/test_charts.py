@@ -409,6 +409,9 @@ def test_colours_are_told_apart_by_colour_blind_readers_and_markers_tell_too():
     assert len({STYLES[method].marker for method in often}) == len(often)
     okabe_ito = {"#D55E00", "#0072B2", "@ink", "#56B4E9", "#009E73", "#E69F00", "#CC79A7"}
     assert {style.colour for style in STYLES.values()} == okabe_ito
+    assert STYLES["cawf_two_way"].marker in ("o", "s", "D", "^", "v"), (
+        "hollow ones have a middle to see"
+    )
     merged = [STYLES[name] for name in ("merge_mean", "task_arithmetic")]
     assert len({s.colour for s in merged}) == len({s.marker for s in merged}) == 2
 

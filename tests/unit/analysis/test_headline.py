@@ -7,7 +7,8 @@ from interfero.analysis.charts.capacity import capacity_figure
 from interfero.analysis.charts.data import RunLinks
 from interfero.analysis.charts.overview import overview_figure
 from interfero.analysis.comparison import domain_rows
-from interfero.analysis.headline import headline, method_rows
+from interfero.analysis.headline import headline
+from interfero.analysis.method_table import method_rows
 from interfero.analysis.sentences import summary_lines
 from interfero.records import ImageRow
 

@@ -23,6 +23,7 @@ from interfero.analysis.choices import choose_learning_rates
 from interfero.analysis.laws.observations import Subject
 from interfero.analysis.laws.scaling import Scaling, fit_scaling
 from interfero.analysis.laws.words import law_lines, law_rows
+from interfero.analysis.matched_gain import matched_lines
 from interfero.analysis.rd_curves import curve_lines, curve_rows
 from interfero.analysis.reconstructions import Reconstruction, save_reconstructions
 from interfero.analysis.report.page import Report, report_html
@@ -214,10 +215,20 @@ def test_domains_over_distance_are_of_one_budget_and_lambda(planted):
 
 
 def test_methods_are_matched_or_have_no_point(sweep):
-    figure = matched_figure(sweep(domains=("text", "charts"), rates=(3e-5, 5e-5, 7e-5, 1e-4)))
+    records = sweep(domains=("text", "charts"), rates=(3e-5, 5e-5, 7e-5, 1e-4))
+    figure = matched_figure(records)
     assert [p.title.partition(":")[0] for p in figure.variants[0].panels] == [
-        "At 25 % of finetune's gain", "At 50 % of finetune's gain", "At 75 % of finetune's gain",
+        "At a quarter of finetune's gain", "At half of finetune's gain",
+        "At three quarters of finetune's gain",
     ]  # fmt: skip
+    # The sentence and the figure's title are of the same cases, counted alike.
+    sentence = matched_lines(records)[0]
+    title = figure.variants[0].panels[1].title
+    assert sentence.startswith("At half of finetune's gain, over the ")
+    assert (
+        title.partition("means over ")[2]
+        == sentence.partition("over ")[2].partition(" in which")[0]
+    )
     only = [r for r in sweep(domains=("text",)) if r.params["method"] == "cawf"]
     assert matched_figure(only) is None
 

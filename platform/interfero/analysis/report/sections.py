@@ -20,8 +20,8 @@ from interfero.analysis.charts.data import RunLinks
 from interfero.analysis.choices import Choice, choose_learning_rates
 from interfero.analysis.comparison import DOMAINS_NOTE, domain_rows
 from interfero.analysis.focus import budget_text, central_lambda, lambdas, longest
-from interfero.analysis.headline import method_rows
 from interfero.analysis.laws.words import LawRow
+from interfero.analysis.method_table import method_rows
 from interfero.analysis.next_command import Next
 from interfero.analysis.rd_curves import CURVES_NOTE, NO_CURVES, CurveRow, curve_table
 from interfero.analysis.report.pictures import ShownCell, picture_urls
