@@ -26,7 +26,7 @@ _LOOKS = {
         "gated_adapters": "D", "bias_gain": "v",
     },
     "#E69F00": {"replay": "v", "latent_refinement": "o"},
-    "#CC79A7": {"ewc": "X", "l2_sp": "s", "l2_sp_source": "^", "distill": "D", "task_arithmetic": "v"},
+    "#CC79A7": {"ewc": "X", "l2_sp": "s", "l2_sp_source": "^", "distill": "D", "task_arithmetic": "P"},
     INK: {CONTROL: "P", "from_scratch": "X", "joint": "o", "codec_per_domain": "s"},
 }  # fmt: skip
 """Markers by colour and method; related methods share a colour, no two a colour and a marker."""
