@@ -156,14 +156,10 @@ class Choice:
         return tuple(pick.cell.metrics[metric] for pick in self.kept)
 
     def by_seed(self, metric: str) -> dict[Seed, float]:
-        """The same by seed: of two choices one may lack a seed that the other has; none that diverged."""
+        """The same by seed: of two choices one may lack a seed that the other has."""
         if not self.values(metric):
             return {}
-        return {
-            seed_of(pick.cell): pick.cell.metrics[metric]
-            for pick in self.picks
-            if pick.cell.key not in self.diverged
-        }
+        return {seed_of(pick.cell): pick.cell.metrics[metric] for pick in self.kept}
 
 
 @dataclass(frozen=True)

@@ -350,7 +350,9 @@ def means(
         lambda: defaultdict(list)
     )
     for choice in choices:
-        if choice.setting.method in methods:
+        # One whose every seed diverged has values of its own, and none for a mean over others.
+        astray = len(choice.diverged) == choice.num_seeds
+        if choice.setting.method in methods and not astray:
             own = choice.by_seed(metric) if isinstance(metric, str) else metric(choice)
             for (data_seed, _), value in own.items():
                 unit = choice.setting.without_method, (data_seed, 0)
