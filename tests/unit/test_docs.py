@@ -23,6 +23,7 @@ from interfero.engine.options.parsing import parse_options
 from interfero.engine.restoration import plan as restoration_plan
 from interfero.engine.restoration.study import RestorationStudy
 from interfero.engine.sequence import plan as sequence_plan
+from interfero.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -189,7 +190,7 @@ def test_the_commands_are_found():
     "make nothing", "pytest tests/none.py", "python tools/join_cells.py --no-such-option",
 ])  # fmt: skip
 def test_wrong_commands_are_noticed(wrong, capsys):
-    with pytest.raises((SystemExit, AssertionError, KeyError, ImportError)):
+    with pytest.raises((SystemExit, AssertionError, KeyError, ImportError, ConfigError)):
         check(shlex.split(wrong))
 
 

@@ -58,7 +58,7 @@ MISTYPED = (
     ("encod",), ("encode", "a.png", "a.ifr", "--sorce", "x"), ("domains", "--nam", "x"), (),
 )  # fmt: skip
 REASONS = {
-    ("--num-step", "3"): "Unrecognized options",
+    ("--num-step", "3"): "no option --num-step: did you mean --num-steps?",
     ("--num-steps", "0"): "--num-steps must be above 0",
     ("--methods", "finetun"): "unknown method 'finetun': did you mean 'finetune'?",
     ("--sampler", "hlving"): "--sampler 'hlving': did you mean 'halving'?",
@@ -101,6 +101,14 @@ WRONG_NAMES = {
     (*PREDICT, "--method", "finetune", "--domain", "histologi"): "did you mean 'histology'?",
     (*PREDICT, "--method", "finetun", "--domain", "text"): "did you mean 'finetune'?",
     (*PREDICT, "--method", "lora", "--domain", "text", "--cells", "nowhere"): "--cells nowhere:",
+    (*PREDICT, "--method", "ewc", "--domain", "text"): "interfero has no cells of it; known: cawf,",
+    (
+        *DECODE,
+        "README.md",
+        "a.png",
+    ): "README.md is no bitstream of interfero: those begin with b'if', and",
+    ("sweeps/covariate_shift.py", "--configurations", "OX"): "did you mean OO or OC or OT?",
+    (*CAPACITY, "--learning-rates", "0", "1e-4"): "between 0 and 1, got 0; for example 1e-4,",
     ("interfero.cli", "report", "--cells", "nowhere"): "--cells nowhere: there is no file nowhere",
     ("interfero.cli", "domains", "histologi"): "did you mean 'histology'?",
     ("interfero.cli", "codecs", "import", "nowhere.pth"): "there is no file nowhere.pth",
@@ -148,7 +156,9 @@ def test_help_of_a_command_is_light(light, command):
 def test_a_mistyped_command_is_light(light, typed):
     code, modules, _, errors = light["interfero.cli", *typed]
     assert (code, modules & HEAVY) == (2, set())
-    assert errors.startswith(("╭─ ", "error: no command 'encod': did you mean 'encode'?")), errors
+    assert errors.startswith(
+        ("╭─ ", "error: no command 'encod': did you mean 'encode'?", "error: no option --")
+    ), errors
 
 
 @pytest.mark.parametrize("name", SWEEPS)
@@ -177,7 +187,7 @@ def test_coding_imports_neither_mlflow_nor_ray_nor_data_sets(tmp_path):
 
     Nor PyTorch's compiler, which takes 4 seconds and 160 MiB, in the driver and in every worker.
     """
-    (tmp_path / "a.ifr").write_bytes(b"no stream")
+    (tmp_path / "a.ifr").write_bytes(b"if it were a stream")
     ((code, modules, _, errors),) = started(
         ("interfero.cli", "decode", str(tmp_path / "a.ifr"), str(tmp_path / "a.png"))
     )

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from interfero.analysis.choices import CONTROL, CellSetting, Seed, seed_of, setting_of
+from scipy.special import stdtrit
+
+from interfero.analysis.choices import (
+    CONTROL,
+    CellSetting,
+    Seed,
+    mean_merit,
+    seed_of,
+    setting_of,
+)
+from interfero.analysis.usual import DIVERGED_PERCENT
 from interfero.errors import StorageError
-from interfero.metrics.names import GAIN, VALIDATION_GAIN, VALIDATION_ROUTED
+from interfero.metrics.names import GAIN, ROUTED, VALIDATION_GAIN, VALIDATION_ROUTED
 from interfero.records import CellRecord
 from interfero.store.files import read_json, write_json
 
 BEST_FILE = "best_adapters.json"
+LEVEL = 0.95
+_RESULTS = (GAIN, ROUTED, VALIDATION_GAIN)
+"""Percent of the loss before."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +40,23 @@ class BestAdapter:
     """The setting's cell of the seed in the middle by validation gain, of two the lower."""
     forgets: bool
     """Whether its setting forgets more than it may in some seed, as every other of its domain and lambda."""
+    cells: tuple[CellRecord, ...] = ()
+    """The setting's, one for each seed, this one too."""
+
+    @property
+    def num_diverged(self) -> int:
+        """Seeds of its setting whose loss on test or validation images went astray."""
+        return sum(
+            any(abs(cell.metrics.get(name, 0.0)) > DIVERGED_PERCENT for name in _RESULTS)
+            for cell in self.cells
+        )
+
+    @property
+    def mean_gain(self) -> float | None:
+        """On test images, over the seeds of its setting that did not diverge; None where it is not known."""
+        gains = [cell.metrics[GAIN] for cell in self.cells if GAIN in cell.metrics]
+        kept = [gain for gain in gains if abs(gain) <= DIVERGED_PERCENT]
+        return statistics.fmean(kept) if kept else None
 
     @property
     def loses(self) -> bool:
@@ -49,27 +81,30 @@ def best_adapters(
 
     A setting is chosen by its mean: every data seed has validation images of its own, so the greatest gain
     of all cells would mostly tell which seed's images are easy. Settings with results of more data seeds
-    come first: a mean over other images is not comparable. In each seed a setting counts with the learning
-    rate that gains most of those that forget no more than they may. Of its seeds the one in the middle is
-    named, neither a lucky nor an unlucky one.
+    come first: a mean over other images is not comparable, and a seed that diverged is none. In each seed a
+    setting counts with the learning rate that gains most of those that forget no more than they may. Of its
+    seeds the one in the middle is named, neither a lucky nor an unlucky one.
 
-    Forgetting is routed, as in a deployment. Where every setting forgets more than it may, the one that
-    gains most is taken nevertheless, and says so. The control is no adapter.
+    Forgetting is routed, as in a deployment. Without a limit, settings come first that surely forget nothing:
+    exactly 0, as where the adapter is taken off, or below 0 by more than the 95 % interval over data seeds. A
+    few validation images that happen to cost less show nothing: others cost more as often as not. Where every
+    setting forgets more than it may, the one that gains most is taken nevertheless, and says so. The control
+    is no adapter.
 
     Args:
         records: All cells of a sweep.
         max_forgetting: Percent of the source loss that a deployment accepts; None is 0.
     """
-    limit = 0.0 if max_forgetting is None else max_forgetting
     groups: dict[tuple[str, float], list[_Candidate]] = {}
     for setting, cells in sorted(_settings(records).items(), key=lambda pair: pair[0].order):
         place = setting.domain, setting.rd_lambda
-        groups.setdefault(place, []).append(_candidate(cells, limit))
+        groups.setdefault(place, []).append(_candidate(cells, max_forgetting))
     found = []
     for _, candidates in sorted(groups.items()):
         best = max(candidates, key=lambda c: c.merit)
-        by_gain = sorted(best.cells, key=lambda c: (c.metrics[VALIDATION_GAIN], c.key))
-        found.append(BestAdapter(by_gain[(len(by_gain) - 1) // 2], best.forgets))
+        by_gain = sorted(best.kept, key=lambda c: (c.metrics[VALIDATION_GAIN], c.key))
+        middle = by_gain[(len(by_gain) - 1) // 2]
+        found.append(BestAdapter(middle, best.keeps == "no", best.cells))
     return found
 
 
@@ -78,16 +113,24 @@ class _Candidate:
     """A setting with its best cell in each seed."""
 
     cells: tuple[CellRecord, ...]
-    forgets: bool
+    keeps: Literal["no", "seemingly", "surely"]
+    """Whether it forgets no more than it may."""
 
     @property
-    def merit(self) -> tuple[bool, int, float]:
-        """Forgets nothing, data seeds, mean validation gain; more initial seeds of one count no more."""
+    def kept(self) -> list[CellRecord]:
+        """Its cells that did not diverge on validation; all where none did not."""
+        kept = [c for c in self.cells if c.metrics[VALIDATION_GAIN] >= -DIVERGED_PERCENT]
+        return kept or list(self.cells)
+
+    @property
+    def merit(self) -> tuple[int, int, float]:
+        """How surely it forgets nothing, data seeds, mean validation gain; initial seeds count no more."""
         gains: dict[int, list[float]] = defaultdict(list)
         for cell in self.cells:
             gains[seed_of(cell)[0]].append(cell.metrics[VALIDATION_GAIN])
-        mean = statistics.fmean(statistics.fmean(values) for values in gains.values())
-        return not self.forgets, len(gains), mean
+        means = [statistics.fmean(values) for values in gains.values()]
+        rank = ("no", "seemingly", "surely").index(self.keeps)
+        return (rank, *mean_merit(means, DIVERGED_PERCENT))
 
 
 def _settings(records: Iterable[CellRecord]) -> dict[CellSetting, list[CellRecord]]:
@@ -99,18 +142,37 @@ def _settings(records: Iterable[CellRecord]) -> dict[CellSetting, list[CellRecor
     return settings
 
 
-def _candidate(cells: Iterable[CellRecord], limit: float) -> _Candidate:
+def _candidate(cells: Iterable[CellRecord], max_forgetting: float | None) -> _Candidate:
     seeds: dict[Seed, list[CellRecord]] = defaultdict(list)
     for cell in cells:
         seeds[seed_of(cell)].append(cell)
+    limit = 0.0 if max_forgetting is None else max_forgetting
     within = [[c for c in own if c.metrics[VALIDATION_ROUTED] <= limit] for own in seeds.values()]
-    forgets = not all(within)
-    best = (
-        # Of equal gains the smaller learning rate, as everywhere.
-        max(own, key=lambda c: (c.metrics[VALIDATION_GAIN], -float(c.params["learning_rate"])))
-        for own in (seeds.values() if forgets else within)
-    )
-    return _Candidate(tuple(best), forgets)
+    if not all(within):
+        return _Candidate(tuple(map(_most_gain, seeds.values())), keeps="no")
+    best = tuple(map(_most_gain, within))
+    sure = max_forgetting is not None or _surely_nothing(best)
+    return _Candidate(best, keeps="surely" if sure else "seemingly")
+
+
+def _most_gain(cells: Iterable[CellRecord]) -> CellRecord:
+    """Of equal gains the smaller learning rate, as everywhere."""
+    return max(cells, key=lambda c: (c.metrics[VALIDATION_GAIN], -float(c.params["learning_rate"])))
+
+
+def _surely_nothing(cells: Iterable[CellRecord]) -> bool:
+    """Whether forgetting is 0 in every seed, or certainly below: its 95 % interval over data seeds is."""
+    seeds: dict[int, list[float]] = defaultdict(list)
+    for cell in cells:
+        seeds[seed_of(cell)[0]].append(cell.metrics[VALIDATION_ROUTED])
+    means = [statistics.fmean(values) for values in seeds.values()]
+    if not any(means):
+        return True
+    if len(means) < 2:
+        return False
+    quantile = float(stdtrit(len(means) - 1, (1 + LEVEL) / 2))
+    half = quantile * statistics.stdev(means) / math.sqrt(len(means))
+    return statistics.fmean(means) + half <= 0
 
 
 def write_best(best: Sequence[BestAdapter], folder: Path) -> list[Path]:

@@ -114,7 +114,7 @@ def _result(choice: Choice, *, seeds: bool) -> list[str]:
 
 
 def _in_db(choice: Choice) -> list[str]:
-    cells = [pick.cell for pick in choice.picks]
+    cells = [pick.cell for pick in choice.kept]
     found = []
     for role, sign in (("target", 1), ("source_unrouted", -1)):
         values = [sign * parts.db for parts in loss_parts(cells, role).values()]
@@ -128,14 +128,19 @@ def _no_result(missing: Missing, width: int) -> list[str]:
 
 
 def _cell(choice: Choice, metric: str, form: Callable[[float], str]) -> str:
-    """The mean over seeds, and their standard deviation if there are several."""
+    """The mean over seeds, their standard deviation if there are several, and how many diverged."""
     values, mean = choice.values(metric), choice.mean(metric)
     if mean is None:
         return NO_VALUE
-    if len(values) == 1 or metric not in _WITH_SPREAD:
-        return form(mean)
-    spread = statistics.stdev(values)
-    return f"{form(mean)}\n±{f'{spread:.2f}' if spread else '0'}"
+    lines = [form(mean)]
+    if len(values) > 1 and metric in _WITH_SPREAD:
+        spread = statistics.stdev(values)
+        lines.append(f"±{f'{spread:.2f}' if spread else '0'}")
+    if choice.diverged and metric == GAIN:
+        all_of_them = len(choice.diverged) == choice.num_seeds
+        count = "" if all_of_them else f"{len(choice.diverged)} of {choice.num_seeds} "
+        lines.append(f"{count}diverged")
+    return "\n".join(lines)
 
 
 def unit_text(settings: Iterable[CellSetting]) -> str:
@@ -197,6 +202,8 @@ def table_caption(choices: Sequence[Choice]) -> str:
         lines.append(f"* {few}")
     elif any(c.at_edge for c in choices):
         lines.append("* at the edge of the learning-rate grid: a larger grid may do better")
+    if any(c.diverged for c in choices):
+        lines.append("diverged: left out of means over seeds that did not")
     left_out = sum(c.num_left_out for c in choices)
     if left_out:
         lines.append(f"{counted(left_out, 'failed cell')} left out of these rows")

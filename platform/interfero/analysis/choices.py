@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from interfero.analysis.cells import once_for_cells
-from interfero.metrics.names import VALIDATION_GAIN, VALIDATION_ROUTED
+from interfero.analysis.usual import largest_usual
+from interfero.metrics.names import GAIN, ROUTED, UNROUTED, VALIDATION_GAIN, VALIDATION_ROUTED
 from interfero.records import CellRecord
 
 NAIVE = "finetune"
@@ -114,6 +115,14 @@ class Choice:
     """By seed, a pair of data seed and init seed; a seed without a result has none."""
     grid: tuple[GridPoint, ...]
     """Every learning rate that was tried, rising; those of failed cells too."""
+    diverged: frozenset[str] = frozenset()
+    """Keys of chosen cells whose test results diverged: they are counted, and in no mean over others."""
+
+    @property
+    def kept(self) -> tuple[Pick, ...]:
+        """The chosen cells that did not diverge; all of them where there are no others."""
+        kept = tuple(pick for pick in self.picks if pick.cell.key not in self.diverged)
+        return kept or self.picks
 
     @property
     def learning_rates(self) -> tuple[float, ...]:
@@ -136,21 +145,21 @@ class Choice:
         return any(pick.edge for pick in self.picks)
 
     def mean(self, metric: str) -> float | None:
-        """Mean over seeds; None unless every chosen cell has the metric."""
+        """Mean over seeds, without those that diverged; None unless every chosen cell has the metric."""
         values = self.values(metric)
         return math.fsum(values) / len(values) if values else None
 
     def values(self, metric: str) -> tuple[float, ...]:
-        """One value a seed; empty unless every chosen cell has the metric."""
+        """One value a seed that did not diverge; empty unless every chosen cell has the metric."""
         if any(metric not in pick.cell.metrics for pick in self.picks):
             return ()
-        return tuple(pick.cell.metrics[metric] for pick in self.picks)
+        return tuple(pick.cell.metrics[metric] for pick in self.kept)
 
     def by_seed(self, metric: str) -> dict[Seed, float]:
         """The same by seed: of two choices one may lack a seed that the other has."""
         if not self.values(metric):
             return {}
-        return {seed_of(pick.cell): pick.cell.metrics[metric] for pick in self.picks}
+        return {seed_of(pick.cell): pick.cell.metrics[metric] for pick in self.kept}
 
 
 @dataclass(frozen=True)
@@ -196,15 +205,43 @@ def choose_learning_rates(records: Iterable[CellRecord]) -> list[Choice]:
         picks = _picks(members, shorter)
         if picks:
             choices.append(Choice(setting, picks, _grid(members)))
-    return sorted(choices, key=lambda c: c.setting.order)
+    return sorted(_marked(choices), key=lambda c: c.setting.order)
+
+
+def _marked(choices: Sequence[Choice]) -> list[Choice]:
+    """The same with the cells that diverged: against those of their method, lambda and budget."""
+    found: set[str] = set()
+    groups: dict[tuple[str, float, int], list[CellRecord]] = defaultdict(list)
+    for c in choices:
+        s = c.setting
+        groups[s.method, s.rd_lambda, s.num_steps] += [pick.cell for pick in c.picks]
+    for cells in groups.values():
+        for metric in (GAIN, ROUTED, UNROUTED):
+            known = [c for c in cells if metric in c.metrics]
+            limit = largest_usual(c.metrics[metric] for c in known)
+            found.update(c.key for c in known if abs(c.metrics[metric]) > limit)
+    if not found:
+        return list(choices)
+    return [
+        replace(c, diverged=frozenset(p.cell.key for p in c.picks if p.cell.key in found))
+        for c in choices
+    ]
 
 
 def best_sizes(choices: Iterable[Choice]) -> list[Choice]:
     """Of each case and method, the size with the best validation; a tie goes to the smaller."""
     best: dict[CellSetting, Choice] = {}
-    for choice in sorted(choices, key=lambda c: c.setting.order):
+    every = list(choices)
+    limit = largest_usual(m for c in every for p in c.picks if math.isfinite(m := _merit(p.cell)))
+
+    def merit(choice: Choice) -> tuple[int, float]:
+        kept, mean = mean_merit((_merit(pick.cell) for pick in choice.picks), limit)
+        # Seeds that have no result are told by others; those that diverged count against a size.
+        return kept - len(choice.picks), mean
+
+    for choice in sorted(every, key=lambda c: c.setting.order):
         group = choice.setting.with_method(choice.setting.method, 0)
-        if group not in best or _mean_merit(choice) > _mean_merit(best[group]):
+        if group not in best or merit(choice) > merit(best[group]):
             best[group] = choice
     return list(best.values())
 
@@ -320,8 +357,16 @@ def _merit(record: CellRecord) -> float:
     return record.metrics.get(VALIDATION_GAIN, -math.inf)
 
 
-def _mean_merit(choice: Choice) -> float:
-    return math.fsum(_merit(pick.cell) for pick in choice.picks) / len(choice.picks)
+def mean_merit(merits: Iterable[float], limit: float) -> tuple[int, float]:
+    """Seeds that did not diverge on validation, and their mean: how far one went astray says nothing.
+
+    Args:
+        merits: One a seed, percent; higher is better.
+        limit: Below minus this one has diverged.
+    """
+    own = list(merits)
+    kept = [merit for merit in own if merit >= -limit]
+    return len(kept), math.fsum(kept or own) / len(kept or own)
 
 
 def case_of(record: CellRecord) -> Case:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -28,6 +28,7 @@ from interfero.analysis.choices import (
     setting_of,
 )
 from interfero.analysis.comparable import comparable
+from interfero.analysis.diverged import diverged_of_methods
 from interfero.analysis.focus import at_lambda, budget_text, lambdas, longest
 from interfero.analysis.matched_gain import (
     MAX_STEP,
@@ -63,7 +64,8 @@ BUDGETS = (0.02, 0.05, 0.10, math.inf)
 DOMAINS_NOTE = (
     "By target domain and lambda: medians over image counts and data seeds, at the size and strength that "
     "validation chose. Forgetting, unrouted, is also parted into rate and distortion, and that "
-    "into luma and chroma, which add up within a cell (percent of the loss; `-`: the record has no chroma). "
+    "into luma and chroma (percent of the loss; `-`: the record has no chroma). The parts add up "
+    "within a cell; medians over several cells are taken column by column, and need not. "
     "In a grey domain nothing of colour is learned, and what is forgotten of it shows on the source only."
 )
 
@@ -198,9 +200,11 @@ def domain_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[st
     """One row a domain, lambda and method, of the longest training."""
     shown = longest(finished)
     cells: dict[tuple[str, float, str], list[CellRecord]] = defaultdict(list)
+    astray: Counter[tuple[str, float, str]] = Counter()
     for choice in best_sizes(choose_learning_rates(shown)):
         s = choice.setting
-        cells[s.domain, s.rd_lambda, s.method] += [pick.cell for pick in choice.picks]
+        cells[s.domain, s.rd_lambda, s.method] += [pick.cell for pick in choice.kept]
+        astray[s.domain, s.rd_lambda, s.method] += len(choice.diverged)
     parts = [loss_parts(shown, role) for role in ("target", "source_unrouted")]
     grey, several = grey_domains(shown), len(lambdas(shown)) > 1
     rows = []
@@ -220,7 +224,8 @@ def domain_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[st
         name = f"{domain} (grey)" if domain in grey else domain
         medians = [f"{statistics.median(v):+.2f}" if v else "-" for v in values]
         at = [f"{value:g}"] if several else []
-        rows.append([name, *at, f"`{method}`", str(len(own)), *medians])
+        count = f"{len(own)} ({astray[place]} diverged)" if astray[place] else str(len(own))
+        rows.append([name, *at, f"`{method}`", count, *medians])
     forgot = "forgetting, unrouted"
     titles = ["target gain (%)", "(dB)", f"{forgot} (%)", "(dB)"]
     head = ["domain", *(["lambda"] if several else []), "method", "cells"]
@@ -229,11 +234,13 @@ def domain_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[st
 
 def _remarks(finished: Sequence[CellRecord]) -> str:
     """How the control was chosen, how many choices a larger grid could change, and what was not searched."""
-    picks = [pick for c in choose_learning_rates(finished) for pick in c.picks]
+    choices = choose_learning_rates(finished)
+    picks = [pick for c in choices for pick in c.picks]
     edges = sum(pick.edge is not None for pick in picks)
     text = f" {edges} of {len(picks)} choices are at an edge of the grid."
     if any(r.params["method"] == CONTROL for r in finished):
         text += " The control's rate is the one that harms the source least."
+    text += "".join(f" {line}." for line in diverged_of_methods(choices))
     strengths = {float(r.params.get("strength", 0)) for r in finished} - {0.0}
     if len(strengths) == 1:
         text += f" Methods with a strength ran only at {strengths.pop():g}: it was not searched."
@@ -247,8 +254,9 @@ def _chosen_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[s
     for choice in choose_learning_rates(finished):
         key = choice.setting.method, choice.setting.adapter_size, choice.setting.strength
         for pick in choice.picks:
-            groups[key].append(pick.cell)
-            coverage[case_of(pick.cell)].add(key)
+            if pick.cell.key not in choice.diverged:
+                groups[key].append(pick.cell)
+                coverage[case_of(pick.cell)].add(key)
     cases, compared = comparable(coverage, lambda rows: len(rows) > 0)
     rows = []
     for key in sorted(groups, key=lambda key: (_rank(key[0]), key)):
@@ -300,6 +308,7 @@ def _signed(value: float | None) -> str:
 def _budget_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[str]]]:
     """One row a method, one column a budget of live parameters."""
     cases = by_case(finished)
+    astray = {key for choice in choose_learning_rates(finished) for key in choice.diverged}
     rows = []
     for method in _methods(finished):
         row = [f"`{method}`"]
@@ -315,6 +324,8 @@ def _budget_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[s
                 row.append("-")
             else:
                 best = [[max(cells, key=_gain) for cells in seeds] for seeds in within]
+                kept = [[cell for cell in cells if cell.key not in astray] for cells in best]
+                best = [cells for cells in kept if cells] or best
                 row.append(f"{_mean_over(best, GAIN):+.2f} ({_mean_over(best, FRACTION):.2%})")
         rows.append(row)
     titles = [f"at most {b:.0%}" if b < math.inf else "any" for b in BUDGETS]

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from scipy.special import stdtrit
 
 from interfero.analysis.capacity_table import (
-    percent,
     places_text,
     signed,
-    unit_name,
     value_range,
 )
 from interfero.analysis.cells import ROLE, Cells, image_arrays
@@ -29,25 +27,25 @@ from interfero.analysis.choices import (
     seed_of,
 )
 from interfero.analysis.comparable import comparable
+from interfero.analysis.diverged import (
+    diverged_domains,
+    diverged_text,
+)
 from interfero.analysis.focus import (
-    at_images,
-    at_lambda,
-    budget_text,
-    central_images,
     centre_text,
-    images_text,
     in_centre,
-    longest,
 )
 from interfero.analysis.paired import PairedDifference, differences
 from interfero.analysis.parts import grey_domains, loss_parts
-from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
+from interfero.metrics.names import GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 
 MAX_SENTENCES = 3
 LEVEL = 0.95
 MIN_CASES = 3
 """Of which one can be said to make their mean."""
+NEAR = 0.015
+"""In points: two numbers that differ by no more are printed as one, or look rounded."""
 SAME = 1e-9
 """In percent: ends of an interval that are no further apart are one value."""
 BySeed = Callable[[Choice], Mapping[Seed, float]]
@@ -183,10 +181,12 @@ def _method_lines(
     others = [m for m in methods if m != first]
     lines = _cost_lines(first, best, records, where, asked)
     gains = {(d.method, d.other): d for d in differences(records) if d.response.metric == GAIN}
+    alone = means([first], best, GAIN)
+    said = alone[first].value if first in alone else 0.0
     found = [
         line
         for other in others
-        if (line := _against(other, first, best, gains.get((other, first)))) is not None
+        if (line := _against(other, first, best, gains.get((other, first)), said)) is not None
     ]
     # The other method that forgets least when routed; of several, the one that gains most.
     return lines + [line for _, line in sorted(found)[:1]]
@@ -200,7 +200,9 @@ def _cost_lines(
     gain, lost, routed = (means([method], own, m).get(method) for m in (GAIN, UNROUTED, ROUTED))
     if gain is None or lost is None:
         return []
-    gone = sorted(asked - set(gain.domains))
+    astray = diverged_text(own)
+    gone = sorted(asked - set(gain.domains) - set(diverged_domains(own)))
+    left_out = sorted(set(diverged_domains(own)) - set(gain.domains))
     each = [
         f" (median {signed(statistics.median(m.cases))}, {value_range(m.cases, signed)} % in single "
         f"{_single(m)}{m.made_by})"
@@ -223,6 +225,8 @@ def _cost_lines(
     else:
         over = f"on {gain.domains[0]}{f' ({tested})' if tested else ''}"
     over += f" (no result on {', '.join(gone)})" if gone else ""
+    over += f", without {', '.join(left_out)}" if left_out else ""
+    each[0] += f"; {astray}" if astray else ""
     return [
         f"{method} {_gains(gain)} on the target{gained}{at}, {over}{each[0]}.",
         f"Source images then cost {cost}{forgot}{how}{each[1]}.",
@@ -257,49 +261,79 @@ def in_db(records: Cells, role: str) -> BySeed:
     def by_seed(choice: Choice) -> dict[Seed, float]:
         if any(pick.cell.key not in parts for pick in choice.picks):
             return {}
-        return {seed_of(pick.cell): sign * parts[pick.cell.key].db for pick in choice.picks}
+        return {
+            seed_of(pick.cell): sign * parts[pick.cell.key].db
+            for pick in choice.picks
+            if pick.cell.key not in choice.diverged
+        }
 
     return by_seed
 
 
 def _against(
-    method: str, first: str, best: Sequence[Choice], difference: PairedDifference | None
+    method: str,
+    first: str,
+    best: Sequence[Choice],
+    difference: PairedDifference | None,
+    said: float,
 ) -> tuple[tuple[float, float], str] | None:
     """A method set against another over the cases and seeds that both have, and how it ranks."""
     gains, routed = (means([method, first], best, metric) for metric in (GAIN, ROUTED))
     if {method, first} - gains.keys() or method not in routed:
         return None
     own, lost = gains[method], routed[method]
-    share = "" if difference is None else f", {_apart(difference, own.value, gains[first].value)}"
+    share = (
+        "" if difference is None else f", {_apart(difference, own.value, gains[first].value, said)}"
+    )
     cost = "forgets nothing" if set(lost.cases) == {0.0} else f"forgets {lost.text}"
     both = f" ({own.places} that both have)" if len(own.cases) > 1 else ""
-    text = f"{method} {_gains(own)}{share}; it {cost} when routed{both}."
+    astray = diverged_text(c for c in best if c.setting.method == method)
+    text = f"{method} {_gains(own)}{share}; it {cost} when routed{both}{f'; {astray}' if astray else ''}."
     return (max(lost.value, 0.0), -own.value), text
 
 
-def _apart(difference: PairedDifference, own: float, other: float) -> str:
-    """`1.18 points less than finetune (median of paired differences, 95 % interval ...; decided)`.
+def _apart(difference: PairedDifference, own: float, other: float, said: float) -> str:
+    """How far two means are apart, and the median of paired differences, whose interval is known.
+
+    `1.18 points less than finetune (mean and median of paired differences, 95 % interval ...; decided)`, or
+    `1.18 points less than finetune (mean of paired differences; their median is -0.33, 95 % interval ...)`.
 
     Args:
         difference: Of gains.
         own: Mean gain of the method in percent, which says whether `less` is less of a gain or of a loss.
-        other: That of the other one.
+        other: That of the other one, over the same cases and seeds.
+        said: What a sentence before gave as the other one's, over all its own.
     """
-    value = difference.value
     if difference.verdict == "equal":
         return f"in every cell as much as {difference.other}"
-    more = f"{abs(value):.2f} points {'less' if value < 0 else 'more'} than"
+    # Of the printed numbers, so that they subtract.
+    apart = round(own, 2) - round(other, 2)
+    more = f"{abs(apart):.2f} points {'less' if apart < 0 else 'more'} than {difference.other}"
     if own < 0:
-        more = f"its gain {abs(value):.2f} points {'below' if value < 0 else 'above'} that of"
-    what = "median of paired differences" if difference.num_cases > 1 else "paired difference"
-    if (own - other) * value < 0:
-        what += ", while the means say the opposite"
+        where = "below" if apart < 0 else "above"
+        more = f"its gain {abs(apart):.2f} points {where} that of {difference.other}"
+    if signed(other) != signed(said):
+        more += f", {signed(other)} there"
+    if difference.num_cases == 1:
+        what = "paired difference"
+    elif abs(apart - difference.value) < NEAR:
+        what = "mean and median of paired differences"
+    else:
+        opposite = ", of the other sign" if apart * difference.value < 0 else ""
+        what = f"mean of paired differences; their median is {signed(difference.value)}{opposite}"
+    return f"{more} ({what}{_certain(difference)})"
+
+
+def _certain(difference: PairedDifference) -> str:
+    """`, 95 % interval -2.01 to -0.13; undecided by Holm's correction for 4 methods`."""
     if difference.half_width is None:
-        return f"{more} {difference.other} ({what}; one seed: undecided)"
-    low, high = value - difference.half_width, value + difference.half_width
-    decided = "undecided" if difference.verdict == "undecided" else "decided"
-    interval = f"95 % interval {signed(low)} to {signed(high)}"
-    return f"{more} {difference.other} ({what}, {interval}; {decided})"
+        return "; one seed: undecided"
+    low, high = difference.value - difference.half_width, difference.value + difference.half_width
+    decided = "decided"
+    if difference.verdict == "undecided":
+        why = difference.why_undecided
+        decided = f"undecided{why} for {difference.num_compared} methods" if why else "undecided"
+    return f", 95 % interval {signed(low)} to {signed(high)}; {decided}"
 
 
 def means(
@@ -316,7 +350,9 @@ def means(
         lambda: defaultdict(list)
     )
     for choice in choices:
-        if choice.setting.method in methods:
+        # One whose every seed diverged has values of its own, and none for a mean over others.
+        astray = len(choice.diverged) == choice.num_seeds
+        if choice.setting.method in methods and not astray:
             own = choice.by_seed(metric) if isinstance(metric, str) else metric(choice)
             for (data_seed, _), value in own.items():
                 unit = choice.setting.without_method, (data_seed, 0)
@@ -343,69 +379,3 @@ def _mean(values: Mapping[tuple[CellSetting, Seed], float]) -> SeedMean:
     quantile = float(stdtrit(len(each) - 1, (1 + LEVEL) / 2))
     half = quantile * statistics.stdev(each) / math.sqrt(len(each))
     return SeedMean(mean, mean - half, mean + half, by_case, len(each), places, domains)
-
-
-_COLUMNS = {"target gain": GAIN, "forgetting, routed": ROUTED, "forgetting, unrouted": UNROUTED}
-
-
-def method_rows(
-    records: Iterable[CellRecord], rd_lambda: float | None = None
-) -> tuple[list[str], list[list[str]], str]:
-    """Header, a row a method, and what the means are over: the cases and seeds that all methods share.
-
-    Args:
-        records: All cells of a sweep.
-        rd_lambda: At this lambda; None is the central one.
-    """
-    every = Cells(records)
-    found, where = in_centre(every), centre_text(every)
-    if rd_lambda is not None:
-        found = at_images(at_lambda(longest(every), rd_lambda), central_images(every))
-        where = ", ".join(
-            text
-            for text in (budget_text(every), f"at lambda {rd_lambda:g}", images_text(every))
-            if text
-        )
-    best = best_sizes(choose_learning_rates(found))
-    methods = list(dict.fromkeys(c.setting.method for c in best))
-    mean_of = {title: means(methods, best, metric) for title, metric in _COLUMNS.items()}
-    dbs = {role: means(methods, best, in_db(found, role)) for role in ("target", "source_unrouted")}
-    gains, lost = mean_of["target gain"], mean_of["forgetting, unrouted"]
-    rows = []
-    for method in methods:
-        own = [c for c in best if c.setting.method == method]
-        sizes = value_range([float(c.setting.adapter_size) for c in own], "{:.0f}".format)
-        shares = [v for c in own if (v := c.mean(FRACTION)) is not None]
-        params = value_range(shares, percent) if shares else "-"
-        values = [m[method].short if method in m else "not comparable" for m in mean_of.values()]
-        medians = [_median(m, method) for m in (gains, lost)]
-        db = [signed(m[method].value) if method in m else "-" for m in dbs.values()]
-        count = len(gains[method].cases) if method in gains else 0
-        rows.append(
-            [method, sizes if sizes != "0" else "-", values[0], medians[0], db[0], *values[1:],
-             medians[1], db[1], params, f"{count} of {len(own)}"]
-        )  # fmt: skip
-    header = [
-        "method", "size", "target gain (%)", "median (%)", "dB", "forgetting, routed (%)",
-        "forgetting, unrouted (%)", "median of it (%)", "dB lost", "parameters (%)",
-        unit_name(c.setting for c in best),
-    ]  # fmt: skip
-    shared = next((m.places for m in gains.values()), "no domain")
-    domains = {c.setting.domain for c in best}
-    grey = sorted(grey_domains(every) & domains)
-    left_out = (
-        f" Grey, and in no sentence: {', '.join(grey)}." if grey and domains - set(grey) else ""
-    )
-    tested = tested_text(best)
-    note = (
-        f"Means over the {shared} that the methods share{', ' if where else ''}{where}"
-        f"{f', {tested} each' if tested else ''}, each at the adapter size and learning rate that "
-        "validation chose; in parentheses 95 % intervals over data seeds, none where there is one. Medians "
-        f"are over domains, of their means over seeds; dB are at equal rate.{left_out} Click on a heading "
-        "to sort."
-    )
-    return header, rows, note
-
-
-def _median(mean_of: Mapping[str, SeedMean], method: str) -> str:
-    return signed(statistics.median(mean_of[method].cases)) if method in mean_of else "-"

@@ -39,6 +39,8 @@ from interfero.records import CellRecord
 SHARES = (0.25, 0.5, 0.75)
 """Of fine-tuning's best validation gain in the same case: where methods are compared."""
 
+_SHARE_WORDS = {0.25: "a quarter", 0.5: "half", 0.75: "three quarters", 1.0: "all"}
+
 MAX_STEP = 4.0
 """Log points of forgetting, unrouted on validation, between two cells of a front that are joined: a value in
 their middle is off by less than half of it wherever the front is convex."""
@@ -201,7 +203,7 @@ def matched_lines(records: Iterable[CellRecord]) -> list[str]:
     where = focus_text(every)
     rows = matched_rows(in_focus(every), (0.5,))
     cases, compared = shared_cases(rows)
-    at_half = f"At half of {NAIVE}'s gain{f', {where}' if where else ''}"
+    at_half = f"{at_share(0.5)}{f', {where}' if where else ''}"
     parts, others = [], []
     for row in rows:
         if row.method in compared:
@@ -212,21 +214,33 @@ def matched_lines(records: Iterable[CellRecord]) -> list[str]:
             parts.append(f"{row.method} forgets {routed} % routed and {unrouted} % unrouted")
         else:
             others.append(
-                f"{row.method} (reached in {row.reached}; {row.why})" if row.why else row.method
+                f"{row.method} (has that gain in {row.reached}: {row.why})"
+                if row.why
+                else row.method
             )
     if not any(row.found for row in rows):
         why = [f"{row.method}: {row.why}" for row in rows if row.refused]
         return [f"{at_half} no method has a value ({'; '.join(why)})."] if why else []
     lines = []
     if parts:
-        total = {case for case, _ in (*rows[0].found, *rows[0].refused)}
         lines.append(
-            f"{at_half}, over the {len(cases)} of {places_text(total)} in which all of these reach it: "
+            f"{at_half}, over {compared_text(cases, rows)} in which all of these reach it: "
             f"{'; '.join(parts)}."
         )
     if others:
-        lines.append(f"Not compared there: {'; '.join(others)}.")
+        lines.append(f"Not in that comparison: {'; '.join(others)}.")
     return lines
+
+
+def at_share(share: float) -> str:
+    """`At half of finetune's gain`: what sentences and figures call a gain at which methods are compared."""
+    return f"At {_SHARE_WORDS.get(share, f'{100 * share:.0f} %')} of {NAIVE}'s gain"
+
+
+def compared_text(cases: Set[Case], rows: Iterable[MatchedRow]) -> str:
+    """`the 1 of 9 combinations of domain and data seed`: those that compared methods reach, of all."""
+    total = {case for row in rows for case, _ in (*row.found, *row.refused)}
+    return f"the {len(cases)} of {places_text(total)}"
 
 
 def _fronts(cells: Iterable[CellRecord]) -> Fronts:

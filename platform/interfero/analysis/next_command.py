@@ -8,14 +8,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from interfero.domains.bundled import BUNDLED
-from interfero.domains.graded_names import parse_graded
-from interfero.domains.specs import DEFAULT_SOURCE
+from interfero.analysis.next_domains import source_domain, target_domain
 from interfero.records import CellRecord
 
 SMOKE = "--smoke"
-NOWHERE = "path/to/"
-_DEFAULTS = {"--source": "mbt2018-mean", "--source-domain": DEFAULT_SOURCE, "--init-seeds": "0"}
+_DEFAULTS = {"--source": "mbt2018-mean", "--init-seeds": "0"}
 """Of sweeps; a command that is put together leaves them out."""
 Rates = tuple[float, ...]
 
@@ -84,35 +81,9 @@ def texts(rates: Iterable[float]) -> list[str]:
     return [f"{rate:g}" for rate in rates]
 
 
-def typed_domains(commands: Iterable[str]) -> dict[str, str]:
-    """By name, what was typed for a domain: `thing=photos/thing`, or the name alone."""
-    found: dict[str, str] = {}
-    for command in commands:
-        option = ""
-        for word in shlex.split(command):
-            if word.startswith("--"):
-                option = word
-            elif option in ("--domains", "--source-domain"):
-                found.setdefault(word.partition("=")[0], word)
-    return found
-
-
-def _domain(name: str, typed: Mapping[str, str]) -> str:
-    """What to type for a domain: as it was typed, a bundled one by its name, else with a place to fill in."""
-    graded = parse_graded(name)
-    if name in typed or name in BUNDLED or (graded is not None and graded.base in BUNDLED):
-        return typed.get(name, name)
-    return f"{name}={NOWHERE}{name}"
-
-
 def joined(options: Mapping[str, Sequence[str]]) -> str:
     """The words of a command: an option with no value is left out."""
     return shlex.join(w for option, own in options.items() if own for w in (option, *own))
-
-
-def unknown_folders() -> str:
-    """What a command with `NOWHERE` in it still needs."""
-    return f"where the images are is not known: put their folders in place of {NOWHERE}"
 
 
 def options_of(records: Sequence[CellRecord], typed: Mapping[str, str]) -> dict[str, list[str]]:
@@ -126,7 +97,7 @@ def options_of(records: Sequence[CellRecord], typed: Mapping[str, str]) -> dict[
         return [text for text in values(name) if float(text)]
 
     sources = {r.provenance.get("source_domain", "") for r in records}
-    sources -= {"", _DEFAULTS["--source-domain"]}
+    sources -= {""}
     loops = [json.loads(r.provenance.get("loop", "{}")) for r in records]
 
     def of_loop(name: str) -> list[str]:
@@ -137,8 +108,10 @@ def options_of(records: Sequence[CellRecord], typed: Mapping[str, str]) -> dict[
     options = {
         "python": ["sweeps/adapter_capacity.py"],
         "--source": values("codec"),
-        "--source-domain": [_domain(name, typed) for name in sorted(sources)],
-        "--domains": [_domain(name, typed) for name in values("domain")],
+        "--source-domain": [
+            text for name in sorted(sources) if (text := source_domain(name, records, typed))
+        ],
+        "--domains": [target_domain(name, records, typed) for name in values("domain")],
         "--methods": values("method"), "--adapter-sizes": above_zero("adapter_size"),
         "--strengths": above_zero("strength"), "--lambdas": values("rd_lambda"),
         "--num-images": image_counts(records), "--learning-rates": [],

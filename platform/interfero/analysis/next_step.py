@@ -10,34 +10,37 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from interfero.adaptation.table import METHOD_TABLE, MethodEntry
 from interfero.analysis.capacity_table import counted
 from interfero.analysis.choices import (
     CONTROL,
     Choice,
     choose_learning_rates,
     missing_settings,
-    seed_of,
-    setting_of,
     unbracketed,
 )
 from interfero.analysis.focus import centre_text, in_centre
 from interfero.analysis.next_command import (
-    NOWHERE,
     SMOKE,
     Next,
     Rates,
     again,
     changed_command,
-    image_counts,
     joined,
     options_of,
     smoke_reasons,
     texts,
     tried_rates,
+)
+from interfero.analysis.next_domains import (
+    ALL,
+    NOWHERE,
+    domain_reasons,
+    domains_by_counts,
+    target_domain,
     typed_domains,
     unknown_folders,
 )
+from interfero.analysis.next_size import planned_cells
 from interfero.records import CellRecord
 
 MIN_SEEDS = 5
@@ -68,18 +71,37 @@ def next_step(records: Sequence[CellRecord], *commands: str) -> Next | None:
     wish, reasons = _wish(records, command)
     if not reasons:
         return None
+    typed = typed_domains(known)
+    asked_all = bool(known) and all(map(_asks_for_all, known))
     rates, why = _rates_of(wish)
     reasons += smoke_reasons(command) + why
-    part = _repeated(records, wish.tried, rates, wish.changes, known=bool(command))
-    if part is not records:
-        reasons.append(_centre_reason(records, rates, wish.changes))
-    size = "" if SMOKE in shlex.split(command) else _size(part, records, rates, wish.changes)
-    if command:
-        lines = _changed_lines(wish, None if part is records else part)
-        return Next(tuple(reasons), "\n".join(lines), "" if lines == [again(command, {})] else size)
-    together = "\n".join(_from_records(part, rates, wish.changes, typed_domains(known)))
-    reasons += [unknown_folders()] if NOWHERE in together else []
-    return Next(tuple(reasons), together, size)
+    plan = _Plan(records, wish, rates, typed, asked_all)
+    part, lines = records, plan.lines(records)
+    centre = in_centre(records)
+    if 0 < len(centre) < len(records) and plan.is_too_much(lines):
+        whole = counted(sum(plan.sizes(lines)), "cell")
+        part, lines = centre, plan.lines(centre)
+        reasons.append(
+            f"the command repeats the centre alone, {centre_text(records)}: every combination of what was "
+            f"run would be {whole}"
+        )
+    size = (
+        "" if SMOKE in shlex.split(command) or lines == [again(command, {})] else plan.size(lines)
+    )
+    if not command:
+        reasons += domain_reasons(part, typed)
+        reasons += [unknown_folders()] if any(NOWHERE in line for line in lines) else []
+    return Next(tuple(reasons), "\n".join(lines), size)
+
+
+def _asks_for_all(command: str) -> bool:
+    """Whether each domain's largest image count is all that it has: so it is unless counts are named."""
+    words = shlex.split(command)
+    if "--num-images" not in words:
+        return True
+    behind = words[words.index("--num-images") + 1 :]
+    end = next((i for i, word in enumerate(behind) if word.startswith("--")), len(behind))
+    return ALL in behind[:end]
 
 
 @dataclass(frozen=True)
@@ -131,82 +153,111 @@ def _rates_of(wish: _Wish) -> tuple[dict[str, Rates], list[str]]:
     return {m: own if len(own) <= MAX_GRID else () for m, own in {**tried, **wider}.items()}, []
 
 
-def _centre_reason(
-    records: Sequence[CellRecord], rates: Mapping[str, Rates], changes: Mapping[str, Sequence[str]]
-) -> str:
-    whole = counted(_num_cells(records, rates, changes), "cell")
-    return (
-        f"the command repeats the centre alone, {centre_text(records)}: every combination of what was "
-        f"run would be {whole}"
-    )
+@dataclass(frozen=True)
+class _Plan:
+    """The commands that run what is missing."""
 
+    records: Sequence[CellRecord]
+    wish: _Wish
+    rates: Mapping[str, Rates]
+    """Each method's learning rates; none are its own."""
+    typed: Mapping[str, str]
+    """What was typed for a domain, by name."""
+    asked_all: bool
+    """Whether the cells' own commands asked for all images of each domain."""
 
-def _changed_lines(wish: _Wish, centre: Sequence[CellRecord] | None) -> list[str]:
-    """The sweep's own command with the changes, and one for each grid of rates that is wider.
+    @property
+    def known(self) -> bool:
+        """Whether the command is the sweep's own, changed; else it is put together of what cells tell."""
+        return bool(self.wish.command)
 
-    Args:
-        wish: What is missing.
-        centre: The cells that are repeated; None if all of them are.
-    """
-    command, changes, wider = wish.command, dict(wish.changes), wish.wider
-    if centre is not None:
-        options = options_of(centre, {})
-        changes |= {name: options[name] for name in ("--lambdas", "--num-images")}
-    every = set(wider) >= set(wish.tried) - {CONTROL}
-    if wish.one_grid and every and len(set(wider.values())) == 1:
-        changes["--learning-rates"] = texts(next(iter(wider.values())))
-        wider = {}
-    lines = [again(command, changes)] if changes or wish.retried else []
-    return lines + [
-        changed_command(command, {**changes, **own}, f"-surer-{own['--methods'][0]}")
-        for own in _by_grid(wider)
-    ]
+    def lines(self, part: Sequence[CellRecord]) -> list[str]:
+        """One command a line.
 
+        Args:
+            part: The cells whose settings are repeated.
+        """
+        if self.known:
+            return self._changed(None if part is self.records else part)
+        return self._together(part, self.rates, self.wish.changes)
 
-def _repeated(
-    records: Sequence[CellRecord], tried: Mapping[str, Rates], rates: Mapping[str, Rates],
-    changes: Mapping[str, Sequence[str]], *, known: bool,
-) -> Sequence[CellRecord]:  # fmt: skip
-    """The cells whose settings a command repeats: all, or the centre of a cross or of a large sweep."""
-    # A command that is known makes the cells that it made; one that is put together makes a whole product.
-    cross = not known and _num_cells(records, tried, {}) > MAX_CROSS * len(records)
-    if not cross and _num_cells(records, rates, changes) <= MAX_TIMES * len(records):
-        return records
-    centre = in_centre(records)
-    return centre if 0 < len(centre) < len(records) else records
+    def sizes(self, lines: Iterable[str]) -> list[int]:
+        """The cells that each plans."""
+        return [planned_cells(line, self.records, known=self.known) for line in lines]
 
+    def size(self, lines: Iterable[str]) -> str:
+        """How many cells that is."""
+        each = self.sizes(lines)
+        parts = f" ({' + '.join(map(str, each))})" if len(each) > 1 else ""
+        return f"That is {counted(sum(each), 'cell')}{parts}, where {len(self.records)} were run"
 
-def _num_cells(
-    records: Sequence[CellRecord], rates: Mapping[str, Rates], changes: Mapping[str, Sequence[str]]
-) -> int:
-    """Of the product of all that cells differ in.
+    def is_too_much(self, lines: Iterable[str]) -> bool:
+        """Whether it is many times what was run, or a product where a cross was run."""
+        if sum(self.sizes(lines)) > MAX_TIMES * len(self.records):
+            return True
+        # A command that is known makes the cells that it made; one that is put together, a whole product.
+        return not self.known and self._tried_product() > MAX_CROSS * len(self.records)
 
-    Args:
-        records: Cells with the settings.
-        rates: Each method's learning rates; none are its own.
-        changes: Options with other values; `--data-seeds` is read.
-    """
-    names = ("domain", "codec", "rd_lambda", "num_steps")
-    blocks = math.prod(len({r.params[name] for r in records}) for name in names)
-    seeds = changes.get("--data-seeds") or {r.params["data_seed"] for r in records}
-    variants: dict[str, set[tuple[int, float, int]]] = defaultdict(set)
-    for record in records:
-        setting = setting_of(record)
-        variant = setting.adapter_size, setting.strength, seed_of(record)[1]
-        variants[setting.method].add(variant)
-    each = sum(
-        len(own) * len(rates[method] or METHOD_TABLE.get(method, MethodEntry()).learning_rates)
-        for method, own in variants.items()
-    )
-    return blocks * len(image_counts(records)) * len(seeds) * each
+    def _tried_product(self) -> int:
+        return sum(self.sizes(self._together(self.records, self.wish.tried, {})))
 
+    def _changed(self, centre: Sequence[CellRecord] | None) -> list[str]:
+        """The sweep's own command with the changes, and one for each grid of rates that is wider."""
+        wish, wider = self.wish, self.wish.wider
+        changes: dict[str, Sequence[str]] = dict(wish.changes)
+        every = set(wider) >= set(wish.tried) - {CONTROL}
+        if wish.one_grid and every and len(set(wider.values())) == 1:
+            changes["--learning-rates"] = texts(next(iter(wider.values())))
+            wider = {}
+        lines = []
+        for suffix, place in self._places(centre):
+            name, own = f"-surer{suffix}", {**changes, **place}
+            if own:
+                lines.append(changed_command(wish.command, own, name))
+            elif wish.retried:
+                lines.append(again(wish.command, {}))
+            for grid in _by_grid(wider):
+                own_name = f"{name}-{grid['--methods'][0]}"
+                lines.append(changed_command(wish.command, {**own, **grid}, own_name))
+        return lines
 
-def _size(
-    part: Sequence[CellRecord], records: Sequence[CellRecord], rates: Mapping[str, Rates],
-    changes: Mapping[str, Sequence[str]],
-) -> str:  # fmt: skip
-    cells = counted(_num_cells(part, rates, changes), "cell")
-    return f"That is {cells}, where {len(records)} were run"
+    def _places(
+        self, centre: Sequence[CellRecord] | None
+    ) -> list[tuple[str, dict[str, Sequence[str]]]]:
+        """Options that keep a command to the centre, one set for all domains that have the same counts."""
+        if centre is None:
+            return [("", {})]
+        values = {"--lambdas": options_of(centre, {})["--lambdas"]}
+        groups = domains_by_counts(centre, self.typed, all_asked=self.asked_all)
+        if len(groups) == 1:
+            return [("", {**values, "--num-images": next(iter(groups))})]
+        found: list[tuple[str, dict[str, Sequence[str]]]] = []
+        for counts, names in groups.items():
+            own = {"--num-images": counts, "--domains": self._named(centre, names)}
+            found.append((f"-{'-'.join(counts)}", {**values, **own}))
+        return found
+
+    def _together(
+        self, part: Sequence[CellRecord], rates: Mapping[str, Rates], changes: Mapping[str, Sequence[str]],
+    ) -> list[str]:  # fmt: skip
+        """Sweeps over the same cells: one for each set of rates, and of image counts."""
+        methods = {str(r.params["method"]) for r in part}
+        grids = _by_axes(part, {m: own for m, own in rates.items() if m in methods})
+        groups = domains_by_counts(part, self.typed, all_asked=self.asked_all)
+        options = options_of(part, self.typed)
+        return [
+            joined(
+                {
+                    **options, "--domains": self._named(part, names), "--num-images": counts,
+                    **own, **changes,
+                }
+            )
+            for counts, names in groups.items()
+            for own in grids
+        ]  # fmt: skip
+
+    def _named(self, part: Sequence[CellRecord], names: Iterable[str]) -> list[str]:
+        return [target_domain(name, part, self.typed) for name in names]
 
 
 def seed_changes(
@@ -304,10 +355,44 @@ def _by_grid(rates: Mapping[str, Rates]) -> list[dict[str, list[str]]]:
     ]
 
 
-def _from_records(
-    records: Sequence[CellRecord], rates: Mapping[str, Rates], changes: Mapping[str, Sequence[str]],
-    typed: Mapping[str, str],
-) -> list[str]:  # fmt: skip
-    """Sweeps over the same grid, of cells whose own command is not known: one for each set of rates."""
-    options = options_of(records, typed)
-    return [joined({**options, **own, **changes}) for own in _by_grid(rates)]
+@dataclass
+class _Grid:
+    """Methods that one command can name: what one is asked for, all are."""
+
+    rates: Rates
+    methods: list[str]
+    sizes: frozenset[int]
+    """Empty as long as none of them has a size, as the next one."""
+    strengths: frozenset[float]
+
+    def takes(self, rates: Rates, sizes: frozenset[int], strengths: frozenset[float]) -> bool:
+        """Whether a method with these can stand in the same command."""
+        pairs = (self.sizes, sizes), (self.strengths, strengths)
+        return self.rates == rates and all(a == b or not a or not b for a, b in pairs)
+
+
+def _by_axes(part: Iterable[CellRecord], rates: Mapping[str, Rates]) -> list[dict[str, list[str]]]:
+    """Options for methods with one grid of rates, sizes and strengths."""
+    sizes: dict[str, set[int]] = defaultdict(set)
+    strengths: dict[str, set[float]] = defaultdict(set)
+    for record in part:
+        p = record.params
+        sizes[str(p["method"])].add(int(p["adapter_size"]))
+        strengths[str(p["method"])].add(float(p.get("strength", 0)))
+    grids: list[_Grid] = []
+    for method, own in rates.items():
+        axes = frozenset(sizes[method] - {0}), frozenset(strengths[method] - {0.0})
+        grid = next((g for g in grids if g.takes(own, *axes)), None)
+        if grid is None:
+            grids.append(_Grid(own, [method], *axes))
+        else:
+            grid.methods.append(method)
+            grid.sizes, grid.strengths = grid.sizes | axes[0], grid.strengths | axes[1]
+    return [
+        {
+            "--methods": grid.methods, "--learning-rates": texts(grid.rates),
+            "--adapter-sizes": [str(size) for size in sorted(grid.sizes)],
+            "--strengths": texts(sorted(grid.strengths)),
+        }
+        for grid in grids
+    ]  # fmt: skip

@@ -58,6 +58,16 @@ class PairedDifference:
     """What the interval is over."""
     places: str = ""
     """What the cases are, counted."""
+    num_compared: int = 1
+    """Methods that are compared with the same other one, for which the probability is corrected."""
+
+    @property
+    def why_undecided(self) -> str:
+        """` by Holm's correction`, where the interval by itself leaves zero out; else empty."""
+        zero_outside = self.half_width is not None and abs(self.value) > self.half_width
+        if self.verdict != "undecided" or not zero_outside:
+            return ""
+        return " by Holm's correction"
 
     @property
     def verdict(self) -> Literal["more", "less", "equal", "undecided"]:
@@ -74,7 +84,7 @@ class PairedDifference:
         if self.half_width is None:
             return f"{signed(self.value)}: undecided (one seed)"
         low, high = self.value - self.half_width, self.value + self.half_width
-        return f"{signed(self.value)} ({signed(low)} to {signed(high)}): {self.verdict}"
+        return f"{signed(self.value)} ({signed(low)} to {signed(high)}): {self.verdict}{self.why_undecided}"
 
 
 @once_for_cells
@@ -124,7 +134,12 @@ def _mean(cells: Sequence[CellRecord], response: Response) -> float:
 def _corrected(found: Sequence[PairedDifference]) -> list[PairedDifference]:
     known = [d.probability for d in found if d.probability is not None]
     corrected = iter(holm(known))
-    return [d if d.probability is None else replace(d, probability=next(corrected)) for d in found]
+    return [
+        d
+        if d.probability is None
+        else replace(d, probability=next(corrected), num_compared=len(known))
+        for d in found
+    ]
 
 
 def _difference(
@@ -173,6 +188,9 @@ def _pairs(
 def _by_data_seed(choice: Choice) -> dict[int, list[CellRecord]]:
     found: dict[int, list[CellRecord]] = defaultdict(list)
     for pick in choice.picks:
+        # One that diverged would be all that a mean of differences tells; it is counted beside them.
+        if pick.cell.key in choice.diverged:
+            continue
         found[int(pick.cell.params["data_seed"])].append(pick.cell)
     return found
 

@@ -26,6 +26,7 @@ from interfero.analysis.choices import (
     setting_of,
     unbracketed,
 )
+from interfero.analysis.diverged import diverged_text
 from interfero.analysis.focus import focus_text, in_focus
 from interfero.analysis.paired import difference_lines
 from interfero.metrics.names import (
@@ -94,6 +95,8 @@ def _method_lines(method: str, choices: Sequence[Choice], cases: set[CellSetting
             f"{value_range(values, signed)} % of the target loss on test {unit_text(cases)}."
         )
     lines += _forgetting_lines(method, best, cases)
+    astray = diverged_text(best)
+    lines += [f"Of {method}, {astray}."] if astray else []
     lines += _old_bitstream_lines(method, best)
     return lines + (_capacity_lines(method, choices) if sized else [])
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from interfero.codecs.names import check_source
-from interfero.errors import AdapterError, DomainError, InterferoError, StorageError
+from interfero.errors import AdapterError, BitstreamError, DomainError, InterferoError, StorageError
 from interfero.option_choices import check_command
 
 CELLS_FILE = "cells.parquet"
@@ -21,16 +21,28 @@ Lambda = Annotated[float | None, tyro.conf.arg(name="lambda", help_behavior_hint
 """`--lambda`, renamed because `lambda` is a Python keyword; None for the source's default."""
 
 
+STREAM_MAGIC = b"if"
+"""As `interfero.codecs.bitstream.MAGIC`, which imports what reads the rest."""
+
+
 def read_stream(path: Path) -> bytes:
     """Read the bytes of a bitstream file.
 
     Raises:
         StorageError: the file cannot be read.
+        BitstreamError: it is no bitstream of interfero.
     """
     try:
-        return path.read_bytes()
+        data = path.read_bytes()
     except OSError as error:
         raise StorageError(f"{path} cannot be read ({error.strerror})") from error
+    if not data.startswith(STREAM_MAGIC):
+        what = f"begins with {data[:2]!r}" if data else "is empty"
+        raise BitstreamError(
+            f"{path} is no bitstream of interfero: those begin with {STREAM_MAGIC!r}, and it {what}; give a "
+            "file that `interfero encode` wrote"
+        )
+    return data
 
 
 def check_there(

@@ -16,11 +16,12 @@ from rich.text import Text
 
 from interfero.engine.gone_reader import gone_reader_ends
 from interfero.engine.options.base import SweepOptions, free_options
-from interfero.engine.options.names import check_names
+from interfero.engine.options.names import check_names, check_words
 from interfero.engine.options.parsing import parse_options
 from interfero.engine.prices import PRICE, price_for
 from interfero.errors import InterferoError
 from interfero.redaction import masked_inside, without_secrets
+from interfero.tracking.database_file import check_listening
 
 if TYPE_CHECKING:
     from interfero.engine.adaptation.halving import Halving
@@ -88,9 +89,12 @@ def run_sweep(sweep: Sweep, arguments: Sequence[str] | None, console: Console) -
     if options.smoke:
         options = options.smallest()
     options = options.settled()
+    check_words(options)
     options.check()
     check_names(options)
     price_for(options)
+    if not options.dry_run:
+        check_listening()
     # Libraries take seconds to import: an option that is refused is refused before.
     from interfero.engine.opening import named_store
     from interfero.engine.ray_session import ray_for

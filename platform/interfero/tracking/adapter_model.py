@@ -11,7 +11,7 @@ The folder has safetensors and JSON, no pickle. MLflow imports this module by th
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -34,7 +34,8 @@ ADAPTER_FILE = "adapter.safetensors"
 CODEC_FILE = "source.safetensors"
 DESCRIPTION_FILE = "model.json"
 Pictures = Literal["arrays", "png"]
-COLUMNS = ("stream", "image", "bpp")
+INPUTS = ("stream", "image")
+COLUMNS = (*INPUTS, "bpp")
 
 
 def write_adapter_model(folder: Path, adapter: bytes, codec: Codec) -> None:
@@ -110,7 +111,7 @@ class ServedAdapter:
     def predict(
         self, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Encode each row's `image` and decode what came of it; or decode its `stream`, if it has one.
+        """Encode each row's `image` and decode what came of it; or decode its `stream`.
 
         Args:
             model_input: `image`: (height, width, 3) uint8 pixels, or the bytes of a PNG, JPEG, ...;
@@ -122,7 +123,7 @@ class ServedAdapter:
             `stream` (bytes), `image` (the decoded picture), `bpp` (bits per pixel of the stream).
 
         Raises:
-            ConfigError: a row has neither, or a param is unknown.
+            ConfigError: a row has neither or both, or a param is unknown.
             BitstreamError: a stream is damaged, or of another codec or adapter; an image is not 8-bit RGB.
             DomainError: the bytes are no image.
         """
@@ -134,19 +135,37 @@ class ServedAdapter:
             if asked[name] not in known:
                 raise ConfigError(f"{name} must be one of {', '.join(known)}, got {asked[name]!r}")
         mode, pictures = cast(StreamMode, asked["mode"]), cast(Pictures, asked["pictures"])
-        rows = [self._row(row, mode, pictures) for row in model_input.to_dict("records")]
+        given = model_input.to_dict("records")
+        _check_rows(given)
+        rows = [self._row(row, mode, pictures) for row in given]
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
     def _row(self, row: Mapping[Any, Any], mode: StreamMode, pictures: Pictures) -> dict[str, Any]:
-        stream, image = (_given(row.get(name)) for name in ("stream", "image"))
-        if stream is None and image is None:
-            raise ConfigError("each row needs an image to encode, or a stream to decode")
+        stream, image = (_given(row.get(name)) for name in INPUTS)
         if stream is None:
             stream = self._deployment.encode(_pixels(image), mode)
         pixels_HWC = self._deployment.decode(stream)
         height, width = pixels_HWC.shape[:2]
         shown = pixels_HWC if pictures == "arrays" else _png(pixels_HWC)
         return {"stream": stream, "image": shown, "bpp": 8 * len(stream) / (height * width)}
+
+
+def _check_rows(rows: Sequence[Mapping[Any, Any]]) -> None:
+    """Each row has an image or a stream, before any of them is coded.
+
+    Raises:
+        ConfigError: names the row, what it has, and what to give.
+    """
+    for number, row in enumerate(rows):
+        given = [name for name in INPUTS if _given(row.get(name)) is not None]
+        if len(given) == 1:
+            continue
+        if given:
+            has = "has both: an image is encoded, a stream is decoded; give one, as in frame[['stream']]"
+        else:
+            columns = ", ".join(map(str, row)) or "none"
+            has = f"has neither (columns: {columns}); give a column `image` to encode, or `stream` to decode"
+        raise ConfigError(f"row {number} must have an `image` or a `stream`, and {has}")
 
 
 def _given(value: Any) -> Any:

@@ -17,10 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from interfero.errors import TrackingError
 from interfero.redaction import masked
-from interfero.tracking.database_file import DEFAULT_URI, URI_VARIABLE
-
-CHECK_S = 4
-"""A server that says nothing for so many seconds is not there."""
+from interfero.tracking.database_file import CHECK_S, DEFAULT_URI, URI_VARIABLE
 
 _PATIENCE_LOCK = threading.RLock()
 _TALKATIVE = ("alembic", "mlflow.store.db.utils")

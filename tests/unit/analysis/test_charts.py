@@ -38,6 +38,7 @@ from interfero.analysis.focus import budget_text, central_lambda
 from interfero.analysis.laws.observations import RESPONSES, observations
 from interfero.analysis.laws.scaling import fit_observations
 from interfero.analysis.pareto import pareto_fronts
+from interfero.analysis.report.shell import DARK
 from interfero.analysis.trends import trends
 from interfero.engine.sequence.strategies import STRATEGIES
 from interfero.errors import InterferoError
@@ -408,6 +409,30 @@ def test_colours_are_told_apart_by_colour_blind_readers_and_markers_tell_too():
     assert len({STYLES[method].marker for method in often}) == len(often)
     okabe_ito = {"#D55E00", "#0072B2", "@ink", "#56B4E9", "#009E73", "#E69F00", "#CC79A7"}
     assert {style.colour for style in STYLES.values()} == okabe_ito
+    assert STYLES["cawf_two_way"].marker in ("o", "s", "D", "^", "v"), (
+        "hollow ones have a middle to see"
+    )
+    merged = [STYLES[name] for name in ("merge_mean", "task_arithmetic")]
+    assert len({s.colour for s in merged}) == len({s.marker for s in merged}) == 2
+
+
+def luminance(colour):
+    """Relative luminance of #RRGGBB, as WCAG 2 defines it."""
+    channels = [c / 255 for c in bytes.fromhex(colour[1:])]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize(("theme", "least"), [(THEME, 1.35), (DARK, 2.0)])
+def test_faint_marks_are_seen_on_light_and_on_dark_pages(theme, least):
+    """At 0.3 blue on dark had 1.34 times the page's luminance."""
+    page, share = theme["@page"], theme["@faint"]
+    for style in STYLES.values():
+        colour = theme.get(style.colour, style.colour)
+        pairs = zip(bytes.fromhex(colour[1:]), bytes.fromhex(page[1:]), strict=True)
+        seen = "#" + bytes(round(share * c + (1 - share) * p) for c, p in pairs).hex()
+        low, high = sorted((luminance(seen) + 0.05, luminance(page) + 0.05))
+        assert high / low >= least, style
 
 
 def test_neither_matplotlib_nor_mlflow_is_loaded_for_a_report():

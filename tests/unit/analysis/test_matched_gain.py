@@ -179,7 +179,7 @@ def test_an_empty_row_says_why_in_a_few_words(cell):
         "gains too little in 1, never gains so little in 1",
     )
     _, others = page_lines([*records, cell(4.1, 3, method="gated"), cell(3.9, 2.9, method="gated")])
-    assert "lora (reached in 0 of 1; gains too little)" in others
+    assert "lora (has that gain in 0 of 1: gains too little)" in others
     figure = matched_figure(records)
     names = figure.variants[0].panels[1].y.names
     assert "lora\ngains too little" in names

@@ -5,10 +5,17 @@ import shlex
 
 import pytest
 
+from interfero.adaptation import METHODS
 from interfero.analysis.next_command import again
+from interfero.analysis.next_size import DRAWS_NOTHING, SIZES, planned_cells
 from interfero.analysis.next_step import next_step
+from interfero.domains.bundled import BUNDLED
+from interfero.domains.bundled_images import BUNDLED_IMAGES
+from interfero.domains.specs import DEFAULT_SOURCE
+from interfero.engine.adaptation.grid import blocks_of, grid_hyperparameters
 from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.options.parsing import parse_options
+from sweeps.adapter_capacity import SWEEP
 
 RATES = (1e-4, 3e-4, 1e-3)
 
@@ -28,6 +35,28 @@ def swept(record, measured):
         ]  # fmt: skip
 
     return build
+
+
+def dry_run(command, *names):
+    """How many cells the planning of a sweep makes of each line of a command, of bundled domains."""
+    domains = {name: BUNDLED[name].load() for name in names}
+    found = []
+    for line in command.splitlines():
+        options = parse_options(SWEEP.options, shlex.split(line)[2:], "?").settled()
+        typed = {name: domains[name] for name in options.domains}
+        blocks = blocks_of(options, typed, domains[DEFAULT_SOURCE])
+        found.append(len(blocks) * len(options.budgets) * len(grid_hyperparameters(options)))
+    return found
+
+
+def of_bundled(records):
+    """The same cells, with the hash of the bundled domains' images."""
+    return [
+        r.model_copy(
+            update={"provenance": {"domain_hash": BUNDLED_IMAGES[r.params["domain"]].fingerprint}}
+        )
+        for r in records
+    ]
 
 
 def option(command, name):
@@ -73,14 +102,18 @@ def test_a_command_of_records_has_all_that_they_tell(swept):
         for r in swept("lora", seeds=(0,), domain=domain, num_images=count, strength=0.5)
     ]
     step = next_step(records, "")
-    assert step.command == (
+    first, second = step.command.splitlines()
+    assert first == (
         "python sweeps/adapter_capacity.py --source simulated --source-domain natural=path/to/natural "
-        "--domains crops=path/to/crops histology --methods lora --adapter-sizes 1 "
-        "--strengths 0.5 --lambdas 0.0067 --num-images 1 all --learning-rates 0.0001 0.0003 0.001 "
+        "--domains crops=path/to/crops --methods lora --adapter-sizes 1 "
+        "--strengths 0.5 --lambdas 0.0067 --num-images 1 6 --learning-rates 0.0001 0.0003 0.001 "
         "--num-steps 300 --batch-size 4 --crop-size 64 --max-target-images 6 --max-source-images 7 "
         "--data-seeds 0 1 2 3 4"
     )
-    assert option(step.command, "--strengths") == ["0.5"]
+    assert second == first.replace("crops=path/to/crops", "histology").replace(
+        "images 1 6", "images 1 51"
+    )
+    assert option(first, "--strengths") == ["0.5"]
     assert step.reasons[-1] == (
         "where the images are is not known: put their folders in place of path/to/"
     )
@@ -215,3 +248,159 @@ def test_what_tries_failed_cells_again_is_the_command(swept, fail):
     few = next_step(records[:6], "python s.py --name a --resume")
     assert few.reasons[-1] == "1 cell failed: the command tries them again"
     assert few.command == "python s.py --name a-surer --data-seeds 0 1 2 3 4"
+
+
+SMALL = {"histology": 6, "fundus": 12, "astronomy": 12, "textures": 20}
+"""Bundled domains that are read in no time, with all images that they have for training."""
+
+
+def capacity(record, measured, counts):
+    """The demo's cells on some domains: fine-tuning is best at its highest rate, cawf inside its grid."""
+    grid = [("finetune", 0, rate) for rate in (3e-5, 1e-4, 3e-4)]
+    grid += [("continue_source", 0, rate) for rate in (3e-5, 1e-4, 3e-4)]
+    grid += [("cawf", size, rate) for size in (1, 2, 4, 8) for rate in (3e-4, 1e-3, 3e-3, 1e-2)]
+    return of_bundled(
+        record(
+            method, size, rate, domain=domain, num_images=count, num_steps=50, codec="mbt2018-mean",
+            rd_lambda=0.013,
+            metrics=measured(1 / rate if method == "continue_source" else rate * (rate < 9e-3), 0.0),
+        )
+        for domain, own in counts.items()
+        for count in own
+        for method, size, rate in grid
+    )  # fmt: skip
+
+
+def test_the_size_is_what_a_dry_run_of_the_command_plans(record, measured):
+    """Two commands, one for the wider grid: they are added, though they share cells."""
+    records = capacity(record, measured, {d: (n,) for d, n in SMALL.items()})
+    command = f"python sweeps/adapter_capacity.py --domains {' '.join(SMALL)} --name a"
+    step = next_step(records, command)
+    assert len(step.command.splitlines()) == 2
+    planned = dry_run(step.command, *SMALL, DEFAULT_SOURCE)
+    assert planned == [4 * 5 * 22, 4 * 5 * 4]
+    assert step.size == "That is 520 cells (440 + 80), where 88 were run"
+    # Without the command it is put together of the cells: one for each grid, all images by their word.
+    step = next_step(records, "")
+    planned = dry_run(step.command, *SMALL, DEFAULT_SOURCE)
+    each = " + ".join(map(str, planned))
+    assert step.size == f"That is {sum(planned)} cells ({each}), where 88 were run"
+    assert option(step.command.splitlines()[0], "--num-images") == ["all"]
+
+
+def test_a_command_names_the_methods_and_counts_that_its_cells_have(record, measured):
+    """Fine-tuning alone was run at five images: the centre is its own, and no other method's."""
+    few = capacity(record, measured, dict.fromkeys(SMALL, (2,)))
+    more = capacity(record, measured, dict.fromkeys(SMALL, (5,)))
+    records = [
+        r
+        for r in (*few, *more)
+        if (r.params["method"] == "finetune") == (r.params["num_images"] == 5)
+    ]
+    step = next_step(records, "")
+    planned = dry_run(step.command, *SMALL, DEFAULT_SOURCE)
+    assert f"That is {sum(planned)} cells" in step.size
+    assert sum(planned) <= 5 * len(records)
+
+
+def test_domains_of_other_counts_have_commands_of_their_own(record, measured):
+    """20, 5 and 1 images are no `all`, which would train on other subsets in all three."""
+    counts = {"textures": (20,), "fundus": (5,), "histology": (1,)}
+    step = next_step(capacity(record, measured, counts), "")
+    named = {
+        tuple(option(line, "--domains")): option(line, "--num-images")
+        for line in step.command.splitlines()
+    }
+    # Twenty is all that textures has; that is known of a bundled domain.
+    assert named == {("textures",): ["all"], ("fundus",): ["5"], ("histology",): ["1"]}
+    planned = dry_run(step.command, *counts, DEFAULT_SOURCE)
+    assert step.size.startswith(f"That is {sum(planned)} cells (")
+    # A known command that repeats the centre alone says which domains have which count.
+    crossed = capacity(record, measured, {"textures": (20,), "fundus": (5,)})
+    crossed += [
+        r.model_copy(update={"key": f"{r.key} {v}", "params": {**r.params, "rd_lambda": v}})
+        for r in crossed
+        for v in (0.0009, 0.0045)
+    ]
+    command = (
+        "python sweeps/adapter_capacity.py --domains textures fundus --num-images 5 20 --name a"
+    )
+    command += " --lambdas 0.0009 0.0045 0.013"
+    step = next_step(crossed, command)
+    names = [tuple(option(line, "--domains")) for line in step.command.splitlines()]
+    assert set(names) == {("textures",), ("fundus",)}
+    assert option(step.command.splitlines()[0], "--name") == ["a-surer-5"]
+    planned = dry_run(step.command, "textures", "fundus", DEFAULT_SOURCE)
+    assert step.size.startswith(f"That is {sum(planned)} cells (")
+
+
+def test_other_images_under_a_bundled_name_are_not_run_as_the_bundled_ones(swept):
+    def seen(name, told, **params):
+        return [
+            r.model_copy(update={"provenance": told})
+            for r in swept(seeds=(0,), domain=name, **params)
+        ]
+
+    same = seen("fundus", {"domain_hash": BUNDLED_IMAGES["fundus"].fingerprint})
+    others = seen("text", {"domain_hash": "0" * 32})
+    step = next_step([*same, *others], "")
+    assert option(step.command, "--domains") == ["fundus", "text=path/to/text"]
+    assert "text has other images here than the bundled domain of that name" in step.reasons
+    # Cells that say nothing, more images than there are without drawing, a corruption: not to be known.
+    unsure = [
+        *seen("histology", {}),
+        *seen("charts", {"domain_hash": "1" * 32}, num_images=100),
+        *seen("photos.fog-3", {"domain_hash": "2" * 32}),
+    ]
+    (reason,) = (r for r in next_step([*same, *unsure], "").reasons if "do not say" in r)
+    assert "whether charts, histology, photos.fog-3 is the bundled domain of that name" in reason
+    assert not any("do not say" in r for r in next_step(same, "").reasons)
+    known = next_step(others, "python s.py --domains text=my/pages --name a")
+    assert not any("bundled" in reason for reason in known.reasons)
+
+
+def test_other_source_images_under_the_default_name_are_asked_for(swept):
+    def command(fingerprint):
+        told = {"source_domain": DEFAULT_SOURCE, "source_domain_hash": fingerprint}
+        records = [r.model_copy(update={"provenance": told}) for r in swept(seeds=(0,))]
+        return next_step(records, "").command
+
+    assert "--source-domain photographs=path/to/photographs" in command("0" * 32)
+    assert "--source-domain" not in command(BUNDLED_IMAGES[DEFAULT_SOURCE].fingerprint)
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_what_is_known_of_bundled_images_is_what_they_are(name):
+    domain, known = BUNDLED[name].load(), BUNDLED_IMAGES[name]
+    assert (domain.fingerprint, domain.max_images) == known[:2]
+    assert known.drawn == (BUNDLED[name].draw is not None)
+
+
+def test_what_sizes_and_initial_seeds_a_method_takes_is_what_its_class_says():
+    assert {name for name, m in METHODS.items() if not m.random_init} == DRAWS_NOTHING
+    for name, method in METHODS.items():
+        accepted = tuple(size for size in range(1, 20) if method.accepts(size))
+        wanted = SIZES.get(name, tuple(range(1, 20))) if method.size_unit else ()
+        assert accepted == wanted
+
+
+def test_a_search_plans_so_many_cells_a_block(swept):
+    records = swept(seeds=(0, 1))
+    line = "python s.py --sampler tpe --num-samples 7 --lambdas 0.1 0.2 --data-seeds 0 1 2"
+    assert planned_cells(line, records, known=True) == 7 * 2 * 3
+
+
+def test_methods_keep_their_own_sizes_and_strengths(swept):
+    """Weights of one method are no weights of another, and sizes of one are no sizes of all."""
+    records = [
+        *swept("lora", seeds=(0,)),
+        *swept("ewc", seeds=(0,), strength=3.0),
+        *swept("replay", seeds=(0,), strength=0.3),
+        *swept("finetune", seeds=(0,)),
+    ]
+    lines = next_step(records, "").command.splitlines()
+    named = {tuple(option(line, "--methods")): line for line in lines}
+    assert set(named) == {("ewc", "finetune", "lora"), ("replay",)}
+    assert option(named["ewc", "finetune", "lora"], "--strengths") == ["3"]
+    assert option(named["replay",], "--strengths") == ["0.3"]
+    assert "--adapter-sizes" not in named["replay",]

@@ -10,6 +10,7 @@ import pytest
 from interfero.analysis.about import About
 from interfero.analysis.answers import Findings
 from interfero.analysis.best import best_adapters
+from interfero.analysis.capacity_table import short_rate
 from interfero.analysis.charts.capacity import capacity_figure
 from interfero.analysis.charts.curves import curve_figure
 from interfero.analysis.charts.data import RunLinks
@@ -22,11 +23,13 @@ from interfero.analysis.choices import choose_learning_rates
 from interfero.analysis.laws.observations import Subject
 from interfero.analysis.laws.scaling import Scaling, fit_scaling
 from interfero.analysis.laws.words import law_lines, law_rows
+from interfero.analysis.matched_gain import matched_lines
 from interfero.analysis.rd_curves import curve_lines, curve_rows
 from interfero.analysis.reconstructions import Reconstruction, save_reconstructions
 from interfero.analysis.report.page import Report, report_html
 from interfero.analysis.report.pictures import cells_to_show, picture_urls, shown_cells
 from interfero.analysis.report.sections import best_parts
+from interfero.analysis.report.shell import PageTable
 from interfero.analysis.report.writing import Origin, write_report
 from tools.planted import PlantedSweep, Scatter
 
@@ -212,10 +215,20 @@ def test_domains_over_distance_are_of_one_budget_and_lambda(planted):
 
 
 def test_methods_are_matched_or_have_no_point(sweep):
-    figure = matched_figure(sweep(domains=("text", "charts"), rates=(3e-5, 5e-5, 7e-5, 1e-4)))
+    records = sweep(domains=("text", "charts"), rates=(3e-5, 5e-5, 7e-5, 1e-4))
+    figure = matched_figure(records)
     assert [p.title.partition(":")[0] for p in figure.variants[0].panels] == [
-        "At 25 % of finetune's gain", "At 50 % of finetune's gain", "At 75 % of finetune's gain",
+        "At a quarter of finetune's gain", "At half of finetune's gain",
+        "At three quarters of finetune's gain",
     ]  # fmt: skip
+    # The sentence and the figure's title are of the same cases, counted alike.
+    sentence = matched_lines(records)[0]
+    title = figure.variants[0].panels[1].title
+    assert sentence.startswith("At half of finetune's gain, over the ")
+    assert (
+        title.partition("means over ")[2]
+        == sentence.partition("over ")[2].partition(" in which")[0]
+    )
     only = [r for r in sweep(domains=("text",)) if r.params["method"] == "cawf"]
     assert matched_figure(only) is None
 
@@ -253,12 +266,13 @@ def test_the_page_names_the_adapter_to_ship_of_each_domain(sweep):
     table = dict(parts)["table"]
     assert [row[0] for row in table.rows] == ["histology", "text"]
     for row, one in zip(table.rows, best_adapters(records), strict=True):
-        assert row[2:5] == [
+        assert row[2:6] == [
             one.record.params["method"],
             str(one.record.params["adapter_size"]),
+            short_rate(one.record.params["learning_rate"]),
             f"{one.record.metrics['target/rd_gain_percent']:+.2f}",
         ]
-        assert row[6] == one.record.adapter_file
+        assert row[7] == one.record.adapter_file
         page = report_html(Report("t", records, fit_scaling(records)))
         assert one.record.adapter_file in page
 
@@ -327,3 +341,15 @@ def test_the_static_figures_that_it_names_are_beside_it(sweep, tmp_path):
     named = {f"{stem}.{suffix}" for stem in stems for suffix in ("png", "svg")}
     assert {"capacity_text.svg", "map_cawf.png", "rd_text.png"} <= named
     assert named <= {p.name for p in tmp_path.iterdir()}
+
+
+def test_intervals_and_counts_may_go_below_their_number():
+    """The count of diverged cells made the first table wider than the page."""
+    table = PageTable(["method", "gain"], [], 1)
+    assert str(table.text("+1.77 (+1.40 to +2.14) (1 of 9 diverged)", 1)) == (
+        "+1.77 <wbr>(+1.40 to +2.14) <wbr>(1 of 9 diverged)"
+    )
+    assert str(table.text("-0.96 (the source codec <is> better (so))", 1)) == (
+        "-0.96 (the source codec &lt;is&gt; better (so))"
+    )
+    assert "wbr" not in table.text("a (1 to 2)", 0)

@@ -1,6 +1,7 @@
 """`interfero report` from tables and from a tracking database, and what it refuses."""
 
 import shutil
+import socket
 import sys
 
 import pytest
@@ -198,13 +199,14 @@ def test_a_missing_database_is_refused_before_libraries_are_imported(tmp_path, m
 
 def test_what_only_mlflow_can_read_is_left_to_it(tmp_path, monkeypatch):
     (tmp_path / "other.db").write_bytes(b"no database")
-    for uri in (
-        f"sqlite:///{tmp_path}/other.db",
-        "http://nowhere:5000",
-        "sqlite:///a.db?timeout=5",
-    ):
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        check_experiment("x")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for uri in (
+            f"sqlite:///{tmp_path}/other.db",
+            f"http://127.0.0.1:{listener.getsockname()[1]}",
+            "sqlite:///a.db?timeout=5",
+        ):
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+            check_experiment("x")
     assert (tmp_path / "other.db").read_bytes() == b"no database"
 
 
@@ -218,7 +220,9 @@ def test_nothing_is_made_where_there_is_no_database(tmp_path, monkeypatch):
 
 def test_an_empty_table_and_one_of_another_kind_are_refused(tmp_path):
     write_tables([], tmp_path / "empty")
-    with pytest.raises(ConfigError, match="no cell has ended, nothing to report"):
+    with pytest.raises(
+        ConfigError, match=r"--cells .*empty: the table has no cells, there is nothing"
+    ):
         make_report(Wanted(cells=(tmp_path / "empty",)))
     with pytest.raises(StorageError, match="holds no cells"):
         make_report(Wanted(cells=(tmp_path / "empty" / "images.parquet",)))

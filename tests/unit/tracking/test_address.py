@@ -7,10 +7,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from interfero.engine.sweep import USAGE_EXIT
+from interfero.engine.sweep import main as sweep_main
 from interfero.errors import TrackingError
 from interfero.redaction import masked
 from interfero.tracking.address import check_reachable, patience
-from interfero.tracking.database_file import tracking_uri
+from interfero.tracking.database_file import check_experiment, check_listening, tracking_uri
+from sweeps.adapter_capacity import SWEEP
 
 
 @pytest.fixture
@@ -49,6 +52,40 @@ def test_a_server_that_is_not_there_is_told_fast(closed_port):
     assert "must answer" in message
     assert "MLFLOW_TRACKING_URI" in message
     assert "sqlite:///mlflow.db" in message
+
+
+def test_a_sweep_says_that_its_server_is_away_before_it_loads_anything(
+    closed_port, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{closed_port}")
+    monkeypatch.setenv("COLUMNS", "2000")
+    began = time.monotonic()
+    with pytest.raises(SystemExit) as end:
+        sweep_main(SWEEP, ["--smoke", "--storage", str(tmp_path / "storage")])
+    assert end.value.code == USAGE_EXIT
+    # Codecs, images and MLflow took 23 seconds.
+    assert time.monotonic() - began < 10
+    said = capsys.readouterr().err
+    assert f"127.0.0.1:{closed_port} must answer, and does not" in said
+    assert "MLFLOW_TRACKING_URI" in said
+    assert "secret" not in said
+    assert not (tmp_path / "storage").exists()
+    with pytest.raises(TrackingError, match="must answer, and does not"):
+        check_experiment("adapter-capacity")
+
+
+def test_what_cannot_be_known_of_a_server_is_left_to_mlflow(
+    closed_port, silent_server, monkeypatch
+):
+    check_listening(silent_server)
+    check_listening("sqlite:///mlflow.db")
+    check_listening("databricks")
+    check_listening("http://[bad")
+    with pytest.raises(TrackingError):
+        check_listening("http://no.such.host.invalid:5000")
+    monkeypatch.setenv("http_proxy", "http://proxy.invalid:3128")
+    monkeypatch.delenv("no_proxy", raising=False)
+    check_listening(f"http://127.0.0.2:{closed_port}")
 
 
 def test_a_server_that_says_nothing_is_told_fast(silent_server):

@@ -204,5 +204,12 @@ def test_rows_are_pictures_or_streams(codec, entry, tmp_path, picture):
     ):
         with pytest.raises(ConfigError, match=what):
             served.predict(rows, bad)
-    with pytest.raises(ConfigError, match="an image to encode, or a stream to decode"):
+    with pytest.raises(
+        ConfigError, match=r"row 0 .* has neither \(columns: image\); give a column"
+    ):
         served.predict(pd.DataFrame({"image": [None]}))
+    with pytest.raises(ConfigError, match=r"row 0 .* has neither \(columns: picture\)"):
+        served.predict(pd.DataFrame({"picture": [picture.read_bytes()]}))
+    # The table that an encoding returns has both: the stream used to be taken in silence.
+    with pytest.raises(ConfigError, match=r"row 1 .* has both: .*frame\[\['stream'\]\]"):
+        served.predict(pd.concat([mixed[:1], coded[:1]], ignore_index=True))

@@ -28,6 +28,7 @@ from interfero.analysis.choices import (
     setting_of,
 )
 from interfero.analysis.focus import central_lambda, longest
+from interfero.analysis.parts import grey_domains
 from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 
@@ -46,12 +47,13 @@ def capacity_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | N
     by_case: dict[CellSetting, list[Choice]] = defaultdict(list)
     for choice in choices:
         by_case[choice.setting.without_method].append(choice)
-    gaps = gaps_of(records)
+    gaps, grey = gaps_of(records), grey_domains(records)
     cases = sorted(gaps, key=lambda case: case.order)
     seen: Counter[str] = Counter()
     variants = []
     for case in cases:
-        variants.append(_variant(case, cases, by_case[case], runs, gaps[case], seen[case.domain]))
+        what = "; grey" + gaps[case] if case.domain in grey else gaps[case]
+        variants.append(_variant(case, cases, by_case[case], runs, what, seen[case.domain]))
         seen[case.domain] += 1
     shown = longest(records)
     focus = int(shown[0].params["num_steps"]), central_lambda(shown)

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from statistics import median
 
 from interfero.analysis.charts.data import PlotAxis, PlotPoint, Range
+from interfero.analysis.usual import largest_usual
 
 SPREAD_LIMIT = 30.0
 """Percent: an axis that has to show more is logarithmic beyond one percent."""
-DIVERGED_PERCENT = 300.0
-"""A loss four times as high: a result that large is diverged if the others are ten times smaller."""
-DIVERGED_FACTOR = 10.0
 FAINT_REACH = 1.0
 """Single cells further out than the chosen results' own span, or twice their own usual distance from their
 median, stand at the edge."""
@@ -58,7 +56,7 @@ def frame_of(axis: PlotAxis, points: Sequence[PlotPoint], which: str) -> Frame:
         return Frame("linear", -0.5, max(len(axis.names), 1) - 0.5)
     chosen = _values(points, which, axis, faint=False)
     faint = _values(points, which, axis, faint=True)
-    limit = _largest_usual(chosen)
+    limit = largest_usual(chosen)
     kept = [v for v in chosen if abs(v) <= limit] or chosen or faint
     if not kept:
         return Frame("linear", 0.0, 1.0)
@@ -118,13 +116,6 @@ def _half_width(values: Sequence[float]) -> float:
         return 0.0
     middle = median(values)
     return 2 * median(abs(v - middle) for v in values)
-
-
-def _largest_usual(chosen: Sequence[float]) -> float:
-    """Beyond it a result has diverged."""
-    sizes = sorted(abs(v) for v in chosen if v)
-    usual = sizes[(len(sizes) - 1) // 2] if sizes else 0.0
-    return max(DIVERGED_PERCENT, DIVERGED_FACTOR * usual)
 
 
 def _forward(value: float, kind: str) -> float:

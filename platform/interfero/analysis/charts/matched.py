@@ -9,7 +9,14 @@ from interfero.analysis.charts.data import Figure, Panel, PlotAxis, PlotPoint, S
 from interfero.analysis.charts.style import method_style
 from interfero.analysis.choices import NAIVE, Case
 from interfero.analysis.focus import at_lambda, central_lambda, lambdas, longest
-from interfero.analysis.matched_gain import Matched, MatchedRow, matched_rows, shared_cases
+from interfero.analysis.matched_gain import (
+    Matched,
+    MatchedRow,
+    at_share,
+    compared_text,
+    matched_rows,
+    shared_cases,
+)
 from interfero.records import CellRecord
 
 _WAYS = (("forgetting", "routed", -0.14), ("forgetting_unrouted", "unrouted", 0.14))
@@ -52,7 +59,7 @@ def _variant(rows: Sequence[MatchedRow], choice: tuple[str, ...], file: str) -> 
     )
     one = next(iter(places))
     caption = (
-        f"Forgetting where a method gains as much as {NAIVE} does, over {places_text(places)}; lambda "
+        f"Forgetting where a method gains a share of what {NAIVE} does, over {places_text(places)}; lambda "
         f"{one.rd_lambda:g}, {one.num_steps} steps. Gain is matched on validation, results are from test "
         "images; where a method does not reach the gain it has no point."
     )
@@ -72,9 +79,9 @@ def _panel(rows: Sequence[MatchedRow], methods: Sequence[str], share: float) -> 
             look = style.colour, style.marker
             series.append(Series(row.method, *look, tuple(points), hollow=word == "unrouted"))
     names = tuple(f"{m}\n{_below(next(r for r in rows if r.method == m))}" for m in order)
-    title = f"At {100 * share:.0f} % of {NAIVE}'s gain"
+    title = at_share(share)
     return Panel(
-        title=f"{title}: means over {places_text(cases)}" if cases else title,
+        title=f"{title}: means over {compared_text(cases, rows)}" if cases else title,
         x=PlotAxis("source forgetting (%)", "percent"),
         y=PlotAxis("", "names", names),
         series=tuple(series),

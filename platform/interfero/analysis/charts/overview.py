@@ -19,7 +19,9 @@ from interfero.analysis.charts.data import (
 )
 from interfero.analysis.charts.style import method_label, method_style
 from interfero.analysis.choices import CellSetting, Choice, best_sizes, choose_learning_rates
+from interfero.analysis.diverged import diverged_of_methods
 from interfero.analysis.focus import central_images, central_lambda, longest
+from interfero.analysis.parts import grey_domains
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 
@@ -36,13 +38,14 @@ def overview_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | N
     best = best_sizes(choose_learning_rates(shown))
     values = sorted({c.setting.rd_lambda for c in best})
     central, counts = central_lambda(shown), central_images(shown)
+    grey = grey_domains(shown)
     variants = []
     for value in values:
         cases = _cases(
             [c.setting.without_method for c in best if c.setting.rd_lambda == value], counts
         )
         choices = [c for c in best if c.setting.without_method in cases]
-        variants.append(_variant(value, cases, choices, runs))
+        variants.append(_variant(value, cases, choices, runs, grey))
     if not variants:
         return None
     return Figure(
@@ -52,7 +55,12 @@ def overview_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | N
         variants=tuple(variants),
         note="Of each method the adapter size with the best validation result. Compare methods within a row. "
         "On the right, filled is routed (source images in the mode that a deployment would use), hollow is "
-        "unrouted.",
+        "unrouted."
+        + (
+            " Grey domains show no colour, and are in no sentence above where others are."
+            if grey
+            else ""
+        ),
         start=values.index(central) if central in values else 0,
     )
 
@@ -66,13 +74,11 @@ def _cases(cases: Sequence[CellSetting], counts: Mapping[str, int]) -> list[Cell
 
 
 def _variant(
-    value: float, cases: Sequence[CellSetting], choices: Sequence[Choice], runs: RunLinks
-) -> Variant:
+    value: float, cases: Sequence[CellSetting], choices: Sequence[Choice], runs: RunLinks,
+    grey: frozenset[str],
+) -> Variant:  # fmt: skip
     counts = {case.num_images_text for case in cases}
-    names = [
-        case.domain if len(counts) == 1 else f"{case.domain}\n{case.num_images_text}"
-        for case in cases
-    ]
+    names = [_row_name(case, grey=case.domain in grey, counted=len(counts) > 1) for case in cases]
     shared = f"{counts.pop()} each" if len(counts) == 1 else "training images as each row says"
     gain = _panel("Target gain (%)", cases, names, choices, ((GAIN, False),), runs)
     lost = _panel(
@@ -83,12 +89,21 @@ def _variant(
         if any(c.num_seeds > 1 for c in choices)
         else ""
     )
+    astray = "".join(f" {line}." for line in diverged_of_methods(choices))
     return Variant(
         choice=(f"{value:g}",),
         panels=(gain, lost),
-        caption=f"Lambda {value:g}, {shared}, {cases[0].num_steps} steps; {seeds_text(choices)}{bars}.",
+        caption=f"Lambda {value:g}, {shared}, {cases[0].num_steps} steps; {seeds_text(choices)}{bars}."
+        f"{astray}",
         file="overview" if len(cases) > 1 else "",
     )
+
+
+def _row_name(case: CellSetting, *, grey: bool, counted: bool) -> str:
+    """The domain; below it whether it is grey, and its number of images where domains differ in it."""
+    below = ["grey"] if grey else []
+    below += [case.num_images_text] if counted else []
+    return f"{case.domain}\n{', '.join(below)}" if below else case.domain
 
 
 def _panel(

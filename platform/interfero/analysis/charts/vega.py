@@ -25,6 +25,7 @@ from interfero.analysis.charts.data import (
 from interfero.analysis.charts.frame import Frame, frame_of, ticks_of
 
 Spec = dict[str, Any]
+Theme = dict[str, str | float]
 Texts = dict[tuple[str, ...], int]
 """Lines that points say, each once, with its number."""
 
@@ -38,18 +39,20 @@ FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 """Comes with vl-convert; DejaVu Sans takes twice the time of all else to set."""
 SHAPES = {
     "o": "circle", ".": "circle", "s": "square", "D": "diamond", "^": "triangle-up",
-    "v": "triangle-down", ">": "triangle-right", "P": "cross", "": "circle",
+    "v": "triangle-down", ">": "triangle-right", "": "circle",
+    "P": "M-.42,-1H.42V-.42H1V.42H.42V1H-.42V.42H-1V-.42H-.42Z",
     "X": "M-1,-.5L-.5,-1L0,-.5L.5,-1L1,-.5L.5,0L1,.5L.5,1L0,.5L-.5,1L-1,.5L-.5,0Z",
     "x": "M-.8,-.8L.8,.8M-.8,.8L.8,-.8",
 }  # fmt: skip
-THEME = {
+THEME: Theme = {
     "@ink": "#1a1a1a",
     "@page": "#ffffff",
     "@soft": "#5a5a5a",
     "@grid": "#e8e8e8",
     "@missing": "#e4e4e4",
+    "@faint": 0.4,
 }
-"""What a picture has in place of the page's own colours."""
+"""What a picture has in place of the page's own colours, and of the opacity of faint marks."""
 CONFIG: Spec = {
     "background": "@page", "font": FONT, "padding": 6, "view": {"stroke": None},
     "axis": {
@@ -78,7 +81,6 @@ _PATHS = {
     "triangle-up": "M0,-1.1L1,.8L-1,.8Z",
     "triangle-down": "M0,1.1L1,-.8L-1,-.8Z",
     "triangle-right": "M1.1,0L-.8,1L-.8,-1Z",
-    "cross": "M-.4,-1H.4V-.4H1V.4H.4V1H-.4V.4H-1V-.4H-.4Z",
 }
 """Vega's shapes, as paths within a square from -1 to 1."""
 _EDGES = {"<": "triangle-left", ">": "triangle-right", "v": "triangle-down", "^": "triangle-up"}
@@ -128,7 +130,7 @@ def legend_of(variant: Variant) -> list[tuple[str, str, str]]:
     return [(label, colour, _PATHS.get(shape, shape)) for label, (colour, shape) in looks.items()]
 
 
-def coloured(spec: Spec, theme: dict[str, str]) -> str:
+def coloured(spec: Spec, theme: Theme) -> str:
     """The specification as JSON, in the colours of a page or a picture."""
     text = json.dumps(spec, allow_nan=False, separators=(",", ":"))
     for name, colour in theme.items():
@@ -210,7 +212,7 @@ def _layers(
         seen = {
             "shape": shape,
             "size": {"field": "z", "type": "quantitative", "scale": None},
-            "opacity": {"condition": {"test": "datum.f", "value": 0.3}, "value": 1},
+            "opacity": {"condition": {"test": "datum.f", "value": "@faint"}, "value": 1},
         }
         layers.append(_layer({"type": "point", **face, "strokeWidth": 1.6}, rows, seen))
     note = {"type": "text", "dy": -11, "fontSize": 11}

@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from interfero.analysis.about import About
-from interfero.analysis.best import best_adapters
+from interfero.analysis.best import BestAdapter, best_adapters
 from interfero.analysis.capacity_table import (
     capacity_rows,
     failed_lines,
     seeds_text,
+    short_rate,
     signed,
     table_caption,
 )
@@ -19,8 +20,8 @@ from interfero.analysis.charts.data import RunLinks
 from interfero.analysis.choices import Choice, choose_learning_rates
 from interfero.analysis.comparison import DOMAINS_NOTE, domain_rows
 from interfero.analysis.focus import budget_text, central_lambda, lambdas, longest
-from interfero.analysis.headline import method_rows
 from interfero.analysis.laws.words import LawRow
+from interfero.analysis.method_table import method_rows
 from interfero.analysis.next_command import Next
 from interfero.analysis.rd_curves import CURVES_NOTE, NO_CURVES, CurveRow, curve_table
 from interfero.analysis.report.pictures import ShownCell, picture_urls
@@ -118,36 +119,41 @@ def _plain(text: str) -> str:
 
 def best_parts(records: Sequence[CellRecord], runs: RunLinks) -> list[Block]:
     """The adapter to ship for each domain and lambda, as `best_adapters.json` has it."""
-    rows = []
-    for one in best_adapters(records):
-        record, p = one.record, one.record.params
-        gain, lost = (
-            signed(record.metrics[m]) if m in record.metrics else "-" for m in (GAIN, ROUTED)
-        )
-        size = str(p["adapter_size"]) if p["adapter_size"] else "-"
-        file = record.adapter_file or "not kept"
-        gain += " (the source codec is better)" if one.loses else ""
-        rows.append([one.domain, f"{one.rd_lambda:g}", str(p["method"]), size, gain,
-                     lost + (" (every setting forgets)" if one.forgets else ""), file,
-                     runs.text(record)])  # fmt: skip
+    rows = [_best_row(one, runs) for one in best_adapters(records)]
     header = [
-        "domain",
-        "lambda",
-        "method",
-        "size",
-        "gain (%)",
-        "forgetting, routed (%)",
-        "file",
+        "domain", "lambda", "method", "size", "learn rate", "gain (%)", "forgetting, routed (%)", "file",
         "run",
-    ]
+    ]  # fmt: skip
     note = (
-        "The adapter to ship, one cell for each domain and lambda: most gain on validation without routed "
-        "forgetting there, mean over seeds, of which the seed in the middle; gain and forgetting are that "
-        "cell's own, on test images. Files are relative to the sweep's folder; a search may have a limit of "
-        "forgetting of its own."
+        "The adapter to ship, one cell for each domain and lambda: most gain on validation, mean over seeds, "
+        "of the settings that surely forget nothing there when routed (0, or below it with their 95 % "
+        "interval); of the seeds the one in the middle. Gain and forgetting are that cell's own, on test "
+        "images. The tables above have for each method the learning rate that gains most, however much it "
+        "forgets: a method that forgets can stand there with more gain. Files are relative to the sweep's "
+        "folder; a search may have a limit of forgetting of its own."
     )
     own: list[Block] = [("table", PageTable(header, rows, 3, whole=True)), ("note", note)]
     return [("folded", ("Which adapter to ship, for each domain and lambda", own))] if rows else []
+
+
+def _best_row(one: BestAdapter, runs: RunLinks) -> list[str]:
+    record, p = one.record, one.record.params
+    gain, lost = (signed(record.metrics[m]) if m in record.metrics else "-" for m in (GAIN, ROUTED))
+    notes = ["the source codec is better"] if one.loses else []
+    if len(one.cells) > 1 and one.mean_gain is not None:
+        notes.append(f"mean of {len(one.cells) - one.num_diverged} seeds {signed(one.mean_gain)}")
+    if one.num_diverged:
+        notes.append(f"{one.num_diverged} of {len(one.cells)} seeds diverged")
+    if one.forgets:
+        lost += " (every setting forgets)"
+    elif record.metrics.get(ROUTED, 0.0) > 0:
+        lost += " (forgets here, not on validation)"
+    return [
+        one.domain, f"{one.rd_lambda:g}", str(p["method"]),
+        str(p["adapter_size"]) if p["adapter_size"] else "-", short_rate(float(p["learning_rate"])),
+        gain + "".join(f" ({note})" for note in notes), lost, record.adapter_file or "not kept",
+        runs.text(record),
+    ]  # fmt: skip
 
 
 def next_parts(step: Next | None) -> list[Block]:

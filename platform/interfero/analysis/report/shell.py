@@ -14,19 +14,21 @@ from markupsafe import Markup, escape
 
 from interfero.analysis.charts.data import Figure, Variant
 from interfero.analysis.charts.library import vega_library
-from interfero.analysis.charts.vega import CONFIG, THEME, Texts, legend_of, variant_spec
+from interfero.analysis.charts.vega import CONFIG, THEME, Texts, Theme, legend_of, variant_spec
 
 POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     "base-uri 'none'; form-action 'none'"
 )
 """The browser itself keeps the page from asking anything of anyone."""
-DARK = {
+DARK: Theme = {
     "@ink": "#ececec",
     "@page": "#161618",
     "@soft": "#a8a8a8",
     "@grid": "#2b2b2e",
     "@missing": "#333337",
+    # Blue on a dark page is the dimmest: its faint marks still have twice the page's luminance.
+    "@faint": 0.6,
 }
 WHOLE_TABLE_ROWS = 14
 """A longer table is folded away."""
@@ -62,11 +64,15 @@ class PageTable:
         return Markup("" if index < self.words else ' class="number"')
 
     def text(self, cell: str, index: int) -> Markup:
-        """A cell's text; where a table is short of width, an interval goes below its number."""
-        value, _, rest = cell.partition(" (")
-        if index < self.words or index == self.long or " to " not in rest:
+        """A cell's text; where a table is short of width, an interval or a count goes below its number."""
+        value, *notes = cell.split(" (")
+        if index < self.words or index == self.long:
             return escape(cell)
-        return Markup(" <wbr>(").join([value, rest])
+        text = escape(value)
+        for note in notes:
+            apart = any(word in note for word in (" to ", " of "))
+            text += Markup(" <wbr>(" if apart else " (") + note
+        return text
 
 
 @dataclass(frozen=True)

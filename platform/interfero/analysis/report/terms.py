@@ -38,6 +38,11 @@ ADAPTATION_TERMS = (
         "taken off; such a method can still forget when unrouted.",
     ),
     (
+        "diverged",
+        "The loss on test images changed by 300 % or more, and ten times as much as is usual for the method "
+        "at that lambda and number of steps. Such a cell is counted and named, and in no mean over others.",
+    ),
+    (
         "dB at equal rate",
         "The change as a mean of the images' PSNR, at the rate the source codec has. Each image counts "
         "alike; percent of the loss counts images by their error, so that the two can differ, in sign "

@@ -6,15 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from interfero.adaptation.table import METHOD_TABLE, MethodEntry
-from interfero.analysis.next_command import (
-    NOWHERE,
-    Next,
-    image_counts,
-    joined,
-    options_of,
-    tried_rates,
-    unknown_folders,
-)
+from interfero.analysis.next_command import Next, image_counts, joined, options_of, tried_rates
+from interfero.analysis.next_domains import NOWHERE, domain_reasons, unknown_folders
 from interfero.records import CellRecord
 
 
@@ -40,5 +33,7 @@ def sequence_command(records: Sequence[CellRecord], changes: Mapping[str, Sequen
         n * seeds * len(METHOD_TABLE.get(method, MethodEntry()).learning_rates) / len(tried[method])
         for method, n in cells.items()
     )
-    reasons = (unknown_folders(),) if NOWHERE in together else ()
-    return Next(reasons, together, f"That is about {size:.0f} rows, where {len(records)} were run")
+    reasons = [*domain_reasons(rows, {}), *([unknown_folders()] if NOWHERE in together else [])]
+    return Next(
+        tuple(reasons), together, f"That is about {size:.0f} rows, where {len(records)} were run"
+    )

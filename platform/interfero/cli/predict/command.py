@@ -11,6 +11,9 @@ from interfero.domains.names import check_domain, spec_of
 from interfero.errors import ConfigError, nearest
 from interfero.option_help import Said
 
+SHIPPED_METHODS = ("finetune", "cawf", "cawf_two_way", "lora", "replay")
+"""Those of the map that comes with the project; the control adapts nothing."""
+
 
 def predict(
     domain: str,
@@ -35,8 +38,7 @@ def predict(
         num_steps: Optimiser steps; the default is a middle number of the map.
         source: The source codec; the default is the map's, if it has only one and that is no file.
     """
-    if method not in METHOD_TABLE:
-        raise ConfigError(f"unknown method {method!r}: {nearest(method, METHOD_TABLE)}")
+    _check_method(method, own_map=cells is not None)
     check_domain(spec_of(domain))
     if cells is not None:
         table_of(cells)
@@ -47,3 +49,18 @@ def predict(
         domain, num_images, method, cells, rd_lambda, adapter_size, num_steps, source
     )
     sys.stdout.write(answer(question))
+
+
+def _check_method(method: str, *, own_map: bool) -> None:
+    """Refuse a method that there is not, or that the map has no cell of, as far as that is known.
+
+    Raises:
+        ConfigError: names the nearest, and all.
+    """
+    if own_map and method not in METHOD_TABLE:
+        raise ConfigError(f"--method {method!r}: no such method; {nearest(method, METHOD_TABLE)}")
+    if not own_map and method not in SHIPPED_METHODS:
+        raise ConfigError(
+            f"--method {method!r}: the map that comes with interfero has no cells of it; "
+            f"{nearest(method, SHIPPED_METHODS)}; for another give --cells FILE of a sweep that has it"
+        )

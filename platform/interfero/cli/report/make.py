@@ -162,6 +162,11 @@ def _from_tables(found: _Found, paths: Sequence[Path]) -> Finder:
     for given in paths:
         path = table_of(given)
         records = _read_table(path)
+        if not records:
+            raise ConfigError(
+                f"--cells {given}: the table has no cells, there is nothing to report; give one of a sweep "
+                "in which cells have ended"
+            )
         found.add(records)
         about = read_about(path)
         found.abouts += [about] if about else []

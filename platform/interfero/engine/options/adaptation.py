@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import field_validator
@@ -178,19 +179,30 @@ def _axis_rules(o: AdaptationOptions) -> list[Rule]:
             for m in o.methods
         ),
         *number_rules({}, {}, finite),
-        (any(v <= 0 for v in o.lambdas), f"--lambdas must be above 0, got {o.lambdas}"),
-        (
-            any(not 0 < v < 1 for v in o.learning_rates),
-            f"--learning-rates must lie between 0 and 1, got {o.learning_rates}",
+        _each("--lambdas must be above 0", (v for v in o.lambdas if v <= 0), "for example 0.013"),
+        _each(
+            "--learning-rates must lie between 0 and 1",
+            (v for v in o.learning_rates if not 0 < v < 1),
+            "for example 1e-4, or leave the option out for each method's own",
         ),
-        (
-            any(v < 1 for v in o.adapter_sizes),
-            f"--adapter-sizes must be 1 or more, got {o.adapter_sizes}",
+        _each(
+            "--adapter-sizes must be 1 or more",
+            (v for v in o.adapter_sizes if v < 1),
+            "for example 4",
         ),
         size_rule("--adapter-sizes", o.adapter_sizes),
-        (any(v <= 0 for v in o.strengths), f"--strengths must be above 0, got {o.strengths}"),
-        (bool(counts), f"--num-images takes counts of 1 or more, or `all`, got {counts}"),
+        _each("--strengths must be above 0", (v for v in o.strengths if v <= 0), "for example 1"),
+        (
+            bool(counts),
+            f"--num-images takes counts of 1 or more, or `all`, got {', '.join(counts)}",
+        ),
     ]
+
+
+def _each(rule: str, broken: Iterable[float], remedy: str) -> Rule:
+    """A rule for each number of a list; the error names those that break it, as they are typed."""
+    values = list(broken)
+    return bool(values), f"{rule}, got {', '.join(f'{v:g}' for v in values)}; {remedy}"
 
 
 def _cell_rules(o: AdaptationOptions) -> list[Rule]:

@@ -14,6 +14,7 @@ from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.options.base import SweepOptions
 from interfero.engine.options.restoration import RestorationOptions
 from interfero.engine.options.sequence import SequenceOptions
+from interfero.engine.restoration.configs import CONFIGURATIONS
 from interfero.errors import ConfigError, InterferoError
 
 T = TypeVar("T")
@@ -57,6 +58,32 @@ def check_names(options: SweepOptions) -> None:
     for check in _checks(options):
         problems.attempt(check)
     problems.check()
+
+
+def check_words(options: SweepOptions) -> None:
+    """Refuse configurations that there are not, with those that begin or end alike.
+
+    Two letters have too few in common for spelling: the nearest of OX is no RO.
+
+    Raises:
+        ConfigError: names each, what there is, and what the letters mean.
+    """
+    if not isinstance(options, RestorationOptions):
+        return
+    problems = []
+    for word in options.configurations:
+        if word in CONFIGURATIONS:
+            continue
+        near = [c for c in CONFIGURATIONS if c == word.upper()]
+        near = near or [c for c in CONFIGURATIONS if c[0] == word[:1].upper()]
+        near = near or [c for c in CONFIGURATIONS if c[1] == word[1:2].upper()]
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        problems.append(
+            f"--configurations {word!r}: {hint}known: {', '.join(CONFIGURATIONS)}; the first letter is what "
+            "a model is trained on, the second what it is tested on"
+        )
+    if problems:
+        raise ConfigError("\n".join(problems))
 
 
 def _checks(options: SweepOptions) -> Iterator[Callable[[], None]]:

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from interfero.engine.options.base import SweepOptions
 from interfero.engine.options.marks import HIDDEN, PLAN, OptionGroup, Unset
-from interfero.option_choices import check_choices
+from interfero.option_choices import check_arguments
 from interfero.option_help import SAID, default_in_words
 
 OptionsT = TypeVar("OptionsT", bound=SweepOptions)
@@ -32,10 +32,10 @@ def parse_options(default: OptionsT, arguments: Sequence[str] | None, descriptio
         description: The question of the sweep.
 
     Raises:
-        ConfigError: an option that takes one of a few words has another one; the nearest is named.
+        ConfigError: there is no such option, or it does not take a word; the nearest is named.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    check_choices({name: f.annotation for name, f in type(default).model_fields.items()}, given)
+    check_arguments({name: f.annotation for name, f in type(default).model_fields.items()}, given)
     kinds = _groups(default, given)
     parsed = tyro.cli(_outer(kinds), args=arguments, description=description)
     values: dict[str, Any] = {}

@@ -1,0 +1,93 @@
+"""A row a method: what it gains and forgets over the cases that all methods share."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping
+
+from interfero.analysis.capacity_table import percent, signed, unit_name, value_range
+from interfero.analysis.cells import Cells
+from interfero.analysis.choices import best_sizes, choose_learning_rates
+from interfero.analysis.diverged import diverged_of_methods, num_diverged
+from interfero.analysis.focus import (
+    at_images,
+    at_lambda,
+    budget_text,
+    central_images,
+    centre_text,
+    images_text,
+    in_centre,
+    longest,
+)
+from interfero.analysis.headline import SeedMean, in_db, means, tested_text
+from interfero.analysis.parts import grey_domains
+from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
+from interfero.records import CellRecord
+
+_COLUMNS = {"target gain": GAIN, "forgetting, routed": ROUTED, "forgetting, unrouted": UNROUTED}
+
+
+def method_rows(
+    records: Iterable[CellRecord], rd_lambda: float | None = None
+) -> tuple[list[str], list[list[str]], str]:
+    """Header, a row a method, and what the means are over: the cases and seeds that all methods share.
+
+    Args:
+        records: All cells of a sweep.
+        rd_lambda: At this lambda; None is the central one.
+    """
+    every = Cells(records)
+    found, where = in_centre(every), centre_text(every)
+    if rd_lambda is not None:
+        found = at_images(at_lambda(longest(every), rd_lambda), central_images(every))
+        where = ", ".join(
+            text
+            for text in (budget_text(every), f"at lambda {rd_lambda:g}", images_text(every))
+            if text
+        )
+    best = best_sizes(choose_learning_rates(found))
+    methods = list(dict.fromkeys(c.setting.method for c in best))
+    mean_of = {title: means(methods, best, metric) for title, metric in _COLUMNS.items()}
+    dbs = {role: means(methods, best, in_db(found, role)) for role in ("target", "source_unrouted")}
+    gains, lost = mean_of["target gain"], mean_of["forgetting, unrouted"]
+    rows = []
+    for method in methods:
+        own = [c for c in best if c.setting.method == method]
+        sizes = value_range([float(c.setting.adapter_size) for c in own], "{:.0f}".format)
+        shares = [v for c in own if (v := c.mean(FRACTION)) is not None]
+        params = value_range(shares, percent) if shares else "-"
+        values = [m[method].short if method in m else "not comparable" for m in mean_of.values()]
+        values[0] += f" ({astray})" if (astray := num_diverged(own)) else ""
+        medians = [_median(m, method) for m in (gains, lost)]
+        db = [signed(m[method].value) if method in m else "-" for m in dbs.values()]
+        count = len(gains[method].cases) if method in gains else 0
+        rows.append(
+            [method, sizes if sizes != "0" else "-", values[0], medians[0], db[0], *values[1:],
+             medians[1], db[1], params, f"{count} of {len(own)}"]
+        )  # fmt: skip
+    header = [
+        "method", "size", "target gain (%)", "median (%)", "dB", "forgetting, routed (%)",
+        "forgetting, unrouted (%)", "median of it (%)", "dB lost", "parameters (%)",
+        unit_name(c.setting for c in best),
+    ]  # fmt: skip
+    shared = next((m.places for m in gains.values()), "no domain")
+    domains = {c.setting.domain for c in best}
+    grey = sorted(grey_domains(every) & domains)
+    left_out = (
+        f" Grey, and in no sentence: {', '.join(grey)}." if grey and domains - set(grey) else ""
+    )
+    left_out += "".join(f" {line}." for line in diverged_of_methods(best))
+    tested = tested_text(best)
+    note = (
+        f"Means over the {shared} that the methods share{', ' if where else ''}{where}"
+        f"{f', {tested} each' if tested else ''}, each at the adapter size and learning rate that "
+        "validation chose; in parentheses 95 % intervals over data seeds, none where there is one. Medians "
+        "are over domains, of their means over seeds; two of them do not subtract to the median of the "
+        f"differences, which the answer has. dB are at equal rate.{left_out} Click on a heading "
+        "to sort."
+    )
+    return header, rows, note
+
+
+def _median(mean_of: Mapping[str, SeedMean], method: str) -> str:
+    return signed(statistics.median(mean_of[method].cases)) if method in mean_of else "-"
