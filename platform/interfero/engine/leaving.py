@@ -27,7 +27,7 @@ TAKEN_AWAY = "its machine is being taken away"
 class MachineLeavingError(RayActorError):
     """Ends a pack on a machine that is being taken away.
 
-    Ray's own error of a process whose machine was reclaimed has the same mark, and Tune and Train count neither
+    Ray's own error of a process whose machine was reclaimed has the same mark: Tune and Train count neither
     as a failure.
     """
 
