@@ -1,7 +1,10 @@
 """Machines taken away after a notice, in the middle of a training, more often than a pack may fail."""
 
+import http.server
+import os
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -9,7 +12,8 @@ import psutil
 import pytest
 
 from interfero.engine.packs import RETRIES
-from tests.processes import kept_states, product_of, training_below, without_before
+from tests.integration.conftest import ROOT
+from tests.processes import PATIENCE_S, kept_states, product_of, training_below, without_before
 
 ONE = [
     "--name", "one", "--methods", "lora", "--adapter-sizes", "1", "--learning-rates", "1e-3",
@@ -19,6 +23,8 @@ PAIR = [
     "--name", "pair", "--methods", "lora", "--adapter-sizes", "1", "--learning-rates", "1e-3", "3e-3",
     "--num-steps", "300", "--checkpoint-seconds", "0.2", "--workers-per-trial", "2",
 ]  # fmt: skip
+
+TRIAL, OF_A_GROUP = "ImplicitFunc.train", "RayTrainWorker"
 
 pytestmark = pytest.mark.timeout(2400)
 
@@ -66,8 +72,13 @@ class Machines:
     def add(self):
         self.all.append(Machine(self.cluster))
 
-    def training(self):
-        return [machine for machine in self.all if machine.training]
+    def that_run(self, title):
+        """Those on which a process with such a title runs: Ray titles those that train."""
+        return [
+            machine
+            for machine in self.all
+            if any(title in " ".join(process.cmdline()) for process in machine.training)
+        ]
 
 
 @contextmanager
@@ -94,16 +105,52 @@ def machines(cluster):
         machine.end()
 
 
-def drained(machine, seconds=60):
-    """As an administrator does it, or a hook of a cloud's agent."""
-    (node,) = [w for w in machine.raylet.cmdline() if w.startswith("--node_id=")]
-    (head,) = [w for w in machine.raylet.cmdline() if w.startswith("--gcs-address=")]
-    subprocess.run(
-        [Path(sys.executable).with_name("ray"), "drain-node", "--address", head.partition("=")[2],
-         "--node-id", node.partition("=")[2], "--reason", "DRAIN_NODE_REASON_PREEMPTION",
-         "--reason-message", "test", "--deadline-remaining-seconds", str(seconds)],
-        check=True, capture_output=True,
-    )  # fmt: skip
+class Metadata(http.server.BaseHTTPRequestHandler):
+    """EC2's server of a machine that has its notice: it gives a token first, and asks for it."""
+
+    def do_PUT(self):
+        self._answer(200 if self.path == "/latest/api/token" else 404, b"secret")
+
+    def do_GET(self):
+        known = self.path == "/latest/meta-data/spot/instance-action"
+        allowed = self.headers["X-aws-ec2-metadata-token"] == "secret"
+        self._answer(404 if not known else 200 if allowed else 401, b"{}")
+
+    def _answer(self, status, body):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *given):
+        pass
+
+
+@pytest.fixture
+def reclaimed(tmp_path):
+    """As EC2 does it: returns when Ray knows."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Metadata) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "METADATA": f"http://127.0.0.1:{server.server_port}",
+            "TMPDIR": str(tmp_path),
+        }
+        scripts = []
+
+        def notice(machine):
+            if scripts:
+                assert scripts[-1].wait(PATIENCE_S) == 0, "it returns when Ray has ended"
+            command = ["bash", ROOT / "clusters/spot_notice.sh", str(machine.raylet.pid)]
+            scripts.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE))
+            assert b"Ray starts nothing more here" in scripts[-1].stdout.readline()
+
+        yield notice
+        for script in scripts:
+            script.kill()
+            script.communicate()
+        server.shutdown()
 
 
 def terminated(machine):
@@ -115,10 +162,11 @@ def newest_step(place, name):
     return product_of(without_before(kept_states(place, name)[0]))
 
 
-def taken_away(place, sweep, machines, name, notice):
-    """Take the machine that trains: the step of the state before the notice, and of the one left behind."""
-    (machine,) = place.wait_until(machines.training, sweep)[:1]
+def taken_away(place, sweep, machines, notice, title=TRIAL):
+    """Take a machine in mid-training: the step of the state before the notice, and of the one left behind."""
+    name = sweep.args[sweep.args.index("--name") + 1]
     place.wait_until(lambda: kept_states(place, name), sweep)
+    (machine,) = place.wait_until(lambda: machines.that_run(title), sweep)[:1]
     with held(machine):
         before = newest_step(place, name)
         notice(machine)
@@ -128,15 +176,14 @@ def taken_away(place, sweep, machines, name, notice):
 
 
 def test_a_cell_whose_machine_is_taken_away_again_and_again_goes_on_from_each_step(
-    machines, make_workplace, outcome, tmp_path
+    machines, make_workplace, outcome, reclaimed, tmp_path
 ):
     place = make_workplace("spot")
     machines.add()
     process = place.start(*ONE, "--address", machines.cluster.address)
     steps = []
-    for notice in (drained, terminated) * ((RETRIES + 2) // 2):
-        left = taken_away(place, process, machines, "one", notice)
-        steps.append(left)
+    for notice in (reclaimed, terminated) * ((RETRIES + 2) // 2):
+        steps.append(taken_away(place, process, machines, notice))
         machines.add()
     done = place.finish(process)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -146,3 +193,21 @@ def test_a_cell_whose_machine_is_taken_away_again_and_again_goes_on_from_each_st
     assert record["resumed_step"] == steps[-1][1]
     assert all(before < after for before, after in steps), steps
     outcome(place, "one").check_numbers(tmp_path, resumed=True)
+
+
+def test_two_processes_go_on_when_a_machine_of_theirs_or_of_their_trial_is_taken_away(
+    machines, make_workplace, outcome, reclaimed
+):
+    place = make_workplace("spots")
+    for _ in range(3):
+        machines.add()
+    process = place.start(*PAIR, "--address", machines.cluster.address)
+    steps = []
+    for title in (OF_A_GROUP, TRIAL) * ((RETRIES + 2) // 2):
+        steps.append(taken_away(place, process, machines, reclaimed, title))
+        machines.add()
+    done = place.finish(process)
+    assert done.returncode == 0, done.stdout + done.stderr
+    outcome(place, "pair").check(2)
+    assert {r["resumed_step"] for r in place.records("pair").values()} == {steps[-1][1]}
+    assert all(before < after for before, after in steps), steps
