@@ -175,7 +175,9 @@ def _trainer(
             name=f"group-{text_key(keys, digits=CELL_DIGITS)}",
             storage_path=str(store.folder / "tune" / "groups"),
             # A machine that is taken away is no failure: `train_in_group` starts the group again.
-            failure_config=FailureConfig(max_failures=retries, max_preemption_failures=0),
+            failure_config=FailureConfig(  # type: ignore[call-arg]  # Its types are those of the first Train.
+                max_failures=retries, max_preemption_failures=0
+            ),
         ),
     )
 
