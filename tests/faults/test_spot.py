@@ -20,7 +20,7 @@ from .conftest import started_in_time
 
 ONE = [
     "--name", "one", "--methods", "lora", "--adapter-sizes", "1", "--learning-rates", "1e-3",
-    "--num-steps", "1500", "--checkpoint-seconds", "0.2",
+    "--num-steps", "600", "--checkpoint-seconds", "0.2",
 ]  # fmt: skip
 PAIR = [
     "--name", "pair", "--methods", "lora", "--adapter-sizes", "1", "--learning-rates", "1e-3", "3e-3",
