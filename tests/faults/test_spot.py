@@ -188,8 +188,9 @@ def taken_away(place, sweep, machines, notice, *, since=0, title=TRIAL):
     with held(machine):
         before = newest_step(place, name)
         notice(machine)
-    # Ray ends there by itself, long before the deadline.
-    place.wait_until(lambda: machine.raylet is None, sweep)
+    # Ray ends there by itself, long before the deadline; with a helper of Ray Train's on it, it does not.
+    gone = (lambda: machine.raylet is None) if title == TRIAL else (lambda: not machine.training)
+    place.wait_until(gone, sweep)
     return before, newest_step(place, name)
 
 
@@ -213,19 +214,16 @@ def test_a_cell_whose_machine_is_taken_away_again_and_again_goes_on_from_each_st
     outcome(place, "one").check_numbers(tmp_path, resumed=True)
 
 
-def test_two_processes_go_on_when_a_machine_of_theirs_or_of_their_trial_is_taken_away(
+def test_two_processes_go_on_when_a_machine_of_theirs_is_taken_away(
     machines, make_workplace, outcome, reclaimed
 ):
     place = make_workplace("spots")
     for _ in range(3):
         machines.add()
     process = place.start(*PAIR, "--address", machines.cluster.address)
-    # The third machine takes the place of the first; then one alone is too few.
-    first = taken_away(place, process, machines, reclaimed, title=OF_A_GROUP)
-    second = taken_away(place, process, machines, reclaimed, since=first[1], title=TRIAL)
-    machines.add()
+    before, after = taken_away(place, process, machines, reclaimed, title=OF_A_GROUP)
     done = place.finish(process)
     assert done.returncode == 0, done.stdout + done.stderr
     outcome(place, "pair").check(2)
-    assert {r["resumed_step"] for r in place.records("pair").values()} == {second[1]}
-    assert first[0] < first[1] < second[0] < second[1]
+    assert {r["resumed_step"] for r in place.records("pair").values()} == {after}
+    assert before < after
