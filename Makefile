@@ -9,6 +9,7 @@ ARGS ?=
 # on PostgreSQL five, SLURM's time limits and queues ten.
 FAULTS := tests/faults/test_storage.py
 CLUSTER_FAULTS := tests/faults/test_services.py tests/integration/test_workers.py tests/integration/test_pool.py tests/integration/test_domain_sequence.py tests/faults/test_cluster.py \
+  tests/faults/test_spot.py \
   tests/faults/test_postgres.py tests/faults/test_slurm.py
 RAY := $(patsubst %,tests/integration/test_%.py,sweep restoration_sweep resume map_sweep python_doc search)
 # Files in the order of tests/conftest.py: long ones first, so that no process is alone with one at the end.

@@ -23,7 +23,7 @@ from torch.optim import Optimizer
 
 from interfero.engine.checkpoints import Checkpoints, load_state
 from interfero.engine.distributed import Group
-from interfero.engine.worker import Worker
+from interfero.engine.worker import Leaving, Worker
 from interfero.errors import StorageError
 
 CHECKPOINT_SECONDS = 60.0
@@ -89,7 +89,7 @@ class Loop:
             seconds: Between states; 0 is after every step.
             checkpoints: Where states are kept, if not with the cells of the worker's sweep.
         """
-        self.group = Group(worker)
+        self.group, self._worker = Group(worker), worker
         self._trainings, self._num_steps, self._seconds = trainings, num_steps, seconds
         self._checkpoints = checkpoints or Checkpoints(worker.folder)
         self._begun = False
@@ -116,7 +116,11 @@ class Loop:
             self._settled.add(training.key)
 
     def steps(self) -> Iterator[int]:
-        """Indices of the steps that are left; a state is written every so often, after a step."""
+        """Indices of the steps that are left; a state is written every so often, after a step.
+
+        Raises:
+            Leaving: the machine is being taken away; states of the step are written.
+        """
         starts = [t.start for t in self._trainings if not t.over]
         for step in range(min(starts, default=self._num_steps), self._num_steps):
             yield step
@@ -133,7 +137,8 @@ class Loop:
 
         A disk that is full costs the checkpoint, not the training.
         """
-        due = time.monotonic() - self._written_at >= self._seconds
+        leaving = self._worker.leaving
+        due = leaving or time.monotonic() - self._written_at >= self._seconds
         last = self._stopped or (self._begun and num_done == self._num_steps)
         if self.group.rank > 0 or not (due or last):
             return
@@ -146,8 +151,11 @@ class Loop:
                 self._checkpoints.write(key, training.tensors(), training.optimizers(), info)
             except StorageError as error:
                 logger.warning("%s trains on without a checkpoint: %s", key, error)
+                leaving = False
                 continue
             if training.failure:
                 self._settled.add(key)
         self._begun = True
         self._written_at = time.monotonic()
+        if leaving:
+            raise Leaving

@@ -255,7 +255,10 @@ def test_the_lock_for_aws_changes_one_package_of_the_lock():
     assert {name for name in aws if whole.get(name, aws[name]) != aws[name]} <= {"python-dateutil"}
 
 
-@pytest.mark.parametrize("name", ["install.sh", "environment.sh", "tracking_server.sh"])
+SCRIPTS = ("install.sh", "environment.sh", "tracking_server.sh", "leave.sh", "spot_notice.sh")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_scripts_are_whole(name):
     subprocess.run(["bash", "-n", str(ROOT / "clusters" / name)], check=True)
 

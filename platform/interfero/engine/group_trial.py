@@ -7,14 +7,16 @@ keeps. What all processes do is the loop that one process runs; it sees a worker
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Read by Ray Train where its controller starts: how soon it sees that processes have ended.
+# Read by Ray Train where its controller starts: how soon it sees that processes have ended, and that machines
+# which are being taken away are no matter of its own. It would wait until they are gone; `Notice` does not.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
 
 from interfero.engine import ray_environment  # noqa: F401
 from interfero.store.keys import CELL_DIGITS, text_key
@@ -23,6 +25,8 @@ from interfero.store.keys import CELL_DIGITS, text_key
 import ray
 import ray.train
 import torch
+import torch.distributed as dist
+from ray.exceptions import RayActorError
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
@@ -30,7 +34,8 @@ from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.code_version import CodeVersion
 from interfero.engine.distributed import Group
 from interfero.engine.guarding import train_guarded
-from interfero.engine.packs import Pack
+from interfero.engine.leaving import Notice, moves_elsewhere, own_node
+from interfero.engine.packs import AnyNode, Pack
 from interfero.engine.worker import PackRunner, TrialWorker
 from interfero.errors import GroupError
 from interfero.records import CellRecord
@@ -71,11 +76,39 @@ def train_in_group(
     A process that dies takes the group with it; it starts again `retries` times at most, goes on from
     the cells' checkpoints and repeats no finished cell, but tries failed ones again: these may give a
     second record. After that, the cells that are left are failed. What fails in all processes alike, a
-    training that diverges say, is a record at once.
+    training that diverges say, is a record at once. A group that one of its machines is taken from starts
+    again on others, as often as that happens.
+
+    Raises:
+        MachineLeavingError: the machine of this trial is being taken away.
     """
     known = {cell.key: store.outcome(cell.key, cell.files) for cell in pack.nodes}
     left = {cell.key: cell for cell in pack.nodes}
-    trainer = _trainer(runner, pack, store, size, retries, code)
+    notice = Notice({own_node()})
+    while True:
+        notice.check()
+        trainer = _trainer(runner, pack, store, size, retries, code)
+        error = yield from _train_until_end(trainer, pack, store, known, left)
+        if not (left and _was_taken_away(error)):
+            break
+    text = "its processes ended without a record"
+    if error is not None:
+        text = f"its {size.num_workers} processes failed {retries + 1} times; {_reason(error)}"
+    for cell in left.values():
+        record = CellRecord(key=cell.key, params=cell.params, status="failed", error=text)
+        store.write_record(record)
+        yield record
+
+
+def _train_until_end(
+    trainer: TorchTrainer, pack: Pack, store: SweepStore, known: dict[str, CellRecord | None],
+    left: dict[str, AnyNode],
+) -> Generator[CellRecord, None, BaseException | None]:  # fmt: skip
+    """Train until a group ends; gives the records that it keeps, takes their keys out of `left`.
+
+    Returns:
+        The error that it ended with, if any.
+    """
     with ThreadPoolExecutor(max_workers=1) as thread:
         running = thread.submit(trainer.fit)
         ended = False
@@ -86,14 +119,15 @@ def train_in_group(
             for record in _new_records(store, pack, known):
                 left.pop(record.key, None)
                 yield record
-    error = running.exception()
-    text = "its processes ended without a record"
-    if error is not None:
-        text = f"its {size.num_workers} processes failed {retries + 1} times; {_reason(error)}"
-    for cell in left.values():
-        record = CellRecord(key=cell.key, params=cell.params, status="failed", error=text)
-        store.write_record(record)
-        yield record
+    return running.exception()
+
+
+def _was_taken_away(error: BaseException | None) -> bool:
+    """Whether a group ended because a machine is being taken away, or was, after a notice."""
+    failures = getattr(error, "worker_failures", {}).values()
+    # Of a process that is gone, Train keeps Ray's error in its own.
+    causes = [getattr(failure, "health_check_failure", failure) for failure in failures]
+    return any(isinstance(cause, RayActorError) and cause.preempted for cause in causes)
 
 
 def _new_records(
@@ -125,6 +159,7 @@ def _trainer(
         "name": store.name,
         "size": size,
         "code": code,
+        "node": own_node(),
     }
     return TorchTrainer(
         train_rank,
@@ -139,7 +174,10 @@ def _trainer(
             # By content: a pack that starts again finds itself.
             name=f"group-{text_key(keys, digits=CELL_DIGITS)}",
             storage_path=str(store.folder / "tune" / "groups"),
-            failure_config=FailureConfig(max_failures=retries),
+            # A machine that is taken away is no failure: `train_in_group` starts the group again.
+            failure_config=FailureConfig(  # type: ignore[call-arg]  # Its types are those of the first Train.
+                max_failures=retries, max_preemption_failures=0
+            ),
         ),
     )
 
@@ -149,6 +187,7 @@ def train_rank(config: dict[str, Any]) -> None:
 
     Raises:
         ConfigError: this process runs other code than the driver.
+        MachineLeavingError: a machine of the group, or that of its trial, is being taken away.
     """
     code: CodeVersion | None = config["code"]
     if code is not None:
@@ -165,9 +204,14 @@ def train_rank(config: dict[str, Any]) -> None:
         rank=context.get_world_rank(),
         world_size=context.get_world_size(),
     )
+    group = Group(worker)
+    nodes = _nodes_of(group)
+    if worker.rank == 0:
+        # If it leaves, it ends the group: the others wait for it in their next step, until Train ends them.
+        worker.notice = Notice({*nodes, config["node"]})
     pack = Pack.model_validate_json(config["pack"])
     # The first one looks: files may reach another machine later.
-    finished = Group(worker).from_first(
+    finished = group.from_first(
         lambda: {c.key for c in pack.nodes if _is_finished(store.outcome(c.key, c.files))}
     )
     left = pack.without(finished)
@@ -175,10 +219,20 @@ def train_rank(config: dict[str, Any]) -> None:
         return
     runner: PackRunner = ray.get(config["runner"])
     checkpoints = Checkpoints(store.folder)
-    for record in train_guarded(runner, left, worker, _met_by_all(left)):
-        if worker.rank == 0:
-            store.write_record(record)
-            checkpoints.delete(record.key)
+    with moves_elsewhere():
+        for record in train_guarded(runner, left, worker, _met_by_all(left)):
+            if worker.rank == 0:
+                store.write_record(record)
+                checkpoints.delete(record.key)
+
+
+def _nodes_of(group: Group) -> list[str]:
+    """Nodes of the processes of a group."""
+    if group.alone:
+        return [own_node()]
+    nodes = [""] * group.world_size
+    dist.all_gather_object(nodes, own_node())
+    return nodes
 
 
 def _met_by_all(pack: Pack) -> type[Exception]:

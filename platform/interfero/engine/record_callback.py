@@ -17,6 +17,7 @@ from ray.tune import Callback
 from interfero.engine.feeding import DriverOnly, Feeder, SweepListener, past_tune
 from interfero.engine.interrupts import hear_again
 from interfero.engine.killed import PARTS, REMEDY, after_kill, reason_of_kill
+from interfero.engine.leaving import TAKEN_AWAY
 from interfero.engine.node import Node
 from interfero.engine.packs import PACK, RECORD, RETRIES, RUNG, Pack
 from interfero.errors import StorageError
@@ -60,6 +61,9 @@ class RecordCallback(DriverOnly, Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A pack starts again: in halves if its process was killed, without what was killed twice."""
+        if _last_error(trial).endswith(TAKEN_AWAY):
+            logger.warning("a machine is being taken away: its pack goes on elsewhere")
+            return
         reason = reason_of_kill(_errors(trial))
         if reason is None:
             return

@@ -20,6 +20,7 @@ from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.code_version import CodeVersion
 from interfero.engine.guarding import train_guarded
 from interfero.engine.killed import PARTS
+from interfero.engine.leaving import Notice, moves_elsewhere, own_node
 from interfero.engine.packs import PACK, RECORD, RETRIES, RUNG, Pack
 from interfero.engine.worker import Metrics, PackRunner, TrialWorker
 from interfero.store.sweep import SweepStore
@@ -58,6 +59,7 @@ def run_pack_trial(
 
     Raises:
         ConfigError: this worker runs other code than `code`.
+        MachineLeavingError: its machine is being taken away.
     """
     if code is not None:
         code.require()
@@ -76,15 +78,20 @@ def run_pack_trial(
 def _do(pack: Pack, runner: PackRunner, store: SweepStore, *, stops_early: bool) -> None:
     """Train a pack and report each record."""
     device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
-    worker, checkpoints = TuneWorker(store.folder, device), Checkpoints(store.folder)
+    notice = Notice({own_node()})
+    # Tune may hand a pack to a warm actor on a node that is being drained.
+    notice.check()
+    worker = TuneWorker(store.folder, device, notice=notice)
+    checkpoints = Checkpoints(store.folder)
     cell = pack.nodes[0]
     if stops_early and isinstance(cell, Cell):
         worker.rungs = rung_steps(cell.loop.num_steps)
         worker.stop_file = store.stop_file(cell.key)
-    for record in train_guarded(runner, pack, worker):
-        store.write_record(record)
-        checkpoints.delete(record.key)
-        tune.report({RECORD: record.key})
+    with moves_elsewhere():
+        for record in train_guarded(runner, pack, worker):
+            store.write_record(record)
+            checkpoints.delete(record.key)
+            tune.report({RECORD: record.key})
 
 
 def run_group_trial(

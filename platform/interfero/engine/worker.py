@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 Metrics = Mapping[str, float]
 
 
+class Leaving(BaseException):
+    """The machine is being taken away: states are written, and the pack goes on elsewhere.
+
+    No `Exception`: it is no failure, and nothing on its way may make a failed record of it.
+    """
+
+
 class Worker(Protocol):
     """One process of a training run."""
 
@@ -40,6 +47,10 @@ class Worker(Protocol):
     def rungs(self) -> Sequence[int]:
         """Steps after which the loop reports validation and asks whether it should stop."""
 
+    @property
+    def leaving(self) -> bool:
+        """Whether a machine is being taken away: the loop writes states after its step, and ends."""
+
     def report(self, name: str, step: int, metrics: Metrics) -> None:
         """Publish one point of the learning curve called `name`."""
 
@@ -59,6 +70,7 @@ class LocalWorker:
     on_report: Callable[[str, int, Metrics], None] | None = None
     stop_after: int | None = None
     """Ask the loop to stop after this many reports; None never does."""
+    leaving: bool = False
     curve: list[tuple[str, int, dict[str, float]]] = field(default_factory=list)
 
     def report(self, name: str, step: int, metrics: Metrics) -> None:
@@ -81,6 +93,13 @@ class TrialWorker:
     rank: int = 0
     world_size: int = 1
     rungs: Sequence[int] = ()
+    notice: Callable[[], bool] | None = None
+    """Says whether a machine of the pack's is being taken away; of a group, the first process asks."""
+
+    @property
+    def leaving(self) -> bool:
+        """See `Worker`."""
+        return self.notice is not None and self.notice()
 
     def report(self, name: str, step: int, metrics: Metrics) -> None:
         """Curves travel with the record."""

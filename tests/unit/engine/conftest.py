@@ -120,13 +120,15 @@ def in_a_group(monkeypatch, tmp_path):
 
     from interfero.engine import group_trial
 
-    def train(pack, runner, rank=0):
+    def train(pack, runner, rank=0, draining=frozenset()):
         context = SimpleNamespace(get_world_rank=lambda: rank, get_world_size=lambda: 1)
         monkeypatch.setattr(group_trial.ray.train, "get_context", lambda: context)
         monkeypatch.setattr(group_trial.ray, "get", lambda reference: reference)
+        monkeypatch.setattr(group_trial, "own_node", lambda: "here")
+        monkeypatch.setattr("interfero.engine.leaving.draining_nodes", lambda: draining)
         group_trial.train_rank(
             {"runner": runner, "pack": pack.model_dump_json(), "storage": tmp_path, "name": "s",
-             "size": group_trial.GroupSize(1, 1.0, 0.0), "code": None}
+             "size": group_trial.GroupSize(1, 1.0, 0.0), "code": None, "node": "trial"}
         )  # fmt: skip
 
     return train

@@ -7,7 +7,8 @@ import torch
 
 from interfero.adaptation import load_adapter
 from interfero.domains.batches import draw_batch
-from interfero.engine.worker import LocalWorker
+from interfero.engine.worker import Leaving, LocalWorker
+from interfero.errors import StorageError
 from trainables.adaptation import run_pack
 
 KINDS = ("finetune", "lora", "cawf", "ewc")
@@ -15,10 +16,13 @@ KINDS = ("finetune", "lora", "cawf", "ewc")
 
 
 class Draws:
-    """The steps whose batches are drawn; the process dies before one of them, as if it lost power."""
+    """The steps whose batches are drawn; the process dies before one of them, as if it lost power.
 
-    def __init__(self, dies_at=None):
-        self.dies_at = dies_at
+    The machine's notice comes within one of them.
+    """
+
+    def __init__(self, worker, dies_at=None, noticed_at=None):
+        self.worker, self.dies_at, self.noticed_at = worker, dies_at, noticed_at
         self.steps = []
 
     def __call__(self, samples, *, step, label="", **given):
@@ -26,6 +30,7 @@ class Draws:
             if step == self.dies_at:
                 raise KeyboardInterrupt
             self.steps.append(step)
+            self.worker.leaving = step == self.noticed_at
         return draw_batch(samples, step=step, label=label, **given)
 
 
@@ -35,16 +40,19 @@ def attempt(monkeypatch, bench, tiny_codec_file):
     # Several steps a point: the window of an unfinished point has to go on, too.
     monkeypatch.setattr("trainables.member.CURVE_POINTS", 2)
 
-    def run(folder, *cells, dies_at=None, seconds=0.0):
-        draws = Draws(dies_at)
+    def run(folder, *cells, dies_at=None, seconds=0.0, noticed_at=None):
+        worker = LocalWorker(folder)
+        draws = Draws(worker, dies_at, noticed_at)
         monkeypatch.setattr("trainables.adaptation.draw_batch", draws)
         torch.manual_seed(len(str(folder)))
         records = {}
         try:
-            for record in run_pack(cells, bench, LocalWorker(folder), seconds):
+            for record in run_pack(cells, bench, worker, seconds):
                 records[record.key] = record
         except KeyboardInterrupt:
             assert dies_at is not None
+        except Leaving:
+            assert noticed_at is not None
         return records, sorted(set(draws.steps))
 
     return run
@@ -91,6 +99,34 @@ def test_a_pack_that_died_goes_on_as_if_it_never_had(tmp_path, cell, attempt, sa
     same(cells, (tmp_path / "whole", tmp_path / "parts"), (whole, resumed))
     assert {r.resumed_step for r in whole.values()} == {0}
     assert {r.resumed_step for r in resumed.values()} == {4}
+
+
+@pytest.mark.parametrize("step", [3, 5])
+def test_a_pack_whose_machine_leaves_goes_on_from_that_very_step(
+    tmp_path, cell, attempt, same, step
+):
+    """Also from its last step, to its evaluation; no state was due."""
+    cells = [cell(method) for method in KINDS]
+    whole, _ = attempt(tmp_path / "whole", *cells)
+    left, steps = attempt(tmp_path / "parts", *cells, seconds=3600, noticed_at=step)
+    assert (left, steps) == ({}, list(range(step + 1)))
+    resumed, steps = attempt(tmp_path / "parts", *cells, seconds=3600)
+    assert steps == list(range(step + 1, 6)), "a step was trained twice"
+    same(cells, (tmp_path / "whole", tmp_path / "parts"), (whole, resumed))
+    assert {r.resumed_step for r in resumed.values()} == {step + 1}
+
+
+def test_a_full_disk_keeps_a_pack_on_a_machine_that_leaves(tmp_path, cell, attempt, monkeypatch):
+    """What was trained is lost with the machine, and not before."""
+
+    def full(*given):
+        raise StorageError("no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("interfero.engine.checkpoints.save_state", full)
+        left, steps = attempt(tmp_path, cell("lora"), seconds=3600, noticed_at=5)
+    assert steps == [0, 1, 2, 3, 4, 5]
+    assert [record.status for record in left.values()] == ["finished"]
 
 
 def test_a_fused_pack_that_died_goes_on_as_if_it_never_had(tmp_path, cell, attempt, same):

@@ -25,6 +25,8 @@ def told(monkeypatch):
 
     monkeypatch.setattr(trial.tune, "report", report)
     monkeypatch.setattr(trial.ray, "get_gpu_ids", list)
+    monkeypatch.setattr(trial, "own_node", lambda: "here")
+    monkeypatch.setattr("interfero.engine.leaving.draining_nodes", frozenset)
     return keys
 
 
