@@ -188,7 +188,7 @@ def taken_away(place, sweep, machines, notice, *, since=0, title=TRIAL):
     with held(machine):
         before = newest_step(place, name)
         notice(machine)
-    # Ray ends there by itself, long before the deadline; with a helper of Ray Train's on it, it does not.
+    # Ray ends there by itself, long before the deadline; under Ray Train it was seen to stay, why is not known.
     gone = (lambda: machine.raylet is None) if title == TRIAL else (lambda: not machine.training)
     place.wait_until(gone, sweep)
     return before, newest_step(place, name)
