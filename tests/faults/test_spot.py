@@ -188,7 +188,7 @@ def taken_away(place, sweep, machines, notice, *, since=0, title=TRIAL):
     with held(machine):
         before = newest_step(place, name)
         notice(machine)
-    # Ray ends there by itself, long before the deadline; under Ray Train it was seen to stay, why is not known.
+    # Ray ends there by itself, long before the deadline; under Ray Train it was seen to stay.
     gone = (lambda: machine.raylet is None) if title == TRIAL else (lambda: not machine.training)
     place.wait_until(gone, sweep)
     return before, newest_step(place, name)
