@@ -15,7 +15,7 @@ from interfero.analysis.capacity_table import (
     signed,
     value_range,
 )
-from interfero.analysis.cells import ROLE, Cells, image_arrays
+from interfero.analysis.cells import GROUP, ROLE, Cells, image_arrays
 from interfero.analysis.choices import (
     CONTROL,
     NAIVE,
@@ -37,7 +37,7 @@ from interfero.analysis.focus import (
 )
 from interfero.analysis.paired import PairedDifference, differences
 from interfero.analysis.parts import grey_domains, loss_parts
-from interfero.metrics.names import GAIN, ROUTED, UNROUTED
+from interfero.metrics.names import GAIN, ROUTED, UNROUTED, VALIDATION_GAIN, VALIDATION_ROUTED
 from interfero.records import CellRecord
 
 MAX_SENTENCES = 3
@@ -161,15 +161,23 @@ def _sample_note(best: Sequence[Choice]) -> str:
 
 
 def tested_text(choices: Iterable[Choice]) -> str:
-    """`6 test images`, `4 to 6 test images`; empty where cells have no images."""
-    counts = [
-        float(sum(word[ROLE] == "target" for word in image_arrays(pick.cell)[0]))
+    """`6 test images`, `4 to 6 test images`; empty where cells have no images.
+
+    `4 crops of 1 picture as test images` where that is what they are: they are not independent.
+    """
+    tested = [
+        [word[GROUP] for word in image_arrays(pick.cell)[0] if word[ROLE] == "target"]
         for choice in choices
         for pick in choice.picks
     ]
+    counts, pictures = [float(len(own)) for own in tested], [float(len(set(own))) for own in tested]
     if not any(counts):
         return ""
-    return f"{value_range(counts, '{:.0f}'.format)} test image{'' if max(counts) == 1 else 's'}"
+    number = value_range(counts, "{:.0f}".format)
+    if counts != pictures:
+        of = value_range(pictures, "{:.0f}".format)
+        return f"{number} crops of {of} picture{'' if max(pictures) == 1 else 's'} as test images"
+    return f"{number} test image{'' if max(counts) == 1 else 's'}"
 
 
 def _method_lines(
@@ -183,13 +191,30 @@ def _method_lines(
     gains = {(d.method, d.other): d for d in differences(records) if d.response.metric == GAIN}
     alone = means([first], best, GAIN)
     said = alone[first].value if first in alone else 0.0
-    found = [
-        line
+    found = {
+        other: line
         for other in others
         if (line := _against(other, first, best, gains.get((other, first)), said)) is not None
-    ]
-    # The other method that forgets least when routed; of several, the one that gains most.
-    return lines + [line for _, line in sorted(found)[:1]]
+    }
+    if not found:
+        return lines
+    chosen = min(found, key=lambda other: _validation_rank(other, best))
+    among = f" Of {len(found)} methods validation chose {chosen}." if len(found) > 1 else ""
+    return [*lines, found[chosen] + among]
+
+
+def _validation_rank(method: str, best: Sequence[Choice]) -> tuple[float, float]:
+    """The method that forgets least when routed comes first; of several, the one that gains most.
+
+    On validation images: the best of several on the test images would gain less on others.
+    """
+    lost, gain = (
+        means([method], best, m).get(method) for m in (VALIDATION_ROUTED, VALIDATION_GAIN)
+    )
+    return (
+        max(lost.value, 0.0) if lost is not None else math.inf,
+        -gain.value if gain is not None else math.inf,
+    )
 
 
 def _cost_lines(
@@ -276,8 +301,8 @@ def _against(
     best: Sequence[Choice],
     difference: PairedDifference | None,
     said: float,
-) -> tuple[tuple[float, float], str] | None:
-    """A method set against another over the cases and seeds that both have, and how it ranks."""
+) -> str | None:
+    """A method set against another over the cases and seeds that both have."""
     gains, routed = (means([method, first], best, metric) for metric in (GAIN, ROUTED))
     if {method, first} - gains.keys() or method not in routed:
         return None
@@ -288,8 +313,7 @@ def _against(
     cost = "forgets nothing" if set(lost.cases) == {0.0} else f"forgets {lost.text}"
     both = f" ({own.places} that both have)" if len(own.cases) > 1 else ""
     astray = diverged_text(c for c in best if c.setting.method == method)
-    text = f"{method} {_gains(own)}{share}; it {cost} when routed{both}{f'; {astray}' if astray else ''}."
-    return (max(lost.value, 0.0), -own.value), text
+    return f"{method} {_gains(own)}{share}; it {cost} when routed{both}{f'; {astray}' if astray else ''}."
 
 
 def _apart(difference: PairedDifference, own: float, other: float, said: float) -> str:

@@ -36,7 +36,11 @@ def method_rows(
         records: All cells of a sweep.
         rd_lambda: At this lambda; None is the central one.
     """
-    every = Cells(records)
+    whole = Cells(records)
+    grey = grey_domains(whole)
+    coloured = Cells(r for r in whole if r.params["domain"] not in grey)
+    # As in the answer, whose numbers these are.
+    every = coloured or whole
     found, where = in_centre(every), centre_text(every)
     if rd_lambda is not None:
         found = at_images(at_lambda(longest(every), rd_lambda), central_images(every))
@@ -71,11 +75,7 @@ def method_rows(
         unit_name(c.setting for c in best),
     ]  # fmt: skip
     shared = next((m.places for m in gains.values()), "no domain")
-    domains = {c.setting.domain for c in best}
-    grey = sorted(grey_domains(every) & domains)
-    left_out = (
-        f" Grey, and in no sentence: {', '.join(grey)}." if grey and domains - set(grey) else ""
-    )
+    left_out = f" Left out, because grey: {', '.join(sorted(grey))}." if grey and coloured else ""
     left_out += "".join(f" {line}." for line in diverged_of_methods(best))
     tested = tested_text(best)
     note = (

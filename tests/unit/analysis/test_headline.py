@@ -353,6 +353,45 @@ def test_nothing_finished_is_one_sentence(cell, fail):
     ]
 
 
+def test_crops_of_one_picture_are_no_test_images_of_their_own(two_methods):
+    def seen(record, groups):
+        rows = tuple(
+            ImageRow(
+                role="target", name=f"crop{i}", group=group, bpp_before=0.5, psnr_db_before=30.0,
+                rd_loss_before=1.0, bpp=0.5, psnr_db=30.0, rd_loss=0.9, chroma_power=90.0,
+            )
+            for i, group in enumerate(groups)
+        )  # fmt: skip
+        return record.model_copy(update={"images": rows})
+
+    one = [r for r in two_methods if r.params["domain"] == "charts"]
+    assert (
+        "on charts (4 crops of 1 picture as test images)"
+        in headline([seen(r, "aaaa") for r in one])[0]
+    )
+    assert (
+        "on charts (4 crops of 2 pictures as test images)"
+        in headline([seen(r, "aabb") for r in one])[0]
+    )
+    assert "on charts (4 test images)" in headline([seen(r, "abcd") for r in one])[0]
+
+
+def test_which_method_is_set_against_it_is_chosen_on_validation(two_methods, cell):
+    """On test images the best of several is too good by its luck there."""
+    tested = [
+        cell("dora", 7.0, 10.0, 4, domain=domain, data_seed=seed)
+        for domain in ("charts", "text")
+        for seed in (0, 1, 2)
+    ]
+    lucky = [
+        r.model_copy(update={"metrics": r.metrics | {"val/rd_gain_percent": 1.0}}) for r in tested
+    ]
+    assert headline([*two_methods, *tested])[-1].endswith("Of 2 methods validation chose dora.")
+    last = headline([*two_methods, *lucky])[-1]
+    assert last.startswith("lora gains +4.00 %")
+    assert last.endswith("Of 2 methods validation chose lora.")
+
+
 def test_a_grey_domain_is_in_no_headline(two_methods):
     """Told by its images: what is forgotten after a grey domain is colour, which the domain does not show."""
 
@@ -368,7 +407,12 @@ def test_a_grey_domain_is_in_no_headline(two_methods):
     assert lines[0].startswith("finetune gains +6.00 %")
     assert lines[0].endswith("at equal rate, on charts (1 test image).")
     assert "Grey domains are left out: text." in lines[-1]
-    assert "Grey, and in no sentence: text." in method_rows(records)[2]
+    header, rows, note = method_rows(records)
+    assert "Left out, because grey: text." in note
+    gain = header.index("target gain (%)")
+    assert rows[0][0] == "finetune"
+    assert rows[0][gain].startswith("+6.00"), "the number of the answer"
+    assert rows[0][-1] == "1 of 1"
     figure = overview_figure(records, RunLinks())
     assert figure.variants[0].panels[0].y.names == ("text\ngrey", "charts")
     assert "Grey domains show no colour" in figure.note

@@ -61,7 +61,7 @@ def facts(records: Sequence[CellRecord], choices: Sequence[Choice]) -> list[Bloc
 
 
 def _tested(records: Sequence[CellRecord]) -> str:
-    """`histology 4 of 2 pictures; source 12 of 3 pictures`: of each domain's first finished cell."""
+    """`histology 4 crops of 2 pictures; source 12 pictures`: of each domain's first finished cell."""
     first: dict[str, CellRecord] = {}
     for record in records:
         if record.status == "finished":
@@ -71,8 +71,13 @@ def _tested(records: Sequence[CellRecord]) -> str:
         for role, name in (("target", domain), ("source", "source")):
             groups = [row.group for row in record.images if row.role == role]
             if groups:
-                found[f"{name} {len(groups)} of {len(set(groups))} pictures"] = None
+                found[f"{name} {_crops(len(groups), len(set(groups)))}"] = None
     return "; ".join(sorted(found, key=lambda text: text.startswith("source "))) or "not known"
+
+
+def _crops(images: int, pictures: int) -> str:
+    noun = "picture" if pictures == 1 else "pictures"
+    return f"{images} {noun}" if images == pictures else f"{images} crops of {pictures} {noun}"
 
 
 def capacity_parts(records: Sequence[CellRecord]) -> list[Block]:
