@@ -380,3 +380,21 @@ def test_the_last_column_of_a_table_with_intervals_is_seen(browser, tmp_path):
         )
         assert shown == INTERVALS.rows[0]
         assert (inside <= there) == (width > 1000), (width, inside, there)
+
+
+def test_a_row_keeps_its_name_while_its_table_scrolls(browser, address):
+    browser.open(address, 390)
+    wait(lambda: marks(browser, "overview"))
+    scrolled, lefts, beneath = browser.run(
+        """const box = [...document.querySelectorAll('.wide')].find(b => b.scrollWidth > b.clientWidth + 100);
+        box.scrollIntoView({block: 'center'});
+        box.scrollLeft = 90;
+        const left = box.getBoundingClientRect().left;
+        const names = [...box.querySelectorAll('tr > :first-child:not(.long)')].map(c => c.getBoundingClientRect().x);
+        const cell = box.querySelector('tbody td').getBoundingClientRect();
+        const seen = document.elementFromPoint(cell.left + 3, cell.top + cell.height / 2);
+        return [box.scrollLeft, names.map(x => x - left), seen.cellIndex]"""
+    )
+    assert scrolled == 90
+    assert all(abs(left) < 1 for left in lefts), lefts
+    assert beneath == 0, "the name lies above what scrolls under it"

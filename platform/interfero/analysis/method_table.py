@@ -76,7 +76,8 @@ def method_rows(
     ]  # fmt: skip
     shared = next((m.places for m in gains.values()), "no domain")
     left_out = f" Left out, because grey: {', '.join(sorted(grey))}." if grey and coloured else ""
-    left_out += "".join(f" {line}." for line in diverged_of_methods(best))
+    astray_lines = diverged_of_methods(best) or ["No cell is left out as diverged"]
+    left_out += "".join(f" {line}." for line in astray_lines)
     tested = tested_text(best)
     note = (
         f"Means over the {shared} that the methods share{', ' if where else ''}{where}"
