@@ -390,7 +390,8 @@ def test_a_row_keeps_its_name_while_its_table_scrolls(browser, address):
         box.scrollIntoView({block: 'center'});
         box.scrollLeft = 90;
         const left = box.getBoundingClientRect().left;
-        const names = [...box.querySelectorAll('tr > :first-child:not(.long)')].map(c => c.getBoundingClientRect().x);
+        const cells = [...box.querySelectorAll('tr > :first-child:not(.long)')];
+        const names = cells.map(c => c.getBoundingClientRect().x);
         const cell = box.querySelector('tbody td').getBoundingClientRect();
         const seen = document.elementFromPoint(cell.left + 3, cell.top + cell.height / 2);
         return [box.scrollLeft, names.map(x => x - left), seen.cellIndex]"""

@@ -466,7 +466,7 @@ def test_a_cell_that_diverged_is_named_and_rules_no_mean(astray, two_methods):
     assert "diverged" not in lora[2]
     assert f" finetune: {named}." in note
     assert not any("diverged" in line for line in headline(two_methods))
-    assert "diverged" not in method_rows(two_methods)[2]
+    assert "No cell is left out as diverged." in method_rows(two_methods)[2]
     caption = overview_figure(astray, RunLinks()).variants[0].caption
     assert caption.endswith(f"finetune: {named}.")
 
