@@ -39,8 +39,7 @@ def method_rows(
     whole = Cells(records)
     grey = grey_domains(whole)
     coloured = Cells(r for r in whole if r.params["domain"] not in grey)
-    # As in the answer, whose numbers these are.
-    every = coloured or whole
+    every = coloured or whole  # As in the answer, whose numbers these are.
     found, where = in_centre(every), centre_text(every)
     if rd_lambda is not None:
         found = at_images(at_lambda(longest(every), rd_lambda), central_images(every))
@@ -76,8 +75,8 @@ def method_rows(
     ]  # fmt: skip
     shared = next((m.places for m in gains.values()), "no domain")
     left_out = f" Left out, because grey: {', '.join(sorted(grey))}." if grey and coloured else ""
-    astray_lines = diverged_of_methods(best) or ["No cell is left out as diverged"]
-    left_out += "".join(f" {line}." for line in astray_lines)
+    gone = diverged_of_methods(best) or ["No cell is left out as diverged"]
+    left_out += f" {'. '.join(gone)}."
     tested = tested_text(best)
     note = (
         f"Means over the {shared} that the methods share{', ' if where else ''}{where}"
