@@ -12,5 +12,5 @@ noticed() {
     curl -sf -m 2 -o /dev/null -H "X-aws-ec2-metadata-token: $token" "$metadata/meta-data/spot/instance-action"
 }
 until noticed; do sleep "${EVERY:-5}"; done
-# Ten seconds less than EC2 says: Ray counts a machine that goes before its deadline as one that failed.
+# Ten seconds less than EC2 says: Ray was seen to count a machine that went before its deadline as one that failed.
 exec bash "$(dirname "$0")/leave.sh" 110 "$@"

@@ -392,6 +392,17 @@ def test_which_method_is_set_against_it_is_chosen_on_validation(two_methods, cel
     assert last.endswith("Of 2 methods validation chose lora.")
 
 
+def test_without_validation_of_forgetting_a_method_that_forgets_when_routed_is_not_chosen(
+    two_methods, cell
+):
+    forgets = [
+        cell("replay", 7.0, 10.0, domain=domain, data_seed=seed)
+        for domain in ("charts", "text")
+        for seed in (0, 1, 2)
+    ]
+    assert headline([*two_methods, *forgets])[-1].endswith("Of 2 methods validation chose lora.")
+
+
 def test_a_grey_domain_is_in_no_headline(two_methods):
     """Told by its images: what is forgotten after a grey domain is colour, which the domain does not show."""
 
