@@ -206,8 +206,8 @@ def _method_lines(
 def _validation_rank(method: str, best: Sequence[Choice]) -> tuple[float, float]:
     """The method that forgets least when routed comes first; of several, the one that gains most.
 
-    On validation images: the best of several on the test images would gain less on others. Early builds have no
-    forgetting there, and are told by that on test images.
+    On validation images: the best of several on the test images would gain less on others. Cells of early
+    builds have no forgetting there, and are told by that on test images.
     """
 
     def mean(*metrics: str) -> float:
