@@ -27,35 +27,47 @@ class MethodEntry:
     trains_on: TrainsOn = "target"
     learning_rates: tuple[float, ...] = WHOLE_CODEC
     strengths: tuple[float, ...] = ONE
+    random_init: bool = True
+    trains: bool = True
 
 
 METHOD_TABLE: dict[str, MethodEntry] = {
-    "finetune": MethodEntry(),
-    "finetune_encoder": MethodEntry(),
-    "finetune_decoder": MethodEntry(learning_rates=LARGER_STEPS),
-    "freeze_entropy": MethodEntry(),
+    "finetune": MethodEntry(random_init=False),
+    "finetune_encoder": MethodEntry(random_init=False),
+    "finetune_decoder": MethodEntry(learning_rates=LARGER_STEPS, random_init=False),
+    "freeze_entropy": MethodEntry(random_init=False),
     "from_scratch": MethodEntry(learning_rates=LARGER_STEPS),
-    "continue_source": MethodEntry(trains_on="source"),
+    "continue_source": MethodEntry(trains_on="source", random_init=False),
     "cawf": MethodEntry(size_unit="channels", learning_rates=CUSTOM_CHANNELS),
     "cawf_two_way": MethodEntry(size_unit="channels", learning_rates=CUSTOM_CHANNELS),
     "lora": MethodEntry(size_unit="rank", learning_rates=BRANCHES),
     "lora_transforms": MethodEntry(size_unit="rank", learning_rates=BRANCHES),
     "rslora": MethodEntry(size_unit="rank", learning_rates=BRANCHES),
     "dora": MethodEntry(size_unit="rank", learning_rates=BRANCHES),
-    "residual_adapter": MethodEntry(size_unit="kernel side", learning_rates=LARGER_STEPS),
+    "residual_adapter": MethodEntry(
+        size_unit="kernel side", learning_rates=LARGER_STEPS, random_init=False
+    ),
     "gated_adapters": MethodEntry(
         "channels", "loss per nat of the gate's cross-entropy", "both", BRANCHES
     ),
-    "bias_gain": MethodEntry(learning_rates=BRANCHES),
-    "latent_refinement": MethodEntry(learning_rates=LATENTS),
-    "l2_sp": MethodEntry(strength_unit="the paper's alpha of 0.01", strengths=(30.0, 100.0, 300.0)),
-    "ewc": MethodEntry(strength_unit="one source crop's evidence", strengths=(1.0, 3.0, 10.0)),
+    "bias_gain": MethodEntry(learning_rates=BRANCHES, random_init=False),
+    "latent_refinement": MethodEntry(learning_rates=LATENTS, random_init=False, trains=False),
+    "l2_sp": MethodEntry(
+        strength_unit="the paper's alpha of 0.01", strengths=(30.0, 100.0, 300.0), random_init=False
+    ),
+    "ewc": MethodEntry(
+        strength_unit="one source crop's evidence", strengths=(1.0, 3.0, 10.0), random_init=False
+    ),
     "distill": MethodEntry(
         strength_unit="weight of the teacher's loss against the target's",
         strengths=(1.0, 3.0, 10.0),
+        random_init=False,
     ),
     "replay": MethodEntry(
-        None, "weight of the source half against the target half", "both", strengths=(0.3, 1.0, 3.0)
+        strength_unit="weight of the source half against the target half",
+        trains_on="both",
+        strengths=(0.3, 1.0, 3.0),
+        random_init=False,
     ),
 }
 """Entries of all methods, in the order of `METHODS`; a test checks that the two are equal."""

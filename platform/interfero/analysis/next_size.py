@@ -12,11 +12,6 @@ from interfero.analysis.next_domains import ALL
 from interfero.domains.graded_names import expanded
 from interfero.records import CellRecord
 
-DRAWS_NOTHING = frozenset(
-    ("finetune", "finetune_encoder", "finetune_decoder", "freeze_entropy", "continue_source", "l2_sp",
-     "ewc", "distill", "replay", "residual_adapter", "bias_gain", "latent_refinement")
-)  # fmt: skip
-"""Methods that a sweep trains with the first of --init-seeds alone; a test asks their classes."""
 SIZES = {"residual_adapter": (1, 3)}
 """Of methods that have only some."""
 SEARCHES = ("random", "tpe", "nsga2")
@@ -96,4 +91,4 @@ def _points(
         _levels(own, "learning_rate") if known and own else entry.learning_rates
     )
     seeds = given.get("--init-seeds") or (_levels(records, "init_seed") if known else ["0"])
-    return sizes * strengths * len(rates) * (1 if method in DRAWS_NOTHING else len(seeds))
+    return sizes * strengths * len(rates) * (len(seeds) if entry.random_init else 1)
