@@ -250,6 +250,8 @@ def test_the_table_of_methods_says_what_their_classes_say():
             method.trains_on,
             method.learning_rates,
             method.strengths,
+            method.random_init,
+            method.trains,
         )
         for name, method in METHODS.items()
     }

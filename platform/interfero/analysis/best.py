@@ -12,6 +12,7 @@ from typing import Literal
 
 from scipy.special import stdtrit
 
+from interfero.adaptation.table import METHOD_TABLE, MethodEntry
 from interfero.analysis.choices import (
     CONTROL,
     CellSetting,
@@ -89,7 +90,7 @@ def best_adapters(
     exactly 0, as where the adapter is taken off, or below 0 by more than the 95 % interval over data seeds. A
     few validation images that happen to cost less show nothing: others cost more as often as not. Where every
     setting forgets more than it may, the one that gains most is taken nevertheless, and says so. The control
-    is no adapter.
+    is no adapter, nor is a method that trains nothing.
 
     Args:
         records: All cells of a sweep.
@@ -137,9 +138,14 @@ def _settings(records: Iterable[CellRecord]) -> dict[CellSetting, list[CellRecor
     settings: dict[CellSetting, list[CellRecord]] = defaultdict(list)
     for record in records:
         known = {VALIDATION_GAIN, VALIDATION_ROUTED} <= record.metrics.keys()
-        if known and record.status == "finished" and record.params["method"] != CONTROL:
+        if known and record.status == "finished" and _is_adapter(str(record.params["method"])):
             settings[setting_of(record)].append(record)
     return settings
+
+
+def _is_adapter(method: str) -> bool:
+    """Not the control, and not what searches each image's latents: neither leaves anything to ship."""
+    return method != CONTROL and METHOD_TABLE.get(method, MethodEntry()).trains
 
 
 def _candidate(cells: Iterable[CellRecord], max_forgetting: float | None) -> _Candidate:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
+from interfero.adaptation.table import METHOD_TABLE, MethodEntry
 from interfero.analysis.capacity_table import (
     places_text,
     signed,
@@ -36,7 +37,7 @@ from interfero.analysis.focus import (
     in_centre,
 )
 from interfero.analysis.paired import PairedDifference, differences
-from interfero.analysis.parts import grey_domains, loss_parts
+from interfero.analysis.parts import grey_text, loss_parts, without_grey
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED, VALIDATION_GAIN, VALIDATION_ROUTED
 from interfero.records import CellRecord
 
@@ -124,9 +125,7 @@ def headline(records: Iterable[CellRecord], own: Sequence[str] = ()) -> list[str
         own: What answers the sweep's own question, most important first; at most two of these are taken.
     """
     records = Cells(records)
-    grey = grey_domains(records)
-    coloured = Cells(r for r in records if r.params["domain"] not in grey)
-    shown = coloured or records
+    shown, grey = without_grey(records), grey_text(records)
     where, records = centre_text(shown), in_centre(shown)
     chosen = best_sizes(choose_learning_rates(records))
     best = [c for c in chosen if c.setting.method != CONTROL]
@@ -139,8 +138,7 @@ def headline(records: Iterable[CellRecord], own: Sequence[str] = ()) -> list[str
         return [
             "Cells finished, but none has both gain and forgetting: the table says what there is."
         ]
-    if grey and coloured:
-        lines[-1] += f" Grey domains are left out: {', '.join(sorted(grey))}."
+    lines[-1] += f" {grey}" if grey else ""
     return [*lines[:-1], f"{lines[-1]}{_sample_note(best)}"]
 
 
@@ -198,8 +196,10 @@ def _method_lines(
     }
     if not found:
         return lines
-    chosen = min(found, key=lambda other: _validation_rank(other, best))
-    among = f" Of {len(found)} methods validation chose {chosen}." if len(found) > 1 else ""
+    # Without an adapter there is nothing to ship: such a method is a control, as long as there are others.
+    rivals = [m for m in found if METHOD_TABLE.get(m, MethodEntry()).trains] or list(found)
+    chosen = min(rivals, key=lambda other: _validation_rank(other, best))
+    among = f" Of {len(rivals)} methods validation chose {chosen}." if len(rivals) > 1 else ""
     return [*lines, found[chosen] + among]
 
 

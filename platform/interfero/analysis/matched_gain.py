@@ -26,6 +26,7 @@ from interfero.analysis.cells import Cells, once_for_cells
 from interfero.analysis.choices import CONTROL, NAIVE, Case, by_case, by_init_seed
 from interfero.analysis.comparable import comparable
 from interfero.analysis.focus import focus_text, in_focus
+from interfero.analysis.parts import grey_text, without_grey
 from interfero.metrics.forgetting import from_log_points, log_points
 from interfero.metrics.names import (
     GAIN,
@@ -200,8 +201,9 @@ def shared_cases(rows: Sequence[MatchedRow]) -> tuple[frozenset[Case], frozenset
 def matched_lines(records: Iterable[CellRecord]) -> list[str]:
     """Forgetting at half of fine-tuning's gain, over the same cases; and why some methods have none."""
     every = Cells(records)
-    where = focus_text(every)
-    rows = matched_rows(in_focus(every), (0.5,))
+    coloured = without_grey(every)
+    where = focus_text(coloured)
+    rows = matched_rows(in_focus(coloured), (0.5,))
     cases, compared = shared_cases(rows)
     at_half = f"{at_share(0.5)}{f', {where}' if where else ''}"
     parts, others = [], []
@@ -229,7 +231,7 @@ def matched_lines(records: Iterable[CellRecord]) -> list[str]:
         )
     if others:
         lines.append(f"Not in that comparison: {'; '.join(others)}.")
-    return lines
+    return [*lines, grey] if lines and (grey := grey_text(every)) else lines
 
 
 def at_share(share: float) -> str:

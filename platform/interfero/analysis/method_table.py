@@ -20,7 +20,7 @@ from interfero.analysis.focus import (
     longest,
 )
 from interfero.analysis.headline import SeedMean, in_db, means, tested_text
-from interfero.analysis.parts import grey_domains
+from interfero.analysis.parts import grey_text, without_grey
 from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 
@@ -37,9 +37,7 @@ def method_rows(
         rd_lambda: At this lambda; None is the central one.
     """
     whole = Cells(records)
-    grey = grey_domains(whole)
-    coloured = Cells(r for r in whole if r.params["domain"] not in grey)
-    every = coloured or whole  # As in the answer, whose numbers these are.
+    every = without_grey(whole)  # As in the answer, whose numbers these are.
     found, where = in_centre(every), centre_text(every)
     if rd_lambda is not None:
         found = at_images(at_lambda(longest(every), rd_lambda), central_images(every))
@@ -74,9 +72,8 @@ def method_rows(
         unit_name(c.setting for c in best),
     ]  # fmt: skip
     shared = next((m.places for m in gains.values()), "no domain")
-    left_out = f" Left out, because grey: {', '.join(sorted(grey))}." if grey and coloured else ""
     gone = diverged_of_methods(best) or ["No cell is left out as diverged"]
-    left_out += f" {'. '.join(gone)}."
+    left_out = f"{' ' if (grey := grey_text(whole)) else ''}{grey} {'. '.join(gone)}."
     tested = tested_text(best)
     note = (
         f"Means over the {shared} that the methods share{', ' if where else ''}{where}"

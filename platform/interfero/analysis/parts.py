@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from interfero.analysis.cells import ROLE, image_arrays, once_for_cells
+from interfero.analysis.cells import ROLE, Cells, image_arrays, once_for_cells
 from interfero.metrics.bd_rate import db_at_equal_rate
 from interfero.records import NUMBERS, CellRecord
 
@@ -77,3 +77,22 @@ def grey_domains(records: Iterable[CellRecord]) -> frozenset[str]:
         rows = [i for i, word in enumerate(words) if word[ROLE] == "target"]
         power[str(record.params["domain"])] += numbers[rows, column].tolist()
     return frozenset(d for d, values in power.items() if values and np.median(values) < GREY_POWER)
+
+
+@once_for_cells
+def without_grey(records: Iterable[CellRecord]) -> Cells:
+    """What may be averaged over domains: what is learned and forgotten of a grey one says nothing of colour.
+
+    All cells where every domain is grey.
+    """
+    every = Cells(records)
+    grey = grey_domains(every)
+    return (Cells(r for r in every if r.params["domain"] not in grey) or every) if grey else every
+
+
+def grey_text(records: Iterable[CellRecord]) -> str:
+    """`Grey domains are left out: textures.`, if `without_grey` leaves any out; else empty."""
+    every = Cells(records)
+    if len(without_grey(every)) == len(every):
+        return ""
+    return f"Grey domains are left out: {', '.join(sorted(grey_domains(every)))}."

@@ -29,6 +29,7 @@ from interfero.analysis.choices import (
 from interfero.analysis.diverged import diverged_text
 from interfero.analysis.focus import focus_text, in_focus
 from interfero.analysis.paired import difference_lines
+from interfero.analysis.parts import grey_text, without_grey
 from interfero.metrics.names import (
     FRACTION,
     GAIN,
@@ -57,10 +58,12 @@ def summary_lines(records: Sequence[CellRecord]) -> list[str]:
     several; failures, exactness and learning rates are counted over all cells.
     """
     every = Cells(records)
-    shown, where = in_focus(every), focus_text(every)
+    coloured = without_grey(every)
+    shown, where = in_focus(coloured), focus_text(coloured)
     choices = choose_learning_rates(shown)
     cases = {setting_of(r).without_method for r in shown}
     lines = [f"Gain and forgetting in these sentences are {where}."] if where else []
+    lines += [grey] if (grey := grey_text(every)) else []
     lines += [_case_line(cases)] if unit_name(cases) == "cases" else []
     for method in dict.fromkeys(c.setting.method for c in choices):
         if method != CONTROL:

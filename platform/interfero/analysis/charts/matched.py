@@ -17,6 +17,7 @@ from interfero.analysis.matched_gain import (
     matched_rows,
     shared_cases,
 )
+from interfero.analysis.parts import grey_text, without_grey
 from interfero.records import CellRecord
 
 _WAYS = (("forgetting", "routed", -0.14), ("forgetting_unrouted", "unrouted", 0.14))
@@ -24,7 +25,7 @@ _WAYS = (("forgetting", "routed", -0.14), ("forgetting_unrouted", "unrouted", 0.
 
 def matched_figure(records: Sequence[CellRecord]) -> Figure | None:
     """A variant a lambda; None where no method can be compared at fine-tuning's gain."""
-    every = longest(records)
+    every = longest(without_grey(records))
     values, central = lambdas(every), central_lambda(every)
     found = {value: matched_rows(at_lambda(every, value)) for value in values}
     shown = [value for value in values if any(row.found for row in found[value])]
@@ -45,7 +46,7 @@ def matched_figure(records: Sequence[CellRecord]) -> Figure | None:
         ),
         note="Large: mean over what all methods with a large mark reach; faint: single results. "
         "Filled is routed, hollow is unrouted. Under a method's name: where it reaches the gain, or why it "
-        "does nowhere.",
+        f"does nowhere. {grey_text(records)}".rstrip(),
         start=start,
     )
 

@@ -126,18 +126,20 @@ def best_parts(records: Sequence[CellRecord], runs: RunLinks) -> list[Block]:
     """The adapter to ship for each domain and lambda, as `best_adapters.json` has it."""
     rows = [_best_row(one, runs) for one in best_adapters(records)]
     header = [
-        "domain", "lambda", "method", "size", "learn rate", "gain (%)", "forgetting, routed (%)", "file",
-        "run",
+        "domain", "method", "lambda", "images", "steps", "size", "learn rate", "gain (%)",
+        "forgetting, routed (%)", "file", "run",
     ]  # fmt: skip
     note = (
         "The adapter to ship, one cell for each domain and lambda: most gain on validation, mean over seeds, "
         "of the settings that surely forget nothing there when routed (0, or below it with their 95 % "
         "interval); of the seeds the one in the middle. Gain and forgetting are that cell's own, on test "
         "images. The tables above have for each method the learning rate that gains most, however much it "
-        "forgets: a method that forgets can stand there with more gain. Files are relative to the sweep's "
-        "folder; a search may have a limit of forgetting of its own."
+        "forgets: a method that forgets can stand there with more gain. The answer compares methods at one "
+        "count of training images and one budget; here the best of all counts and budgets is taken for each "
+        "domain by itself, so that it can be another method. A method that trains nothing leaves nothing to "
+        "ship. Files are relative to the sweep's folder; a search may have a limit of forgetting of its own."
     )
-    own: list[Block] = [("table", PageTable(header, rows, 3, whole=True)), ("note", note)]
+    own: list[Block] = [("table", PageTable(header, rows, 2, whole=True)), ("note", note)]
     return [("folded", ("Which adapter to ship, for each domain and lambda", own))] if rows else []
 
 
@@ -154,7 +156,7 @@ def _best_row(one: BestAdapter, runs: RunLinks) -> list[str]:
     elif record.metrics.get(ROUTED, 0.0) > 0:
         lost += " (forgets here, not on validation)"
     return [
-        one.domain, f"{one.rd_lambda:g}", str(p["method"]),
+        one.domain, str(p["method"]), f"{one.rd_lambda:g}", str(p["num_images"]), str(p["num_steps"]),
         str(p["adapter_size"]) if p["adapter_size"] else "-", short_rate(float(p["learning_rate"])),
         gain + "".join(f" ({note})" for note in notes), lost, record.adapter_file or "not kept",
         runs.text(record),
