@@ -34,6 +34,13 @@ def test_the_one_that_gains_most_without_forgetting():
     assert (best.record.key, best.forgets) == ("a", False)
 
 
+def test_what_trains_nothing_leaves_nothing_to_ship():
+    searched = cell("s", 99.0, 0.0, "latent_refinement")
+    (best,) = best_adapters([searched, cell("b", 4.0, 0.0)])
+    assert best.record.key == "b"
+    assert best_adapters([searched]) == []
+
+
 def test_where_every_cell_forgets_it_says_so():
     (best,) = best_adapters([cell("a", 9.0, 30.0, "finetune"), cell("b", 8.0, 0.1, "replay")])
     assert (best.record.key, best.forgets) == ("a", True)

@@ -5,9 +5,11 @@ import pytest
 from interfero.analysis.capacity_table import capacity_rows
 from interfero.analysis.charts.capacity import capacity_figure
 from interfero.analysis.charts.data import RunLinks
+from interfero.analysis.charts.matched import matched_figure
 from interfero.analysis.charts.overview import overview_figure
 from interfero.analysis.comparison import domain_rows
 from interfero.analysis.headline import headline
+from interfero.analysis.matched_gain import matched_lines
 from interfero.analysis.method_table import method_rows
 from interfero.analysis.sentences import summary_lines
 from interfero.records import ImageRow
@@ -392,6 +394,17 @@ def test_which_method_is_set_against_it_is_chosen_on_validation(two_methods, cel
     assert last.endswith("Of 2 methods validation chose lora.")
 
 
+def test_what_trains_nothing_is_set_against_it_only_where_there_is_no_other(two_methods, cell):
+    searched = [
+        cell("latent_refinement", 9.0, 0.0, domain=domain, data_seed=seed)
+        for domain in ("charts", "text")
+        for seed in (0, 1, 2)
+    ]
+    assert headline([*two_methods, *searched])[-1].startswith("lora gains +4.00 %")
+    alone = [r for r in two_methods if r.params["method"] == "finetune"]
+    assert headline([*alone, *searched])[-1].startswith("latent_refinement gains +9.00 %")
+
+
 def test_without_validation_of_forgetting_a_method_that_forgets_when_routed_is_not_chosen(
     two_methods, cell
 ):
@@ -419,11 +432,17 @@ def test_a_grey_domain_is_in_no_headline(two_methods):
     assert lines[0].endswith("at equal rate, on charts (1 test image).")
     assert "Grey domains are left out: text." in lines[-1]
     header, rows, note = method_rows(records)
-    assert "Left out, because grey: text." in note
+    assert "Grey domains are left out: text." in note
     gain = header.index("target gain (%)")
     assert rows[0][0] == "finetune"
     assert rows[0][gain].startswith("+6.00"), "the number of the answer"
     assert rows[0][-1] == "1 of 1"
+    assert not any("+9.00" in line or "+10.00" in line for line in summary_lines(records))
+    for lines in (summary_lines(records), matched_lines(records)):
+        assert "Grey domains are left out: text." in lines
+    matched = matched_figure(records)
+    assert "over 1 domain;" in matched.variants[0].caption
+    assert matched.note.endswith("Grey domains are left out: text.")
     figure = overview_figure(records, RunLinks())
     assert figure.variants[0].panels[0].y.names == ("text\ngrey", "charts")
     assert "Grey domains show no colour" in figure.note
