@@ -266,13 +266,15 @@ def test_the_page_names_the_adapter_to_ship_of_each_domain(sweep):
     table = dict(parts)["table"]
     assert [row[0] for row in table.rows] == ["histology", "text"]
     for row, one in zip(table.rows, best_adapters(records), strict=True):
-        assert row[2:6] == [
-            one.record.params["method"],
+        assert row[1] == one.record.params["method"]
+        assert row[3:8] == [
+            str(one.record.params["num_images"]),
+            str(one.record.params["num_steps"]),
             str(one.record.params["adapter_size"]),
             short_rate(one.record.params["learning_rate"]),
             f"{one.record.metrics['target/rd_gain_percent']:+.2f}",
         ]
-        assert row[7] == one.record.adapter_file
+        assert row[9] == one.record.adapter_file
         page = report_html(Report("t", records, fit_scaling(records)))
         assert one.record.adapter_file in page
 
