@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from interfero.adam import Adam
 from interfero.adaptation.method import AdaptedCodec, Batch, Method
 from interfero.codecs.codec import quantile_loss, quantile_parameters, rd_parameters
 from interfero.engine.adaptation.nodes import Cell, LoopConfig
@@ -178,11 +179,11 @@ def make_optimizers(
     """Adam for what the rate-distortion loss trains, and for the quantiles if any learn."""
     # A group, because a method may have nothing that learns, and Adam refuses an empty list.
     group = {"params": learning(rd_parameters(adapted))}
-    main = torch.optim.Adam([group], lr=learning_rate, fused=True)
+    main = Adam([group], lr=learning_rate, fused=True)
     quantiles = learning(quantile_parameters(adapted))
     if not quantiles:
         return main, None
-    return main, torch.optim.Adam(quantiles, lr=QUANTILE_LEARNING_RATE, fused=True)
+    return main, Adam(quantiles, lr=QUANTILE_LEARNING_RATE, fused=True)
 
 
 def learning(parameters: list[nn.Parameter]) -> list[nn.Parameter]:

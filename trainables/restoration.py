@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from interfero.adam import Adam
 from interfero.codecs.channels_last import to_channels_last
 from interfero.codecs.coding import pixel_mse
 from interfero.domains.batches import image_tensor
@@ -88,9 +89,7 @@ def train_restorer(
     trained = (
         [nets.generator] if nets.discriminator is None else [nets.generator, nets.discriminator]
     )
-    optimizers = [
-        torch.optim.Adam(n.parameters(), lr=config.learning_rate, betas=BETAS) for n in trained
-    ]
+    optimizers = [Adam(n.parameters(), lr=config.learning_rate, betas=BETAS) for n in trained]
     modules: dict[str, nn.Module] = {"generator": nets.generator, "averaged": nets.averaged}
     if nets.discriminator is not None:
         modules["discriminator"] = nets.discriminator

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from interfero.adam import Adam
 from interfero.codecs.channels_last import to_channels_last
 from interfero.domains.batches import image_tensor
 from interfero.domains.images import UInt8Array
@@ -103,7 +104,7 @@ def train_segmenter(
     if config.ema_decay > 0:
         modules["averaged"] = copy.deepcopy(model).requires_grad_(False).eval()
     tested = modules.get("averaged", model)
-    optimizer = torch.optim.Adam(_parameters(config, model), lr=config.learning_rate)
+    optimizer = Adam(_parameters(config, model), lr=config.learning_rate)
     training = SceneTraining(config, modules, [optimizer], group, key=key)
     weights = _class_weights(config, scenes, num_classes, worker.device)
     share = group.share(config.batch_size, halves=False)

@@ -22,6 +22,7 @@ from pydantic import Field
 from pytorch_optimizer.optimizer.soap import SOAP
 from torch import Tensor, nn
 
+from interfero.adam import Adam
 from interfero.codecs.channels_last import to_channels_last
 from interfero.codecs.checkpoint import (
     copy_parameters,
@@ -180,7 +181,7 @@ def train_source(config: SourceConfig, domain: Domain, worker: Worker) -> Compre
     # Measured from scratch (N=64, M=96, lambda 0.013): SOAP reached at 200 steps the loss that Adam
     # reached at about 1500, for 1.5 times the cost of a step.
     main = SOAP(_groups(model, config), lr=config.learning_rate, weight_decay=0.0)
-    auxiliary = torch.optim.Adam(quantile_parameters(model), lr=1e-3)
+    auxiliary = Adam(quantile_parameters(model), lr=1e-3)
     training = SourceTraining(config, model, main, auxiliary, key=STATE)
     loop = Loop([training], config.num_steps, worker, checkpoints=Checkpoints(worker.folder, ""))
     loop.restore(training)

@@ -31,6 +31,29 @@ LIGHT = {
         "model.update(force=True)\n"
         "assert 'scipy.stats' in sys.modules and model.gaussian_conditional.quantized_cdf.numel()"
     ),
+    "training imports no compiler": (
+        "import torch\n"
+        "from interfero.codecs.codec import Shape, build_model\n"
+        "from interfero.adaptation import METHODS\n"
+        "from interfero.adaptation.method import Batch\n"
+        "from interfero.codecs.checkpoint import freeze_codec\n"
+        "from interfero.codecs.noise import NoiseKey\n"
+        "from trainables.member import make_optimizers\n"
+        "shape = Shape('mbt2018-mean', 8, 8)\n"
+        "codec = freeze_codec(build_model(shape), shape, 0.01, 'tiny', {})\n"
+        "method = METHODS['finetune']\n"
+        "adapted = method.build(codec, 0, 0)\n"
+        "adapted.train_parameters()\n"
+        "optimizer, _ = make_optimizers(adapted, 1e-3)\n"
+        "for step in range(2):\n"
+        "    optimizer.zero_grad()\n"
+        "    batch = Batch({'target': torch.rand(1, 3, 64, 64)}, NoiseKey(0, step, 1), 0.01)\n"
+        "    method.loss(adapted, batch).total.backward()\n"
+        "    optimizer.step()\n"
+        "    optimizer.load_state_dict(optimizer.state_dict())\n"
+        "assert optimizer.state_dict()['state'][0]['step'] == 2\n"
+        "assert 'torch._dynamo' not in sys.modules"
+    ),
     "a package that fails says so each time": (
         # An error of a deferred package is not taken for a missing name, and a second try is made.
         "import compressai\n"

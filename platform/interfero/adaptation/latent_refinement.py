@@ -26,6 +26,7 @@ from compressai.entropy_models import EntropyBottleneck, EntropyModel
 from compressai.models import CompressionModel
 from torch import Tensor, nn
 
+from interfero.adam import Adam
 from interfero.adaptation.branched import BranchedCodec
 from interfero.adaptation.method import AdaptedCodec, Method
 from interfero.adaptation.table import LATENTS
@@ -136,7 +137,7 @@ class RefinedCodec(BranchedCodec):
         with torch.no_grad():
             first = own_latents(model, image_1CHW)
         latents = [nn.Parameter(latent.clone()) for latent in first]
-        optimizer = torch.optim.Adam(latents, lr=float(self.learning_rate))
+        optimizer = Adam(latents, lr=float(self.learning_rate))
         num_steps = int(self.num_steps)
         for step in range(num_steps):
             optimizer.zero_grad()
