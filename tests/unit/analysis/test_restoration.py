@@ -1,5 +1,7 @@
 """The decomposition, with planted scores: what is found is what was put there."""
 
+from collections import defaultdict
+
 import numpy as np
 import pytest
 
@@ -175,6 +177,20 @@ def test_a_codec_adapted_for_the_task_is_compared_at_its_own_rate():
     assert added.value == pytest.approx(iou(0.85) - without, abs=0.01)
     assert (added.name, "lora 4 task 0", 0.3) not in found
     assert not any(d.name == "adapted codec gains" for d in summary.differences)
+
+
+def test_an_adapted_codec_has_one_colour_in_all_figures():
+    """A weight of the task's loss is told from another by it, wherever it is drawn."""
+    cells = of_adapted_codecs(spread=0.002)
+    seen = defaultdict(set)
+    for figure in restoration_figures(cells, summarise(cells)):
+        if figure.name in ("rates", "remedies", "pictures"):
+            for series in figure.variants[0].panels[0].series:
+                if series.label.startswith("OT"):
+                    seen[series.label].add(series.colour)
+    assert len(seen) == 2
+    assert sorted(map(len, seen.values())) == [1, 1]
+    assert len(set.union(*seen.values())) == 2
 
 
 def test_the_best_remedy_says_at_which_rate_it_is_the_best():

@@ -177,13 +177,13 @@ def _shares_panel(codec: str, shares: Sequence[Difference]) -> Panel:
     lines: dict[str, list[Difference]] = defaultdict(list)
     for d in shares:
         lines[d.line.label].append(d)
-    series = tuple(
-        _line_series(label, own[0].line, [_share_point(d) for d in own])
-        for label, own in lines.items()
-    )
-    return Panel(
-        codec, PlotAxis("rate reached (bits per pixel)"), PlotAxis("share recovered (%)"), series
-    )
+    colours = _weight_colours(d.line for d in shares)  # As where scores are drawn.
+    series = []
+    for label, own in lines.items():
+        marks = [_share_point(d) for d in own]
+        series.append(_line_series(label, own[0].line, marks, colours.get(own[0].line.variant)))
+    axes = PlotAxis("rate reached (bits per pixel)"), PlotAxis("share recovered (%)")
+    return Panel(codec, *axes, tuple(series))
 
 
 def _restorers_figure(records: Sequence[CellRecord]) -> Figure | None:
