@@ -202,7 +202,7 @@ def matched_lines(records: Iterable[CellRecord]) -> list[str]:
     """Forgetting at half of fine-tuning's gain, over the same cases; and why some methods have none."""
     every = Cells(records)
     coloured = without_grey(every)
-    where = focus_text(coloured)
+    where, grey = focus_text(coloured), grey_text(every)
     rows = matched_rows(in_focus(coloured), (0.5,))
     cases, compared = shared_cases(rows)
     at_half = f"{at_share(0.5)}{f', {where}' if where else ''}"
@@ -222,7 +222,8 @@ def matched_lines(records: Iterable[CellRecord]) -> list[str]:
             )
     if not any(row.found for row in rows):
         why = [f"{row.method}: {row.why}" for row in rows if row.refused]
-        return [f"{at_half} no method has a value ({'; '.join(why)})."] if why else []
+        lines = [f"{at_half} no method has a value ({'; '.join(why)})."] if why else []
+        return [*lines, grey] if lines and grey else lines
     lines = []
     if parts:
         lines.append(
@@ -231,7 +232,7 @@ def matched_lines(records: Iterable[CellRecord]) -> list[str]:
         )
     if others:
         lines.append(f"Not in that comparison: {'; '.join(others)}.")
-    return [*lines, grey] if lines and (grey := grey_text(every)) else lines
+    return [*lines, grey] if lines and grey else lines
 
 
 def at_share(share: float) -> str:

@@ -176,3 +176,22 @@ def measured():
 @pytest.fixture
 def small_sweep():
     return make_small_sweep()
+
+
+def mark_grey(records, name):
+    """A domain told as grey by its images."""
+
+    def seen(record):
+        row = ImageRow(
+            role="target", name="a", group="a", bpp_before=0.5, psnr_db_before=30.0, rd_loss_before=1.0,
+            bpp=0.5, psnr_db=30.0, rd_loss=0.9,
+            chroma_power=0.2 if record.params["domain"] == name else 90.0,
+        )  # fmt: skip
+        return record.model_copy(update={"images": (row,)})
+
+    return [seen(record) for record in records]
+
+
+@pytest.fixture(name="with_grey")
+def grey_marker():
+    return mark_grey

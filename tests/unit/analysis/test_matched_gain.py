@@ -216,3 +216,16 @@ def test_gain_is_matched_within_a_budget_and_a_lambda(cell):
         s for s in figure.variants[figure.start].panels[1].series if s.label == "lora" and s.hollow
     )
     assert [p.x for p in row.points] == pytest.approx([3.0, 3.0])
+
+
+def test_a_grey_domain_is_in_no_comparison(cell, with_grey):
+    own = [cell(2, 4, domain="charts"), cell(4, 8, domain="charts")]
+    records = with_grey([*own, cell(2, 9, domain="text"), cell(4, 9.5, domain="text")], "text")
+    lines = page_lines(records)
+    assert lines[-1] == "Grey domains are left out: text."
+    assert lines[:-1] == page_lines(own)
+    figure = matched_figure(records)
+    assert figure.note.endswith("Grey domains are left out: text.")
+    told = [p.lines[0] for s in figure.variants[0].panels[0].series for p in s.points]
+    assert told
+    assert not any("text" in line for line in told)
