@@ -29,6 +29,8 @@ from interfero.metrics.tasks import task_of
 from interfero.records import CellRecord
 
 FloatArray = npt.NDArray[np.float64]
+MAX_NUMBERS = 1 << 22
+"""Counts that are drawn at a time."""
 
 
 @dataclass(frozen=True)
@@ -137,30 +139,28 @@ def estimate(
     averaged = counts[..., 1, :, :].sum(axis=(0, 1, 2, 4)) > 0
     shares = _shares([data_seed for data_seed, _ in pairs]) if num_data > 1 else np.eye(len(pairs))
 
-    def each(weights: FloatArray) -> FloatArray:
-        """(groups, restorers, models) scores with source images that count so often."""
-        total = np.tensordot(counts, weights[members], axes=(5, 0)).round().astype(np.int64)
+    pictures = counts @ np.eye(drawn.pictures)[members]
+
+    def each(draws: FloatArray) -> FloatArray:
+        """(draws, groups, restorers, models) scores with source images that count so often."""
+        total = np.tensordot(draws, pictures, axes=(1, 5)).round().astype(np.int64)
         hits, labelled, predicted = (total[..., i, :] for i in range(3))
         return task.score(hits, labelled, predicted, averaged)
 
-    def scores(weights: FloatArray) -> FloatArray:
-        """(groups, seeds to draw), means over restorers."""
-        found: FloatArray = each(weights).mean(axis=1) @ shares
-        return found
+    def scores(draws: FloatArray) -> FloatArray:
+        """(draws, groups, seeds to draw), means over restorers; a part of the draws at a time, for memory."""
+        num_parts = min(len(draws), 1 + len(draws) * pictures[..., 0].size // MAX_NUMBERS)
+        found = [each(part).mean(axis=2) @ shares for part in np.array_split(draws, num_parts)]
+        return np.concatenate(found)
 
-    whole = np.ones(drawn.pictures)
-    value = float(statistic(scores(whole).mean(axis=1)))
+    whole = np.ones((1, drawn.pictures))
+    value = float(statistic(scores(whole)[0].mean(axis=1)))
     if drawn.seeds < 2:
         return Estimate(value, None, drawn)
     one_domain = np.zeros(drawn.pictures, dtype=np.int64)
-
-    def every_score(draws: FloatArray) -> FloatArray:
-        """(draws, groups, seeds to draw): one draw at a time, for classes and images make them large."""
-        return np.stack([scores(weights) for weights in draws])
-
-    parts = score_parts(every_score, one_domain, np.random.default_rng(0))
+    parts = score_parts(scores, one_domain, np.random.default_rng(0))
     if drawn.restorers_drawn:
-        parts.append(seed_part(each(whole).mean(axis=2), np.random.default_rng(0)))
+        parts.append(seed_part(each(whole)[0].mean(axis=2), np.random.default_rng(0)))
     width = half_width([(part.variance(statistic), part.degrees) for part in parts])
     return Estimate(value, width, drawn)
 
