@@ -7,15 +7,16 @@ the training images that every seed shares, of the data seed too: seeds share no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
 from PIL import Image
 
 from interfero.domains.domain import Domain
-from interfero.domains.images import Sample
+from interfero.domains.images import Sample, UInt8Array
 from interfero.domains.rendering.charts import draw_chart
+from interfero.domains.rendering.kept import kept_drawings
 from interfero.domains.rendering.text import draw_page
 from interfero.domains.rendering.windows import draw_window
 from interfero.errors import DomainError
@@ -62,9 +63,23 @@ def render_domain(name: str, draw: Renderer, note: str, *, num_train: int, num_t
             f"domain {name!r} needs at least 2 train images (validation takes one) and 1 test "
             f"image, asked for {num_train} and {num_test}"
         )
-    train = tuple(render_sample(name, draw, "train", i) for i in range(num_train))
-    test = tuple(render_sample(name, draw, "test", i) for i in range(num_test))
+    kept = kept_drawings(name)
+    train, test = (
+        tuple(_kept_sample(name, draw, split, i, kept) for i in range(count))
+        for split, count in (("train", num_train), ("test", num_test))
+    )
     return Domain(name, train, test, notes=(note, "further ones for --num-images beyond these"))
+
+
+def _kept_sample(
+    name: str, draw: Renderer, split: str, index: int, kept: Mapping[str, UInt8Array]
+) -> Sample:
+    """`render_sample`, of a drawing that is there already if it is."""
+    place = f"{split}-{index:04d}"
+    if place not in kept:
+        return render_sample(name, draw, split, index)
+    label = f"{name}-{place}"
+    return Sample(label, label, kept[place])
 
 
 def extend(domain: Domain, draw: Renderer, num_images: int, data_seeds: Iterable[int]) -> Domain:

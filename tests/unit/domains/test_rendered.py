@@ -11,9 +11,11 @@ import pytest
 from PIL import Image, ImageDraw
 
 from interfero.domains import rendered
+from interfero.domains.rendering import kept as kept_module
 from interfero.domains.rendering.charts import KINDS, SMALL_KINDS, draw_chart
 from interfero.domains.rendering.dice import Dice
 from interfero.domains.rendering.fonts import FAMILIES, font
+from interfero.domains.rendering.kept import kept_drawings
 from interfero.domains.rendering.text import LAYOUTS, PAPERS, Page, break_lines, draw_page
 from interfero.domains.rendering.widgets import THEMES
 from interfero.domains.rendering.windows import PROGRAMS, draw_window
@@ -44,6 +46,38 @@ def test_a_domain_has_what_was_asked_for(name):
     assert {s.pixels_HWC.shape for s in samples} == {(256, 256, 3)}
     assert len({s.digest for s in samples}) == 6
     assert len({s.group for s in samples}) == 6
+
+
+def kept_places(name):
+    splits = (("train", rendered.NUM_TRAIN), ("test", rendered.NUM_TEST))
+    return [(split, index) for split, count in splits for index in range(count)]
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_what_comes_with_the_package_is_what_is_drawn(name):
+    kept = kept_drawings(name)
+    assert list(kept) == [f"{split}-{index:04d}" for split, index in kept_places(name)]
+    # A chart takes a tenth of a second.
+    for split, index in kept_places(name)[:: 15 if name == "charts" else 4]:
+        drawn = sample(name, split, index)
+        assert drawn.name == f"{name}-{split}-{index:04d}"
+        assert np.array_equal(drawn.pixels_HWC, kept[f"{split}-{index:04d}"])
+
+
+def test_a_domain_of_kept_drawings_is_the_drawn_one(monkeypatch):
+    kept = rendered.text(num_train=3, num_test=1)
+    monkeypatch.setattr(rendered, "kept_drawings", lambda name: {})
+    drawn = rendered.text(num_train=3, num_test=1)
+    assert kept.fingerprint == drawn.fingerprint
+    assert [s.name for s in kept.train] == [s.name for s in drawn.train]
+
+
+def test_a_damaged_file_of_drawings_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(kept_module, "FOLDER", tmp_path)
+    assert kept_drawings("text") == {}
+    (tmp_path / "text.zip").write_bytes(b"no archive")
+    with pytest.raises(DomainError, match=r"text.zip cannot be read .*: install interfero again"):
+        rendered.text()
 
 
 @pytest.mark.parametrize("name", DRAW)
