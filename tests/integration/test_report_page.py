@@ -155,6 +155,17 @@ def test_every_figure_is_drawn_without_an_error_or_a_request(browser, address, w
     assert cut == [], "text that leaves its panel"
 
 
+def test_no_table_is_cut_in_a_small_window(browser, address):
+    """Of tables with many columns the last ones were outside of a window of 1100 pixels."""
+    opened(browser, address, 1100)
+    cut = browser.run(
+        """document.querySelectorAll('details').forEach(part => { part.open = true; });
+        return [...document.querySelectorAll('.wide')].filter(box => box.clientWidth && !box.closest('figure')
+          && box.scrollWidth > box.clientWidth).map(box => box.getAttribute('aria-label'))"""
+    )
+    assert cut == []
+
+
 def test_the_answer_comes_first_and_the_rest_is_folded(browser, address):
     browser.open(address, 1280)
     wait(lambda: marks(browser, "overview"))

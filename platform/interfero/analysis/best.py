@@ -21,7 +21,7 @@ from interfero.analysis.choices import (
     seed_of,
     setting_of,
 )
-from interfero.analysis.usual import DIVERGED_PERCENT
+from interfero.analysis.divergence_rule import has_diverged
 from interfero.errors import StorageError
 from interfero.metrics.names import GAIN, ROUTED, VALIDATION_GAIN, VALIDATION_ROUTED
 from interfero.records import CellRecord
@@ -48,7 +48,7 @@ class BestAdapter:
     def num_diverged(self) -> int:
         """Seeds of its setting whose loss on test or validation images went astray."""
         return sum(
-            any(abs(cell.metrics.get(name, 0.0)) > DIVERGED_PERCENT for name in _RESULTS)
+            any(has_diverged(cell.metrics.get(name, 0.0)) for name in _RESULTS)
             for cell in self.cells
         )
 
@@ -56,7 +56,7 @@ class BestAdapter:
     def mean_gain(self) -> float | None:
         """On test images, over the seeds of its setting that did not diverge; None where it is not known."""
         gains = [cell.metrics[GAIN] for cell in self.cells if GAIN in cell.metrics]
-        kept = [gain for gain in gains if abs(gain) <= DIVERGED_PERCENT]
+        kept = [gain for gain in gains if not has_diverged(gain)]
         return statistics.fmean(kept) if kept else None
 
     @property
@@ -120,7 +120,7 @@ class _Candidate:
     @property
     def kept(self) -> list[CellRecord]:
         """Its cells that did not diverge on validation; all where none did not."""
-        kept = [c for c in self.cells if c.metrics[VALIDATION_GAIN] >= -DIVERGED_PERCENT]
+        kept = [c for c in self.cells if not has_diverged(c.metrics[VALIDATION_GAIN])]
         return kept or list(self.cells)
 
     @property
@@ -131,7 +131,7 @@ class _Candidate:
             gains[seed_of(cell)[0]].append(cell.metrics[VALIDATION_GAIN])
         means = [statistics.fmean(values) for values in gains.values()]
         rank = ("no", "seemingly", "surely").index(self.keeps)
-        return (rank, *mean_merit(means, DIVERGED_PERCENT))
+        return (rank, *mean_merit(means))
 
 
 def _settings(records: Iterable[CellRecord]) -> dict[CellSetting, list[CellRecord]]:

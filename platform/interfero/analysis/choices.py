@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from interfero.analysis.cells import once_for_cells
-from interfero.analysis.usual import largest_usual
-from interfero.metrics.names import GAIN, ROUTED, UNROUTED, VALIDATION_GAIN, VALIDATION_ROUTED
+from interfero.analysis.divergence_rule import cell_diverged, has_diverged
+from interfero.metrics.names import VALIDATION_GAIN, VALIDATION_ROUTED
 from interfero.records import CellRecord
 
 NAIVE = "finetune"
@@ -205,41 +205,25 @@ def choose_learning_rates(records: Iterable[CellRecord]) -> list[Choice]:
         picks = _picks(members, shorter)
         if picks:
             choices.append(Choice(setting, picks, _grid(members)))
-    return sorted(_marked(choices), key=lambda c: c.setting.order)
+    return sorted(map(_marked, choices), key=lambda c: c.setting.order)
 
 
-def _marked(choices: Sequence[Choice]) -> list[Choice]:
-    """The same with the cells that diverged: against those of their method, lambda and budget."""
-    found: set[str] = set()
-    groups: dict[tuple[str, float, int], list[CellRecord]] = defaultdict(list)
-    for c in choices:
-        s = c.setting
-        groups[s.method, s.rd_lambda, s.num_steps] += [pick.cell for pick in c.picks]
-    for cells in groups.values():
-        for metric in (GAIN, ROUTED, UNROUTED):
-            known = [c for c in cells if metric in c.metrics]
-            limit = largest_usual(c.metrics[metric] for c in known)
-            found.update(c.key for c in known if abs(c.metrics[metric]) > limit)
-    if not found:
-        return list(choices)
-    return [
-        replace(c, diverged=frozenset(p.cell.key for p in c.picks if p.cell.key in found))
-        for c in choices
-    ]
+def _marked(choice: Choice) -> Choice:
+    """The same with its cells that diverged."""
+    found = frozenset(p.cell.key for p in choice.picks if cell_diverged(p.cell.metrics))
+    return replace(choice, diverged=found) if found else choice
 
 
 def best_sizes(choices: Iterable[Choice]) -> list[Choice]:
     """Of each case and method, the size with the best validation; a tie goes to the smaller."""
     best: dict[CellSetting, Choice] = {}
-    every = list(choices)
-    limit = largest_usual(m for c in every for p in c.picks if math.isfinite(m := _merit(p.cell)))
 
     def merit(choice: Choice) -> tuple[int, float]:
-        kept, mean = mean_merit((_merit(pick.cell) for pick in choice.picks), limit)
+        kept, mean = mean_merit(_merit(pick.cell) for pick in choice.picks)
         # Seeds that have no result are told by others; those that diverged count against a size.
         return kept - len(choice.picks), mean
 
-    for choice in sorted(every, key=lambda c: c.setting.order):
+    for choice in sorted(choices, key=lambda c: c.setting.order):
         group = choice.setting.with_method(choice.setting.method, 0)
         if group not in best or merit(choice) > merit(best[group]):
             best[group] = choice
@@ -357,15 +341,14 @@ def _merit(record: CellRecord) -> float:
     return record.metrics.get(VALIDATION_GAIN, -math.inf)
 
 
-def mean_merit(merits: Iterable[float], limit: float) -> tuple[int, float]:
+def mean_merit(merits: Iterable[float]) -> tuple[int, float]:
     """Seeds that did not diverge on validation, and their mean: how far one went astray says nothing.
 
     Args:
         merits: One a seed, percent; higher is better.
-        limit: Below minus this one has diverged.
     """
     own = list(merits)
-    kept = [merit for merit in own if merit >= -limit]
+    kept = [merit for merit in own if not has_diverged(merit)]
     return len(kept), math.fsum(kept or own) / len(kept or own)
 
 

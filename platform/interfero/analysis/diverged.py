@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from interfero.analysis.capacity_table import signed
+from interfero.analysis.capacity_table import counted, signed
 from interfero.analysis.choices import Choice
+from interfero.analysis.divergence_rule import DIVERGED, cell_diverged
 from interfero.metrics.names import GAIN, UNROUTED
 from interfero.records import CellRecord
 
@@ -44,6 +45,19 @@ def diverged_of_methods(choices: Iterable[Choice]) -> list[str]:
         text = diverged_text(c for c in every if c.setting.method == method)
         lines += [f"{method}: {text}"] if text else []
     return lines
+
+
+def every_diverged(records: Iterable[CellRecord], choices: Iterable[Choice]) -> str:
+    """How many cells diverged in all, and how many of them validation chose: others are in no table.
+
+    `12 of 756 finished cells, 3 of them chosen (a cell has diverged if its loss ...)`.
+    """
+    finished = [r for r in records if r.status == "finished"]
+    astray = sum(cell_diverged(r.metrics) for r in finished)
+    chosen = sum(len(c.diverged) for c in choices)
+    of_them = f", {chosen} of them chosen by validation" if astray else ""
+    total = counted(len(finished), "finished cell")
+    return f"{astray} of {total}{of_them} (a cell has diverged if {DIVERGED})"
 
 
 def diverged_domains(choices: Iterable[Choice]) -> list[str]:

@@ -146,7 +146,7 @@ def _sample_note(best: Sequence[Choice]) -> str:
     """That there are no intervals, or what those over seeds of one domain do not speak for; else empty."""
     parts = ["one domain"] if len({c.setting.domain for c in best}) == 1 else []
     if max(c.num_seeds for c in best) == 1:
-        tested = tested_text(best)
+        tested = tested_text(best, "target")
         text = ", ".join([*parts, "one seed", *([tested] if tested else [])])
         return f" {text[0].upper()}{text[1:]}: an illustration, without intervals."
     single = [
@@ -158,13 +158,17 @@ def _sample_note(best: Sequence[Choice]) -> str:
     return note + (" One domain: the intervals say nothing of others." if parts else "")
 
 
-def tested_text(choices: Iterable[Choice]) -> str:
+def tested_text(choices: Iterable[Choice], role: str) -> str:
     """`6 test images`, `4 to 6 test images`; empty where cells have no images.
 
     `4 crops of 1 picture as test images` where that is what they are: they are not independent.
+
+    Args:
+        choices: Whose cells.
+        role: Of the images, as in `ImageRow`.
     """
     tested = [
-        [word[GROUP] for word in image_arrays(pick.cell)[0] if word[ROLE] == "target"]
+        [word[GROUP] for word in image_arrays(pick.cell)[0] if word[ROLE] == role]
         for choice in choices
         for pick in choice.picks
     ]
@@ -244,7 +248,7 @@ def _cost_lines(
     if lost.value < 0:
         cost = f"{lost.opposite('change')} less"
     at = f", {where}" if where else ""
-    tested = tested_text(own)
+    tested = tested_text(own, "target")
     if len(gain.cases) > 1:
         over = f"on average over {gain.places}{f' of {tested} each' if tested else ''}"
     else:
@@ -252,9 +256,11 @@ def _cost_lines(
     over += f" (no result on {', '.join(gone)})" if gone else ""
     over += f", without {', '.join(left_out)}" if left_out else ""
     each[0] += f"; {astray}" if astray else ""
+    on = tested_text(own, "source_unrouted")
+    coded = f"Source images ({on})" if on else "Source images"
     return [
         f"{method} {_gains(gain)} on the target{gained}{at}, {over}{each[0]}.",
-        f"Source images then cost {cost}{forgot}{how}{each[1]}.",
+        f"{coded} then cost {cost}{forgot}{how}{each[1]}.",
     ]
 
 

@@ -74,7 +74,7 @@ def method_rows(
     shared = next((m.places for m in gains.values()), "no domain")
     gone = diverged_of_methods(best) or ["No cell is left out as diverged"]
     left_out = f"{' ' if (grey := grey_text(whole)) else ''}{grey} {'. '.join(gone)}."
-    tested = tested_text(best)
+    tested = tested_text(best, "target")
     note = (
         f"Means over the {shared} that the methods share{', ' if where else ''}{where}"
         f"{f', {tested} each' if tested else ''}, each at the adapter size and learning rate that "

@@ -12,6 +12,9 @@ from interfero.analysis.next_domains import source_domain, target_domain
 from interfero.records import CellRecord
 
 SMOKE = "--smoke"
+NAME, STORAGE = "--name", "--storage"
+SURER = "surer"
+"""What a sweep is called whose command is put together; with a number where there are several."""
 _DEFAULTS = {"--source": "mbt2018-mean", "--init-seeds": "0"}
 """Of sweeps; a command that is put together leaves them out."""
 Rates = tuple[float, ...]
@@ -25,7 +28,32 @@ class Next:
     command: str
     """One a line; empty where the sweep's own is not known."""
     size: str = ""
-    """How many cells that is, and how many were run; empty where options of the sweep's own decide."""
+    """How many cells that is, how many were run, the time; empty where options of the sweep's own decide."""
+
+    @property
+    def one_report(self) -> str:
+        """The command that makes one report of several sweeps; empty for one, or where one has no name."""
+        each = [words_of(line) for line in self.command.splitlines()]
+        if len(each) < 2 or not all(NAME in own for own in each):
+            return ""
+        folders = [
+            f"{own.get(STORAGE, ['interfero-storage'])[0].removeprefix('file://')}/{own[NAME][0]}/report"
+            for own in each
+        ]
+        return shlex.join(["interfero", "report", "--cells", *folders])
+
+
+def words_of(command: str) -> dict[str, list[str]]:
+    """The words behind each option."""
+    found: dict[str, list[str]] = {}
+    values: list[str] = []
+    for word in shlex.split(command):
+        if word.startswith("--"):
+            name, equals, value = word.partition("=")
+            values = found[name.replace("_", "-")] = [value] if equals else []
+        else:
+            values.append(word)
+    return found
 
 
 def smoke_reasons(command: str) -> list[str]:
@@ -47,7 +75,7 @@ def again(command: str, changes: Mapping[str, Sequence[str]]) -> str:
 
 
 def changed_command(
-    command: str, changes: Mapping[str, Sequence[str]], suffix: str = "-surer"
+    command: str, changes: Mapping[str, Sequence[str]], suffix: str = f"-{SURER}"
 ) -> str:
     """The command with other values of some options, under another name.
 
@@ -63,8 +91,8 @@ def changed_command(
             words[start:end] = values
         else:
             words += [option, *values]
-    if "--name" in words[:-1]:
-        words[words.index("--name") + 1] += suffix
+    if NAME in words[:-1]:
+        words[words.index(NAME) + 1] += suffix
     return shlex.join(word for word in words if word not in ("--resume", SMOKE))
 
 
@@ -86,6 +114,13 @@ def joined(options: Mapping[str, Sequence[str]]) -> str:
     return shlex.join(w for option, own in options.items() if own for w in (option, *own))
 
 
+def named(lines: Sequence[str]) -> list[str]:
+    """Commands that are put together, each with a name for its sweep."""
+    if len(lines) == 1:
+        return [f"{lines[0]} {NAME} {SURER}"]
+    return [f"{line} {NAME} {SURER}-{number}" for number, line in enumerate(lines, 1)]
+
+
 def options_of(records: Sequence[CellRecord], typed: Mapping[str, str]) -> dict[str, list[str]]:
     """Options of a sweep over the same grid, by what the cells tell, without those that are defaults."""
 
@@ -99,6 +134,8 @@ def options_of(records: Sequence[CellRecord], typed: Mapping[str, str]) -> dict[
     sources = {r.provenance.get("source_domain", "") for r in records}
     sources -= {""}
     loops = [json.loads(r.provenance.get("loop", "{}")) for r in records]
+    # Said even if it is float32: what `auto` means is another machine's answer.
+    precisions = sorted({loop["precision"] for loop in loops if "precision" in loop})
 
     def of_loop(name: str) -> list[str]:
         return (
@@ -116,7 +153,8 @@ def options_of(records: Sequence[CellRecord], typed: Mapping[str, str]) -> dict[
         "--strengths": above_zero("strength"), "--lambdas": values("rd_lambda"),
         "--num-images": image_counts(records), "--learning-rates": [],
         "--num-steps": values("num_steps"), "--batch-size": of_loop("batch_size"),
-        "--crop-size": of_loop("crop_size"), "--max-target-images": of_loop("max_target_images"),
+        "--crop-size": of_loop("crop_size"), "--precision": precisions if len(precisions) == 1 else [],
+        "--max-target-images": of_loop("max_target_images"),
         "--max-source-images": of_loop("max_source_images"), "--data-seeds": values("data_seed"),
         "--init-seeds": values("init_seed"),
     }  # fmt: skip

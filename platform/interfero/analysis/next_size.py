@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import shlex
+import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from interfero.adaptation.table import METHOD_TABLE, MethodEntry
+from interfero.analysis.next_command import words_of
 from interfero.analysis.next_domains import ALL
 from interfero.domains.graded_names import expanded
 from interfero.records import CellRecord
@@ -28,7 +29,7 @@ def planned_cells(command: str, records: Sequence[CellRecord], *, known: bool) -
         known: Whether it is their own sweep's, changed. Else it is put together of them, and learning rates
             and strengths that it leaves out are each method's own.
     """
-    given = _options(command)
+    given = words_of(command)
     blocks = _num_blocks(given, records)
     if given.get("--sampler", [""])[0] in SEARCHES:
         return blocks * int(given.get("--num-samples", [str(NUM_SAMPLES)])[0])
@@ -37,17 +38,22 @@ def planned_cells(command: str, records: Sequence[CellRecord], *, known: bool) -
     return blocks * len(set(steps)) * sum(_points(m, given, records, known=known) for m in methods)
 
 
-def _options(command: str) -> dict[str, list[str]]:
-    """The words behind each option."""
-    found: dict[str, list[str]] = {}
-    values: list[str] = []
-    for word in shlex.split(command):
-        if word.startswith("--"):
-            name, equals, value = word.partition("=")
-            values = found[name.replace("_", "-")] = [value] if equals else []
-        else:
-            values.append(word)
-    return found
+def time_text(planned: Iterable[tuple[str, float]], records: Sequence[CellRecord]) -> str:
+    """`; about 3.2 hours of computing, at the times of these cells`; empty where a time is not known.
+
+    Args:
+        planned: Each command with how many cells it plans.
+        records: The cells that they go on from: a command's cells take what those of its methods took.
+    """
+    total = 0.0
+    for line, count in planned:
+        methods = words_of(line).get("--methods") or _levels(records, "method")
+        times = [r.seconds for r in records if r.params["method"] in methods and r.seconds > 0]
+        if not times:
+            return ""
+        total += count * statistics.fmean(times)
+    lasts = f"{total / 3600:.1f} hours" if total >= 5400 else f"{max(1.0, total / 60):.0f} minutes"
+    return f"; about {lasts} of computing, at the times of these cells"
 
 
 def _levels(records: Iterable[CellRecord], name: str) -> list[str]:

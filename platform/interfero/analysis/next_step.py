@@ -26,6 +26,7 @@ from interfero.analysis.next_command import (
     again,
     changed_command,
     joined,
+    named,
     options_of,
     smoke_reasons,
     texts,
@@ -40,7 +41,7 @@ from interfero.analysis.next_domains import (
     typed_domains,
     unknown_folders,
 )
-from interfero.analysis.next_size import planned_cells
+from interfero.analysis.next_size import planned_cells, time_text
 from interfero.records import CellRecord
 
 MIN_SEEDS = 5
@@ -185,11 +186,14 @@ class _Plan:
         """The cells that each plans."""
         return [planned_cells(line, self.records, known=self.known) for line in lines]
 
-    def size(self, lines: Iterable[str]) -> str:
-        """How many cells that is."""
+    def size(self, lines: Sequence[str]) -> str:
+        """How many cells that is, and how long they take."""
         each = self.sizes(lines)
         parts = f" ({' + '.join(map(str, each))})" if len(each) > 1 else ""
-        return f"That is {counted(sum(each), 'cell')}{parts}, where {len(self.records)} were run"
+        return (
+            f"That is {counted(sum(each), 'cell')}{parts}, where {len(self.records)} were run"
+            f"{time_text(zip(lines, each, strict=True), self.records)}"
+        )
 
     def is_too_much(self, lines: Iterable[str]) -> bool:
         """Whether it is many times what was run, or a product where a cross was run."""
@@ -245,7 +249,7 @@ class _Plan:
         grids = _by_axes(part, {m: own for m, own in rates.items() if m in methods})
         groups = domains_by_counts(part, self.typed, all_asked=self.asked_all)
         options = options_of(part, self.typed)
-        return [
+        lines = [
             joined(
                 {
                     **options, "--domains": self._named(part, names), "--num-images": counts,
@@ -255,6 +259,7 @@ class _Plan:
             for counts, names in groups.items()
             for own in grids
         ]  # fmt: skip
+        return named(lines)
 
     def _named(self, part: Sequence[CellRecord], names: Iterable[str]) -> list[str]:
         return [target_domain(name, part, self.typed) for name in names]

@@ -29,7 +29,13 @@ from interfero.analysis.choices import (
 )
 from interfero.analysis.comparable import comparable
 from interfero.analysis.laws.observations import RESPONSES, Response
-from interfero.analysis.laws.resampling import LEVEL, half_width, holm, probability, score_parts
+from interfero.analysis.laws.resampling import (
+    LEVEL,
+    half_width,
+    holm_of_known,
+    probability,
+    score_parts,
+)
 from interfero.metrics.names import SOURCE_BYTES
 from interfero.records import NUMBERS, CellRecord
 
@@ -132,13 +138,11 @@ def _mean(cells: Sequence[CellRecord], response: Response) -> float:
 
 
 def _corrected(found: Sequence[PairedDifference]) -> list[PairedDifference]:
-    known = [d.probability for d in found if d.probability is not None]
-    corrected = iter(holm(known))
+    chances = holm_of_known([d.probability for d in found])
+    count = sum(chance is not None for chance in chances)
     return [
-        d
-        if d.probability is None
-        else replace(d, probability=next(corrected), num_compared=len(known))
-        for d in found
+        d if chance is None else replace(d, probability=chance, num_compared=count)
+        for d, chance in zip(found, chances, strict=True)
     ]
 
 

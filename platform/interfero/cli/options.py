@@ -21,6 +21,8 @@ Lambda = Annotated[float | None, tyro.conf.arg(name="lambda", help_behavior_hint
 """`--lambda`, renamed because `lambda` is a Python keyword; None for the source's default."""
 
 
+PARQUET = b"PAR1"
+"""What a Parquet file begins with."""
 STREAM_MAGIC = b"if"
 """As `interfero.codecs.bitstream.MAGIC`, which imports what reads the rest."""
 
@@ -65,15 +67,27 @@ def table_of(given: Path) -> Path:
     """The table of cells that `--cells` names: a file, or the folder that contains it.
 
     Raises:
-        StorageError: there is none.
+        StorageError: there is none, or it is no Parquet file.
     """
     path = given / CELLS_FILE if given.is_dir() else given
+    folder = "the folder it lies in (report, in the sweep's folder)"
+    remedy = f"give the {CELLS_FILE} that a sweep wrote, or {folder}"
     if not path.exists():
+        raise StorageError(f"--cells {given}: there is no file {path}; {remedy}")
+    if path.is_file() and not _is_parquet(path):
         raise StorageError(
-            f"--cells {given}: there is no file {path}; give the {CELLS_FILE} that a sweep wrote, "
-            "or the folder it lies in (report, in the sweep's folder)"
+            f"--cells {given}: only Parquet files are read, {path} is none; {remedy}"
         )
     return path
+
+
+def _is_parquet(path: Path) -> bool:
+    """By its first bytes; of a file that cannot be opened, what reads it says why."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(PARQUET)) == PARQUET
+    except OSError:
+        return True
 
 
 def run_group(

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 
 from rich.console import Console
 
+from interfero.domains.domain import Domain
 from interfero.engine.node import Node
 from interfero.engine.options.base import SweepOptions
 from interfero.engine.plan import Plan
@@ -20,6 +21,12 @@ def seeds_line(options: SweepOptions) -> str:
     """How many seeds there are, and whether that is enough to say more than an illustration does."""
     seeds = len(options.data_seeds) * len(options.init_seeds)
     return "illustration, n = 1 seed" if seeds == 1 else f"n = {seeds} seeds"
+
+
+def coded_text(domain: Domain, most: int) -> str:
+    """How many test images are coded: `8 of 13 test crops`, `6 test images`."""
+    there = len(domain.test)
+    return f"{f'{most} of ' if most < there else ''}{there} test {domain.unit}"
 
 
 def amount_lines(

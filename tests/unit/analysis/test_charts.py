@@ -32,7 +32,13 @@ from interfero.analysis.charts.overview import overview_figure
 from interfero.analysis.charts.pareto import front_figure
 from interfero.analysis.charts.style import STYLES
 from interfero.analysis.charts.trends import trend_figure
-from interfero.analysis.charts.vega import THEME, coloured, picture_spec, variant_spec
+from interfero.analysis.charts.vega import (
+    THEME,
+    caption_of,
+    coloured,
+    picture_spec,
+    variant_spec,
+)
 from interfero.analysis.choices import choose_learning_rates
 from interfero.analysis.focus import budget_text, central_lambda
 from interfero.analysis.laws.observations import RESPONSES, observations
@@ -232,6 +238,12 @@ def test_diverged_cells_are_marked_at_the_edge_and_the_axis_serves_the_rest(swee
     assert edge["y"] == pytest.approx(low, rel=1e-3)
     assert edge["v"][1] == -500
     assert spec["title"]["subtitle"].startswith("1 point lies beyond the frame")
+    said = caption_of(variant, variant_spec(variant, {}))
+    assert said.startswith(variant.caption)
+    assert said.endswith("Triangles at the frame: results too far out for its scale; the numbers as a "
+                         "table have their values.")  # fmt: skip
+    (usual,) = capacity(sweep(rates=(1e-3,)))
+    assert caption_of(usual, variant_spec(usual, {})) == usual.caption
 
 
 def test_a_chosen_cell_that_diverged_does_not_set_the_scale():
@@ -241,6 +253,10 @@ def test_a_chosen_cell_that_diverged_does_not_set_the_scale():
     assert frame.kind == "linear"
     assert frame.high < 5
     assert frame.beyond(4000.0)
+    # A loss fifteen times as high is none for any method, however bad its others are.
+    bad = [PlotPoint(v, 0.0, ()) for v in (-150.0, -160.0, -1481.0)]
+    assert frame_of(axis, bad, "x").beyond(-1481.0)
+    assert not frame_of(PlotAxis("stored for each domain (kB)"), bad, "x").beyond(-1481.0)
     # Forgetting of 110 % next to 2 % is a result, on an axis that shows both.
     frame = frame_of(axis, [*usual, PlotPoint(110.0, 0.0, ())], "x")
     assert frame.kind == "symlog"
@@ -318,6 +334,27 @@ def test_points_lie_about_the_law_and_left_out_domains_are_predicted(scaling):
     assert {s.label for s in right.series} == {"charts", "fundus", "text"}
     assert all(s.hollow for s in right.series), "three domains: by the mean of the others alone"
     assert "power law, 95 % intervals" in law_figure([scaling]).variants[0].caption
+
+
+def test_a_line_of_a_law_ends_where_its_domain_was_measured():
+    """One domain has 20 images at most, the others 80: its line went on as if it were measured there."""
+    records = [
+        r
+        for r in PlantedSweep(lambda p: 4 * p["num_images"] ** 0.3).records(
+            np.random.default_rng(0)
+        )
+        if r.params["domain"] != "text" or r.params["num_images"] <= 20
+    ]
+    (data,) = observations(records, RESPONSES["forgetting_unrouted"]).values()
+    figure = law_figure([fit_observations(data)])
+    left, _ = figure.variants[0].panels
+    ends = {}
+    for label in ("charts", "text"):
+        line, marks = [s for s in left.series if s.label == label]
+        ends[label] = max(p.x for p in line.points)
+        assert ends[label] == pytest.approx(max(p.x for p in marks.points))
+    assert ends == {"charts": pytest.approx(80), "text": pytest.approx(20)}
+    assert "a line ends where the measurements of its domain do" in figure.note
 
 
 def test_every_figure_compiles_and_has_its_words(sweep, scaling):

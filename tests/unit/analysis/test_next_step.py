@@ -6,9 +6,10 @@ import shlex
 import pytest
 
 from interfero.adaptation import METHODS
-from interfero.analysis.next_command import again
+from interfero.analysis.next_command import Next, again
 from interfero.analysis.next_size import SIZES, planned_cells
 from interfero.analysis.next_step import next_step
+from interfero.analysis.report.sections import next_parts
 from interfero.domains.bundled import BUNDLED
 from interfero.domains.bundled_images import BUNDLED_IMAGES
 from interfero.domains.specs import DEFAULT_SOURCE
@@ -108,11 +109,11 @@ def test_a_command_of_records_has_all_that_they_tell(swept):
         "--domains crops=path/to/crops --methods lora --adapter-sizes 1 "
         "--strengths 0.5 --lambdas 0.0067 --num-images 1 6 --learning-rates 0.0001 0.0003 0.001 "
         "--num-steps 300 --batch-size 4 --crop-size 64 --max-target-images 6 --max-source-images 7 "
-        "--data-seeds 0 1 2 3 4"
+        "--data-seeds 0 1 2 3 4 --name surer-1"
     )
     assert second == first.replace("crops=path/to/crops", "histology").replace(
         "images 1 6", "images 1 51"
-    )
+    ).replace("surer-1", "surer-2")
     assert option(first, "--strengths") == ["0.5"]
     assert step.reasons[-1] == (
         "where the images are is not known: put their folders in place of path/to/"
@@ -147,6 +148,45 @@ def test_domains_of_a_command_that_is_put_together_are_as_they_were_typed(swept)
         "histology", "mine=path/to/mine", "photos.fog-3", "text",
     ]  # fmt: skip
     assert next_step(records, first, "").command.startswith("python s.py --domains histology=scans")
+
+
+def test_sweeps_that_are_put_together_have_names_and_become_one_report(swept):
+    records = [
+        r.model_copy(update={"seconds": 60.0, "key": f"{n} {r.key}"})
+        for n in (5, 20)
+        for r in swept(seeds=(0,), domain=f"d{n}", num_images=n)
+    ]
+    step = next_step(records, "")
+    assert [option(line, "--name") for line in step.command.splitlines()] == [
+        ["surer-1"],
+        ["surer-2"],
+    ]
+    # Two sweeps of five seeds and three rates.
+    assert step.size == (
+        "That is 30 cells (15 + 15), where 6 were run; about 30 minutes of computing, at the times of these "
+        "cells"
+    )
+    assert step.one_report == (
+        "interfero report --cells interfero-storage/surer-1/report interfero-storage/surer-2/report"
+    )
+    ((_, _), _, (_, said)) = next_parts(step)
+    assert step.one_report in said
+    one = next_step(records[:3], "")
+    assert (option(one.command, "--name"), one.one_report) == (["surer"], "")
+    assert next_step(swept(seeds=(0,)), "").size == "That is 15 cells, where 3 were run"
+    elsewhere = Next((), "python s.py --storage file:///a --name x\npython s.py --name y")
+    assert elsewhere.one_report.endswith("--cells /a/x/report interfero-storage/y/report")
+    assert Next((), "python s.py --name x\npython s.py").one_report == ""
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_a_command_of_records_trains_in_their_precision(swept, precision):
+    """The default, auto, is what pays on the machine that it runs on."""
+    told = {"loop": json.dumps({"precision": precision})}
+    records = [r.model_copy(update={"provenance": told}) for r in swept(seeds=(0,))]
+    assert option(next_step(records, "").command, "--precision") == [precision]
+    both = [records[0].model_copy(update={"provenance": {"loop": '{"precision": "x"}'}}), *records]
+    assert "--precision" not in next_step(both, "").command
 
 
 def test_seed_zero_is_kept_in_a_command_of_records(swept):

@@ -101,7 +101,8 @@ def test_an_adapter_that_loses_on_test_images_is_not_praised(sweep):
     assert "the source codec is better" in lines["- text"]
     assert "the source codec is better" not in lines["- charts"]
     ((_, (_, (table, _))),) = best_parts(worse, RunLinks())
-    gains = {row[0]: row[5] for row in table[1].rows}
+    place = table[1].header.index("gain (%)")
+    gains = {row[0]: row[place] for row in table[1].rows}
     assert gains["text"] == "-1.00 (the source codec is better)"
 
 

@@ -131,6 +131,25 @@ def test_a_law_whose_parameters_could_be_anything_is_not_claimed():
     )
     (row,) = law_rows([fit])
     assert (row.law, row.holds) == ("saturating", "not determined")
+    figure = law_figure([fit])
+    assert figure.variants[figure.start].caption.startswith("No law holds here. ")
+
+
+def test_the_figure_of_laws_opens_on_one_that_holds(planted):
+    """It opened on the first of all, whose parameters its own table called not determined."""
+    wild = PlantedSweep(
+        lambda place: 4 * place["num_images"] ** 0.3, scatter=Scatter(seed=0.05, cell=0.5)
+    )
+    results = [*fit_scaling(wild.records(np.random.default_rng(4))), *fit_scaling(planted)]
+    fits = [r for r in results if isinstance(r, Scaling)]
+    rows = law_rows(fits)
+    assert rows[0].holds == "not determined"
+    figure = law_figure(results)
+    shown = figure.variants[figure.start].caption
+    assert rows[figure.start].holds == "across domains"
+    assert ": holds across domains: power law" in shown
+    assert ": not determined: saturating law" in figure.variants[0].caption
+    assert not any("No law holds" in variant.caption for variant in figure.variants)
 
 
 def test_many_laws_are_three_sentences_and_a_count(planted):
@@ -266,17 +285,18 @@ def test_the_page_names_the_adapter_to_ship_of_each_domain(sweep):
     table = dict(parts)["table"]
     assert [row[0] for row in table.rows] == ["histology", "text"]
     for row, one in zip(table.rows, best_adapters(records), strict=True):
-        assert row[1] == one.record.params["method"]
+        params = one.record.params
+        assert row[1:3] == [params["method"], f"{one.rd_lambda:g}"]
         assert row[3:8] == [
-            str(one.record.params["num_images"]),
-            str(one.record.params["num_steps"]),
-            str(one.record.params["adapter_size"]),
-            short_rate(one.record.params["learning_rate"]),
+            str(params["num_images"]),
+            str(params["num_steps"]),
+            str(params["adapter_size"]),
+            short_rate(params["learning_rate"]),
             f"{one.record.metrics['target/rd_gain_percent']:+.2f}",
         ]
         assert row[9] == one.record.adapter_file
         page = report_html(Report("t", records, fit_scaling(records)))
-        assert one.record.adapter_file in page
+        assert one.record.adapter_file in page.replace("<wbr>", "")
 
 
 def test_it_asks_nothing_of_the_network(sweep):
@@ -355,3 +375,14 @@ def test_intervals_and_counts_may_go_below_their_number():
         "-0.96 (the source codec &lt;is&gt; better (so))"
     )
     assert "wbr" not in table.text("a (1 to 2)", 0)
+
+
+def test_a_table_of_many_columns_breaks_its_numbers_at_each_part():
+    """The last columns of such tables were outside of a window of 1100 pixels."""
+    table = PageTable(["setting", *map(str, range(13))], [], 1)
+    assert table.dense
+    assert str(table.text("+1.77 ± 0.3 % [99 %]", 1)) == "+1.77 <wbr>± 0.3 % <wbr>[99 %]"
+    assert str(table.text("-5.27 (-7.74 to -2.80)", 2)) == "-5.27 <wbr>(-7.74 <wbr>to -2.80)"
+    assert str(table.text("3 <orders>, 3 seeds", 3)) == "3 &lt;orders&gt;, <wbr>3 seeds"
+    assert str(table.text("adapters/ab.safetensors", 4)) == "adapters/<wbr>ab.safetensors"
+    assert PageTable(["domain", "file"], [], 1, tight=True).dense

@@ -1,5 +1,6 @@
 """Sequences with a planted truth: analysis recovers it, and refuses what the design cannot tell."""
 
+import re
 import shlex
 from dataclasses import replace
 
@@ -7,16 +8,30 @@ import numpy as np
 import pytest
 
 from interfero.analysis.charts.files import write_pictures
+from interfero.analysis.charts.laws import law_figure
 from interfero.analysis.charts.sequence import sequence_figures
 from interfero.analysis.laws.scaling import Refusal, Scaling
+from interfero.analysis.laws.view import law_text
+from interfero.analysis.laws.words import law_lines
 from interfero.analysis.records import read_records, write_tables
 from interfero.analysis.report.sequence import SequenceReport, sequence_html
 from interfero.analysis.sequence.archive import old_streams, routing_costs
 from interfero.analysis.sequence.chains import bd_matrices, find_chains, free_of_lambda
-from interfero.analysis.sequence.findings import SequenceFindings, _undecided, equal_storage_lines
+from interfero.analysis.sequence.findings import (
+    SequenceFindings,
+    _undecided,
+    equal_storage_lines,
+    good_enough_line,
+)
 from interfero.analysis.sequence.laws import SOURCE_LOST, STAGE_HARM
 from interfero.analysis.sequence.measures import AVERAGE, FORGETTING, summarise_case
-from interfero.analysis.sequence.orders import mean_of, order_effect, paired
+from interfero.analysis.sequence.orders import (
+    SequenceMean,
+    corrected,
+    mean_of,
+    order_effect,
+    paired,
+)
 from interfero.cli.report.make import make_report
 from interfero.cli.report.wanted import Wanted
 from interfero.engine.options.parsing import parse_options
@@ -292,8 +307,66 @@ def test_naive_is_good_enough_only_where_it_is():
     )
     worse = equal | {"ewc": PlantedMethod(harm=1.0)}
     line = SequenceFindings(PlantedSequences(worse, seed_sd=0.02).records()).answer[1]
-    assert line.startswith("Naive fine-tuning does worse after 1 domain: ")
+    assert line.startswith(
+        "Naive fine-tuning does worse after 1 domain (corrected for 3 lengths, Holm): "
+    )
     assert "good enough" not in line
+
+
+def test_lengths_that_were_tried_are_corrected_for():
+    """Each length's interval leaves zero out in one of twenty cases, and five were tried."""
+    one = SequenceMean(2.0, 1.5, 3, 3, False, probability=0.03)
+    (alone,) = corrected([one])
+    assert (alone.sign, alone.judged) == (1, one.short)
+    first, unknown, second = corrected([one, None, replace(one, probability=0.004)])
+    assert unknown is None
+    assert (first.probability, second.probability, first.num_compared) == (0.03, 0.008, 2)
+    assert (first.sign, second.sign) == (1, 1)
+    first, *_ = corrected([one] * 5)
+    assert (first.sign, first.doubt) == (0, ", undecided by Holm's correction")
+    assert replace(one, probability=0.3, half_width=4.0).doubt == ", undecided"
+
+
+def test_a_length_that_only_the_correction_leaves_undecided_is_named():
+    methods = {"finetune": PlantedMethod(), "ewc": PlantedMethod(harm=3.4)}
+    line = good_enough_line(summary_of(PlantedSequences(methods, noise=0.6).records()))
+    assert line.startswith(
+        "It is undecided whether ewc does better than naive fine-tuning, at any length (corrected for 3 "
+        "lengths, Holm): at the end, fine-tuning's loss over all domains met"
+    )
+    assert line.endswith(
+        " By itself the interval leaves zero out after 3: +1.14 (+0.45 to +1.82) %."
+    )
+
+
+def test_shares_have_no_sign_and_differences_are_called_what_they_are(found):
+    summary = found.cases[0]
+    oldest = old_streams(summary.best["lora"])[-1]
+    assert oldest.pixels_exact.share == "100.00"
+    page = sequence_html(SequenceReport("t", found))
+    assert "+100.00" not in page.partition('id="archive"')[2].partition("</details>")[0]
+    lines = equal_storage_lines(summary)
+    assert all("what others forget minus that, paired" in line for line in lines)
+    assert not any("forget more by" in line for line in lines)
+    assert "that of finetune minus it" in page
+
+
+def test_orders_are_not_called_domains():
+    flat = PlantedSequences({"finetune": PlantedMethod(harm=3.0)}, orders=LATIN, noise=0.5)
+    laws = SequenceFindings(flat.records()).laws
+    assert [law.data.drawn_one for law in laws] == ["order", "domain"]
+    figure = law_figure(laws)
+    lost, harm = figure.variants
+    assert lost.panels[1].title.startswith("Each order left out: off by ")
+    assert lost.panels[1].x.label == "predicted from the other orders (%)"
+    assert harm.panels[1].x.label == "predicted from the other domains (%)"
+    assert "each order or domain predicted only from the others" in figure.note
+    unlike = [replace(law, chosen=law.null) for law in laws]
+    assert law_lines(unlike) == [
+        "Laws for 2 combinations of method and response: 1 where none beats a constant for each domain, 1 "
+        "where none beats a constant for each order."
+    ]
+    assert law_text(unlike[0]).startswith("no law beats a constant for each order (")
 
 
 def test_undecided_is_not_called_good_enough():
@@ -317,6 +390,7 @@ def test_the_next_command_of_a_table_is_put_together_of_its_rows(planted):
     }
     assert set(options.orders) == whole
     assert "were run" in step.size
+    assert options.name == "surer"
 
 
 def test_nothing_finished_is_said():
@@ -346,3 +420,8 @@ def test_interfero_report_makes_it_from_the_table(tmp_path):
     write_tables([*records, make_record()], tmp_path / "mixed")
     with pytest.raises(ConfigError, match="adaptation sweeps and sequence sweeps"):
         make_report(Wanted(cells=(tmp_path / "mixed",), out=tmp_path / "out"))
+    write_tables([make_record()], tmp_path / "other")
+    both = tmp_path / "sweep", tmp_path / "other"
+    said = f"(adaptation: {both[1]}; sequence: {both[0]}): make a report of each kind"
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        make_report(Wanted(cells=both, out=tmp_path / "out"))

@@ -261,6 +261,13 @@ def test_a_table_that_is_not_there_is_not_called_damaged(tmp_path):
             make_report(Wanted(cells=(given,)))
 
 
+def test_a_file_of_another_kind_is_refused_with_what_is_read(tmp_path):
+    (tmp_path / "cells.csv").write_text("key,status\n")
+    with pytest.raises(StorageError, match=r"only Parquet files are read, .*cells\.csv is none; give the "
+                       r"cells\.parquet that a sweep wrote, or the folder"):  # fmt: skip
+        Wanted(cells=(tmp_path / "cells.csv",)).check()
+
+
 def test_a_report_takes_no_file_for_its_folder(tmp_path):
     """Said before libraries are imported, and not as a disk that is full."""
     (tmp_path / "notes.txt").write_text("mine")

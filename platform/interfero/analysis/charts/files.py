@@ -9,7 +9,14 @@ from pathlib import Path
 
 from interfero.analysis.charts.data import Figure, Variant
 from interfero.analysis.charts.drawing import Drawing
-from interfero.analysis.charts.vega import THEME, Texts, coloured, picture_spec, variant_spec
+from interfero.analysis.charts.vega import (
+    THEME,
+    Texts,
+    caption_of,
+    coloured,
+    picture_spec,
+    variant_spec,
+)
 from interfero.store.files import write_atomic
 
 MAX_NAME = 80
@@ -59,7 +66,8 @@ def write_pictures(figures: Iterable[Figure | None], folder: Path) -> list[Path]
 def specification(figure: Figure, variants: Sequence[Variant]) -> str:
     """One picture of some of a figure's variants, as JSON in one line."""
     texts: Texts = {}
-    rows = [(v.caption, variant_spec(v, texts)) for v in variants]
+    specs = [variant_spec(v, texts) for v in variants]
+    rows = [(caption_of(v, spec), spec) for v, spec in zip(variants, specs, strict=True)]
     return coloured(picture_spec([figure.title, figure.note], rows), THEME)
 
 

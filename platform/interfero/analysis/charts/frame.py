@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from interfero.analysis.charts.data import PlotAxis, PlotPoint, Range
-from interfero.analysis.usual import largest_usual
+from interfero.analysis.divergence_rule import DIVERGED_PERCENT
 
 SPREAD_LIMIT = 30.0
 """Percent: an axis that has to show more is logarithmic beyond one percent."""
@@ -56,7 +56,9 @@ def frame_of(axis: PlotAxis, points: Sequence[PlotPoint], which: str) -> Frame:
         return Frame("linear", -0.5, max(len(axis.names), 1) - 0.5)
     chosen = _values(points, which, axis, faint=False)
     faint = _values(points, which, axis, faint=True)
-    limit = largest_usual(chosen)
+    # Loss, however its axis is scaled; a number of images or dB has no such bound.
+    loss = axis.scale == "percent" or "%" in axis.label
+    limit = DIVERGED_PERCENT if loss else math.inf
     kept = [v for v in chosen if abs(v) <= limit] or chosen or faint
     if not kept:
         return Frame("linear", 0.0, 1.0)

@@ -28,6 +28,7 @@ from interfero.analysis.laws.view import (
     nothing_left_out,
     others_text,
 )
+from interfero.analysis.laws.words import claim, holds_text
 
 
 def law_figure(results: Sequence[Scaling | Refusal]) -> Figure | None:
@@ -35,25 +36,35 @@ def law_figure(results: Sequence[Scaling | Refusal]) -> Figure | None:
     fits = [r for r in results if isinstance(r, Scaling)]
     if not fits:
         return None
-    variants = []
-    for scaling in fits:
-        variants.append(
-            Variant(
-                choice=(scaling.subject.text, scaling.response.title),
-                panels=(_law_panel(scaling), _left_out_panel(scaling)),
-                caption=f"{scaling.subject.text}, {scaling.response.title}: {law_text(scaling)}.",
-                file=file_name("law", scaling.subject.method, scaling.response.name),
-            )
+    held = [place for place, fit in enumerate(fits) if fit.beats_null and claim(fit) is not None]
+    first = "" if held else "No law holds here. "
+    variants = tuple(
+        Variant(
+            choice=(fit.subject.text, fit.response.title),
+            panels=(_law_panel(fit), _left_out_panel(fit)),
+            caption=f"{first}{fit.subject.text}, {fit.response.title}: {_holds_first(fit)}{law_text(fit)}.",
+            file=file_name("law", fit.subject.method, fit.response.name),
         )
+        for fit in fits
+    )
+    ones = " or ".join(dict.fromkeys(fit.data.drawn_one for fit in fits))
     return Figure(
         name="laws",
         title="Laws",
         selectors=("method", "of"),
-        variants=tuple(variants),
+        variants=variants,
         note="Left: settings moved along the law to the mean of its other axes; bars reach one standard "
-        "deviation of seeds. Right: each domain predicted only from the others; hollow by the mean of "
-        "the others, filled by distance.",
+        f"deviation of seeds; a line ends where the measurements of its {ones} do. Right: each {ones} "
+        "predicted only from the others; hollow by the mean of the others, filled by distance.",
+        start=min(held, key=lambda place: claim(fits[place]) != "across", default=0),
     )
+
+
+def _holds_first(scaling: Scaling) -> str:
+    """`not determined: `, `holds across domains: `, before exponents that a reader would take for a law."""
+    if not scaling.beats_null:
+        return ""
+    return f"{'' if claim(scaling) is None else 'holds '}{holds_text(scaling)}: "
 
 
 def _law_panel(scaling: Scaling) -> Panel:
@@ -125,8 +136,10 @@ def _left_out_panel(scaling: Scaling) -> Panel:
             )  # fmt: skip
             series.append(Series(name, look.colour, look.marker, points, hollow=hollow))
     return Panel(
-        title=_capital(errors_text(scaling).replace("\n", " ")) if series else "Left-out domains",
-        x=PlotAxis("predicted from the other domains (%)", scale),
+        title=_capital(errors_text(scaling).replace("\n", " "))
+        if series
+        else f"Left-out {data.drawn}",
+        x=PlotAxis(f"predicted from the other {data.drawn} (%)", scale),
         y=PlotAxis("measured (%)", scale),
         series=tuple(series),
         diagonal=True,

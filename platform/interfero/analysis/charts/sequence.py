@@ -68,8 +68,8 @@ def sequence_figures(found: SequenceFindings, runs: RunLinks | None = None) -> l
     return [figure for figure in made if figure is not None]
 
 
-def _point(x: float, mean: SequenceMean, what: str) -> PlotPoint:
-    return PlotPoint(x, mean.value, (what, mean.text()), y_range=mean.span)
+def _point(x: float, mean: SequenceMean, what: str, said: str = "") -> PlotPoint:
+    return PlotPoint(x, mean.value, (what, said or mean.text()), y_range=mean.span)
 
 
 def _growth_figure(cases: Sequence[SequenceSummary]) -> Figure:
@@ -322,10 +322,12 @@ def _archive_figure(summary: SequenceSummary) -> Figure | None:
         return None
     ticks = tuple((float(k), str(k)) for k in range(summary.case.length + 1))
     panels = []
-    for title, axis, read in _ARCHIVE:
+    for title, axis, read, said in _ARCHIVE:
         series = []
         for method, own in streams.items():
-            points = tuple(_point(s.age, read(s), f"{method}, {s.age} stages old") for s in own)
+            points = tuple(
+                _point(s.age, read(s), f"{method}, {s.age} stages old", said(read(s))) for s in own
+            )
             look = method_style(method)
             series.append(Series(method, look.colour, look.marker, points, line=True))
         x = PlotAxis("age of the streams (stages)", ticks=ticks)
@@ -339,7 +341,9 @@ def _archive_figure(summary: SequenceSummary) -> Figure | None:
     )  # fmt: skip
 
 
-_ARCHIVE: tuple[tuple[str, str, Callable[[OldStreams], SequenceMean]], ...] = (
-    ("PSNR lost", "PSNR drop (dB)", lambda s: s.psnr_drop_db),
-    ("Streams that decode to the same pixels", "pixel-exact (%)", lambda s: s.pixels_exact),
-)
+_Said = Callable[[SequenceMean], str]
+_ARCHIVE: tuple[tuple[str, str, Callable[[OldStreams], SequenceMean], _Said], ...] = (
+    ("PSNR lost", "PSNR drop (dB)", lambda s: s.psnr_drop_db, lambda m: m.text(" dB")),
+    ("Streams that decode to the same pixels", "pixel-exact (%)", lambda s: s.pixels_exact,
+     lambda m: f"{m.share} %; {m.sample}"),
+)  # fmt: skip

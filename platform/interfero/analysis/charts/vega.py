@@ -84,6 +84,10 @@ _PATHS = {
 }
 """Vega's shapes, as paths within a square from -1 to 1."""
 _EDGES = {"<": "triangle-left", ">": "triangle-right", "v": "triangle-down", "^": "triangle-up"}
+EDGES_NOTE = (
+    " Triangles at the frame: results too far out for its scale; the numbers as a table have their "
+    "values."
+)
 
 
 def variant_spec(variant: Variant, texts: Texts) -> Spec:
@@ -100,6 +104,13 @@ def variant_spec(variant: Variant, texts: Texts) -> Spec:
     ]
     maps = any(isinstance(p, MapPanel) for p in variant.panels)
     return {"concat": panels, "columns": len(panels), "resolve": _resolve(shared=not maps)}
+
+
+def caption_of(variant: Variant, spec: Spec) -> str:
+    """The caption of a variant, and what triangles at a frame are where its specification has any."""
+    layers = (layer for panel in spec["concat"] for layer in panel.get("layer", ()))
+    edges = any("e" in layer["data"]["values"][0] for layer in layers)
+    return variant.caption + EDGES_NOTE * edges
 
 
 def picture_spec(title: Sequence[str], rows: Sequence[tuple[str, Spec]]) -> Spec:

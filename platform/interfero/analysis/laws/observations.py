@@ -133,6 +133,11 @@ class Observations:
     """What has an amplitude of its own: domains, or the orders of a sequence."""
 
     @property
+    def drawn_one(self) -> str:
+        """A single one: `domain`, `order`."""
+        return self.drawn.removesuffix("s")
+
+    @property
     def domain_names(self) -> tuple[str, ...]:
         """Each once, sorted."""
         return tuple(sorted(set(self.domains)))

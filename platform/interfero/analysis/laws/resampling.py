@@ -186,3 +186,9 @@ def holm(probabilities: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (count - rank) * probabilities[index]))
         found[index] = highest
     return found
+
+
+def holm_of_known(probabilities: Sequence[float | None]) -> list[float | None]:
+    """The same where some are not known: these count for nothing."""
+    known = iter(holm([p for p in probabilities if p is not None]))
+    return [None if p is None else next(known) for p in probabilities]

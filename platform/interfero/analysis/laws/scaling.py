@@ -303,7 +303,7 @@ def fit_observations(data: Observations) -> Scaling | Refusal:
     laws = candidates(data.own_axes, GROWTH_AXES)
     tried = tuple(_try(law, data, y, space, floor) for law in laws)
     if tried[0].fit is None:
-        reason = f"not even a constant for each domain can be fitted: {tried[0].note}"
+        reason = f"not even a constant for each {data.drawn_one} can be fitted: {tried[0].note}"
         return Refusal(data.subject, data.response, reason)
     chosen = _choose(tried)
     by_distance = tuple(
@@ -331,7 +331,8 @@ def refused(data: Observations) -> Refusal | None:
     if not levels or max(levels.values()) < MIN_LEVELS:
         shown = ", ".join(f"{name} {count}" for name, count in levels.items()) or "none varies"
         return no(
-            f"no axis has {MIN_LEVELS} levels within one domain ({shown}): an exponent could not be checked"
+            f"no axis has {MIN_LEVELS} levels within one {data.drawn_one} ({shown}): an exponent could "
+            "not be checked"
         )
     return None
 
@@ -352,7 +353,7 @@ def _try(law: Law, data: Observations, y: FloatArray, space: Space, floor: float
     if len(y) < num_params + 2:
         problem = f"{len(y)} settings, {num_params + 2} are needed for {num_params} parameters"
     elif shares_amplitude(law, data) and num_domains < MIN_DOMAINS_FOR_DISTANCE:
-        problem = f"{num_domains} domains, {MIN_DOMAINS_FOR_DISTANCE} are needed"
+        problem = f"{num_domains} {data.drawn}, {MIN_DOMAINS_FOR_DISTANCE} are needed"
     fit = None if problem else robust_fit(law, y, design, space, floor)
     if fit is None:
         return Candidate(law, None, None, {}, None, note=problem or "the fit found nothing finite")

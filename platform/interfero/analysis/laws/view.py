@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from interfero.analysis.axes import AXES, GROWTH_AXES
+from interfero.analysis.capacity_table import counted
 from interfero.analysis.laws.designs import setting_means
 from interfero.analysis.laws.forms import Design
 from interfero.analysis.laws.robust_fit import predicted
@@ -77,7 +78,8 @@ def domain_laws(scaling: Scaling) -> list[DomainLaw]:
         low, middle, high = (
             scaling.percent(points + shift) for shift in (-scaling.seed_sd, 0.0, scaling.seed_sd)
         )
-        grid = np.geomspace(x.min(), x.max(), 60)
+        # No further than the domain itself was measured.
+        grid = np.geomspace(x[inside].min(), x[inside].max(), 60)
         z = np.tile(design.z[inside][0], (len(grid), 1))
         line = Design(_along(scaling, main, grid, design.u[inside].mean(axis=0)), z)
         values = scaling.data.response.percent(law.values(scaling.fit.params, line))
@@ -99,13 +101,13 @@ def left_out_domains(scaling: Scaling) -> list[LeftOut]:
 
 def nothing_left_out(scaling: Scaling) -> str:
     """Why there is no prediction of a left-out domain."""
-    count = len(scaling.data.domain_names)
-    return f"{count} domain{'' if count == 1 else 's'}: none can be left out"
+    data = scaling.data
+    return f"{counted(len(data.domain_names), data.drawn_one)}: none can be left out"
 
 
 def errors_text(scaling: Scaling) -> str:
     """How far predictions of left-out domains are off."""
-    text = f"each domain left out: off by {scaling.error_text(scaling.chosen)}"
+    text = f"each {scaling.data.drawn_one} left out: off by {scaling.error_text(scaling.chosen)}"
     if scaling.beats_null:
         text += f", {scaling.error_text(scaling.null)} by a constant"
     best = scaling.nearest_distance
@@ -122,7 +124,7 @@ def law_text(scaling: Scaling) -> str:
         # The points of all budgets lie on one line: a reader has to know which.
         basis += f", {', '.join(map(AXES['num_steps'].text, data.levels('num_steps')))} steps"
     if not scaling.beats_null:
-        return f"no law beats a constant for each domain ({basis})"
+        return f"no law beats a constant for each {data.drawn_one} ({basis})"
     shapes = scaling.parameters()[: len(scaling.chosen.law.shape_names)]
     parts = [f"{plain_name(p.name)} {p.value:.2f} ({p.low:.2f} to {p.high:.2f})" for p in shapes]
     name = scaling.chosen.law.name.replace("_", " ")

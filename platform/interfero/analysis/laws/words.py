@@ -50,7 +50,7 @@ def _fit_row(scaling: Scaling) -> LawRow:
         scaling.subject.text,
         scaling.response.title,
         scaling.chosen.law.name.replace("_", " ") if scaling.beats_null else "none beats the mean",
-        _holds(scaling).replace("domains", scaling.data.drawn),
+        holds_text(scaling),
         law_text(scaling),
         _evidence(scaling),
     )
@@ -81,7 +81,12 @@ def _error(value: float) -> str:
 
 def _refusal_row(refusal: Refusal) -> LawRow:
     return LawRow(
-        refusal.subject.text, refusal.response.title, "none", _holds(refusal), refusal.reason, ""
+        refusal.subject.text,
+        refusal.response.title,
+        "none",
+        holds_text(refusal),
+        refusal.reason,
+        "",
     )
 
 
@@ -94,6 +99,15 @@ def law_lines(results: Sequence[Scaling | Refusal]) -> list[str]:
     lines = [_law_line(fit) for fit in fits if claim(fit) == "across"]
     lines += [_here_line(fit) for fit in fits if claim(fit) == "here"]
     return [*lines[:MAX_LAWS], _count_line(results)] if results else []
+
+
+def holds_text(result: Scaling | Refusal) -> str:
+    """Where a law holds, if anywhere: `across domains`, `for these orders`, `not determined`, `no law`."""
+    return _holds(result).replace("domain", _noun(result))
+
+
+def _noun(result: Scaling | Refusal) -> str:
+    return result.data.drawn_one if isinstance(result, Scaling) else "domain"
 
 
 def _holds(result: Scaling | Refusal) -> str:
@@ -109,13 +123,10 @@ def _holds(result: Scaling | Refusal) -> str:
 
 def _count_line(results: Sequence[Scaling | Refusal]) -> str:
     """`Laws for 15 combinations of method and response: 2 hold across domains, ...`."""
-    counts = Counter(map(_holds, results))
-    drawn = next((r.data.drawn for r in results if isinstance(r, Scaling)), "domains")
-    parts = [
-        text.format(counts[name]).replace("domains", drawn)
-        for name, text in _COUNTED.items()
-        if counts[name]
-    ]
+    kinds = sorted((list(_COUNTED).index(_holds(r)), _noun(r)) for r in results)
+    texts = list(_COUNTED.values())
+    counts = Counter(texts[kind].replace("domain", noun) for kind, noun in kinds)
+    parts = [text.format(number) for text, number in counts.items()]
     reasons = dict.fromkeys(
         r.reason for r in results if isinstance(r, Refusal) and r.constant is None
     )
@@ -171,7 +182,7 @@ def _here_line(scaling: Scaling) -> str:
     if not scaling.across_domains:
         others = f"{len(names)} {which} do not speak for others"
         others = others if len(names) > 1 else "one speaks for no other"
-    these = f"these {which}" if len(names) > 1 else f"this {which.removesuffix('s')}"
+    these = f"these {which}" if len(names) > 1 else f"this {scaling.data.drawn_one}"
     return (
         f"For {these} ({', '.join(names)}), {_what(scaling)} follows a {_form(scaling)} "
         f"law: {', '.join(parts)} (95 % intervals over {scaling.covers_here}; {others})."

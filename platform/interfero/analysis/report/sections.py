@@ -19,6 +19,7 @@ from interfero.analysis.capacity_table import (
 from interfero.analysis.charts.data import RunLinks
 from interfero.analysis.choices import Choice, choose_learning_rates
 from interfero.analysis.comparison import DOMAINS_NOTE, domain_rows
+from interfero.analysis.diverged import every_diverged
 from interfero.analysis.focus import budget_text, central_lambda, lambdas, longest
 from interfero.analysis.laws.words import LawRow
 from interfero.analysis.method_table import method_rows
@@ -55,6 +56,7 @@ def facts(records: Sequence[CellRecord], choices: Sequence[Choice]) -> list[Bloc
         ("training images", ", ".join(levels("num_images"))),
         ("test images", _tested(records)),
         ("steps", ", ".join(levels("num_steps"))),
+        ("diverged", every_diverged(records, choices)),
         ("seeds", seeds_text(choices)),
     ]
     return [("table", PageTable(["what", "value"], rows, 2))]
@@ -139,7 +141,8 @@ def best_parts(records: Sequence[CellRecord], runs: RunLinks) -> list[Block]:
         "domain by itself, so that it can be another method. A method that trains nothing leaves nothing to "
         "ship. Files are relative to the sweep's folder; a search may have a limit of forgetting of its own."
     )
-    own: list[Block] = [("table", PageTable(header, rows, 2, whole=True)), ("note", note)]
+    table = PageTable(header, rows, 2, whole=True, tight=True)
+    own: list[Block] = [("table", table), ("note", note)]
     return [("folded", ("Which adapter to ship, for each domain and lambda", own))] if rows else []
 
 
@@ -170,6 +173,8 @@ def next_parts(step: Next | None) -> list[Block]:
     parts: list[Block] = [("lines", [f"{reason}." for reason in step.reasons])]
     price = f"{step.size}. " if step.size else ""
     price += "With --dry-run the command lists its cells and trains nothing."
+    if step.one_report:
+        price += f" When the sweeps have ended, one report of all of them: {step.one_report}"
     return parts + ([("code", step.command), ("note", price)] if step.command else [])
 
 

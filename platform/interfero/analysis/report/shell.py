@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,7 +15,15 @@ from markupsafe import Markup, escape
 
 from interfero.analysis.charts.data import Figure, Variant
 from interfero.analysis.charts.library import vega_library
-from interfero.analysis.charts.vega import CONFIG, THEME, Texts, Theme, legend_of, variant_spec
+from interfero.analysis.charts.vega import (
+    CONFIG,
+    THEME,
+    Texts,
+    Theme,
+    caption_of,
+    legend_of,
+    variant_spec,
+)
 
 POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
@@ -32,6 +41,9 @@ DARK: Theme = {
 }
 WHOLE_TABLE_ROWS = 14
 """A longer table is folded away."""
+DENSE_COLUMNS = 12
+"""A table of more is set smaller, and its numbers break before each of their parts."""
+_BREAKS = re.compile(r" (?=[\[±]|to |\([^)]* (?:to|of) )|(?<=[,;]) ")
 
 Block = tuple[str, Any]
 """What is written one below the other: a kind that the template knows, and its value."""
@@ -51,11 +63,18 @@ class PageTable:
     """Whether it is shown however long it is."""
     name: str = "All"
     """What its rows are, where it is folded: `Every setting:`."""
+    tight: bool = False
+    """Whether its columns are long, few as they may be."""
 
     @property
     def folded(self) -> bool:
         """Whether one has to ask for it."""
         return len(self.rows) > WHOLE_TABLE_ROWS and not self.whole
+
+    @property
+    def dense(self) -> bool:
+        """Whether it is so wide that numbers have to break to fit a usual window."""
+        return self.tight or len(self.header) > DENSE_COLUMNS
 
     def kind(self, index: int) -> Markup:
         """How a column is set."""
@@ -65,9 +84,12 @@ class PageTable:
 
     def text(self, cell: str, index: int) -> Markup:
         """A cell's text; where a table is short of width, an interval or a count goes below its number."""
-        value, *notes = cell.split(" (")
         if index < self.words or index == self.long:
             return escape(cell)
+        if self.dense:
+            parts = (Markup("/<wbr>").join(part.split("/")) for part in _BREAKS.split(cell))
+            return Markup(" <wbr>").join(parts)
+        value, *notes = cell.split(" (")
         text = escape(value)
         for note in notes:
             apart = any(word in note for word in (" to ", " of "))
@@ -140,9 +162,10 @@ def _figures_json(figures: Sequence[Figure]) -> str:
 
 
 def _variant_value(variant: Variant, texts: Texts) -> dict[str, Any]:
+    spec = variant_spec(variant, texts)
     return {
-        "choice": variant.choice, "caption": variant.caption, "file": variant.file,
-        "spec": variant_spec(variant, texts), "legend": legend_of(variant),
+        "choice": variant.choice, "caption": caption_of(variant, spec), "file": variant.file, "spec": spec,
+        "legend": legend_of(variant),
         "columns": [[_column(p.x), _column(p.y)] for p in variant.panels],
     }  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from interfero.analysis.divergence_rule import DIVERGED
 from interfero.analysis.report.shell import Block, PageTable, Section
 
 _CODEC = (
@@ -39,8 +40,8 @@ ADAPTATION_TERMS = (
     ),
     (
         "diverged",
-        "The loss on test images changed by 300 % or more, and ten times as much as is usual for the method "
-        "at that lambda and number of steps. Such a cell is counted and named, and in no mean over others.",
+        f"A cell has diverged if {DIVERGED}. One that was chosen is counted and named, and in no mean over "
+        "others; What was run counts all of them, chosen or not.",
     ),
     (
         "dB at equal rate",

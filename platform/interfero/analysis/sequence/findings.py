@@ -26,6 +26,7 @@ from interfero.analysis.sequence.next_command import sequence_command
 from interfero.analysis.sequence.orders import (
     OrderEffect,
     SequenceMean,
+    corrected,
     order_effect,
     paired,
 )
@@ -146,13 +147,16 @@ def least_line(summary: SequenceSummary) -> str:
     if least is naive:
         said += "; no other method with one codec forgets less"
     else:
+        others = [row for row in rows if row is not least]
         own = least.values(FORGETTING)
+        apart = corrected([paired(row.values(FORGETTING), own) for row in others])
         equals = [
             row.setting.method
-            for row in rows
-            if row is not least and not _decided(paired(row.values(FORGETTING), own))
+            for row, difference in zip(others, apart, strict=True)
+            if difference is None or not difference.sign
         ]
         rest = f", undecided against {', '.join(equals)}" if equals else ""
+        rest += tried_text(apart, "methods")
         said += (
             f"; of methods with one codec {least.setting.text} forgets least, "
             f"{least.means[FORGETTING.name].short} %{rest}"
@@ -172,8 +176,10 @@ def good_enough_line(summary: SequenceSummary) -> str:
         return f"{NAIVE} is not compared here with another method that ends with one codec."
     best = min(others, key=lambda row: (row.score is None, row.score or 0.0))
     length = summary.case.length
-    each = [paired(naive.values(AVERAGE, k), best.values(AVERAGE, k)) for k in range(1, length + 1)]
-    last = each[-1]
+    each = corrected(
+        [paired(naive.values(AVERAGE, k), best.values(AVERAGE, k)) for k in range(1, length + 1)]
+    )
+    last, tried = each[-1], tried_text(each, "lengths")
     assert last is not None
     what = "its loss over all domains met, source included, differs from"
     end = f"{what} that of {best.setting.text} by {last.text()}"
@@ -181,21 +187,35 @@ def good_enough_line(summary: SequenceSummary) -> str:
     worse = [k for k, sign in signs.items() if sign > 0]
     if not worse:
         if last.sign:
-            return f"Naive fine-tuning does better: at the end, {end}.{_undecided(signs, length)}"
+            return f"Naive fine-tuning does better{tried}: at the end, {end}.{_undecided(signs, length)}"
         return (
             f"It is undecided whether {best.setting.method} does better than naive fine-tuning, at any "
-            f"length: at the end, {end}."
+            f"length{tried}: at the end, fine-tuning's{end.removeprefix('its')}.{_by_themselves(each)}"
         )
     first = each[worse[0] - 1]
     assert first is not None
     before = _undecided(signs, worse[0])
+    does = f"Naive fine-tuning does worse after {counted(worse[0], 'domain')}{tried}"
     if worse[0] == length:
-        return f"Naive fine-tuning does worse after {counted(length, 'domain')}: {end}.{before}"
-    then = "" if last.sign else ", undecided"
+        return f"{does}: {end}.{before}"
     return (
-        f"Naive fine-tuning does worse after {counted(worse[0], 'domain')}: {what} that of "
-        f"{best.setting.text} by {first.short} %, at the end by {last.text()}{then}.{before}"
+        f"{does}: {what} that of {best.setting.text} by {first.short} %, at the end by {last.text()}"
+        f"{last.doubt}.{before}"
     )
+
+
+def _by_themselves(each: Sequence[SequenceMean | None]) -> str:
+    """Lengths that would be decided if no other had been tried."""
+    found = [
+        f"{k}: {m.short} %" for k, m in enumerate(each, 1) if m is not None and "Holm" in m.doubt
+    ]
+    return f" By itself the interval leaves zero out after {'; '.join(found)}." if found else ""
+
+
+def tried_text(found: Sequence[SequenceMean | None], what: str) -> str:
+    """` (corrected for 5 lengths, Holm)`; empty where one alone was tried."""
+    count = max((mean.num_compared for mean in found if mean is not None), default=1)
+    return f" (corrected for {count} {what}, Holm)" if count > 1 else ""
 
 
 def _undecided(signs: Mapping[int, int], length: int) -> str:
@@ -217,10 +237,9 @@ def equal_gain_lines(summary: SequenceSummary) -> list[str]:
                 f"Fine-tuning cannot be read {where} ({reached}): give it several --learning-rates."
             )
         else:
-            undecided = "" if equal.difference.sign else ", undecided"
             lines.append(
                 f"{where[0].upper()}{where[1:]} ({reached}) fine-tuning's forgetting differs by "
-                f"{equal.difference.text()}{undecided}."
+                f"{equal.difference.text()}{equal.difference.doubt}."
             )
     return lines
 
@@ -235,9 +254,10 @@ def equal_storage_lines(summary: SequenceSummary) -> list[str]:
         parts = [
             f"{other.setting.method} {_verdict(difference)}" for other, difference in row.others
         ]
+        tried = tried_text([difference for _, difference in row.others], "methods")
         lines.append(
             f"Within {size_text(row.budget)}, validation chooses {row.best.setting.text}: it forgets "
-            f"{own.text()}; others forget more by: {'; '.join(parts)}."
+            f"{own.text()}; what others forget minus that, paired{tried}: {'; '.join(parts)}."
         )
     return lines
 
@@ -280,11 +300,7 @@ def _verdict(difference: SequenceMean | None) -> str:
         return "not comparable (no order and seed in common)"
     if difference.same and not difference.value:
         return "+0.00, the same each time"
-    return f"{difference.short}{'' if difference.sign else ', undecided'}"
-
-
-def _decided(difference: SequenceMean | None) -> bool:
-    return difference is not None and difference.sign != 0
+    return difference.judged
 
 
 def size_text(num_bytes: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,7 +19,7 @@ from interfero.analysis.sequence.chains import (
     SequenceCase,
     SequenceSetting,
 )
-from interfero.analysis.sequence.orders import SequenceMean, Unit, mean_of, paired
+from interfero.analysis.sequence.orders import SequenceMean, Unit, corrected, mean_of, paired
 from interfero.metrics.continual import (
     average_loss,
     backward_transfer,
@@ -180,6 +180,13 @@ class SequenceSummary:
         return None if naive is None else paired(naive.values(measure), row.values(measure))
 
     @cached_property
+    def better_than_naive(self) -> dict[str, SequenceMean | None]:
+        """Fine-tuning's average loss less each other method's, corrected for how many there are."""
+        others = {m: row for m, row in self.best.items() if m != NAIVE}
+        each = corrected([self.against_naive(row, AVERAGE) for row in others.values()])
+        return dict(zip(others, each, strict=True))
+
+    @cached_property
     def intransigence(self) -> dict[str, SequenceMean]:
         """By method, against joint training on the domains met so far."""
         joint = (
@@ -224,7 +231,8 @@ class SequenceSummary:
                     naive |= {} if isinstance(at, NotReached) else {unit: at.forgetting}
             difference = paired(naive, row.values(FORGETTING))
             found.append(EqualGain(row, difference, len(naive), len(row.chains)))
-        return found
+        each = corrected([equal.difference for equal in found])
+        return [replace(e, difference=d) for e, d in zip(found, each, strict=True)]
 
     @cached_property
     def at_equal_storage(self) -> list[StorageRow]:
@@ -237,9 +245,9 @@ class SequenceSummary:
             fits = [r for r in sized if r.stored["stored/bytes"] <= budget * STORAGE_SLACK]
             inside = SequenceSummary(self.case, tuple(fits), ())
             first, *others = sorted(inside.best.values(), key=_rank)
-            pairs = tuple(
-                (r, paired(r.values(FORGETTING), first.values(FORGETTING))) for r in others
-            )
+            own_values = first.values(FORGETTING)
+            each = corrected([paired(r.values(FORGETTING), own_values) for r in others])
+            pairs = tuple(zip(others, each, strict=True))
             if not found or budget > found[-1].budget * STORAGE_SLACK:
                 found.append(StorageRow(budget, first, pairs))
         return found

@@ -6,8 +6,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from interfero.adaptation.table import METHOD_TABLE, MethodEntry
-from interfero.analysis.next_command import Next, image_counts, joined, options_of, tried_rates
+from interfero.analysis.next_command import (
+    Next,
+    image_counts,
+    joined,
+    named,
+    options_of,
+    tried_rates,
+)
 from interfero.analysis.next_domains import NOWHERE, domain_reasons, unknown_folders
+from interfero.analysis.next_size import time_text
 from interfero.records import CellRecord
 
 
@@ -26,7 +34,7 @@ def sequence_command(records: Sequence[CellRecord], changes: Mapping[str, Sequen
         "--num-images": values("images_asked") or image_counts(rows), "--orders": whole,
         "--memory-images": values("memory_images"), "--buffers": values("buffer"),
     }  # fmt: skip
-    together = joined({**options, **changes})
+    (together,) = named([joined({**options, **changes})])
     tried, cells = tried_rates(rows), Counter(str(r.params["method"]) for r in rows)
     seeds = len(changes.get("--data-seeds", ())) / len({r.params["data_seed"] for r in rows}) or 1
     size = sum(
@@ -34,6 +42,5 @@ def sequence_command(records: Sequence[CellRecord], changes: Mapping[str, Sequen
         for method, n in cells.items()
     )
     reasons = [*domain_reasons(rows, {}), *([unknown_folders()] if NOWHERE in together else [])]
-    return Next(
-        tuple(reasons), together, f"That is about {size:.0f} rows, where {len(records)} were run"
-    )
+    text = f"That is about {size:.0f} rows, where {len(records)} were run"
+    return Next(tuple(reasons), together, text + time_text([(together, size)], rows))

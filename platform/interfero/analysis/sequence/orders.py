@@ -13,15 +13,21 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from interfero.analysis.capacity_table import counted
 from interfero.analysis.comparable import comparable
-from interfero.analysis.laws.resampling import Part, half_width, seed_draws
+from interfero.analysis.laws.resampling import (
+    Part,
+    half_width,
+    holm_of_known,
+    probability,
+    seed_draws,
+)
 from interfero.analysis.sequence.chains import Order
 
 FloatArray = npt.NDArray[np.float64]
@@ -47,13 +53,25 @@ class SequenceMean:
     """Whether these are all orders of their domains: none is drawn."""
     same: bool = False
     """Whether orders and seeds all have this value: no spread says how sure it is."""
+    probability: float | None = None
+    """That chance gives as much; without a correction below 5 % where the interval leaves out zero."""
+    num_compared: int = 1
+    """Differences that were tried, for which the probability is corrected."""
 
     @property
     def sign(self) -> int:
-        """1 or -1 where the interval leaves out zero, else 0: undecided."""
-        if self.half_width is None or abs(self.value) <= self.half_width:
+        """1 or -1 where chance gives as much in less than 5 %, else 0: undecided."""
+        if self.probability is None or self.probability >= SIGNIFICANCE:
             return 0
         return 1 if self.value > 0 else -1
+
+    @property
+    def doubt(self) -> str:
+        """`, undecided`, and whether only the correction makes it so; empty where it is decided."""
+        if self.sign:
+            return ""
+        by_itself = self.half_width is not None and abs(self.value) > self.half_width
+        return ", undecided" + " by Holm's correction" * by_itself
 
     @property
     def span(self) -> tuple[float, float] | None:
@@ -80,8 +98,21 @@ class SequenceMean:
     @property
     def short(self) -> str:
         """`+3.20 (+2.10 to +4.30)`, under a heading that says the rest."""
-        ends = "" if self.span is None else f" ({self.span[0]:+.2f} to {self.span[1]:+.2f})"
-        return f"{self.value:+.2f}{ends}"
+        return self._shown("+.2f")
+
+    @property
+    def share(self) -> str:
+        """`97.20 (96.10 to 98.30)`: a share is no change, and has no sign."""
+        return self._shown(".2f")
+
+    @property
+    def judged(self) -> str:
+        """`+1.20 (-0.40 to +2.80), undecided`."""
+        return self.short + self.doubt
+
+    def _shown(self, form: str) -> str:
+        ends = "" if self.span is None else f" ({self.span[0]:{form}} to {self.span[1]:{form}})"
+        return f"{self.value:{form}}{ends}"
 
 
 @dataclass(frozen=True)
@@ -133,14 +164,30 @@ def mean_of(values: Mapping[Unit, float]) -> SequenceMean | None:
         parts.append(_part(table.values.mean(axis=0)))
     if num_orders > 1 and not table.all_orders:
         parts.append(_part(table.values.mean(axis=1)))
-    width = half_width(parts) if parts else None
     value = float(table.values.mean())
-    return SequenceMean(value, width, num_orders, num_seeds, table.all_orders)
+    if not parts:
+        return SequenceMean(value, None, num_orders, num_seeds, table.all_orders)
+    chance = probability(value, parts)
+    return SequenceMean(
+        value, half_width(parts), num_orders, num_seeds, table.all_orders, probability=chance
+    )
 
 
 def paired(first: Mapping[Unit, float], second: Mapping[Unit, float]) -> SequenceMean | None:
     """Mean of first less second over the orders and seeds that both have; None where they share none."""
     return mean_of({unit: first[unit] - second[unit] for unit in first.keys() & second.keys()})
+
+
+def corrected(found: Sequence[SequenceMean | None]) -> list[SequenceMean | None]:
+    """Differences that were tried together, with the probabilities of Holm (1979) for how many they are."""
+    chances = holm_of_known([None if mean is None else mean.probability for mean in found])
+    count = sum(chance is not None for chance in chances)
+    return [
+        mean
+        if mean is None or chance is None
+        else replace(mean, probability=chance, num_compared=count)
+        for mean, chance in zip(found, chances, strict=True)
+    ]
 
 
 def _part(values: FloatArray) -> tuple[float, int]:

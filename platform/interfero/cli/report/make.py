@@ -51,16 +51,41 @@ class _Found:
     pictures: dict[str, Path] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
+    kinds: dict[str, dict[str, None]] = field(default_factory=dict)
+    """Kind of sweep to where its cells come from."""
 
     def title(self, holds: str) -> str:
         """The sweeps' names, or what a table holds that names no sweep: its folder's name says nothing."""
         return ", ".join(dict.fromkeys(about.name for about in self.abouts)) or holds
 
-    def add(self, records: Sequence[CellRecord]) -> None:
-        """Those that are new; cells that were stopped early are no results."""
+    def add(self, records: Sequence[CellRecord], where: str) -> None:
+        """Those that are new; cells that were stopped early are no results.
+
+        Args:
+            records: Of one sweep.
+            where: They come from, for a reader.
+        """
         for record in records:
             if record.status != "stopped":
                 self.records.setdefault(record.key, record)
+                self.kinds.setdefault(_kind_of(record), {})[where] = None
+
+    @property
+    def kind(self) -> str:
+        """Of which sweeps these are cells.
+
+        Raises:
+            ConfigError: some are of one kind, and others of another.
+        """
+        if len(self.kinds) > 1:
+            named = " and ".join(f"{kind} sweeps" for kind in sorted(self.kinds))
+            each = "; ".join(
+                f"{kind}: {', '.join(own)}" for kind, own in sorted(self.kinds.items())
+            )
+            raise ConfigError(
+                f"cells of {named} have no report in common ({each}): make a report of each kind"
+            )
+        return next(iter(self.kinds))
 
 
 def make_report(wanted: Wanted) -> str:
@@ -83,7 +108,7 @@ def make_report(wanted: Wanted) -> str:
             raise ConfigError(f"{', '.join(found.names)}: no cell has ended, nothing to report")
         names = ", ".join(dict.fromkeys(found.names))
         out = wanted.out or Path(f"report-{file_name(names)}")
-        kind = kind_of(records)
+        kind = found.kind
         if kind == "restoration":
             return _restoration_report(found, records, out, find)
         if kind == "sequence":
@@ -102,21 +127,10 @@ def make_report(wanted: Wanted) -> str:
     return _said(written.answer, written.files, records, found.remarks)
 
 
-def kind_of(records: Sequence[CellRecord]) -> str:
-    """Of which sweeps these are cells: `adaptation`, `restoration` or `sequence`.
-
-    Raises:
-        ConfigError: some are of one, and others of another.
-    """
+def _kind_of(record: CellRecord) -> str:
+    """Of which sweeps it is a cell: `adaptation`, `restoration` or `sequence`."""
     marks = {"configuration": "restoration", "sequence": "sequence"}
-    kinds = {
-        next((kind for mark, kind in marks.items() if mark in record.params), "adaptation")
-        for record in records
-    }
-    if len(kinds) > 1:
-        named = " and ".join(f"{kind} sweeps" for kind in sorted(kinds))
-        raise ConfigError(f"cells of {named} have no report in common: name one kind")
-    return kinds.pop()
+    return next((kind for mark, kind in marks.items() if mark in record.params), "adaptation")
 
 
 def _restoration_report(
@@ -167,7 +181,7 @@ def _from_tables(found: _Found, paths: Sequence[Path]) -> Finder:
                 f"--cells {given}: the table has no cells, there is nothing to report; give one of a sweep "
                 "in which cells have ended"
             )
-        found.add(records)
+        found.add(records, str(given))
         about = read_about(path)
         found.abouts += [about] if about else []
         found.names.append(about.name if about else path.resolve().parent.name)
@@ -208,12 +222,12 @@ def _from_tracking(found: _Found, experiment: str, names: Sequence[str], folder:
         if table is not None:
             # The images of a restoration sweep have a table of their own.
             tracked.artifact(sweep.run_id, IMAGES_FILE, folder / sweep.run_id)
-            found.add(_read_table(table))
+            found.add(_read_table(table), sweep.name)
             about = read_about(table)
         else:
             records = [r for key, run in runs.items() if (r := record_of(key, run))]
             _check_kind(records, experiment)
-            found.add(records)
+            found.add(records, sweep.name)
             found.remarks.append(_why_runs(sweep, len(records)))
             about = None
         found.abouts.append(about or _about(sweep, experiment))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
 from interfero.adaptation import find_method
 from interfero.codecs.catalogue import available_lambdas, load_codec
 from interfero.codecs.codec import Codec
+from interfero.domains.bundled_images import BUNDLED_IMAGES
 from interfero.domains.catalogue import load_domain
 from interfero.domains.domain import Domain, check_channels
+from interfero.domains.graded_names import parse_graded
 from interfero.domains.images import ImageRules
 from interfero.domains.memory import GIB, MemoryBudget
 from interfero.engine.adaptation.grid import sizes_of
@@ -53,9 +55,8 @@ def load(options: AdaptationOptions) -> Loaded:
     most = max((int(n) for n in options.num_images if n != ALL_IMAGES), default=0)
     given = options.max_domain_memory
     read = partial(load_domain, budget=MemoryBudget(None if given is None else int(given * GIB)))
-    load_target = partial(read, num_images=most, data_seeds=options.data_seeds)
-    targets = [problems.attempt(load_target, spec, mapped) for spec in options.domains]
     source_domain = problems.attempt(read, options.source_domain, rules)
+    targets = _targets(options, partial(read, rules=mapped, num_images=most), most, problems)
     problems.check()
     assert source_domain is not None
     domains = {domain.name: domain for domain in targets if domain is not None}
@@ -72,6 +73,33 @@ def load(options: AdaptationOptions) -> Loaded:
     codecs = {value: codec for value, codec in found.items() if codec is not None}
     _check_methods(options, codecs)
     return Loaded(options, codecs, domains, source_domain)
+
+
+def _targets(
+    options: AdaptationOptions, read: Callable[..., Domain], most: int, problems: Problems
+) -> list[Domain | None]:
+    """In the order of `--domains`; drawn ones are made last, for hundreds of images take minutes.
+
+    Raises:
+        ConfigError, DomainError: all problems so far, as soon as there is one and images would be drawn.
+    """
+    found: dict[str, Domain | None] = {}
+    for spec in sorted(options.domains, key=_is_drawn):
+        if _is_drawn(spec):
+            problems.check()
+        domain = found[spec] = problems.attempt(partial(read, spec, data_seeds=options.data_seeds))
+        if domain is not None and most:
+            for seed in options.data_seeds:
+                problems.attempt(domain.split, most, seed)
+    return [found[spec] for spec in options.domains]
+
+
+def _is_drawn(spec: str) -> bool:
+    """Whether a domain draws as many images as are asked for."""
+    name, path, _ = spec.partition("=")
+    graded = parse_graded(name)
+    names = (name,) if graded is None else (graded.base, graded.other)
+    return not path and any(n in BUNDLED_IMAGES and BUNDLED_IMAGES[n].drawn for n in names)
 
 
 def _check_methods(options: AdaptationOptions, codecs: Mapping[float, Codec]) -> None:

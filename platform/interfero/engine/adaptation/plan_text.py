@@ -18,6 +18,7 @@ from interfero.engine.adaptation.memory import mebibytes
 from interfero.engine.adaptation.nodes import Block, Cell
 from interfero.engine.adaptation.plan import AdaptationPlan
 from interfero.engine.packs import Pack
+from interfero.engine.plan_text import coded_text
 from interfero.engine.spending import spread
 
 AXES = {
@@ -33,8 +34,8 @@ def print_plan(console: Console, title: str, question: str, plan: AdaptationPlan
     options, loop = plan.options, plan.loop
     console.print(f"[bold]{title}[/bold]: {question}", highlight=False)
     for domain in plan.domains.values():
-        _print_domain(console, "target", domain)
-    _print_domain(console, "source", plan.source_domain)
+        _print_domain(console, "target", domain, loop.max_target_images)
+    _print_domain(console, "source", plan.source_domain, loop.max_source_images)
     for value, codec in plan.codecs.items():
         for note in codec.card.get("notes", ()):
             console.print(f"    {codec.name} at {value:g}: {note}", highlight=False, markup=False)
@@ -311,11 +312,11 @@ def _say(console: Console, line: str) -> None:
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _print_domain(console: Console, role: str, domain: Domain) -> None:
+def _print_domain(console: Console, role: str, domain: Domain, most: int) -> None:
     console.print(
         f"  {role} {domain.name}: {len(domain.train)} train "
         f"({len(domain.split(1, 0).validation)} of them for validation) and "
-        f"{len(domain.test)} test {domain.unit}",
+        f"{coded_text(domain, most)}",
         highlight=False,
     )
     num_drawn = max((len(samples) for samples in domain.reserve.values()), default=0)

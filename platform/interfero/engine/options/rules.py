@@ -49,7 +49,10 @@ def number_rules(
 ) -> list[Rule]:  # fmt: skip
     """Rules for numbers: above 0, not negative, finite."""
     return [
-        *((v <= 0, f"{k} must be above 0, got {v}") for k, v in positive.items()),
+        *(
+            (v <= 0, f"{k} must be above 0, got {v}: give more, or leave it out for the default")
+            for k, v in positive.items()
+        ),
         *((v < 0, f"{k} must not be negative, got {v}") for k, v in not_negative.items()),
         *(
             (not all(map(math.isfinite, v)), f"{k} takes finite numbers, got {v}")

@@ -16,7 +16,7 @@ from interfero.engine.restoration.ending import write_ending
 from interfero.engine.restoration.inputs import inputs_of
 from interfero.engine.restoration.plan import RestorationPlan, make_plan
 from interfero.engine.restoration.plan_text import print_plan
-from interfero.engine.restoration.rates import match_rates
+from interfero.engine.restoration.rates import match_rates, refuse_rates
 from interfero.engine.study import Study
 from interfero.engine.sweep_run import InputsOf, SweepRun
 from interfero.engine.worker import PackRunner
@@ -64,10 +64,13 @@ class RestorationStudy(Study[RestorationOptions, RestorationPlan]):
 
     def prepare(self, plan: RestorationPlan, store: SweepStore, done: Set[str]) -> None:
         """See `Study`: builds every model once, and finds each codec's setting at each rate."""
-        self.make_runner(plan)
         left = [cell for cell in plan.cells if cell.key not in done]
-        keep = not plan.options.dry_run
-        match_rates(plan, plan.packs(left, done), Products(store.storage), keep=keep)
+        keep, products = not plan.options.dry_run, Products(store.storage)
+        packs = plan.packs(left, done)
+        # Models take longer to build than a rate that no codec reaches to be found.
+        refuse_rates(plan, packs, products, keep=keep)
+        self.make_runner(plan)
+        match_rates(plan, packs, products, keep=keep)
 
     def show(
         self, console: Console, title: str, question: str, plan: RestorationPlan, store: SweepStore,

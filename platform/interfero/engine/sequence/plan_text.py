@@ -12,7 +12,14 @@ from interfero.domains.domain import spread
 from interfero.engine.adaptation.cost import CostModel
 from interfero.engine.measurements import read_measurements
 from interfero.engine.node import Node
-from interfero.engine.plan_text import amount_lines, cost_line, leaf_lines, say, seeds_line
+from interfero.engine.plan_text import (
+    amount_lines,
+    coded_text,
+    cost_line,
+    leaf_lines,
+    say,
+    seeds_line,
+)
 from interfero.engine.sequence.nodes import MEGAPIXELS, Archive, Stage, StageRow
 from interfero.engine.sequence.plan import SequencePlan
 from interfero.engine.spending import PackShare
@@ -56,10 +63,11 @@ def print_sequence_plan(
 
 
 def _images(plan: SequencePlan) -> Iterator[str]:
-    source = plan.base.source_domain
+    source, loop = plan.base.source_domain, plan.base.loop
     for domain in (source, *plan.base.domains.values()):
         said = "source" if domain is source else "to meet"
-        counts = f"{domain.max_images} training and {len(domain.test)} test {domain.unit}"
+        most = loop.max_source_images if domain is source else loop.max_target_images
+        counts = f"{domain.max_images} training and {coded_text(domain, most)}"
         yield f"  {domain.name} ({said}): {counts}"
 
 

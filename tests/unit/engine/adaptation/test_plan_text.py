@@ -7,7 +7,7 @@ from rich.console import Console
 
 from interfero.engine.adaptation.cost import CostEstimate, Span
 from interfero.engine.adaptation.estimating import expected_packs
-from interfero.engine.adaptation.plan_text import print_cells, print_cost
+from interfero.engine.adaptation.plan_text import print_cells, print_cost, print_plan
 from interfero.engine.adaptation.study import AdaptationStudy
 from interfero.engine.prices import Price
 from interfero.engine.spending import PackShare
@@ -33,6 +33,15 @@ def cost(**changes):
         "start_up_seconds": 12.0, "at_once": 2,
     }  # fmt: skip
     return shown(lambda console: print_cost(console, CostEstimate(**given | changes)))
+
+
+def test_a_plan_counts_the_test_images_that_are_coded(plan):
+    """Not those that a domain has: --max-target-images leaves most of them out."""
+    made = plan(max_concurrent=1, max_target_images=2, max_source_images=99)
+    text = shown(lambda console: print_plan(console, "t", "q", made))
+    target, source = made.domains["thing"], made.source_domain
+    assert f"and 2 of {len(target.test)} test {target.unit}" in text
+    assert f"and {len(source.test)} test {source.unit}" in text
 
 
 def test_every_cell_stands_under_its_pack_and_block(plan):

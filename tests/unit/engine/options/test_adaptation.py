@@ -18,7 +18,10 @@ BAD = {
     "adapter_sizes": ((0,), "--adapter-sizes must be 1 or more"),
     "num_images": (("some",), "--num-images takes counts"),
     "data_seeds": ((0, -1), "--data-seeds must not be negative, got -1"),
-    "num_steps": (0, "--num-steps must be above 0, got 0"),
+    "num_steps": (
+        0,
+        "--num-steps must be above 0, got 0: give more, or leave it out for the default",
+    ),
     "num_samples": (-2, "--num-samples must be above 0, got -2"),
     "batch_size": (0, "--batch-size must be above 0"),
     "cpus_per_trial": (0.0, "--cpus-per-trial must be above 0"),

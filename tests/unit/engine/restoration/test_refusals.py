@@ -3,8 +3,11 @@
 import pytest
 import safetensors.torch
 
-from interfero.engine.restoration.rates import match_rates
+from interfero.codecs.classical import quality_for_rate
+from interfero.codecs.lossy import LossyClassical
+from interfero.engine.restoration.rates import match_rates, refuse_rates
 from interfero.engine.sweep import main
+from interfero.errors import CodecError
 from interfero.store.products import Products
 from sweeps.dataset_restoration import SWEEP
 from trainables.runner import Runner
@@ -49,6 +52,27 @@ def never(*_):
 )
 def test_names_and_rates_that_are_not_there(refused, changes, said, dry):
     assert said in refused(*changes, *dry)
+
+
+@pytest.mark.parametrize("rate", [0.001, 20.0])
+def test_rates_out_of_reach_are_found_before_a_search_or_a_model(
+    refused, monkeypatch, tmp_path, rate
+):
+    """Searches of the other rates took minutes before the one that no codec has was named."""
+    searched = []
+
+    def search(self, images, rate_bpp):
+        searched.append(rate_bpp)
+        return quality_for_rate(self.codec, images, rate_bpp)
+
+    monkeypatch.setattr(LossyClassical, "setting_for", search)
+    said = f"--rates {rate:g} on mosaics: webp spends"
+    plan = plan_of(configurations=("CO",), rates=(0.8, rate))
+    with pytest.raises(CodecError, match=said):
+        refuse_rates(plan, packs_of(plan), Products(tmp_path), keep=False)
+    assert searched == [rate]
+    monkeypatch.setattr(Runner, "of_restoration", never)
+    assert said in refused("--rates", rate)
 
 
 @pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["for real", "dry"])
