@@ -269,6 +269,14 @@ def test_a_legend_hides_and_tables_sort(browser, address):
     assert (order, values) == ("descending", sorted(values, reverse=True))
     order, values = browser.run(column)
     assert (order, values) == ("ascending", sorted(values))
+    # What begins with a word is no number, whatever numbers it has: last, in either order.
+    planted = """const table = document.querySelector('#answer table.sortable');
+        table.tBodies[0].rows[0].cells[2].textContent = 'not comparable (9 of 9 diverged)';
+        return [1, 2].map(() => {
+            table.tHead.rows[0].cells[2].querySelector('button').click();
+            return [...table.tBodies[0].rows].at(-1).cells[2].textContent;
+        });"""
+    assert browser.run(planted) == 2 * ["not comparable (9 of 9 diverged)"]
 
 
 def test_every_choice_of_every_figure_can_be_drawn(browser, address):

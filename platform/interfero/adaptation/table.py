@@ -71,3 +71,8 @@ METHOD_TABLE: dict[str, MethodEntry] = {
     ),
 }
 """Entries of all methods, in the order of `METHODS`; a test checks that the two are equal."""
+
+
+def trains(method: str) -> bool:
+    """Whether a method has steps of training; one that is not known does."""
+    return METHOD_TABLE.get(method, MethodEntry()).trains

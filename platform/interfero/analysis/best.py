@@ -12,7 +12,7 @@ from typing import Literal
 
 from scipy.special import stdtrit
 
-from interfero.adaptation.table import METHOD_TABLE, MethodEntry
+from interfero.adaptation.table import trains
 from interfero.analysis.choices import (
     CONTROL,
     CellSetting,
@@ -145,7 +145,7 @@ def _settings(records: Iterable[CellRecord]) -> dict[CellSetting, list[CellRecor
 
 def _is_adapter(method: str) -> bool:
     """Not the control, and not what searches each image's latents: neither leaves anything to ship."""
-    return method != CONTROL and METHOD_TABLE.get(method, MethodEntry()).trains
+    return method != CONTROL and trains(method)
 
 
 def _candidate(cells: Iterable[CellRecord], max_forgetting: float | None) -> _Candidate:

@@ -203,7 +203,7 @@ def table_caption(choices: Sequence[Choice]) -> str:
     elif any(c.at_edge for c in choices):
         lines.append("* at the edge of the learning-rate grid: a larger grid may do better")
     if any(c.diverged for c in choices):
-        lines.append("diverged: left out of means over seeds that did not")
+        lines.append("diverged: in no mean over seeds")
     left_out = sum(c.num_left_out for c in choices)
     if left_out:
         lines.append(f"{counted(left_out, 'failed cell')} left out of these rows")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
-from interfero.adaptation.table import METHOD_TABLE, MethodEntry
+from interfero.adaptation.table import trains
 from interfero.analysis.capacity_table import (
     places_text,
     signed,
@@ -201,10 +201,27 @@ def _method_lines(
     if not found:
         return lines
     # Without an adapter there is nothing to ship: such a method is a control, as long as there are others.
-    rivals = [m for m in found if METHOD_TABLE.get(m, MethodEntry()).trains] or list(found)
-    chosen = min(rivals, key=lambda other: _validation_rank(other, best))
-    among = f" Of {len(rivals)} methods validation chose {chosen}." if len(rivals) > 1 else ""
-    return [*lines, found[chosen] + among]
+    rivals = [m for m in found if trains(m)] or list(found)
+    ranks = {method: _validation_rank(method, best) for method in rivals}
+    chosen = min(rivals, key=lambda method: ranks[method])
+    gone = [m for m in found if m not in rivals]
+    return [*lines, found[chosen] + _chosen_text(ranks, chosen, gone)]
+
+
+def _chosen_text(
+    ranks: Mapping[str, tuple[float, float]], chosen: str, left_out: Sequence[str]
+) -> str:
+    """By which rule a method is the one that is set against fine-tuning; empty where there is no other."""
+    without = f" ({', '.join(left_out)}, which trains nothing, is none of them)" if left_out else ""
+    if len(ranks) == 1:
+        return ""
+    least = ranks[chosen][0]
+    level = sum(lost == least for lost, _ in ranks.values())
+    why = "it forgets least when routed"
+    if level > 1:
+        what = "nothing" if least == 0 else "as little"
+        why = f"{level} forget {what} when routed, and of these it gains most"
+    return f" Validation chose it of {len(ranks)} methods{without}: {why} there."
 
 
 def _validation_rank(method: str, best: Sequence[Choice]) -> tuple[float, float]:
@@ -317,7 +334,9 @@ def _against(
         "" if difference is None else f", {_apart(difference, own.value, gains[first].value, said)}"
     )
     cost = "forgets nothing" if set(lost.cases) == {0.0} else f"forgets {lost.text}"
-    both = f" ({own.places} that both have)" if len(own.cases) > 1 else ""
+    both = ""
+    if len(own.cases) > 1:
+        both = f" ({own.places} that both have, {value_range(own.cases, signed)} % in single {_single(own)})"
     astray = diverged_text(c for c in best if c.setting.method == method)
     return f"{method} {_gains(own)}{share}; it {cost} when routed{both}{f'; {astray}' if astray else ''}."
 

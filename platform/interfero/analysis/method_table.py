@@ -78,10 +78,9 @@ def method_rows(
     note = (
         f"Means over the {shared} that the methods share{', ' if where else ''}{where}"
         f"{f', {tested} each' if tested else ''}, each at the adapter size and learning rate that "
-        "validation chose; in parentheses 95 % intervals over data seeds, none where there is one. Medians "
-        "are over domains, of their means over seeds; two of them do not subtract to the median of the "
-        f"differences, which the answer has. dB are at equal rate.{left_out} Click on a heading "
-        "to sort."
+        "validation chose; in parentheses 95 % intervals over data seeds, where values differ. Medians are "
+        "over domains, of their means over seeds; the difference of two medians is not the median of the "
+        f"differences. dB are at equal rate.{left_out} Click on a heading to sort."
     )
     return header, rows, note
 

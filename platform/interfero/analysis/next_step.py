@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+from interfero.adaptation.table import trains
 from interfero.analysis.capacity_table import counted
 from interfero.analysis.choices import (
     CONTROL,
@@ -246,7 +247,9 @@ class _Plan:
     ) -> list[str]:  # fmt: skip
         """Sweeps over the same cells: one for each set of rates, and of image counts."""
         methods = {str(r.params["method"]) for r in part}
-        grids = _by_axes(part, {m: own for m, own in rates.items() if m in methods})
+        # Without training, more seeds would repeat the same results.
+        repeated = {m for m in methods if m in self.wish.wider or trains(m)} or methods
+        grids = _by_axes(part, {m: own for m, own in rates.items() if m in repeated})
         groups = domains_by_counts(part, self.typed, all_asked=self.asked_all)
         options = options_of(part, self.typed)
         lines = [

@@ -66,6 +66,8 @@ class PairedDifference:
     """What the cases are, counted."""
     num_compared: int = 1
     """Methods that are compared with the same other one, for which the probability is corrected."""
+    at_its_rate: bool = False
+    """Whether the control is that at the method's own learning rates, not at the one that harms least."""
 
     @property
     def why_undecided(self) -> str:
@@ -126,8 +128,9 @@ def difference_lines(records: Iterable[CellRecord], method: str) -> list[str]:
             over = "one seed"
         corrected = f"; verdicts corrected over {family} methods" if family > 1 else ""
         places = f"median over {own[0].places}" if own[0].num_cases > 1 else f"in {own[0].places}"
+        at = " at the same learning rate" if own[0].at_its_rate else ""
         lines.append(
-            f"{method} minus {other}, in percentage points, paired, {places} "
+            f"{method} minus {other}{at}, in percentage points, paired, {places} "
             f"({over}{corrected}): {'; '.join(parts)}."
         )
     return lines
@@ -165,7 +168,13 @@ def _difference(
     order = sorted(cases, key=lambda c: c.order), sorted(seeds)
     block = [[pairs[case, seed] for seed in order[1]] for case in order[0]]
     found = _measured(method, other, block, [c.domain for c in order[0]], response)
-    return replace(found, places=places_text(order[0]))
+    at_its_rate = other == CONTROL and not any(map(_keeps_source, own))
+    return replace(found, places=places_text(order[0]), at_its_rate=at_its_rate)
+
+
+def _keeps_source(choice: Choice) -> bool:
+    """Whether the source codec's parameters stay what they are beside an adapter."""
+    return any(SOURCE_BYTES in pick.cell.metrics for pick in choice.picks)
 
 
 def _pairs(
@@ -173,8 +182,7 @@ def _pairs(
 ) -> dict[_Unit, tuple[list[CellRecord], list[CellRecord]]]:
     """Cells of both by data seed; initial seeds of one data seed share its images and are averaged."""
     own, other = _by_data_seed(choice), _by_data_seed(against)
-    adapter = any(SOURCE_BYTES in pick.cell.metrics for pick in choice.picks)
-    if against.setting.method == CONTROL and not adapter:
+    if against.setting.method == CONTROL and not _keeps_source(choice):
         rates = {seed: {c.params["learning_rate"] for c in cells} for seed, cells in own.items()}
         other = defaultdict(list)
         for point in against.grid:

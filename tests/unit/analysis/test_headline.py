@@ -51,7 +51,7 @@ def test_three_sentences_with_number_interval_and_sample(two_methods):
     assert other == (
         "lora gains +4.00 % (95 % interval +2.76 to +5.24, 3 seeds), 4.00 points less than finetune (mean "
         "and median of paired differences, 95 % interval -5.24 to -2.76; decided); it forgets nothing when "
-        "routed (2 domains that both have)."
+        "routed (2 domains that both have, +3.00 to +5.00 % in single domains)."
     )
 
 
@@ -394,10 +394,12 @@ def test_which_method_is_set_against_it_is_chosen_on_validation(two_methods, cel
     lucky = [
         r.model_copy(update={"metrics": r.metrics | {"val/rd_gain_percent": 1.0}}) for r in tested
     ]
-    assert headline([*two_methods, *tested])[-1].endswith("Of 2 methods validation chose dora.")
+    assert headline([*two_methods, *tested])[-1].endswith(
+        "Validation chose it of 2 methods: 2 forget nothing when routed, and of these it gains most there."
+    )
+    assert headline([*two_methods, *tested])[-1].startswith("dora gains +7.00 %")
     last = headline([*two_methods, *lucky])[-1]
     assert last.startswith("lora gains +4.00 %")
-    assert last.endswith("Of 2 methods validation chose lora.")
 
 
 def test_what_trains_nothing_is_set_against_it_only_where_there_is_no_other(two_methods, cell):
@@ -407,6 +409,12 @@ def test_what_trains_nothing_is_set_against_it_only_where_there_is_no_other(two_
         for seed in (0, 1, 2)
     ]
     assert headline([*two_methods, *searched])[-1].startswith("lora gains +4.00 %")
+    rival = [r.model_copy(update={"params": r.params | {"method": "dora"}}) for r in two_methods]
+    rival = [r for r in rival if r.params["adapter_size"]]
+    assert (
+        "of 2 methods (latent_refinement, which trains nothing, is none of them): 2 forget"
+        in (headline([*two_methods, *rival, *searched])[-1])
+    )
     alone = [r for r in two_methods if r.params["method"] == "finetune"]
     assert headline([*alone, *searched])[-1].startswith("latent_refinement gains +9.00 %")
 
@@ -419,7 +427,9 @@ def test_without_validation_of_forgetting_a_method_that_forgets_when_routed_is_n
         for domain in ("charts", "text")
         for seed in (0, 1, 2)
     ]
-    assert headline([*two_methods, *forgets])[-1].endswith("Of 2 methods validation chose lora.")
+    last = headline([*two_methods, *forgets])[-1]
+    assert last.startswith("lora gains +4.00 %")
+    assert last.endswith("Validation chose it of 2 methods: it forgets least when routed there.")
 
 
 def test_a_grey_domain_is_in_no_headline(two_methods, with_grey):

@@ -423,6 +423,14 @@ def test_what_sizes_a_method_takes_is_what_its_class_says():
         assert accepted == wanted
 
 
+def test_what_trains_nothing_is_not_repeated(swept):
+    """Its test results are the same in every data seed."""
+    records = [*swept(seeds=(0, 1)), *swept("latent_refinement", seeds=(0, 1))]
+    assert "latent_refinement" not in next_step(records).command
+    assert "--methods finetune" in next_step(records).command
+    assert "latent_refinement" in next_step(swept("latent_refinement", seeds=(0, 1))).command
+
+
 def test_a_search_plans_so_many_cells_a_block(swept):
     records = swept(seeds=(0, 1))
     line = "python s.py --sampler tpe --num-samples 7 --lambdas 0.1 0.2 --data-seeds 0 1 2"

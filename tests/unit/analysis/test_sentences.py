@@ -16,8 +16,8 @@ def test_sentences_by_hand(small_sweep):
         "Old bitstreams, decoded after finetune: 99.9 % are pixel-exact, PSNR drop +6.25 dB."
     )
     assert lines[3] == (
-        "finetune minus continue_source, in percentage points, paired, median over 2 domains (one seed; "
-        "verdicts corrected over 2 methods): target gain +7.90: undecided (one seed); forgetting, "
+        "finetune minus continue_source at the same learning rate, in percentage points, paired, median over "
+        "2 domains (one seed; verdicts corrected over 2 methods): target gain +7.90: undecided (one seed); forgetting, "
         "unrouted +15.20: undecided (one seed); forgetting, routed +15.20: undecided (one seed)."
     )
     assert lines[4].endswith("+4.00 % of the target loss on test images.")
@@ -32,7 +32,7 @@ def test_sentences_by_hand(small_sweep):
     assert lines[7].startswith(
         "cawf minus finetune, in percentage points, paired, median over 2 domains"
     )
-    assert lines[8].startswith("cawf minus continue_source")
+    assert lines[8].startswith("cawf minus continue_source, in")
     assert "cawf gave exactly the source codec's bytes and pixels in all 4 cells" in lines[9]
     assert lines[-1] == f"This is an {ONE_SEED}."
 

@@ -91,6 +91,19 @@ def test_several_tables_count_a_shared_cell_once(tmp_path):
     assert "The command is not known" in page(tmp_path / "out")
 
 
+def test_tables_with_other_source_images_have_no_report_in_common(tmp_path):
+    for name, seed in (("natural", 0), ("photographs", 1)):
+        own = {"source_domain": name, "source_domain_hash": f"{seed:032d}"}
+        told = [cell(f"{name}{i}", seed).model_copy(update={"provenance": own}) for i in range(2)]
+        write_tables(told, tmp_path / name)
+    one, two = tmp_path / "natural", tmp_path / "photographs"
+    with pytest.raises(
+        ConfigError, match=rf"different images \(natural: {one}; photographs: {two}\): make"
+    ):
+        make_report(Wanted(cells=(one, two), out=tmp_path / "out"))
+    assert "2 cells" in make_report(Wanted(cells=(one,), out=tmp_path / "out"))
+
+
 def test_a_sweep_without_its_table_is_reported_with_the_command_of_its_run(tmp_path, database):
     """A run that is still going has no table yet, and was given a folder for its domain."""
     command = "python sweeps/x.py --domains text=scans/pages --name first"

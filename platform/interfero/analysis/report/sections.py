@@ -24,6 +24,7 @@ from interfero.analysis.focus import budget_text, central_lambda, lambdas, longe
 from interfero.analysis.laws.words import LawRow
 from interfero.analysis.method_table import method_rows
 from interfero.analysis.next_command import Next
+from interfero.analysis.parts import grey_domains
 from interfero.analysis.rd_curves import CURVES_NOTE, NO_CURVES, CurveRow, curve_table
 from interfero.analysis.report.pictures import ShownCell, picture_urls
 from interfero.analysis.report.shell import Block, PageTable
@@ -126,7 +127,8 @@ def _plain(text: str) -> str:
 
 def best_parts(records: Sequence[CellRecord], runs: RunLinks) -> list[Block]:
     """The adapter to ship for each domain and lambda, as `best_adapters.json` has it."""
-    rows = [_best_row(one, runs) for one in best_adapters(records)]
+    grey = grey_domains(records)
+    rows = [_best_row(one, runs, grey=one.domain in grey) for one in best_adapters(records)]
     header = [
         "domain", "method", "lambda", "images", "steps", "size", "learn rate", "gain (%)",
         "forgetting, routed (%)", "file", "run",
@@ -146,7 +148,7 @@ def best_parts(records: Sequence[CellRecord], runs: RunLinks) -> list[Block]:
     return [("folded", ("Which adapter to ship, for each domain and lambda", own))] if rows else []
 
 
-def _best_row(one: BestAdapter, runs: RunLinks) -> list[str]:
+def _best_row(one: BestAdapter, runs: RunLinks, *, grey: bool) -> list[str]:
     record, p = one.record, one.record.params
     gain, lost = (signed(record.metrics[m]) if m in record.metrics else "-" for m in (GAIN, ROUTED))
     notes = ["the source codec is better"] if one.loses else []
@@ -159,7 +161,8 @@ def _best_row(one: BestAdapter, runs: RunLinks) -> list[str]:
     elif record.metrics.get(ROUTED, 0.0) > 0:
         lost += " (forgets here, not on validation)"
     return [
-        one.domain, str(p["method"]), f"{one.rd_lambda:g}", str(p["num_images"]), str(p["num_steps"]),
+        f"{one.domain} (grey)" if grey else one.domain, str(p["method"]), f"{one.rd_lambda:g}",
+        str(p["num_images"]), str(p["num_steps"]),
         str(p["adapter_size"]) if p["adapter_size"] else "-", short_rate(float(p["learning_rate"])),
         gain + "".join(f" ({note})" for note in notes), lost, record.adapter_file or "not kept",
         runs.text(record),

@@ -120,11 +120,12 @@ def _main_table(summary: SequenceSummary) -> list[Block]:
     """A row a method, at the setting that validation chose."""
     rows = [_main_row(summary, method, row) for method, row in summary.best.items()]
     header = ["method", "average loss (%)", f"that of {NAIVE} minus it", "forgetting (%)",
-              "learned gain (%)", "stored per domain"]  # fmt: skip
+              "learned gain (%)", "stored in all"]  # fmt: skip
     samples = {row.means[AVERAGE.name].sample for row in summary.best.values()}
     note = (
         f"{summary.case.text}; {'; '.join(sorted(samples))}. Percent of the source codec's loss, after the "
-        "last domain; in parentheses 95 % intervals, where values differ. Above zero in the third "
+        "last domain; in parentheses 95 % intervals, where values differ. Stored is all that is kept then, "
+        "the source codec included. Above zero in the third "
         "column a method has less loss than fine-tuning, paired over orders and seeds; undecided is "
         "corrected for the number of methods (Holm). Methods with an adapter for each domain (lora, say) are "
         "scored with the right adapter given: Routing has what a real choice costs. Click on a heading to "
@@ -138,7 +139,7 @@ def _main_row(summary: SequenceSummary, method: str, row: SettingRow) -> list[st
     less = "-" if difference is None else difference.judged
     size = row.stored.get("stored/bytes")
     shown = [row.means[name].short for name in (AVERAGE.name, FORGETTING.name, "gain")]
-    stored = "-" if size is None else size_text(size / summary.case.length)
+    stored = "-" if size is None else size_text(size)
     return [row.setting.text, shown[0], less, *shown[1:], stored]
 
 

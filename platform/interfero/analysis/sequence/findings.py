@@ -161,10 +161,16 @@ def least_line(summary: SequenceSummary) -> str:
             f"; of methods with one codec {least.setting.text} forgets least, "
             f"{least.means[FORGETTING.name].short} %{rest}"
         )
+        if learned := least.means.get("gain"):
+            said += f" (it learned {learned.short} %)"
     kept = [row.setting.method for row in summary.routed if not row.means[FORGETTING.name].value]
     s = "s" if len(kept) == 1 else ""
     names = ", ".join(kept)
-    nothing = f"; {names} keep{s} an adapter for each domain and forget{s} nothing" if kept else ""
+    nothing = (
+        f"; {names} keep{s} an adapter for each domain and, with the right one given, forget{s} nothing"
+        if kept
+        else ""
+    )
     return f"{said}{nothing}."
 
 

@@ -53,6 +53,8 @@ class _Found:
     names: list[str] = field(default_factory=list)
     kinds: dict[str, dict[str, None]] = field(default_factory=dict)
     """Kind of sweep to where its cells come from."""
+    sources: dict[tuple[str, str], dict[str, None]] = field(default_factory=dict)
+    """(name, hash of the images) of a source domain to where its cells come from."""
 
     def title(self, holds: str) -> str:
         """The sweeps' names, or what a table holds that names no sweep: its folder's name says nothing."""
@@ -69,13 +71,17 @@ class _Found:
             if record.status != "stopped":
                 self.records.setdefault(record.key, record)
                 self.kinds.setdefault(_kind_of(record), {})[where] = None
+                told = record.provenance
+                if known := told.get("source_domain_hash", ""):
+                    source = told.get("source_domain", ""), known
+                    self.sources.setdefault(source, {})[where] = None
 
     @property
     def kind(self) -> str:
         """Of which sweeps these are cells.
 
         Raises:
-            ConfigError: some are of one kind, and others of another.
+            ConfigError: some are of one kind, and others of another; or of another source domain.
         """
         if len(self.kinds) > 1:
             named = " and ".join(f"{kind} sweeps" for kind in sorted(self.kinds))
@@ -84,6 +90,12 @@ class _Found:
             )
             raise ConfigError(
                 f"cells of {named} have no report in common ({each}): make a report of each kind"
+            )
+        if len(self.sources) > 1:
+            each = "; ".join(f"{name}: {', '.join(own)}" for (name, _), own in self.sources.items())
+            raise ConfigError(
+                "forgetting is measured on the source domain, and these cells have source domains of "
+                f"different images ({each}): make a report of each"
             )
         return next(iter(self.kinds))
 

@@ -149,7 +149,7 @@
 
   function sortable(table) {
     const body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
-    const number = (text) => parseFloat(text.replace("\u2212", "-").replace(/^[^-+.\d]+/, ""));
+    const number = (text) => parseFloat(text.replace("\u2212", "-").replace(/^[^-+.\dA-Za-z]+/, ""));
     heads.forEach((head, column) => {
       const button = element("button", { type: "button", title: `sort by ${head.textContent}` }, null, head.textContent);
       head.replaceChildren(button);
