@@ -17,8 +17,8 @@ def test_sentences_by_hand(small_sweep):
     )
     assert lines[3] == (
         "finetune minus continue_source at the same learning rate, in percentage points, paired, median over "
-        "2 domains (one seed; verdicts corrected over 2 methods): target gain +7.90: undecided (one seed); forgetting, "
-        "unrouted +15.20: undecided (one seed); forgetting, routed +15.20: undecided (one seed)."
+        "2 domains (one seed; verdicts corrected over 2 methods): target gain +7.90: undecided (one seed); "
+        "forgetting, unrouted +15.20: undecided (one seed); forgetting, routed +15.20: undecided (one seed)."
     )
     assert lines[4].endswith("+4.00 % of the target loss on test images.")
     assert lines[5] == (

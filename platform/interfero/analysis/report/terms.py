@@ -83,7 +83,13 @@ ADAPTATION_TERMS = (
     (
         "AICc",
         "How well a law fits, less what its parameters would fit of chance; lower is better, and a "
-        "difference below zero is in favour of the law.",
+        "difference below zero is in favour of the law. It is not enough: see held out.",
+    ),
+    (
+        "held out",
+        "The error at an axis' largest value (most images, say) of a law that was fitted without it, beside "
+        "that of the mean, in natural logarithms or in log points. A law needs both, AICc and this, on its "
+        "side, and domains left out too.",
     ),
     (
         "latent divergence; feature distance; loss ratio",
