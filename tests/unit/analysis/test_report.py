@@ -258,7 +258,15 @@ def test_the_words_of_a_page_are_explained_and_bear_no_markdown(sweep):
     shown = re.sub(r"<script.*?</script>", "", page, flags=re.S)
     assert "undecided means that chance gives as much in at least 5 %" in shown
     assert "it contains zero" not in shown
-    for word in ("case", "crops", "strength", "log points", "AICc", "held out", "old exact; PSNR drop"):
+    for word in (
+        "case",
+        "crops",
+        "strength",
+        "log points",
+        "AICc",
+        "held out",
+        "old exact; PSNR drop",
+    ):
         assert f">{word}</t" in shown, word
     assert "forgetting above zero is lost" in shown
     assert "`" not in shown
