@@ -228,6 +228,7 @@ def test_what_loads_no_pickle_passes():
 
 FLOORS = (
     {
+        "adam",
         "records",
         "config",
         "errors",

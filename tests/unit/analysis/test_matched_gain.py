@@ -227,7 +227,7 @@ def test_a_grey_domain_is_in_no_comparison(cell, with_grey):
     figure = matched_figure(records)
     assert figure.note.endswith("Grey domains are left out: text.")
     told = [
-        p.lines[0] for panel in figure.variants[0].panels for s in panel.series for p in s.points
+        p.hover[0] for panel in figure.variants[0].panels for s in panel.series for p in s.points
     ]
     assert "finetune on charts" in told
     assert "finetune on text" not in told
