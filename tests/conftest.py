@@ -25,7 +25,8 @@ IMAGE_SIZE = (160, 144)
 """Width and height in pixels."""
 LONG = (
     "tests/integration/test_sweep.py", "tests/integration/test_search.py", "tests/faults",
-    "tests/integration/test_restoration_sweep.py", "tests/integration", "tests/contracts", "tests/unit/trainables", "tests/unit/codecs",
+    "tests/integration/test_restoration_sweep.py", "tests/integration", "tests/contracts",
+    "tests/unit/trainables", "tests/unit/codecs",
 )  # fmt: skip
 """Where tests take long, in the order in which processes that share the work take them up."""
 
