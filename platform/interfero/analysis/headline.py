@@ -336,7 +336,8 @@ def _against(
     cost = "forgets nothing" if set(lost.cases) == {0.0} else f"forgets {lost.text}"
     both = ""
     if len(own.cases) > 1:
-        both = f" ({own.places} that both have, {value_range(own.cases, signed)} % in single {_single(own)})"
+        single = f"{value_range(own.cases, signed)} % in single {_single(own)}"
+        both = f" ({own.places} that both have; it gains {single})"
     astray = diverged_text(c for c in best if c.setting.method == method)
     return f"{method} {_gains(own)}{share}; it {cost} when routed{both}{f'; {astray}' if astray else ''}."
 

@@ -51,7 +51,7 @@ def test_three_sentences_with_number_interval_and_sample(two_methods):
     assert other == (
         "lora gains +4.00 % (95 % interval +2.76 to +5.24, 3 seeds), 4.00 points less than finetune (mean "
         "and median of paired differences, 95 % interval -5.24 to -2.76; decided); it forgets nothing when "
-        "routed (2 domains that both have, +3.00 to +5.00 % in single domains)."
+        "routed (2 domains that both have; it gains +3.00 to +5.00 % in single domains)."
     )
 
 
