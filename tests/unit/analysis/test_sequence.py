@@ -335,7 +335,7 @@ def test_a_length_that_only_the_correction_leaves_undecided_is_named():
         "lengths, Holm): at the end, fine-tuning's loss over all domains met"
     )
     assert line.endswith(
-        " By itself the interval leaves zero out after 3: +1.14 (+0.45 to +1.82) %."
+        " By itself the interval leaves zero out after 3 domains: +1.14 (+0.45 to +1.82) %."
     )
 
 

@@ -157,12 +157,12 @@ def least_line(summary: SequenceSummary) -> str:
         ]
         rest = f", undecided against {', '.join(equals)}" if equals else ""
         rest += tried_text(apart, "methods")
+        gain = least.means.get("gain")
+        learned = "" if gain is None else f" (it learned {gain.short} %)"
         said += (
             f"; of methods with one codec {least.setting.text} forgets least, "
-            f"{least.means[FORGETTING.name].short} %{rest}"
+            f"{least.means[FORGETTING.name].short} %{learned}{rest}"
         )
-        if learned := least.means.get("gain"):
-            said += f" (it learned {learned.short} %)"
     kept = [row.setting.method for row in summary.routed if not row.means[FORGETTING.name].value]
     s = "s" if len(kept) == 1 else ""
     names = ", ".join(kept)
@@ -187,8 +187,8 @@ def good_enough_line(summary: SequenceSummary) -> str:
     )
     last, tried = each[-1], tried_text(each, "lengths")
     assert last is not None
-    what = "its loss over all domains met, source included, differs from"
-    end = f"{what} that of {best.setting.text} by {last.text()}"
+    what = "its loss over all domains met, source included, minus"
+    end = f"{what} that of {best.setting.text} is {last.text()}"
     signs = {k: mean.sign for k, mean in enumerate(each, 1) if mean is not None}
     worse = [k for k, sign in signs.items() if sign > 0]
     if not worse:
@@ -205,7 +205,7 @@ def good_enough_line(summary: SequenceSummary) -> str:
     if worse[0] == length:
         return f"{does}: {end}.{before}"
     return (
-        f"{does}: {what} that of {best.setting.text} by {first.short} %, at the end by {last.text()}"
+        f"{does}: {what} that of {best.setting.text} is {first.short} %, at the end {last.text()}"
         f"{last.doubt}.{before}"
     )
 
@@ -213,7 +213,9 @@ def good_enough_line(summary: SequenceSummary) -> str:
 def _by_themselves(each: Sequence[SequenceMean | None]) -> str:
     """Lengths that would be decided if no other had been tried."""
     found = [
-        f"{k}: {m.short} %" for k, m in enumerate(each, 1) if m is not None and "Holm" in m.doubt
+        f"{counted(k, 'domain')}: {m.short} %"
+        for k, m in enumerate(each, 1)
+        if m is not None and "Holm" in m.doubt
     ]
     return f" By itself the interval leaves zero out after {'; '.join(found)}." if found else ""
 
