@@ -212,9 +212,9 @@ def _chosen_text(
     ranks: Mapping[str, tuple[float, float]], chosen: str, left_out: Sequence[str]
 ) -> str:
     """By which rule a method is the one that is set against fine-tuning; empty where there is no other."""
-    without = f" ({', '.join(left_out)}, which trains nothing, is none of them)" if left_out else ""
     if len(ranks) == 1:
         return ""
+    without = f" ({', '.join(left_out)}, which trains nothing, is none of them)" if left_out else ""
     least = ranks[chosen][0]
     level = sum(lost == least for lost, _ in ranks.values())
     why = "it forgets least when routed"
