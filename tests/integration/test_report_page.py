@@ -184,6 +184,22 @@ def test_the_answer_comes_first_and_the_rest_is_folded(browser, address):
     assert [marks(browser, name) for name in FIGURES[1:]] == [0] * 6
 
 
+def test_the_table_of_the_chosen_lambda_unfolds(browser, address):
+    opened(browser, address)
+    shown = browser.run(
+        """const select = document.querySelector('#figure-overview select');
+        const own = () => [...document.querySelectorAll('details[data-figure]')]
+          .map(part => [part.dataset.choice, part.open]);
+        document.querySelectorAll('details[data-figure]').forEach(part => { part.open = false; });
+        const before = own();
+        select.value = before[0][0]; select.dispatchEvent(new Event('change'));
+        return [before, own()];"""
+    )
+    before, after = shown
+    assert len(before) == 3
+    assert after == [[choice, choice == before[0][0]] for choice, _ in before]
+
+
 def test_hovering_tells_cell_seeds_and_run(browser, address, records):
     opened(browser, address)
     x, y = browser.run(

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +17,7 @@ from interfero.analysis.choices import (
     CONTROL,
     CellSetting,
     Seed,
+    edge_of,
     mean_merit,
     seed_of,
     setting_of,
@@ -43,6 +44,8 @@ class BestAdapter:
     """Whether its setting forgets more than it may in some seed, as every other of its domain and lambda."""
     cells: tuple[CellRecord, ...] = ()
     """The setting's, one for each seed, this one too."""
+    at_edge: bool = False
+    """Whether its learning rate bounds those that were tried, so that a larger grid could do better."""
 
     @property
     def num_diverged(self) -> int:
@@ -76,7 +79,7 @@ class BestAdapter:
 
 
 def best_adapters(
-    records: Iterable[CellRecord], max_forgetting: float | None = None
+    records: Sequence[CellRecord], max_forgetting: float | None = None
 ) -> list[BestAdapter]:
     """Of each domain and lambda the setting that gains most on validation and forgets nothing in any seed.
 
@@ -96,6 +99,9 @@ def best_adapters(
         records: All cells of a sweep.
         max_forgetting: Percent of the source loss that a deployment accepts; None is 0.
     """
+    tried: dict[tuple[CellSetting, Seed], list[CellRecord]] = defaultdict(list)
+    for record in records:
+        tried[_tried_key(record)].append(record)
     groups: dict[tuple[str, float], list[_Candidate]] = {}
     for setting, cells in sorted(_settings(records).items(), key=lambda pair: pair[0].order):
         place = setting.domain, setting.rd_lambda
@@ -105,8 +111,14 @@ def best_adapters(
         best = max(candidates, key=lambda c: c.merit)
         by_gain = sorted(best.kept, key=lambda c: (c.metrics[VALIDATION_GAIN], c.key))
         middle = by_gain[(len(by_gain) - 1) // 2]
-        found.append(BestAdapter(middle, best.keeps == "no", best.cells))
+        edge = edge_of(middle, tried[_tried_key(middle)])
+        found.append(BestAdapter(middle, best.keeps == "no", best.cells, edge is not None))
     return found
+
+
+def _tried_key(record: CellRecord) -> tuple[CellSetting, Seed]:
+    """What cells share that differ in their learning rate or their steps."""
+    return replace(setting_of(record), num_steps=0), seed_of(record)
 
 
 @dataclass(frozen=True)

@@ -299,6 +299,19 @@ def _picks(members: Iterable[CellRecord], shorter: Iterable[CellRecord] = ()) ->
     return tuple(picks)
 
 
+def edge_of(record: CellRecord, tried: Iterable[CellRecord]) -> Edge | None:
+    """Where the learning rate of a cell bounds those that were tried; None where others lie around it.
+
+    Args:
+        record: The cell.
+        tried: Cells of its setting and seed, this one and failed ones too; a longer training of theirs says
+            nothing, and a rate that was tried with fewer steps alone was worse there: halving ended it.
+    """
+    steps = int(record.params["num_steps"])
+    rates = {_rate(r) for r in tried if int(r.params["num_steps"]) <= steps}
+    return _edge(_rate(record), sorted(rates))
+
+
 def _edge(rate: float, tried: Sequence[float]) -> Edge | None:
     if len(tried) == 1:
         return "only"

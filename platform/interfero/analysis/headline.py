@@ -155,7 +155,22 @@ def _sample_note(best: Sequence[Choice]) -> str:
         if max(c.num_seeds for c in best if c.setting.method == method) == 1
     ]
     note = f" One seed of {', '.join(single)}: an illustration." if single else ""
-    return note + (" One domain: the intervals say nothing of others." if parts else "")
+    if parts:
+        return f"{note} One domain: the intervals are over seeds and say nothing of other domains."
+    return note + (
+        " Domains differ by more than these intervals over seeds." if _apart_by_domain(best) else ""
+    )
+
+
+def _apart_by_domain(best: Sequence[Choice]) -> bool:
+    """Whether a domain by itself lies outside of the interval of a method's mean gain."""
+    gains = (means([method], best, GAIN).get(method) for method in {c.setting.method for c in best})
+    return any(
+        m.low is not None and m.high is not None and not m.low <= case <= m.high
+        for m in gains
+        if m is not None
+        for case in m.cases
+    )
 
 
 def tested_text(choices: Iterable[Choice], role: str) -> str:

@@ -21,6 +21,7 @@ from interfero.analysis.focus import (
 )
 from interfero.analysis.headline import SeedMean, in_db, means, tested_text
 from interfero.analysis.parts import grey_text, without_grey
+from interfero.analysis.same_results import same_result_lines
 from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 
@@ -75,12 +76,13 @@ def method_rows(
     gone = diverged_of_methods(best) or ["No cell is left out as diverged"]
     left_out = f"{' ' if (grey := grey_text(whole)) else ''}{grey} {'. '.join(gone)}."
     tested = tested_text(best, "target")
+    same = "".join(f" {line}." for line in same_result_lines(best))
     note = (
         f"Means over the {shared} that the methods share{', ' if where else ''}{where}"
         f"{f', {tested} each' if tested else ''}, each at the adapter size and learning rate that "
         "validation chose; in parentheses 95 % intervals over data seeds, where values differ. Medians are "
         "over domains, of their means over seeds; the difference of two medians is not the median of the "
-        f"differences. dB are at equal rate.{left_out} Click on a heading to sort."
+        f"differences. dB are at equal rate.{left_out}{same} Click on a heading to sort."
     )
     return header, rows, note
 

@@ -30,6 +30,7 @@ from interfero.analysis.diverged import diverged_text
 from interfero.analysis.focus import focus_text, in_focus
 from interfero.analysis.paired import difference_lines
 from interfero.analysis.parts import grey_text, without_grey
+from interfero.analysis.same_results import same_result_lines
 from interfero.metrics.names import (
     FRACTION,
     GAIN,
@@ -79,6 +80,7 @@ def summary_lines(records: Sequence[CellRecord]) -> list[str]:
         return [*lines, "No cell finished: nothing can be said about gain or forgetting."]
     seeds = seeds_text(choices)
     one_seed = all(c.num_seeds == 1 for c in choices)
+    lines += [f"{line}." for line in same_result_lines(best_sizes(choices))]
     return [*lines, f"This is an {seeds}." if one_seed else f"Numbers are means, {seeds}."]
 
 
@@ -248,8 +250,8 @@ def _gap_lines(records: Sequence[CellRecord]) -> list[str]:
 
 
 def _known(choices: Iterable[Choice], metric: str) -> list[tuple[Choice, float]]:
-    """Choices that have the metric, with its mean over seeds."""
-    pairs = [(c, c.mean(metric)) for c in choices]
+    """Choices that have the metric, with its mean over seeds; none of which every seed diverged."""
+    pairs = [(c, c.mean(metric)) for c in choices if len(c.diverged) < c.num_seeds]
     return [(c, mean) for c, mean in pairs if mean is not None]
 
 

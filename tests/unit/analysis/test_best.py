@@ -1,6 +1,8 @@
 import pytest
 
 from interfero.analysis.best import best_adapters, best_keys, write_best
+from interfero.analysis.charts.data import RunLinks
+from interfero.analysis.report.sections import best_parts
 from interfero.records import CellRecord
 
 
@@ -39,6 +41,20 @@ def test_what_trains_nothing_leaves_nothing_to_ship():
     (best,) = best_adapters([searched, cell("b", 4.0, 0.0)])
     assert best.record.key == "b"
     assert best_adapters([searched]) == []
+
+
+def test_a_learning_rate_at_the_edge_is_marked():
+    """Failed cells tell that a rate was tried; those of another seed or a longer training do not."""
+    low, mid = cell("a", 4.0, 0.0, rate=1e-4), cell("b", 6.0, 0.0, rate=1e-3)
+    high = cell("c", 5.0, 0.0, rate=1e-2, status="failed", error="nan")
+    assert best_adapters([low, mid, high])[0].at_edge is False
+    assert best_adapters([low, mid])[0].at_edge is True
+    longer = high.model_copy(update={"params": {**high.params, "num_steps": 250}})
+    assert best_adapters([low, mid, longer])[0].at_edge is True
+    (block,) = best_parts([low, mid], RunLinks())
+    (_, table), (_, note) = block[1][1]
+    assert table.rows[0][table.header.index("learn rate")] == "1e-3*"
+    assert "* at the edge" in note
 
 
 def test_where_every_cell_forgets_it_says_so():

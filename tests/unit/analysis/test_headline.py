@@ -177,7 +177,9 @@ def test_a_mean_that_one_domain_makes_says_what_it_is_without_it(cell):
 
 def test_one_domain_and_one_seed_say_what_they_do_not_tell(two_methods, cell):
     charts = [r for r in two_methods if r.params["domain"] == "charts"]
-    assert headline(charts)[-1].endswith("One domain: the intervals say nothing of others.")
+    assert headline(charts)[-1].endswith(
+        "One domain: the intervals are over seeds and say nothing of other domains."
+    )
     one = [r for r in charts if r.params["data_seed"] == 0]
     assert headline(one)[-1].endswith("One domain, one seed: an illustration, without intervals.")
 
@@ -242,7 +244,8 @@ def test_a_domain_that_one_method_alone_has_is_in_no_comparison(two_methods, cel
     """On `easy` fine-tuning gains 90 %: set against lora's mean it would be another domain."""
     easy = [cell("finetune", 90.0, 1.0, domain="easy", data_seed=s) for s in (0, 1, 2)]
     line = headline([*two_methods, *easy])[2]
-    assert line.replace("finetune, +8.00 there", "finetune") == headline(two_methods)[2]
+    differ = " Domains differ by more than these intervals over seeds."
+    assert line == headline(two_methods)[2].replace("finetune (", "finetune, +8.00 there (", 1) + differ
     header, rows, note = method_rows([*two_methods, *easy])
     assert "Means over the 2 domains that the methods share" in note
     by_method = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
@@ -506,6 +509,26 @@ def test_a_cell_that_diverged_is_named_and_rules_no_mean(astray, two_methods):
     assert caption.endswith(f"finetune: {named}.")
 
 
+def test_methods_that_come_to_one_codec_are_named(two_methods, cell):
+    """Adding one task vector and averaging one codec are the same: two rows, and one result."""
+    twins = [
+        cell(method, 3.0 + seed, 2.0, domain=domain, data_seed=seed)
+        for method in ("merge_mean", "task_arithmetic")
+        for domain in ("charts", "text")
+        for seed in range(3)
+    ]
+    line = "merge_mean and task_arithmetic gave the same result in every cell."
+    assert line in method_rows([*two_methods, *twins])[2]
+    assert line in summary_lines([*two_methods, *twins])
+    other = twins[3].model_copy(
+        update={"metrics": {**twins[3].metrics, "target/rd_gain_percent": 3.1}}
+    )
+    assert (
+        "gave the same result" not in method_rows([*two_methods, *twins[:3], other, *twins[4:]])[2]
+    )
+    assert "gave the same result" not in method_rows(two_methods)[2]
+
+
 def test_a_cell_has_diverged_by_its_own_loss_and_no_other_cells(cell):
     """From scratch: -1481 % was usual for a method whose median is -160 %."""
     gains = {"charts": -150.0, "text": -160.0, "photos": -1481.0}
@@ -553,3 +576,11 @@ def test_every_table_and_the_sentences_count_what_diverged(astray):
         line.startswith("Of finetune, left out of the means: 1 of 6 chosen cells diverged (text")
         for line in summary_lines(astray)
     )
+
+
+def test_what_diverged_everywhere_is_in_no_sentence_of_gains(cell):
+    records = [cell("from_scratch", -1481.0, 140.0), cell("finetune", 5.0, 2.0)]
+    lines = " ".join(summary_lines(records))
+    assert "finetune gains in 1 of 1 domain" in lines
+    assert "from_scratch loses" not in lines
+    assert "Of from_scratch, left out of the means: 1 of 1 chosen cells diverged" in lines

@@ -218,6 +218,21 @@ def test_failed_and_missing_cells_are_left_out(fail):
     assert whole[subject].values.shape == data.values.shape
 
 
+def test_what_diverged_is_in_no_fit():
+    """One cell of 180 that is a hundred times off would bend any law, and is counted beside the table."""
+    records = PlantedSweep(level, num_images=(5, 10, 20, 40)).records(np.random.default_rng(0))
+    one = next(r for r in records if r.params["method"] == "finetune")
+    lost = {"target/rd_gain_percent": -5000.0, "source/forgetting_unrouted_percent": 90000.0}
+    broken = one.model_copy(update={"metrics": {**one.metrics, **lost}})
+    with_it = [broken if r is one else r for r in records]
+    found = observations(with_it, RESPONSES["forgetting_unrouted"])
+    values = next(iter(found.values())).values
+    assert np.isnan(values).sum() == 1
+    assert np.nanmax(values) < 100
+    without = observations([r for r in records if r is not one], RESPONSES["forgetting_unrouted"])
+    assert np.nanmean(values) == pytest.approx(np.nanmean(next(iter(without.values())).values))
+
+
 def test_images_give_the_metric_back_and_resampling_moves_it():
     data = observed(PlantedSweep(growing))
     once = data.resampled_values(np.ones(24))

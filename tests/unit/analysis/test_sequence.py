@@ -177,6 +177,21 @@ def test_order_matters_only_where_it_was_planted():
     assert effects[1].probability < 0.05
     assert effects[1].order_sd > 3 * effects[0].order_sd
     assert "is not seen to matter" in effects[0].text
+    assert "the orders' means have a standard deviation of" in effects[0].text
+
+
+def test_the_spread_of_orders_is_set_against_what_chance_gives():
+    """Both of means over the same seeds: of every exchange of two orders' values within two seeds."""
+    values = {
+        (("a",), (0, 0)): 1.0,
+        (("b",), (0, 0)): 5.0,
+        (("a",), (1, 0)): 2.0,
+        (("b",), (1, 0)): 4.0,
+    }
+    effect = order_effect(values)
+    # Means 1.5 and 4.5, or 2.5 and 3.5.
+    assert effect.order_sd == pytest.approx(3 / 2**0.5)
+    assert effect.chance_sd == pytest.approx(((3**2 / 2 + 1**2 / 2) / 2) ** 0.5)
 
 
 def test_false_alarms_of_the_order_test_are_as_rare_as_it_says():
@@ -195,6 +210,9 @@ def test_a_value_that_never_differs_has_no_interval():
     mean = mean_of({(order, (0, 0)): -1.8 for order in orders})
     assert (mean.short, mean.sign) == ("-1.80", 0)
     assert mean.text() == "-1.80 % (the same each time; 3 orders, 1 seed)"
+    none = mean_of({(order, (0, 0)): 0.0 for order in orders})
+    assert none.judged == "+0.00, the same each time"
+    assert mean.judged == "-1.80, undecided"
 
 
 def test_order_confounded_with_seed_is_refused():

@@ -1,5 +1,6 @@
 """`interfero report` from tables and from a tracking database, and what it refuses."""
 
+import json
 import shutil
 import socket
 import sys
@@ -102,6 +103,35 @@ def test_tables_with_other_source_images_have_no_report_in_common(tmp_path):
     ):
         make_report(Wanted(cells=(one, two), out=tmp_path / "out"))
     assert "2 cells" in make_report(Wanted(cells=(one,), out=tmp_path / "out"))
+
+
+def test_tables_of_other_training_have_no_report_in_common(tmp_path):
+    """One count of test images, one precision: else what is compared is not the methods."""
+
+    def told(name, seed, **loop):
+        own = {
+            "loop": json.dumps({"num_steps": 10, "precision": "float32", "crop_size": 64, **loop})
+        }
+        return cell(name, seed).model_copy(update={"provenance": own})
+
+    write_tables([told("a", 0), told("b", 1, num_steps=20)], tmp_path / "one")
+    write_tables([told("c", 2, precision="bfloat16")], tmp_path / "two")
+    write_tables([told("d", 3, schedule="wsd")], tmp_path / "three")
+    write_tables([told("e", 4, schedule="cosine", delta_rank=0, threads=2)], tmp_path / "four")
+    one, two, three, four = (tmp_path / name for name in ("one", "two", "three", "four"))
+    out = tmp_path / "out"
+    with pytest.raises(
+        ConfigError, match=rf"differ in precision \(bfloat16: {two}; float32: {one}\)"
+    ):
+        make_report(Wanted(cells=(one, two), out=out))
+    with pytest.raises(ConfigError, match=r"differ in schedule .* make a report of each"):
+        make_report(Wanted(cells=(one, three), out=out))
+    assert "3 cells" in make_report(Wanted(cells=(one, four), out=out))
+    # Put together in one table they cannot be parted again.
+    write_tables([told("a", 0), told("c", 2, precision="bfloat16")], tmp_path / "both")
+    said = make_report(Wanted(cells=(tmp_path / "both",), out=out))
+    assert "note: these cells differ in precision (bfloat16: " in said
+    assert "differ in precision" in page(out)
 
 
 def test_a_sweep_without_its_table_is_reported_with_the_command_of_its_run(tmp_path, database):

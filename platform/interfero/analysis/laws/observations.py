@@ -190,12 +190,14 @@ class Observations:
 def observations(records: Iterable[CellRecord], response: Response) -> dict[Subject, Observations]:
     """One set a method, codec and strength; the control has none, for it never sees the target.
 
-    Only finished cells with a validation result count, at the learning rate validation chose.
+    Only finished cells with a validation result count, at the learning rate validation chose. One that
+    diverged is left out, as of every mean: how far it went astray says nothing of its setting.
     """
     groups: dict[Subject, list[Choice]] = defaultdict(list)
     for choice in choose_learning_rates(records):
         s = choice.setting
-        if s.method != CONTROL and all(response.metric in p.cell.metrics for p in choice.picks):
+        ended = len(choice.diverged) < choice.num_seeds
+        if s.method != CONTROL and ended and choice.values(response.metric):
             groups[Subject(s.method, s.codec, s.strength)].append(choice)
     return {subject: _observed(subject, members, response) for subject, members in groups.items()}
 
@@ -224,7 +226,7 @@ def _observed(subject: Subject, choices: Sequence[Choice], response: Response) -
 
 def _by_data_seed(choice: Choice) -> Mapping[int, list[CellRecord]]:
     cells: dict[int, list[CellRecord]] = defaultdict(list)
-    for pick in choice.picks:
+    for pick in choice.kept:
         cells[int(pick.cell.params["data_seed"])].append(pick.cell)
     return cells
 
@@ -244,7 +246,7 @@ def _axes(choices: Sequence[Choice]) -> tuple[str, ...]:
 
 def _coordinate(choice: Choice, name: str) -> float:
     """Mean over seeds; NaN, which is not positive, where a cell does not have it."""
-    values = [AXES[name].value(pick.cell) for pick in choice.picks]
+    values = [AXES[name].value(pick.cell) for pick in choice.kept]
     return float(np.mean([np.nan if v is None else v for v in values]))
 
 

@@ -18,6 +18,7 @@ from interfero.analysis.charts.matched import matched_figure
 from interfero.analysis.charts.overview import overview_figure
 from interfero.analysis.charts.trends import domain_figure, trend_figure
 from interfero.analysis.choices import choose_learning_rates
+from interfero.analysis.diverged import num_diverged
 from interfero.analysis.focus import longest
 from interfero.analysis.headline import headline
 from interfero.analysis.laws.distance_verdict import verdict_lines
@@ -167,6 +168,7 @@ def _sections(report: Report, names: set[str]) -> list[Section]:
     for title, lines in findings(report).items():
         words += [("heading", title), ("lines", lines)]
     records = report.records
+    choices = choose_learning_rates(records)
     far = verdict_lines(records)
     verdict: list[Block] = [("lines", far)] if far else []
     return [
@@ -183,10 +185,14 @@ def _sections(report: Report, names: set[str]) -> list[Section]:
         ),
         Section("maps", "Maps", drawn("maps")),
         Section("distance", "Domain distance", [*verdict, *drawn("distance")]),
-        Section("laws", "Laws", [*drawn("laws"), *laws_parts(law_rows(report.results))]),
+        Section(
+            "laws",
+            "Laws",
+            [*drawn("laws"), *laws_parts(law_rows(report.results), num_diverged(choices))],
+        ),
         Section("pictures", "Reconstructions", pictures_parts(report.pictures, report.runs)),
         Section("failed", "Failed cells", failures_parts(records)),
         terms_section(ADAPTATION_TERMS),
-        Section("facts", "What was run", facts(records, choose_learning_rates(records))),
+        Section("facts", "What was run", facts(records, choices)),
         Section("reproduce", "Run it again", reproduce_parts(report.abouts, records)),
     ]

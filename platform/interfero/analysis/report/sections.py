@@ -93,22 +93,23 @@ def capacity_parts(records: Sequence[CellRecord]) -> list[Block]:
     )
     plain = [[c.replace("\n", " ") for c in row] for row in (header, *rows)]
     table = PageTable(
-        plain[0], plain[1:], header.index("size"), name="Every method in each setting:"
+        plain[0], plain[1:], header.index("size"), name="Every method in each setting:", note=note
     )
     header, medians = domain_rows(records)
     rows = [[_plain(text) for text in row] for row in medians]
-    parted = PageTable(
-        header, rows, header.index("cells"), name="Medians of each domain and method:"
-    )
     after = budget_text(records)
-    medians_of = _plain(DOMAINS_NOTE) + (f" All {after}." if after else "")
-    return [
-        *_method_parts(records), ("table", table), ("note", note), ("table", parted), ("note", medians_of),
-    ]  # fmt: skip
+    parted = PageTable(
+        header, rows, header.index("cells"), name="Medians of each domain and method:",
+        note=_plain(DOMAINS_NOTE) + (f" All {after}." if after else ""),
+    )  # fmt: skip
+    return [*_method_parts(records), ("table", table), ("table", parted)]
 
 
 def _method_parts(records: Sequence[CellRecord]) -> list[Block]:
-    """A row a method at the central lambda; other lambdas are folded away, each by itself."""
+    """A row a method at the central lambda; other lambdas are folded away, each by itself.
+
+    They unfold as the figure's lambda is chosen.
+    """
     header, means, what = method_rows(records)
     parts: list[Block] = [("table", PageTable(header, means, 1, whole=True)), ("note", what)]
     found = longest(records)
@@ -116,7 +117,9 @@ def _method_parts(records: Sequence[CellRecord]) -> list[Block]:
         if value != central_lambda(found):
             header, means, what = method_rows(records, value)
             own: list[Block] = [("table", PageTable(header, means, 1, whole=True)), ("note", what)]
-            parts.append(("folded", (f"The same at lambda {value:g}", own)))
+            title = f"The same at lambda {value:g}"
+            choice = {"figure": "overview", "choice": f"{value:g}", "title": title, "parts": own}
+            parts.append(("choice", choice))
     return parts
 
 
@@ -143,6 +146,8 @@ def best_parts(records: Sequence[CellRecord], runs: RunLinks) -> list[Block]:
         "domain by itself, so that it can be another method. A method that trains nothing leaves nothing to "
         "ship. Files are relative to the sweep's folder; a search may have a limit of forgetting of its own."
     )
+    if any(row[header.index("learn rate")].endswith("*") for row in rows):
+        note += " * at the edge of the learning rates that were tried: a larger grid may do better."
     table = PageTable(header, rows, 2, whole=True, tight=True)
     own: list[Block] = [("table", table), ("note", note)]
     return [("folded", ("Which adapter to ship, for each domain and lambda", own))] if rows else []
@@ -163,7 +168,8 @@ def _best_row(one: BestAdapter, runs: RunLinks, *, grey: bool) -> list[str]:
     return [
         f"{one.domain} (grey)" if grey else one.domain, str(p["method"]), f"{one.rd_lambda:g}",
         str(p["num_images"]), str(p["num_steps"]),
-        str(p["adapter_size"]) if p["adapter_size"] else "-", short_rate(float(p["learning_rate"])),
+        str(p["adapter_size"]) if p["adapter_size"] else "-",
+        short_rate(float(p["learning_rate"])) + ("*" if one.at_edge else ""),
         gain + "".join(f" ({note})" for note in notes), lost, record.adapter_file or "not kept",
         runs.text(record),
     ]  # fmt: skip
@@ -177,7 +183,8 @@ def next_parts(step: Next | None) -> list[Block]:
     price = f"{step.size}. " if step.size else ""
     price += "With --dry-run the command lists its cells and trains nothing."
     if step.one_report:
-        price += f" When the sweeps have ended, one report of all of them: {step.one_report}"
+        price += " Each command is a sweep of its own, in any order. When they have ended, one report of "
+        price += f"all: {step.one_report}"
     return parts + ([("code", step.command), ("note", price)] if step.command else [])
 
 
@@ -197,13 +204,19 @@ def curves_parts(rows: Sequence[CurveRow]) -> list[Block]:
     return parts + ([("reasons", reasons)] if reasons else [])
 
 
-def laws_parts(rows: Sequence[LawRow]) -> list[Block]:
-    """Every law that was asked for: fitted, beaten by the mean, or refused."""
+def laws_parts(rows: Sequence[LawRow], astray: str = "") -> list[Block]:
+    """Every law that was asked for: fitted, beaten by the mean, or refused.
+
+    Args:
+        rows: Of the table.
+        astray: How many of the chosen cells diverged, and are in no fit; empty if none.
+    """
     if not rows:
         return [("note", "No finished cell of a method that sees the target: nothing to fit.")]
     header = ["method", "of", "law", "holds", "exponents, or why there are none", "evidence"]
     body = [[r.subject, r.response, r.law, r.holds, r.detail, r.evidence] for r in rows]
-    return [("table", PageTable(header, body, len(header), long=4))]
+    left_out: list[Block] = [("note", f"In no fit: {astray}.")] if astray else []
+    return [("table", PageTable(header, body, len(header), long=4)), *left_out]
 
 
 def pictures_parts(cells: Sequence[ShownCell], runs: RunLinks) -> list[Block]:

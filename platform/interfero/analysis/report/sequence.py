@@ -172,19 +172,20 @@ def _order_parts(summary: SequenceSummary) -> list[Block]:
             if effect is not None:
                 p = "refused" if effect.probability is None else f"{effect.probability:.3f}"
                 rows.append([row.setting.text, measure.title, f"{effect.order_sd:.2f}",
-                             f"{effect.seed_sd:.2f}", p, effect.sample, effect.refusal])  # fmt: skip
+                             f"{effect.chance_sd:.2f}", p, effect.sample, effect.refusal])  # fmt: skip
     header = [
         "setting",
         "of",
-        "s.d. over orders (%)",
-        "s.d. over seeds (%)",
+        "s.d. of orders' means (%)",
+        "that by chance (%)",
         "p",
         "sample",
         "why not",
     ]
     note = (
         "Permutation test: orders are exchanged within each seed; the statistic is the spread of the orders' "
-        "means. Not tested where no result could reach p < 0.05."
+        "means, and beside it what such exchanges give on average. Not tested where no result could reach "
+        "p < 0.05."
     )
     return [("note", note), ("table", PageTable(header, rows, 2, long=6, whole=True))]
 

@@ -65,6 +65,8 @@ class PageTable:
     """What its rows are, where it is folded: `Every setting:`."""
     tight: bool = False
     """Whether its columns are long, few as they may be."""
+    note: str = ""
+    """What its numbers are; folded away together with it."""
 
     @property
     def folded(self) -> bool:

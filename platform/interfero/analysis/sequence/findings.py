@@ -306,8 +306,6 @@ def _verdict(difference: SequenceMean | None) -> str:
     """`+1.20 (+0.40 to +2.00)`, or that it is undecided."""
     if difference is None:
         return "not comparable (no order and seed in common)"
-    if difference.same and not difference.value:
-        return "+0.00, the same each time"
     return difference.judged
 
 

@@ -107,7 +107,9 @@ class SequenceMean:
 
     @property
     def judged(self) -> str:
-        """`+1.20 (-0.40 to +2.80), undecided`."""
+        """`+1.20 (-0.40 to +2.80), undecided`; `+0.00, the same each time` of what never differs."""
+        if self.same and not self.value:
+            return f"{self.short}, the same each time"
         return self.short + self.doubt
 
     def _shown(self, form: str) -> str:
@@ -204,8 +206,8 @@ class OrderEffect:
 
     order_sd: float
     """Standard deviation of the orders' means."""
-    seed_sd: float
-    """Of seeds within an order, pooled."""
+    chance_sd: float
+    """The same, expected if order did not matter, over the exchanges of the permutation test."""
     probability: float | None
     """Of as large a spread over orders if order did not matter; None where refused."""
     sample: str
@@ -215,7 +217,8 @@ class OrderEffect:
     def text(self) -> str:
         """What can be said, without the name of the measure."""
         spread = (
-            f"standard deviation {self.order_sd:.2f} over orders, {self.seed_sd:.2f} over seeds"
+            f"the orders' means have a standard deviation of {self.order_sd:.2f}, chance gives "
+            f"{self.chance_sd:.2f}"
         )
         if self.probability is None:
             return f"cannot be told: {self.refusal}"
@@ -235,7 +238,8 @@ def order_effect(values: Mapping[Unit, float]) -> OrderEffect | None:
     num_orders, num_seeds = table.values.shape
     sample = f"{counted(num_orders, 'order')}, {counted(num_seeds, 'seed')}"
     of_orders = float(np.std(table.values.mean(axis=1), ddof=1)) if num_orders > 1 else 0.0
-    of_seeds = float(np.sqrt(table.values.var(axis=1, ddof=1).mean())) if num_seeds > 1 else 0.0
+    within = table.values.var(axis=0, ddof=1).sum() if num_orders > 1 else 0.0
+    by_chance = float(np.sqrt(within)) / num_seeds
     # Exchanging all seeds alike changes nothing, so one of them stays as it is.
     arrangements = math.factorial(num_orders) ** (num_seeds - 1)
     if arrangements * SIGNIFICANCE < 1:
@@ -243,8 +247,8 @@ def order_effect(values: Mapping[Unit, float]) -> OrderEffect | None:
             f"a permutation test of order needs {math.ceil(1 / SIGNIFICANCE)} arrangements or more, {sample} "
             f"allow {arrangements}: add --orders or --data-seeds"
         )
-        return OrderEffect(of_orders, of_seeds, None, sample, why)
-    return OrderEffect(of_orders, of_seeds, _probability(table.values, arrangements), sample)
+        return OrderEffect(of_orders, by_chance, None, sample, why)
+    return OrderEffect(of_orders, by_chance, _probability(table.values, arrangements), sample)
 
 
 def _probability(values: FloatArray, arrangements: int) -> float:

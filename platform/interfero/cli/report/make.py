@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +42,13 @@ if TYPE_CHECKING:
     from interfero.tracking.reading import StoredSweep
 
 
+_SHARED: dict[str, object] = {
+    "precision": None, "batch_size": None, "crop_size": None, "clip_norm": None, "schedule": "cosine",
+    "delta_rank": 0, "max_target_images": None, "max_source_images": None,
+}  # fmt: skip
+"""How cells are trained and measured, as far as their losses have to do with it; what older records lack."""
+
+
 @dataclass
 class _Found:
     """Cells, and where they come from."""
@@ -55,6 +64,10 @@ class _Found:
     """Kind of sweep to where its cells come from."""
     sources: dict[tuple[str, str], dict[str, None]] = field(default_factory=dict)
     """(name, hash of the images) of a source domain to where its cells come from."""
+    shared: dict[str, dict[str, dict[str, None]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(dict))
+    )
+    """Settings of training that cells should have in common, by value to where its cells come from."""
 
     def title(self, holds: str) -> str:
         """The sweeps' names, or what a table holds that names no sweep: its folder's name says nothing."""
@@ -75,6 +88,27 @@ class _Found:
                 if known := told.get("source_domain_hash", ""):
                     source = told.get("source_domain", ""), known
                     self.sources.setdefault(source, {})[where] = None
+                for name, value in _settings(told.get("loop", "{}")):
+                    self.shared[name][value][where] = None
+
+    def check_settings(self) -> None:
+        """Cells of one table that were trained in different ways get a remark: nobody can part them.
+
+        Raises:
+            ConfigError: the tables themselves are of different ways.
+        """
+        for name, values in self.shared.items():
+            if len(values) < 2:
+                continue
+            each = "; ".join(f"{value}: {', '.join(own)}" for value, own in sorted(values.items()))
+            if len({tuple(own) for own in values.values()}) == len(values):
+                raise ConfigError(
+                    f"these cells differ in {name} ({each}), which changes what they gain and forget as much "
+                    "as a method may: make a report of each, or run one sweep again with the other's"
+                )
+            self.remarks.append(
+                f"these cells differ in {name} ({each}): what they gain and forget is compared all the same"
+            )
 
     @property
     def kind(self) -> str:
@@ -121,6 +155,7 @@ def make_report(wanted: Wanted) -> str:
         names = ", ".join(dict.fromkeys(found.names))
         out = wanted.out or Path(f"report-{file_name(names)}")
         kind = found.kind
+        found.check_settings()
         if kind == "restoration":
             return _restoration_report(found, records, out, find)
         if kind == "sequence":
@@ -137,6 +172,15 @@ def make_report(wanted: Wanted) -> str:
         )
         written = write_report(findings, out, origin, find)
     return _said(written.answer, written.files, records, found.remarks)
+
+
+def _settings(loop: str) -> Iterator[tuple[str, str]]:
+    """What is known of a cell, of the settings that all should share."""
+    told = json.loads(loop)
+    for name, before in _SHARED.items():
+        value = told.get(name, before)
+        if told and value is not None:
+            yield name, str(value)
 
 
 def _kind_of(record: CellRecord) -> str:

@@ -183,7 +183,7 @@
       .filter((v) => v.choice.slice(0, depth).every((c, i) => c === chosen[i])).map((v) => v.choice[depth]))];
     const selects = figure.selectors.map((name, depth) => {
       const label = element("label", {}, choices, name), select = element("select", {}, label);
-      select.addEventListener("change", () => { chosen[depth] = select.value; refresh(depth + 1); });
+      select.addEventListener("change", () => { chosen[depth] = select.value; refresh(depth + 1); unfold(); });
       return select;
     });
     function refresh(from) {
@@ -195,6 +195,11 @@
         select.parentElement.hidden = names.length < 2;
       });
       draw();
+    }
+    // Tables of one choice each: that of the picture is open.
+    function unfold() {
+      document.querySelectorAll(`details[data-figure="${figure.name}"]`)
+        .forEach((part) => { part.open = part.dataset.choice === chosen.join(" "); });
     }
     behind.addEventListener("toggle", () => { if (behind.open) drawTable(numbers, current()); });
     function draw() {
