@@ -28,12 +28,12 @@ def image_arrays(record: CellRecord) -> tuple[tuple[tuple[str, str, str], ...], 
     images = record.images
     if isinstance(images, ImageRows):
         known = np.frombuffer(images.numbers).reshape(len(images), -1)
-        return images.words, np.pad(
-            known, ((0, 0), (0, len(NUMBERS) - len(images.names))), constant_values=np.nan
-        )
+        numbers = np.full((len(images), len(NUMBERS)), np.nan)
+        numbers[:, : known.shape[1]] = known
+        return images.words, numbers
     words = tuple((row.role, row.name, row.group) for row in images)
-    numbers = [[getattr(row, name) for name in NUMBERS] for row in images]
-    return words, np.array(numbers, dtype=float).reshape(len(words), len(NUMBERS))
+    each = [[getattr(row, name) for name in NUMBERS] for row in images]
+    return words, np.array(each, dtype=float).reshape(len(words), len(NUMBERS))
 
 
 class Cells(tuple[CellRecord, ...]):

@@ -64,7 +64,7 @@ def test_a_map_ends_with_laws_maps_and_trends(end):
     )
     assert code == 0
     drawn = {"map_cawf.png", "bitrate.svg", "rd_text.png", "rd_curves.md"}
-    assert drawn | {"law_cawf_forgetting_unrouted.png", "scaling_fits.json"} <= names & logged
+    assert drawn | {"law_cawf.png", "scaling_fits.json"} <= names & logged
     said = " ".join(said.split())
     sentence = "For this domain (text), target gain of cawf follows a power law: exponent of "
     assert said.count(sentence) == 1

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ from interfero.analysis.charts.vega import (
     THEME,
     caption_of,
     coloured,
+    parted_captions,
     picture_spec,
     variant_spec,
 )
@@ -135,7 +137,7 @@ def test_crops_are_called_crops(sweep):
     ]
     (variant,) = capacity(records)
     assert "20 crops" in variant.caption
-    assert "mean of test crops" in variant.panels[0].y.label
+    assert "test crops" in variant.panels[0].y.label
 
 
 def test_a_method_no_table_knows_is_drawn(record):
@@ -237,7 +239,7 @@ def test_diverged_cells_are_marked_at_the_edge_and_the_axis_serves_the_rest(swee
     assert edge["e"] == "v"
     assert edge["y"] == pytest.approx(low, rel=1e-3)
     assert edge["v"][1] == -500
-    assert spec["title"]["subtitle"].startswith("1 point lies beyond the frame")
+    assert spec["title"]["subtitle"].startswith("1 point beyond the frame")
     said = caption_of(variant, variant_spec(variant, {}))
     assert said.startswith(variant.caption)
     assert said.endswith("Triangles at the frame: results too far out for its scale; the numbers as a "
@@ -373,6 +375,34 @@ def test_every_figure_compiles_and_has_its_words(sweep, scaling):
         assert "NaN" not in svg
         spec = picture_spec([figure.title, ""], [("", variant_spec(variant, {}))])
         assert '"@' not in coloured(spec, THEME)
+
+
+def test_what_all_rows_say_is_said_once():
+    """Text is what drawing takes longest for: seven rows had one sentence and two titles seven times."""
+    rows = [f"text, {n} images; n = 3 seeds; bars (a; b). Triangles." for n in (1, 5)]
+    own, shared = parted_captions(rows)
+    assert own == ["text, 1 images.", "text, 5 images."]
+    assert shared == "In each row: n = 3 seeds; bars (a; b). Triangles."
+    rows = ["A at 1; b is so. Triangles.", "B at 1; b is so."]
+    assert parted_captions(rows)[0] == ["A at 1. Triangles.", "B at 1."]
+    assert parted_captions(rows[:1]) == (rows[:1], "")
+    assert parted_captions(["Same.", "Same."]) == (["Same.", "Same."], "")
+    assert parted_captions(["A s.d. of 2 (one; two).", "B s.d. of 2 (one; two)."])[1] == ""
+
+
+def test_rows_with_the_same_axes_have_one_title(sweep):
+    figure = capacity_figure(sweep(domains=("text",), lambdas=(0.0045, 0.0067)), RunLinks())
+    few, more = figure.variants
+    svg = vl_convert.vegalite_to_svg(specification(figure, [few, more]))
+    for words in ("Target gain against adapter size", "trained parameters"):
+        assert svg.count(f">{words}") == 1, words
+    assert svg.count(">target gain (%), test images") == 3, "a y axis a row, and the x axis of both"
+    assert f"lambda {0.0045:g}" in svg
+    assert f"lambda {0.0067:g}" in svg
+    other = replace(more, panels=(replace(more.panels[0], title="Other"), more.panels[1]))
+    svg = vl_convert.vegalite_to_svg(specification(figure, [few, other]))
+    assert svg.count(">Target gain against adapter size") == svg.count(">Other") == 1
+    assert svg.count(">Learning and forgetting") == 1
 
 
 def test_a_panel_without_a_value_is_words():

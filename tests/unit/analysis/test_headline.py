@@ -245,7 +245,10 @@ def test_a_domain_that_one_method_alone_has_is_in_no_comparison(two_methods, cel
     easy = [cell("finetune", 90.0, 1.0, domain="easy", data_seed=s) for s in (0, 1, 2)]
     line = headline([*two_methods, *easy])[2]
     differ = " Domains differ by more than these intervals over seeds."
-    assert line == headline(two_methods)[2].replace("finetune (", "finetune, +8.00 there (", 1) + differ
+    assert (
+        line
+        == headline(two_methods)[2].replace("finetune (", "finetune, +8.00 there (", 1) + differ
+    )
     header, rows, note = method_rows([*two_methods, *easy])
     assert "Means over the 2 domains that the methods share" in note
     by_method = {row[0]: dict(zip(header, row, strict=True)) for row in rows}

@@ -174,7 +174,7 @@ def _plane_panel(choices: Sequence[Choice], runs: RunLinks) -> Panel:
 def _gain_axis(choices: Sequence[Choice]) -> PlotAxis:
     """It says what is averaged: crops of a few pictures are no independent images."""
     unit = choices[0].setting.image_unit
-    return PlotAxis(f"target RD gain (%), mean of test {unit}", "percent")
+    return PlotAxis(f"target gain (%), test {unit}", "percent")
 
 
 def _methods(choices: Sequence[Choice]) -> list[str]:

@@ -65,7 +65,7 @@ def distance_figure(
                         panels=panels,
                         caption=f"{subject.text}, {response.title} over the distance of a domain from the "
                         f"source{where}; {_law_note(laws.get(key), why.get(key, ''))}",
-                        file=file_name("distance", subject.method, response.name),
+                        file=file_name("distance", subject.method),
                     )
                 )
     if not variants:

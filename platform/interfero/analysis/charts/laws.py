@@ -43,7 +43,7 @@ def law_figure(results: Sequence[Scaling | Refusal]) -> Figure | None:
             choice=(fit.subject.text, fit.response.title),
             panels=(_law_panel(fit), _left_out_panel(fit)),
             caption=f"{first}{fit.subject.text}, {fit.response.title}: {_holds_first(fit)}{law_text(fit)}.",
-            file=file_name("law", fit.subject.method, fit.response.name),
+            file=file_name("law", fit.subject.method),
         )
         for fit in fits
     )

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from interfero.analysis.capacity_table import counted
 from interfero.analysis.charts.data import (
     INK,
     MapPanel,
@@ -84,6 +86,8 @@ _PATHS = {
 }
 """Vega's shapes, as paths within a square from -1 to 1."""
 _EDGES = {"<": "triangle-left", ">": "triangle-right", "v": "triangle-down", "^": "triangle-up"}
+_CLAUSE = re.compile(r"(?<=;) (?![^(]*\))|(?<=\.) (?=[A-Z])(?![^(]*\))")
+"""Between the parts of a caption, outside of parentheses."""
 EDGES_NOTE = (
     " Triangles at the frame: results too far out for its scale; the numbers as a table have their "
     "values."
@@ -114,7 +118,9 @@ def caption_of(variant: Variant, spec: Spec) -> str:
 
 
 def picture_spec(title: Sequence[str], rows: Sequence[tuple[str, Spec]]) -> Spec:
-    """Variants as the rows of one picture.
+    """Variants as the rows of one picture; what is the same in all rows is said once, above or below them.
+
+    Setting text is what drawing takes longest for, and a reader looks for what differs.
 
     Args:
         title: The title, and what holds for all rows.
@@ -122,17 +128,64 @@ def picture_spec(title: Sequence[str], rows: Sequence[tuple[str, Spec]]) -> Spec
     """
     widest = max(len(spec["concat"]) for _, spec in rows)
     pixels = widest * (WIDTH + 70)
+    captions, shared = parted_captions([caption for caption, _ in rows])
+    panels = [spec["concat"] for _, spec in rows]
     drawn: list[Spec] = [
         {
-            "hconcat": spec["concat"], "resolve": spec["resolve"],
+            "hconcat": [_in_rows(panels, row, column) for column in range(len(own))],
+            "resolve": spec["resolve"],
             "title": {"text": _wrapped(caption, pixels), "fontSize": 12.5, "fontWeight": "normal"},
         }
-        for caption, spec in rows
-    ]  # fmt: skip
-    head = {"text": title[0], "fontSize": 15, "subtitle": _wrapped(title[1], pixels)}
+        for row, (caption, own, (_, spec)) in enumerate(zip(captions, panels, rows, strict=True))
+    ]
+    note = " ".join(part for part in (title[1], shared) if part)
+    head = {"text": title[0], "fontSize": 15, "subtitle": _wrapped(note, pixels)}
     schema = "https://vega.github.io/schema/vega-lite/v5.json"
     whole = {"vconcat": drawn, "resolve": drawn[0]["resolve"], "title": head, "config": CONFIG}
     return {"$schema": schema, **whole}
+
+
+def parted_captions(captions: Sequence[str]) -> tuple[list[str], str]:
+    """Each row's caption without what all rows say, and that.
+
+    `["A; n = 3 seeds. Triangles.", "B; n = 3 seeds. Triangles."]` is `["A.", "B."]` and `"In each row: n = 3
+    seeds. Triangles."`.
+    """
+    clauses = [_CLAUSE.split(caption) for caption in captions]
+    every = set(clauses[0]).intersection(*clauses) if len(captions) > 1 else set()
+    if not every or any(every.issuperset(own) for own in clauses):
+        return list(captions), ""
+    own = [" ".join(c for c in row if c not in every).removesuffix(";") for row in clauses]
+    shared = " ".join(c for c in clauses[0] if c in every).removesuffix(";")
+    # What stood between two sentences is gone from some of them.
+    whole = [re.sub("; (?=[A-Z])", ". ", text) for text in (*own, shared)]
+    ended = [text if text.endswith(".") else f"{text}." for text in whole]
+    return ended[:-1], f"In each row: {ended[-1]}"
+
+
+def _in_rows(panels: Sequence[Sequence[Spec]], row: int, column: int) -> Spec:
+    """A panel in a picture of rows: its title stands in the first of them, that of its x axis in the last.
+
+    Where another row has other words there, it keeps its own.
+    """
+    panel = panels[row][column]
+    column_of = [own[column] for own in panels if column < len(own)]
+    if len(column_of) < len(panels):
+        return panel
+    if row > 0 and len({str(p["title"]["text"]) for p in column_of}) == 1:
+        beyond = panel["title"].get("subtitle", "")
+        quiet = {"text": beyond, "fontSize": 11.5, "color": "@soft", "fontWeight": "normal"}
+        panel = {**panel, "title": quiet if beyond else None}
+    if row < len(panels) - 1 and len({_x_title(p) for p in column_of}) == 1 and _x_title(panel):
+        x = panel["encoding"]["x"]
+        axis = {**x["axis"], "title": None}
+        panel = {**panel, "encoding": {**panel["encoding"], "x": {**x, "axis": axis}}}
+    return panel
+
+
+def _x_title(panel: Spec) -> str:
+    axis = panel["encoding"].get("x", {}).get("axis", {})
+    return " ".join(axis.get("title") or ())
 
 
 def legend_of(variant: Variant) -> list[tuple[str, str, str]]:
@@ -312,8 +365,7 @@ def _layer(mark: Spec, rows: Sequence[Spec], encoding: Spec | None = None) -> Sp
 def _title(title: str, beyond: Sequence[PlotPoint]) -> Spec:
     text: Spec = {"text": _wrapped(title, WIDTH + 40)}
     if beyond:
-        each = "point lies" if len(beyond) == 1 else "points lie"
-        text["subtitle"] = f"{len(beyond)} {each} beyond the frame (triangles at its edge)"
+        text["subtitle"] = f"{counted(len(beyond), 'point')} beyond the frame (triangles)"
     return text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,14 +80,16 @@ def write_report(
     )  # fmt: skip
     figures = [*report_figures(report), *more]
     page = folder / REPORT_FILE
-    write_atomic(page, report_html(report, figures).encode())
-    files = [
-        page,
-        *write_pictures(figures, folder),
-        *write_comparison(records, folder),
-        *write_curves(records, folder),
-        *write_scaling_fits(results, folder),
-    ]
+    # A process of its own draws, which takes longer than all else: meanwhile the rest is computed here.
+    with ThreadPoolExecutor(1) as pool:
+        drawn = pool.submit(write_pictures, figures, folder)
+        write_atomic(page, report_html(report, figures).encode())
+        tables = [
+            *write_comparison(records, folder),
+            *write_curves(records, folder),
+            *write_scaling_fits(results, folder),
+        ]
+        files = [page, *drawn.result(), *tables]
     shown = {f.name: v.file for f in figures for v in f.variants[f.start : f.start + 1] if v.file}
     picture = next((f"{shown[n]}.png" for n in first_figures(report) if n in shown), "")
     return Written(
