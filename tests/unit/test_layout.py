@@ -231,6 +231,7 @@ FLOORS = (
         "adam",
         "records",
         "config",
+        "cores",
         "errors",
         "option_help",
         "option_choices",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from PIL import Image
 
+from interfero.cores import usable_cores
 from interfero.domains.images import (
     ImageRules,
     Sample,
@@ -147,10 +147,3 @@ def in_threads(tasks: Iterable[Callable[[], T]]) -> Iterator[T]:
         finally:
             for future in waiting:
                 future.cancel()
-
-
-def usable_cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -25,6 +25,7 @@ import psutil
 from pydantic import ValidationError
 
 from interfero.config import Config
+from interfero.cores import usable_cores
 from interfero.domains.memory import GIB, machine_memory
 from interfero.engine.code import MODEL_LIBRARIES, library_versions
 from interfero.engine.code_version import noted_fingerprint
@@ -296,9 +297,6 @@ def check_counts(cpus: int | None, gpus: int | None) -> int:
     for name, count, lowest in (("--cpus", cpus, 1), ("--gpus", gpus, 0)):
         if count is not None and count < lowest:
             raise ConfigError(f"{name} must be {lowest} or more, got {count}")
-    # Of a start alone: a sweep that looks for a pool decodes nothing yet.
-    from interfero.domains.decoding import usable_cores
-
     most = usable_cores()
     workers = most if cpus is None else cpus
     if workers > most:

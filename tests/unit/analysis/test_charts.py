@@ -24,6 +24,7 @@ from interfero.analysis.charts.data import (
     Variant,
 )
 from interfero.analysis.charts.drawing import Drawing
+from interfero.analysis.charts import files
 from interfero.analysis.charts.files import file_name, specification, write_pictures
 from interfero.analysis.charts.frame import frame_of, ticks_of
 from interfero.analysis.charts.laws import law_figure
@@ -375,6 +376,17 @@ def test_every_figure_compiles_and_has_its_words(sweep, scaling):
         assert "NaN" not in svg
         spec = picture_spec([figure.title, ""], [("", variant_spec(variant, {}))])
         assert '"@' not in coloured(spec, THEME)
+
+
+def test_several_processes_draw_what_one_draws(tmp_path, sweep, monkeypatch):
+    figure = capacity_figure(sweep(domains=("text", "charts", "photos")), RunLinks())
+    one = write_pictures([figure, None], tmp_path / "one")
+    monkeypatch.setattr(files, "ENOUGH", 1)
+    monkeypatch.setattr(files, "usable_cores", lambda: 2)
+    two = write_pictures([figure, None], tmp_path / "two")
+    assert [path.name for path in two] == [path.name for path in one]
+    assert len(two) == 6
+    assert [path.read_bytes() for path in two] == [path.read_bytes() for path in one]
 
 
 def test_what_all_rows_say_is_said_once():

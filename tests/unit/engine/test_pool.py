@@ -11,7 +11,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from interfero.domains.decoding import usable_cores
+from interfero.cores import usable_cores
 from interfero.engine import pool
 from interfero.engine.code_version import noted_fingerprint
 from interfero.engine.options.adaptation import AdaptationOptions

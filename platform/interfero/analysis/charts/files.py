@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from interfero.analysis.charts.data import Figure, Variant
@@ -17,9 +18,13 @@ from interfero.analysis.charts.vega import (
     picture_spec,
     variant_spec,
 )
+from interfero.cores import usable_cores
 from interfero.store.files import write_atomic
 
 MAX_NAME = 80
+MAX_PROCESSES = 4
+ENOUGH = 30
+"""Pictures that are worth one more process: its start takes as long as a few of them."""
 MAX_ROWS = 12
 """Of one picture: more could not be read, nor would some programs open it."""
 
@@ -45,22 +50,39 @@ def file_part(*parts: object, index: int, rows: int = MAX_ROWS) -> str:
 def write_pictures(figures: Iterable[Figure | None], folder: Path) -> list[Path]:
     """A PNG and an SVG of every file that the figures' variants name; variants of one name are its rows.
 
+    Many pictures are drawn by several processes, as many as there are processors; each takes 100 MiB
+    and more.
+
     Raises:
         StorageError: the folder is not writable.
         InterferoError: a figure cannot be drawn.
     """
-    paths = []
+    wanted = [
+        (figure, folder / name, rows)
+        for figure in figures
+        if figure is not None
+        for name, rows in _by_file(figure).items()
+    ]
+    count = min(MAX_PROCESSES, usable_cores(), 1 + len(wanted) // ENOUGH)
+    with ThreadPoolExecutor(count) as pool:
+        every = [pool.submit(_write_all, wanted[start::count]) for start in range(count)]
+    made = {place: paths for part in every for place, paths in part.result().items()}
+    return [path for _, place, _ in wanted for path in made[place]]
+
+
+def _write_all(
+    wanted: Sequence[tuple[Figure, Path, Sequence[Variant]]],
+) -> dict[Path, tuple[Path, Path]]:
+    """Pictures by one process, one after the other; their PNG and SVG by the path without a suffix."""
+    made = {}
     with Drawing() as drawing:
-        for figure in figures:
-            if figure is None:
-                continue
-            for name, rows in _by_file(figure).items():
-                svg, png = drawing.of(specification(figure, rows))
-                for suffix, data in ((".png", png), (".svg", svg)):
-                    path = folder / f"{name}{suffix}"
-                    write_atomic(path, data)
-                    paths.append(path)
-    return paths
+        for figure, place, rows in wanted:
+            svg, png = drawing.of(specification(figure, rows))
+            paths = place.with_name(f"{place.name}.png"), place.with_name(f"{place.name}.svg")
+            for path, data in zip(paths, (png, svg), strict=True):
+                write_atomic(path, data)
+            made[place] = paths
+    return made
 
 
 def specification(figure: Figure, variants: Sequence[Variant]) -> str:
