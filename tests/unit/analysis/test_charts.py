@@ -12,6 +12,7 @@ import vl_convert
 from PIL import Image
 
 from interfero.adaptation.table import METHOD_TABLE
+from interfero.analysis.charts import files
 from interfero.analysis.charts.capacity import capacity_figure
 from interfero.analysis.charts.curves import curve_figure
 from interfero.analysis.charts.data import (
@@ -24,7 +25,6 @@ from interfero.analysis.charts.data import (
     Variant,
 )
 from interfero.analysis.charts.drawing import Drawing
-from interfero.analysis.charts import files
 from interfero.analysis.charts.files import file_name, specification, write_pictures
 from interfero.analysis.charts.frame import frame_of, ticks_of
 from interfero.analysis.charts.laws import law_figure
