@@ -29,8 +29,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from interfero.errors import TrackingError
 from interfero.tracking.address import is_database
 from interfero.tracking.database_file import URI_VARIABLE
+from interfero.tracking.first_file import store_first_file
 from interfero.tracking.names import (
     CELL_TAG,
+    COMMAND_TAG,
     CONTEXT_TAG,
     CURVE_TAG,
     KIND_TAG,
@@ -103,6 +105,9 @@ class Runs:
         A run of this name with another mark is of a sweep in another storage: it is left alone.
         MLflow keeps the first value of a parameter, and the tags say where a sweep began: what is
         different on a resume is written beside them.
+
+        Raises:
+            TrackingError: the run's files cannot be stored.
         """
         tags = {name: storable(value) for name, value in tags.items()}
         params = {name: storable(value) for name, value in params.items()}
@@ -122,6 +127,15 @@ class Runs:
             new_tags[RESUMED_TAG] = json.dumps(changed, sort_keys=True)
         new_params = {name: value for name, value in params.items() if name not in held}
         self._log_batch(LogBatch(key=None, params=new_params, tags=new_tags))
+        try:
+            store_first_file(
+                self._client, parent, f"{tags.get(COMMAND_TAG, self._sweep)}\n", self._uri
+            )
+        except TrackingError:
+            if not found:
+                # A sweep that could not start has not taken its name.
+                self._client.delete_run(self._parent_id)
+            raise
         self.load()
         return str(parent.info.status)
 

@@ -3,6 +3,7 @@ import math
 import pytest
 
 from interfero.errors import StorageError
+from interfero.tracking.first_file import FIRST_FILE
 from interfero.tracking.operations import EnsureRun, LogBatch, LogFile, SetStatus
 from interfero.tracking.outbox import Outbox
 
@@ -145,7 +146,7 @@ def test_an_outbox_that_names_a_file_outside_the_storage_gives_nothing_away(plac
     tracker = place.open()
     tracker.close("FINISHED")
     names = {a.path for a in place.client.list_artifacts(place.parent.info.run_id)}
-    assert names == {"note.txt"}
+    assert names == {"note.txt", FIRST_FILE}
     assert tracker.num_refused == 2
     refused = place.outbox.with_name("outbox.jsonl.refused").read_text()
     assert str(secret) in refused

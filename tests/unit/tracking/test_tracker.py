@@ -1,3 +1,4 @@
+import importlib.util
 import logging
 import math
 import threading
@@ -7,9 +8,11 @@ from pathlib import Path
 import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking.client import MlflowClient
 
 from interfero.errors import TrackingError
+from interfero.tracking.first_file import FIRST_FILE, missing_package
 from interfero.tracking.runs import Runs
 from interfero.tracking.tracker import Tracker
 
@@ -48,6 +51,68 @@ def test_a_sweep_has_one_parent(place):
     assert first.info.status == "FINISHED"
     place.open().close("FINISHED")
     assert place.parent.info.run_id == first.info.run_id
+
+
+def test_the_command_is_its_first_file(place):
+    place.open(tags={"interfero.command": "python sweeps/x.py"})
+    run = place.parent.info.run_id
+    assert [file.path for file in place.client.list_artifacts(run)] == [FIRST_FILE]
+    assert mlflow.artifacts.load_text(f"{place.parent.info.artifact_uri}/{FIRST_FILE}") == (
+        "python sweeps/x.py\n"
+    )
+
+
+def test_files_that_cannot_be_stored_are_found_before_anything_trains(place, tmp_path):
+    """A folder that is none: each artifact would have been refused, after its cell had trained."""
+    (tmp_path / "taken").write_text("a file")
+    at = (tmp_path / "taken" / "below").as_uri()
+    place.client.create_experiment(place.experiment, artifact_location=at)
+    with pytest.raises(
+        TrackingError, match="must be stored at file before training starts"
+    ) as caught:
+        place.open()
+    assert "Not a directory" in str(caught.value)
+    assert place.runs("sweep") == [], "a sweep that could not start has taken its name"
+    assert not place.outbox.exists() or not place.outbox.read_text()
+
+
+def test_an_object_store_that_clients_write_to_needs_its_library(place):
+    """MLflow's `--default-artifact-root s3://...` with `--no-serve-artifacts`, tried with MLflow 3.17."""
+    if importlib.util.find_spec("boto3") is not None:
+        pytest.skip("boto3 is installed")
+    place.client.create_experiment(place.experiment, artifact_location="s3://team-bucket/runs")
+    with pytest.raises(TrackingError) as caught:
+        place.open()
+    said = str(caught.value)
+    assert "must be stored at s3://team-bucket before training starts" in said
+    assert "pip install boto3 here" in said
+    assert "--artifacts-destination s3://..." in said
+
+
+def test_what_a_server_leaves_to_its_clients_is_known_before_a_sweep(tmp_path):
+    """Its first experiment lies where all others will, too."""
+    for name, root, expected in (
+        ("a", "s3://team-bucket/runs", ("s3://team-bucket", "boto3")),
+        ("b", "mlflow-artifacts:/", None),
+        ("c", (tmp_path / "files").as_uri(), None),
+    ):
+        uri = f"sqlite:///{tmp_path / name}.db"
+        SqlAlchemyStore(uri, root)
+        if expected is None or importlib.util.find_spec("boto3") is None:
+            assert missing_package(uri) == expected
+
+
+def test_a_resumed_sweep_whose_files_are_not_stored_keeps_its_run(place, tmp_path, monkeypatch):
+    place.open().close("FINISHED")
+    first = place.parent.info.run_id
+
+    def refuse(*args, **kwargs):
+        raise OSError("the bucket ann:hunter2 is gone")
+
+    monkeypatch.setattr(MlflowClient, "log_text", refuse)
+    with pytest.raises(TrackingError, match="is gone"):
+        place.open()
+    assert place.parent.info.run_id == first
 
 
 def test_sweeps_of_one_experiment_do_not_mix(place):

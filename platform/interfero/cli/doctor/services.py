@@ -151,8 +151,29 @@ def check_tracking() -> Finding:
             "mlflow server --host 127.0.0.1 starts one; unset MLFLOW_TRACKING_URI writes to "
             f"{DEFAULT_URI}",
         )
+    else:
+        if lacks := _store_library(uri):
+            return lacks
     finally:
         # Connecting makes an empty file; a check leaves nothing.
         if fresh and database is not None and database.is_file() and not database.stat().st_size:
             database.unlink()
     return Finding("tracking", f"{masked(uri, uri)} answers")
+
+
+def _store_library(uri: str) -> Finding | None:
+    """That a server leaves files to its clients, and their library is not here; None if not so."""
+    from interfero.tracking.first_file import missing_package
+
+    # Files of a database file's runs lie beside it.
+    found = None if uri.startswith("sqlite:") else missing_package(uri)
+    if found is None:
+        return None
+    place, package = found
+    return Finding(
+        "tracking",
+        f"{masked(uri, uri)} answers, and leaves storing files at {place} to its clients, which need "
+        f"{package}: it is not installed",
+        f"pip install {package}, with credentials for {place}; or start the server with "
+        f"--artifacts-destination {place}/..., and it writes for its clients",
+    )
