@@ -29,7 +29,6 @@ from interfero.analysis.choices import (
 )
 from interfero.analysis.comparable import comparable
 from interfero.analysis.diverged import (
-    diverged_domains,
     diverged_text,
 )
 from interfero.analysis.focus import (
@@ -38,6 +37,7 @@ from interfero.analysis.focus import (
 )
 from interfero.analysis.paired import PairedDifference, differences
 from interfero.analysis.parts import grey_text, loss_parts, without_grey
+from interfero.analysis.shared_block import SharedBlock, shared_block
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED, VALIDATION_GAIN, VALIDATION_ROUTED
 from interfero.records import CellRecord
 
@@ -128,18 +128,46 @@ def headline(records: Iterable[CellRecord], own: Sequence[str] = ()) -> list[str
     shown, grey = without_grey(records), grey_text(records)
     where, records = centre_text(shown), in_centre(shown)
     chosen = best_sizes(choose_learning_rates(records))
-    best = [c for c in chosen if c.setting.method != CONTROL]
-    if not best:
+    tried = [c for c in chosen if c.setting.method != CONTROL]
+    if not tried:
         what = f"Only the control ({CONTROL})" if chosen else "No cell"
         return [f"{what} finished: nothing can be said about gain or forgetting."]
-    asked = frozenset(str(r.params["domain"]) for r in shown)
-    lines = [*own[:2], *_method_lines(best, records, where, asked)][:MAX_SENTENCES]
+    # The table below has the same one.
+    block = shared_block(chosen)
+    best = [c for c in block.choices if c.setting.method != CONTROL] or tried
+    lines = _method_lines(
+        best, block.of(records), where, _Aside(tried, _left_out(shown, tried, block))
+    )
+    lines = [*own[:2], *lines][:MAX_SENTENCES]
     if not lines:
         return [
             "Cells finished, but none has both gain and forgetting: the table says what there is."
         ]
     lines[-1] += f" {grey}" if grey else ""
     return [*lines[:-1], f"{lines[-1]}{_sample_note(best)}"]
+
+
+@dataclass(frozen=True)
+class _Aside:
+    """What stands beside the means."""
+
+    tried: Sequence[Choice]
+    """Every method's, whether in the block or not."""
+    left_out: str
+
+    def astray(self, method: str) -> str:
+        """`; left out of the means: ...`; empty where nothing diverged."""
+        text = diverged_text(c for c in self.tried if c.setting.method == method)
+        return f"; {text}" if text else ""
+
+
+def _left_out(shown: Iterable[CellRecord], tried: Iterable[Choice], block: SharedBlock) -> str:
+    """Domains without any result, and what is not in the block: ` (no result on a; left out: ...)`."""
+    asked = {str(r.params["domain"]) for r in shown}
+    gone = sorted(asked - {c.setting.domain for c in tried})
+    parts = [f"no result on {', '.join(gone)}"] if gone else []
+    parts += [block.left_out_text] if block.left_out else []
+    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def _sample_note(best: Sequence[Choice]) -> str:
@@ -197,21 +225,17 @@ def tested_text(choices: Iterable[Choice], role: str) -> str:
     return f"{number} test image{'' if max(counts) == 1 else 's'}"
 
 
-def _method_lines(
-    best: Sequence[Choice], records: Cells, where: str, asked: frozenset[str]
-) -> list[str]:
+def _method_lines(best: Sequence[Choice], records: Cells, where: str, aside: _Aside) -> list[str]:
     """Fine-tuning first, or what there is; then the method that keeps the source best."""
     methods = list(dict.fromkeys(c.setting.method for c in best))
     first = NAIVE if NAIVE in methods else methods[0]
     others = [m for m in methods if m != first]
-    lines = _cost_lines(first, best, records, where, asked)
+    lines = _cost_lines(first, best, records, where, aside)
     gains = {(d.method, d.other): d for d in differences(records) if d.response.metric == GAIN}
-    alone = means([first], best, GAIN)
-    said = alone[first].value if first in alone else 0.0
     found = {
         other: line
         for other in others
-        if (line := _against(other, first, best, gains.get((other, first)), said)) is not None
+        if (line := _against(other, first, best, gains.get((other, first)), aside)) is not None
     }
     if not found:
         return lines
@@ -254,16 +278,13 @@ def _validation_rank(method: str, best: Sequence[Choice]) -> tuple[float, float]
 
 
 def _cost_lines(
-    method: str, best: Sequence[Choice], records: Cells, where: str, asked: frozenset[str]
+    method: str, best: Sequence[Choice], records: Cells, where: str, aside: _Aside
 ) -> list[str]:
-    """What a method gains and forgets, and on which of the domains that were asked for it has no result."""
+    """What a method gains and forgets, and which domains and seeds are left out."""
     own = [c for c in best if c.setting.method == method]
     gain, lost, routed = (means([method], own, m).get(method) for m in (GAIN, UNROUTED, ROUTED))
     if gain is None or lost is None:
         return []
-    astray = diverged_text(own)
-    gone = sorted(asked - set(gain.domains) - set(diverged_domains(own)))
-    left_out = sorted(set(diverged_domains(own)) - set(gain.domains))
     each = [
         f" (median {signed(statistics.median(m.cases))}, {value_range(m.cases, signed)} % in single "
         f"{_single(m)}{m.made_by})"
@@ -285,9 +306,8 @@ def _cost_lines(
         over = f"on average over {gain.places}{f' of {tested} each' if tested else ''}"
     else:
         over = f"on {gain.domains[0]}{f' ({tested})' if tested else ''}"
-    over += f" (no result on {', '.join(gone)})" if gone else ""
-    over += f", without {', '.join(left_out)}" if left_out else ""
-    each[0] += f"; {astray}" if astray else ""
+    over += aside.left_out
+    each[0] += aside.astray(method)
     on = tested_text(own, "source_unrouted")
     coded = f"Source images ({on})" if on else "Source images"
     return [
@@ -338,26 +358,23 @@ def _against(
     first: str,
     best: Sequence[Choice],
     difference: PairedDifference | None,
-    said: float,
+    aside: _Aside,
 ) -> str | None:
     """A method set against another over the cases and seeds that both have."""
     gains, routed = (means([method, first], best, metric) for metric in (GAIN, ROUTED))
     if {method, first} - gains.keys() or method not in routed:
         return None
     own, lost = gains[method], routed[method]
-    share = (
-        "" if difference is None else f", {_apart(difference, own.value, gains[first].value, said)}"
-    )
+    share = "" if difference is None else f", {_apart(difference, own.value, gains[first].value)}"
     cost = "forgets nothing" if set(lost.cases) == {0.0} else f"forgets {lost.text}"
     both = ""
     if len(own.cases) > 1:
         single = f"{value_range(own.cases, signed)} % in single {_single(own)}"
         both = f" ({own.places} that both have; it gains {single})"
-    astray = diverged_text(c for c in best if c.setting.method == method)
-    return f"{method} {_gains(own)}{share}; it {cost} when routed{both}{f'; {astray}' if astray else ''}."
+    return f"{method} {_gains(own)}{share}; it {cost} when routed{both}{aside.astray(method)}."
 
 
-def _apart(difference: PairedDifference, own: float, other: float, said: float) -> str:
+def _apart(difference: PairedDifference, own: float, other: float) -> str:
     """How far two means are apart, and the median of paired differences, whose interval is known.
 
     `1.18 points less than finetune (mean and median of paired differences, 95 % interval ...; decided)`, or
@@ -367,7 +384,6 @@ def _apart(difference: PairedDifference, own: float, other: float, said: float) 
         difference: Of gains.
         own: Mean gain of the method in percent, which says whether `less` is less of a gain or of a loss.
         other: That of the other one, over the same cases and seeds.
-        said: What a sentence before gave as the other one's, over all its own.
     """
     if difference.verdict == "equal":
         return f"in every cell as much as {difference.other}"
@@ -377,8 +393,6 @@ def _apart(difference: PairedDifference, own: float, other: float, said: float) 
     if own < 0:
         where = "below" if apart < 0 else "above"
         more = f"its gain {abs(apart):.2f} points {where} that of {difference.other}"
-    if signed(other) != signed(said):
-        more += f", {signed(other)} there"
     if difference.num_cases == 1:
         what = "paired difference"
     elif abs(apart - difference.value) < NEAR:

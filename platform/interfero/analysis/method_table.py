@@ -22,6 +22,7 @@ from interfero.analysis.focus import (
 from interfero.analysis.headline import SeedMean, in_db, means, tested_text
 from interfero.analysis.parts import grey_text, without_grey
 from interfero.analysis.same_results import same_result_lines
+from interfero.analysis.shared_block import shared_block
 from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 
@@ -49,8 +50,12 @@ def method_rows(
         )
     best = best_sizes(choose_learning_rates(found))
     methods = list(dict.fromkeys(c.setting.method for c in best))
-    mean_of = {title: means(methods, best, metric) for title, metric in _COLUMNS.items()}
-    dbs = {role: means(methods, best, in_db(found, role)) for role in ("target", "source_unrouted")}
+    block = shared_block(best)
+    mean_of = {title: means(methods, block.choices, m) for title, m in _COLUMNS.items()}
+    dbs = {
+        role: means(methods, block.choices, in_db(found, role))
+        for role in ("target", "source_unrouted")
+    }
     gains, lost = mean_of["target gain"], mean_of["forgetting, unrouted"]
     rows = []
     for method in methods:
@@ -74,7 +79,8 @@ def method_rows(
     ]  # fmt: skip
     shared = next((m.places for m in gains.values()), "no domain")
     gone = diverged_of_methods(best) or ["No cell is left out as diverged"]
-    left_out = f"{' ' if (grey := grey_text(whole)) else ''}{grey} {'. '.join(gone)}."
+    block_text = f" {text[0].upper()}{text[1:]}." if (text := block.left_out_text) else ""
+    left_out = f"{block_text}{' ' if (grey := grey_text(whole)) else ''}{grey} {'. '.join(gone)}."
     tested = tested_text(best, "target")
     same = "".join(f" {line}." for line in same_result_lines(best))
     note = (

@@ -1,0 +1,164 @@
+"""The block that the answer and its table are of: domains and seeds in which every method has every result.
+
+A mean over the domains that one method has, beside one over those that another has, is a comparison of
+domains; so is a table over one block below a sentence over another.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from interfero.analysis.cells import Cells
+from interfero.analysis.choices import NAIVE, CellSetting, Choice, seed_of, setting_of
+from interfero.analysis.comparable import comparable
+from interfero.metrics.names import GAIN, ROUTED, UNROUTED
+from interfero.records import CellRecord
+
+MAX_NAMED = 3
+"""Reasons that a text gives; others are counted."""
+Place = tuple[CellSetting, int]
+"""A case and a data seed."""
+
+
+@dataclass(frozen=True)
+class SharedBlock:
+    """What is compared, and what is not."""
+
+    choices: tuple[Choice, ...]
+    """Of the methods, cases and data seeds that it has, with no other pick."""
+    cases: frozenset[CellSetting]
+    seeds: frozenset[int]
+    left_out: tuple[str, ...]
+    """Cases and seeds that some method lacks, each with the reason."""
+
+    @property
+    def left_out_text(self) -> str:
+        """`left out: screen, where finetune lacks data seed 1`; empty where nothing is."""
+        if not self.left_out:
+            return ""
+        more = len(self.left_out) - MAX_NAMED
+        named = [*self.left_out[:MAX_NAMED], *([f"{more} more"] if more > 0 else [])]
+        return f"left out: {'; '.join(named)}"
+
+    def of(self, records: Cells) -> Cells:
+        """Its cells; the same object where nothing is left out."""
+        if not self.left_out:
+            return records
+        return Cells(
+            r
+            for r in records
+            if int(r.params["data_seed"]) in self.seeds
+            and setting_of(r).without_method in self.cases
+        )
+
+
+def shared_block(choices: Sequence[Choice]) -> SharedBlock:
+    """The largest one that has fine-tuning, if it has a result: it is what others are compared with.
+
+    Args:
+        choices: One a case and method.
+    """
+    places = {choice.setting.method: dict[Place, str]() for choice in choices}
+    needed = _needed(choices)
+    for choice in choices:
+        for pick in choice.picks:
+            place = choice.setting.without_method, seed_of(pick.cell)[0]
+            why = _why_not(choice, pick.cell, needed[choice.setting.method])
+            own = places[choice.setting.method]
+            own[place] = why if own.get(place, why) else ""
+    has: dict[Place, set[str]] = defaultdict(set)
+    for method, own in places.items():
+        for place, why in own.items():
+            if not why:
+                has[place].add(method)
+    naive = any(NAIVE in own for own in has.values())
+    units, methods = comparable(has, lambda found: NAIVE in found if naive else len(found) > 0)
+    coverage: dict[CellSetting, set[int]] = defaultdict(set)
+    for case, seed in units:
+        coverage[case].add(seed)
+    cases, seeds = comparable(coverage, lambda found: len(found) > 0)
+    kept = [
+        replace(choice, picks=picks)
+        for choice in choices
+        if choice.setting.method in methods and choice.setting.without_method in cases
+        if (picks := tuple(p for p in choice.picks if _is_of(choice, p.cell, seeds, needed)))
+    ]
+    known = {m: own for m, own in places.items() if m in methods}
+    return SharedBlock(tuple(kept), cases, seeds, tuple(_reasons(known, cases, seeds)))
+
+
+def _needed(choices: Iterable[Choice]) -> dict[str, set[str]]:
+    """What each method has of gain and forgetting in any cell: older tables lack some of it."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for choice in choices:
+        for pick in choice.picks:
+            found[choice.setting.method] |= {GAIN, UNROUTED, ROUTED} & pick.cell.metrics.keys()
+    return found
+
+
+def _why_not(choice: Choice, cell: CellRecord, needed: Collection[str]) -> str:
+    """Why a cell is in no mean; empty if it is in them."""
+    if cell.key in choice.diverged:
+        return "diverged with"
+    return "" if set(needed) <= cell.metrics.keys() else "lacks a value with"
+
+
+def _is_of(
+    choice: Choice, cell: CellRecord, seeds: Collection[int], needed: Mapping[str, set[str]]
+) -> bool:
+    return seed_of(cell)[0] in seeds and not _why_not(choice, cell, needed[choice.setting.method])
+
+
+def _reasons(
+    places: Mapping[str, Mapping[Place, str]],
+    cases: Collection[CellSetting],
+    seeds: Collection[int],
+) -> list[str]:
+    """Of each case and seed that is not in the block, which method lacks it."""
+    every = {place for own in places.values() for place in own}
+    all_seeds = {seed for _, seed in every}
+    lines = []
+    for case in sorted({case for case, _ in every} - set(cases), key=lambda c: c.order):
+        lacking = [
+            text
+            for method, own in places.items()
+            if (text := _lacking(method, {s: own.get((case, s)) for s in sorted(all_seeds)}))
+        ]
+        lines.append(", where ".join([case.domain, *([_joined(lacking)] if lacking else [])]))
+    for seed in sorted(all_seeds - set(seeds)):
+        who = [
+            f"{method} {'diverged' if why.startswith('diverged') else 'lacks it'} on {case.domain}"
+            for method, own in places.items()
+            for case in sorted(cases, key=lambda c: c.order)
+            if (why := own.get((case, seed), "lacks")) != ""
+        ]
+        lines.append(f"data seed {seed}" + (f", for {_joined(who)}" if who else ""))
+    return lines
+
+
+def _joined(reasons: Sequence[str]) -> str:
+    more = len(reasons) - MAX_NAMED
+    named = [*reasons[:MAX_NAMED], *([f"{more} more"] if more > 0 else [])]
+    return " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
+
+
+def _lacking(method: str, found: Mapping[int, str | None]) -> str:
+    """`finetune lacks data seed 1`; empty where it has all.
+
+    Args:
+        method: Whose results.
+        found: By data seed, why a result does not count; empty if it does, None where there is none.
+    """
+    if all(why is None for why in found.values()):
+        return f"{method} has no result"
+    words = {seed: "lacks" if why is None else why for seed, why in found.items() if why != ""}
+    parts: dict[str, list[str]] = defaultdict(list)
+    for seed, why in words.items():
+        parts[why].append(str(seed))
+    texts = [
+        f"{why} data seed{'s' if len(own) > 1 else ''} {', '.join(own)}"
+        for why, own in parts.items()
+    ]
+    return f"{method} {' and '.join(texts)}" if texts else ""
