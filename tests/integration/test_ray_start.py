@@ -1,4 +1,4 @@
-"""A machine on which Ray does not start in time, and the remedy that its message names."""
+"""A machine on which Ray does not start in time, with the remedy that its message names; early workers."""
 
 import os
 import subprocess
@@ -7,6 +7,7 @@ import sys
 import pytest
 import ray
 
+from interfero.engine import ray_environment
 from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.ray_session import WAIT_VARIABLE, _start_ray
 from interfero.errors import ConfigError
@@ -41,3 +42,38 @@ def test_ray_looks_for_its_processes_as_long_as_it_is_told(ray_here):
         env={**os.environ, WAIT_VARIABLE: "13"}, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert float(done.stdout) > 12
+
+
+EARLY = """
+import os, time
+from interfero.engine import ray_environment
+ray_environment.prepare(None, groups=False)
+import psutil, ray
+from ray.util.placement_group import placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+(raylet,) = [p for p in psutil.Process().children() if p.name() == "raylet"]
+def idle():
+    return {p.pid for p in raylet.children() if "".join(p.cmdline()).startswith("ray::IDLE")}
+while len(early := idle()) < 2:
+    time.sleep(0.1)
+# As Tune does: first the promise of CPUs, then, on a busy machine seconds later, the trial.
+time.sleep(1.5)
+promise = placement_group([{"CPU": 1}, {"CPU": 1}])
+assert promise.wait(60)
+time.sleep(2)
+trial = ray.remote(num_cpus=1)(type("Trial", (), {"pid": lambda self: os.getpid()}))
+strategy = PlacementGroupSchedulingStrategy(promise)
+here = trial.options(scheduling_strategy=strategy).remote()
+print("EARLY" if ray.get(here.pid.remote()) in early else "LATE")
+"""
+
+
+def test_a_trial_gets_a_worker_that_was_started_before_it():
+    """Ray's own second would end those, and each sweep would import everything twice."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", EARLY],
+        env={**os.environ, ray_environment.PRELOAD: "json", "RAY_worker_niceness": "0"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split()[-1] == "EARLY"

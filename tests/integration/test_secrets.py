@@ -16,6 +16,7 @@ from interfero.engine.sweep import main
 from interfero.errors import TrackingError
 from interfero.tracking.address import check_reachable
 from sweeps.adapter_capacity import SWEEP
+from tests import mlflow_server
 
 SCRIPT = Path(__file__).resolve().parents[2] / "sweeps" / "adapter_capacity.py"
 IN_URI, IN_ENVIRONMENT, IN_COMMAND = "uri-hunter2-4711", "env-hunter2-4712", "cli-hunter2-4713"
@@ -31,7 +32,7 @@ def server(tmp_path_factory, empty_database):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     command = [
-        sys.executable, "-W", "ignore", "-m", "mlflow", "server", "--host", "127.0.0.1",
+        sys.executable, "-W", "ignore", mlflow_server.__file__, "server", "--host", "127.0.0.1",
         "--port", str(port), "--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
         "--artifacts-destination", str(folder / "artifacts"),
     ]  # fmt: skip

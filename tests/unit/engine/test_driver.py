@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from interfero.engine import trial
-from interfero.engine.adaptation.search import BlockSearch
+from interfero.engine.adaptation.search import open_searches
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.code_version import CodeVersion
 from interfero.engine.console import SweepProgress
@@ -128,7 +128,7 @@ class Heard:
 def answering(plan, tmp_path):
     """What the driver has of a search that stops cells early, and keys of two cells in training."""
     made = plan(sampler="random", early_stopping="asha", num_steps=90, learning_rates=(1e-5, 0.1))
-    search = BlockSearch(made, made.blocks[0], tmp_path / "search.db", {}.get)
+    (search,) = open_searches(made, tmp_path / "search.db", {}.get)
     feeder = Feeder([], [search], 2, {}.get, Heard(), search.needs)
     keys = [Pack.from_text(feeder.suggest("x")["pack"]).nodes[0].key for _ in range(2)]
     store = SweepStore(tmp_path, "one")

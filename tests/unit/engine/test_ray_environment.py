@@ -4,14 +4,21 @@ import os
 
 import pytest
 
-from interfero.engine.ray_environment import MAX_WARM_WORKERS, PRELOAD, WARM_WORKER, prepare
+from interfero.engine.ray_environment import (
+    KEEP_IDLE,
+    MAX_WARM_WORKERS,
+    PRELOAD,
+    WARM_WORKER,
+    prepare,
+)
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 2)
-    monkeypatch.setenv(PRELOAD, "")
-    monkeypatch.delenv(PRELOAD)
+    for name in (PRELOAD, KEEP_IDLE):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
     return monkeypatch
 
 
@@ -24,6 +31,14 @@ def test_workers_import_what_trains_beforehand(environment):
     environment.setattr("os.cpu_count", lambda: MAX_WARM_WORKERS + 1)
     prepare(None, groups=False)
     assert PRELOAD not in os.environ
+
+
+def test_workers_that_import_are_kept(environment):
+    prepare(None, groups=False)
+    assert int(os.environ[KEEP_IDLE]) >= 60_000
+    environment.setenv(KEEP_IDLE, "5000")
+    prepare(None, groups=False)
+    assert os.environ[KEEP_IDLE] == "5000", "what a user says"
 
 
 def test_what_a_user_has_ray_import_stays(environment):

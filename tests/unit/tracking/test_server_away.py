@@ -12,6 +12,7 @@ import pytest
 
 from interfero.errors import TrackingError
 from interfero.tracking.address import check_reachable
+from tests import mlflow_server
 
 from .conftest import PARAMS, START_S, make_record
 
@@ -47,7 +48,7 @@ class Server:
         self.process = None
 
     def start(self):
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
+        command = [sys.executable, mlflow_server.__file__, "server", "--host", "127.0.0.1"]
         command += ["--port", str(self.port), "--workers", "1"]
         command += ["--backend-store-uri", self.database]
         command += ["--artifacts-destination", str(self.folder / "artifacts")]

@@ -1,16 +1,18 @@
 """Searches with simulated records: nothing is trained, no Ray."""
 
+import shutil
 from dataclasses import dataclass, field
 
 import optuna
 import pytest
+from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from interfero.engine.adaptation.search import BlockSearch, cells_at_once, open_searches, rung_steps
 from interfero.engine.feeding import PACK, Feeder
 from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.packs import Pack
-from tests.unit.engine.conftest import METRICS
+from tests.unit.engine.conftest import METRICS, plan_of
 
 
 @pytest.fixture
@@ -19,13 +21,53 @@ def kept():
     return {}
 
 
+@pytest.fixture(scope="module")
+def plans():
+    """Plans that were made, by options: nothing here changes one, and most tests want the same."""
+    return {}
+
+
 @pytest.fixture
-def search(plan, tmp_path, kept):
+def plan(options, plans):
+    def build(**changes):
+        asked = options(**changes)
+        key = asked.model_dump_json()
+        if key not in plans:
+            plans[key] = plan_of(asked)
+        return plans[key]
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def empty_studies(tmp_path_factory):
+    """A database without studies, as a sweep makes it: its tables take longer to make than most tests."""
+    path = tmp_path_factory.mktemp("studies") / "empty.db"
+    RDBStorage(f"sqlite:///{path}").engine.dispose()
+    return path
+
+
+@pytest.fixture
+def studies(empty_studies):
+    """Opens a file of studies like a new driver, whatever is in it."""
+
+    def open_file(path):
+        if not path.exists():
+            shutil.copy(empty_studies, path)
+        return RDBStorage(
+            f"sqlite:///{path}", skip_compatibility_check=True, skip_table_creation=True
+        )
+
+    return open_file
+
+
+@pytest.fixture
+def search(plan, studies, tmp_path, kept):
     """Opens the one block's search, the study of an earlier call included."""
 
     def build(sampler="tpe", **changes):
         made = plan(sampler=sampler, **changes)
-        return BlockSearch(made, made.blocks[0], tmp_path / "search.db", kept.get)
+        return BlockSearch(made, made.blocks[0], studies(tmp_path / "search.db"), kept.get)
 
     return build
 
@@ -133,10 +175,10 @@ def test_a_search_stays_inside_the_space(search):
         assert 1e-4 <= point.learning_rate <= 1e-2
 
 
-def test_the_same_seed_asks_the_same_cells(search, plan, tmp_path):
+def test_the_same_seed_asks_the_same_cells(search, plan, studies, tmp_path):
     one = search("random")
     made = plan(sampler="random")
-    two = BlockSearch(made, made.blocks[0], tmp_path / "other.db", {}.get)
+    two = BlockSearch(made, made.blocks[0], studies(tmp_path / "other.db"), {}.get)
     assert [one.ask().key for _ in range(5)] == [two.ask().key for _ in range(5)]
 
 
