@@ -22,7 +22,7 @@ from interfero.analysis.choices import (
     seed_of,
     setting_of,
 )
-from interfero.analysis.divergence_rule import has_diverged
+from interfero.analysis.divergence_rule import cell_diverged, has_diverged
 from interfero.errors import StorageError
 from interfero.metrics.names import GAIN, ROUTED, VALIDATION_GAIN, VALIDATION_ROUTED
 from interfero.records import CellRecord
@@ -87,7 +87,8 @@ def best_adapters(
     of all cells would mostly tell which seed's images are easy. Settings with results of more data seeds
     come first: a mean over other images is not comparable, and a seed that diverged is none. In each seed a
     setting counts with the learning rate that gains most of those that forget no more than they may. Of its
-    seeds the one in the middle is named, neither a lucky nor an unlucky one.
+    seeds the one in the middle is named, neither a lucky nor an unlucky one, and none that diverged on test
+    images.
 
     Forgetting is routed, as in a deployment. Without a limit, settings come first that surely forget nothing:
     exactly 0, as where the adapter is taken off, or below 0 by more than the 95 % interval over data seeds. A
@@ -109,7 +110,7 @@ def best_adapters(
     found = []
     for _, candidates in sorted(groups.items()):
         best = max(candidates, key=lambda c: c.merit)
-        by_gain = sorted(best.kept, key=lambda c: (c.metrics[VALIDATION_GAIN], c.key))
+        by_gain = sorted(best.sound, key=lambda c: (c.metrics[VALIDATION_GAIN], c.key))
         middle = by_gain[(len(by_gain) - 1) // 2]
         edge = edge_of(middle, tried[_tried_key(middle)])
         found.append(BestAdapter(middle, best.keeps == "no", best.cells, edge is not None))
@@ -134,6 +135,11 @@ class _Candidate:
         """Its cells that did not diverge on validation; all where none did not."""
         kept = [c for c in self.cells if not has_diverged(c.metrics[VALIDATION_GAIN])]
         return kept or list(self.cells)
+
+    @property
+    def sound(self) -> list[CellRecord]:
+        """Of these the ones that did not diverge on test images either: that is a fault, no small gain."""
+        return [c for c in self.kept if not cell_diverged(c.metrics)] or self.kept
 
     @property
     def merit(self) -> tuple[int, int, float]:

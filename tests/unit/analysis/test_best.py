@@ -121,6 +121,18 @@ def test_a_seed_that_diverged_is_counted_and_decides_nothing():
     assert (best.num_diverged, len(best.cells)) == (1, 3)
 
 
+def test_no_adapter_that_diverged_on_test_images_is_named():
+    """Validation did not see it: the seed in the middle, at -800 % on test images, was the one to ship."""
+    cells = seeds("a", (3.0, 4.0, 5.0))
+    gains = (3.5, -800.0, 4.5)
+    cells = [
+        c.model_copy(update={"metrics": {**c.metrics, "target/rd_gain_percent": gain}})
+        for c, gain in zip(cells, gains, strict=True)
+    ]
+    (best,) = best_adapters(cells)
+    assert (best.record.key, best.num_diverged, best.mean_gain) == ("a0", 1, 4.0)
+
+
 def test_each_domain_and_lambda_has_its_own():
     cells = [cell(f"{d}{v}", 1.0, 0.0, domain=d, rd_lambda=v) for d in "xy" for v in (0.1, 0.2)]
     assert [b.record.key for b in best_adapters(cells)] == ["x0.1", "x0.2", "y0.1", "y0.2"]

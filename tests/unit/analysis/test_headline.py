@@ -649,3 +649,36 @@ def test_what_diverged_everywhere_is_in_no_sentence_of_gains(cell):
     assert "finetune gains in 1 of 1 domain" in lines
     assert "from_scratch loses" not in lines
     assert "Of from_scratch, left out of the means: 1 of 1 chosen cells diverged" in lines
+
+
+def test_a_method_that_gains_more_on_test_images_is_named(two_methods, cell):
+    """Validation chose lora, and the table below showed another that forgets nothing either with more."""
+
+    def rival(gain, validation):
+        made = [
+            cell("cawf", gain, 0.0, domain=domain, data_seed=seed)
+            for domain in ("charts", "text")
+            for seed in (0, 1, 2)
+        ]
+        kept = {"val/rd_gain_percent": validation, "val/forgetting_percent": 0.0}
+        return [r.model_copy(update={"metrics": {**r.metrics, **kept}}) for r in made]
+
+    def known(records):
+        kept = {"val/forgetting_percent": 0.0}
+        return [r.model_copy(update={"metrics": {**r.metrics, **kept}}) for r in records]
+
+    last = headline([*known(two_methods), *rival(7.0, -5.0)])[-1]
+    assert last.startswith("lora gains +4.00 %")
+    assert "On these test images cawf gains more (+7.00 %)." in last
+    assert "On these test images" not in headline([*known(two_methods), *rival(2.0, -5.0)])[-1]
+
+
+def test_methods_that_validation_cannot_tell_apart_are_both_named(two_methods):
+    lora = [r for r in two_methods if r.params["method"] == "lora"]
+    twin = [
+        r.model_copy(update={"key": f"{r.key}-b", "params": {**r.params, "method": "ewc"}})
+        for r in lora
+    ]
+    last = headline([*two_methods, *twin])[-1]
+    assert "2 forget nothing when routed, and of these it and " in last
+    assert "gain most there." in last

@@ -27,7 +27,7 @@ from interfero.analysis.laws.scaling import (
     fit_observations,
     fit_scaling,
 )
-from interfero.analysis.laws.view import law_text
+from interfero.analysis.laws.view import end_text, law_text
 from interfero.analysis.laws.words import law_lines
 from interfero.analysis.records import read_records, write_tables
 from interfero.store.files import read_json
@@ -231,6 +231,14 @@ def test_what_diverged_is_in_no_fit():
     assert np.nanmax(values) < 100
     without = observations([r for r in records if r is not one], RESPONSES["forgetting_unrouted"])
     assert np.nanmean(values) == pytest.approx(np.nanmean(next(iter(without.values())).values))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(-0.003, "-0.003"), (0.0, "0.00"), (0.0049, "0.005"), (-0.56, "-0.56"), (11, "11.00")],
+)
+def test_the_end_of_an_interval_shows_on_which_side_of_zero_it_is(value, text):
+    assert end_text(value) == text
 
 
 def test_images_give_the_metric_back_and_resampling_moves_it():

@@ -104,6 +104,23 @@ def test_methods_are_compared_on_the_same_orders_and_seeds(found):
     assert summary.intransigence["replay"].value == pytest.approx(-1, abs=0.2)
 
 
+def test_methods_that_end_as_one_codec_are_named():
+    """Of two that end alike the one that had learned less was said to forget least, without a word."""
+    sweep = PlantedSequences({"finetune": PlantedMethod(), "merge_mean": PlantedMethod(5.0, 1.0)})
+    records = sweep.records()
+    twins = [
+        r.model_copy(
+            update={"key": f"{r.key}-twin", "params": {**r.params, "method": "task_arithmetic"}}
+        )
+        for r in records
+        if r.params["method"] == "merge_mean"
+    ]
+    said = SequenceFindings([*records, *twins]).answer[0]
+    assert "merge_mean forgets least" in said
+    assert "task_arithmetic ends as the same codec)" in said
+    assert "the same codec" not in SequenceFindings(records).answer[0]
+
+
 def test_too_few_draws_have_no_interval():
     one = PlantedSequences({"finetune": PlantedMethod()}, orders=(DOMAINS[:2],), seeds=(0,))
     found = SequenceFindings(one.records())
@@ -176,8 +193,10 @@ def test_order_matters_only_where_it_was_planted():
     assert effects[0].probability > 0.05
     assert effects[1].probability < 0.05
     assert effects[1].order_sd > 3 * effects[0].order_sd
-    assert "is not seen to matter" in effects[0].text
-    assert "the orders' means have a standard deviation of" in effects[0].text
+    said, dearly = (effect.sentence("to what x forgets") for effect in effects)
+    assert said.startswith("Whether the order of domains matters to what x forgets is undecided (")
+    assert "the orders' means have a standard deviation of" in said
+    assert dearly.startswith("The order of domains matters to what x forgets (")
 
 
 def test_the_spread_of_orders_is_set_against_what_chance_gives():

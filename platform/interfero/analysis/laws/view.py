@@ -116,6 +116,12 @@ def errors_text(scaling: Scaling) -> str:
     return f"{text},\n{scaling.error_text(best)} by {AXES[best.law.axes[-1]].word}"
 
 
+def end_text(value: float) -> str:
+    """To two digits; more where these would hide on which side of zero it is: `-0.003` and not `-0.00`."""
+    text = f"{value:.2f}"
+    return f"{value:.1g}" if float(text) == 0 and value else text
+
+
 def law_text(scaling: Scaling) -> str:
     """The law, its exponents with their intervals, and what it stands on."""
     data = scaling.data
@@ -126,7 +132,10 @@ def law_text(scaling: Scaling) -> str:
     if not scaling.beats_null:
         return f"no law beats a constant for each {data.drawn_one} ({basis})"
     shapes = scaling.parameters()[: len(scaling.chosen.law.shape_names)]
-    parts = [f"{plain_name(p.name)} {p.value:.2f} ({p.low:.2f} to {p.high:.2f})" for p in shapes]
+    parts = [
+        f"{plain_name(p.name)} {p.value:.2f} ({end_text(p.low)} to {end_text(p.high)})"
+        for p in shapes
+    ]
     name = scaling.chosen.law.name.replace("_", " ")
     only = "" if scaling.across_domains else f", for these {data.drawn} only"
     return f"{name} law, 95 % intervals: {', '.join(parts)}; {basis}; intervals over {scaling.covers}{only}"

@@ -197,10 +197,15 @@ def curves_parts(rows: Sequence[CurveRow]) -> list[Block]:
     others = [line for line, row in zip(body, rows, strict=True) if not row.has_value]
     parts: list[Block] = [("note", CURVES_NOTE)]
     if valued:
-        parts.append(("table", PageTable(header, valued, 1)))
+        parts.append(("table", PageTable(header, valued, header.index("size"))))
     if others:
         title = f"Settings without any number: {len(others)}"
-        parts.append(("folded", (title, [("table", PageTable(header, others, 1, whole=True))])))
+        parts.append(
+            (
+                "folded",
+                (title, [("table", PageTable(header, others, header.index("size"), whole=True))]),
+            )
+        )
     return parts + ([("reasons", reasons)] if reasons else [])
 
 

@@ -20,6 +20,7 @@ from interfero.analysis.sequence.measures import (
     FORGETTING,
     NAIVE,
     SequenceSummary,
+    SettingRow,
     summarise_case,
 )
 from interfero.analysis.sequence.next_command import sequence_command
@@ -76,9 +77,7 @@ class SequenceFindings:
     def _order_line(self, summary: SequenceSummary) -> str:
         method = next(iter(summary.best))
         assert self.order is not None
-        return (
-            f"Whether the order of domains matters to what {method} forgets: it {self.order.text}."
-        )
+        return self.order.sentence(f"to what {method} forgets")
 
     @cached_property
     def lines(self) -> dict[str, list[str]]:
@@ -158,7 +157,12 @@ def least_line(summary: SequenceSummary) -> str:
         rest = f", undecided against {', '.join(equals)}" if equals else ""
         rest += tried_text(apart, "methods")
         gain = least.means.get("gain")
-        learned = "" if gain is None else f" (it learned {gain.short} %)"
+        aside = [] if gain is None else [f"it learned {gain.short} %"]
+        twins = [row.setting.method for row in others if _end_alike(row, least)]
+        if twins:
+            ends = "ends" if len(twins) == 1 else "end"
+            aside.append(f"{', '.join(twins)} {ends} as the same codec")
+        learned = f" ({'; '.join(aside)})" if aside else ""
         said += (
             f"; of methods with one codec {least.setting.text} forgets least, "
             f"{least.means[FORGETTING.name].short} %{learned}{rest}"
@@ -172,6 +176,14 @@ def least_line(summary: SequenceSummary) -> str:
         else ""
     )
     return f"{said}{nothing}."
+
+
+def _end_alike(row: SettingRow, other: SettingRow) -> bool:
+    """Whether two methods end every chain with the same losses; what each learned before may differ."""
+    own, others = row.values(AVERAGE), other.values(AVERAGE)
+    return own.keys() == others.keys() and all(
+        math.isclose(value, others[unit], rel_tol=1e-9) for unit, value in own.items()
+    )
 
 
 def good_enough_line(summary: SequenceSummary) -> str:

@@ -212,18 +212,25 @@ class OrderEffect:
     """Of as large a spread over orders if order did not matter; None where refused."""
     sample: str
     refusal: str = ""
+    least: float = 0.0
+    """The smallest probability that could come out."""
 
-    @property
-    def text(self) -> str:
-        """What can be said, without the name of the measure."""
-        spread = (
-            f"the orders' means have a standard deviation of {self.order_sd:.2f}, chance gives "
-            f"{self.chance_sd:.2f}"
-        )
+    def sentence(self, what: str) -> str:
+        """What can be said.
+
+        Args:
+            what: To which it may matter, as `to what finetune forgets`.
+        """
         if self.probability is None:
-            return f"cannot be told: {self.refusal}"
-        said = "matters" if self.probability <= SIGNIFICANCE else "is not seen to matter"
-        return f"{said} ({spread}; permutation test p = {self.probability:.3f}; {self.sample})"
+            return f"Whether the order of domains matters {what} cannot be told: {self.refusal}."
+        test = (
+            f"the orders' means have a standard deviation of {self.order_sd:.2f}, chance gives "
+            f"{self.chance_sd:.2f}; permutation test p = {self.probability:.3f}, which {self.sample} make at "
+            f"least {self.least:.3f}"
+        )
+        if self.probability <= SIGNIFICANCE:
+            return f"The order of domains matters {what} ({test})."
+        return f"Whether the order of domains matters {what} is undecided ({test})."
 
 
 def order_effect(values: Mapping[Unit, float]) -> OrderEffect | None:
@@ -248,7 +255,9 @@ def order_effect(values: Mapping[Unit, float]) -> OrderEffect | None:
             f"allow {arrangements}: add --orders or --data-seeds"
         )
         return OrderEffect(of_orders, by_chance, None, sample, why)
-    return OrderEffect(of_orders, by_chance, _probability(table.values, arrangements), sample)
+    least = 1 / arrangements if arrangements <= MAX_ARRANGEMENTS else 1 / (1 + DRAWS)
+    probability = _probability(table.values, arrangements)
+    return OrderEffect(of_orders, by_chance, probability, sample, least=least)
 
 
 def _probability(values: FloatArray, arrangements: int) -> float:

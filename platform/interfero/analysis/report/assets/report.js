@@ -198,8 +198,12 @@
     }
     // Tables of one choice each: that of the picture is open.
     function unfold() {
-      document.querySelectorAll(`details[data-figure="${figure.name}"]`)
-        .forEach((part) => { part.open = part.dataset.choice === chosen.join(" "); });
+      document.querySelectorAll(`details[data-figure="${figure.name}"]`).forEach((part) => {
+        const wanted = part.dataset.choice === chosen.join(" ");
+        if (wanted && !part.open) part.open = part.dataset.unfolded = true;
+        // What a reader opened stays open.
+        else if (!wanted && part.dataset.unfolded) { part.open = false; delete part.dataset.unfolded; }
+      });
     }
     behind.addEventListener("toggle", () => { if (behind.open) drawTable(numbers, current()); });
     function draw() {
