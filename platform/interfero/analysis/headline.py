@@ -29,6 +29,7 @@ from interfero.analysis.choices import (
 )
 from interfero.analysis.comparable import comparable
 from interfero.analysis.diverged import (
+    diverged_of_methods,
     diverged_text,
 )
 from interfero.analysis.focus import (
@@ -139,6 +140,11 @@ def headline(records: Iterable[CellRecord], own: Sequence[str] = ()) -> list[str
         best, block.of(records), where, _Aside(tried, _left_out(shown, tried, block))
     )
     lines = [*own[:2], *lines][:MAX_SENTENCES]
+    if not lines and all(len(c.diverged) == c.num_seeds for c in tried):
+        texts = "; ".join(diverged_of_methods(tried))
+        return [
+            f"Nothing can be said about gain or forgetting, for every chosen cell diverged: {texts}."
+        ]
     if not lines:
         return [
             "Cells finished, but none has both gain and forgetting: the table says what there is."

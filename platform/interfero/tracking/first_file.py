@@ -24,6 +24,8 @@ _MODULES = {
     "sftp": "pysftp",
 }
 """By the scheme of a place, what writes there."""
+FILE_REQUEST_S = 30.0
+"""Time that a server that answers may take for a file."""
 FIRST_FILE = "command.txt"
 _PACKAGES = {
     "boto3": "boto3",
@@ -50,15 +52,15 @@ def store_first_file(client: MlflowClient, run: Run, text: str, uri: str) -> Non
         TrackingError: the file is not stored; names where it would be, why not, and the remedy.
     """
     try:
-        client.log_text(run.info.run_id, text, FIRST_FILE)
+        # As every file of a sweep: an object store takes its time.
+        with patience(FILE_REQUEST_S):
+            client.log_text(run.info.run_id, text, FIRST_FILE)
     # Artifact stores fail with whatever their own libraries raise.
     except Exception as error:
         place = urlsplit(str(run.info.artifact_uri))
-        where = (
-            f"{place.scheme}://{place.hostname or ''}"
-            if place.hostname
-            else place.scheme or "a folder"
-        )
+        where = f"{place.scheme or 'file'}://{place.hostname or ''}"
+        if place.scheme == "mlflow-artifacts":
+            where = "the tracking server"
         missing = (getattr(error, "name", None) or "").partition(".")[0]
         reason = masked(" ".join(str(error).split()), uri)[:300]
         raise TrackingError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -133,8 +134,9 @@ class Runs:
             )
         except TrackingError:
             if not found:
-                # A sweep that could not start has not taken its name.
-                self._client.delete_run(self._parent_id)
+                # A sweep that could not start has not taken its name. Why it could not is what matters.
+                with suppress(*SERVER_ERRORS):
+                    self._client.delete_run(self._parent_id)
             raise
         self.load()
         return str(parent.info.status)

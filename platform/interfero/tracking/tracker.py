@@ -17,6 +17,7 @@ from interfero.redaction import masked
 from interfero.store.files import write_atomic
 from interfero.tracking.address import check_reachable, patience, quiet, unreachable
 from interfero.tracking.database_file import tracking_uri as resolve_uri
+from interfero.tracking.first_file import FILE_REQUEST_S
 from interfero.tracking.names import (
     CELL_TAG,
     CURVE_TAG,
@@ -59,8 +60,6 @@ OPEN_REQUEST_S = 10.0
 WRITE_REQUEST_S = 4.0
 CLOSE_REQUEST_S = 30.0
 """How long one request may take: training waits for a write, nothing waits for the end."""
-FILE_REQUEST_S = 30.0
-"""Time that a server that answers may take for a file."""
 SWEEP_ID_FILE = "sweep_id"
 """Beside the outbox: what tells this sweep from one of the same name in another storage."""
 DRAIN_S = 3.0

@@ -682,3 +682,13 @@ def test_methods_that_validation_cannot_tell_apart_are_both_named(two_methods):
     last = headline([*two_methods, *twin])[-1]
     assert "2 forget nothing when routed, and of these it and " in last
     assert "gain most there." in last
+
+
+def test_where_every_cell_diverged_the_answer_says_so(cell):
+    """A smoke run of ten steps: "none has both gain and forgetting" sent a reader to look for a fault."""
+    (line,) = headline([cell("finetune", -320.0, 5000.0), cell("lora", -400.0, 9000.0)])
+    assert line.startswith(
+        "Nothing can be said about gain or forgetting, for every chosen cell diverged: "
+    )
+    assert "finetune: left out of the means: 1 of 1 chosen cells diverged (" in line
+    assert "gain -320.00 %, source loss +5000.00 %" in line

@@ -68,7 +68,7 @@ def test_files_that_cannot_be_stored_are_found_before_anything_trains(place, tmp
     at = (tmp_path / "taken" / "below").as_uri()
     place.client.create_experiment(place.experiment, artifact_location=at)
     with pytest.raises(
-        TrackingError, match="must be stored at file before training starts"
+        TrackingError, match="must be stored at file:// before training starts"
     ) as caught:
         place.open()
     assert "Not a directory" in str(caught.value)
