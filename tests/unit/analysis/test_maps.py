@@ -85,6 +85,7 @@ def test_an_image_count_that_is_a_domain_is_no_comparison(cell):
     assert {v for row in values(found) for v in row} == {None}
     assert found.refused.startswith("Cannot be compared: no results that share domain")
     (variant,) = map_figure(alone).variants
+    assert not variant.file, "a picture of words"
     assert [p.empty for p in variant.panels] == [found.refused]
 
 

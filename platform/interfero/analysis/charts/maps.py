@@ -91,7 +91,7 @@ def _variant(method: str, pair: tuple[str, str], maps: Sequence[Map], file: str)
     said += [f"{TITLES[m.metric]} is 0 everywhere" for m in maps if m not in shown]
     said += [LAMBDAS_NOTE] if "rd_lambda" in pair and not first.refused else []
     if first.refused:
-        shown = [first]
+        shown, file = [first], ""  # A picture of words alone is none.
     return Variant(
         choice=(method, f"{AXES[pair[0]].word} and {AXES[pair[1]].word}"),
         panels=tuple(_panel(m) for m in shown),

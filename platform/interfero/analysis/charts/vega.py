@@ -10,7 +10,7 @@ import json
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from interfero.analysis.capacity_table import counted
@@ -25,6 +25,7 @@ from interfero.analysis.charts.data import (
     Variant,
 )
 from interfero.analysis.charts.frame import Frame, frame_of, ticks_of
+from interfero.analysis.charts.looks import Look, looks_of, series_of
 
 Spec = dict[str, Any]
 Theme = dict[str, str | float]
@@ -37,15 +38,12 @@ ROW_HEIGHT = 52
 TILE_HEIGHT = 38
 CHARACTER = 6.4
 """Pixels of a letter, to break lines by."""
+NAME_CHARACTER = 5.8
+"""Of one beside an axis, which is smaller."""
+TITLE_LINE = 15
+"""Pixels of each line of an axis' title."""
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 """Comes with vl-convert; DejaVu Sans takes twice the time of all else to set."""
-SHAPES = {
-    "o": "circle", ".": "circle", "s": "square", "D": "diamond", "^": "triangle-up",
-    "v": "triangle-down", ">": "triangle-right", "": "circle",
-    "P": "M-.42,-1H.42V-.42H1V.42H.42V1H-.42V.42H-1V-.42H-.42Z",
-    "X": "M-1,-.5L-.5,-1L0,-.5L.5,-1L1,-.5L.5,0L1,.5L.5,1L0,.5L-.5,1L-1,.5L-.5,0Z",
-    "x": "M-.8,-.8L.8,.8M-.8,.8L.8,-.8",
-}  # fmt: skip
 THEME: Theme = {
     "@ink": "#1a1a1a",
     "@page": "#ffffff",
@@ -76,34 +74,27 @@ CONFIG: Spec = {
     "text": {"color": INK, "fontSize": 11.5},
     "concat": {"spacing": 22},
 }  # fmt: skip
-_PATHS = {
-    "circle": "M-1,0A1,1,0,1,0,1,0A1,1,0,1,0,-1,0Z",
-    "square": "M-.9,-.9H.9V.9H-.9Z",
-    "diamond": "M0,-1.2L1.2,0L0,1.2L-1.2,0Z",
-    "triangle-up": "M0,-1.1L1,.8L-1,.8Z",
-    "triangle-down": "M0,1.1L1,-.8L-1,-.8Z",
-    "triangle-right": "M1.1,0L-.8,1L-.8,-1Z",
-}
-"""Vega's shapes, as paths within a square from -1 to 1."""
 _EDGES = {"<": "triangle-left", ">": "triangle-right", "v": "triangle-down", "^": "triangle-up"}
+_NAMES = re.compile(r"split\((\[.*\])\[indexof")
+"""The names in the expression of an axis' labels."""
 _CLAUSE = re.compile(r"(?<=;) (?![^(]*\))|(?<=\.) (?=[A-Z])(?![^(]*\))")
 """Between the parts of a caption, outside of parentheses."""
-EDGES_NOTE = (
-    " Triangles at the frame: results too far out for its scale; the numbers as a table have their "
-    "values."
-)
+EDGES_NOTE = " Triangles at the frame: results too far out for its scale."
+KEPT_TITLES = 3
+"""Rows of a picture that keep all of their titles; of more, titles that repeat stand once."""
 
 
-def variant_spec(variant: Variant, texts: Texts) -> Spec:
+def variant_spec(variant: Variant, texts: Texts, looks: Mapping[str, Look] | None = None) -> Spec:
     """The specification of what a figure shows at one choice; panels side by side.
 
     Args:
         variant: What is drawn.
         texts: Grows by what the points say; a point names its lines by number.
+        looks: Of the picture that it is a row of; its own, if not told otherwise.
     """
-    looks = _looks(s for p in variant.panels if isinstance(p, Panel) for s in p.series)
+    seen = looks_of(series_of([variant])) if looks is None else looks
     panels = [
-        _map_spec(p, texts) if isinstance(p, MapPanel) else _panel_spec(p, looks, texts)
+        _map_spec(p, texts) if isinstance(p, MapPanel) else _panel_spec(p, seen, texts)
         for p in variant.panels
     ]
     maps = any(isinstance(p, MapPanel) for p in variant.panels)
@@ -120,7 +111,8 @@ def caption_of(variant: Variant, spec: Spec) -> str:
 def picture_spec(title: Sequence[str], rows: Sequence[tuple[str, Spec]]) -> Spec:
     """Variants as the rows of one picture; what is the same in all rows is said once, above or below them.
 
-    Setting text is what drawing takes longest for, and a reader looks for what differs.
+    Setting text is what drawing takes longest for, and a reader looks for what differs. Rows share one legend:
+    their specifications have the looks of all of them.
 
     Args:
         title: The title, and what holds for all rows.
@@ -130,14 +122,21 @@ def picture_spec(title: Sequence[str], rows: Sequence[tuple[str, Spec]]) -> Spec
     pixels = widest * (WIDTH + 70)
     captions, shared = parted_captions([caption for caption, _ in rows])
     panels = [spec["concat"] for _, spec in rows]
+    # A title begins where its panel's own axis does, and axes differ in width from row to row.
+    lefts = [max(_axis_width(own[c]) for own in panels if c < len(own)) for c in range(widest)]
     drawn: list[Spec] = [
         {
-            "hconcat": [_in_rows(panels, row, column) for column in range(len(own))],
+            "hconcat": [
+                _begun(_in_rows(panels, row, column), lefts[column]) for column in range(len(own))
+            ],
             "resolve": spec["resolve"],
-            "title": {"text": _wrapped(caption, pixels), "fontSize": 12.5, "fontWeight": "normal"},
+            "title": {
+                "text": _wrapped(caption, pixels), "fontSize": 12.5, "fontWeight": "normal",
+                "frame": "group", "dx": -lefts[0],
+            },
         }
         for row, (caption, own, (_, spec)) in enumerate(zip(captions, panels, rows, strict=True))
-    ]
+    ]  # fmt: skip
     note = " ".join(part for part in (title[1], shared) if part)
     head = {"text": title[0], "fontSize": 15, "subtitle": _wrapped(note, pixels)}
     schema = "https://vega.github.io/schema/vega-lite/v5.json"
@@ -164,11 +163,13 @@ def parted_captions(captions: Sequence[str]) -> tuple[list[str], str]:
 
 
 def _in_rows(panels: Sequence[Sequence[Spec]], row: int, column: int) -> Spec:
-    """A panel in a picture of rows: its title stands in the first of them, that of its x axis in the last.
+    """A panel in a picture of many rows: its title stands in the first, that of its x axis in the last.
 
-    Where another row has other words there, it keeps its own.
+    Where another row has other words there, it keeps its own; and where rows are few, each has all.
     """
     panel = panels[row][column]
+    if len(panels) <= KEPT_TITLES:
+        return panel
     column_of = [own[column] for own in panels if column < len(own)]
     if len(column_of) < len(panels):
         return panel
@@ -183,6 +184,27 @@ def _in_rows(panels: Sequence[Sequence[Spec]], row: int, column: int) -> Spec:
     return panel
 
 
+def _begun(panel: Spec, left: int) -> Spec:
+    """A panel whose title begins so far to the left of its axis."""
+    title = panel["title"]
+    return {**panel, "title": {**title, "frame": "group", "dx": -left}} if title else panel
+
+
+def _axis_width(panel: Spec) -> int:
+    """Pixels to the left of the y axis: its labels and its title, about."""
+    position = panel.get("encoding", {}).get("y")
+    if not position:
+        return 0
+    axis = position["axis"]
+    names = _NAMES.match(axis.get("labelExpr", ""))
+    if names:
+        labels = [part for name in json.loads(names[1]) for part in name.split("\n")]
+    else:
+        labels = [f"{value:.2g}" for value in axis.get("values") or position["scale"]["domain"]]
+    widest = min(NAME_CHARACTER * max(map(len, labels), default=0), CONFIG["axis"]["labelLimit"])
+    return int(widest) + 10 + TITLE_LINE * len(axis["title"] or ())
+
+
 def _x_title(panel: Spec) -> str:
     axis = panel["encoding"].get("x", {}).get("axis", {})
     return " ".join(axis.get("title") or ())
@@ -190,8 +212,8 @@ def _x_title(panel: Spec) -> str:
 
 def legend_of(variant: Variant) -> list[tuple[str, str, str]]:
     """Label, colour and SVG path of each entry, for a page that draws its own legend."""
-    looks = _looks(s for p in variant.panels if isinstance(p, Panel) for s in p.series)
-    return [(label, colour, _PATHS.get(shape, shape)) for label, (colour, shape) in looks.items()]
+    looks = looks_of(series_of([variant]))
+    return [(label, look.colour, look.path) for label, look in looks.items()]
 
 
 def coloured(spec: Spec, theme: Theme) -> str:
@@ -207,16 +229,7 @@ def _resolve(*, shared: bool) -> Spec:
     return {"scale": {"color": how, "shape": how}}
 
 
-def _looks(series: Iterable[Series]) -> dict[str, tuple[str, str]]:
-    """Colour and shape of each label; of two series of a name, that with a marker counts."""
-    found: dict[str, tuple[str, str]] = {}
-    for one in series:
-        if one.label not in found or one.marker:
-            found[one.label] = one.colour, SHAPES.get(one.marker, "circle")
-    return found
-
-
-def _panel_spec(panel: Panel, looks: dict[str, tuple[str, str]], texts: Texts) -> Spec:
+def _panel_spec(panel: Panel, looks: Mapping[str, Look], texts: Texts) -> Spec:
     points = [p for s in panel.series for p in s.points]
     if panel.empty:
         return _empty_spec(panel.title, panel.empty)
@@ -225,16 +238,7 @@ def _panel_spec(panel: Panel, looks: dict[str, tuple[str, str]], texts: Texts) -
         ends = [*points, *(PlotPoint(p.y, p.x, ()) for p in points)]
     x, y = frame_of(panel.x, ends, "x"), frame_of(panel.y, ends, "y")
     height = ROW_HEIGHT * len(panel.y.names) if panel.y.scale == "names" else HEIGHT
-    labels = list(looks)
-    legend: Spec | None = {} if len(labels) > 1 else None
-    colour = {
-        "field": "s", "type": "nominal", "legend": legend,
-        "scale": {"domain": labels, "range": [colour for colour, _ in looks.values()]},
-    }  # fmt: skip
-    shape = {
-        "field": "s", "type": "nominal", "legend": legend,
-        "scale": {"domain": labels, "range": [shape for _, shape in looks.values()]},
-    }  # fmt: skip
+    colour, shape = _encodings(looks)
     layers, beyond = _layers(panel, x, y, texts, shape)
     if not layers:
         # Vega fails at a panel of no layers, and with it the whole picture (vl-convert 1.9.0).
@@ -247,6 +251,23 @@ def _panel_spec(panel: Panel, looks: dict[str, tuple[str, str]], texts: Texts) -
         },
         "layer": layers,
     }  # fmt: skip
+
+
+def _encodings(looks: Mapping[str, Look]) -> tuple[Spec, Spec]:
+    """By label; the legend is of both."""
+    legend: Spec | None = {} if len(looks) > 1 else None
+    field: Spec = {"field": "s", "type": "nominal", "legend": legend}
+    colours = [look.colour for look in looks.values()]
+    colour = {**field, "scale": {"domain": list(looks), "range": colours}}
+    shapes = [look.legend_shape for look in looks.values()]
+    shape = {**field, "scale": {"domain": list(looks), "range": shapes}}
+    # The scale has what a legend shows, which fills its marks; marks are hollow by their own layer.
+    hollow = [
+        {"test": f"datum.s === {json.dumps(label)}", "value": look.shape}
+        for label, look in looks.items()
+        if look.shape != look.legend_shape
+    ]
+    return colour, {**shape, "condition": hollow} if hollow else shape
 
 
 def _layers(
