@@ -239,7 +239,9 @@ def _block(
     patterns = {unit: frozenset(places) for unit, places in coverage.items()}
     parts_of = {pattern: connected_parts(pattern) for pattern in set(patterns.values())}
     parts = {(unit, part): part for unit, own in patterns.items() for part in parts_of[own]}
-    kept, places = comparable(parts, lambda block: spans(block) and len(connected_parts(block)) == 1)
+    kept, places = comparable(
+        parts, lambda block: spans(block) and len(connected_parts(block)) == 1
+    )
     confounded = not places and bool(comparable(coverage, spans)[1])
     return frozenset(unit for unit, _ in kept), places, confounded
 
@@ -301,7 +303,9 @@ def _left_out(cells: pd.DataFrame, kept: pd.DataFrame) -> str:
 
 def _astray(cells: pd.DataFrame, num_sound: int) -> str:
     gone = len(cells) - num_sound
-    return f"{gone} of {len(cells)} results diverged and are in no mean ({DIVERGED})" if gone else ""
+    return (
+        f"{gone} of {len(cells)} results diverged and are in no mean ({DIVERGED})" if gone else ""
+    )
 
 
 def _refused(

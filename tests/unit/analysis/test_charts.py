@@ -35,6 +35,7 @@ from interfero.analysis.charts.maps import map_figure
 from interfero.analysis.charts.matched import matched_figure
 from interfero.analysis.charts.overview import overview_figure
 from interfero.analysis.charts.pareto import front_figure
+from interfero.analysis.charts.picture import parted_captions, picture_spec
 from interfero.analysis.charts.style import STYLES, domain_style
 from interfero.analysis.charts.trends import trend_figure
 from interfero.analysis.charts.vega import (
@@ -42,8 +43,6 @@ from interfero.analysis.charts.vega import (
     caption_of,
     coloured,
     legend_of,
-    parted_captions,
-    picture_spec,
     variant_spec,
 )
 from interfero.analysis.choices import choose_learning_rates
@@ -452,7 +451,7 @@ def left_of(svg, begins):
 
 
 def test_captions_and_titles_of_rows_begin_at_one_place():
-    """Beside a wide axis (-1000, two lines of a title) they began further to the left than beside a narrow one."""
+    """Beside a wide axis (-10000, two lines of a title) they began further to the left than beside others."""
 
     def variant(name, low, label):
         y = PlotAxis(label)
@@ -505,7 +504,9 @@ def test_as_many_domains_as_a_figure_may_have_look_different():
     assert len(set(looks_of(series).values())) == 30
     # Hollow and dashed ones are told apart already.
     pair = [Series("a", "#0072B2", "o", ()), Series("b", "#0072B2", "o", (), hollow=True)]
-    assert {(look.colour, look.shape) for look in looks_of(pair).values()} == {("#0072B2", "circle")}
+    assert {(look.colour, look.shape) for look in looks_of(pair).values()} == {
+        ("#0072B2", "circle")
+    }
 
 
 def test_domains_and_orders_of_them_have_one_look_in_the_whole_figure_of_laws(scaling):

@@ -107,7 +107,9 @@ def test_axes_that_change_together_are_no_comparison(cell):
     apart = cells({"histology": (6,), "text": (51,)})
     found = interference_map(apart, "finetune", GAIN, "num_images", "feature_sd")
     assert {v for row in values(found) for v in row} == {None}
-    assert found.refused.startswith("Cannot be compared: images and feature distance change together")
+    assert found.refused.startswith(
+        "Cannot be compared: images and feature distance change together"
+    )
     # The map that the page shows first can be compared; a picture is of it, too.
     figure = map_figure(apart)
     first = figure.variants[figure.start]

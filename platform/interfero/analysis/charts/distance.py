@@ -50,7 +50,14 @@ def distance_figure(
     # Once for all, as every domain has one look in all of the figure.
     data_of = {response: observations(every, response) for response in RESPONSES.values()}
     looks = styles_by_name(
-        sorted({name for own in data_of.values() for data in own.values() for name in data.domain_names})
+        sorted(
+            {
+                name
+                for own in data_of.values()
+                for data in own.values()
+                for name in data.domain_names
+            }
+        )
     )
     for response, own in data_of.items():
         for subject, data in own.items():

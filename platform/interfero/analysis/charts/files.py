@@ -11,12 +11,12 @@ from pathlib import Path
 from interfero.analysis.charts.data import Figure, Variant
 from interfero.analysis.charts.drawing import Drawing
 from interfero.analysis.charts.looks import looks_of, series_of
+from interfero.analysis.charts.picture import picture_spec
 from interfero.analysis.charts.vega import (
     THEME,
     Texts,
     caption_of,
     coloured,
-    picture_spec,
     variant_spec,
 )
 from interfero.cores import usable_cores

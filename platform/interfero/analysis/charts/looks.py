@@ -69,8 +69,8 @@ def series_of(variants: Iterable[Variant]) -> Iterator[Series]:
 def looks_of(series: Iterable[Series]) -> dict[str, Look]:
     """The look of each label, no two the same.
 
-    Two labels that would look the same (two unknown methods, the domains of one row and the orders of another)
-    are told apart by shape, or by colour where no shape is left.
+    Two labels that would look the same (two unknown methods, the domains of one row and the orders of
+    another) are told apart by shape, or by colour where no shape is left.
 
     Args:
         series: Of a whole picture, of all of its rows: one legend explains them.

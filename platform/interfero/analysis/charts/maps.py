@@ -131,9 +131,8 @@ def _tile(drawn: Map, x: int, y: int, place: Place) -> Tile:
         return Tile(x, y, None, "≠", (where, why))
     if place.value is None:
         return Tile(x, y, None, "-", (where, "no result"))
-    text = (where, f"{place.value:+.2f} %", drawn.rest)
-    if place.diverged:
-        text = (*text, _results(place))
+    astray = (_results(place),) if place.diverged else ()
+    text = (where, f"{place.value:+.2f} %", drawn.rest, *astray)
     return Tile(x, y, place.value, _number(place.value), text)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -38,10 +37,6 @@ ROW_HEIGHT = 52
 TILE_HEIGHT = 38
 CHARACTER = 6.4
 """Pixels of a letter, to break lines by."""
-NAME_CHARACTER = 5.8
-"""Of one beside an axis, which is smaller."""
-TITLE_LINE = 15
-"""Pixels of each line of an axis' title."""
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 """Comes with vl-convert; DejaVu Sans takes twice the time of all else to set."""
 THEME: Theme = {
@@ -75,13 +70,7 @@ CONFIG: Spec = {
     "concat": {"spacing": 22},
 }  # fmt: skip
 _EDGES = {"<": "triangle-left", ">": "triangle-right", "v": "triangle-down", "^": "triangle-up"}
-_NAMES = re.compile(r"split\((\[.*\])\[indexof")
-"""The names in the expression of an axis' labels."""
-_CLAUSE = re.compile(r"(?<=;) (?![^(]*\))|(?<=\.) (?=[A-Z])(?![^(]*\))")
-"""Between the parts of a caption, outside of parentheses."""
 EDGES_NOTE = " Triangles at the frame: results too far out for its scale."
-KEPT_TITLES = 3
-"""Rows of a picture that keep all of their titles; of more, titles that repeat stand once."""
 
 
 def variant_spec(variant: Variant, texts: Texts, looks: Mapping[str, Look] | None = None) -> Spec:
@@ -106,108 +95,6 @@ def caption_of(variant: Variant, spec: Spec) -> str:
     layers = (layer for panel in spec["concat"] for layer in panel.get("layer", ()))
     edges = any("e" in layer["data"]["values"][0] for layer in layers)
     return variant.caption + EDGES_NOTE * edges
-
-
-def picture_spec(title: Sequence[str], rows: Sequence[tuple[str, Spec]]) -> Spec:
-    """Variants as the rows of one picture; what is the same in all rows is said once, above or below them.
-
-    Setting text is what drawing takes longest for, and a reader looks for what differs. Rows share one legend:
-    their specifications have the looks of all of them.
-
-    Args:
-        title: The title, and what holds for all rows.
-        rows: What each row shows, and its specification.
-    """
-    widest = max(len(spec["concat"]) for _, spec in rows)
-    pixels = widest * (WIDTH + 70)
-    captions, shared = parted_captions([caption for caption, _ in rows])
-    panels = [spec["concat"] for _, spec in rows]
-    # A title begins where its panel's own axis does, and axes differ in width from row to row.
-    lefts = [max(_axis_width(own[c]) for own in panels if c < len(own)) for c in range(widest)]
-    drawn: list[Spec] = [
-        {
-            "hconcat": [
-                _begun(_in_rows(panels, row, column), lefts[column]) for column in range(len(own))
-            ],
-            "resolve": spec["resolve"],
-            "title": {
-                "text": _wrapped(caption, pixels), "fontSize": 12.5, "fontWeight": "normal",
-                "frame": "group", "dx": -lefts[0],
-            },
-        }
-        for row, (caption, own, (_, spec)) in enumerate(zip(captions, panels, rows, strict=True))
-    ]  # fmt: skip
-    note = " ".join(part for part in (title[1], shared) if part)
-    head = {"text": title[0], "fontSize": 15, "subtitle": _wrapped(note, pixels)}
-    schema = "https://vega.github.io/schema/vega-lite/v5.json"
-    whole = {"vconcat": drawn, "resolve": drawn[0]["resolve"], "title": head, "config": CONFIG}
-    return {"$schema": schema, **whole}
-
-
-def parted_captions(captions: Sequence[str]) -> tuple[list[str], str]:
-    """Each row's caption without what all rows say, and that.
-
-    `["A; n = 3 seeds. Triangles.", "B; n = 3 seeds. Triangles."]` is `["A.", "B."]` and `"In each row: n = 3
-    seeds. Triangles."`.
-    """
-    clauses = [_CLAUSE.split(caption) for caption in captions]
-    every = set(clauses[0]).intersection(*clauses) if len(captions) > 1 else set()
-    if not every or any(every.issuperset(own) for own in clauses):
-        return list(captions), ""
-    own = [" ".join(c for c in row if c not in every).removesuffix(";") for row in clauses]
-    shared = " ".join(c for c in clauses[0] if c in every).removesuffix(";")
-    # What stood between two sentences is gone from some of them.
-    whole = [re.sub("; (?=[A-Z])", ". ", text) for text in (*own, shared)]
-    ended = [text if text.endswith(".") else f"{text}." for text in whole]
-    return ended[:-1], f"In each row: {ended[-1]}"
-
-
-def _in_rows(panels: Sequence[Sequence[Spec]], row: int, column: int) -> Spec:
-    """A panel in a picture of many rows: its title stands in the first, that of its x axis in the last.
-
-    Where another row has other words there, it keeps its own; and where rows are few, each has all.
-    """
-    panel = panels[row][column]
-    if len(panels) <= KEPT_TITLES:
-        return panel
-    column_of = [own[column] for own in panels if column < len(own)]
-    if len(column_of) < len(panels):
-        return panel
-    if row > 0 and len({str(p["title"]["text"]) for p in column_of}) == 1:
-        beyond = panel["title"].get("subtitle", "")
-        quiet = {"text": beyond, "fontSize": 11.5, "color": "@soft", "fontWeight": "normal"}
-        panel = {**panel, "title": quiet if beyond else None}
-    if row < len(panels) - 1 and len({_x_title(p) for p in column_of}) == 1 and _x_title(panel):
-        x = panel["encoding"]["x"]
-        axis = {**x["axis"], "title": None}
-        panel = {**panel, "encoding": {**panel["encoding"], "x": {**x, "axis": axis}}}
-    return panel
-
-
-def _begun(panel: Spec, left: int) -> Spec:
-    """A panel whose title begins so far to the left of its axis."""
-    title = panel["title"]
-    return {**panel, "title": {**title, "frame": "group", "dx": -left}} if title else panel
-
-
-def _axis_width(panel: Spec) -> int:
-    """Pixels to the left of the y axis: its labels and its title, about."""
-    position = panel.get("encoding", {}).get("y")
-    if not position:
-        return 0
-    axis = position["axis"]
-    names = _NAMES.match(axis.get("labelExpr", ""))
-    if names:
-        labels = [part for name in json.loads(names[1]) for part in name.split("\n")]
-    else:
-        labels = [f"{value:.2g}" for value in axis.get("values") or position["scale"]["domain"]]
-    widest = min(NAME_CHARACTER * max(map(len, labels), default=0), CONFIG["axis"]["labelLimit"])
-    return int(widest) + 10 + TITLE_LINE * len(axis["title"] or ())
-
-
-def _x_title(panel: Spec) -> str:
-    axis = panel["encoding"].get("x", {}).get("axis", {})
-    return " ".join(axis.get("title") or ())
 
 
 def legend_of(variant: Variant) -> list[tuple[str, str, str]]:
@@ -384,7 +271,7 @@ def _layer(mark: Spec, rows: Sequence[Spec], encoding: Spec | None = None) -> Sp
 
 
 def _title(title: str, beyond: Sequence[PlotPoint]) -> Spec:
-    text: Spec = {"text": _wrapped(title, WIDTH + 40)}
+    text: Spec = {"text": wrapped(title, WIDTH + 40)}
     if beyond:
         text["subtitle"] = f"{counted(len(beyond), 'point')} beyond the frame (triangles)"
     return text
@@ -392,7 +279,7 @@ def _title(title: str, beyond: Sequence[PlotPoint]) -> Spec:
 
 def _position(which: str, axis: PlotAxis, frame: Frame, pixels: int) -> Spec:
     label = axis.label + (", log beyond 1" if frame.kind == "symlog" else "")
-    drawn: Spec = {"title": _wrapped(label, max(pixels, 200)) if label else None}
+    drawn: Spec = {"title": wrapped(label, max(pixels, 200)) if label else None}
     ticks = list(enumerate(axis.names)) if axis.scale == "names" else list(axis.ticks)
     if ticks:
         names = json.dumps([text for _, text in ticks])
@@ -450,7 +337,7 @@ def _map_spec(panel: MapPanel, texts: Texts) -> Spec:
         _layer({"type": "text", "color": "@soft"}, missing, {**at, **word}),
     ]
     astray = len(known) - len(shown)
-    title: Spec = {"text": _wrapped(panel.title, WIDTH + 40)}
+    title: Spec = {"text": wrapped(panel.title, WIDTH + 40)}
     if astray:
         title["subtitle"] = f"colours serve the rest: {astray} diverged"
     x, y = (Frame("linear", -0.5, len(a.names) - 0.5) for a in (panel.x, panel.y))
@@ -488,14 +375,15 @@ def _tile_row(tile: Tile, texts: Texts) -> Spec:
 
 def _empty_spec(title: str, why: str) -> Spec:
     """A panel of words: axes would be read as results."""
-    text = {"text": {"value": _wrapped(why, WIDTH - 30)}}
+    text = {"text": {"value": wrapped(why, WIDTH - 30)}}
     return {
         "width": WIDTH, "height": HEIGHT // 2, "title": _title(title, ()),
         "data": {"values": [{}]}, "mark": {"type": "text", "color": "@soft"}, "encoding": text,
     }  # fmt: skip
 
 
-def _wrapped(text: str, pixels: int) -> list[str]:
+def wrapped(text: str, pixels: int) -> list[str]:
+    """Lines of so many pixels; those that are apart already stay so."""
     lines = text.split("\n")
     return [part for line in lines for part in textwrap.wrap(line, int(pixels / CHARACTER))]
 

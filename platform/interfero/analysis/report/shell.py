@@ -174,7 +174,9 @@ def _variant_value(variant: Variant, texts: Texts) -> dict[str, Any]:
     spec = variant_spec(variant, texts)
     caption = caption_of(variant, spec)
     # What a picture cannot say: it has no table.
-    caption = caption.replace(EDGES_NOTE, f"{EDGES_NOTE[:-1]}; the numbers as a table have their values.")
+    caption = caption.replace(
+        EDGES_NOTE, f"{EDGES_NOTE[:-1]}; the numbers as a table have their values."
+    )
     return {
         "choice": variant.choice, "caption": caption, "file": variant.file, "spec": spec,
         "legend": legend_of(variant),
