@@ -72,6 +72,11 @@ class Browser:
     def run(self, script, *arguments):
         return self._call("POST", "execute/sync", {"script": script, "args": list(arguments)})
 
+    def text(self, selector):
+        """What is seen of an element, which asks no script of the page."""
+        found = self._call("POST", "element", {"using": "css selector", "value": selector})
+        return self._call("GET", f"element/{next(iter(found.values()))}/text")
+
     def frame(self, index):
         """Run what follows in a frame of the page; None is the page."""
         self._call("POST", "frame", {"id": index})

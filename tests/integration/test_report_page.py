@@ -398,6 +398,40 @@ def test_dark_pages_have_light_text(browser, address):
         browser.devtools("Emulation.setEmulatedMedia", features=[])
 
 
+def test_paper_is_white_and_has_no_selectors(browser, address):
+    """The selectors were printed, and what is drawn for a dark screen was grey on white."""
+    browser.open(address)
+    wait(lambda: marks(browser, "overview"))
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    seen = """const style = getComputedStyle(document.body);
+        const text = document.querySelector('.plot .role-axis-title text');
+        const choices = getComputedStyle(document.querySelector('#figure-overview .choices'));
+        return [style.color, style.backgroundColor, text && getComputedStyle(text).fill, choices.display];"""
+    light, screen = "rgb(26, 26, 26)", "rgb(236, 236, 236)"
+    try:
+        browser.devtools("Emulation.setEmulatedMedia", features=dark)
+        wait(lambda: browser.run(seen) == [screen, "rgb(22, 22, 24)", screen, "flex"])
+        browser.devtools("Emulation.setEmulatedMedia", media="print", features=dark)
+        wait(lambda: browser.run(seen) == [light, "rgb(255, 255, 255)", light, "none"])
+        assert marks(browser, "overview")
+        browser.devtools("Emulation.setEmulatedMedia", media="", features=dark)
+        wait(lambda: browser.run(seen) == [screen, "rgb(22, 22, 24)", screen, "flex"])
+    finally:
+        browser.devtools("Emulation.setEmulatedMedia", media="", features=[])
+
+
+def test_without_javascript_the_page_names_its_pictures(browser, address):
+    browser.devtools("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        browser.open(address)
+        said = browser.text("#figure-overview")
+    finally:
+        browser.devtools("Emulation.setScriptExecutionDisabled", value=False)
+    assert said == (
+        "This figure is drawn by JavaScript, which is off here. As a picture, beside this page: overview.png."
+    )
+
+
 INTERVALS = PageTable(
     ("method", "size", "target gain (%)", "median (%)", "dB", "forgetting, routed (%)",
      "forgetting, unrouted (%)", "median of it (%)", "dB lost", "parameters (%)", "domains"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -14,6 +14,7 @@ from interfero.analysis.axes import AXES, Axis, find_axis, level
 from interfero.analysis.cells import Cells
 from interfero.analysis.choices import choose_learning_rates, setting_of
 from interfero.analysis.comparable import comparable
+from interfero.analysis.divergence_rule import DIVERGED, cell_diverged
 from interfero.analysis.focus import in_focus
 from interfero.errors import ConfigError
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED
@@ -47,6 +48,13 @@ class Place:
     """Mean in percent; None where there is nothing that the map's other places can be compared with."""
     num_cells: int
     """Results behind it, or those that are left out."""
+    diverged: tuple[float, ...] = ()
+    """Results among these that diverged, in percent: no mean has them."""
+
+    @property
+    def all_diverged(self) -> bool:
+        """Whether there is a result, and none that could be averaged."""
+        return 0 < len(self.diverged) == self.num_cells
 
 
 @dataclass(frozen=True)
@@ -66,12 +74,14 @@ class Map:
     """What all places share, and what each is a mean over."""
     left_out: str = ""
     """Results that could not be compared with the others."""
+    astray: str = ""
+    """How many results diverged."""
     refused: str = ""
     """Why no two places along an axis can be compared."""
 
 
 def cell_table(records: Iterable[CellRecord]) -> pd.DataFrame:
-    """One row a finished cell: params, axes, metrics, and whether validation chose its learning rate.
+    """One row a finished cell: params, axes, metrics, whether validation chose its rate, whether it diverged.
 
     `focus:num_steps` and `focus:rd_lambda` mark what a map without that axis shows.
     """
@@ -92,6 +102,7 @@ def cell_table(records: Iterable[CellRecord]) -> pd.DataFrame:
                 **{metric: record.metrics.get(metric) for metric in SHOWN},
                 **{f"focus:{name}": record.params[name] in own for name, own in focus.items()},
                 "chosen": record.key in chosen,
+                "diverged": cell_diverged(record.metrics),
             }
         )
     table = pd.DataFrame(rows)
@@ -113,7 +124,8 @@ def interference_map(
     Cells count at the learning rate that validation chose in each seed, unless the learning rate is
     an axis: then all count. Without an axis of steps or of lambda it is of one budget or lambda (`focus`).
     Every place is a mean over the same domains, settings and seeds; results that would make it one over
-    others are left out, and named.
+    others are left out, and named, and so are those that diverged. Places are connected, each by a row or a
+    column that it shares with another: else both axes differ at once, and nothing is compared.
 
     Args:
         records: All cells of a sweep.
@@ -173,18 +185,16 @@ def _map(
     units = list(zip(*(cells[name].tolist() for name in shared), strict=True))
     places = list(zip(*(cells[f"axis:{name}"].tolist() for name in pair), strict=True))
     values: dict[_Place, dict[_Unit, list[float]]] = defaultdict(lambda: defaultdict(list))
-    coverage: dict[_Unit, set[_Place]] = defaultdict(set)
-    for unit, place, value in zip(units, places, cells[metric].tolist(), strict=True):
-        values[place][unit].append(value)
-        coverage[unit].add(place)
+    astray: dict[_Place, list[float]] = defaultdict(list)
+    rows = zip(units, places, cells[metric].tolist(), cells.diverged.tolist(), strict=True)
+    for unit, place, value, diverged in rows:
+        if diverged:
+            astray[place].append(value)
+        else:
+            values[place][unit].append(value)
     counts = Counter(places)
     levels = [sorted({place[i] for place in places}) for i in (0, 1)]
-
-    def is_map(block: frozenset[_Place]) -> bool:
-        """Two levels on every axis that has them."""
-        return all(len({p[i] for p in block}) >= min(2, len(levels[i])) for i in (0, 1))
-
-    kept_units, kept_places = comparable(coverage, is_map)
+    kept_units, kept_places, confounded = _block(values, [len(own) for own in levels])
 
     def mean(place: _Place) -> float | None:
         """A unit counts once a place, however many cells it has there."""
@@ -192,17 +202,60 @@ def _map(
             return None
         return fmean(fmean(values[place][unit]) for unit in kept_units)
 
-    kept = cells[[u in kept_units and p in kept_places for u, p in zip(units, places, strict=True)]]
+    sound = cells[~cells.diverged]
+    inside = [u in kept_units and p in kept_places for u, p in zip(units, places, strict=True)]
+    kept = cells[inside][~cells.diverged[inside]]
     return Map(
         method=method, metric=metric, x=x, y=y,
         places=tuple(
-            tuple(Place(mean((a, b)), counts[a, b]) for a in levels[0]) for b in levels[1]
+            tuple(Place(mean(p), counts[p], tuple(astray[p])) for a in levels[0] if (p := (a, b)))
+            for b in levels[1]
         ),
         x_names=_names(x, levels[0], cells), y_names=_names(y, levels[1], cells),
         rest=_rest_text(kept, shared) if len(kept) else "",
-        left_out=_left_out(cells, kept) if len(kept) else "",
-        refused="" if len(kept) else _refused(x, y, shared),
+        left_out=_left_out(sound, kept) if len(kept) else "",
+        astray=_astray(cells, len(sound)),
+        refused="" if len(kept) else _refused(x, y, shared, sound, confounded=confounded),
     )  # fmt: skip
+
+
+def _block(
+    values: Mapping[_Place, Mapping[_Unit, Sequence[float]]], num_levels: Sequence[int]
+) -> tuple[frozenset[_Unit], frozenset[_Place], bool]:
+    """Units and places that a map can compare; and whether, where there are none, both axes differ at once.
+
+    Units have the places of each of their connected parts apart: between two parts that share neither a row
+    nor a column both axes differ, and what the one does cannot be told from what the other does.
+    """
+    coverage: dict[_Unit, set[_Place]] = defaultdict(set)
+    for place, own in values.items():
+        for unit in own:
+            coverage[unit].add(place)
+
+    def spans(block: frozenset[_Place]) -> bool:
+        """Two levels on every axis that has them."""
+        return all(len({p[i] for p in block}) >= min(2, num_levels[i]) for i in (0, 1))
+
+    patterns = {unit: frozenset(places) for unit, places in coverage.items()}
+    parts_of = {pattern: connected_parts(pattern) for pattern in set(patterns.values())}
+    parts = {(unit, part): part for unit, own in patterns.items() for part in parts_of[own]}
+    kept, places = comparable(
+        parts, lambda block: spans(block) and len(connected_parts(block)) == 1
+    )
+    confounded = not places and bool(comparable(coverage, spans)[1])
+    return frozenset(unit for unit, _ in kept), places, confounded
+
+
+def connected_parts(places: Collection[_Place]) -> list[frozenset[_Place]]:
+    """Places by what is connected by rows and columns that they share.
+
+    `[(6, 1), (51, 2)]` has two parts: to compare them is to change both axes at once.
+    """
+    parts: list[set[_Place]] = []
+    for place in sorted(places):
+        near = [part for part in parts if any(place[0] == p[0] or place[1] == p[1] for p in part)]
+        parts = [part for part in parts if part not in near] + [{place}.union(*near)]
+    return [frozenset(part) for part in parts]
 
 
 def default_axes(table: pd.DataFrame) -> tuple[str, str] | None:
@@ -248,7 +301,23 @@ def _left_out(cells: pd.DataFrame, kept: pd.DataFrame) -> str:
     )
 
 
-def _refused(x: Axis, y: Axis, shared: Sequence[str]) -> str:
+def _astray(cells: pd.DataFrame, num_sound: int) -> str:
+    gone = len(cells) - num_sound
+    return (
+        f"{gone} of {len(cells)} results diverged and are in no mean ({DIVERGED})" if gone else ""
+    )
+
+
+def _refused(
+    x: Axis, y: Axis, shared: Sequence[str], sound: pd.DataFrame, *, confounded: bool
+) -> str:
+    if not len(sound):
+        return "Every result here diverged."
+    if confounded:
+        return (
+            f"Cannot be compared: {x.word} and {y.word} change together, so that what one does cannot be "
+            "told from what the other does."
+        )
     words = ", ".join(
         _WORDS[name] for name in shared if name in ("domain", "rd_lambda", "num_images")
     )

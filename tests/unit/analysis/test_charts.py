@@ -1,10 +1,12 @@
 """Figures: the points they hold, the frame they stand in, and the files that are drawn from them."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -28,18 +30,19 @@ from interfero.analysis.charts.drawing import Drawing
 from interfero.analysis.charts.files import file_name, specification, write_pictures
 from interfero.analysis.charts.frame import frame_of, ticks_of
 from interfero.analysis.charts.laws import law_figure
+from interfero.analysis.charts.looks import looks_of
 from interfero.analysis.charts.maps import map_figure
 from interfero.analysis.charts.matched import matched_figure
 from interfero.analysis.charts.overview import overview_figure
 from interfero.analysis.charts.pareto import front_figure
-from interfero.analysis.charts.style import STYLES
+from interfero.analysis.charts.picture import parted_captions, picture_spec
+from interfero.analysis.charts.style import STYLES, domain_style
 from interfero.analysis.charts.trends import trend_figure
 from interfero.analysis.charts.vega import (
     THEME,
     caption_of,
     coloured,
-    parted_captions,
-    picture_spec,
+    legend_of,
     variant_spec,
 )
 from interfero.analysis.choices import choose_learning_rates
@@ -47,7 +50,7 @@ from interfero.analysis.focus import budget_text, central_lambda
 from interfero.analysis.laws.observations import RESPONSES, observations
 from interfero.analysis.laws.scaling import fit_observations
 from interfero.analysis.pareto import pareto_fronts
-from interfero.analysis.report.shell import DARK
+from interfero.analysis.report.shell import DARK, ReportPage, page_html
 from interfero.analysis.trends import trends
 from interfero.engine.sequence.strategies import STRATEGIES
 from interfero.errors import InterferoError
@@ -243,8 +246,12 @@ def test_diverged_cells_are_marked_at_the_edge_and_the_axis_serves_the_rest(swee
     assert spec["title"]["subtitle"].startswith("1 point beyond the frame")
     said = caption_of(variant, variant_spec(variant, {}))
     assert said.startswith(variant.caption)
-    assert said.endswith("Triangles at the frame: results too far out for its scale; the numbers as a "
-                         "table have their values.")  # fmt: skip
+    assert said.endswith("Triangles at the frame: results too far out for its scale.")
+    # The page has a table, a picture has none.
+    figure = Figure("f", "F", (), (variant,))
+    page = page_html(ReportPage("t", [], [], [], [("figure", "f")], figures=[figure]))
+    assert "too far out for its scale; the numbers as a table have their values." in page
+    assert "table" not in specification(figure, [variant])
     (usual,) = capacity(sweep(rates=(1e-3,)))
     assert caption_of(usual, variant_spec(usual, {})) == usual.caption
 
@@ -402,19 +409,137 @@ def test_what_all_rows_say_is_said_once():
     assert parted_captions(["A s.d. of 2 (one; two).", "B s.d. of 2 (one; two)."])[1] == ""
 
 
-def test_rows_with_the_same_axes_have_one_title(sweep):
-    figure = capacity_figure(sweep(domains=("text",), lambdas=(0.0045, 0.0067)), RunLinks())
-    few, more = figure.variants
-    svg = vl_convert.vegalite_to_svg(specification(figure, [few, more]))
+def test_many_rows_with_the_same_axes_have_one_title(sweep):
+    lambdas = (0.0045, 0.0067, 0.013, 0.025)
+    figure = capacity_figure(sweep(("text",), lambdas=lambdas, rates=(1e-3,)), RunLinks())
+    svg = vl_convert.vegalite_to_svg(specification(figure, figure.variants))
     for words in ("Target gain against adapter size", "trained parameters"):
         assert svg.count(f">{words}") == 1, words
-    assert svg.count(">target gain (%), test images") == 3, "a y axis a row, and the x axis of both"
-    assert f"lambda {0.0045:g}" in svg
-    assert f"lambda {0.0067:g}" in svg
-    other = replace(more, panels=(replace(more.panels[0], title="Other"), more.panels[1]))
-    svg = vl_convert.vegalite_to_svg(specification(figure, [few, other]))
-    assert svg.count(">Target gain against adapter size") == svg.count(">Other") == 1
-    assert svg.count(">Learning and forgetting") == 1
+    assert svg.count(">target gain (%), test images") == 5, "a y axis a row, and the x axis of all"
+    assert all(f"lambda {value:g}" in svg for value in lambdas)
+    *others, last = figure.variants
+    other = replace(last, panels=(replace(last.panels[0], title="Other"), last.panels[1]))
+    svg = vl_convert.vegalite_to_svg(specification(figure, [*others, other]))
+    assert svg.count(">Target gain against adapter size") == 3
+    assert svg.count(">Learning and forgetting") == svg.count(">Other") == 1
+
+
+def test_few_rows_have_all_of_their_titles(sweep):
+    """Below another row a reader looked for them in vain."""
+    lambdas = (0.0045, 0.0067, 0.013)
+    figure = capacity_figure(sweep(("text",), lambdas=lambdas, rates=(1e-3,)), RunLinks())
+    svg = vl_convert.vegalite_to_svg(specification(figure, figure.variants))
+    for words in ("Target gain against adapter size", "trained parameters", "Learning and forgett"):
+        assert svg.count(f">{words}") == 3, words
+
+
+def left_of(svg, begins):
+    """Where texts that begin so stand, in pixels from the left."""
+    found = []
+
+    def walk(node, left):
+        moved = re.match(r"translate\(([-.\d]+)", node.get("transform", ""))
+        left += float(moved[1]) if moved else 0.0
+        words = "".join(node.itertext())
+        if node.tag.endswith("}text") and words.startswith(begins):
+            found.append(left)
+        for child in node:
+            walk(child, left)
+
+    walk(ElementTree.fromstring(svg), 0.0)
+    return found
+
+
+def test_captions_and_titles_of_rows_begin_at_one_place():
+    """Beside a wide axis (-10000, two lines of a title) they began further to the left than beside others."""
+
+    def variant(name, low, label):
+        y = PlotAxis(label)
+        points = (PlotPoint(1.0, low, ("a",)), PlotPoint(2.0, 1.0, ("b",)))
+        series = (Series("s", "#000000", "o", points),)
+        panels = (Panel("First", PlotAxis("x"), y, series), Panel("Next", PlotAxis("x"), y, series))
+        return Variant((name,), panels, f"{name} row.")
+
+    long = "a title of an axis that is so long that it stands in two lines (%)"
+    rows = (variant("Narrow", 0.0, "y"), variant("Wide", -10000.0, long))
+    svg = vl_convert.vegalite_to_svg(specification(Figure("f", "Head", ("row",), rows), rows))
+    places = left_of(svg, ("Narrow row", "Wide row", "First"))
+    assert len(places) == 4
+    assert max(places) - min(places) < 0.5
+    (head,) = left_of(svg, "Head")
+    assert 0 <= places[0] - head < 10
+    first, second = left_of(svg, "Next")
+    assert abs(first - second) < 0.5
+
+
+def spots(*labels, look=("#0072B2", "o"), **named):
+    axis = PlotAxis("x")
+    point = (PlotPoint(1.0, 1.0, ("a",)),)
+    return Panel("p", axis, axis, tuple(Series(one, *look, point, **named) for one in labels))
+
+
+def test_labels_of_all_rows_of_a_picture_look_different():
+    """Rows of other domains had the first row's looks: two of a legend's marks were the same."""
+    rows = (
+        Variant(("a",), (spots("text > charts"),), "a."),
+        Variant(("b",), (spots("text"), spots("charts", look=("#D55E00", "s"))), "b."),
+    )
+    spec = json.loads(specification(Figure("f", "F", ("of",), rows), rows))
+    scales = [
+        (panel["encoding"]["color"]["scale"], layer["encoding"]["shape"]["scale"])
+        for row in spec["vconcat"]
+        for panel in row["hconcat"]
+        for layer in panel["layer"]
+    ]
+    assert all(scale == scales[0] for scale in scales), "one legend, from one scale"
+    colours, shapes = scales[0]
+    assert colours["domain"] == shapes["domain"] == ["text > charts", "text", "charts"]
+    assert len(set(zip(colours["range"], shapes["range"], strict=True))) == 3
+
+
+def test_as_many_domains_as_a_figure_may_have_look_different():
+    assert len({domain_style(index) for index in range(49)}) == 49
+    names = [f"d{i}" for i in range(30)]
+    series = [Series(n, "#0072B2", "o", ()) for n in names]
+    assert len(set(looks_of(series).values())) == 30
+    # Hollow and dashed ones are told apart already.
+    pair = [Series("a", "#0072B2", "o", ()), Series("b", "#0072B2", "o", (), hollow=True)]
+    assert {(look.colour, look.shape) for look in looks_of(pair).values()} == {
+        ("#0072B2", "circle")
+    }
+
+
+def test_domains_and_orders_of_them_have_one_look_in_the_whole_figure_of_laws(scaling):
+    panels = [p for v in law_figure([scaling, scaling]).variants for p in v.panels]
+    looks = {(s.label, s.colour, s.marker) for p in panels for s in p.series if s.marker}
+    assert len(looks) == len({label for label, _, _ in looks}) == 3
+
+
+def test_a_legend_shows_hollow_marks_hollow():
+    """`may be zero (hollow)` had a filled mark, as the entry beside it."""
+    panels = (spots("sure"), spots("may be zero", hollow=True))
+    variant = Variant((), panels, "c.")
+    svg = vl_convert.vegalite_to_svg(specification(Figure("f", "F", (), (variant,)), [variant]))
+    entries = re.findall(r'<path [^>]*d="([^"]*)" fill="#0072B2" stroke="#0072B2"', svg)
+    # The path and its way back enclose nothing: two outlines, in the legend of a picture and of the page.
+    assert sorted(entry.count("M") for entry in entries)[-1] == 2
+    assert [path.count("M") for _, _, path in legend_of(variant)] == [1, 2]
+    # The mark itself is a plain circle on the page's colour.
+    assert re.search(r'd="[^"]*" fill="#ffffff" stroke="#0072B2"', svg)
+
+
+def test_pictures_say_nothing_of_a_page(sweep, with_grey):
+    """A PNG has no sentence above it, nor a table."""
+    records = with_grey(sweep(seeds=(0, 1)), "text")
+    figures = [
+        overview_figure(records, RunLinks()), capacity_figure(records, RunLinks()),
+        matched_figure(with_grey(sweep(rates=(3e-5, 5e-5, 7e-5, 1e-4)), "text")), map_figure(records),
+    ]  # fmt: skip
+    assert "Grey domains show no colour" in figures[0].note
+    for figure in figures:
+        for variant in figure.variants:
+            said = f"{figure.note} {caption_of(variant, variant_spec(variant, {}))}"
+            assert not re.search("above|below this|the page|as a table|click|sentence", said), said
 
 
 def test_a_panel_without_a_value_is_words():

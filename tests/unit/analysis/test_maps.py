@@ -1,10 +1,13 @@
 """Maps over two axes: means by hand over what all places share, and what cannot be compared."""
 
+import re
+
 import pytest
 
 from interfero.analysis.charts.maps import map_figure
+from interfero.analysis.charts.vega import variant_spec
 from interfero.analysis.comparable import comparable
-from interfero.analysis.maps import cell_table, default_axes, interference_map
+from interfero.analysis.maps import cell_table, connected_parts, default_axes, interference_map
 from interfero.errors import ConfigError
 
 GAIN = "target/rd_gain_percent"
@@ -82,7 +85,118 @@ def test_an_image_count_that_is_a_domain_is_no_comparison(cell):
     assert {v for row in values(found) for v in row} == {None}
     assert found.refused.startswith("Cannot be compared: no results that share domain")
     (variant,) = map_figure(alone).variants
+    assert not variant.file, "a picture of words"
     assert [p.empty for p in variant.panels] == [found.refused]
+
+
+def test_axes_that_change_together_are_no_comparison(cell):
+    """Histology has 6 crops and text 51 images: two places on the diagonal were coloured on one scale."""
+    own = {"histology": (6, 2.8), "text": (51, 3.8)}
+
+    def cells(counts):
+        return [
+            cell(n / 10, n, v, domain=d, data_seed=seed, learning_rate=rate,
+                 more={"distance/feature_sd": own[d][1], "val": rate})
+            for d, images in counts.items()
+            for n in images
+            for seed in (0, 1)
+            for v in (0.0045, 0.013)
+            for rate in (1e-4, 1e-3)
+        ]  # fmt: skip
+
+    apart = cells({"histology": (6,), "text": (51,)})
+    found = interference_map(apart, "finetune", GAIN, "num_images", "feature_sd")
+    assert {v for row in values(found) for v in row} == {None}
+    assert found.refused.startswith(
+        "Cannot be compared: images and feature distance change together"
+    )
+    # The map that the page shows first can be compared; a picture is of it, too.
+    figure = map_figure(apart)
+    first = figure.variants[figure.start]
+    assert first.choice == ("finetune", "lambda and learning rate")
+    assert (first.file, first.panels[0].empty) == ("map_finetune", "")
+    refused = {v.choice[1] for v in figure.variants if v.panels[0].empty}
+    assert {"images and lambda", "images and feature distance"} < refused
+    assert not any(v.file for v in figure.variants if v.panels[0].empty)
+    # Two counts a domain, and none in common: each row could be read, the two of them could not.
+    rows = cells({"histology": (5, 6), "text": (50, 51)})
+    assert interference_map(rows, "finetune", GAIN, "num_images", "feature_sd").refused
+    # A count in common links the rows; a part that is linked to nothing is left out.
+    linked = cells({"histology": (6, 20), "text": (20, 51)})
+    found = interference_map(linked, "finetune", GAIN, "num_images", "feature_sd")
+    assert values(found) == [[0.6, 2.0, None], [None, 2.0, 5.1]]
+
+
+def test_places_by_what_they_share():
+    assert connected_parts([(6, 1), (51, 2)]) == [{(6, 1)}, {(51, 2)}]
+    assert connected_parts([(1, 1), (2, 2), (1, 2)]) == [{(1, 1), (1, 2), (2, 2)}]
+    # The last one links two parts.
+    assert connected_parts([(1, 1), (2, 2), (2, 1)]) == [{(1, 1), (2, 1), (2, 2)}]
+    assert connected_parts([]) == []
+
+
+def test_what_diverged_is_said_and_sets_no_colour(cell):
+    """Places of -1481 and +3079 % stood among the others, without a word."""
+    records = [
+        cell(-1500.0 if (n, v) == (1, 0.0045) else float(n), n, v, data_seed=seed)
+        for n in (1, 5, 20)
+        for v in (0.0045, 0.013)
+        for seed in (0, 1)
+    ]
+    found = interference_map(records, "finetune", GAIN, "num_images", "rd_lambda")
+    assert values(found) == [[None, 5, 20], [1, 5, 20]]
+    assert found.places[0][0].all_diverged
+    assert found.astray.startswith("2 of 12 results diverged and are in no mean (its loss on test")
+    figure = map_figure(records)
+    (variant,) = figure.variants
+    (tile,) = [t for t in variant.panels[0].tiles if (t.x, t.y) == (0, 0)]
+    assert (tile.value, tile.text) == (None, "diverged")
+    assert tile.hover[1:] == ("2 results, all diverged", "-1500.00, -1500.00 %")
+    assert "2 of 12 results diverged" in variant.caption
+    assert "Grey, diverged: every result diverged." in figure.note
+    scales = [
+        layer["encoding"]["color"]["scale"]["domain"]
+        for panel in variant_spec(variant, {})["concat"]
+        for layer in panel["layer"]
+        if "scale" in layer.get("encoding", {}).get("color", {})
+    ]
+    assert scales == [[1, 20], [2, 40], [2, 40]]
+    every = [cell(-1500.0, n, v) for n in (1, 5) for v in (0.0045, 0.013)]
+    assert interference_map(every, "finetune", GAIN, "num_images", "rd_lambda").refused == (
+        "Every result here diverged."
+    )
+
+
+def test_one_seed_that_diverged_is_in_no_mean(cell):
+    records = [
+        cell(-1500.0 if (n, v, seed) == (1, 0.0045, 1) else float(n + seed), n, v, data_seed=seed)
+        for n in (1, 5, 20)
+        for v in (0.0045, 0.013)
+        for seed in (0, 1, 2)
+    ]
+    found = interference_map(records, "finetune", GAIN, "num_images", "rd_lambda")
+    assert values(found) == [[None, 6, 21], [2, 6, 21]]
+    (variant,) = map_figure(records).variants
+    tile = variant.panels[0].tiles[0]
+    assert tile.hover[-1].startswith("3 results, 1 of them diverged, of other")
+    assert "2 of 17 results have no counterpart" in variant.caption
+    assert "1 of 18 results diverged" in variant.caption
+
+
+def test_captions_are_sentences(cell):
+    """`; Each lambda has ...` and `; Source forgetting, routed (%) is 0` had a capital in mid-sentence."""
+    records = [
+        cell(float(n), n, v).model_copy(
+            update={"metrics": cell(float(n), n, v).metrics | {"source/forgetting_percent": 0.0}}
+        )
+        for n in (1, 5)
+        for v in (0.0045, 0.013)
+    ]
+    (variant,) = map_figure(records).variants
+    assert "Each lambda has" in variant.caption
+    assert "Source forgetting, routed (%) is 0 everywhere" in variant.caption
+    assert not re.search("; [A-Z]", variant.caption)
+    assert not re.search(r"\.\.|\. [a-z]", variant.caption)
 
 
 def test_a_missing_place_is_none(cell, fail):

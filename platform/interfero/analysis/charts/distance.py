@@ -20,7 +20,7 @@ from interfero.analysis.charts.data import (
     Variant,
 )
 from interfero.analysis.charts.files import file_name
-from interfero.analysis.charts.style import domain_style
+from interfero.analysis.charts.style import MethodStyle, styles_by_name
 from interfero.analysis.comparable import comparable
 from interfero.analysis.focus import focus_text, in_focus
 from interfero.analysis.laws.observations import RESPONSES, Observations, observations
@@ -47,8 +47,20 @@ def distance_figure(
     where, focus = focus_text(every), _levels(in_focus(every))
     where = f", {where}" if where else ""
     variants = []
-    for response in RESPONSES.values():
-        for subject, data in observations(every, response).items():
+    # Once for all, as every domain has one look in all of the figure.
+    data_of = {response: observations(every, response) for response in RESPONSES.values()}
+    looks = styles_by_name(
+        sorted(
+            {
+                name
+                for own in data_of.values()
+                for data in own.values()
+                for name in data.domain_names
+            }
+        )
+    )
+    for response, own in data_of.items():
+        for subject, data in own.items():
             rows = _in_focus(data, focus)
             found = {data.domains[i] for i in rows}
             if len(found) < MIN_DOMAINS or not np.nanstd(data.values):
@@ -56,7 +68,7 @@ def distance_figure(
             key = subject, response.name
             shared = shared_rows(data, rows)
             panels = tuple(
-                _panel(data, name, laws.get(key), rows, shared) for name in data.distances
+                _panel(data, name, laws.get(key), rows, shared, looks) for name in data.distances
             )
             if panels:
                 variants.append(
@@ -112,13 +124,13 @@ def _in_focus(data: Observations, focus: Mapping[str, set[float]]) -> list[int]:
 
 def _panel(
     data: Observations, name: str, scaling: Scaling | None, rows: Sequence[int],
-    shared: Sequence[int],
+    shared: Sequence[int], looks: Mapping[str, MethodStyle],
 ) -> Panel:  # fmt: skip
     axis = AXES[name]
     x = data.column(name).tolist()
     series = []
-    for index, domain in enumerate(data.domain_names):
-        look = domain_style(index)
+    for domain in data.domain_names:
+        look = looks[domain]
         own = [i for i in rows if data.domains[i] == domain]
         points = [_measured(data, i, x[i], faint=len(own) > 1) for i in own]
         same = [i for i in shared if data.domains[i] == domain]

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from interfero.analysis.charts.data import Figure, Variant
 from interfero.analysis.charts.drawing import Drawing
+from interfero.analysis.charts.looks import looks_of, series_of
+from interfero.analysis.charts.picture import picture_spec
 from interfero.analysis.charts.vega import (
     THEME,
     Texts,
     caption_of,
     coloured,
-    picture_spec,
     variant_spec,
 )
 from interfero.cores import usable_cores
@@ -88,7 +89,8 @@ def _write_all(
 def specification(figure: Figure, variants: Sequence[Variant]) -> str:
     """One picture of some of a figure's variants, as JSON in one line."""
     texts: Texts = {}
-    specs = [variant_spec(v, texts) for v in variants]
+    looks = looks_of(series_of(variants))
+    specs = [variant_spec(v, texts, looks) for v in variants]
     rows = [(caption_of(v, spec), spec) for v, spec in zip(variants, specs, strict=True)]
     return coloured(picture_spec([figure.title, figure.note], rows), THEME)
 

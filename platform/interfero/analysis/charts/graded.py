@@ -23,7 +23,7 @@ _ALONG = {True: "severity", False: "share of the second domain's images (%)"}
 def graded_figure(shifts: Sequence[DomainShift]) -> Figure | None:
     """A variant a method, lambda and kind of shift; None without domains of known shift."""
     variants = []
-    # Each kind has pictures of its own: rows of one picture have the looks of its first row.
+    # Each kind has pictures of its own: rows of one picture share a legend.
     for along, name in ((True, "graded_shift"), (False, "graded_shift_mixtures")):
         rows = [
             (shift, members)

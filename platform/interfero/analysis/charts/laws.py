@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from interfero.analysis.axes import AXES
 from interfero.analysis.charts.data import (
@@ -15,7 +15,7 @@ from interfero.analysis.charts.data import (
     Variant,
 )
 from interfero.analysis.charts.files import file_name
-from interfero.analysis.charts.style import domain_style
+from interfero.analysis.charts.style import MethodStyle, styles_by_name
 from interfero.analysis.laws.scaling import Refusal, Scaling
 from interfero.analysis.laws.view import (
     MEAN_OF_OTHERS,
@@ -38,10 +38,13 @@ def law_figure(results: Sequence[Scaling | Refusal]) -> Figure | None:
         return None
     held = [place for place, fit in enumerate(fits) if fit.beats_null and claim(fit) is not None]
     first = "" if held else "No law holds here. "
+    # Domains before orders of them, each with one look in all methods and measures.
+    ordered = sorted(fits, key=lambda fit: fit.data.drawn_one != "domain")
+    looks = styles_by_name(name for fit in ordered for name in fit.data.domain_names)
     variants = tuple(
         Variant(
             choice=(fit.subject.text, fit.response.title),
-            panels=(_law_panel(fit), _left_out_panel(fit)),
+            panels=(_law_panel(fit, looks), _left_out_panel(fit, looks)),
             caption=f"{first}{fit.subject.text}, {fit.response.title}: {_holds_first(fit)}{law_text(fit)}.",
             file=file_name("law", fit.subject.method),
         )
@@ -67,12 +70,12 @@ def _holds_first(scaling: Scaling) -> str:
     return f"{'' if claim(scaling) is None else 'holds '}{holds_text(scaling)}: "
 
 
-def _law_panel(scaling: Scaling) -> Panel:
+def _law_panel(scaling: Scaling, looks: Mapping[str, MethodStyle]) -> Panel:
     main = main_axis(scaling)
     axis = AXES[main]
     series = []
-    for index, one in enumerate(domain_laws(scaling)):
-        look = domain_style(index)
+    for one in domain_laws(scaling):
+        look = looks[one.domain]
         line = zip(one.line_x.tolist(), one.line_y.tolist(), strict=True)
         fitted = tuple(PlotPoint(x, y, (f"{one.domain}, the law", f"{y:+.2f} %")) for x, y in line)
         series.append(Series(one.domain, look.colour, "", fitted, line=True))
@@ -113,14 +116,14 @@ def _seeds_line(scaling: Scaling, row: int) -> str:
     return f"seeds: {', '.join(f'{v:+.2f}' for v in values if v == v)} %"
 
 
-def _left_out_panel(scaling: Scaling) -> Panel:
+def _left_out_panel(scaling: Scaling, looks: Mapping[str, MethodStyle]) -> Panel:
     data, y = scaling.data, measured(scaling)
     scale: Scale = "log" if scaling.space == "log" else "linear"
     series = []
     for way in left_out_domains(scaling):
         hollow = way.kind == MEAN_OF_OTHERS
-        for index, name in enumerate(data.domain_names):
-            look = domain_style(index)
+        for name in data.domain_names:
+            look = looks[name]
             rows = [i for i, domain in enumerate(data.domains) if domain == name]
             points = tuple(
                 PlotPoint(

@@ -57,7 +57,7 @@ def overview_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | N
         "On the right, filled is routed (source images in the mode that a deployment would use), hollow is "
         "unrouted."
         + (
-            " Grey domains show no colour, and are in no sentence above where others are."
+            " Grey domains show no colour: means over domains leave them out where others are."
             if grey
             else ""
         ),

@@ -165,7 +165,7 @@ def _shares_figure(summary: Summary) -> Figure | None:
             f"Share of the drop {drop} that each remedy wins back: 0 is {DEPLOYED[name]}, 100 % is OO. "
             f"Bars: 95 % intervals by a paired bootstrap over {over}. Left out where {drop} may be zero."
         )
-        # A picture each: rows of one picture share their colours, and these have other lines.
+        # A picture each: rows of one picture share a legend, and these have other lines.
         file = file_name(SHARES_FILE, f"OO-{DEPLOYED[name]}", domain)
         variants.append(Variant((domain, drop), panels, caption, file))
     if not variants:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from interfero.analysis.charts.data import INK
@@ -52,8 +53,15 @@ def method_style(method: str) -> MethodStyle:
 
 
 def domain_style(index: int) -> MethodStyle:
-    """Colour and marker of a domain, by its place among a figure's."""
-    return DOMAIN_STYLES[index % len(DOMAIN_STYLES)]
+    """Colour and marker of a domain, by its place among a figure's: 49 of them differ."""
+    number = len(DOMAIN_STYLES)
+    marker = DOMAIN_STYLES[(index + index // number) % number].marker
+    return MethodStyle(DOMAIN_STYLES[index % number].colour, marker)
+
+
+def styles_by_name(names: Iterable[str]) -> dict[str, MethodStyle]:
+    """Of all domains of a figure, so that each looks the same in all of its parts."""
+    return {name: domain_style(index) for index, name in enumerate(dict.fromkeys(names))}
 
 
 def method_label(method: str) -> str:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from interfero.analysis.capacity_table import counted
@@ -25,6 +24,7 @@ from interfero.analysis.charts.data import (
     Variant,
 )
 from interfero.analysis.charts.frame import Frame, frame_of, ticks_of
+from interfero.analysis.charts.looks import Look, looks_of, series_of
 
 Spec = dict[str, Any]
 Theme = dict[str, str | float]
@@ -39,13 +39,6 @@ CHARACTER = 6.4
 """Pixels of a letter, to break lines by."""
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 """Comes with vl-convert; DejaVu Sans takes twice the time of all else to set."""
-SHAPES = {
-    "o": "circle", ".": "circle", "s": "square", "D": "diamond", "^": "triangle-up",
-    "v": "triangle-down", ">": "triangle-right", "": "circle",
-    "P": "M-.42,-1H.42V-.42H1V.42H.42V1H-.42V.42H-1V-.42H-.42Z",
-    "X": "M-1,-.5L-.5,-1L0,-.5L.5,-1L1,-.5L.5,0L1,.5L.5,1L0,.5L-.5,1L-1,.5L-.5,0Z",
-    "x": "M-.8,-.8L.8,.8M-.8,.8L.8,-.8",
-}  # fmt: skip
 THEME: Theme = {
     "@ink": "#1a1a1a",
     "@page": "#ffffff",
@@ -76,34 +69,21 @@ CONFIG: Spec = {
     "text": {"color": INK, "fontSize": 11.5},
     "concat": {"spacing": 22},
 }  # fmt: skip
-_PATHS = {
-    "circle": "M-1,0A1,1,0,1,0,1,0A1,1,0,1,0,-1,0Z",
-    "square": "M-.9,-.9H.9V.9H-.9Z",
-    "diamond": "M0,-1.2L1.2,0L0,1.2L-1.2,0Z",
-    "triangle-up": "M0,-1.1L1,.8L-1,.8Z",
-    "triangle-down": "M0,1.1L1,-.8L-1,-.8Z",
-    "triangle-right": "M1.1,0L-.8,1L-.8,-1Z",
-}
-"""Vega's shapes, as paths within a square from -1 to 1."""
 _EDGES = {"<": "triangle-left", ">": "triangle-right", "v": "triangle-down", "^": "triangle-up"}
-_CLAUSE = re.compile(r"(?<=;) (?![^(]*\))|(?<=\.) (?=[A-Z])(?![^(]*\))")
-"""Between the parts of a caption, outside of parentheses."""
-EDGES_NOTE = (
-    " Triangles at the frame: results too far out for its scale; the numbers as a table have their "
-    "values."
-)
+EDGES_NOTE = " Triangles at the frame: results too far out for its scale."
 
 
-def variant_spec(variant: Variant, texts: Texts) -> Spec:
+def variant_spec(variant: Variant, texts: Texts, looks: Mapping[str, Look] | None = None) -> Spec:
     """The specification of what a figure shows at one choice; panels side by side.
 
     Args:
         variant: What is drawn.
         texts: Grows by what the points say; a point names its lines by number.
+        looks: Of the picture that it is a row of; its own, if not told otherwise.
     """
-    looks = _looks(s for p in variant.panels if isinstance(p, Panel) for s in p.series)
+    seen = looks_of(series_of([variant])) if looks is None else looks
     panels = [
-        _map_spec(p, texts) if isinstance(p, MapPanel) else _panel_spec(p, looks, texts)
+        _map_spec(p, texts) if isinstance(p, MapPanel) else _panel_spec(p, seen, texts)
         for p in variant.panels
     ]
     maps = any(isinstance(p, MapPanel) for p in variant.panels)
@@ -117,81 +97,10 @@ def caption_of(variant: Variant, spec: Spec) -> str:
     return variant.caption + EDGES_NOTE * edges
 
 
-def picture_spec(title: Sequence[str], rows: Sequence[tuple[str, Spec]]) -> Spec:
-    """Variants as the rows of one picture; what is the same in all rows is said once, above or below them.
-
-    Setting text is what drawing takes longest for, and a reader looks for what differs.
-
-    Args:
-        title: The title, and what holds for all rows.
-        rows: What each row shows, and its specification.
-    """
-    widest = max(len(spec["concat"]) for _, spec in rows)
-    pixels = widest * (WIDTH + 70)
-    captions, shared = parted_captions([caption for caption, _ in rows])
-    panels = [spec["concat"] for _, spec in rows]
-    drawn: list[Spec] = [
-        {
-            "hconcat": [_in_rows(panels, row, column) for column in range(len(own))],
-            "resolve": spec["resolve"],
-            "title": {"text": _wrapped(caption, pixels), "fontSize": 12.5, "fontWeight": "normal"},
-        }
-        for row, (caption, own, (_, spec)) in enumerate(zip(captions, panels, rows, strict=True))
-    ]
-    note = " ".join(part for part in (title[1], shared) if part)
-    head = {"text": title[0], "fontSize": 15, "subtitle": _wrapped(note, pixels)}
-    schema = "https://vega.github.io/schema/vega-lite/v5.json"
-    whole = {"vconcat": drawn, "resolve": drawn[0]["resolve"], "title": head, "config": CONFIG}
-    return {"$schema": schema, **whole}
-
-
-def parted_captions(captions: Sequence[str]) -> tuple[list[str], str]:
-    """Each row's caption without what all rows say, and that.
-
-    `["A; n = 3 seeds. Triangles.", "B; n = 3 seeds. Triangles."]` is `["A.", "B."]` and `"In each row: n = 3
-    seeds. Triangles."`.
-    """
-    clauses = [_CLAUSE.split(caption) for caption in captions]
-    every = set(clauses[0]).intersection(*clauses) if len(captions) > 1 else set()
-    if not every or any(every.issuperset(own) for own in clauses):
-        return list(captions), ""
-    own = [" ".join(c for c in row if c not in every).removesuffix(";") for row in clauses]
-    shared = " ".join(c for c in clauses[0] if c in every).removesuffix(";")
-    # What stood between two sentences is gone from some of them.
-    whole = [re.sub("; (?=[A-Z])", ". ", text) for text in (*own, shared)]
-    ended = [text if text.endswith(".") else f"{text}." for text in whole]
-    return ended[:-1], f"In each row: {ended[-1]}"
-
-
-def _in_rows(panels: Sequence[Sequence[Spec]], row: int, column: int) -> Spec:
-    """A panel in a picture of rows: its title stands in the first of them, that of its x axis in the last.
-
-    Where another row has other words there, it keeps its own.
-    """
-    panel = panels[row][column]
-    column_of = [own[column] for own in panels if column < len(own)]
-    if len(column_of) < len(panels):
-        return panel
-    if row > 0 and len({str(p["title"]["text"]) for p in column_of}) == 1:
-        beyond = panel["title"].get("subtitle", "")
-        quiet = {"text": beyond, "fontSize": 11.5, "color": "@soft", "fontWeight": "normal"}
-        panel = {**panel, "title": quiet if beyond else None}
-    if row < len(panels) - 1 and len({_x_title(p) for p in column_of}) == 1 and _x_title(panel):
-        x = panel["encoding"]["x"]
-        axis = {**x["axis"], "title": None}
-        panel = {**panel, "encoding": {**panel["encoding"], "x": {**x, "axis": axis}}}
-    return panel
-
-
-def _x_title(panel: Spec) -> str:
-    axis = panel["encoding"].get("x", {}).get("axis", {})
-    return " ".join(axis.get("title") or ())
-
-
 def legend_of(variant: Variant) -> list[tuple[str, str, str]]:
     """Label, colour and SVG path of each entry, for a page that draws its own legend."""
-    looks = _looks(s for p in variant.panels if isinstance(p, Panel) for s in p.series)
-    return [(label, colour, _PATHS.get(shape, shape)) for label, (colour, shape) in looks.items()]
+    looks = looks_of(series_of([variant]))
+    return [(label, look.colour, look.path) for label, look in looks.items()]
 
 
 def coloured(spec: Spec, theme: Theme) -> str:
@@ -207,16 +116,7 @@ def _resolve(*, shared: bool) -> Spec:
     return {"scale": {"color": how, "shape": how}}
 
 
-def _looks(series: Iterable[Series]) -> dict[str, tuple[str, str]]:
-    """Colour and shape of each label; of two series of a name, that with a marker counts."""
-    found: dict[str, tuple[str, str]] = {}
-    for one in series:
-        if one.label not in found or one.marker:
-            found[one.label] = one.colour, SHAPES.get(one.marker, "circle")
-    return found
-
-
-def _panel_spec(panel: Panel, looks: dict[str, tuple[str, str]], texts: Texts) -> Spec:
+def _panel_spec(panel: Panel, looks: Mapping[str, Look], texts: Texts) -> Spec:
     points = [p for s in panel.series for p in s.points]
     if panel.empty:
         return _empty_spec(panel.title, panel.empty)
@@ -225,16 +125,7 @@ def _panel_spec(panel: Panel, looks: dict[str, tuple[str, str]], texts: Texts) -
         ends = [*points, *(PlotPoint(p.y, p.x, ()) for p in points)]
     x, y = frame_of(panel.x, ends, "x"), frame_of(panel.y, ends, "y")
     height = ROW_HEIGHT * len(panel.y.names) if panel.y.scale == "names" else HEIGHT
-    labels = list(looks)
-    legend: Spec | None = {} if len(labels) > 1 else None
-    colour = {
-        "field": "s", "type": "nominal", "legend": legend,
-        "scale": {"domain": labels, "range": [colour for colour, _ in looks.values()]},
-    }  # fmt: skip
-    shape = {
-        "field": "s", "type": "nominal", "legend": legend,
-        "scale": {"domain": labels, "range": [shape for _, shape in looks.values()]},
-    }  # fmt: skip
+    colour, shape = _encodings(looks)
     layers, beyond = _layers(panel, x, y, texts, shape)
     if not layers:
         # Vega fails at a panel of no layers, and with it the whole picture (vl-convert 1.9.0).
@@ -247,6 +138,23 @@ def _panel_spec(panel: Panel, looks: dict[str, tuple[str, str]], texts: Texts) -
         },
         "layer": layers,
     }  # fmt: skip
+
+
+def _encodings(looks: Mapping[str, Look]) -> tuple[Spec, Spec]:
+    """By label; the legend is of both."""
+    legend: Spec | None = {} if len(looks) > 1 else None
+    field: Spec = {"field": "s", "type": "nominal", "legend": legend}
+    colours = [look.colour for look in looks.values()]
+    colour = {**field, "scale": {"domain": list(looks), "range": colours}}
+    shapes = [look.legend_shape for look in looks.values()]
+    shape = {**field, "scale": {"domain": list(looks), "range": shapes}}
+    # The scale has what a legend shows, which fills its marks; marks are hollow by their own layer.
+    hollow = [
+        {"test": f"datum.s === {json.dumps(label)}", "value": look.shape}
+        for label, look in looks.items()
+        if look.shape != look.legend_shape
+    ]
+    return colour, {**shape, "condition": hollow} if hollow else shape
 
 
 def _layers(
@@ -363,7 +271,7 @@ def _layer(mark: Spec, rows: Sequence[Spec], encoding: Spec | None = None) -> Sp
 
 
 def _title(title: str, beyond: Sequence[PlotPoint]) -> Spec:
-    text: Spec = {"text": _wrapped(title, WIDTH + 40)}
+    text: Spec = {"text": wrapped(title, WIDTH + 40)}
     if beyond:
         text["subtitle"] = f"{counted(len(beyond), 'point')} beyond the frame (triangles)"
     return text
@@ -371,7 +279,7 @@ def _title(title: str, beyond: Sequence[PlotPoint]) -> Spec:
 
 def _position(which: str, axis: PlotAxis, frame: Frame, pixels: int) -> Spec:
     label = axis.label + (", log beyond 1" if frame.kind == "symlog" else "")
-    drawn: Spec = {"title": _wrapped(label, max(pixels, 200)) if label else None}
+    drawn: Spec = {"title": wrapped(label, max(pixels, 200)) if label else None}
     ticks = list(enumerate(axis.names)) if axis.scale == "names" else list(axis.ticks)
     if ticks:
         names = json.dumps([text for _, text in ticks])
@@ -429,7 +337,7 @@ def _map_spec(panel: MapPanel, texts: Texts) -> Spec:
         _layer({"type": "text", "color": "@soft"}, missing, {**at, **word}),
     ]
     astray = len(known) - len(shown)
-    title: Spec = {"text": _wrapped(panel.title, WIDTH + 40)}
+    title: Spec = {"text": wrapped(panel.title, WIDTH + 40)}
     if astray:
         title["subtitle"] = f"colours serve the rest: {astray} diverged"
     x, y = (Frame("linear", -0.5, len(a.names) - 0.5) for a in (panel.x, panel.y))
@@ -467,14 +375,15 @@ def _tile_row(tile: Tile, texts: Texts) -> Spec:
 
 def _empty_spec(title: str, why: str) -> Spec:
     """A panel of words: axes would be read as results."""
-    text = {"text": {"value": _wrapped(why, WIDTH - 30)}}
+    text = {"text": {"value": wrapped(why, WIDTH - 30)}}
     return {
         "width": WIDTH, "height": HEIGHT // 2, "title": _title(title, ()),
         "data": {"values": [{}]}, "mark": {"type": "text", "color": "@soft"}, "encoding": text,
     }  # fmt: skip
 
 
-def _wrapped(text: str, pixels: int) -> list[str]:
+def wrapped(text: str, pixels: int) -> list[str]:
+    """Lines of so many pixels; those that are apart already stay so."""
     lines = text.split("\n")
     return [part for line in lines for part in textwrap.wrap(line, int(pixels / CHARACTER))]
 

@@ -17,6 +17,7 @@ from interfero.analysis.charts.data import Figure, Variant
 from interfero.analysis.charts.library import vega_library
 from interfero.analysis.charts.vega import (
     CONFIG,
+    EDGES_NOTE,
     THEME,
     Texts,
     Theme,
@@ -133,6 +134,7 @@ def page_html(page: ReportPage) -> str:
     data = _figures_json(page.figures).replace("<", "\\u003c")
     html: str = _template().render(
         page=shown,
+        pictures={figure.name: picture_names(figure) for figure in page.figures},
         policy=POLICY,
         style=Markup(_asset("report.css")),
         data=Markup(data),
@@ -140,6 +142,11 @@ def page_html(page: ReportPage) -> str:
         script=Markup(_asset("report.js")),
     )
     return html
+
+
+def picture_names(figure: Figure) -> list[str]:
+    """`overview.png`: what a browser without JavaScript can show of a figure, beside the page."""
+    return [f"{name}.png" for name in dict.fromkeys(v.file for v in figure.variants) if name]
 
 
 def _figures_json(figures: Sequence[Figure]) -> str:
@@ -165,8 +172,13 @@ def _figures_json(figures: Sequence[Figure]) -> str:
 
 def _variant_value(variant: Variant, texts: Texts) -> dict[str, Any]:
     spec = variant_spec(variant, texts)
+    caption = caption_of(variant, spec)
+    # What a picture cannot say: it has no table.
+    caption = caption.replace(
+        EDGES_NOTE, f"{EDGES_NOTE[:-1]}; the numbers as a table have their values."
+    )
     return {
-        "choice": variant.choice, "caption": caption_of(variant, spec), "file": variant.file, "spec": spec,
+        "choice": variant.choice, "caption": caption, "file": variant.file, "spec": spec,
         "legend": legend_of(variant),
         "columns": [[_column(p.x), _column(p.y)] for p in variant.panels],
     }  # fmt: skip

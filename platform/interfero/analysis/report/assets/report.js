@@ -5,7 +5,7 @@
   const NEAR = 22; // pixels within which a point is pointed at
   const data = JSON.parse(document.getElementById("figures").textContent);
   const tip = document.getElementById("tip");
-  const night = matchMedia("(prefers-color-scheme: dark)");
+  const night = matchMedia("(prefers-color-scheme: dark)"), paper = matchMedia("print");
 
   function element(name, attributes, parent, text) {
     const svg = name.startsWith("svg:");
@@ -21,6 +21,12 @@
     for (const [name, colour] of Object.entries(data.themes[night.matches ? "dark" : "light"]))
       text = text.replaceAll(JSON.stringify(name), JSON.stringify(colour));
     return JSON.parse(text);
+  }
+  // Paper is white: what is drawn for a dark screen changes at once, for printing waits for nothing.
+  function whiten(host) {
+    const { light, dark } = data.themes, to = new Map(Object.keys(dark).map((name) => [dark[name], light[name]]));
+    for (const node of host.querySelectorAll("svg *")) for (const name of ["fill", "stroke"])
+      if (to.has(node.getAttribute(name))) node.setAttribute(name, to.get(node.getAttribute(name)));
   }
 
   function showTip(lines, left, top) {
@@ -235,11 +241,12 @@
     refresh(0);
     let before = panels.clientWidth;
     new ResizeObserver(() => {
-      if (!panels.clientWidth || Math.abs(panels.clientWidth - before) < 2) return;
+      if (paper.matches || !panels.clientWidth || Math.abs(panels.clientWidth - before) < 2) return;
       before = panels.clientWidth;
       requestAnimationFrame(draw);
     }).observe(panels);
-    night.addEventListener("change", draw);
+    night.addEventListener("change", () => { if (!paper.matches) draw(); });
+    paper.addEventListener("change", () => { if (paper.matches) whiten(host); else draw(); });
   }
 
   // A folded figure is drawn when it is opened: closed, it has no width.
