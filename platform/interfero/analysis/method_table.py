@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from interfero.analysis.capacity_table import percent, signed, unit_name, value_range
 from interfero.analysis.cells import Cells
-from interfero.analysis.choices import best_sizes, choose_learning_rates
+from interfero.analysis.choices import Choice, best_sizes, choose_learning_rates
 from interfero.analysis.diverged import diverged_of_methods, num_diverged
 from interfero.analysis.focus import (
     at_images,
@@ -78,19 +78,29 @@ def method_rows(
         unit_name(c.setting for c in best),
     ]  # fmt: skip
     shared = next((m.places for m in gains.values()), "no domain")
+    return header, rows, _note(best, f"{shared} that the methods share{', ' if where else ''}{where}", [
+        block.left_out_text.replace("left out", "Left out", 1), grey_text(whole),
+    ])  # fmt: skip
+
+
+def _note(best: Sequence[Choice], over: str, left_out: Sequence[str]) -> str:
+    """What the rows are means over, and what is in none of them.
+
+    Args:
+        best: One choice a case and method.
+        over: The cases, and where they are.
+        left_out: Texts, empty where nothing is.
+    """
     gone = diverged_of_methods(best) or ["No cell is left out as diverged"]
-    block_text = f" {text[0].upper()}{text[1:]}." if (text := block.left_out_text) else ""
-    left_out = f"{block_text}{' ' if (grey := grey_text(whole)) else ''}{grey} {'. '.join(gone)}."
+    texts = [*filter(None, left_out), *gone, *same_result_lines(best)]
+    aside = " ".join(f"{text.removesuffix('.')}." for text in texts)
     tested = tested_text(best, "target")
-    same = "".join(f" {line}." for line in same_result_lines(best))
-    note = (
-        f"Means over the {shared} that the methods share{', ' if where else ''}{where}"
-        f"{f', {tested} each' if tested else ''}, each at the adapter size and learning rate that "
-        "validation chose; in parentheses 95 % intervals over data seeds, where values differ. Medians are "
-        "over domains, of their means over seeds; the difference of two medians is not the median of the "
-        f"differences. dB are at equal rate.{left_out}{same} Click on a heading to sort."
+    return (
+        f"Means over the {over}{f', {tested} each' if tested else ''}, each at the adapter size and learning "
+        "rate that validation chose; in parentheses 95 % intervals over data seeds, where values differ. "
+        "Medians are over domains, of their means over seeds; the difference of two medians is not the "
+        f"median of the differences. dB are at equal rate. {aside} Click on a heading to sort."
     )
-    return header, rows, note
 
 
 def _median(mean_of: Mapping[str, SeedMean], method: str) -> str:
