@@ -468,7 +468,8 @@ def means(
                 found[unit][choice.setting.method].append(value)
     units, compared = comparable(found, lambda places: len(places) > 0)
     return {
-        method: _mean({u: statistics.fmean(found[u][method]) for u in units}) for method in compared
+        method: _mean({u: statistics.fmean(own[method]) for u, own in found.items() if u in units})
+        for method in compared
     }
 
 

@@ -76,7 +76,8 @@ def shared_block(choices: Sequence[Choice]) -> SharedBlock:
     naive = any(NAIVE in own for own in has.values())
     units, methods = comparable(has, lambda found: NAIVE in found if naive else len(found) > 0)
     coverage: dict[CellSetting, set[int]] = defaultdict(set)
-    for case, seed in units:
+    # In the order of the results: of two blocks of one size the first is taken, in every run.
+    for case, seed in (unit for unit in has if unit in units):
         coverage[case].add(seed)
     cases, seeds = comparable(coverage, lambda found: len(found) > 0)
     kept = [
