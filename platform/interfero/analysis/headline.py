@@ -191,20 +191,19 @@ def _sample_note(best: Sequence[Choice]) -> str:
     note = f" One seed of {', '.join(single)}: an illustration." if single else ""
     if parts:
         return f"{note} One domain: the intervals are over seeds and say nothing of other domains."
-    return note + (
-        " Domains differ by more than these intervals over seeds." if _apart_by_domain(best) else ""
-    )
+    return note + _differ_text(best)
 
 
-def _apart_by_domain(best: Sequence[Choice]) -> bool:
-    """Whether a domain by itself lies outside of the interval of a method's mean gain."""
-    gains = (means([method], best, GAIN).get(method) for method in {c.setting.method for c in best})
-    return any(
-        m.low is not None and m.high is not None and not m.low <= case <= m.high
-        for m in gains
-        if m is not None
-        for case in m.cases
-    )
+def _differ_text(best: Sequence[Choice]) -> str:
+    """That domains lie outside of the interval of the gain that the answer begins with; else empty."""
+    methods = list(dict.fromkeys(c.setting.method for c in best))
+    first = NAIVE if NAIVE in methods else methods[0]
+    mean = means([first], best, GAIN).get(first)
+    if mean is None or mean.low is None or mean.high is None:
+        return ""
+    if all(mean.low <= case <= mean.high for case in mean.cases):
+        return ""
+    return f" The gain of {first} differs between domains by more than its interval over seeds."
 
 
 def tested_text(choices: Iterable[Choice], role: str) -> str:
@@ -281,16 +280,20 @@ def _chosen_text(
 def _better_text(
     ranks: Mapping[str, tuple[float, float]], chosen: str, best: Sequence[Choice]
 ) -> str:
-    """Which of those that forget as little gains most on test images, where validation chose another.
+    """Which of those that forget as little gain more on test images, where validation chose another.
 
     It is said and not followed: the best of several on the test images would gain less on others.
     """
     level = [m for m, (lost, _) in ranks.items() if lost == ranks[chosen][0]]
     gains = {m: mean.value for m in level for mean in means([m], best, GAIN).values()}
-    most = max(gains, key=lambda m: gains[m], default=chosen)
-    if gains.get(most, 0.0) <= gains.get(chosen, 0.0):
+    more = [
+        m for m in sorted(gains, key=lambda m: -gains[m]) if gains[m] > gains.get(chosen, math.inf)
+    ]
+    if not more:
         return ""
-    return f" On these test images {most} gains more ({signed(gains[most])} %)."
+    named = ", ".join(f"{m} {signed(gains[m])} %" for m in more)
+    gain = "others gain" if len(more) > 1 else "one gains"
+    return f" On these test images {gain} more: {named}."
 
 
 def _validation_rank(method: str, best: Sequence[Choice]) -> tuple[float, float]:
