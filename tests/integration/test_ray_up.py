@@ -63,7 +63,7 @@ class Cluster:
 
     def wait_for_nodes(self, count):
         """`ray up` returns before workers join."""
-        deadline = time.monotonic() + SHORT_S
+        deadline = time.monotonic() + UP_S
         while True:
             said = self.python(self.head, COUNT_NODES, RAY_AUTH_MODE="token").stdout
             if f"NODES {count}" in said:
