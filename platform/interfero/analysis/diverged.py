@@ -60,11 +60,6 @@ def every_diverged(records: Iterable[CellRecord], choices: Iterable[Choice]) -> 
     return f"{astray} of {total}{of_them} (a cell has diverged if {DIVERGED})"
 
 
-def diverged_domains(choices: Iterable[Choice]) -> list[str]:
-    """Domains with such a cell, in order."""
-    return sorted({c.setting.domain for c in choices if c.diverged})
-
-
 def _named(cell: CellRecord) -> str:
     parts = [
         f"{word} {signed(cell.metrics[name])} %"
