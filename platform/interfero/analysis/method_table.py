@@ -19,9 +19,9 @@ from interfero.analysis.focus import (
     in_centre,
     longest,
 )
-from interfero.analysis.headline import SeedMean, in_db, means, tested_text
 from interfero.analysis.parts import grey_text, without_grey
 from interfero.analysis.same_results import same_result_lines
+from interfero.analysis.seed_means import SeedMean, in_db, means, tested_text
 from interfero.analysis.shared_block import shared_block
 from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord

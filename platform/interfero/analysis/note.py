@@ -62,11 +62,13 @@ def sweep_note(
     link: Link = no_link,
     picture: str = "",
     remarks: Sequence[str] = (),
+    sure: Sequence[str] = (),
 ) -> str:
     """Markdown for `mlflow.note.content`, short enough that MLflow keeps all of it.
 
-    The head (see `note_head`) is always there; seeds and versions, the best adapters and the table follow as
-    far as there is room. The table has one adapter size a method, ends early or is left out.
+    The head (see `note_head`) is always there; seeds and versions, how sure the answer is, the best adapters
+    and the table follow as far as there is room. The table has one adapter size a method, ends early or is
+    left out.
 
     Args:
         records: All cells of the sweep.
@@ -80,10 +82,12 @@ def sweep_note(
         link: Finds their pages.
         picture: Name of the PNG that shows the answer.
         remarks: What a reader of the cells' runs has to know.
+        sure: How sure the answer is, in sentences.
     """
     lines = note_head(question, answer, command, link, picture, limit)
     reproduce = [*_reproduce_lines(seeds, versions), *remarks]
-    for more in (reproduce, _best_lines(best, link)):
+    how_sure = ["", "**How sure that is**", "", *(f"- {line}" for line in sure)] if sure else []
+    for more in (reproduce, how_sure, _best_lines(best, link)):
         if len("\n".join([*lines, *more])) <= limit:
             lines = [*lines, *more]
     caption = table_caption(choose_learning_rates(records)).replace("*", r"\*").splitlines()

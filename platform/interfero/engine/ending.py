@@ -53,6 +53,8 @@ class Ending:
     """Markdown for the parent run's page."""
     files: Sequence[Path]
     """For the parent run."""
+    sure: Sequence[str] = ()
+    """How sure the answer is."""
     surer: Sequence[str] = ()
     """What would make the answer surer."""
     failed: Sequence[str] = ()
@@ -95,7 +97,7 @@ def conclude(
     run.tracker.parent_progress(run.standing)
     registered = run.tracker.register(ending.models)
     run.tracker.close("FAILED" if too_many else "FINISHED")
-    lines = [*ending.first_lines, *ending.answer, *_surer_lines(ending.surer)]
+    lines = [*ending.first_lines, *ending.answer, *ending.sure, *_surer_lines(ending.surer)]
     lines += [*_registered_lines(registered), cost_line(options, run)]
     lines += filter(None, (made_again_line(run.store, run.damaged), builds_line(run.store)))
     lines += _where_lines(run, ending.report)

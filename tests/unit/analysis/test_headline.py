@@ -17,6 +17,18 @@ from interfero.analysis.shared_block import shared_block
 from interfero.records import ImageRow
 
 
+def sentences(records, own=()):
+    return list(headline(records, own).sentences)
+
+
+def sure(records):
+    return " ".join(headline(records).notes)
+
+
+def left_out(records):
+    return " ".join(headline(records).left_out)
+
+
 @pytest.fixture
 def cell(record, measured):
     def build(method, gain, lost, size=0, **params):
@@ -40,20 +52,24 @@ def two_methods(cell):
 
 
 def test_three_sentences_with_number_interval_and_sample(two_methods):
-    gain, lost, other = headline(two_methods)
+    gain, lost, other = sentences(two_methods)
     # Means of seeds 7, 8, 9: standard error 0.577, Student's t with 2 degrees 4.303.
     assert gain == (
-        "finetune gains +8.00 % (95 % interval +5.52 to +10.48, 3 seeds) on the target, on average over 2 "
-        "domains (median +8.00, +6.00 to +10.00 % in single domains)."
+        "finetune gains +8.00 % (95 % interval +5.52 to +10.48, 3 seeds) on average over 2 domains."
     )
     assert lost.startswith(
         "Source images then cost +10.00 % (the same with each of 3 seeds: no interval) more"
     )
     assert other == (
-        "lora gains +4.00 % (95 % interval +2.76 to +5.24, 3 seeds), 4.00 points less than finetune (mean "
-        "and median of paired differences, 95 % interval -5.24 to -2.76; decided); it forgets nothing when "
-        "routed (2 domains that both have; it gains +3.00 to +5.00 % in single domains)."
+        "lora gains +4.00 % (95 % interval +2.76 to +5.24, 3 seeds), 4.00 points less than finetune "
+        "(decided); it forgets nothing when routed."
     )
+    assert headline(two_methods).notes == (
+        "finetune in single domains: gain +6.00 to +10.00 % (median +8.00); cost +10.00 % (median +10.00).",
+        "lora: gain +3.00 to +5.00 % in single domains; mean and median of paired differences -4.00 points "
+        "(95 % interval -5.24 to -2.76, over seeds only): decided.",
+    )
+    assert headline(two_methods).left_out == ()
 
 
 def test_budgets_are_not_averaged(two_methods):
@@ -67,9 +83,9 @@ def test_budgets_are_not_averaged(two_methods):
         )
         for r in two_methods
     ]
-    lines = headline([*few, *two_methods])
-    once = headline(two_methods)
-    assert lines[0] == once[0].replace("on the target, on", "on the target, after 300 steps, on")
+    lines = sentences([*few, *two_methods])
+    once = sentences(two_methods)
+    assert lines[0] == once[0].replace("domains.", "domains, after 300 steps.")
     assert lines[1:] == once[1:]
     _, rows, note = method_rows([*few, *two_methods])
     assert rows == method_rows(two_methods)[1]
@@ -77,7 +93,7 @@ def test_budgets_are_not_averaged(two_methods):
     # Lora has no longer training: what both have is compared.
     lora = [r for r in few if r.params["method"] == "lora"]
     tuned = [r for r in (*few, *two_methods) if r.params["method"] == "finetune"]
-    assert "after 50 steps" in headline([*lora, *tuned])[0]
+    assert "after 50 steps" in sentences([*lora, *tuned])[0]
 
 
 def test_percents_of_two_lambdas_are_not_averaged(two_methods):
@@ -92,9 +108,9 @@ def test_percents_of_two_lambdas_are_not_averaged(two_methods):
         for r in two_methods
         for value in (0.001, 0.05)
     ]
-    lines = headline([*others, *two_methods])
-    once = headline(two_methods)
-    assert lines[0] == once[0].replace("target, on", "target, at lambda 0.0067, on")
+    lines = sentences([*others, *two_methods])
+    once = sentences(two_methods)
+    assert lines[0] == once[0].replace("domains.", "domains, at lambda 0.0067.")
     assert lines[1:] == once[1:]
     _, rows, note = method_rows([*others, *two_methods])
     assert rows == method_rows(two_methods)[1]
@@ -105,7 +121,7 @@ def test_percents_of_two_lambdas_are_not_averaged(two_methods):
     # Where the lambda in the middle has fewer domains than another it is not the one to look at.
     cross = [*two_methods, *(r for r in others if r.params["domain"] == "text")]
     cross = [r for r in cross if r.params["rd_lambda"] != 0.05]
-    assert "at lambda 0.0067" in headline(cross)[0]
+    assert "at lambda 0.0067" in sentences(cross)[0]
 
 
 def test_sentence_figure_and_table_are_of_the_same_image_count(two_methods):
@@ -119,8 +135,8 @@ def test_sentence_figure_and_table_are_of_the_same_image_count(two_methods):
         )
         for r in two_methods
     ]
-    lines, once = headline([*two_methods, *few]), headline(two_methods)
-    assert lines[0] == once[0].replace("target, on", "target, with 20 training images, on")
+    lines, once = sentences([*two_methods, *few]), sentences(two_methods)
+    assert lines[0] == once[0].replace("domains.", "domains, with 20 training images.")
     assert lines[1:] == once[1:]
     _, rows, note = method_rows([*two_methods, *few])
     assert rows == method_rows(two_methods)[1]
@@ -133,9 +149,7 @@ def test_sentence_figure_and_table_are_of_the_same_image_count(two_methods):
         *few,
         *(r.model_copy(update={"params": {**r.params, "rd_lambda": 0.05}}) for r in few),
     ]
-    assert (
-        "at lambda 0.0067, with 5 training images, on average over 2 domains" in headline(cross)[0]
-    )
+    assert "over 2 domains, at lambda 0.0067, with 5 training images." in sentences(cross)[0]
     assert "5 images each" in overview_figure(cross, RunLinks()).variants[0].caption
     here, there = (method_rows(cross, value)[1] for value in (None, 0.05))
     assert here == there, "the table of the other lambda is of the same cases"
@@ -159,8 +173,12 @@ def test_medians_and_decibels_of_the_sentences_are_in_the_table(two_methods):
     assert first["median of it (%)"] == "+10.00"
     assert first["dB lost"] == "+0.30"
     assert "1 test image each" in note
-    assert (
-        "over 2 domains of 1 test image each (median" in headline([seen(r) for r in two_methods])[0]
+    assert sentences([seen(r) for r in two_methods])[0].endswith(
+        "over 2 domains of 1 test image each."
+    )
+    assert sure([seen(r) for r in two_methods]).startswith(
+        "finetune in single domains: gain +6.00 to +10.00 % (median +8.00), on average +0.20 dB at equal "
+        "rate; cost +10.00 % (median +10.00), on average +0.30 dB lost at equal rate."
     )
 
 
@@ -171,31 +189,32 @@ def test_a_mean_that_one_domain_makes_says_what_it_is_without_it(cell):
         for d, v in values.items()
         for seed in (0, 1, 2)
     ]
-    gain, cost = headline(records)
-    assert "(median +1.10, +0.90 to +26.10 % in single domains; mean without screen +1.00)." in cost
+    gain, cost = sentences(records)
+    assert cost.endswith("more; without screen +1.00 %.")
+    assert "cost +0.90 to +26.10 % (median +1.10)" in sure(records)
     assert "without" not in gain
 
 
 def test_one_domain_and_one_seed_say_what_they_do_not_tell(two_methods, cell):
     charts = [r for r in two_methods if r.params["domain"] == "charts"]
-    assert headline(charts)[-1].endswith(
+    assert sure(charts).endswith(
         "One domain: the intervals are over seeds and say nothing of other domains."
     )
     one = [r for r in charts if r.params["data_seed"] == 0]
-    assert headline(one)[-1].endswith("One domain, one seed: an illustration, without intervals.")
+    assert sentences(one)[-1].endswith("One domain, one seed: an illustration, without intervals.")
 
 
 def test_the_cost_says_over_how_many_source_images_it_is(sweep):
-    (_, cost, *_) = headline(sweep(domains=("text",)))
+    (_, cost, *_) = sentences(sweep(domains=("text",)))
     assert cost.startswith("Source images (2 crops of 1 picture as test images) then cost +")
 
 
 def test_a_loss_is_called_one(cell):
     values = enumerate(((-1.0, -0.5), (-2.0, -1.5)))
     records = [cell("finetune", v, lost, data_seed=seed) for seed, (v, lost) in values]
-    gain, cost = headline(records)
+    gain, cost = sentences(records)
     assert gain.startswith(
-        "finetune loses 1.50 % (95 % interval of the gain -7.85 to +4.85, 2 seeds) on the target"
+        "finetune loses 1.50 % (95 % interval of the gain -7.85 to +4.85, 2 seeds) on histology"
     )
     assert cost.startswith("Source images then cost 1.00 % (95 % interval of the change ")
     assert ", 2 seeds) less" in cost
@@ -205,24 +224,23 @@ def test_seeds_that_change_nothing_make_no_interval(cell):
     """Per-image refinement trains nothing: all seeds give one number, and no luck is measured by them."""
     tuned = [cell("finetune", v, 1.0, data_seed=s) for s, v in enumerate((4.0, 5.0, 6.0))]
     same = [cell("latent_refinement", 7.0, 0.0, data_seed=s) for s in (0, 1, 2)]
-    line = headline([*tuned, *same])[2]
+    line = sentences([*tuned, *same])[2]
     assert "gains +7.00 % (the same with each of 3 seeds: no interval), 2.00 points more" in line
 
 
 def test_what_is_undecided_and_what_is_equal_is_said(cell):
     tuned = [cell("finetune", 5.0, 1.0, data_seed=s) for s in (0, 1, 2)]
     near = [cell("lora", v, 1.0, 4, data_seed=s) for s, v in enumerate((4.0, 5.5, 6.0))]
-    assert (
-        "0.17 points more than finetune (paired difference, 95 % interval"
-        in (headline([*tuned, *near])[2])
-    )
-    assert "; undecided); it forgets nothing" in headline([*tuned, *near])[2]
+    line = sentences([*tuned, *near])[2]
+    assert "0.17 points more than finetune (undecided); it forgets nothing" in line
+    assert "lora: paired difference +0.17 points (95 % interval" in sure([*tuned, *near])
+    assert "over seeds only): undecided." in sure([*tuned, *near])
     same = [cell("lora", 5.0, 1.0, 4, data_seed=s) for s in (0, 1, 2)]
-    assert "in every cell as much as finetune; it" in headline([*tuned, *same])[2]
-    assert (
-        "1.00 points less than finetune (paired difference; one seed: undecided)"
-        in (headline([tuned[0], near[0]])[2])
-    )
+    assert "in every cell as much as finetune; it" in sentences([*tuned, *same])[2]
+    assert "paired" not in sure([*tuned, *same])
+    once = [tuned[0], near[0]]
+    assert "1.00 points less than finetune (undecided); it" in sentences(once)[2]
+    assert "paired difference -1.00 points (one seed): undecided." in sure(once)
 
 
 def test_decibels_of_forgetting_have_the_sign_of_its_percents(cell):
@@ -236,18 +254,18 @@ def test_decibels_of_forgetting_have_the_sign_of_its_percents(cell):
         )  # fmt: skip
         return record.model_copy(update={"images": rows})
 
-    gain, cost = headline([seen(cell("finetune", 5.0, 1.0))])
-    assert "on the target, +0.20 dB at equal rate" in gain
-    assert "cost +1.00 % more, +0.30 dB lost at equal rate" in cost
+    assert sure([seen(cell("finetune", 5.0, 1.0))]).startswith(
+        "finetune: gain +5.00 %, +0.20 dB at equal rate; cost +1.00 %, +0.30 dB lost at equal rate."
+    )
 
 
 def test_a_domain_that_one_method_alone_has_is_in_no_comparison(two_methods, cell):
     """On `easy` fine-tuning gains 90 %: set against lora's mean it would be another domain."""
     easy = [cell("finetune", 90.0, 1.0, domain="easy", data_seed=s) for s in (0, 1, 2)]
-    gain, lost, line = headline([*two_methods, *easy])
-    assert (lost, line) == tuple(headline(two_methods)[1:])
-    named = "over 2 domains (left out: easy, where lora has no result) (median"
-    assert gain == headline(two_methods)[0].replace("over 2 domains (median", named)
+    gain, lost, line = sentences([*two_methods, *easy])
+    assert (lost, line) == tuple(sentences(two_methods)[1:])
+    assert gain == sentences(two_methods)[0].replace("domains.", "domains (without easy).")
+    assert left_out([*two_methods, *easy]) == "Left out: easy, where lora has no result."
     header, rows, note = method_rows([*two_methods, *easy])
     assert "Means over the 2 domains that the methods share" in note
     by_method = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
@@ -261,13 +279,13 @@ def test_a_domain_that_one_method_alone_has_is_in_no_comparison(two_methods, cel
 
 def test_a_seed_that_one_domain_lacks_is_in_no_mean(two_methods):
     some = [r for r in two_methods if (r.params["domain"], r.params["data_seed"]) != ("text", 2)]
-    assert headline(some)[0].startswith("finetune gains +7.50 % (95 % interval ")
-    assert "2 seeds" in headline(some)[0]
+    assert sentences(some)[0].startswith("finetune gains +7.50 % (95 % interval ")
+    assert "2 seeds" in sentences(some)[0]
 
 
 def test_one_seed_is_an_illustration_and_the_sweeps_own_answer_comes_first(cell):
     records = [cell("finetune", 5.0, 1.0), cell("lora", 4.0, 1.0, 4)]
-    lines = headline(records, ["From 1 to 20 images it rises.", "second", "third"])
+    lines = sentences(records, ["From 1 to 20 images it rises.", "second", "third"])
     assert len(lines) == 3
     assert lines[0].startswith("From 1 to 20 images")
     assert lines[-1].endswith("One domain, one seed: an illustration, without intervals.")
@@ -276,12 +294,12 @@ def test_one_seed_is_an_illustration_and_the_sweeps_own_answer_comes_first(cell)
 
 def test_of_two_losses_the_smaller_one_is_no_larger_one(cell):
     records = [cell("finetune", -100.0, 5.0), cell("cawf", -30.0, 5.0, 4)]
-    line = headline(records)[2]
+    line = sentences(records)[2]
     assert line.startswith(
-        "cawf loses 30.00 %, its gain 70.00 points above that of finetune (paired"
+        "cawf loses 30.00 %, its gain 70.00 points above that of finetune (undecided)"
     )
     worse = [cell("finetune", -100.0, 5.0), cell("cawf", -130.0, 5.0, 4)]
-    assert "its gain 30.00 points below that of finetune" in headline(worse)[2]
+    assert "its gain 30.00 points below that of finetune" in sentences(worse)[2]
 
 
 def test_a_median_against_the_means_says_so(cell):
@@ -293,17 +311,20 @@ def test_a_median_against_the_means_says_so(cell):
         for seed in (0, 1, 2)
         for (method, size), value in zip((("finetune", 0), ("lora", 4)), pair, strict=True)
     ]
-    line = headline(records)[2]
+    line = sentences(records)[2]
     # Means -26.33 and +3.33: what is printed subtracts, and the median is said to be another number.
     assert line.startswith(
         "lora gains +3.33 % (the same with each of 3 seeds: no interval), 29.66 points more than finetune "
-        "(mean of paired differences; their median is -1.00, of the other sign, 95 % interval"
     )
+    assert (
+        "mean of paired differences +29.66 points, their median -1.00, of the other sign (95 % interval of "
+        "the median "
+    ) in sure(records)
 
 
 def same_numbers(records, method="finetune"):
     """Whether the first sentences and the table have the same mean gain and forgetting of a method."""
-    gain, lost, _ = headline(records)
+    gain, lost, _ = sentences(records)
     header, rows, _ = method_rows(records)
     row = next(dict(zip(header, row, strict=True)) for row in rows if row[0] == method)
     ends = [row[name].split(" ")[0] for name in ("target gain (%)", "forgetting, unrouted (%)")]
@@ -329,14 +350,13 @@ def test_answer_and_table_are_of_one_block(cell):
         not in {("lora", "text", 2), ("finetune", "photos", 1)}
     ]
     assert same_numbers(records)
-    gain = headline(records)[0]
-    assert (
-        "text, where lora lacks data seed 2; data seed 1, for finetune lacks it on photos" in gain
+    gain = sentences(records)[0]
+    assert "(without text and data seed 1)" in gain
+    gone = left_out(records)
+    assert gone.startswith(
+        "Left out: text, where lora lacks data seed 2; data seed 1, for finetune lacks it on photos"
     )
-    assert "no result" not in gain
-    note = method_rows(records)[2]
-    assert "Left out: " in note
-    assert gain.partition("left out: ")[2].partition(")")[0] in note
+    assert gone in method_rows(records)[2]
 
 
 def test_a_value_that_a_cell_lacks_leaves_out_its_seed_and_says_so(cell):
@@ -346,7 +366,8 @@ def test_a_value_that_a_cell_lacks_leaves_out_its_seed_and_says_so(cell):
     bare = {k: v for k, v in first.metrics.items() if k != "target/rd_gain_percent"}
     records[0] = first.model_copy(update={"metrics": bare})
     assert same_numbers(records)
-    assert "charts, where finetune lacks a value with data seed 0" in headline(records)[0]
+    assert "charts, where finetune lacks a value with data seed 0" in left_out(records)
+    assert "(without charts)" in sentences(records)[0]
     assert "not comparable" not in str(method_rows(records)[1])
 
 
@@ -366,7 +387,8 @@ def test_a_table_without_routed_forgetting_has_a_block_too(cell):
         r.model_copy(update={"metrics": {k: v for k, v in r.metrics.items() if k != name}})
         for r in three(cell)
     ]
-    assert "left out" not in headline(bare)[0]
+    assert left_out(bare) == ""
+    assert "without" not in sentences(bare)[0]
     assert shared_block(best_sizes(choose_learning_rates(bare))).left_out == ()
 
 
@@ -381,12 +403,16 @@ def test_undecided_beside_an_interval_without_zero_says_why(cell):
             *((name, 4, noise - 0.1) for name in ("cawf", "dora", "lora", "rslora")),
         )
     ]
-    line = headline(records)[2]
-    assert "95 % interval -0.18 to -0.02; undecided by Holm's correction for 4 methods)" in line
+    assert "0.10 points less than finetune (undecided)" in sentences(records)[2]
+    assert (
+        "(95 % interval -0.18 to -0.02, over seeds only): undecided by Holm's correction for 4 methods."
+        in sure(records)
+    )
     said = " ".join(summary_lines(records))
     assert "target gain -0.10 (-0.18 to -0.02): undecided by Holm's correction; forgetting" in said
     two = [r for r in records if r.params["method"] in ("finetune", "lora")]
-    assert "95 % interval -0.18 to -0.02; decided)" in headline(two)[2]
+    assert "less than finetune (decided)" in sentences(two)[2]
+    assert "(95 % interval -0.18 to -0.02, over seeds only): decided." in sure(two)
 
 
 def test_domains_of_other_image_counts_are_not_averaged_in_silence(two_methods):
@@ -395,35 +421,37 @@ def test_domains_of_other_image_counts_are_not_averaged_in_silence(two_methods):
         r.model_copy(update={"params": {**r.params, "num_images": counts[r.params["domain"]]}})
         for r in two_methods
     ]
-    assert (
-        "with 6 to 51 training images, one count for each domain, on average" in headline(other)[0]
+    assert sentences(other)[0].endswith(
+        "domains, with 6 to 51 training images, one count for each domain."
     )
-    assert "training images" not in headline(two_methods)[0]
+    assert "training images" not in sentences(two_methods)[0]
     assert "with 6 to 51 training images" in method_rows(other)[2]
 
 
 def test_a_domain_without_a_result_is_named(two_methods, cell, fail):
     gone = fail(cell("finetune", 1.0, 1.0, domain="tissue"))
-    assert "over 2 domains (no result on tissue)" in headline([*two_methods, gone])[0]
+    assert "over 2 domains (without tissue)" in sentences([*two_methods, gone])[0]
+    assert left_out([*two_methods, gone]) == "No result on tissue."
 
 
 def test_one_seed_among_several_is_an_illustration(two_methods):
     once = [
         r for r in two_methods if r.params["method"] != "finetune" or r.params["data_seed"] == 0
     ]
-    assert headline(once)[-1].endswith("One seed: an illustration, without intervals.")
-    assert "left out: data seed 1, for finetune lacks it on charts and" in headline(once)[0]
-    assert "illustration" not in headline(two_methods)[-1]
+    assert sentences(once)[-1].endswith("One seed: an illustration, without intervals.")
+    assert "Left out: data seed 1, for finetune lacks it on charts and" in left_out(once)
+    assert "over 2 domains (without data seed 1, data seed 2)" in sentences(once)[0]
+    assert "illustration" not in sentences(two_methods)[-1]
 
 
 def test_the_control_alone_is_no_empty_table(cell):
-    assert headline([cell("continue_source", 0.1, 0.2)]) == [
+    assert sentences([cell("continue_source", 0.1, 0.2)]) == [
         "Only the control (continue_source) finished: nothing can be said about gain or forgetting."
     ]
 
 
 def test_nothing_finished_is_one_sentence(cell, fail):
-    assert headline([fail(cell("finetune", 1.0, 1.0))]) == [
+    assert sentences([fail(cell("finetune", 1.0, 1.0))]) == [
         "No cell finished: nothing can be said about gain or forgetting."
     ]
 
@@ -442,13 +470,13 @@ def test_crops_of_one_picture_are_no_test_images_of_their_own(two_methods):
     one = [r for r in two_methods if r.params["domain"] == "charts"]
     assert (
         "on charts (4 crops of 1 picture as test images)"
-        in headline([seen(r, "aaaa") for r in one])[0]
+        in sentences([seen(r, "aaaa") for r in one])[0]
     )
     assert (
         "on charts (4 crops of 2 pictures as test images)"
-        in headline([seen(r, "aabb") for r in one])[0]
+        in sentences([seen(r, "aabb") for r in one])[0]
     )
-    assert "on charts (4 test images)" in headline([seen(r, "abcd") for r in one])[0]
+    assert "on charts (4 test images)" in sentences([seen(r, "abcd") for r in one])[0]
 
 
 def test_which_method_is_set_against_it_is_chosen_on_validation(two_methods, cell):
@@ -461,11 +489,11 @@ def test_which_method_is_set_against_it_is_chosen_on_validation(two_methods, cel
     lucky = [
         r.model_copy(update={"metrics": r.metrics | {"val/rd_gain_percent": 1.0}}) for r in tested
     ]
-    assert headline([*two_methods, *tested])[-1].endswith(
-        "Validation chose it of 2 methods: 2 forget nothing when routed, and of these it gains most there."
+    assert sure([*two_methods, *tested]).endswith(
+        "Validation chose dora of 2 methods: 2 forget nothing when routed, and of these it gains most there."
     )
-    assert headline([*two_methods, *tested])[-1].startswith("dora gains +7.00 %")
-    last = headline([*two_methods, *lucky])[-1]
+    assert sentences([*two_methods, *tested])[-1].startswith("dora gains +7.00 %")
+    last = sentences([*two_methods, *lucky])[-1]
     assert last.startswith("lora gains +4.00 %")
 
 
@@ -475,15 +503,14 @@ def test_what_trains_nothing_is_set_against_it_only_where_there_is_no_other(two_
         for domain in ("charts", "text")
         for seed in (0, 1, 2)
     ]
-    assert headline([*two_methods, *searched])[-1].startswith("lora gains +4.00 %")
+    assert sentences([*two_methods, *searched])[-1].startswith("lora gains +4.00 %")
     rival = [r.model_copy(update={"params": r.params | {"method": "dora"}}) for r in two_methods]
     rival = [r for r in rival if r.params["adapter_size"]]
-    assert (
-        "of 2 methods (latent_refinement, which trains nothing, is none of them): 2 forget"
-        in (headline([*two_methods, *rival, *searched])[-1])
+    assert "of 2 methods (without latent_refinement, which trains nothing): 2 forget" in sure(
+        [*two_methods, *rival, *searched]
     )
     alone = [r for r in two_methods if r.params["method"] == "finetune"]
-    assert headline([*alone, *searched])[-1].startswith("latent_refinement gains +9.00 %")
+    assert sentences([*alone, *searched])[-1].startswith("latent_refinement gains +9.00 %")
 
 
 def test_without_validation_of_forgetting_a_method_that_forgets_when_routed_is_not_chosen(
@@ -494,18 +521,20 @@ def test_without_validation_of_forgetting_a_method_that_forgets_when_routed_is_n
         for domain in ("charts", "text")
         for seed in (0, 1, 2)
     ]
-    last = headline([*two_methods, *forgets])[-1]
+    last = sentences([*two_methods, *forgets])[-1]
     assert last.startswith("lora gains +4.00 %")
-    assert last.endswith("Validation chose it of 2 methods: it forgets least when routed there.")
+    assert sure([*two_methods, *forgets]).endswith(
+        "Validation chose lora of 2 methods: it forgets least when routed there."
+    )
 
 
 def test_a_grey_domain_is_in_no_headline(two_methods, with_grey):
     """What is forgotten after a grey domain is colour, which the domain does not show."""
     records = with_grey(two_methods, "text")
-    lines = headline(records)
+    lines = sentences(records)
     assert lines[0].startswith("finetune gains +6.00 %")
-    assert lines[0].endswith("at equal rate, on charts (1 test image).")
-    assert "Grey domains are left out: text." in lines[-1]
+    assert lines[0].endswith(" on charts (1 test image).")
+    assert left_out(records) == "Grey domains are left out: text."
     header, rows, note = method_rows(records)
     assert "Grey domains are left out: text." in note
     gain = header.index("target gain (%)")
@@ -521,7 +550,7 @@ def test_a_grey_domain_is_in_no_headline(two_methods, with_grey):
     assert "; grey" in capacity_figure(records, RunLinks()).variants[1].caption
     assert "grey" not in capacity_figure(records, RunLinks()).variants[0].caption
     only = [r for r in records if r.params["domain"] == "text"]
-    assert headline(only)[0].startswith("finetune gains +10.00 %"), (
+    assert sentences(only)[0].startswith("finetune gains +10.00 %"), (
         "all are grey: they are all there is"
     )
 
@@ -532,7 +561,7 @@ def test_cells_without_a_gain_are_an_answer_too(sweep):
         r.model_copy(update={"metrics": {k: v for k, v in r.metrics.items() if "gain" not in k}})
         for r in sweep(domains=("text",))
     ]
-    (line,) = headline(bare)
+    (line,) = sentences(bare)
     assert line.startswith(("Cells finished, but none has both", "No cell finished"))
 
 
@@ -551,26 +580,28 @@ def astray(two_methods):
 
 
 def test_a_cell_that_diverged_is_named_and_rules_no_mean(astray, two_methods):
-    gain, lost, other = headline(astray)
+    gain, lost, other = sentences(astray)
     named = (
-        "left out of the means: 1 of 6 chosen cells diverged (text, data seed 1: gain -5000.00 %, source "
-        "loss +90000.00 %)"
+        "finetune: left out of the means: 1 of 6 chosen cells diverged (text, data seed 1: gain -5000.00 %, "
+        "source loss +90000.00 %)"
     )
     # Seeds 0 and 2 are what both domains have: 5 and 7 of charts, 9 and 11 of text.
     assert gain.startswith("finetune gains +8.00 % (95 % interval ")
-    assert gain.endswith(f"; {named}.")
+    assert gain.endswith("on average over 2 domains (without data seed 1).")
+    assert left_out(astray).endswith(f" {named}.")
     assert lost.startswith("Source images then cost +10.00 %")
     assert "lora gains +4.00 %" in other
-    assert "4.00 points less than finetune (mean and median of paired differences" in other
+    assert "4.00 points less than finetune (" in other
+    assert "mean and median of paired differences -4.00 points" in sure(astray)
     _, (tuned, lora), note = method_rows(astray)
     assert tuned[2].startswith("+8.00 (")
     assert tuned[2].endswith(" (1 of 6 diverged)")
     assert "diverged" not in lora[2]
-    assert f" finetune: {named}." in note
-    assert not any("diverged" in line for line in headline(two_methods))
+    assert f" {named}." in note
+    assert not any("diverged" in line for line in headline(two_methods).lines)
     assert "No cell is left out as diverged." in method_rows(two_methods)[2]
     caption = overview_figure(astray, RunLinks()).variants[0].caption
-    assert caption.endswith(f"finetune: {named}.")
+    assert caption.endswith(f"{named}.")
 
 
 def test_methods_that_come_to_one_codec_are_named(two_methods, cell):
@@ -600,9 +631,9 @@ def test_a_cell_has_diverged_by_its_own_loss_and_no_other_cells(cell):
         cell("from_scratch", gain, lost, domain=domain)
         for (domain, gain), lost in zip(gains.items(), (120.0, 130.0, 140.0), strict=True)
     ]
-    (gain, *_) = headline(records)
-    assert gain.startswith("from_scratch loses 155.00 % on the target, ")
-    assert "left out of the means: 1 of 3 chosen cells diverged (photos, data seed 0: gain" in gain
+    (gain, *_) = sentences(records)
+    assert gain.startswith("from_scratch loses 155.00 % on average over 2 domains (without photos)")
+    assert "1 of 3 chosen cells diverged (photos, data seed 0: gain" in left_out(records)
 
 
 def test_diverged_cells_that_were_not_chosen_are_counted(cell):
@@ -622,11 +653,10 @@ def test_diverged_cells_that_were_not_chosen_are_counted(cell):
 
 
 def test_a_domain_whose_only_cell_diverged_is_named_as_left_out(astray):
-    (gain, *_) = headline([r for r in astray if r.params["data_seed"] == 1])
-    assert gain.startswith(
-        "finetune gains +6.00 % on the target, on charts (left out: text, where finetune diverged with data "
-        "seed 1); left out of"
-    )
+    records = [r for r in astray if r.params["data_seed"] == 1]
+    (gain, *_) = sentences(records)
+    assert gain == "finetune gains +6.00 % on charts (without text)."
+    assert left_out(records).startswith("Left out: text, where finetune diverged with data seed 1.")
 
 
 def test_every_table_and_the_sentences_count_what_diverged(astray):
@@ -667,10 +697,12 @@ def test_a_method_that_gains_more_on_test_images_is_named(two_methods, cell):
         kept = {"val/forgetting_percent": 0.0}
         return [r.model_copy(update={"metrics": {**r.metrics, **kept}}) for r in records]
 
-    last = headline([*known(two_methods), *rival(7.0, -5.0)])[-1]
+    last = sentences([*known(two_methods), *rival(7.0, -5.0)])[-1]
     assert last.startswith("lora gains +4.00 %")
-    assert "On these test images one gains more: cawf +7.00 %." in last
-    assert "On these test images" not in headline([*known(two_methods), *rival(2.0, -5.0)])[-1]
+    assert "On these test images one gains more: cawf +7.00 %." in sure(
+        [*known(two_methods), *rival(7.0, -5.0)]
+    )
+    assert "On these test images" not in sure([*known(two_methods), *rival(2.0, -5.0)])
 
 
 def test_methods_that_validation_cannot_tell_apart_are_both_named(two_methods):
@@ -679,14 +711,14 @@ def test_methods_that_validation_cannot_tell_apart_are_both_named(two_methods):
         r.model_copy(update={"key": f"{r.key}-b", "params": {**r.params, "method": "ewc"}})
         for r in lora
     ]
-    last = headline([*two_methods, *twin])[-1]
+    last = sure([*two_methods, *twin])
     assert "2 forget nothing when routed, and of these it and " in last
     assert "gain most there." in last
 
 
 def test_where_every_cell_diverged_the_answer_says_so(cell):
     """A smoke run of ten steps: "none has both gain and forgetting" sent a reader to look for a fault."""
-    (line,) = headline([cell("finetune", -320.0, 5000.0), cell("lora", -400.0, 9000.0)])
+    (line,) = sentences([cell("finetune", -320.0, 5000.0), cell("lora", -400.0, 9000.0)])
     assert line.startswith(
         "Nothing can be said about gain or forgetting, for every chosen cell diverged: "
     )
@@ -697,5 +729,5 @@ def test_where_every_cell_diverged_the_answer_says_so(cell):
 def test_domains_that_differ_by_more_than_seeds_are_said(cell, two_methods):
     """Of 6, 7 and 8 % with seeds a tenth apart; and of 6 and 10 %, which lie within the interval."""
     said = "The gain of finetune differs between domains by more than its interval over seeds."
-    assert headline(three(cell))[-1].endswith(said)
-    assert "differs between domains" not in " ".join(headline(two_methods))
+    assert sure(three(cell)).endswith(said)
+    assert "differs between domains" not in sure(two_methods)

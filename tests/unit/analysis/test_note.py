@@ -20,7 +20,8 @@ def note(records, **given):
         "question": QUESTION,
         "seeds": {"data": (0,), "init": (0,)},
         "versions": {"torch": "2.15.0", "compressai": "1.2.8"},
-        "answer": headline(records),
+        "answer": headline(records).sentences,
+        "sure": headline(records).how_sure,
         "limit": MAX_CHARACTERS,
     }
     return sweep_note(records, **{**arguments, **given})
@@ -30,7 +31,7 @@ def test_question_answer_table_and_command_are_there(sweep):
     records = sweep(domains=("text", "charts"))
     text = note(records)
     assert QUESTION in text
-    assert all(line in text for line in headline(records))
+    assert all(line in text for line in headline(records).lines)
     assert f"\n    {COMMAND}\n" in text
     assert "illustration, n = 1 seed" in text
     assert "Seeds: data 0; init 0." in text
@@ -112,10 +113,11 @@ def test_answer_picture_and_command_come_first_whatever_the_number_of_cells(swee
     link = lambda run, file: f"#/experiments/1/runs/{run or 'abc'}" + (f"/{file}" if file else "")  # noqa: E731
     text = note(records, link=link, picture="overview.png", best=best_adapters(records))
     assert len(text) <= MAX_CHARACTERS
-    lines = headline(records)
+    lines = headline(records).sentences
     assert 1 <= len(lines) <= 3
     places = [text.index(part) for part in (
         QUESTION, *lines, "](get-artifact?path=overview.png&run_uuid=abc)", f"    {COMMAND}", "Seeds:",
+        "**How sure that is**",
     )]  # fmt: skip
     assert places == sorted(places)
-    assert places[-2] < 1500
+    assert places[-3] < 1500

@@ -20,7 +20,7 @@ from interfero.analysis.charts.trends import domain_figure, trend_figure
 from interfero.analysis.choices import choose_learning_rates
 from interfero.analysis.diverged import num_diverged
 from interfero.analysis.focus import longest
-from interfero.analysis.headline import headline
+from interfero.analysis.headline import Headline, headline
 from interfero.analysis.laws.distance_verdict import verdict_lines
 from interfero.analysis.laws.scaling import Refusal, Scaling
 from interfero.analysis.laws.words import law_lines, law_rows
@@ -117,11 +117,13 @@ def report_html(report: Report, figures: Sequence[Figure] | None = None) -> str:
     holds = table_title(report.records)
     if not questions and report.title != holds:
         questions = {holds: None}
+    answer = answer_of(report)
     page = ReportPage(
         title=report.title,
         questions=list(questions),
         remarks=report.remarks,
-        answer=answer_of(report),
+        answer=answer.sentences,
+        sure=answer.notes,
         first=[
             *first,
             *capacity_parts(report.records),
@@ -147,8 +149,8 @@ def table_title(records: Sequence[CellRecord]) -> str:
     return f"Adapting {' and '.join(codecs)} to {to}: {cells} of {counted(len(methods), 'method')}"
 
 
-def answer_of(report: Report) -> list[str]:
-    """At most three sentences."""
+def answer_of(report: Report) -> Headline:
+    """At most three sentences, and how sure they are."""
     return headline(report.records, report.answer[:1])
 
 

@@ -121,6 +121,8 @@ class ReportPage:
     """At most three sentences."""
     first: Sequence[Block]
     """The figure that shows the answer, and its table."""
+    sure: Sequence[str] = ()
+    """How sure the answer is, in sentences."""
     next: Sequence[Block] = ()
     """What would make it surer."""
     sections: Sequence[Section] = ()

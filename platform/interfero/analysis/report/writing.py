@@ -13,6 +13,7 @@ from interfero.analysis.charts.data import Figure, RunLinks
 from interfero.analysis.charts.files import file_name, write_pictures
 from interfero.analysis.choices import choose_learning_rates
 from interfero.analysis.comparison import write_comparison
+from interfero.analysis.headline import Headline
 from interfero.analysis.laws.fits_file import write_scaling_fits
 from interfero.analysis.rd_curves import write_curves
 from interfero.analysis.report.page import (
@@ -36,8 +37,7 @@ class Written:
     """The report first, then tables and figures."""
     pictures: tuple[Path, ...]
     """Of the cells whose reconstructions are shown; they belong in a folder `reconstructions`."""
-    answer: tuple[str, ...] = ()
-    """At most three sentences."""
+    answer: Headline = field(default_factory=lambda: Headline(()))
     picture: str = ""
     """Name of the PNG that shows the answer; empty where there is none."""
 
@@ -95,7 +95,7 @@ def write_report(
     return Written(
         tuple(files),
         _copied(pictures, folder / FOLDER),
-        tuple(answer_of(report)),
+        answer_of(report),
         picture,
     )
 

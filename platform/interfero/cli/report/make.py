@@ -171,7 +171,7 @@ def make_report(wanted: Wanted) -> str:
             answer.figures,
         )
         written = write_report(findings, out, origin, find)
-    return _said(written.answer, written.files, records, found.remarks)
+    return _said(written.answer.lines, written.files, records, found.remarks)
 
 
 def _settings(loop: str) -> Iterator[tuple[str, str]]:

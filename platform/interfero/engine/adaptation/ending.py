@@ -75,7 +75,8 @@ def write_ending(
     step = next_step(records, about.command)
     others = [*write_fronts(fronts, folder), *write_best(best, folder)]
     return Ending(
-        answer=written.answer,
+        answer=written.answer.sentences,
+        sure=written.answer.how_sure,
         report=written.files[0],
         surer=step.reasons if step else (),
         failed=failed_lines(records),
@@ -109,7 +110,8 @@ def _note(
         question=about.question,
         seeds={"data": options.data_seeds, "init": options.init_seeds},
         versions=about.versions,
-        answer=written.answer,
+        answer=written.answer.sentences,
+        sure=written.answer.how_sure,
         limit=TEXT_LIMIT,
         picture=written.picture,
         best=best,
