@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,7 +46,7 @@ from interfero.engine.sweep import Sweep, run_sweep
 from interfero.engine.worker import Worker
 from interfero.errors import InterferoError
 from interfero.records import CellRecord, ImageRow
-from interfero.store.files import write_atomic
+from interfero.store.files import read_json, write_atomic, write_json
 from trainables.studies import adaptation
 
 TARGET = Target("<=", 0.15)
@@ -67,7 +67,9 @@ CURVE_POINTS = 80
 NUM_IMAGES = 60
 FILE_BYTES = 20_000
 EVERY_S = 0.5
-"""How often a running sweep is looked at."""
+"""How often a running sweep is looked at; more seldom where looking takes long."""
+KEPT = "seen.json"
+"""What was seen of a sweep so far, for when it goes on after it was interrupted."""
 
 
 class ScaleBenchmark(Config):
@@ -82,7 +84,7 @@ class ScaleBenchmark(Config):
     dry_run: bool = True
     """Also plan 100,000 cells."""
     folder: Path | None = None
-    """Where the sweeps are kept; by default a temporary folder that is removed."""
+    """Where the sweeps are kept; by default a temporary folder that is removed. Those of a folder go on."""
     json_path: Annotated[Path | None, tyro.conf.arg(name="json")] = None
     """File for every figure, with the machine's description."""
 
@@ -148,6 +150,7 @@ def drive(num_cells: int, folder: str, packs: bool) -> None:
             storage=f"{folder}/storage",
             name="sweep",
             packs=packs,
+            resume=(Path(folder) / "storage/sweep/sweep.json").exists(),
         ),
         study=lambda: replace(adaptation(), make_runner=lambda plan: NoOpRunner()),
     )
@@ -158,14 +161,15 @@ def drive(num_cells: int, folder: str, packs: bool) -> None:
 class Seen:
     """A sweep as it was seen from outside."""
 
-    seconds: float
-    """From start to exit of its process."""
-    peak_mib: float
-    """Largest resident memory of the driver."""
-    cpu_s: float
-    """User and system time of the driver, as last seen: less noisy than seconds where others work too."""
     timeline: tuple[tuple[float, int], ...]
     """(seconds, records on disk)."""
+    seconds: float = 0.0
+    """From start to exit of its process; of several where it was interrupted."""
+    peak_mib: float = 0.0
+    """Largest resident memory of the driver."""
+    cpu_s: float = 0.0
+    """User and system time of the driver, as last seen: less noisy than seconds where others work too."""
+    ended: bool = False
 
     def seconds_between(self, first: float, last: float) -> float:
         """Seconds a cell between two shares of the records."""
@@ -186,34 +190,59 @@ class Seen:
 
 
 def watch(num_cells: int, folder: Path, packs: bool, checkout: Path, uri: str = "") -> Seen:
-    """Run a sweep in a process of its own, and look at it twice a second.
+    """Run a sweep in a process of its own, or let it go on, and look at it twice a second.
 
-    It tracks at `uri`, or in a database in the folder.
+    It tracks at `uri`, or in a database in the folder. Times and the largest memory are of all its processes.
     """
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    seen = _kept_of(folder)
+    if seen.ended:
+        return seen
     code = f"from benchmarks.scale import drive; drive({num_cells}, {str(folder)!r}, {packs})"
-    cells, timeline = folder / "storage" / "sweep" / "cells", [(0.0, 0)]
-    peak, cpu_s = 0, 0.0
     started = time.perf_counter()
-    with (folder / "output.txt").open("w") as output:
+    with (folder / "output.txt").open("a") as output:
         driver = subprocess.Popen(
             [python_of(checkout), "-W", "ignore", "-c", code], cwd=checkout,
             stdout=output, stderr=subprocess.STDOUT, env=_environment(folder, checkout, uri),
         )  # fmt: skip
-        seen_by = psutil.Process(driver.pid)
+        process, now = psutil.Process(driver.pid), seen
         while driver.poll() is None:
-            count = sum(1 for _ in cells.glob("*.json")) if cells.exists() else 0
-            timeline.append((time.perf_counter() - started, count))
-            with contextlib.suppress(psutil.Error):  # It may just have ended.
-                peak, used = max(peak, seen_by.memory_info().rss), seen_by.cpu_times()
-                cpu_s = used.user + used.system
-            time.sleep(EVERY_S)
-    seconds = time.perf_counter() - started
+            looked = time.perf_counter()
+            now = _look(folder, process, seen, now, looked - started)
+            write_json(folder / KEPT, asdict(now))
+            time.sleep(max(EVERY_S, 20 * (time.perf_counter() - looked)))
     if driver.returncode:
         text = (folder / "output.txt").read_text()
-        raise InterferoError(f"the sweep of {num_cells} cells ended with an error:\n{text}")
-    timeline.append((seconds, sum(1 for _ in cells.glob("*.json"))))
-    return Seen(seconds, peak / 2**20, cpu_s, tuple(timeline))
+        raise InterferoError(f"the sweep of {num_cells} cells ended with an error:\n{text[-5000:]}")
+    seconds = seen.seconds + time.perf_counter() - started
+    line = (*now.timeline, (seconds, _num_records(folder)))
+    now = replace(now, seconds=seconds, timeline=line, ended=True)
+    write_json(folder / KEPT, asdict(now))
+    return now
+
+
+def _kept_of(folder: Path) -> Seen:
+    """What was seen of a sweep before, nothing where it is new."""
+    path = folder / KEPT
+    kept = read_json(path) if path.exists() else {"timeline": [(0.0, 0)]}
+    line = tuple((float(seconds), int(count)) for seconds, count in kept.pop("timeline"))
+    return Seen(timeline=line, **kept)
+
+
+def _look(folder: Path, driver: psutil.Process, before: Seen, last: Seen, seconds: float) -> Seen:
+    """The sweep as it stands: what was seen before its driver began, and what that has used since."""
+    seconds += before.seconds
+    now = replace(last, seconds=seconds, timeline=(*last.timeline, (seconds, _num_records(folder))))
+    with contextlib.suppress(psutil.Error):  # It may just have ended.
+        peak, used = driver.memory_info().rss / 2**20, driver.cpu_times()
+        cpu_s = before.cpu_s + used.user + used.system
+        now = replace(now, peak_mib=max(last.peak_mib, peak), cpu_s=cpu_s)
+    return now
+
+
+def _num_records(folder: Path) -> int:
+    cells = folder / "storage" / "sweep" / "cells"
+    return sum(1 for _ in cells.glob("*.json")) if cells.exists() else 0
 
 
 def python_of(checkout: Path) -> str:
