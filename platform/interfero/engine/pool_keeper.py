@@ -55,6 +55,8 @@ def _ray(folder: Path, counts: dict[str, int | None]) -> Iterator[psutil.Process
     os.environ |= {
         **ray_environment.OF_A_POOL,
         ray_environment.PRELOAD: ray_environment.WARM_WORKER,
+        # Those that Ray starts by itself too: their keep-alive is not ours to choose.
+        ray_environment.KEEP_IDLE: str(1000 * KEPT_S),
         WARM_VARIABLE: str(folder / "warm"),
     }
     import ray
