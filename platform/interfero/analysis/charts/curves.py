@@ -18,6 +18,7 @@ from interfero.analysis.charts.data import (
 )
 from interfero.analysis.charts.files import file_name
 from interfero.analysis.charts.style import method_label, method_style
+from interfero.analysis.charts.words import seeds_sentence
 from interfero.analysis.rd_curves import (
     SIDE_TITLES,
     SIDES,
@@ -48,8 +49,8 @@ def curve_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | None
             Variant(
                 choice=(place[0], f"{place[1]} images, {place[2]} steps, {place[3]}"),
                 panels=panels,
-                caption=f"{place[0]}: adapted against source codecs on the same test images; "
-                f"{place[1]} images, {place[2]} steps, {place[3]}; mean over {seeds} seeds.",
+                caption=f"Here {place[3]} is adapted to {place[0]} with {place[1]} images and {place[2]} "
+                f"steps.{seeds_sentence([seeds])} Both codecs code the same test images.",
                 file=file_name("rd", place[0]) if drawn else "",
             )
         )
@@ -58,7 +59,8 @@ def curve_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | None
         title="Rate and distortion",
         selectors=("domain", "at"),
         variants=tuple(variants),
-        note="The cells of a curve differ only in lambda; one learning rate per curve, chosen on validation. "
+        note="The cells of a curve differ only in lambda, and each curve has one learning rate, chosen on "
+        "validation. "
         "Each method is shown at the adapter size with the best mean validation gain.",
     )
 
