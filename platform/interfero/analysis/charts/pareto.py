@@ -63,7 +63,8 @@ def front_figure(fronts: Sequence[Front]) -> Figure | None:
         title="Pareto fronts of gain, unrouted forgetting and parameters",
         selectors=("domain", "at"),
         variants=tuple(variants),
-        note=f"Faint marks are cells on no front. Marks grow with the trained parameters, {_count(min(sizes))} "
+        note="Faint marks are cells on no front. Marks grow with the trained parameters, "
+        f"{_count(min(sizes))} "
         f"to {_count(max(sizes))}.",
     )
 

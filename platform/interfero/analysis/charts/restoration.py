@@ -87,7 +87,8 @@ def _rates_figure(records: Sequence[CellRecord], summary: Summary, runs: RunLink
             told = (
                 "There is one seed: an illustration."
                 if models == 1
-                else f"Marks are means over up to {models} models, and bars reach from the lowest to the highest."
+                else f"Marks are means over up to {models} models, and bars reach from the lowest to the "
+                "highest."
             )
             caption = (
                 f"Shown is {title} of all test images together, against the rate reached on training images "
@@ -163,8 +164,10 @@ def _shares_figure(summary: Summary) -> Figure | None:
         drop = f"OO - {DEPLOYED[name]}"
         over = ", or ".join(dict.fromkeys(d.drawn.over for d in own))
         caption = (
-            f"Shown is the share of the drop {drop} that each remedy wins back: 0 is {DEPLOYED[name]}, 100 % is "
-            f"OO. Bars are 95 % intervals by a paired bootstrap over {over}. What is left out has a {drop} that "
+            f"Shown is the share of the drop {drop} that each remedy wins back: 0 is {DEPLOYED[name]}, 100 "
+            "% is "
+            f"OO. Bars are 95 % intervals by a paired bootstrap over {over}. What is left out has a {drop} "
+            "that "
             "may be zero."
         )
         # A picture each: rows of one picture share a legend, and these have other lines.
@@ -208,7 +211,8 @@ def _restorers_figure(records: Sequence[CellRecord]) -> Figure | None:
         )  # fmt: skip
         caption = (
             "Shown is the PSNR of restored images that the restorer did not learn from, less that of the "
-            "compressed ones. A line that still rises at its end has not converged. Bars reach from the lowest "
+            "compressed ones. A line that still rises at its end has not converged. Bars reach from the "
+            "lowest "
             "to the highest restorer."
         )
         place = domain, f"{rate:g} bpp"
@@ -233,7 +237,8 @@ def _pictures_figure(summary: Summary) -> Figure | None:
         )
         caption = (
             "Drawn is the PSNR of the test images that the model is shown, a mean over images, against their "
-            "rate. OC is by the source codec, and OT by the codec adapted for the model, with the weight of the "
+            "rate. OC is by the source codec, and OT by the codec adapted for the model, with the weight "
+            "of the "
             "task's loss; 0 adapts to the images alone. What lies below OC's line is what people lose."
         )
         variants.append(Variant((domain,), panels, caption, file_name(PICTURES_FILE, domain)))

@@ -109,8 +109,10 @@ def _growth_figure(cases: Sequence[SequenceSummary]) -> Figure:
         )
     return Figure(
         "growth", "How interference grows with the number of domains met", ("at",), tuple(variants),
-        "Values are percent of the source codec's loss on the same test images. Forgetting is how much worse a "
-        "domain is than at its best, a mean over domains met before. The average loss is over all domains met, "
+        "Values are percent of the source codec's loss on the same test images. Forgetting is how much "
+        "worse a "
+        "domain is than at its best, a mean over domains met before. The average loss is over all domains "
+        "met, "
         "source included. Each method has the setting that validation chose.",
     )  # fmt: skip
 
@@ -146,7 +148,8 @@ def _measures_figure(cases: Sequence[SequenceSummary]) -> Figure:
             )
     return Figure(
         "measures", "Measures after the last domain", ("at", "of"), tuple(variants),
-        "Lower is better of loss and forgetting. Transfer is as arXiv:1706.08840 defines it: positive is good.",
+        "Lower is better of loss and forgetting. Transfer is as arXiv:1706.08840 defines it: positive is "
+        "good.",
     )  # fmt: skip
 
 

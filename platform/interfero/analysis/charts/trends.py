@@ -93,13 +93,15 @@ def _trend_panel(found: Sequence[Trend], response: int) -> Panel:
             )
             for p in trend.points
         )  # fmt: skip
-        far = tuple(
+        gone = tuple(
             PlotPoint(x, y, lines, faint=True)
             for x, y, lines in astray_points(trend, response, lambda cell: cell.x)
         )
         look = method_style(trend.method)
         series.append(
-            Series(method_label(trend.method), look.colour, look.marker, (*points, *far), line=True)
+            Series(
+                method_label(trend.method), look.colour, look.marker, (*points, *gone), line=True
+            )
         )
     levels = sorted({p.x for s in series for p in s.points})
     ticks = tuple((x, axis.text(x)) for x in levels)
@@ -213,16 +215,18 @@ def _domain_panel(shifts: Sequence[DomainShift], name: str, response: int) -> Pa
             )
             for p in shift.points
         )  # fmt: skip
-        far = tuple(
+        gone = tuple(
             PlotPoint(x, y, lines, faint=True)
             for y, x, lines in astray_points(
                 shift,
                 response,
-                lambda cell: order.index(cell.domain) if cell.domain in far else nan,
+                lambda c: float(order.index(c.domain)) if c.domain in order else nan,
             )
         )
         look = method_style(shift.method)
-        series.append(Series(method_label(shift.method), look.colour, look.marker, (*points, *far)))
+        series.append(
+            Series(method_label(shift.method), look.colour, look.marker, (*points, *gone))
+        )
     names = tuple(f"{domain} {far[domain]:.3g}" for domain in order)
     return Panel(title, PlotAxis(title, "percent"), PlotAxis("", "names", names), tuple(series))
 
