@@ -133,7 +133,7 @@ def domain_shifts(records: Iterable[CellRecord]) -> list[DomainShift]:
     """Every method on two domains or more, at the one image count that most of them share."""
     groups: dict[CellSetting, dict[int, list[Choice]]] = defaultdict(lambda: defaultdict(list))
     for choice in choose_learning_rates(records):
-        if _point(choice, 0.0) is not None or choice.diverged:
+        if _point(choice, 0.0) is not None:
             shared = replace(choice.setting, domain="", num_images=0, image_unit="")
             groups[shared][choice.setting.num_images].append(choice)
     shifts = []
@@ -149,8 +149,7 @@ def _domain_shift(choices: Sequence[Choice], every: set[str]) -> DomainShift | N
     """Of one image count, over the seeds that the domains share; None with fewer than two domains."""
     coverage: dict[Seed, set[str]] = defaultdict(set)
     for choice in choices:
-        point = _point(choice, 0.0)
-        for seed in () if point is None else point.gains:
+        for seed in choice.by_seed(GAIN):
             coverage[seed].add(choice.setting.domain)
     seeds, domains = comparable(coverage)
     if not domains:
@@ -185,6 +184,9 @@ def _trend(axis: str, setting: CellSetting, members: Sequence[Choice]) -> Trend:
 
 
 def _astray(choice: Choice, x: float) -> list[Astray]:
+    """Cells that no point has; where every seed diverged the point itself is of them."""
+    if len(choice.diverged) == choice.num_seeds:
+        return []
     found = []
     for cell in (p.cell for p in choice.picks if p.cell.key in choice.diverged):
         known = {name: AXES[name].value(cell) for name in DISTANCES}
@@ -202,9 +204,7 @@ def _astray(choice: Choice, x: float) -> list[Astray]:
 
 
 def _point(choice: Choice, x: float, seeds: Collection[Seed] | None = None) -> Point | None:
-    """Of some seeds, or all; None unless every chosen cell has been measured, and some did not diverge."""
-    if len(choice.diverged) == choice.num_seeds:
-        return None
+    """Of some seeds, or all; None unless every chosen cell has been measured on target and source."""
     metrics = (GAIN, UNROUTED, VALIDATION_GAIN)
     gains, losses, known = (
         {s: v for s, v in choice.by_seed(m).items() if seeds is None or s in seeds} for m in metrics

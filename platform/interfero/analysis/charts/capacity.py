@@ -151,8 +151,11 @@ def _variant(
 ) -> Variant:  # fmt: skip
     where, block = case_text(case, cases), about.block_of(case)
     means = choices if block is None else _within(block, choices)
-    panels = (_gain_panel(choices, means, runs), _plane_panel(choices, means, runs))
-    empty = Panel("", PlotAxis(""), PlotAxis(""), (), empty="No cell finished.")
+    panels: tuple[Panel, ...] = (
+        Panel("", PlotAxis(""), PlotAxis(""), (), empty="No cell finished."),
+    )
+    if choices:
+        panels = _gain_panel(choices, means, runs), _plane_panel(choices, means, runs)
     text = (
         f"Here {case.codec} is adapted to {case.domain} at lambda {case.rd_lambda:g}, with "
         f"{case.num_images_text} and {case.num_steps} steps."
@@ -162,10 +165,10 @@ def _variant(
     text += "" if block is None else block.left_out_sentence
     return Variant(
         choice=(case.domain, where),
-        panels=panels if choices else (empty,),
+        panels=panels,
         caption=text + diverged_sentence(choices),
         file=file_part("capacity", case.domain, index=about.index),
-        faces=faces_of(panels, "routed", "unrouted") if choices else (),
+        faces=faces_of(panels, "routed", "unrouted"),
     )
 
 

@@ -54,7 +54,7 @@ def law_figure(results: Sequence[Scaling | Refusal], grey: Collection[str] = ())
             panels=panels,
             caption=f"{first}This is {fit.response.title} of {fit.subject.text}. {_law_sentences(fit)}",
             file=file_name("law", fit.subject.method),
-            faces=faces_of(panels, "measured, or by distance", "by the mean of the others"),
+            faces=faces_of(panels, _filled_text(panels[1]), "by the mean of the others"),
         )
         for fit, panels in drawn
     )
@@ -72,6 +72,12 @@ def law_figure(results: Sequence[Scaling | Refusal], grey: Collection[str] = ())
         + (f" Grey domains are among them: {', '.join(sorted(among))}." if among else ""),
         start=min(held, key=lambda place: claim(fits[place]) != "across", default=0),
     )
+
+
+def _filled_text(right: Panel) -> str:
+    """What filled marks are, of which only some figures have predictions by distance."""
+    by_distance = any(not s.hollow for s in right.series)
+    return "measured, or by distance" if by_distance else "measured"
 
 
 def _law_sentences(scaling: Scaling) -> str:

@@ -92,12 +92,14 @@ def _gone_text(rows: Sequence[MatchedRow], methods: Sequence[str]) -> str:
     for share in sorted({row.share for row in rows}):
         own = [row for row in rows if row.share == share]
         if not any(row.found for row in own):
-            text += f" {at_share(share)} no method has a value: {_reasons(own)}."
+            text += f" {at_share(share)} no method has a value ({_reasons(own)})."
     gone = [row for row in rows if row.method not in methods and row.share == AT]
     count = len({row.method for row in gone})
     if count:
         verb = "method has" if count == 1 else "methods have"
-        text += f" {count} {verb} no value at all, at half of the gain because: {_reasons(gone)}."
+        text += (
+            f" {count} {verb} no value at any of these ({at_share(AT).lower()}, {_reasons(gone)})."
+        )
     return text
 
 

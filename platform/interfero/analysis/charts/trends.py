@@ -14,7 +14,7 @@ from interfero.analysis.charts.style import method_label, method_style
 from interfero.analysis.charts.words import seeds_sentence
 from interfero.analysis.choices import CONTROL, NAIVE, CellSetting
 from interfero.analysis.focus import LAMBDAS_NOTE
-from interfero.analysis.trends import Astray, DomainShift, Point, Trend
+from interfero.analysis.trends import Astray, DomainPoint, DomainShift, Point, Trend
 
 MAX_ROWS = 4
 """Domains of one picture: more would not be readable on a page."""
@@ -51,7 +51,7 @@ def trend_figure(found: Sequence[Trend], name: str) -> Figure | None:
                     choice=(domain, place),
                     panels=tuple(_trend_panel(here, row) for row in range(len(QUANTITIES))),
                     caption=f"This is {domain} along {axis.word}, at {place}."
-                    f"{seeds_sentence(_counts(here))}{astray_sentence(here)}",
+                    f"{seeds_sentence(_counts(here))}{_unlike_seeds(here)}{astray_sentence(here)}",
                     file=file_part(name, index=index, rows=MAX_ROWS),
                 )
             )
@@ -126,7 +126,8 @@ def domain_figure(shifts: Sequence[DomainShift]) -> Figure | None:
                 f"{' and '.join(map(str, counts))} training images each."
             )
             caption += seeds_sentence(len(p.point.gains) for s in members for p in s.points)
-            caption += _left_out_sentence(members) + astray_sentence(members)
+            caption += _unlike_seeds(members) + _left_out_sentence(members)
+            caption += astray_sentence(members)
             variants.append(
                 Variant(
                     choice=(AXES[name].word, at),
@@ -158,6 +159,19 @@ def _left_out_sentence(shifts: Sequence[DomainShift]) -> str:
             gone.setdefault(shift.left_out, []).append(shift.method)
     parts = [f"{', '.join(domains)} of {', '.join(who)}" for domains, who in gone.items()]
     return f" For lack of a result there, left out are {'; '.join(parts)}." if parts else ""
+
+
+def _unlike_seeds(found: Sequence[_Line]) -> str:
+    """Which data seeds each method has; empty where all have the same ones."""
+    methods: dict[tuple[int, ...], list[str]] = {}
+    for line in _in_order(found):
+        points = [p.point if isinstance(p, DomainPoint) else p for p in line.points]
+        seeds = tuple(sorted({seed for p in points for seed, _ in p.gains}))
+        methods.setdefault(seeds, []).append(line.method)
+    if len(methods) < 2:
+        return ""
+    parts = [f"{', '.join(map(str, seeds))} of {', '.join(who)}" for seeds, who in methods.items()]
+    return f" Methods are to be compared where they have the same data seeds: {'; '.join(parts)}."
 
 
 def astray_sentence(found: Sequence[_Line]) -> str:
