@@ -246,7 +246,9 @@ def test_diverged_cells_are_marked_at_the_edge_and_the_axis_serves_the_rest(swee
     assert spec["title"]["subtitle"].startswith("1 point beyond the frame")
     said = caption_of(variant, variant_spec(variant, {}))
     assert said.startswith(variant.caption)
-    assert said.endswith("Triangles at the frame stand for results that are too far out for its scale.")
+    assert said.endswith(
+        "Triangles at the frame stand for results that are too far out for its scale."
+    )
     # The page has a table, a picture has none.
     figure = Figure("f", "F", (), (variant,))
     page = page_html(ReportPage("t", [], [], [], [("figure", "f")], figures=[figure]))

@@ -88,7 +88,7 @@ def capacity_figure(
         selectors=("domain", *(("at",) if len({c.choice[1] for c in variants}) > 1 else ())),
         variants=_without_single_choices(tuple(variants)),
         note="Solid marks have the learning rate that validation chose in each seed; faint ones are single "
-        "cells of the whole grid. Numbers on the left are adapter sizes. On the right, filled marks are "
+        "cells of the whole grid. Numbers beside marks are adapter sizes. Of forgetting, filled marks are "
         "routed and hollow ones are unrouted.",
     )
 

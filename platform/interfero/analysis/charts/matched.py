@@ -65,7 +65,8 @@ def matched_figure(records: Sequence[CellRecord]) -> Figure | None:
 
 def _variant(rows: Sequence[MatchedRow], choice: tuple[str, ...], file: str) -> Variant:
     """A panel a share at which some method has a value, a row a method that has one at any of them."""
-    methods = list(dict.fromkeys(row.method for row in rows if row.found))
+    reached = {row.method for row in rows if row.found}
+    methods = [m for m in dict.fromkeys(row.method for row in rows) if m in reached]
     shares = sorted({row.share for row in rows if row.found})
     places = {case for row in rows for case, _ in (*row.found, *row.refused)}
     panels = tuple(

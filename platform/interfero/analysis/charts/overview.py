@@ -61,9 +61,9 @@ def overview_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | N
         selectors=("lambda",),
         variants=tuple(drawn[v].variant("overview" if several else "") for v in values),
         note="Domains and seeds are those of the answer and its table. Each method has the adapter size with "
-        "the best validation result. Compare methods within a row. On the right, filled marks are routed "
-        "(source images in the mode that a deployment would use) and hollow ones are unrouted; where both "
-        f"are the same, only the filled one is drawn.{f' {grey}' if grey else ''}",
+        "the best validation result. Compare methods within a row. Of source forgetting, filled marks are "
+        "routed (source images in the mode that a deployment would use) and hollow ones are unrouted; where "
+        f"both are the same, only the filled one is drawn.{f' {grey}' if grey else ''}",
         start=values.index(central) if central in values else 0,
     )
 
