@@ -275,8 +275,8 @@ def test_a_choice_draws_the_other_variant_and_its_numbers_as_a_table(browser, ad
         document.querySelector('#figure-maps details').open = true;"""
     )
     after = browser.run(caption)
-    assert before.startswith("finetune over ")
-    assert after.startswith("lora over ")
+    assert before.startswith("Shown is finetune over ")
+    assert after.startswith("Shown is lora over ")
     wait(lambda: marks(browser, "maps"))
     rows = "return document.querySelectorAll('#figure-maps details tbody tr').length"
     wait(lambda: browser.run(rows))
@@ -303,7 +303,8 @@ def test_cells_behind_a_figure_stand_under_their_headings(browser, address, fold
     (folder / "planted.html").write_text(page)
     browser.open(address.replace("report.html", "planted.html"))
     browser.run("document.querySelector('#figure-f details').open = true")
-    rows = "return [...document.querySelectorAll('#figure-f table tr')].map(r => [...r.cells].map(c => c.textContent))"
+    rows = """return [...document.querySelectorAll('#figure-f table tr')]
+        .map(r => [...r.cells].map(c => c.textContent))"""
     wait(lambda: len(browser.run(rows)) == 3)
     head, first, second = browser.run(rows)
     assert len(head) == len(first) == len(second)
@@ -317,7 +318,8 @@ def test_cells_behind_a_figure_stand_under_their_headings(browser, address, fold
         "forgetting, unrouted": "", "seed 0/0": "", "seed 1/0": "-, +0.50; cell c", "seed 2/0": "",
         "more": "no number",
     }  # fmt: skip
-    legend = "return [...document.querySelectorAll('#figure-f .legend > *')].map(e => [e.tagName, e.textContent])"
+    legend = """return [...document.querySelectorAll('#figure-f .legend > *')]
+        .map(e => [e.tagName, e.textContent])"""
     assert browser.run(legend) == [
         ["BUTTON", "finetune"], ["SPAN", "filled: routed"], ["SPAN", "hollow: unrouted"],
     ]  # fmt: skip

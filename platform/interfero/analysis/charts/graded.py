@@ -78,19 +78,19 @@ def _panel(shift: DomainShift, families: Sequence[GradedFamily], along: bool, nu
             )
             for level, p in zip(family.levels, family.points, strict=True)
         )  # fmt: skip
-        level_of = {p.domain: x for x, p in zip(family.levels, family.points, strict=True)}
-        points += tuple(
-            PlotPoint(x, y, lines, faint=True)
-            for x, y, lines in astray_points(
-                shift, number, lambda c, own=level_of: own.get(c.domain, nan)
-            )
-            if isfinite(x)
-        )
+        points += _edge_points(shift, family, number)
         look = _look(family, index)
         series.append(Series(family.label, look.colour, look.marker, points, line=True))
     levels = sorted({level for family in families for level in family.levels})
     axis = PlotAxis(_ALONG[along], ticks=tuple((level, str(level)) for level in levels))
     return Panel(title, axis, PlotAxis(title, "percent"), tuple(series))
+
+
+def _edge_points(shift: DomainShift, family: GradedFamily, number: int) -> tuple[PlotPoint, ...]:
+    """Cells of the family that diverged while others of their point did not."""
+    levels = {p.domain: float(x) for x, p in zip(family.levels, family.points, strict=True)}
+    found = astray_points(shift, number, lambda cell: levels.get(cell.domain, nan))
+    return tuple(PlotPoint(x, y, lines, faint=True) for x, y, lines in found if isfinite(x))
 
 
 def _look(family: GradedFamily, index: int) -> MethodStyle:
