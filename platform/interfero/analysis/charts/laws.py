@@ -66,11 +66,9 @@ def law_figure(results: Sequence[Scaling | Refusal], grey: Collection[str] = ())
         selectors=("method", "of"),
         variants=variants,
         note="Settings are moved along the law to the mean of its other axes, bars reach one standard "
-        f"deviation of seeds, and a line ends where the measurements of its {ones} do. In the panel of "
-        "what is "
-        f"left out, each {ones} is predicted only from the others: hollow marks by their mean, filled ones "
-        "by "
-        "distance."
+        f"deviation of seeds, and a line ends where the measurements of its {ones} do. In the panel of what "
+        f"is left out, each {ones} is predicted only from the others: hollow marks by their mean, filled "
+        "ones, where there are any, by distance."
         + (f" Grey domains are among them: {', '.join(sorted(among))}." if among else ""),
         start=min(held, key=lambda place: claim(fits[place]) != "across", default=0),
     )

@@ -164,11 +164,9 @@ def _shares_figure(summary: Summary) -> Figure | None:
         drop = f"OO - {DEPLOYED[name]}"
         over = ", or ".join(dict.fromkeys(d.drawn.over for d in own))
         caption = (
-            f"Shown is the share of the drop {drop} that each remedy wins back: 0 is {DEPLOYED[name]}, 100 "
-            "% is "
-            f"OO. Bars are 95 % intervals by a paired bootstrap over {over}. What is left out has a {drop} "
-            "that "
-            "may be zero."
+            f"Shown is the share of the drop {drop} that each remedy wins back: 0 is {DEPLOYED[name]}, 100 % "
+            f"is OO. Bars are 95 % intervals by a paired bootstrap over {over}. What is left out has a "
+            f"{drop} that may be zero."
         )
         # A picture each: rows of one picture share a legend, and these have other lines.
         file = file_name(SHARES_FILE, f"OO-{DEPLOYED[name]}", domain)
@@ -212,8 +210,7 @@ def _restorers_figure(records: Sequence[CellRecord]) -> Figure | None:
         caption = (
             "Shown is the PSNR of restored images that the restorer did not learn from, less that of the "
             "compressed ones. A line that still rises at its end has not converged. Bars reach from the "
-            "lowest "
-            "to the highest restorer."
+            "lowest to the highest restorer."
         )
         place = domain, f"{rate:g} bpp"
         variants.append(Variant(place, panels, caption, file_name(RESTORERS_FILE, domain)))
@@ -236,10 +233,10 @@ def _pictures_figure(summary: Summary) -> Figure | None:
             for codec in sorted({s.line.codec for s in own})
         )
         caption = (
-            "Drawn is the PSNR of the test images that the model is shown, a mean over images, against their "
-            "rate. OC is by the source codec, and OT by the codec adapted for the model, with the weight "
-            "of the "
-            "task's loss; 0 adapts to the images alone. What lies below OC's line is what people lose."
+            "Drawn is the PSNR of the test images that the model is shown, a mean over images, against "
+            "their rate. OC is by the source codec, and OT by the codec adapted for the model, with the "
+            "weight of the task's loss; 0 adapts to the images alone. What lies below OC's line is what "
+            "people lose."
         )
         variants.append(Variant((domain,), panels, caption, file_name(PICTURES_FILE, domain)))
     if not variants:
