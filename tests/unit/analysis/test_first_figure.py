@@ -20,7 +20,7 @@ from interfero.metrics.names import GAIN, UNROUTED
 
 VERBS = re.compile(
     r"\b(is|are|has|have|stands?|reach(es)?|takes?|diverged|failed|lacks?|differ|covers|counts|makes?|may|"
-    r"marks|show|loses|gains?|grow|bend|adapts|code|compare|end|forgets|Compare|share)\b"
+    r"marks|show|loses|gains?|grow|bend|adapts|code|compare|end|forgets|share)\b"
 )
 
 
@@ -107,6 +107,14 @@ def test_a_seed_that_diverged_is_marked_at_the_frame_and_in_no_mean(three):
         ]
         (edge,) = [row for row in rows if "e" in row]
         assert (edge["e"], edge["v"][0], edge["s"]) == (side, value, "cawf")
+
+
+def test_a_mean_over_fewer_seeds_is_not_said_to_be_of_all(three):
+    records = changed(three, {GAIN: -800.0}, domain="text", method="cawf", data_seed=0)
+    figure = capacity_figure(records, RunLinks())
+    variant = next(v for v in figure.variants if v.choice[0] == "text")
+    assert "Marks are means over 2 to 3 seeds" in variant.caption
+    assert "in no mean: 4 of 12 of cawf." in variant.caption
 
 
 def test_trends_and_domains_mark_what_diverged(sweep):

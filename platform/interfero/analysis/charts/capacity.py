@@ -160,7 +160,7 @@ def _variant(
         f"Here {case.codec} is adapted to {case.domain} at lambda {case.rd_lambda:g}, with "
         f"{case.num_images_text} and {case.num_steps} steps."
     )
-    text += seeds_sentence(c.num_seeds for c in means) + about.gaps
+    text += seeds_sentence(len(c.kept) for c in means) + about.gaps
     text += " The domain is grey." if about.grey else ""
     text += "" if block is None else block.left_out_sentence
     return Variant(

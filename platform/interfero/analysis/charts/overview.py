@@ -60,10 +60,10 @@ def overview_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | N
         title="What each method gains on the target, and what the source loses",
         selectors=("lambda",),
         variants=tuple(drawn[v].variant("overview" if several else "") for v in values),
-        note="Domains and seeds are those of the answer and its table. Each method has the adapter size with "
-        "the best validation result. Compare methods within a row. Of source forgetting, filled marks are "
-        "routed (source images in the mode that a deployment would use) and hollow ones are unrouted; where "
-        f"both are the same, only the filled one is drawn.{f' {grey}' if grey else ''}",
+        note="Domains and seeds are the answer's. Methods have the adapter size with the best validation "
+        "result, and compare within a row. Of source forgetting, filled marks are routed (in the mode that a "
+        "deployment would use) and hollow ones unrouted; where both are the same, only the filled one is "
+        "drawn." + (f" {grey}" if grey else ""),
         start=values.index(central) if central in values else 0,
     )
 
@@ -118,7 +118,7 @@ class _Drawn:
         images = f"{counts.pop()} each" if len(counts) == 1 else "as many images as each row says"
         first = self.cases[0]
         text = f"Lambda is {first.rd_lambda:g}, with {first.num_steps} steps and {images}."
-        text += seeds_sentence(c.num_seeds for c in self.means) + self.first.block.left_out_sentence
+        text += seeds_sentence(len(c.kept) for c in self.means) + self.first.block.left_out_sentence
         compared = {c.setting.method for c in self.means}
         lacking = [
             m
