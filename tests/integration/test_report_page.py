@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 
 from interfero.analysis.about import About
-from interfero.analysis.charts.data import RunLinks
+from interfero.analysis.charts.data import (
+    Figure,
+    Panel,
+    PlotAxis,
+    PlotPoint,
+    RunLinks,
+    Series,
+    Variant,
+    faces_of,
+)
 from interfero.analysis.charts.sequence import sequence_figures
 from interfero.analysis.laws.scaling import fit_scaling
 from interfero.analysis.report.page import Report, report_html
@@ -266,13 +275,73 @@ def test_a_choice_draws_the_other_variant_and_its_numbers_as_a_table(browser, ad
         document.querySelector('#figure-maps details').open = true;"""
     )
     after = browser.run(caption)
-    assert before.startswith("finetune over ")
-    assert after.startswith("lora over ")
+    assert before.startswith("Shown is finetune over ")
+    assert after.startswith("Shown is lora over ")
     wait(lambda: marks(browser, "maps"))
     rows = "return document.querySelectorAll('#figure-maps details tbody tr').length"
     wait(lambda: browser.run(rows))
     assert browser.run(rows) == marks(browser, "maps")
     assert browser.console() == []
+
+
+def test_cells_behind_a_figure_stand_under_their_headings(browser, address, folder):
+    """Of a point without a gain, forgetting stood under gain, and seed 2 under seed 1."""
+    told = (
+        ("finetune on text", "gain +1.00 %", "forgetting, routed -", "forgetting, unrouted +3.00 %",
+         "seed 0/0: +1.00, -, +3.00; cell a", "seed 2/0: +2.00, -, +4.00; cell b"),
+        ("cawf on text", "forgetting, routed +0.50 %", "seed 1/0: -, +0.50; cell c", "no number"),
+    )  # fmt: skip
+    points = tuple(PlotPoint(float(i), 1.0, lines) for i, lines in enumerate(told))
+    series = (
+        Series("finetune", "#D55E00", "s", points),
+        Series("finetune", "#D55E00", "s", (PlotPoint(2.0, 1.0, told[0]),), hollow=True),
+    )
+    panel = Panel("P", PlotAxis("x"), PlotAxis("y"), series)
+    variant = Variant((), (panel,), "It is so.", faces=faces_of((panel,), "routed", "unrouted"))
+    figure = Figure("f", "F", (), (variant,))
+    page = page_html(ReportPage("t", [], [], [], [("figure", "f")], figures=[figure]))
+    (folder / "planted.html").write_text(page)
+    browser.open(address.replace("report.html", "planted.html"))
+    browser.run("document.querySelector('#figure-f details').open = true")
+    rows = """return [...document.querySelectorAll('#figure-f table tr')]
+        .map(r => [...r.cells].map(c => c.textContent))"""
+    wait(lambda: len(browser.run(rows)) == 3)
+    head, first, second = browser.run(rows)
+    assert len(head) == len(first) == len(second)
+    assert dict(zip(head, first, strict=True)) == {
+        "what": "finetune on text", "x": "0", "y": "1", "gain": "+1.00 %", "forgetting, routed": "-",
+        "forgetting, unrouted": "+3.00 %", "seed 0/0": "+1.00, -, +3.00; cell a", "seed 1/0": "",
+        "seed 2/0": "+2.00, -, +4.00; cell b", "more": "",
+    }  # fmt: skip
+    assert dict(zip(head, second, strict=True)) == {
+        "what": "cawf on text", "x": "1", "y": "1", "gain": "", "forgetting, routed": "+0.50 %",
+        "forgetting, unrouted": "", "seed 0/0": "", "seed 1/0": "-, +0.50; cell c", "seed 2/0": "",
+        "more": "no number",
+    }  # fmt: skip
+    legend = """return [...document.querySelectorAll('#figure-f .legend > *')]
+        .map(e => [e.tagName, e.textContent])"""
+    assert browser.run(legend) == [
+        ["BUTTON", "finetune"], ["SPAN", "filled: routed"], ["SPAN", "hollow: unrouted"],
+    ]  # fmt: skip
+
+
+def test_panels_of_a_row_begin_at_one_height(browser, address, folder):
+    """Under titles of one and of three lines the rows of methods were at other heights."""
+    series = (Series("a", "#D55E00", "s", (PlotPoint(1.0, 0.0, ("a",)),)),)
+    panels = tuple(
+        Panel(title, PlotAxis("x"), PlotAxis("", "names", ("a", "b")), series)
+        for title in ("Short", "A title that is much longer than its panel is wide, " * 2)
+    )
+    figure = Figure("f", "F", (), (Variant((), panels, "It is so."),))
+    page = page_html(ReportPage("t", [], [], [], [("figure", "f")], figures=[figure]))
+    (folder / "uneven.html").write_text(page)
+    browser.open(address.replace("report.html", "uneven.html"))
+    wait(lambda: marks(browser, "f"))
+    tops = """return [...document.querySelectorAll('.plot')]
+        .map(p => [p.getBoundingClientRect().left, Math.round(p.getBoundingClientRect().top)])"""
+    (left, top), (right, other) = browser.run(tops)
+    assert left < right
+    assert top == other
 
 
 def test_a_legend_hides_and_tables_sort(browser, address):

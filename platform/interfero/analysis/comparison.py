@@ -241,6 +241,8 @@ def _remarks(finished: Sequence[CellRecord]) -> str:
     if any(r.params["method"] == CONTROL for r in finished):
         text += " The control's rate is the one that harms the source least."
     text += "".join(f" {line}." for line in diverged_of_methods(choices))
+    grey = grey_domains(finished)
+    text += f" Grey domains are in these means: {', '.join(sorted(grey))}." if grey else ""
     strengths = {float(r.params.get("strength", 0)) for r in finished} - {0.0}
     if len(strengths) == 1:
         text += f" Methods with a strength ran only at {strengths.pop():g}: it was not searched."

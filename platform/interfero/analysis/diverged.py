@@ -47,6 +47,20 @@ def diverged_of_methods(choices: Iterable[Choice]) -> list[str]:
     return lines
 
 
+def diverged_sentence(choices: Iterable[Choice]) -> str:
+    """` Of cawf 1 of 9 chosen cells diverged, in no mean.`, for captions; empty where none did."""
+    every = list(choices)
+    parts = [
+        f"{len(astray)} of {sum(c.num_seeds for c in own)} of {method}"
+        for method in dict.fromkeys(c.setting.method for c in every)
+        if (own := [c for c in every if c.setting.method == method])
+        and (astray := [key for c in own for key in c.diverged])
+    ]
+    if not parts:
+        return ""
+    return f" Chosen cells that diverged are in no mean: {', '.join(parts)}."
+
+
 def every_diverged(records: Iterable[CellRecord], choices: Iterable[Choice]) -> str:
     """How many cells diverged in all, and how many of them validation chose: others are in no table.
 

@@ -14,16 +14,15 @@ from interfero.analysis.choices import (
     CONTROL,
     NAIVE,
     Choice,
-    best_sizes,
-    choose_learning_rates,
     seed_of,
 )
 from interfero.analysis.diverged import diverged_of_methods
-from interfero.analysis.focus import centre_text, in_centre
+from interfero.analysis.first_block import first_block
+from interfero.analysis.focus import centre_text
 from interfero.analysis.paired import PairedDifference, differences
 from interfero.analysis.parts import grey_text, without_grey
 from interfero.analysis.seed_means import SeedMean, in_db, means, tested_text
-from interfero.analysis.shared_block import SharedBlock, shared_block
+from interfero.analysis.shared_block import SharedBlock
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED, VALIDATION_GAIN, VALIDATION_ROUTED
 from interfero.records import CellRecord
 
@@ -65,14 +64,13 @@ def headline(records: Iterable[CellRecord], own: Sequence[str] = ()) -> Headline
     """
     records = Cells(records)
     shown, grey = without_grey(records), grey_text(records)
-    where, records = centre_text(shown), in_centre(shown)
-    chosen = best_sizes(choose_learning_rates(records))
+    # The table and the first figure have the same block.
+    first = first_block(records)
+    where, chosen, block = centre_text(shown), first.best, first.block
     tried = [c for c in chosen if c.setting.method != CONTROL]
     if not tried:
         what = f"Only the control ({CONTROL})" if chosen else "No cell"
         return Headline((f"{what} finished: nothing can be said about gain or forgetting.",))
-    # The table below has the same one.
-    block = shared_block(chosen)
     best = [c for c in block.choices if c.setting.method != CONTROL] or tried
     asked = {str(r.params["domain"]) for r in shown}
     gone = (
@@ -80,7 +78,7 @@ def headline(records: Iterable[CellRecord], own: Sequence[str] = ()) -> Headline
         if block.left_out
         else set()
     )
-    found = _Compared(best, tried, block.of(records), where, asked, gone)
+    found = _Compared(best, tried, block.of(first.cells), where, asked, gone)
     cost, rival = found.cost_lines(), found.rival()
     lines = [*own[:2], *cost, *([rival.sentence] if rival else [])]
     if not lines and all(len(c.diverged) == c.num_seeds for c in tried):

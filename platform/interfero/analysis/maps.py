@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -16,6 +16,7 @@ from interfero.analysis.choices import choose_learning_rates, setting_of
 from interfero.analysis.comparable import comparable
 from interfero.analysis.divergence_rule import DIVERGED, cell_diverged
 from interfero.analysis.focus import in_focus
+from interfero.analysis.parts import grey_domains
 from interfero.errors import ConfigError
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
@@ -32,6 +33,7 @@ _WORDS = {
 }  # fmt: skip
 _PARAM_OF = {"adapter_fraction": "adapter_size"}
 """Axes that stand for a param."""
+ALL_DIVERGED = "Every result here diverged."
 _PREFERRED = ("num_images", "adapter_fraction", "rd_lambda", "num_steps", "feature_sd")
 """Axes of the default map, the first two that vary."""
 
@@ -78,16 +80,19 @@ class Map:
     """How many results diverged."""
     refused: str = ""
     """Why no two places along an axis can be compared."""
+    grey: str = ""
+    """Grey domains that no mean has."""
 
 
 def cell_table(records: Iterable[CellRecord]) -> pd.DataFrame:
-    """One row a finished cell: params, axes, metrics, whether validation chose its rate, whether it diverged.
+    """One row a finished cell: params, axes, metrics, whether it was chosen, diverged, is of a grey domain.
 
     `focus:num_steps` and `focus:rd_lambda` mark what a map without that axis shows.
     """
     every = Cells(records)
     focus = {name: {r.params[name] for r in in_focus(every)} for name in ("num_steps", "rd_lambda")}
     chosen = {p.cell.key for c in choose_learning_rates(every) for p in c.picks}
+    grey = grey_domains(every)
     rows: list[dict[str, Any]] = []
     for record in every:
         if record.status != "finished":
@@ -103,6 +108,7 @@ def cell_table(records: Iterable[CellRecord]) -> pd.DataFrame:
                 **{f"focus:{name}": record.params[name] in own for name, own in focus.items()},
                 "chosen": record.key in chosen,
                 "diverged": cell_diverged(record.metrics),
+                "grey": setting.domain in grey,
             }
         )
     table = pd.DataFrame(rows)
@@ -124,7 +130,8 @@ def interference_map(
     Cells count at the learning rate that validation chose in each seed, unless the learning rate is
     an axis: then all count. Without an axis of steps or of lambda it is of one budget or lambda (`focus`).
     Every place is a mean over the same domains, settings and seeds; results that would make it one over
-    others are left out, and named, and so are those that diverged. Places are connected, each by a row or a
+    others are left out, and named, and so are those that diverged and, where places are means over domains
+    of which others have colour, grey domains. Places are connected, each by a row or a
     column that it shares with another: else both axes differ at once, and nothing is compared.
 
     Args:
@@ -166,6 +173,11 @@ def maps_of(
     located = located.dropna(subset=names)
     domain_axis = any(AXES[name].by_domain for name in pair)
     used = {_PARAM_OF.get(name, name) for name in pair} | ({"domain"} if domain_axis else set())
+    grey: list[str] = []
+    # As in all means over domains; along a distance each domain has places of its own.
+    if not domain_axis and not located.grey.all():
+        grey = sorted(set(located.domain[located.grey]))
+        located = located[~located.grey]
     for name in ("num_steps", "rd_lambda"):
         if name not in used:
             located = located[located[f"focus:{name}"]]
@@ -174,7 +186,7 @@ def maps_of(
     for metric in metrics:
         cells = located.dropna(subset=[metric])
         if len(cells):
-            found.append(_map(cells, method, metric, pair, shared))
+            found.append(replace(_map(cells, method, metric, pair, shared), grey=", ".join(grey)))
     return found
 
 
@@ -304,7 +316,9 @@ def _left_out(cells: pd.DataFrame, kept: pd.DataFrame) -> str:
 def _astray(cells: pd.DataFrame, num_sound: int) -> str:
     gone = len(cells) - num_sound
     return (
-        f"{gone} of {len(cells)} results diverged and are in no mean ({DIVERGED})" if gone else ""
+        f"{gone} of {len(cells)} results diverged and {'is' if gone == 1 else 'are'} in no mean ({DIVERGED})"
+        if gone
+        else ""
     )
 
 
@@ -312,7 +326,7 @@ def _refused(
     x: Axis, y: Axis, shared: Sequence[str], sound: pd.DataFrame, *, confounded: bool
 ) -> str:
     if not len(sound):
-        return "Every result here diverged."
+        return ALL_DIVERGED
     if confounded:
         return (
             f"Cannot be compared: {x.word} and {y.word} change together, so that what one does cannot be "

@@ -237,7 +237,12 @@ def matched_lines(records: Iterable[CellRecord]) -> list[str]:
 
 def at_share(share: float) -> str:
     """`At half of finetune's gain`: what sentences and figures call a gain at which methods are compared."""
-    return f"At {_SHARE_WORDS.get(share, f'{100 * share:.0f} %')} of {NAIVE}'s gain"
+    return f"At {share_word(share)} of {NAIVE}'s gain"
+
+
+def share_word(share: float) -> str:
+    """`a quarter`."""
+    return _SHARE_WORDS.get(share, f"{100 * share:.0f} %")
 
 
 def compared_text(cases: Set[Case], rows: Iterable[MatchedRow]) -> str:

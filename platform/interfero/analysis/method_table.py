@@ -7,22 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from interfero.analysis.capacity_table import percent, signed, unit_name, value_range
 from interfero.analysis.cells import Cells
-from interfero.analysis.choices import Choice, best_sizes, choose_learning_rates
+from interfero.analysis.choices import Choice
 from interfero.analysis.diverged import diverged_of_methods, num_diverged
-from interfero.analysis.focus import (
-    at_images,
-    at_lambda,
-    budget_text,
-    central_images,
-    centre_text,
-    images_text,
-    in_centre,
-    longest,
-)
+from interfero.analysis.first_block import first_block
+from interfero.analysis.focus import budget_text, centre_text, images_text
 from interfero.analysis.parts import grey_text, without_grey
 from interfero.analysis.same_results import same_result_lines
 from interfero.analysis.seed_means import SeedMean, in_db, means, tested_text
-from interfero.analysis.shared_block import shared_block
 from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 
@@ -40,17 +31,16 @@ def method_rows(
     """
     whole = Cells(records)
     every = without_grey(whole)  # As in the answer, whose numbers these are.
-    found, where = in_centre(every), centre_text(every)
+    where = centre_text(every)
     if rd_lambda is not None:
-        found = at_images(at_lambda(longest(every), rd_lambda), central_images(every))
         where = ", ".join(
             text
             for text in (budget_text(every), f"at lambda {rd_lambda:g}", images_text(every))
             if text
         )
-    best = best_sizes(choose_learning_rates(found))
+    first = first_block(whole, rd_lambda)
+    found, best, block = first.cells, first.best, first.block
     methods = list(dict.fromkeys(c.setting.method for c in best))
-    block = shared_block(best)
     mean_of = {title: means(methods, block.choices, m) for title, m in _COLUMNS.items()}
     dbs = {
         role: means(methods, block.choices, in_db(found, role))

@@ -251,12 +251,24 @@ def curve_table(
 
 
 def curves_text(records: Sequence[CellRecord]) -> str:
-    """The table as Markdown; what is missing says why."""
-    header, body, reasons = curve_table(curve_rows(records))
-    rows = [header, ["---"] * len(header), *body]
+    """The table of settings that have a number as Markdown; what is missing says why."""
+    every = curve_rows(records)
+    header, body, reasons = curve_table([row for row in every if row.has_value])
+    rows = [header, ["---"] * len(header), *body] if body else []
     lines = [f"| {' | '.join(row)} |" for row in rows]
     notes = [f"{number}. {reason}" for number, reason in enumerate(reasons, start=1)]
-    return "\n".join([CURVES_NOTE, "", *lines, *([""] if notes else []), *notes]) + "\n"
+    blocks = [[CURVES_NOTE], lines, notes, [without_curves(every)]]
+    return "\n\n".join("\n".join(block) for block in blocks if any(block)) + "\n"
+
+
+def without_curves(rows: Sequence[CurveRow]) -> str:
+    """How many settings have no number, and why; empty where all have one."""
+    gone = [row for row in rows if not row.has_value]
+    if not gone:
+        return ""
+    why = "; ".join(_reason_kinds([reason for row in gone for reason in row.reasons]))
+    verb = "has no number and is" if len(gone) == 1 else "have no number and are"
+    return f"{len(gone)} of {len(rows)} settings {verb} not listed: {why}."
 
 
 def _reason_kinds(reasons: Sequence[str]) -> list[str]:

@@ -42,6 +42,16 @@ class SharedBlock:
         named = [*self.left_out[:MAX_NAMED], *([f"{more} more"] if more > 0 else [])]
         return f"left out: {'; '.join(named)}"
 
+    @property
+    def left_out_sentence(self) -> str:
+        """` Left out are screen, where finetune lacks data seed 1; and 2 more.`; empty where nothing is."""
+        if not self.left_out:
+            return ""
+        more = len(self.left_out) - MAX_NAMED
+        named = [*self.left_out[:MAX_NAMED], *([f"{more} more"] if more > 0 else [])]
+        verb = "is" if len(self.left_out) == 1 else "are"
+        return f" Left out {verb} {'; and '.join(named)}."
+
     def of(self, records: Cells) -> Cells:
         """Its cells; the same object where nothing is left out."""
         if not self.left_out:

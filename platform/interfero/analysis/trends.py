@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from interfero.analysis.axes import AXES, DISTANCES
 from interfero.analysis.cells import once_for_cells
-from interfero.analysis.choices import CellSetting, Choice, Seed, choose_learning_rates
+from interfero.analysis.choices import CellSetting, Choice, Seed, choose_learning_rates, seed_of
 from interfero.analysis.comparable import comparable
 from interfero.metrics.names import GAIN, UNROUTED, VALIDATION_GAIN
 from interfero.records import CellRecord
@@ -45,6 +45,20 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Astray:
+    """A chosen cell that diverged, and is in no mean."""
+
+    domain: str
+    x: float
+    seed: Seed
+    gain: float | None
+    """Percent, as the next one, unrouted."""
+    forgetting: float | None
+    distances: Mapping[str, float]
+    """Of its domain, by the name of the measure."""
+
+
+@dataclass(frozen=True)
 class Trend:
     """A line of two points or more, by rising `x`."""
 
@@ -52,6 +66,7 @@ class Trend:
     setting: CellSetting
     """What the points share; the axis itself is 0."""
     points: tuple[Point, ...]
+    astray: tuple[Astray, ...] = ()
 
     @property
     def method(self) -> str:
@@ -78,6 +93,8 @@ class DomainShift:
     points: tuple[DomainPoint, ...]
     left_out: tuple[str, ...] = ()
     """Domains that have no result at this image count and these seeds."""
+    astray: tuple[Astray, ...] = ()
+    """Of every domain, whether it has a point or not."""
 
     @property
     def method(self) -> str:
@@ -143,7 +160,8 @@ def _domain_shift(choices: Sequence[Choice], every: set[str]) -> DomainShift | N
         if c.setting.domain in domains
     )
     setting = replace(choices[0].setting, domain="", image_unit="images")
-    return DomainShift(setting, points, tuple(sorted(every - domains)))
+    astray = tuple(a for c in choices for a in _astray(c, 0.0))
+    return DomainShift(setting, points, tuple(sorted(every - domains)), astray)
 
 
 def _without(setting: CellSetting, axis: str) -> CellSetting:
@@ -161,7 +179,28 @@ def _trend(axis: str, setting: CellSetting, members: Sequence[Choice]) -> Trend:
                 coverage[seed].add(x)
     seeds, places = comparable(coverage)
     points = [_point(by_x[x], x, seeds) for x in sorted(places)]
-    return Trend(axis, setting, tuple(p for p in points if p is not None))
+    astray = tuple(a for x, choice in sorted(by_x.items()) for a in _astray(choice, x))
+    return Trend(axis, setting, tuple(p for p in points if p is not None), astray)
+
+
+def _astray(choice: Choice, x: float) -> list[Astray]:
+    """Cells that no point has; where every seed diverged the point itself is of them."""
+    if len(choice.diverged) == choice.num_seeds:
+        return []
+    found = []
+    for cell in (p.cell for p in choice.picks if p.cell.key in choice.diverged):
+        known = {name: AXES[name].value(cell) for name in DISTANCES}
+        found.append(
+            Astray(
+                domain=choice.setting.domain,
+                x=x,
+                seed=seed_of(cell),
+                gain=cell.metrics.get(GAIN),
+                forgetting=cell.metrics.get(UNROUTED),
+                distances={name: v for name, v in known.items() if v is not None},
+            )
+        )
+    return found
 
 
 def _point(choice: Choice, x: float, seeds: Collection[Seed] | None = None) -> Point | None:

@@ -121,18 +121,18 @@ def test_the_rest_of_the_grid_is_there_faintly(sweep):
 
 
 def test_captions_name_lambda_images_seeds_and_what_is_missing(sweep, fail):
-    assert "lambda 0.0067, 20 images" in capacity(sweep())[0].caption
-    assert "illustration, n = 1 seed" in capacity(sweep())[0].caption
+    assert "at lambda 0.0067, with 20 images and 300 steps." in capacity(sweep())[0].caption
+    assert "There is one seed: an illustration." in capacity(sweep())[0].caption
     records = [
         fail(r) if (r.params["domain"], r.params["adapter_size"]) == ("text", 16) else r
         for r in sweep(seeds=(0, 1))
         if (r.params["domain"], r.params["adapter_size"]) != ("text", 2)
     ]
     (variant,) = capacity(records)
-    assert "6 of 30 cells failed; no result: cawf 2, cawf 16" in variant.caption
-    assert "n = 2 seeds" in variant.caption
+    assert "6 of 30 cells failed. There is no result of cawf 2, cawf 16." in variant.caption
+    assert "Marks are means over 2 seeds; " in variant.caption
     gone = [fail(r) if r.params["domain"] == "text" else r for r in sweep()]
-    assert [p.empty for p in capacity(gone)[0].panels] == ["no cell finished"]
+    assert [p.empty for p in capacity(gone)[0].panels] == ["No cell finished."]
 
 
 def test_crops_are_called_crops(sweep):
@@ -246,7 +246,9 @@ def test_diverged_cells_are_marked_at_the_edge_and_the_axis_serves_the_rest(swee
     assert spec["title"]["subtitle"].startswith("1 point beyond the frame")
     said = caption_of(variant, variant_spec(variant, {}))
     assert said.startswith(variant.caption)
-    assert said.endswith("Triangles at the frame: results too far out for its scale.")
+    assert said.endswith(
+        "Triangles at the frame stand for results that are too far out for its scale."
+    )
     # The page has a table, a picture has none.
     figure = Figure("f", "F", (), (variant,))
     page = page_html(ReportPage("t", [], [], [], [("figure", "f")], figures=[figure]))
@@ -343,7 +345,9 @@ def test_points_lie_about_the_law_and_left_out_domains_are_predicted(scaling):
         assert [p.y for p in marks.points] == pytest.approx(expected, rel=0.2)
     assert {s.label for s in right.series} == {"charts", "fundus", "text"}
     assert all(s.hollow for s in right.series), "three domains: by the mean of the others alone"
-    assert "power law, 95 % intervals" in law_figure([scaling]).variants[0].caption
+    assert "A power law holds across domains: its exponent of images is" in (
+        law_figure([scaling]).variants[0].caption
+    )
 
 
 def test_a_line_of_a_law_ends_where_its_domain_was_measured():
@@ -398,12 +402,12 @@ def test_several_processes_draw_what_one_draws(tmp_path, sweep, monkeypatch):
 
 def test_what_all_rows_say_is_said_once():
     """Text is what drawing takes longest for: seven rows had one sentence and two titles seven times."""
-    rows = [f"text, {n} images; n = 3 seeds; bars (a; b). Triangles." for n in (1, 5)]
+    rows = [f"This is text, {n} images. Bars are so (a. B). Triangles too." for n in (1, 5)]
     own, shared = parted_captions(rows)
-    assert own == ["text, 1 images.", "text, 5 images."]
-    assert shared == "In each row: n = 3 seeds; bars (a; b). Triangles."
-    rows = ["A at 1; b is so. Triangles.", "B at 1; b is so."]
-    assert parted_captions(rows)[0] == ["A at 1. Triangles.", "B at 1."]
+    assert own == ["This is text, 1 images.", "This is text, 5 images."]
+    assert shared == "Bars are so (a. B). Triangles too."
+    rows = ["A is at 1. B is so. Triangles too.", "B is at 1. B is so."]
+    assert parted_captions(rows)[0] == ["A is at 1. Triangles too.", "B is at 1."]
     assert parted_captions(rows[:1]) == (rows[:1], "")
     assert parted_captions(["Same.", "Same."]) == (["Same.", "Same."], "")
     assert parted_captions(["A s.d. of 2 (one; two).", "B s.d. of 2 (one; two)."])[1] == ""
@@ -535,7 +539,7 @@ def test_pictures_say_nothing_of_a_page(sweep, with_grey):
         overview_figure(records, RunLinks()), capacity_figure(records, RunLinks()),
         matched_figure(with_grey(sweep(rates=(3e-5, 5e-5, 7e-5, 1e-4)), "text")), map_figure(records),
     ]  # fmt: skip
-    assert "Grey domains show no colour" in figures[0].note
+    assert "Grey domains are left out: text." in figures[0].note
     for figure in figures:
         for variant in figure.variants:
             said = f"{figure.note} {caption_of(variant, variant_spec(variant, {}))}"

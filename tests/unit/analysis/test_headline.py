@@ -545,8 +545,8 @@ def test_a_grey_domain_is_in_no_headline(two_methods, with_grey):
     assert gained == ["finetune gains in 1 of 1 domain: +6.00 % of the target loss on test images."]
     assert "Grey domains are left out: text." in summary_lines(records)
     figure = overview_figure(records, RunLinks())
-    assert figure.variants[0].panels[0].y.names == ("text\ngrey", "charts")
-    assert "Grey domains show no colour" in figure.note
+    assert figure.variants[0].panels[0].y.names == ("charts",)
+    assert "Grey domains are left out: text." in figure.note
     assert "; grey" in capacity_figure(records, RunLinks()).variants[1].caption
     assert "grey" not in capacity_figure(records, RunLinks()).variants[0].caption
     only = [r for r in records if r.params["domain"] == "text"]
@@ -601,7 +601,8 @@ def test_a_cell_that_diverged_is_named_and_rules_no_mean(astray, two_methods):
     assert not any("diverged" in line for line in headline(two_methods).lines)
     assert "No cell is left out as diverged." in method_rows(two_methods)[2]
     caption = overview_figure(astray, RunLinks()).variants[0].caption
-    assert caption.endswith(f"{named}.")
+    assert "Left out is data seed 1, for finetune diverged on text." in caption
+    assert "1 of 6 of finetune" in caption
 
 
 def test_methods_that_come_to_one_codec_are_named(two_methods, cell):

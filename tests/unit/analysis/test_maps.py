@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from interfero.analysis.charts.maps import map_figure
+from interfero.analysis.charts.maps import REFUSED, map_figure
 from interfero.analysis.charts.vega import variant_spec
 from interfero.analysis.comparable import comparable
 from interfero.analysis.maps import cell_table, connected_parts, default_axes, interference_map
@@ -86,7 +86,8 @@ def test_an_image_count_that_is_a_domain_is_no_comparison(cell):
     assert found.refused.startswith("Cannot be compared: no results that share domain")
     (variant,) = map_figure(alone).variants
     assert not variant.file, "a picture of words"
-    assert [p.empty for p in variant.panels] == [found.refused]
+    assert [p.empty for p in variant.panels] == [REFUSED]
+    assert found.refused in variant.caption
 
 
 def test_axes_that_change_together_are_no_comparison(cell):
@@ -153,7 +154,8 @@ def test_what_diverged_is_said_and_sets_no_colour(cell):
     assert (tile.value, tile.text) == (None, "diverged")
     assert tile.hover[1:] == ("2 results, all diverged", "-1500.00, -1500.00 %")
     assert "2 of 12 results diverged" in variant.caption
-    assert "Grey, diverged: every result diverged." in figure.note
+    assert "Where diverged stands every result diverged." in variant.caption
+    assert not figure.note
     scales = [
         layer["encoding"]["color"]["scale"]["domain"]
         for panel in variant_spec(variant, {})["concat"]

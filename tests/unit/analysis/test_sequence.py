@@ -397,7 +397,7 @@ def test_orders_are_not_called_domains():
     assert lost.panels[1].title.startswith("Each order left out: off by ")
     assert lost.panels[1].x.label == "predicted from the other orders (%)"
     assert harm.panels[1].x.label == "predicted from the other domains (%)"
-    assert "each order or domain predicted only from the others" in figure.note
+    assert "each order or domain is predicted only from the others" in figure.note
     unlike = [replace(law, chosen=law.null) for law in laws]
     assert law_lines(unlike) == [
         "Laws for 2 combinations of method and response: 1 where none beats a constant for each domain, 1 "

@@ -170,7 +170,7 @@ def test_domains_are_compared_at_one_image_count(shifted, cell):
     assert domain_shifts(apart) == []
     (found,) = domain_shifts([*shifted, cell(9.0, 9.0, domain="far", num_images=51, distance=9.0)])
     assert found.left_out == ("far",)
-    assert "without far" in domain_figure([found]).variants[0].caption
+    assert "left out are far of finetune." in domain_figure([found]).variants[0].caption
 
 
 def test_domain_sentences_name_the_ends_and_what_chance_would_do(shifted):
@@ -213,7 +213,7 @@ def test_domains_are_named_and_distances_have_units(shifted):
     gain, lost = variant.panels
     assert gain.y.names[0] == "skies 5"
     assert "feature distance (source s.d.)" in variant.caption
-    assert "20 training images for every domain" in variant.caption
+    assert "with 20 training images each." in variant.caption
     assert lost.x.label == "Forgetting, unrouted (%)"
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from interfero.analysis.capacity_table import seeds_text, signed
+from interfero.analysis.capacity_table import signed
 from interfero.analysis.charts.data import (
+    NOT_KNOWN,
     Figure,
     Panel,
     PlotAxis,
@@ -14,21 +16,26 @@ from interfero.analysis.charts.data import (
     RunLinks,
     Series,
     Variant,
+    faces_of,
     name_of,
     seed_lines,
     span,
 )
 from interfero.analysis.charts.files import file_part
 from interfero.analysis.charts.style import method_label, method_style
+from interfero.analysis.charts.words import seeds_sentence
 from interfero.analysis.choices import (
     CellSetting,
     Choice,
     choose_learning_rates,
     missing_settings,
+    seed_of,
     setting_of,
 )
+from interfero.analysis.diverged import diverged_sentence
 from interfero.analysis.focus import central_lambda, longest
 from interfero.analysis.parts import grey_domains
+from interfero.analysis.shared_block import SharedBlock
 from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 
@@ -39,8 +46,17 @@ WORDS = (
 )
 
 
-def capacity_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | None:
-    """None where no cell finished."""
+def capacity_figure(
+    records: Sequence[CellRecord], runs: RunLinks, first: SharedBlock | None = None
+) -> Figure | None:
+    """A variant a case; None where no cell finished.
+
+    Args:
+        records: All cells of a sweep.
+        runs: Of the cells.
+        first: Where this figure shows the answer, the block that the answer is of: means of its cases are
+            over its seeds.
+    """
     choices = choose_learning_rates(records)
     if not choices:
         return None
@@ -52,8 +68,8 @@ def capacity_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | N
     seen: Counter[str] = Counter()
     variants = []
     for case in cases:
-        what = "; grey" + gaps[case] if case.domain in grey else gaps[case]
-        variants.append(_variant(case, cases, by_case[case], runs, what, seen[case.domain]))
+        about = _About(gaps[case], seen[case.domain], grey=case.domain in grey, first=first)
+        variants.append(_variant(case, cases, by_case[case], runs, about))
         seen[case.domain] += 1
     shown = longest(records)
     focus = int(shown[0].params["num_steps"]), central_lambda(shown)
@@ -71,14 +87,14 @@ def capacity_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | N
         title="What each method gains on the target, and what the source loses",
         selectors=("domain", *(("at",) if len({c.choice[1] for c in variants}) > 1 else ())),
         variants=_without_single_choices(tuple(variants)),
-        note="Solid: the learning rate that validation chose in each seed, mean over seeds; bars from "
-        "the least to the greatest seed. Faint: single cells of the whole grid. Numbers on the left: "
-        "adapter size. On the right, filled is routed, hollow is unrouted.",
+        note="Solid marks have the learning rate that validation chose in each seed; faint ones are single "
+        "cells of the whole grid. Numbers beside marks are adapter sizes. Of forgetting, filled marks are "
+        "routed and hollow ones are unrouted.",
     )
 
 
 def gaps_of(records: Iterable[CellRecord]) -> dict[CellSetting, str]:
-    """Of each case `; 3 of 15 cells failed; no result: cawf 2`; empty where nothing is missing."""
+    """Of each case ` 3 of 15 cells failed. There is no result of cawf 2.`; empty if nothing is missing."""
     counts: dict[CellSetting, Counter[str]] = defaultdict(Counter)
     for record in records:
         counts[setting_of(record).without_method][record.status] += 1
@@ -90,8 +106,8 @@ def gaps_of(records: Iterable[CellRecord]) -> dict[CellSetting, str]:
     for case, status in counts.items():
         failed = status["failed"]
         parts = [f"{failed} of {status.total()} cells failed"] if failed else []
-        parts += [f"no result: {', '.join(empty[case])}"] if empty[case] else []
-        found[case] = "".join(f"; {part}" for part in parts)
+        parts += [f"There is no result of {', '.join(empty[case])}"] if empty[case] else []
+        found[case] = "".join(f" {part}." for part in parts)
     return found
 
 
@@ -110,29 +126,72 @@ def _without_single_choices(variants: tuple[Variant, ...]) -> tuple[Variant, ...
     """A selector with one entry is no choice: what it would say stands in the caption."""
     if len({v.choice[1] for v in variants}) > 1:
         return variants
-    return tuple(Variant(v.choice[:1], v.panels, v.caption, v.file) for v in variants)
+    return tuple(replace(v, choice=v.choice[:1]) for v in variants)
+
+
+@dataclass(frozen=True)
+class _About:
+    """What a case's figure says beside its results."""
+
+    gaps: str
+    """Of `gaps_of`."""
+    index: int
+    """Of the case, among those of its domain."""
+    grey: bool
+    first: SharedBlock | None
+
+    def block_of(self, case: CellSetting) -> SharedBlock | None:
+        """What its means are of, if they are of less than all that the case has."""
+        return self.first if self.first is not None and case in self.first.cases else None
 
 
 def _variant(
     case: CellSetting, cases: Sequence[CellSetting], choices: Sequence[Choice], runs: RunLinks,
-    gaps: str, index: int,
+    about: _About,
 ) -> Variant:  # fmt: skip
-    where = case_text(case, cases)
-    empty = Panel("", PlotAxis(""), PlotAxis(""), (), empty="no cell finished")
+    where, block = case_text(case, cases), about.block_of(case)
+    means = choices if block is None else _within(block, choices)
+    panels: tuple[Panel, ...] = (
+        Panel("", PlotAxis(""), PlotAxis(""), (), empty="No cell finished."),
+    )
+    if choices:
+        panels = _gain_panel(choices, means, runs), _plane_panel(choices, means, runs)
+    text = (
+        f"Here {case.codec} is adapted to {case.domain} at lambda {case.rd_lambda:g}, with "
+        f"{case.num_images_text} and {case.num_steps} steps."
+    )
+    text += seeds_sentence(len(c.kept) for c in means) + about.gaps
+    text += " The domain is grey." if about.grey else ""
+    text += "" if block is None else block.left_out_sentence
     return Variant(
         choice=(case.domain, where),
-        panels=(_gain_panel(choices, runs), _plane_panel(choices, runs)) if choices else (empty,),
-        caption=f"{case.domain}, lambda {case.rd_lambda:g}, {case.num_images_text}, {case.num_steps} steps, "
-        f"{case.codec}; {seeds_text(choices)}{gaps}.",
-        file=file_part("capacity", case.domain, index=index),
+        panels=panels,
+        caption=text + diverged_sentence(choices),
+        file=file_part("capacity", case.domain, index=about.index),
+        faces=faces_of(panels, "routed", "unrouted"),
     )
 
 
-def _gain_panel(choices: Sequence[Choice], runs: RunLinks) -> Panel:
+def _within(block: SharedBlock, choices: Iterable[Choice]) -> list[Choice]:
+    """Those that have every seed of the block, over these seeds."""
+    found = []
+    for choice in choices:
+        picks = [
+            pick
+            for pick in choice.picks
+            if seed_of(pick.cell)[0] in block.seeds and pick.cell.key not in choice.diverged
+        ]
+        if {seed_of(pick.cell)[0] for pick in picks} >= block.seeds:
+            found.append(replace(choice, picks=tuple(picks)))
+    return found
+
+
+def _gain_panel(choices: Sequence[Choice], means: Sequence[Choice], runs: RunLinks) -> Panel:
     series = []
     for method in _methods(choices):
         own = [c for c in choices if c.setting.method == method]
-        points = [p for c in own if (p := _point(c, FRACTION, GAIN, runs)) and p.x > 0]
+        kept = [c for c in means if c.setting.method == method]
+        points = [p for c in kept if (p := _point(c, FRACTION, GAIN, runs)) and p.x > 0]
         faint = [p for c in own for p in _faint(c, FRACTION, GAIN, runs) if p.x > 0]
         series.append(
             Series(
@@ -151,13 +210,14 @@ def _gain_panel(choices: Sequence[Choice], runs: RunLinks) -> Panel:
     )
 
 
-def _plane_panel(choices: Sequence[Choice], runs: RunLinks) -> Panel:
+def _plane_panel(choices: Sequence[Choice], means: Sequence[Choice], runs: RunLinks) -> Panel:
     series = []
     for method in _methods(choices):
         own = [c for c in choices if c.setting.method == method]
+        kept = [c for c in means if c.setting.method == method]
         for metric, hollow in ((ROUTED, False), (UNROUTED, True)):
-            points = [p for c in own if (p := _point(c, GAIN, metric, runs))]
-            routed = [_point(c, GAIN, ROUTED, runs) for c in own]
+            points = [p for c in kept if (p := _point(c, GAIN, metric, runs))]
+            routed = [_point(c, GAIN, ROUTED, runs) for c in kept]
             if hollow and [(p.x, p.y) for p in points] == [(p.x, p.y) for p in routed if p]:
                 continue
             faint = [p for c in own for p in _faint(c, GAIN, metric, runs)]
@@ -218,11 +278,12 @@ def _shown(metric: str, value: float) -> float:
 
 
 def _cell_lines(choice: Choice, cell: CellRecord, runs: RunLinks) -> tuple[str, ...]:
-    values = [f"{word} {signed(cell.metrics[m])} %" for m, word in WORDS if m in cell.metrics]
+    known = cell.metrics
+    values = [f"{w} {f'{signed(known[m])} %' if m in known else NOT_KNOWN}" for m, w in WORDS]
     p = cell.params
     return (
         f"{name_of(choice.setting)}, one cell",
         *values,
-        f"seed {p['data_seed']}/{p['init_seed']}; lr {float(p['learning_rate']):g}",
+        f"seed {p['data_seed']}/{p['init_seed']}: lr {float(p['learning_rate']):g}",
         runs.text(cell),
     )

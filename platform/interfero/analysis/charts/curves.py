@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from interfero.analysis.charts.data import (
     INK,
@@ -18,6 +19,8 @@ from interfero.analysis.charts.data import (
 )
 from interfero.analysis.charts.files import file_name
 from interfero.analysis.charts.style import method_label, method_style
+from interfero.analysis.charts.words import seeds_sentence
+from interfero.analysis.divergence_rule import cell_diverged
 from interfero.analysis.rd_curves import (
     SIDE_TITLES,
     SIDES,
@@ -48,8 +51,9 @@ def curve_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | None
             Variant(
                 choice=(place[0], f"{place[1]} images, {place[2]} steps, {place[3]}"),
                 panels=panels,
-                caption=f"{place[0]}: adapted against source codecs on the same test images; "
-                f"{place[1]} images, {place[2]} steps, {place[3]}; mean over {seeds} seeds.",
+                caption=f"Here {place[3]} is adapted to {place[0]} with {place[1]} images and {place[2]} "
+                f"steps.{seeds_sentence([seeds])} Both codecs code the same test images."
+                f"{_astray_sentence(here, by_key)}",
                 file=file_name("rd", place[0]) if drawn else "",
             )
         )
@@ -58,7 +62,8 @@ def curve_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | None
         title="Rate and distortion",
         selectors=("domain", "at"),
         variants=tuple(variants),
-        note="The cells of a curve differ only in lambda; one learning rate per curve, chosen on validation. "
+        note="The cells of a curve differ only in lambda, and each curve has one learning rate, chosen on "
+        "validation. "
         "Each method is shown at the adapter size with the best mean validation gain.",
     )
 
@@ -91,14 +96,36 @@ def _panel(
         if not series:
             series.append(_source_series(full))
         style = method_style(method)
-        points = tuple(_point(full, i, by_key, runs) for i in range(whole))
-        series.append(Series(method_label(method), style.colour, style.marker, points, line=True))
+        astray = [c for c in full if _diverged(c, by_key)]
+        sound = [c for c in full if c not in astray]
+        points = [_point(sound, i, by_key, runs) for i in range(whole)] if sound else []
+        points += [
+            replace(_point([c], i, by_key, runs), faint=True) for c in astray for i in range(whole)
+        ]
+        series.append(
+            Series(method_label(method), style.colour, style.marker, tuple(points), line=True)
+        )
     return Panel(
         title=f"Test images: {SIDE_TITLES[side]}",
         x=PlotAxis("rate (bpp)"),
         y=PlotAxis("PSNR (dB)"),
         series=tuple(series),
     )
+
+
+def _diverged(curve: RdCurve, by_key: dict[tuple[object, ...], CellRecord]) -> bool:
+    """Whether one of its cells did: then it is in no mean."""
+    cells = (by_key.get((*_head(curve.key), point.rd_lambda)) for point in curve.points)
+    return any(cell is not None and cell_diverged(cell.metrics) for cell in cells)
+
+
+def _astray_sentence(
+    curves: Sequence[RdCurve], by_key: dict[tuple[object, ...], CellRecord]
+) -> str:
+    """` Curves with a cell that diverged are faint and in no mean: 1 of cawf.`; empty where none did."""
+    counts = Counter(c.key.method for c in curves if c.side == SIDES[0] and _diverged(c, by_key))
+    text = ", ".join(f"{count} of {method}" for method, count in sorted(counts.items()))
+    return f" Curves with a cell that diverged are faint and in no mean: {text}." if text else ""
 
 
 def _best_setting(curves: Sequence[RdCurve]) -> list[RdCurve]:

@@ -16,6 +16,8 @@ Scale = Literal["linear", "log", "percent", "names"]
 Range = tuple[float, float]
 
 MAX_HOVER_LINES = 8
+NOT_KNOWN = "-"
+"""Where a cell has no value: what follows it stays in its place."""
 INK = "@ink"
 """The page's own colour of text: black on white, white on black."""
 
@@ -31,6 +33,8 @@ class PlotAxis:
     """Of scale `names`: what stands at 0, 1, 2, ..."""
     ticks: tuple[tuple[float, str], ...] = ()
     """Where the usual ones would not do."""
+    row_height: int = 52
+    """Pixels of a row, of scale `names`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,8 @@ class Variant:
     caption: str
     file: str = ""
     """Name of the PNG and the SVG; variants of one name are the rows of one picture."""
+    faces: tuple[str, ...] = ()
+    """What filled and what hollow marks of one label are, where it has both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +138,20 @@ class Figure:
     """What holds for all variants."""
     start: int = 0
     """The variant that is shown first."""
+
+
+def faces_of(panels: Sequence[Panel | MapPanel], filled: str, hollow: str) -> tuple[str, ...]:
+    """The two entries that a legend needs beside the labels; none where no mark is hollow.
+
+    Args:
+        panels: Of a variant.
+        filled: What filled marks are.
+        hollow: What hollow ones are.
+    """
+    series = [s for panel in panels if isinstance(panel, Panel) for s in panel.series if s.points]
+    if not any(s.hollow for s in series):
+        return ()
+    return f"filled: {filled}", f"hollow: {hollow}"
 
 
 def without_files(figure: Figure) -> Figure:
@@ -157,6 +177,8 @@ def seed_lines(
 ) -> tuple[str, ...]:
     """Means with their spread, then a line a seed: values, learning rate, cell and run.
 
+    What is not known has a dash, and a cell that diverged says so: it is in no mean.
+
     Args:
         choice: A setting.
         metrics: MLflow names, each with the word a line calls it.
@@ -165,10 +187,10 @@ def seed_lines(
     lines = [name_of(choice.setting)]
     for metric, word in metrics:
         values = choice.values(metric)
-        if values:
-            lines.append(f"{word} {spread_text(values)}")
+        lines.append(f"{word} {spread_text(values) if values else NOT_KNOWN}")
     for pick in choice.picks[:MAX_HOVER_LINES]:
-        lines.append(_seed_line(pick, metrics, runs))
+        astray = " (diverged, in no mean)" if pick.cell.key in choice.diverged else ""
+        lines.append(f"{_seed_line(pick, metrics, runs)}{astray}")
     if len(choice.picks) > MAX_HOVER_LINES:
         lines.append(f"and {len(choice.picks) - MAX_HOVER_LINES} more seeds")
     return tuple(lines)
@@ -176,7 +198,8 @@ def seed_lines(
 
 def _seed_line(pick: Pick, metrics: Sequence[tuple[str, str]], runs: RunLinks) -> str:
     cell = pick.cell
-    values = [signed(cell.metrics[name]) for name, _ in metrics if name in cell.metrics]
+    known = cell.metrics
+    values = [signed(known[name]) if name in known else NOT_KNOWN for name, _ in metrics]
     seed = f"seed {cell.params['data_seed']}/{cell.params['init_seed']}"
     return f"{seed}: {', '.join(values)}; lr {pick.learning_rate:g}; {runs.text(cell)}"
 

@@ -26,6 +26,7 @@ from interfero.analysis.focus import focus_text, in_focus
 from interfero.analysis.laws.observations import RESPONSES, Observations, observations
 from interfero.analysis.laws.scaling import Refusal, Scaling
 from interfero.analysis.laws.view import MEAN_OF_OTHERS, left_out_domains
+from interfero.analysis.parts import grey_domains
 from interfero.records import CellRecord
 
 MIN_DOMAINS = 3
@@ -75,20 +76,22 @@ def distance_figure(
                     Variant(
                         choice=(subject.text, response.title),
                         panels=panels,
-                        caption=f"{subject.text}, {response.title} over the distance of a domain from the "
-                        f"source{where}; {_law_note(laws.get(key), why.get(key, ''))}",
+                        caption=f"This is {response.title} of {subject.text} over the distance of a domain "
+                        f"from the source{where}. {_law_note(laws.get(key), why.get(key, ''))}",
                         file=file_name("distance", subject.method),
                     )
                 )
     if not variants:
         return None
+    grey = sorted(grey_domains(every) & looks.keys())
     return Figure(
         name="distance",
         title="Domain distance and what it predicts",
         selectors=("method", "of"),
         variants=tuple(sorted(variants, key=_forgetting_first)),
-        note="Filled: measured, the mean over the settings that the domains share; faint: single settings, "
-        "means over seeds. Hollow diamonds and crosses: what the law predicts for a left-out domain.",
+        note="Filled marks are measured, and means over the settings that the domains share; faint ones are "
+        "single settings, means over seeds. Hollow diamonds and crosses are what the law predicts for a "
+        "left-out domain." + (f" Grey domains are among them: {', '.join(grey)}." if grey else ""),
     )
 
 
@@ -98,10 +101,12 @@ def _forgetting_first(variant: Variant) -> tuple[bool, str]:
 
 def _law_note(scaling: Scaling | None, reason: str) -> str:
     if scaling is None:
-        return f"no law, and so no predictions: {reason or 'none was fitted'}."
+        return f"There is no law, and so there are no predictions: {reason or 'none was fitted'}."
     if not left_out_domains(scaling):
-        return "too few settings are left when a domain is left out: no predictions."
-    return "predictions are those of the law when the domain is left out."
+        return (
+            "Too few settings are left when a domain is left out, and so there are no predictions."
+        )
+    return "Predictions are those of the law when the domain is left out."
 
 
 def _levels(records: Iterable[CellRecord]) -> dict[str, set[float]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from interfero.analysis.charts.data import Figure, Variant
 from interfero.analysis.charts.drawing import Drawing
-from interfero.analysis.charts.looks import looks_of, series_of
+from interfero.analysis.charts.looks import picture_looks
 from interfero.analysis.charts.picture import picture_spec
 from interfero.analysis.charts.vega import (
     THEME,
@@ -89,7 +89,7 @@ def _write_all(
 def specification(figure: Figure, variants: Sequence[Variant]) -> str:
     """One picture of some of a figure's variants, as JSON in one line."""
     texts: Texts = {}
-    looks = looks_of(series_of(variants))
+    looks = picture_looks(variants)
     specs = [variant_spec(v, texts, looks) for v in variants]
     rows = [(caption_of(v, spec), spec) for v, spec in zip(variants, specs, strict=True)]
     return coloured(picture_spec([figure.title, figure.note], rows), THEME)

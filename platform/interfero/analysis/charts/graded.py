@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite, nan
 
 from interfero.analysis.capacity_table import signed
 from interfero.analysis.charts.data import Figure, Panel, PlotAxis, PlotPoint, Series, Variant, span
 from interfero.analysis.charts.files import file_part
 from interfero.analysis.charts.style import DOMAIN_STYLES, MethodStyle, method_label
-from interfero.analysis.charts.trends import QUANTITIES, seed_words
+from interfero.analysis.charts.trends import QUANTITIES, astray_points, astray_sentence, seed_words
+from interfero.analysis.charts.words import seeds_sentence
 from interfero.analysis.choices import CONTROL
 from interfero.analysis.graded import GradedFamily, graded_families
 from interfero.analysis.trends import DomainShift
@@ -43,7 +45,7 @@ def graded_figure(shifts: Sequence[DomainShift]) -> Figure | None:
         selectors=("method", "along", "at"),
         variants=tuple(variants),
         note="Corruptions of one colour are of one kind: noise, blur, weather, digital. All domains have the "
-        "same image count, lambda, steps and seeds; bars from the lowest to the highest seed.",
+        "same image count, lambda, steps and seeds.",
     )
 
 
@@ -52,14 +54,13 @@ def _variant(
 ) -> Variant:
     counts = {len(p.point.gains) for p in shift.points}
     at = f"lambda {shift.setting.rd_lambda:g}, {shift.setting.num_steps} steps"
-    seeds = "one seed, an illustration" if max(counts) == 1 else f"means over {max(counts)} seeds"
     bases = " and ".join(dict.fromkeys(f.base for f in families))
     what = f"corruptions of {bases}" if along else f"mixtures with {bases}"
     return Variant(
         choice=(method_label(shift.method), _ALONG[along].split(" ")[0], at),
         panels=tuple(_panel(shift, families, along, number) for number in range(len(QUANTITIES))),
-        caption=f"{method_label(shift.method)}, {what}: {at}, {shift.setting.num_images} training images; "
-        f"{seeds}.",
+        caption=f"This is {method_label(shift.method)} on {what}, at {at} and with "
+        f"{shift.setting.num_images} training images.{seeds_sentence(counts)}{astray_sentence([shift])}",
         file=file,
     )
 
@@ -77,11 +78,19 @@ def _panel(shift: DomainShift, families: Sequence[GradedFamily], along: bool, nu
             )
             for level, p in zip(family.levels, family.points, strict=True)
         )  # fmt: skip
+        points += _edge_points(shift, family, number)
         look = _look(family, index)
         series.append(Series(family.label, look.colour, look.marker, points, line=True))
     levels = sorted({level for family in families for level in family.levels})
     axis = PlotAxis(_ALONG[along], ticks=tuple((level, str(level)) for level in levels))
     return Panel(title, axis, PlotAxis(title, "percent"), tuple(series))
+
+
+def _edge_points(shift: DomainShift, family: GradedFamily, number: int) -> tuple[PlotPoint, ...]:
+    """Cells of the family that diverged while others of their point did not."""
+    levels = {p.domain: float(x) for x, p in zip(family.levels, family.points, strict=True)}
+    found = astray_points(shift, number, lambda cell: levels.get(cell.domain, nan))
+    return tuple(PlotPoint(x, y, lines, faint=True) for x, y, lines in found if isfinite(x))
 
 
 def _look(family: GradedFamily, index: int) -> MethodStyle:

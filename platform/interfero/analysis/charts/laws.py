@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from interfero.analysis.axes import AXES
 from interfero.analysis.charts.data import (
@@ -13,6 +13,7 @@ from interfero.analysis.charts.data import (
     Scale,
     Series,
     Variant,
+    faces_of,
 )
 from interfero.analysis.charts.files import file_name
 from interfero.analysis.charts.style import MethodStyle, styles_by_name
@@ -21,7 +22,7 @@ from interfero.analysis.laws.view import (
     MEAN_OF_OTHERS,
     domain_laws,
     errors_text,
-    law_text,
+    law_sentences,
     left_out_domains,
     main_axis,
     measured,
@@ -31,8 +32,13 @@ from interfero.analysis.laws.view import (
 from interfero.analysis.laws.words import claim, holds_text
 
 
-def law_figure(results: Sequence[Scaling | Refusal]) -> Figure | None:
-    """None where nothing could be fitted."""
+def law_figure(results: Sequence[Scaling | Refusal], grey: Collection[str] = ()) -> Figure | None:
+    """None where nothing could be fitted.
+
+    Args:
+        results: Of `fit_scaling`.
+        grey: Domains without colour: fits have all domains, and the figure says so.
+    """
     fits = [r for r in results if isinstance(r, Scaling)]
     if not fits:
         return None
@@ -41,33 +47,43 @@ def law_figure(results: Sequence[Scaling | Refusal]) -> Figure | None:
     # Domains before orders of them, each with one look in all methods and measures.
     ordered = sorted(fits, key=lambda fit: fit.data.drawn_one != "domain")
     looks = styles_by_name(name for fit in ordered for name in fit.data.domain_names)
+    drawn = [(fit, (_law_panel(fit, looks), _left_out_panel(fit, looks))) for fit in fits]
     variants = tuple(
         Variant(
             choice=(fit.subject.text, fit.response.title),
-            panels=(_law_panel(fit, looks), _left_out_panel(fit, looks)),
-            caption=f"{first}{fit.subject.text}, {fit.response.title}: {_holds_first(fit)}{law_text(fit)}.",
+            panels=panels,
+            caption=f"{first}This is {fit.response.title} of {fit.subject.text}. {_law_sentences(fit)}",
             file=file_name("law", fit.subject.method),
+            faces=faces_of(panels, _filled_text(panels[1]), "by the mean of the others"),
         )
-        for fit in fits
+        for fit, panels in drawn
     )
+    among = {name for fit in fits for name in fit.data.domain_names} & set(grey)
     ones = " or ".join(dict.fromkeys(fit.data.drawn_one for fit in fits))
     return Figure(
         name="laws",
         title="Laws",
         selectors=("method", "of"),
         variants=variants,
-        note="Left: settings moved along the law to the mean of its other axes; bars reach one standard "
-        f"deviation of seeds; a line ends where the measurements of its {ones} do. Right: each {ones} "
-        "predicted only from the others; hollow by the mean of the others, filled by distance.",
+        note="Settings are moved along the law to the mean of its other axes, bars reach one standard "
+        f"deviation of seeds, and a line ends where the measurements of its {ones} do. In the panel of what "
+        f"is left out, each {ones} is predicted only from the others: hollow marks by their mean, filled "
+        "ones, where there are any, by distance."
+        + (f" Grey domains are among them: {', '.join(sorted(among))}." if among else ""),
         start=min(held, key=lambda place: claim(fits[place]) != "across", default=0),
     )
 
 
-def _holds_first(scaling: Scaling) -> str:
-    """`not determined: `, `holds across domains: `, before exponents that a reader would take for a law."""
-    if not scaling.beats_null:
-        return ""
-    return f"{'' if claim(scaling) is None else 'holds '}{holds_text(scaling)}: "
+def _filled_text(right: Panel) -> str:
+    """What filled marks are, of which only some figures have predictions by distance."""
+    by_distance = any(not s.hollow for s in right.series)
+    return "measured, or by distance" if by_distance else "measured"
+
+
+def _law_sentences(scaling: Scaling) -> str:
+    """Whether the law holds comes before exponents that a reader would take for those of one that does."""
+    holds = holds_text(scaling)
+    return law_sentences(scaling, f"is {holds}" if claim(scaling) is None else f"holds {holds}")
 
 
 def _law_panel(scaling: Scaling, looks: Mapping[str, MethodStyle]) -> Panel:

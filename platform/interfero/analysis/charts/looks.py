@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from interfero.analysis.charts.data import Panel, Series, Variant
@@ -36,6 +36,10 @@ _BACK = {
 """The same the other way round: a path and its way back enclose nothing that could be filled."""
 
 
+FACE = "@soft"
+"""Colour of what a legend says of filled and hollow marks, whatever their label."""
+
+
 @dataclass(frozen=True)
 class Look:
     """How all marks of a label look."""
@@ -64,6 +68,13 @@ def series_of(variants: Iterable[Variant]) -> Iterator[Series]:
         for panel in variant.panels:
             if isinstance(panel, Panel):
                 yield from panel.series
+
+
+def picture_looks(variants: Sequence[Variant]) -> dict[str, Look]:
+    """All that the legend of a picture has: its labels, and what filled and hollow marks of them are."""
+    faces = next((v.faces for v in variants if v.faces), ())
+    marks = {face: Look(FACE, "circle", hollow=bool(i)) for i, face in enumerate(faces)}
+    return {**looks_of(series_of(variants)), **marks}
 
 
 def looks_of(series: Iterable[Series]) -> dict[str, Look]:

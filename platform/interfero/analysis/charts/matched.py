@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from interfero.analysis.capacity_table import places_text
-from interfero.analysis.charts.data import Figure, Panel, PlotAxis, PlotPoint, Series, Variant
+from interfero.analysis.charts.data import (
+    Figure,
+    Panel,
+    PlotAxis,
+    PlotPoint,
+    Series,
+    Variant,
+    faces_of,
+)
 from interfero.analysis.charts.style import method_style
 from interfero.analysis.choices import NAIVE, Case
 from interfero.analysis.focus import at_lambda, central_lambda, lambdas, longest
@@ -15,11 +23,14 @@ from interfero.analysis.matched_gain import (
     at_share,
     compared_text,
     matched_rows,
+    share_word,
     shared_cases,
 )
 from interfero.analysis.parts import grey_text, without_grey
 from interfero.records import CellRecord
 
+AT = 0.5
+"""The share at which a caption gives reasons."""
 _WAYS = (("forgetting", "routed", -0.14), ("forgetting_unrouted", "unrouted", 0.14))
 
 
@@ -44,27 +55,61 @@ def matched_figure(records: Sequence[CellRecord]) -> Figure | None:
             )
             for index, value in enumerate(shown)
         ),
-        note="Large: mean over what all methods with a large mark reach; faint: single results. "
-        "Filled is routed, hollow is unrouted. Under a method's name: where it reaches the gain, or why it "
-        f"does nowhere. {grey_text(records)}".rstrip(),
+        note="Gain is matched on validation, and results are from test images. Large marks are means over "
+        "what all methods with a large mark reach; faint ones are single results. Filled marks are routed, "
+        "hollow ones unrouted. Below its name stands in how many places a method reaches the gain. "
+        f"{grey_text(records)}".rstrip(),
         start=start,
     )
 
 
 def _variant(rows: Sequence[MatchedRow], choice: tuple[str, ...], file: str) -> Variant:
-    methods = list(dict.fromkeys(row.method for row in rows))
+    """A panel a share at which some method has a value, a row a method that has one at any of them."""
+    reached = {row.method for row in rows if row.found}
+    methods = [m for m in dict.fromkeys(row.method for row in rows) if m in reached]
+    shares = sorted({row.share for row in rows if row.found})
     places = {case for row in rows for case, _ in (*row.found, *row.refused)}
     panels = tuple(
-        _panel([r for r in rows if r.share == share], methods, share)
-        for share in sorted({row.share for row in rows})
+        _panel([r for r in rows if r.share == share and r.method in methods], methods, share)
+        for share in shares
     )
     one = next(iter(places))
+    gains = f"{', '.join(map(share_word, shares[:-1]))} and {share_word(shares[-1])}"
+    if len(shares) == 1:
+        gains = share_word(shares[0])
     caption = (
-        f"Forgetting where a method gains a share of what {NAIVE} does, over {places_text(places)}; lambda "
-        f"{one.rd_lambda:g}, {one.num_steps} steps. Gain is matched on validation, results are from test "
-        "images; where a method does not reach the gain it has no point."
+        f"Methods are compared where they gain {gains} of what {NAIVE} does, over {places_text(places)}, at "
+        f"lambda {one.rd_lambda:g} and {one.num_steps} steps."
     )
-    return Variant(choice, panels, caption, file)
+    return Variant(
+        choice, panels, f"{caption}{_gone_text(rows, methods)}", file,
+        faces=faces_of(panels, "routed", "unrouted"),
+    )  # fmt: skip
+
+
+def _gone_text(rows: Sequence[MatchedRow], methods: Sequence[str]) -> str:
+    """Which shares no method has a value at, and which methods have none at all, with the reasons."""
+    text = ""
+    for share in sorted({row.share for row in rows}):
+        own = [row for row in rows if row.share == share]
+        if not any(row.found for row in own):
+            text += f" {at_share(share)} no method has a value ({_reasons(own)})."
+    gone = [row for row in rows if row.method not in methods and row.share == AT]
+    count = len({row.method for row in gone})
+    if count:
+        verb = "method has" if count == 1 else "methods have"
+        text += (
+            f" {count} {verb} no value at any of these ({at_share(AT).lower()}, {_reasons(gone)})."
+        )
+    return text
+
+
+def _reasons(rows: Sequence[MatchedRow]) -> str:
+    """`cawf, lora: gains too little; replay: never gains so little`."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        reasons.setdefault(row.why or "nothing to match", []).append(row.method)
+    return "; ".join(f"{', '.join(methods)}: {why}" for why, methods in reasons.items())
 
 
 def _panel(rows: Sequence[MatchedRow], methods: Sequence[str], share: float) -> Panel:
@@ -74,7 +119,7 @@ def _panel(rows: Sequence[MatchedRow], methods: Sequence[str], share: float) -> 
     for row in rows:
         style, at = method_style(row.method), order.index(row.method)
         for name, word, offset in _WAYS:
-            points = [_case_point(row, case, m, name, at + offset) for case, m in row.found]
+            points = [_case_point(row, case, m, (name, word), at + offset) for case, m in row.found]
             if row.method in compared:
                 points.append(_mean_point(row, name, word, cases, at + offset))
             look = style.colour, style.marker
@@ -86,17 +131,7 @@ def _panel(rows: Sequence[MatchedRow], methods: Sequence[str], share: float) -> 
         x=PlotAxis("source forgetting (%)", "percent"),
         y=PlotAxis("", "names", names),
         series=tuple(series),
-        empty="" if any(s.points for s in series) else _nowhere(rows),
     )
-
-
-def _nowhere(rows: Sequence[MatchedRow]) -> str:
-    """Why no method has a value."""
-    reasons: dict[str, list[str]] = {}
-    for row in rows:
-        reasons.setdefault(row.why or "nothing to match", []).append(row.method)
-    each = (f"{', '.join(methods)}: {why}" for why, methods in reasons.items())
-    return f"No method has a value here. {'; '.join(each)}."
 
 
 def _below(row: MatchedRow) -> str:
@@ -111,17 +146,21 @@ def _mean_point(
     mean = row.mean(name, cases) or 0.0
     lines = (
         f"{row.method}, {word}",
-        f"mean {mean:+.2f} % over {places_text(cases)}, which all compared methods reach",
-        f"{min(values):+.2f} to {max(values):+.2f} %",
+        f"forgets {mean:+.2f} % ({min(values):+.2f} to {max(values):+.2f} %)",
+        f"mean over {places_text(cases)}, which all compared methods reach",
         f"gain reached in {row.reached}",
     )
     return PlotPoint(mean, y, lines)
 
 
-def _case_point(row: MatchedRow, case: Case, matched: Matched, name: str, y: float) -> PlotPoint:
+def _case_point(
+    row: MatchedRow, case: Case, matched: Matched, way: tuple[str, str], y: float
+) -> PlotPoint:
+    name, word = way
     lines = (
-        f"{row.method} on {case.domain}",
-        f"{getattr(matched, name):+.2f} % forgotten at {matched.target_gain:+.2f} % gain",
+        f"{row.method} on {case.domain}, {word}",
+        f"forgets {getattr(matched, name):+.2f} %",
+        f"gains {matched.target_gain:+.2f} %",
         f"lambda {case.rd_lambda:g}, {case.num_images} images, {case.num_steps} steps, {case.codec}, "
         f"data seed {case.data_seed}",
     )

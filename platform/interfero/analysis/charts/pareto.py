@@ -63,8 +63,9 @@ def front_figure(fronts: Sequence[Front]) -> Figure | None:
         title="Pareto fronts of gain, unrouted forgetting and parameters",
         selectors=("domain", "at"),
         variants=tuple(variants),
-        note=f"Faint: cells on no front. Marks grow with the trained parameters, {_count(min(sizes))} to "
-        f"{_count(max(sizes))}.",
+        note="Faint marks are cells on no front. Marks grow with the trained parameters, "
+        f"{_count(min(sizes))} "
+        f"to {_count(max(sizes))}.",
     )
 
 
@@ -129,11 +130,11 @@ def _diameters(counts: Sequence[float]) -> Callable[[CellRecord], float]:
 def _caption(case: CellSetting, fronts: Sequence[Front]) -> str:
     members = sum(len(front.members) for front in fronts)
     cells = sum(len(front.cells) for front in fronts)
-    where = f"{case.domain}, lambda {case.rd_lambda:g}, n = {case.num_images_text}, {case.num_steps} steps"
-    text = f"{where}: {members} of {cells} finished cells are on a front"
+    where = f"lambda {case.rd_lambda:g}, with {case.num_images_text} and {case.num_steps} steps"
+    text = f"On {case.domain} at {where}, {members} of {cells} finished cells are on a front"
     text += f", one for each of {len(fronts)} data seeds" if len(fronts) > 1 else ""
     limit = fronts[0].max_forgetting
-    return text + ("." if limit is None else f"; routed forgetting of {limit:g} % at most.")
+    return text + ("." if limit is None else f"; each forgets {limit:g} % at most when routed.")
 
 
 def _count(count: float) -> str:

@@ -16,8 +16,8 @@ KEPT_TITLES = 3
 """Rows of a picture that keep all of their titles; of more, titles that repeat stand once."""
 _NAMES = re.compile(r"split\((\[.*\])\[indexof")
 """The names in the expression of an axis' labels."""
-_CLAUSE = re.compile(r"(?<=;) (?![^(]*\))|(?<=\.) (?=[A-Z])(?![^(]*\))")
-"""Between the parts of a caption, outside of parentheses."""
+_SENTENCE = re.compile(r"(?<=\.) (?=[A-Z0-9])(?![^(]*\))")
+"""Between the sentences of a caption, outside of parentheses."""
 
 
 def picture_spec(title: Sequence[str], rows: Sequence[tuple[str, Spec]]) -> Spec:
@@ -57,21 +57,17 @@ def picture_spec(title: Sequence[str], rows: Sequence[tuple[str, Spec]]) -> Spec
 
 
 def parted_captions(captions: Sequence[str]) -> tuple[list[str], str]:
-    """Each row's caption without what all rows say, and that.
+    """Each row's caption without the sentences that all rows have, and these.
 
-    `["A; n = 3 seeds. Triangles.", "B; n = 3 seeds. Triangles."]` is `["A.", "B."]` and `"In each row: n = 3
-    seeds. Triangles."`.
+    `["This is A. Bars are seeds.", "This is B. Bars are seeds."]` is `["This is A.", "This is B."]` and
+    `"Bars are seeds."`.
     """
-    clauses = [_CLAUSE.split(caption) for caption in captions]
-    every = set(clauses[0]).intersection(*clauses) if len(captions) > 1 else set()
-    if not every or any(every.issuperset(own) for own in clauses):
+    each = [_SENTENCE.split(caption) for caption in captions]
+    every = set(each[0]).intersection(*each) if len(captions) > 1 else set()
+    if not every or any(every.issuperset(own) for own in each):
         return list(captions), ""
-    own = [" ".join(c for c in row if c not in every).removesuffix(";") for row in clauses]
-    shared = " ".join(c for c in clauses[0] if c in every).removesuffix(";")
-    # What stood between two sentences is gone from some of them.
-    whole = [re.sub("; (?=[A-Z])", ". ", text) for text in (*own, shared)]
-    ended = [text if text.endswith(".") else f"{text}." for text in whole]
-    return ended[:-1], f"In each row: {ended[-1]}"
+    own = [" ".join(sentence for sentence in row if sentence not in every) for row in each]
+    return own, " ".join(sentence for sentence in each[0] if sentence in every)
 
 
 def _in_rows(panels: Sequence[Sequence[Spec]], row: int, column: int) -> Spec:

@@ -85,12 +85,14 @@ def _rates_figure(records: Sequence[CellRecord], summary: Summary, runs: RunLink
         if panels:
             models = max(len(s.values) for s in scores)
             told = (
-                "One seed: an illustration." if models == 1 else f"Up to {models} models a point."
+                "There is one seed: an illustration."
+                if models == 1
+                else f"Marks are means over up to {models} models, and bars reach from the lowest to the "
+                "highest."
             )
             caption = (
-                f"{title[0].upper()}{title[1:]} of all test images together, against the rate reached on "
-                "training images (on test images for OC, OT and AC). Bars: lowest to highest seed. What has "
-                f"no rate is a level line. {told}"
+                f"Shown is {title} of all test images together, against the rate reached on training images "
+                f"(on test images for OC, OT and AC). {told} What has no rate is a level line."
             )
             variants.append(Variant((domain,), panels, caption, file_name(RATES_FILE, domain)))
     if not variants:
@@ -162,8 +164,9 @@ def _shares_figure(summary: Summary) -> Figure | None:
         drop = f"OO - {DEPLOYED[name]}"
         over = ", or ".join(dict.fromkeys(d.drawn.over for d in own))
         caption = (
-            f"Share of the drop {drop} that each remedy wins back: 0 is {DEPLOYED[name]}, 100 % is OO. "
-            f"Bars: 95 % intervals by a paired bootstrap over {over}. Left out where {drop} may be zero."
+            f"Shown is the share of the drop {drop} that each remedy wins back: 0 is {DEPLOYED[name]}, 100 % "
+            f"is OO. Bars are 95 % intervals by a paired bootstrap over {over}. What is left out has a "
+            f"{drop} that may be zero."
         )
         # A picture each: rows of one picture share a legend, and these have other lines.
         file = file_name(SHARES_FILE, f"OO-{DEPLOYED[name]}", domain)
@@ -205,8 +208,9 @@ def _restorers_figure(records: Sequence[CellRecord]) -> Figure | None:
             for codec in sorted({line.codec for line in own})
         )  # fmt: skip
         caption = (
-            "PSNR of restored images that the restorer did not learn from, less that of the compressed ones. "
-            "A line that still rises at its end has not converged. Bars: lowest to highest restorer."
+            "Shown is the PSNR of restored images that the restorer did not learn from, less that of the "
+            "compressed ones. A line that still rises at its end has not converged. Bars reach from the "
+            "lowest to the highest restorer."
         )
         place = domain, f"{rate:g} bpp"
         variants.append(Variant(place, panels, caption, file_name(RESTORERS_FILE, domain)))
@@ -229,9 +233,10 @@ def _pictures_figure(summary: Summary) -> Figure | None:
             for codec in sorted({s.line.codec for s in own})
         )
         caption = (
-            "PSNR of the test images that the model is shown, mean over images, against their rate. OC: by "
-            "the source codec. OT: by the codec adapted for the model, with the weight of the task's loss; 0 "
-            "adapts to the images alone. What lies below OC's line is what people lose."
+            "Drawn is the PSNR of the test images that the model is shown, a mean over images, against "
+            "their rate. OC is by the source codec, and OT by the codec adapted for the model, with the "
+            "weight of the task's loss; 0 adapts to the images alone. What lies below OC's line is what "
+            "people lose."
         )
         variants.append(Variant((domain,), panels, caption, file_name(PICTURES_FILE, domain)))
     if not variants:
@@ -306,8 +311,8 @@ def _parts_figure(summary: Summary) -> Figure | None:
         )
         over = ", or ".join(dict.fromkeys(d.drawn.over for d in own))
         caption = (
-            f"Differences of {summary.title}, and their 95 % intervals by a paired bootstrap over {over}; "
-            "hollow where the interval includes zero or is not known."
+            f"Shown are differences of {summary.title} with their 95 % intervals by a paired bootstrap over "
+            f"{over}. Marks are hollow where the interval includes zero or is not known."
         )
         place = domain, f"{rate:g} bpp"
         variants.append(Variant(place, panels, caption, file_name(PARTS_FILE, domain)))

@@ -72,6 +72,11 @@ def _point(x: float, mean: SequenceMean, what: str, said: str = "") -> PlotPoint
     return PlotPoint(x, mean.value, (what, said or mean.text()), y_range=mean.span)
 
 
+def _at(summary: SequenceSummary) -> str:
+    """What the case is, and what bars are."""
+    return f"The cells are at {summary.case.text}. Bars are 95 % intervals over orders and seeds."
+
+
 def _growth_figure(cases: Sequence[SequenceSummary]) -> Figure:
     """Forgetting, loss and gain after so many domains, a line a method."""
     variants = []
@@ -99,15 +104,15 @@ def _growth_figure(cases: Sequence[SequenceSummary]) -> Figure:
                     tuple(series),
                 )
             )
-        caption = f"{summary.case.text}; bars: 95 % intervals over orders and seeds."
         variants.append(
-            Variant((summary.case.text,), tuple(panels), caption, file_name("sequence_growth"))
+            Variant((summary.case.text,), tuple(panels), _at(summary), file_name("sequence_growth"))
         )
     return Figure(
         "growth", "How interference grows with the number of domains met", ("at",), tuple(variants),
-        "Percent of the source codec's loss on the same test images. Forgetting: how much worse than at its "
-        "best, mean over domains met before. Average loss: over all domains met, source included. Of each "
-        "method the setting that validation chose.",
+        "Values are percent of the source codec's loss on the same test images. Forgetting is how much "
+        "worse a domain is than at its best, a mean over domains met before. The average loss is over all "
+        "domains met, "
+        "source included. Each method has the setting that validation chose.",
     )  # fmt: skip
 
 
@@ -137,11 +142,13 @@ def _measures_figure(cases: Sequence[SequenceSummary]) -> Figure:
         # Two rows of two: four panels side by side have no room for the names of methods.
         for half, pair in (("loss and forgetting", panels[:2]), ("transfer", panels[2:])):
             choice = (summary.case.text, half)
-            caption = f"{summary.case.text}; bars: 95 % intervals over orders and seeds."
-            variants.append(Variant(choice, tuple(pair), caption, file_name("sequence_measures")))
+            variants.append(
+                Variant(choice, tuple(pair), _at(summary), file_name("sequence_measures"))
+            )
     return Figure(
         "measures", "Measures after the last domain", ("at", "of"), tuple(variants),
-        "Loss and forgetting: lower is better. Transfer, as arXiv:1706.08840 defines it: positive is good.",
+        "Lower is better of loss and forgetting. Transfer is as arXiv:1706.08840 defines it: positive is "
+        "good.",
     )  # fmt: skip
 
 
@@ -171,14 +178,16 @@ def _matrix_figure(summary: SequenceSummary, found: SequenceFindings, runs: RunL
                     Variant(
                         (method, name, where),
                         (_matrix_panel(name, chosen, words, own, runs),),
-                        f"{row.setting.text}; {where}; {summary.case.text}; mean of {len(own)} chains.",
+                        f"This is {row.setting.text}{f' in the order {where}' if order else ''}, at "
+                        f"{summary.case.text}. Values are means of {counted(len(own), 'chain')}"
+                        f"{'' if order else ' in all orders, by place'}.",
                         file_name("matrix", method) if kept else "",
                     )
                 )
     return Figure(
         "matrix", "What each stage makes of each domain", ("method", "of", "order"), tuple(variants),
         "Row i is the codec after stage i, stage 0 the source codec. Blue is better than the source codec, "
-        "orange is worse. Right of the diagonal: domains that are still to come.",
+        "orange is worse. Right of the diagonal stand domains that are still to come.",
     )  # fmt: skip
 
 
@@ -243,9 +252,12 @@ def _stages_figure(summary: SequenceSummary, runs: RunLinks) -> Figure:
                 PlotAxis("loss (% of the source codec's)", "percent"),
                 tuple(_stage_series(own, j, name, runs) for j, name in enumerate(names)),
             )  # fmt: skip
-            seeds = f"{counted(len(own), 'chain')}; bars: lowest to highest"
             where = " > ".join(order)
-            variants.append(Variant((method, where), (panel,), f"{where}; {seeds}."))
+            caption = (
+                f"The order is {where}. Marks are means of {counted(len(own), 'chain')}; bars reach from the "
+                "lowest to the highest."
+            )
+            variants.append(Variant((method, where), (panel,), caption))
     return Figure(
         "stages", "Each domain over the stages", ("method", "order"), tuple(variants),
         "A larger mark is where a domain is learned.",
@@ -290,16 +302,15 @@ def _storage_figure(cases: Sequence[SequenceSummary]) -> Figure | None:
             )
             for measure in (FORGETTING, AVERAGE)
         )
-        caption = f"{summary.case.text}; bars: 95 % intervals over orders and seeds."
         variants.append(
-            Variant((summary.case.text,), panels, caption, file_name("sequence_storage"))
+            Variant((summary.case.text,), panels, _at(summary), file_name("sequence_storage"))
         )
     if not variants:
         return None
     return Figure(
         "storage", "What is kept, and what it buys", ("at",), tuple(variants),
-        "All that has to be kept after the last stage to decode and to go on (adapters, codecs, memory), "
-        "over the number of domains met.",
+        "Stored is all that has to be kept after the last stage to decode and to go on (adapters, codecs, "
+        "memory), divided by the number of domains met.",
     )  # fmt: skip
 
 
@@ -332,11 +343,11 @@ def _archive_figure(summary: SequenceSummary) -> Figure | None:
             series.append(Series(method, look.colour, look.marker, points, line=True))
         x = PlotAxis("age of the streams (stages)", ticks=ticks)
         panels.append(Panel(title, x, PlotAxis(axis), tuple(series)))
-    caption = f"{summary.case.text}; streams of every stage, decoded after the last one."
+    caption = f"Streams of every stage are decoded after the last one, at {summary.case.text}."
     variant = Variant((summary.case.text,), tuple(panels), caption, file_name("sequence_archive"))
     return Figure(
         "archive", "What the archive loses with age", ("at",), (variant,),
-        "A stream that does not decode counts with the whole PSNR that it had. Bars: 95 % intervals over "
+        "A stream that does not decode counts with the whole PSNR that it had. Bars are 95 % intervals over "
         "orders and seeds.",
     )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from math import nan
 from typing import TypeVar
 
 from interfero.analysis.axes import AXES
@@ -10,9 +11,10 @@ from interfero.analysis.capacity_table import signed
 from interfero.analysis.charts.data import Figure, Panel, PlotAxis, PlotPoint, Series, Variant, span
 from interfero.analysis.charts.files import file_name, file_part
 from interfero.analysis.charts.style import method_label, method_style
+from interfero.analysis.charts.words import seeds_sentence
 from interfero.analysis.choices import CONTROL, NAIVE, CellSetting
 from interfero.analysis.focus import LAMBDAS_NOTE
-from interfero.analysis.trends import DomainShift, Point, Trend
+from interfero.analysis.trends import Astray, DomainPoint, DomainShift, Point, Trend
 
 MAX_ROWS = 4
 """Domains of one picture: more would not be readable on a page."""
@@ -48,7 +50,8 @@ def trend_figure(found: Sequence[Trend], name: str) -> Figure | None:
                 Variant(
                     choice=(domain, place),
                     panels=tuple(_trend_panel(here, row) for row in range(len(QUANTITIES))),
-                    caption=f"{domain}, {place}: gain and forgetting along {axis.word}; {_seeds(here)}.",
+                    caption=f"This is {domain} along {axis.word}, at {place}."
+                    f"{seeds_sentence(_counts(here))}{_unlike_seeds(here)}{astray_sentence(here)}",
                     file=file_part(name, index=index, rows=MAX_ROWS),
                 )
             )
@@ -57,8 +60,8 @@ def trend_figure(found: Sequence[Trend], name: str) -> Figure | None:
         title=f"Gain and forgetting along {axis.word}",
         selectors=("domain", "at"),
         variants=tuple(variants),
-        note="Points of a line share everything but the axis, their seeds too; bars from the lowest to the "
-        "highest seed. Of several adapter sizes the one with the best mean validation gain."
+        note="Points of a line share everything but the axis, their seeds too. Of several adapter sizes each "
+        "line has the one with the best mean validation gain."
         + (f" {LAMBDAS_NOTE}." if axis.name == "rd_lambda" else ""),
         start=_start(settings),
     )
@@ -90,11 +93,17 @@ def _trend_panel(found: Sequence[Trend], response: int) -> Panel:
             )
             for p in trend.points
         )  # fmt: skip
+        gone = tuple(
+            PlotPoint(x, y, lines, faint=True)
+            for x, y, lines in astray_points(trend, response, lambda cell: cell.x)
+        )
         look = method_style(trend.method)
         series.append(
-            Series(method_label(trend.method), look.colour, look.marker, points, line=True)
+            Series(
+                method_label(trend.method), look.colour, look.marker, (*points, *gone), line=True
+            )
         )
-    levels = sorted({p.x for t in found for p in t.points})
+    levels = sorted({p.x for s in series for p in s.points})
     ticks = tuple((x, axis.text(x)) for x in levels)
     return Panel(
         title, PlotAxis(axis.title, "log", ticks=ticks), PlotAxis(title, "percent"), tuple(series)
@@ -112,17 +121,18 @@ def domain_figure(shifts: Sequence[DomainShift]) -> Figure | None:
         for name in dict.fromkeys(n for s in own for n in s.distances):
             members = [s for s in own if name in s.distances]
             counts = sorted({s.setting.num_images for s in members})
-            gone = sorted({d for s in members for d in s.left_out})
             caption = (
-                f"By {AXES[name].title}, measured before adapting; {at}, "
-                f"{' and '.join(map(str, counts))} training images for every domain"
+                f"Domains stand by {AXES[name].title}, measured before adapting, at {at} and with "
+                f"{' and '.join(map(str, counts))} training images each."
             )
-            caption += f"; without {', '.join(gone)}, which lack a result there" if gone else ""
+            caption += seeds_sentence(len(p.point.gains) for s in members for p in s.points)
+            caption += _unlike_seeds(members) + _left_out_sentence(members)
+            caption += astray_sentence(members)
             variants.append(
                 Variant(
                     choice=(AXES[name].word, at),
                     panels=tuple(_domain_panel(members, name, r) for r in range(len(QUANTITIES))),
-                    caption=f"{caption}.",
+                    caption=caption,
                     file=file_name("domain_shift", *_told_apart(steps, value, places)),
                 )
             )
@@ -137,9 +147,64 @@ def domain_figure(shifts: Sequence[DomainShift]) -> Figure | None:
         title="Gain and forgetting by domain",
         selectors=("by", "at"),
         variants=tuple(variants),
-        note="All domains have the same image count, lambda, steps and seeds; bars from the lowest to the "
-        "highest seed.",
+        note="Of a method all domains have the same image count, lambda, steps and seeds.",
     )
+
+
+def _left_out_sentence(shifts: Sequence[DomainShift]) -> str:
+    """` Left out are tissue of lora, which lacks a result there.`: of which method which domain."""
+    gone: dict[tuple[str, ...], list[str]] = {}
+    for shift in _in_order(shifts):
+        if shift.left_out:
+            gone.setdefault(shift.left_out, []).append(shift.method)
+    parts = [f"{', '.join(domains)} of {', '.join(who)}" for domains, who in gone.items()]
+    return f" For lack of a result there, left out are {'; '.join(parts)}." if parts else ""
+
+
+def _unlike_seeds(found: Sequence[_Line]) -> str:
+    """Which data seeds each method has; empty where all have the same ones."""
+    methods: dict[tuple[int, ...], list[str]] = {}
+    for line in _in_order(found):
+        points = [p.point if isinstance(p, DomainPoint) else p for p in line.points]
+        seeds = tuple(sorted({seed for p in points for seed, _ in p.gains}))
+        methods.setdefault(seeds, []).append(line.method)
+    if len(methods) < 2:
+        return ""
+    parts = [f"{', '.join(map(str, seeds))} of {', '.join(who)}" for seeds, who in methods.items()]
+    return f" Methods are to be compared where they have the same data seeds: {'; '.join(parts)}."
+
+
+def astray_sentence(found: Sequence[_Line]) -> str:
+    """` Chosen cells that diverged are in no mean: 1 of cawf.`; empty where none did."""
+    counts = {line.method: len(line.astray) for line in _in_order(found) if line.astray}
+    text = ", ".join(f"{count} of {method}" for method, count in counts.items())
+    return f" Chosen cells that diverged are in no mean: {text}." if counts else ""
+
+
+def astray_points(
+    line: _Line, response: int, place: Callable[[Astray], float]
+) -> list[tuple[float, float, tuple[str, ...]]]:
+    """Where cells stand that diverged: their place, their value, and what they say.
+
+    Args:
+        line: Whose cells.
+        response: Of `QUANTITIES`.
+        place: On the axis.
+    """
+    title = QUANTITIES[response][0]
+    return [
+        (
+            place(cell),
+            value,
+            (
+                f"{line.method} on {cell.domain}, one cell",
+                f"{title.lower()} {signed(value)}",
+                f"seed {cell.seed[0]}/{cell.seed[1]}: diverged, in no mean",
+            ),
+        )
+        for cell in line.astray
+        if (value := (cell.gain, cell.forgetting)[response]) is not None
+    ]
 
 
 def _told_apart(steps: int, value: float, places: Collection[tuple[int, float]]) -> list[str]:
@@ -150,7 +215,8 @@ def _told_apart(steps: int, value: float, places: Collection[tuple[int, float]])
 
 def _domain_panel(shifts: Sequence[DomainShift], name: str, response: int) -> Panel:
     title, mean, seeds = QUANTITIES[response]
-    far = {p.domain: p.distances[name] for s in shifts for p in s.points}
+    far = {a.domain: a.distances[name] for s in shifts for a in s.astray if name in a.distances}
+    far |= {p.domain: p.distances[name] for s in shifts for p in s.points}
     order = sorted(far, key=lambda d: (-far[d], d))
     series = []
     for shift in _in_order(shifts):
@@ -163,8 +229,18 @@ def _domain_panel(shifts: Sequence[DomainShift], name: str, response: int) -> Pa
             )
             for p in shift.points
         )  # fmt: skip
+        gone = tuple(
+            PlotPoint(x, y, lines, faint=True)
+            for y, x, lines in astray_points(
+                shift,
+                response,
+                lambda c: float(order.index(c.domain)) if c.domain in order else nan,
+            )
+        )
         look = method_style(shift.method)
-        series.append(Series(method_label(shift.method), look.colour, look.marker, points))
+        series.append(
+            Series(method_label(shift.method), look.colour, look.marker, (*points, *gone))
+        )
     names = tuple(f"{domain} {far[domain]:.3g}" for domain in order)
     return Panel(title, PlotAxis(title, "percent"), PlotAxis("", "names", names), tuple(series))
 
@@ -181,9 +257,8 @@ def _place(trend: Trend) -> str:
     return ", ".join(parts)
 
 
-def _seeds(found: Sequence[Trend]) -> str:
-    count = max(len(p.gains) for t in found for p in t.points)
-    return "one seed, an illustration" if count == 1 else f"means over up to {count} seeds"
+def _counts(found: Sequence[Trend]) -> list[int]:
+    return [len(p.gains) for t in found for p in t.points]
 
 
 def seed_words(values: Collection[float]) -> list[str]:

@@ -24,7 +24,7 @@ from interfero.analysis.charts.data import (
     Variant,
 )
 from interfero.analysis.charts.frame import Frame, frame_of, ticks_of
-from interfero.analysis.charts.looks import Look, looks_of, series_of
+from interfero.analysis.charts.looks import Look, picture_looks
 
 Spec = dict[str, Any]
 Theme = dict[str, str | float]
@@ -32,8 +32,6 @@ Texts = dict[tuple[str, ...], int]
 """Lines that points say, each once, with its number."""
 
 WIDTH, HEIGHT = 310, 230
-ROW_HEIGHT = 52
-"""Of an axis of names."""
 TILE_HEIGHT = 38
 CHARACTER = 6.4
 """Pixels of a letter, to break lines by."""
@@ -70,7 +68,7 @@ CONFIG: Spec = {
     "concat": {"spacing": 22},
 }  # fmt: skip
 _EDGES = {"<": "triangle-left", ">": "triangle-right", "v": "triangle-down", "^": "triangle-up"}
-EDGES_NOTE = " Triangles at the frame: results too far out for its scale."
+EDGES_NOTE = " Triangles at the frame stand for results that are too far out for its scale."
 
 
 def variant_spec(variant: Variant, texts: Texts, looks: Mapping[str, Look] | None = None) -> Spec:
@@ -81,7 +79,7 @@ def variant_spec(variant: Variant, texts: Texts, looks: Mapping[str, Look] | Non
         texts: Grows by what the points say; a point names its lines by number.
         looks: Of the picture that it is a row of; its own, if not told otherwise.
     """
-    seen = looks_of(series_of([variant])) if looks is None else looks
+    seen = picture_looks([variant]) if looks is None else looks
     panels = [
         _map_spec(p, texts) if isinstance(p, MapPanel) else _panel_spec(p, seen, texts)
         for p in variant.panels
@@ -98,8 +96,11 @@ def caption_of(variant: Variant, spec: Spec) -> str:
 
 
 def legend_of(variant: Variant) -> list[tuple[str, str, str]]:
-    """Label, colour and SVG path of each entry, for a page that draws its own legend."""
-    looks = looks_of(series_of([variant]))
+    """Label, colour and SVG path of each entry, for a page that draws its own legend.
+
+    Entries in the colour `FACE` explain marks of all labels.
+    """
+    looks = picture_looks([variant])
     return [(label, look.colour, look.path) for label, look in looks.items()]
 
 
@@ -124,7 +125,7 @@ def _panel_spec(panel: Panel, looks: Mapping[str, Look], texts: Texts) -> Spec:
     if panel.diagonal:  # Both axes serve both coordinates.
         ends = [*points, *(PlotPoint(p.y, p.x, ()) for p in points)]
     x, y = frame_of(panel.x, ends, "x"), frame_of(panel.y, ends, "y")
-    height = ROW_HEIGHT * len(panel.y.names) if panel.y.scale == "names" else HEIGHT
+    height = panel.y.row_height * len(panel.y.names) if panel.y.scale == "names" else HEIGHT
     colour, shape = _encodings(looks)
     layers, beyond = _layers(panel, x, y, texts, shape)
     if not layers:

@@ -124,21 +124,56 @@ def end_text(value: float) -> str:
 
 def law_text(scaling: Scaling) -> str:
     """The law, its exponents with their intervals, and what it stands on."""
+    if not scaling.beats_null:
+        return f"no law beats a constant for each {scaling.data.drawn_one} ({_basis(scaling)})"
+    return (
+        f"{_law_name(scaling)}, 95 % intervals: {', '.join(_exponents(scaling, ' '))}; {_basis(scaling)}; "
+        f"intervals over {_covers(scaling)}"
+    )
+
+
+def law_sentences(scaling: Scaling, holds: str) -> str:
+    """The same in sentences, which say first where the law holds.
+
+    Args:
+        scaling: A fitted law.
+        holds: `holds across domains`, `is not determined`.
+    """
+    if not scaling.beats_null:
+        text = law_text(scaling)
+        return f"{text[0].upper()}{text[1:]}."
+    shapes = ", and ".join(f"its {text}" for text in _exponents(scaling, " is "))
+    return (
+        f"A {_law_name(scaling)} {holds}{': ' if shapes else ''}{shapes}. It stands on {_basis(scaling)}; "
+        f"in parentheses are 95 % intervals over {_covers(scaling)}."
+    )
+
+
+def _law_name(scaling: Scaling) -> str:
+    return f"{scaling.chosen.law.name.replace('_', ' ')} law"
+
+
+def _basis(scaling: Scaling) -> str:
     data = scaling.data
     basis = f"{len(data.domains)} settings, n = {len(data.seeds)} seeds"
     if "num_steps" in data.axes and "num_steps" not in scaling.chosen.law.axes:
         # The points of all budgets lie on one line: a reader has to know which.
         basis += f", {', '.join(map(AXES['num_steps'].text, data.levels('num_steps')))} steps"
-    if not scaling.beats_null:
-        return f"no law beats a constant for each {data.drawn_one} ({basis})"
+    return basis
+
+
+def _exponents(scaling: Scaling, between: str) -> list[str]:
+    """`exponent of images 0.40 (0.25 to 0.54)`, with what stands between name and value."""
     shapes = scaling.parameters()[: len(scaling.chosen.law.shape_names)]
-    parts = [
-        f"{plain_name(p.name)} {p.value:.2f} ({end_text(p.low)} to {end_text(p.high)})"
+    return [
+        f"{plain_name(p.name)}{between}{p.value:.2f} ({end_text(p.low)} to {end_text(p.high)})"
         for p in shapes
     ]
-    name = scaling.chosen.law.name.replace("_", " ")
-    only = "" if scaling.across_domains else f", for these {data.drawn} only"
-    return f"{name} law, 95 % intervals: {', '.join(parts)}; {basis}; intervals over {scaling.covers}{only}"
+
+
+def _covers(scaling: Scaling) -> str:
+    only = "" if scaling.across_domains else f", for these {scaling.data.drawn} only"
+    return f"{scaling.covers}{only}"
 
 
 def others_text(scaling: Scaling) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from interfero.analysis.about import About
 from interfero.analysis.capacity_table import counted
+from interfero.analysis.cells import Cells
 from interfero.analysis.charts.capacity import capacity_figure
 from interfero.analysis.charts.curves import curve_figure
 from interfero.analysis.charts.data import Figure, RunLinks, without_files
@@ -19,6 +20,7 @@ from interfero.analysis.charts.overview import overview_figure
 from interfero.analysis.charts.trends import domain_figure, trend_figure
 from interfero.analysis.choices import choose_learning_rates
 from interfero.analysis.diverged import num_diverged
+from interfero.analysis.first_block import first_block
 from interfero.analysis.focus import longest
 from interfero.analysis.headline import Headline, headline
 from interfero.analysis.laws.distance_verdict import verdict_lines
@@ -26,6 +28,7 @@ from interfero.analysis.laws.scaling import Refusal, Scaling
 from interfero.analysis.laws.words import law_lines, law_rows
 from interfero.analysis.matched_gain import matched_lines
 from interfero.analysis.next_step import next_step
+from interfero.analysis.parts import grey_domains
 from interfero.analysis.rd_curves import curve_lines, curve_rows
 from interfero.analysis.report.pictures import ShownCell
 from interfero.analysis.report.sections import (
@@ -87,6 +90,7 @@ def findings(report: Report) -> dict[str, list[str]]:
 
 def report_figures(report: Report) -> list[Figure]:
     """Those that the records can fill; pictures of trends are made for the sweeps that ask for them."""
+    block = first_block(Cells(report.records)).block
     along = [
         trend_figure(trends(report.records, "num_images"), "image_count"),
         trend_figure(trends(report.records, "num_steps"), "training_budget"),
@@ -96,13 +100,15 @@ def report_figures(report: Report) -> list[Figure]:
     ]
     made = [
         overview_figure(report.records, report.runs),
-        capacity_figure(report.records, report.runs),
+        capacity_figure(
+            report.records, report.runs, block if first_figures(report)[0] == "capacity" else None
+        ),
         matched_figure(report.records),
         *(f if f is None or f.name in report.own else without_files(f) for f in along),
         curve_figure(report.records, report.runs),
         map_figure(report.records),
         distance_figure(report.records, report.results),
-        law_figure(report.results),
+        law_figure(report.results, grey_domains(report.records)),
     ]
     return [figure for figure in made if figure is not None]
 

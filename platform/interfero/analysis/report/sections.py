@@ -24,8 +24,14 @@ from interfero.analysis.focus import budget_text, central_lambda, lambdas, longe
 from interfero.analysis.laws.words import LawRow
 from interfero.analysis.method_table import method_rows
 from interfero.analysis.next_command import Next
-from interfero.analysis.parts import grey_domains
-from interfero.analysis.rd_curves import CURVES_NOTE, NO_CURVES, CurveRow, curve_table
+from interfero.analysis.parts import grey_domains, without_grey
+from interfero.analysis.rd_curves import (
+    CURVES_NOTE,
+    NO_CURVES,
+    CurveRow,
+    curve_table,
+    without_curves,
+)
 from interfero.analysis.report.pictures import ShownCell, picture_urls
 from interfero.analysis.report.shell import Block, PageTable
 from interfero.metrics.names import GAIN, ROUTED
@@ -112,7 +118,7 @@ def _method_parts(records: Sequence[CellRecord]) -> list[Block]:
     """
     header, means, what = method_rows(records)
     parts: list[Block] = [("table", PageTable(header, means, 1, whole=True)), ("note", what)]
-    found = longest(records)
+    found = longest(without_grey(records))
     for value in lambdas(found):
         if value != central_lambda(found):
             header, means, what = method_rows(records, value)
@@ -189,23 +195,14 @@ def next_parts(step: Next | None) -> list[Block]:
 
 
 def curves_parts(rows: Sequence[CurveRow]) -> list[Block]:
-    """BD-rates, with the reasons of those that are missing."""
+    """BD-rates of settings that have any; how many have none, and why."""
     if not rows:
         return [("note", NO_CURVES)]
-    header, body, reasons = curve_table(rows)
-    valued = [line for line, row in zip(body, rows, strict=True) if row.has_value]
-    others = [line for line, row in zip(body, rows, strict=True) if not row.has_value]
-    parts: list[Block] = [("note", CURVES_NOTE)]
-    if valued:
-        parts.append(("table", PageTable(header, valued, header.index("size"))))
-    if others:
-        title = f"Settings without any number: {len(others)}"
-        parts.append(
-            (
-                "folded",
-                (title, [("table", PageTable(header, others, header.index("size"), whole=True))]),
-            )
-        )
+    header, body, reasons = curve_table([row for row in rows if row.has_value])
+    parts: list[Block] = [("note", CURVES_NOTE)] if body else []
+    parts += [("table", PageTable(header, body, header.index("size")))] if body else []
+    gone = without_curves(rows)
+    parts += [("note", gone)] if gone else []
     return parts + ([("reasons", reasons)] if reasons else [])
 
 

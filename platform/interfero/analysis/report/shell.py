@@ -181,7 +181,7 @@ def _variant_value(variant: Variant, texts: Texts) -> dict[str, Any]:
     )
     return {
         "choice": variant.choice, "caption": caption, "file": variant.file, "spec": spec,
-        "legend": legend_of(variant),
+        "legend": legend_of(variant), "faces": len(variant.faces),
         "columns": [[_column(p.x), _column(p.y)] for p in variant.panels],
     }  # fmt: skip
 

@@ -99,15 +99,17 @@
   }
   const title = (panel) => [].concat(panel.title.text).join(" ");
 
-  function drawLegend(host, legend, hidden, redraw) {
+  // The last entries may say what filled and hollow marks are: they hide nothing.
+  function drawLegend(host, legend, faces, hidden, redraw) {
     if (legend.length < 2) return;
-    for (const [label, colour, shape] of legend) {
+    for (const [index, [label, colour, shape]] of legend.entries()) {
+      const explains = index >= legend.length - faces;
       const attributes = { type: "button", "aria-pressed": String(!hidden.has(label)), title: "show or hide" };
-      const button = element("button", attributes, host);
+      const button = explains ? element("span", { class: "face" }, host) : element("button", attributes, host);
       const icon = element("svg:svg", { width: 14, height: 14, viewBox: "-7 -7 14 14", "aria-hidden": "true" }, button);
       element("svg:path", { d: shape, fill: coloured(colour), stroke: coloured(colour), transform: "scale(5)", "stroke-width": 0.2 }, icon);
       button.append(label);
-      button.addEventListener("click", () => {
+      if (!explains) button.addEventListener("click", () => {
         if (!hidden.delete(label)) hidden.add(label);
         redraw();
       });
@@ -129,28 +131,42 @@
       const head = element("tr", {}, element("thead", {}, table)), body = element("tbody", {}, table);
       element("th", {}, head, "what");
       for (const [name] of columns) element("th", { class: "number" }, head, name);
-      const heads = detailHeads([...rows.keys()].map((text) => data.texts[text].slice(1)));
-      for (const name of heads) element("th", {}, head, name || "more");
-      for (const [text, at] of rows) {
-        const line = element("tr", {}, body), [first, ...more] = data.texts[text];
-        element("td", {}, line, first);
+      const lists = [...rows.keys()].map((text) => data.texts[text].slice(1)), keyed = byHeading(lists);
+      for (const name of keyed.heads) element("th", {}, head, name.startsWith(" ") ? "more" : name);
+      for (const [place, [text, at]] of [...rows].entries()) {
+        const line = element("tr", {}, body), own = keyed.rows[place];
+        element("td", {}, line, data.texts[text][0]);
         for (const [, i] of columns) element("td", { class: "number" }, line, at[i].toPrecision ? String(+at[i].toPrecision(4)) : String(at[i]));
-        heads.forEach((name, i) => element("td", {}, line, (more[i] || "").slice(name && more[i] ? name.length + 1 : 0)));
+        for (const name of keyed.heads) element("td", {}, line, own.get(name) || "");
       }
       sortable(table);
     });
   }
 
-  // What all lines at one place begin with, up to the first number, is the heading of their column.
-  function detailHeads(lists) {
-    const most = Math.max(0, ...lists.map((lines) => lines.length));
-    return Array.from({ length: most }, (_, place) => {
-      const [first, ...others] = lists.map((lines) => lines[place]).filter(Boolean);
-      const words = first.split(" ").slice(0, -1), digit = words.findIndex((word) => /\d/.test(word));
-      let name = words.slice(0, digit < 0 ? undefined : digit).join(" ");
-      while (name && !others.every((line) => line.startsWith(name + " "))) name = name.split(" ").slice(0, -1).join(" ");
-      return name;
+  // What a line begins with, up to its first number, is the heading of its column: a row that lacks a line
+  // has an empty cell there, and what follows stays under its own heading.
+  function byHeading(lists) {
+    const words = (line) => {
+      const all = line.split(" "), count = all.findIndex((word) => word === "-" || /\d/.test(word));
+      return [all, Math.max(count, 0)];
+    };
+    const start = (line) => { const [all, count] = words(line); return all.slice(0, count).join(" "); };
+    // Several lines of one row that begin alike, such as seeds, are told apart by the number that follows.
+    const alike = new Set(lists.flatMap((lines) => lines.map(start).filter((name, i, all) => name && all.indexOf(name) !== i)));
+    const heads = [];
+    const rows = lists.map((lines) => {
+      const own = new Map();
+      let before = -1, unnamed = 0;
+      for (const line of lines) {
+        const [all, count] = words(line), more = alike.has(start(line)) ? 1 : 0;
+        const name = all.slice(0, count + more).join(" ").replace(/[:;,]$/, "") || " ".repeat(++unnamed);
+        own.set(name, all.slice(count + more).join(" "));
+        if (!heads.includes(name)) heads.splice(before + 1, 0, name);
+        before = heads.indexOf(name);
+      }
+      return own;
     });
+    return { heads, rows };
   }
 
   function sortable(table) {
@@ -219,7 +235,8 @@
       const boxes = variant.spec.concat.map((panel) => {
         const box = element("div", { class: "panel" }, panels);
         element("h4", {}, box, title(panel));
-        if (panel.title.subtitle) element("p", { class: "soft" }, box, panel.title.subtitle);
+        // There even if empty: what panels of a row have at one height stays at one height.
+        element("p", { class: "soft" }, box, panel.title.subtitle || "");
         return element("div", { class: "plot", tabindex: 0, role: "img", "aria-label": `${title(panel)}. ${variant.caption}` }, box);
       });
       variant.spec.concat.forEach((panel, index) => {
@@ -229,7 +246,7 @@
         explorable(boxes[index]);
       });
       legend.replaceChildren();
-      drawLegend(legend, variant.legend, hidden, draw);
+      drawLegend(legend, variant.legend, variant.faces, hidden, draw);
       caption.textContent = `${variant.caption} ${figure.note} `;
       if (variant.file) ["png", "svg"].forEach((suffix, i) => {
         const name = `${variant.file}.${suffix}`;
