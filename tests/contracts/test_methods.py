@@ -34,6 +34,8 @@ from trainables.workbench import ReferenceImage, Workbench
 
 from .conftest import make_bench
 
+pytestmark = pytest.mark.usefixtures("short_ewc")
+
 Trained = Callable[[str], tuple[CellRecord, Path]]
 ALL = tuple(METHODS)
 TRAINED = tuple(name for name, method in METHODS.items() if method.trains)
