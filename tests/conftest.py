@@ -1,5 +1,7 @@
 """Fixtures for every test: a tiny source codec, folders of small images, and the real images if any."""
 
+import atexit
+import gc
 import os
 import shutil
 import signal
@@ -70,6 +72,14 @@ def empty_database(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def short_ewc():
+    """Three crops for the importances of `ewc`: with its 24 they take longer than a test's few steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("interfero.adaptation.ewc.NUM_CROPS", 3)
+        yield
+
+
 @pytest.fixture
 def tracking_uri(tmp_path, empty_database):
     """Of a database without runs, `mlflow.db` in the test's folder."""
@@ -129,10 +139,23 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: _place(item.nodeid))
 
 
+def pytest_collection_finish():
+    """From here on the garbage collector looks at what tests make, and not at libraries."""
+    gc.freeze()
+    # Libraries in C++ complain of what is left at the end of the process.
+    atexit.register(gc.unfreeze)
+    gc.enable()
+
+
 def _place(nodeid):
     return next((i for i, start in enumerate(LONG) if nodeid.startswith(start)), len(LONG))
 
 
 def pytest_configure():
-    """Ctrl-C interrupts, as it does for a user: shells start background jobs with it ignored."""
+    """Ctrl-C interrupts, as it does for a user: shells start background jobs with it ignored.
+
+    Importing all tests and their libraries makes millions of objects that stay: to look through them for
+    garbage, again and again, took a third of that time.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    gc.disable()

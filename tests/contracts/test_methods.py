@@ -16,6 +16,7 @@ from interfero.adaptation.method import AdaptedCodec, Batch, Method
 from interfero.codecs.bitstream import parse_stream
 from interfero.codecs.codec import Codec, rd_parameters
 from interfero.codecs.coding import SourceCoder, decode, encode
+from interfero.codecs.evaluation_store import EvaluationStore
 from interfero.codecs.noise import NoiseKey, explicit_noise
 from interfero.domains.batches import draw_batch
 from interfero.domains.domain import Domain
@@ -33,6 +34,8 @@ from trainables.member import Member
 from trainables.workbench import ReferenceImage, Workbench
 
 from .conftest import make_bench
+
+pytestmark = pytest.mark.usefixtures("short_ewc")
 
 Trained = Callable[[str], tuple[CellRecord, Path]]
 ALL = tuple(METHODS)
@@ -96,13 +99,15 @@ def train(bench: Workbench, folder: Path, *cells: Cell) -> dict[str, CellRecord]
 
 @pytest.fixture(scope="module")
 def trained(
-    tiny_codec_file: Path, domain: Domain, tmp_path_factory: pytest.TempPathFactory
-) -> Trained:
+    tiny_codec_file: Path, domain: Domain, evaluations: EvaluationStore,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Trained:  # fmt: skip
     """One cell a method, trained once for all that is said of it: its record and its adapter's file."""
 
     @functools.cache
     def of(method: str) -> tuple[CellRecord, Path]:
-        bench, folder = make_bench(tiny_codec_file, domain), tmp_path_factory.mktemp(method) / "s"
+        bench = make_bench(tiny_codec_file, domain, evaluations)
+        folder = tmp_path_factory.mktemp(method) / "s"
         torch.manual_seed(0)
         (record,) = train(bench, folder, make_cell(bench, method)).values()
         return record, folder / "adapters" / f"{record.key}.safetensors"

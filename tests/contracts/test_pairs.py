@@ -21,6 +21,8 @@ from interfero.codecs.coding import Coded, SourceCoder, decode, encode
 from interfero.codecs.noise import NoiseKey
 from interfero.errors import CodecError
 
+pytestmark = pytest.mark.usefixtures("short_ewc")
+
 REFUSED = {
     ("mbt2018", "cawf"): "mbt2018",
     ("cheng2020-anchor", "cawf"): "cheng2020-anchor",

@@ -4,19 +4,20 @@ import pytest
 
 from interfero.adaptation import METHODS
 from interfero.codecs.checkpoint import read_codec
+from interfero.codecs.evaluation_store import EvaluationStore
 from interfero.domains.ingest import load_folder
 from interfero.engine.adaptation.nodes import Block, Cell, Hyperparameters, Identity, LoopConfig
 from trainables.workbench import Workbench
 
 
-def make_bench(codec_file, images):
+def make_bench(codec_file, images, evaluations=None):
     """A workbench that has not computed anything."""
     domain = load_folder("pictures", images)
 
     def read():
         return read_codec(codec_file, "tiny")
 
-    return Workbench(read(), read, domain, domain)
+    return Workbench(read(), read, domain, domain, evaluations)
 
 
 def make_cell(bench, method, *, rate=3e-3, **loop):
@@ -47,9 +48,15 @@ def make_cell(bench, method, *, rate=3e-3, **loop):
     )
 
 
+@pytest.fixture(scope="session")
+def evaluations(tmp_path_factory):
+    """What the source codec comes to on each image, measured once as in a sweep."""
+    return EvaluationStore(tmp_path_factory.mktemp("evaluations"))
+
+
 @pytest.fixture(name="bench")
-def fresh_bench(tiny_codec_file, image_folder):
-    return make_bench(tiny_codec_file, image_folder)
+def fresh_bench(tiny_codec_file, image_folder, evaluations):
+    return make_bench(tiny_codec_file, image_folder, evaluations)
 
 
 @pytest.fixture(name="cell")

@@ -11,6 +11,8 @@ from interfero.engine.worker import Leaving, LocalWorker
 from interfero.errors import StorageError
 from trainables.adaptation import run_pack
 
+pytestmark = pytest.mark.usefixtures("short_ewc")
+
 KINDS = ("finetune", "lora", "cawf", "ewc")
 """A copy, a branch, a chain beside the source, and one that prepares."""
 
@@ -32,6 +34,28 @@ class Draws:
             self.steps.append(step)
             self.worker.leaving = step == self.noticed_at
         return draw_batch(samples, step=step, label=label, **given)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted():
+    """What `whole` has trained, by the cells' keys."""
+    return {}
+
+
+@pytest.fixture
+def whole(attempt, uninterrupted, tmp_path_factory):
+    """Train cells without an interruption, once for all tests that ask for them: (folder, their records)."""
+
+    def run(*cells):
+        keys = tuple(cell.key for cell in cells)
+        if keys not in uninterrupted:
+            folder = tmp_path_factory.mktemp("uninterrupted") / "whole"
+            records, steps = attempt(folder, *cells)
+            assert steps == [0, 1, 2, 3, 4, 5]
+            uninterrupted[keys] = folder, records
+        return uninterrupted[keys]
+
+    return run
 
 
 @pytest.fixture
@@ -88,31 +112,30 @@ def damage(path):
     path.write_bytes(bytes(data))
 
 
-def test_a_pack_that_died_goes_on_as_if_it_never_had(tmp_path, cell, attempt, same):
+def test_a_pack_that_died_goes_on_as_if_it_never_had(tmp_path, cell, attempt, whole, same):
     cells = [cell(method) for method in KINDS]
-    whole, steps = attempt(tmp_path / "whole", *cells)
-    assert steps == [0, 1, 2, 3, 4, 5]
+    folder, expected = whole(*cells)
     died, steps = attempt(tmp_path / "parts", *cells, dies_at=4)
     assert (died, steps) == ({}, [0, 1, 2, 3])
     resumed, steps = attempt(tmp_path / "parts", *cells)
     assert steps == [4, 5], "steps before the checkpoint were repeated"
-    same(cells, (tmp_path / "whole", tmp_path / "parts"), (whole, resumed))
-    assert {r.resumed_step for r in whole.values()} == {0}
+    same(cells, (folder, tmp_path / "parts"), (expected, resumed))
+    assert {r.resumed_step for r in expected.values()} == {0}
     assert {r.resumed_step for r in resumed.values()} == {4}
 
 
 @pytest.mark.parametrize("step", [3, 5])
 def test_a_pack_whose_machine_leaves_goes_on_from_that_very_step(
-    tmp_path, cell, attempt, same, step
+    tmp_path, cell, attempt, whole, same, step
 ):
     """Also from its last step, to its evaluation; no state was due."""
     cells = [cell(method) for method in KINDS]
-    whole, _ = attempt(tmp_path / "whole", *cells)
+    folder, expected = whole(*cells)
     left, steps = attempt(tmp_path / "parts", *cells, seconds=3600, noticed_at=step)
     assert (left, steps) == ({}, list(range(step + 1)))
     resumed, steps = attempt(tmp_path / "parts", *cells, seconds=3600)
     assert steps == list(range(step + 1, 6)), "a step was trained twice"
-    same(cells, (tmp_path / "whole", tmp_path / "parts"), (whole, resumed))
+    same(cells, (folder, tmp_path / "parts"), (expected, resumed))
     assert {r.resumed_step for r in resumed.values()} == {step + 1}
 
 
@@ -129,55 +152,57 @@ def test_a_full_disk_keeps_a_pack_on_a_machine_that_leaves(tmp_path, cell, attem
     assert [record.status for record in left.values()] == ["finished"]
 
 
-def test_a_fused_pack_that_died_goes_on_as_if_it_never_had(tmp_path, cell, attempt, same):
+def test_a_fused_pack_that_died_goes_on_as_if_it_never_had(tmp_path, cell, attempt, whole, same):
     """In the same company: the same bits, states of each member apart."""
     cells = [cell("cawf", rate=rate, fused=True) for rate in (1e-3, 2e-3, 3e-3)]
-    whole, _ = attempt(tmp_path / "whole", *cells)
+    folder, expected = whole(*cells)
     died, steps = attempt(tmp_path / "parts", *cells, dies_at=4)
     assert (died, steps) == ({}, [0, 1, 2, 3])
     assert {f"{c.key}.safetensors" for c in cells} <= states(tmp_path / "parts")
     resumed, steps = attempt(tmp_path / "parts", *cells)
     assert steps == [4, 5]
-    same(cells, (tmp_path / "whole", tmp_path / "parts"), (whole, resumed))
-    assert {r.fused_members for r in (*whole.values(), *resumed.values())} == {3}
+    same(cells, (folder, tmp_path / "parts"), (expected, resumed))
+    assert {r.fused_members for r in (*expected.values(), *resumed.values())} == {3}
 
 
-def test_a_fused_cell_goes_on_beside_cells_that_begin(tmp_path, cell, attempt):
+def test_a_fused_cell_goes_on_beside_cells_that_begin(tmp_path, cell, attempt, whole):
     """It steps alone until it is asked for again, and is known to rounding."""
     cells = [cell("cawf", rate=rate, fused=True) for rate in (1e-3, 2e-3, 3e-3)]
-    whole, _ = attempt(tmp_path / "whole", *cells)
+    _, uncut = whole(*cells)
     attempt(tmp_path / "parts", *cells[:2], dies_at=4)
     resumed, steps = attempt(tmp_path / "parts", *cells)
     assert steps == [0, 1, 2, 3, 4, 5]
     assert [r.resumed_step for r in resumed.values()] == [4, 4, 0]
     assert [r.fused_members for r in resumed.values()] == [3, 3, 3]
     for one in cells:
-        expected = whole[one.key].metrics["target/rd_loss"]
+        expected = uncut[one.key].metrics["target/rd_loss"]
         assert resumed[one.key].metrics["target/rd_loss"] == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, cell, attempt, same, caplog):
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    tmp_path, cell, attempt, whole, same, caplog
+):
     one = cell("finetune")
-    whole, _ = attempt(tmp_path / "whole", one)
+    folder, expected = whole(one)
     attempt(tmp_path / "parts", one, dies_at=4)
     damage(tmp_path / "parts" / "checkpoints" / f"{one.key}.safetensors")
     resumed, steps = attempt(tmp_path / "parts", one)
     assert steps == [3, 4, 5]
     assert "is damaged" in caplog.text
-    same([one], (tmp_path / "whole", tmp_path / "parts"), (whole, resumed))
+    same([one], (folder, tmp_path / "parts"), (expected, resumed))
 
 
-def test_without_a_whole_checkpoint_it_starts_again(tmp_path, cell, attempt, same):
+def test_without_a_whole_checkpoint_it_starts_again(tmp_path, cell, attempt, whole, same):
     one, other = cell("lora"), cell("finetune")
-    whole, _ = attempt(tmp_path / "whole", one)
+    folder, expected = whole(one)
     attempt(tmp_path / "parts", one, other, dies_at=4)
-    folder = tmp_path / "parts" / "checkpoints"
-    damage(folder / f"{one.key}.safetensors")
+    kept = tmp_path / "parts" / "checkpoints"
+    damage(kept / f"{one.key}.safetensors")
     # Whole, but of another cell.
-    (folder / f"{other.key}.safetensors").replace(folder / f"{one.key}.before.safetensors")
+    (kept / f"{other.key}.safetensors").replace(kept / f"{one.key}.before.safetensors")
     resumed, steps = attempt(tmp_path / "parts", one)
     assert steps == [0, 1, 2, 3, 4, 5]
-    same([one], (tmp_path / "whole", tmp_path / "parts"), (whole, resumed))
+    same([one], (folder, tmp_path / "parts"), (expected, resumed))
 
 
 def test_members_of_a_new_pack_go_on_each_from_its_own_step(tmp_path, cell, attempt, same):
@@ -207,9 +232,11 @@ def test_a_member_that_had_failed_stays_failed(tmp_path, cell, attempt):
     assert (alone[bad.key].error, steps) == (whole[bad.key].error, [])
 
 
-def test_an_evaluation_that_died_repeats_no_training(tmp_path, cell, attempt, same, monkeypatch):
+def test_an_evaluation_that_died_repeats_no_training(
+    tmp_path, cell, attempt, whole, same, monkeypatch
+):
     one = cell("lora")
-    whole, _ = attempt(tmp_path / "whole", one)
+    folder, expected = whole(one)
     with monkeypatch.context() as patched:
 
         def die(*given):
@@ -219,7 +246,7 @@ def test_an_evaluation_that_died_repeats_no_training(tmp_path, cell, attempt, sa
         attempt(tmp_path / "parts", one, dies_at=-1)
     resumed, steps = attempt(tmp_path / "parts", one)
     assert steps == []
-    same([one], (tmp_path / "whole", tmp_path / "parts"), (whole, resumed))
+    same([one], (folder, tmp_path / "parts"), (expected, resumed))
 
 
 def test_a_disk_that_takes_no_checkpoint_costs_no_cell(tmp_path, cell, attempt, caplog):

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from interfero.adaptation.method import AdaptedCodec, Batch, Method, Role
-from interfero.codecs.codec import Codec
+from interfero.codecs.codec import Codec, Shape
 from interfero.codecs.noise import NoiseKey
 from interfero.engine.adaptation.nodes import LoopConfig
 
@@ -66,6 +66,36 @@ def footprint(method: Method, codec: Codec, adapter_size: int, loop: LoopConfig)
 
     bfloat16 needs less. `codec` stays on the CPU.
     """
+    key = (method, codec.shape, codec.weights_hash, adapter_size)
+    if key not in _PROBED:
+        _PROBED[key] = _probe(method, codec, adapter_size)
+    probe = _PROBED[key]
+    # Two sizes tell what grows with the pixels from what does not: a penalty on weights, say.
+    crops = loop.batch_size * loop.crop_size**2 / PROBE_SIDE**2
+    saved, shared = (
+        a + (b - a) / (PROBE_BATCHES[1] - PROBE_BATCHES[0]) * (crops - PROBE_BATCHES[0])
+        for a, b in zip(probe.few, probe.more, strict=True)
+    )
+    return Footprint(state=probe.state, step=round(TRANSIENT * saved), shared=round(shared))
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """Bytes that were counted."""
+
+    state: int
+    """As in `Footprint`."""
+    few: tuple[int, int]
+    """Of a step on the smaller batch: what autograd saves, and what it is given."""
+    more: tuple[int, int]
+    """Of a step on the larger one."""
+
+
+_PROBED: dict[tuple[Method, Shape, str, int], _Probe] = {}
+"""What this process has counted by method, codec and adapter size: whoever plans once plans often."""
+
+
+def _probe(method: Method, codec: Codec, adapter_size: int) -> _Probe:
     adapted = method.build(codec, adapter_size, 0)
     adapted.train_parameters()
     adapted.train()
@@ -74,18 +104,8 @@ def footprint(method: Method, codec: Codec, adapter_size: int, loop: LoopConfig)
     given = _Bytes([*codec.model.parameters(), *codec.model.buffers()])
     state = _Bytes(_tensors_of(adapted), given.seen)
     few, more = (_step_bytes(method, adapted, codec, batch, state.seen) for batch in PROBE_BATCHES)
-    # Two sizes tell what grows with the pixels from what does not: a penalty on weights, say.
-    crops = loop.batch_size * loop.crop_size**2 / PROBE_SIDE**2
-    saved, shared = (
-        a + (b - a) / (PROBE_BATCHES[1] - PROBE_BATCHES[0]) * (crops - PROBE_BATCHES[0])
-        for a, b in zip(few, more, strict=True)
-    )
     learning = sum(p.numel() * p.element_size() for p in adapted.parameters() if p.requires_grad)
-    return Footprint(
-        state=state.total + LEARNING_COPIES * learning,
-        step=round(TRANSIENT * saved),
-        shared=round(shared),
-    )
+    return _Probe(state.total + LEARNING_COPIES * learning, few, more)
 
 
 def _step_bytes(

@@ -1,5 +1,7 @@
 """What a pack needs in memory, and what there is."""
 
+import copy
+
 import psutil
 import pytest
 
@@ -16,6 +18,11 @@ SMALL = LoopConfig(num_steps=1, batch_size=4, crop_size=64)
 @pytest.fixture(scope="module")
 def codec(tiny_codec_file):
     return read_codec(tiny_codec_file, "tiny")
+
+
+@pytest.fixture(autouse=True)
+def nothing_counted(monkeypatch):
+    monkeypatch.setattr(memory, "_PROBED", {})
 
 
 def test_members_fit_as_often_as_their_bytes_do():
@@ -48,6 +55,26 @@ def test_activations_grow_with_the_pixels_and_weights_do_not(codec):
         assert small.state == large.state
         assert 12 < large.step / small.step <= 16.1
         assert large.shared == 16 * small.shared
+
+
+def test_what_a_process_has_counted_it_does_not_count_again(codec, monkeypatch):
+    loops = [SMALL, SMALL.model_copy(update={"batch_size": 16})]
+    first = footprint(METHODS["lora"], codec, 2, loops[0])
+    large = footprint(METHODS["lora"], codec, 2, loops[1])
+    assert large.step > first.step
+    monkeypatch.setattr(memory, "_PROBED", {})
+    assert footprint(METHODS["lora"], codec, 2, loops[1]) == large
+
+    def counts(*given):
+        raise AssertionError("counted")
+
+    monkeypatch.setattr(memory, "_probe", counts)
+    assert footprint(METHODS["lora"], codec, 2, loops[0]) == first
+    other = copy.deepcopy(codec)
+    next(iter(other.model.parameters())).data.view(-1)[0] += 1
+    for method, one, size in (("lora", codec, 3), ("dora", codec, 2), ("lora", other, 2)):
+        with pytest.raises(AssertionError, match="counted"):
+            footprint(METHODS[method], one, size, loops[0])
 
 
 def test_activations_are_those_of_a_step_of_that_size(codec):

@@ -18,6 +18,8 @@ from trainables.runner import Runner
 
 from .conftest import Local, rows_of
 
+pytestmark = pytest.mark.usefixtures("short_ewc")
+
 ORDER = "pages>clouds"
 CHAINS = ("finetune", "replay", "ewc", "distill", "l2_sp", "l2_sp_source")
 BANKS = ("lora", "cawf", "cawf_growing", "codec_per_domain")
