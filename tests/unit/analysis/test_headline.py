@@ -547,7 +547,7 @@ def test_a_grey_domain_is_in_no_headline(two_methods, with_grey):
     figure = overview_figure(records, RunLinks())
     assert figure.variants[0].panels[0].y.names == ("charts",)
     assert "Grey domains are left out: text." in figure.note
-    assert "; grey" in capacity_figure(records, RunLinks()).variants[1].caption
+    assert "The domain is grey." in capacity_figure(records, RunLinks()).variants[1].caption
     assert "grey" not in capacity_figure(records, RunLinks()).variants[0].caption
     only = [r for r in records if r.params["domain"] == "text"]
     assert sentences(only)[0].startswith("finetune gains +10.00 %"), (
