@@ -166,5 +166,5 @@ def test_a_picture_a_domain(sweep, tmp_path):
     assert [p.name for p in paths] == [
         "pareto_charts.png", "pareto_charts.svg", "pareto_text.png", "pareto_text.svg",
     ]  # fmt: skip
-    assert "routed forgetting of 1 % at most" in paths[1].read_text()
+    assert "1 % at most" in paths[1].read_text()
     assert front_figure([]) is None
