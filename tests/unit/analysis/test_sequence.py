@@ -22,6 +22,7 @@ from interfero.analysis.sequence.findings import (
     _undecided,
     equal_storage_lines,
     good_enough_line,
+    lengths_note,
 )
 from interfero.analysis.sequence.laws import SOURCE_LOST, STAGE_HARM
 from interfero.analysis.sequence.measures import AVERAGE, FORGETTING, summarise_case
@@ -115,10 +116,10 @@ def test_methods_that_end_as_one_codec_are_named():
         for r in records
         if r.params["method"] == "merge_mean"
     ]
-    said = SequenceFindings([*records, *twins]).answer[0]
-    assert "merge_mean forgets least" in said
-    assert "task_arithmetic ends as the same codec)" in said
-    assert "the same codec" not in SequenceFindings(records).answer[0]
+    found = SequenceFindings([*records, *twins])
+    assert "merge_mean forgets least" in found.answer[1]
+    assert "; task_arithmetic ends as the same codec;" in found.sure[0]
+    assert "the same codec" not in " ".join(SequenceFindings(records).sure)
 
 
 def test_too_few_draws_have_no_interval():
@@ -126,7 +127,7 @@ def test_too_few_draws_have_no_interval():
     found = SequenceFindings(one.records())
     assert found.cases[0].rows[0].means["average"].half_width is None
     assert "no interval: 1 order, 1 seed" in found.answer[0]
-    assert "cannot be told" in found.answer[2]
+    assert "cannot be told" in found.sure[-1]
     step = found.next_step("python sweeps/domain_sequence.py --name a")
     assert "--data-seeds 0 1 2 3 4" in step.command
     assert "--orders latin" in step.command
@@ -170,7 +171,7 @@ def test_methods_on_other_orders_are_not_compared():
     summary = found.cases[0]
     assert summary.left_out == ["replay"]
     assert list(summary.best) == ["finetune"]
-    assert "is not compared here with another method" in found.answer[1]
+    assert "is not compared here with another method" in found.answer[-1]
     assert equal_storage_lines(summary) == []
     assert summary.against_naive(summary.choices["replay"], AVERAGE) is None
 
@@ -340,14 +341,15 @@ def test_no_trend_is_found_in_noise():
 def test_naive_is_good_enough_only_where_it_is():
     equal = {"finetune": PlantedMethod(), "ewc": PlantedMethod()}
     assert (
-        "It is undecided whether" in SequenceFindings(PlantedSequences(equal).records()).answer[1]
+        "It is undecided whether" in SequenceFindings(PlantedSequences(equal).records()).answer[-1]
     )
     worse = equal | {"ewc": PlantedMethod(harm=1.0)}
-    line = SequenceFindings(PlantedSequences(worse, seed_sd=0.02).records()).answer[1]
-    assert line.startswith(
-        "Naive fine-tuning does worse after 1 domain (corrected for 3 lengths, Holm): "
+    found = SequenceFindings(PlantedSequences(worse, seed_sd=0.02).records())
+    assert found.answer[-1].startswith(
+        "Naive fine-tuning does worse after 1 domain: its loss over "
     )
-    assert "good enough" not in line
+    assert "finetune against ewc: verdicts are corrected for 3 lengths, Holm." in found.sure
+    assert "good enough" not in " ".join(found.sure)
 
 
 def test_lengths_that_were_tried_are_corrected_for():
@@ -366,13 +368,15 @@ def test_lengths_that_were_tried_are_corrected_for():
 
 def test_a_length_that_only_the_correction_leaves_undecided_is_named():
     methods = {"finetune": PlantedMethod(), "ewc": PlantedMethod(harm=3.4)}
-    line = good_enough_line(summary_of(PlantedSequences(methods, noise=0.6).records()))
+    summary = summary_of(PlantedSequences(methods, noise=0.6).records())
+    line = good_enough_line(summary)
     assert line.startswith(
-        "It is undecided whether ewc does better than naive fine-tuning, at any length (corrected for 3 "
-        "lengths, Holm): at the end, fine-tuning's loss over all domains met"
+        "It is undecided whether ewc does better than naive fine-tuning: at the end, fine-tuning's loss over"
     )
-    assert line.endswith(
-        " By itself the interval leaves zero out after 3 domains: +1.14 (+0.45 to +1.82) %."
+    assert line.endswith("+0.45 to +1.82; 3 orders, 3 seeds), undecided by Holm's correction.")
+    assert lengths_note(summary) == (
+        "finetune against ewc: verdicts are corrected for 3 lengths, Holm; by itself the interval leaves "
+        "zero out after 3 domains: +1.14 (+0.45 to +1.82) %."
     )
 
 

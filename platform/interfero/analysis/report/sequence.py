@@ -68,6 +68,7 @@ def sequence_html(report: SequenceReport, figures: Sequence[Figure] | None = Non
         questions=[about.question for about in abouts if about.question],
         remarks=report.remarks,
         answer=found.answer,
+        sure=found.sure,
         first=[*first, *(_main_table(found.cases[0]) if found.cases else ())],
         next=next_parts(step),
         sections=_sections(report, names),

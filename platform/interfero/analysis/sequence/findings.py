@@ -67,17 +67,24 @@ class SequenceFindings:
 
     @cached_property
     def answer(self) -> list[str]:
-        """Three sentences."""
+        """At most three sentences."""
         if not self.cases:
             why = "; ".join(self.chains.problems) or "no stage has ended"
             return [f"No chain is complete, so that nothing can be said about sequences: {why}."]
         summary = self.cases[0]
-        return [least_line(summary), good_enough_line(summary), self._order_line(summary)]
+        least = least_line(summary)
+        return [forgets_line(summary), *([least] if least else []), good_enough_line(summary)]
 
-    def _order_line(self, summary: SequenceSummary) -> str:
+    @cached_property
+    def sure(self) -> list[str]:
+        """How sure the answer is: what is compared with what, shorter lengths, the order of domains."""
+        if not self.cases:
+            return []
+        summary = self.cases[0]
         method = next(iter(summary.best))
         assert self.order is not None
-        return self.order.sentence(f"to what {method} forgets")
+        order = self.order.sentence(f"to what {method} forgets")
+        return [line for line in (least_note(summary), lengths_note(summary), order) if line]
 
     @cached_property
     def lines(self) -> dict[str, list[str]]:
@@ -86,7 +93,10 @@ class SequenceFindings:
             return {"The question": self.answer}
         summary = self.cases[0]
         found = {
-            f"After {summary.case.length} domains ({summary.case.text})": self.answer,
+            f"After {summary.case.length} domains ({summary.case.text})": [
+                *self.answer,
+                *self.sure,
+            ],
             "At equal gain": equal_gain_lines(summary),
             "At equal storage": equal_storage_lines(summary),
             "Old streams": archive_lines(summary),
@@ -134,48 +144,70 @@ class SequenceFindings:
         return Next((*reasons, *step.reasons), step.command, step.size)
 
 
-def least_line(summary: SequenceSummary) -> str:
-    """Fine-tuning, what forgets least of the methods that end with one codec, and what forgets nothing."""
+def _rows(summary: SequenceSummary) -> tuple[list[SettingRow], SettingRow, SettingRow]:
+    """Methods that end with one codec, where there are any; fine-tuning, and what forgets least of them."""
     rows = summary.one_codec or list(summary.best.values())
     least = min(rows, key=lambda row: row.means[FORGETTING.name].value)
     naive = next((row for row in rows if row.setting.method == NAIVE), least)
-    said = (
+    return rows, naive, least
+
+
+def forgets_line(summary: SequenceSummary) -> str:
+    """What fine-tuning forgets, or what there is."""
+    _, naive, _ = _rows(summary)
+    return (
         f"After {counted(summary.case.length, 'domain')}, {naive.setting.method} forgets "
-        f"{naive.means[FORGETTING.name].text()} of loss on what it met before"
+        f"{naive.means[FORGETTING.name].text()} of loss on what it met before."
     )
-    if least is naive:
-        said += "; no other method with one codec forgets less"
-    else:
-        others = [row for row in rows if row is not least]
-        own = least.values(FORGETTING)
-        apart = corrected([paired(row.values(FORGETTING), own) for row in others])
-        equals = [
-            row.setting.method
-            for row, difference in zip(others, apart, strict=True)
-            if difference is None or not difference.sign
-        ]
-        rest = f", undecided against {', '.join(equals)}" if equals else ""
-        rest += tried_text(apart, "methods")
-        gain = least.means.get("gain")
-        aside = [] if gain is None else [f"it learned {gain.short} %"]
-        twins = [row.setting.method for row in others if _end_alike(row, least)]
-        if twins:
-            ends = "ends" if len(twins) == 1 else "end"
-            aside.append(f"{', '.join(twins)} {ends} as the same codec")
-        learned = f" ({'; '.join(aside)})" if aside else ""
-        said += (
-            f"; of methods with one codec {least.setting.text} forgets least, "
-            f"{least.means[FORGETTING.name].short} %{learned}{rest}"
+
+
+def least_line(summary: SequenceSummary) -> str:
+    """What forgets least of the methods that end with one codec, and what forgets nothing."""
+    _, naive, least = _rows(summary)
+    parts = []
+    if least is not naive:
+        parts.append(
+            f"of methods with one codec {least.setting.text} forgets least, "
+            f"{least.means[FORGETTING.name].short} %"
         )
+    elif len(summary.best) > 1:
+        parts.append("no other method with one codec forgets less")
     kept = [row.setting.method for row in summary.routed if not row.means[FORGETTING.name].value]
-    s = "s" if len(kept) == 1 else ""
-    names = ", ".join(kept)
-    nothing = (
-        f"; {names} keep{s} an adapter for each domain and, with the right one given, forget{s} nothing"
-        if kept
-        else ""
+    if kept:
+        s = "s" if len(kept) == 1 else ""
+        parts.append(
+            f"{', '.join(kept)} keep{s} an adapter for each domain and, with the right one given, "
+            f"forget{s} nothing"
+        )
+    text = "; ".join(parts)
+    # The name of a method stays as it is written.
+    return f"{text[0].upper() if least is not naive else text[0]}{text[1:]}." if text else ""
+
+
+def least_note(summary: SequenceSummary) -> str:
+    """What the method that forgets least has learned, and from which others it is told apart."""
+    rows, naive, least = _rows(summary)
+    if least is naive:
+        return ""
+    others = [row for row in rows if row is not least]
+    own = least.values(FORGETTING)
+    apart = corrected([paired(row.values(FORGETTING), own) for row in others])
+    undecided = [
+        row.setting.method
+        for row, difference in zip(others, apart, strict=True)
+        if difference is None or not difference.sign
+    ]
+    gain = least.means.get("gain")
+    parts = [] if gain is None else [f"it learned {gain.short} %"]
+    twins = [row.setting.method for row in others if _end_alike(row, least)]
+    if twins:
+        ends = "ends" if len(twins) == 1 else "end"
+        parts.append(f"{', '.join(twins)} {ends} as the same codec")
+    whom = (
+        f"undecided against {', '.join(undecided)}" if undecided else "decided against all others"
     )
-    return f"{said}{nothing}."
+    parts.append(f"that it forgets least is {whom}{tried_text(apart, 'methods')}")
+    return f"{least.setting.text}: {'; '.join(parts)}."
 
 
 def _end_alike(row: SettingRow, other: SettingRow) -> bool:
@@ -186,40 +218,72 @@ def _end_alike(row: SettingRow, other: SettingRow) -> bool:
     )
 
 
-def good_enough_line(summary: SequenceSummary) -> str:
-    """Where naive fine-tuning does as well as the best other method with one codec: loss, all domains."""
+@dataclass(frozen=True)
+class _NaiveAgainst:
+    """Fine-tuning's loss over all domains met, minus that of the best other method with one codec."""
+
+    best: SettingRow
+    each: Sequence[SequenceMean | None]
+    """After 1, 2, ... domains, corrected for how many these are."""
+
+    @property
+    def signs(self) -> dict[int, int]:
+        """By length: 1 where fine-tuning does worse, -1 where better, 0 where that is undecided."""
+        return {k: mean.sign for k, mean in enumerate(self.each, 1) if mean is not None}
+
+    @property
+    def worse(self) -> list[int]:
+        """Lengths at which fine-tuning does worse."""
+        return [k for k, sign in self.signs.items() if sign > 0]
+
+
+def _naive_against(summary: SequenceSummary) -> _NaiveAgainst | None:
     naive = summary.best.get(NAIVE)
     others = [row for row in summary.one_codec if row.setting.method != NAIVE]
     if naive is None or not others:
-        return f"{NAIVE} is not compared here with another method that ends with one codec."
+        return None
     best = min(others, key=lambda row: (row.score is None, row.score or 0.0))
-    length = summary.case.length
-    each = corrected(
-        [paired(naive.values(AVERAGE, k), best.values(AVERAGE, k)) for k in range(1, length + 1)]
-    )
-    last, tried = each[-1], tried_text(each, "lengths")
+    lengths = range(1, summary.case.length + 1)
+    found = [paired(naive.values(AVERAGE, k), best.values(AVERAGE, k)) for k in lengths]
+    return _NaiveAgainst(best, corrected(found))
+
+
+def good_enough_line(summary: SequenceSummary) -> str:
+    """Whether naive fine-tuning does as well as the best other method with one codec: loss, all domains."""
+    found = _naive_against(summary)
+    if found is None:
+        return f"{NAIVE} is not compared here with another method that ends with one codec."
+    last = found.each[-1]
     assert last is not None
-    what = "its loss over all domains met, source included, minus"
-    end = f"{what} that of {best.setting.text} is {last.text()}"
-    signs = {k: mean.sign for k, mean in enumerate(each, 1) if mean is not None}
-    worse = [k for k, sign in signs.items() if sign > 0]
-    if not worse:
+    end = f"loss over all domains met, source included, minus that of {found.best.setting.text} is"
+    if not found.worse:
         if last.sign:
-            return f"Naive fine-tuning does better{tried}: at the end, {end}.{_undecided(signs, length)}"
+            return f"Naive fine-tuning does better: at the end, its {end} {last.text()}."
         return (
-            f"It is undecided whether {best.setting.method} does better than naive fine-tuning, at any "
-            f"length{tried}: at the end, fine-tuning's{end.removeprefix('its')}.{_by_themselves(each)}"
+            f"It is undecided whether {found.best.setting.method} does better than naive fine-tuning: at the "
+            f"end, fine-tuning's {end} {last.text()}{last.doubt if 'Holm' in last.doubt else ''}."
         )
-    first = each[worse[0] - 1]
+    first = found.each[found.worse[0] - 1]
     assert first is not None
-    before = _undecided(signs, worse[0])
-    does = f"Naive fine-tuning does worse after {counted(worse[0], 'domain')}{tried}"
-    if worse[0] == length:
-        return f"{does}: {end}.{before}"
-    return (
-        f"{does}: {what} that of {best.setting.text} is {first.short} %, at the end {last.text()}"
-        f"{last.doubt}.{before}"
-    )
+    does = f"Naive fine-tuning does worse after {counted(found.worse[0], 'domain')}: its {end}"
+    if found.worse[0] == summary.case.length:
+        return f"{does} {last.text()}."
+    return f"{does} {first.short} %, at the end {last.text()}{last.doubt}."
+
+
+def lengths_note(summary: SequenceSummary) -> str:
+    """What is known of shorter lengths, and for how many a verdict is corrected."""
+    found = _naive_against(summary)
+    if found is None:
+        return ""
+    before = found.worse[0] if found.worse else summary.case.length
+    parts = [_undecided(found.signs, before).strip()]
+    if not found.worse and not found.signs.get(summary.case.length):
+        parts = [_by_themselves(found.each).strip()]
+    tried = tried_text(found.each, "lengths").strip(" ()")
+    parts = [f"verdicts are {tried}" if tried else "", *(p.removesuffix(".") for p in parts)]
+    text = "; ".join(part[0].lower() + part[1:] for part in parts if part)
+    return f"{NAIVE} against {found.best.setting.text}: {text}." if text else ""
 
 
 def _by_themselves(each: Sequence[SequenceMean | None]) -> str:

@@ -216,7 +216,7 @@ def _sequence_report(found: _Found, records: Sequence[CellRecord], out: Path) ->
     report = SequenceReport(title, findings, about, runs, found.remarks)
     page = write_sequence_report(report, out, figures)
     files = (page, *write_pictures(figures, out))
-    return _said(findings.answer, files, records, found.remarks)
+    return _said([*findings.answer, *findings.sure], files, records, found.remarks)
 
 
 def _said(

@@ -38,6 +38,7 @@ def write_ending(question: str, run: SweepRun, command: str) -> Ending:
     step = found.next_step(about.command)
     return Ending(
         answer=found.answer,
+        sure=found.sure,
         report=report,
         surer=step.reasons if step else (),
         failed=failed_lines(found.records),
