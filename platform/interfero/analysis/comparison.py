@@ -62,7 +62,7 @@ BUDGETS = (0.02, 0.05, 0.10, math.inf)
 
 
 DOMAINS_NOTE = (
-    "By target domain and lambda: medians over image counts and data seeds, at the size and strength that "
+    "By target domain, lambda and image count: medians over data seeds, at the size and strength that "
     "validation chose. Forgetting, unrouted, is also parted into rate and distortion, and that "
     "into luma and chroma (percent of the loss; `-`: the record has no chroma). The parts add up "
     "within a cell; medians over several cells are taken column by column, and need not. "
@@ -197,19 +197,25 @@ def _domain_parts(finished: Sequence[CellRecord]) -> list[str]:
 
 
 def domain_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[str]]]:
-    """One row a domain, lambda and method, of the longest training."""
+    """One row a domain, lambda, image count and method, of the longest training."""
     shown = longest(finished)
-    cells: dict[tuple[str, float, str], list[CellRecord]] = defaultdict(list)
-    astray: Counter[tuple[str, float, str]] = Counter()
+    cells: dict[tuple[str, float, int, str], list[CellRecord]] = defaultdict(list)
+    astray: Counter[tuple[str, float, int, str]] = Counter()
+    counts: dict[str, dict[int, str]] = defaultdict(dict)
     for choice in best_sizes(choose_learning_rates(shown)):
         s = choice.setting
-        cells[s.domain, s.rd_lambda, s.method] += [pick.cell for pick in choice.kept]
-        astray[s.domain, s.rd_lambda, s.method] += len(choice.diverged)
+        place = s.domain, s.rd_lambda, s.num_images, s.method
+        cells[place] += [pick.cell for pick in choice.kept]
+        astray[place] += len(choice.diverged)
+        images = str(s.num_images) if s.image_unit == "images" else s.num_images_text
+        counts[s.domain][s.num_images] = images
     parts = [loss_parts(shown, role) for role in ("target", "source_unrouted")]
     grey, several = grey_domains(shown), len(lambdas(shown)) > 1
+    # One median over several counts beside one over a single count would compare counts.
+    by_count = any(len(own) > 1 for own in counts.values())
     rows = []
-    for place in sorted(cells, key=lambda place: (*place[:2], _rank(place[2]))):
-        own, (domain, value, method) = cells[place], place
+    for place in sorted(cells, key=lambda place: (*place[:3], _rank(place[3]))):
+        own, (domain, value, count_of, method) = cells[place], place
         gained, lost = ([p[c.key] for c in own if c.key in p] for p in parts)
         values = [
             [c.metrics[GAIN] for c in own if GAIN in c.metrics],
@@ -224,11 +230,13 @@ def domain_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[st
         name = f"{domain} (grey)" if domain in grey else domain
         medians = [f"{statistics.median(v):+.2f}" if v else "-" for v in values]
         at = [f"{value:g}"] if several else []
+        at += [counts[domain][count_of]] if by_count else []
         count = f"{len(own)} ({astray[place]} diverged)" if astray[place] else str(len(own))
         rows.append([name, *at, f"`{method}`", count, *medians])
     forgot = "forgetting, unrouted"
     titles = ["target gain (%)", "(dB)", f"{forgot} (%)", "(dB)"]
-    head = ["domain", *(["lambda"] if several else []), "method", "cells"]
+    at = (["lambda"] if several else []) + (["images"] if by_count else [])
+    head = ["domain", *at, "method", "cells"]
     return [*head, *titles, "rate", "distortion", "luma", "chroma"], rows
 
 

@@ -29,8 +29,6 @@ from interfero.records import CellRecord
 MAX_SENTENCES = 3
 MAX_NAMED = 3
 """Domains that a sentence names; others are counted."""
-NEAR = 0.015
-"""In points: two numbers that differ by no more are printed as one, or look rounded."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +201,7 @@ class _Compared:
         coded = f"Source images ({on})" if on else "Source images"
         at = f", {self.where}" if self.where else ""
         return [
-            f"{self.first} {_gains(gain)} on {self._over(gain)}{at}{gain.made_by}.",
+            f"{self.first} {_gains(gain)} of rate-distortion loss on {self._over(gain)}{at}{gain.made_by}.",
             f"{coded} then cost {cost}{how}{lost.made_by}.",
         ]
 
@@ -218,10 +216,16 @@ class _Compared:
     def _without(self, gain: SeedMean) -> str:
         """` (without text and data seed 1)`; empty where all that was asked for is there."""
         gone = sorted(self.asked - set(gain.domains))
-        named = ", ".join(gone) if len(gone) <= MAX_NAMED else counted(len(gone), "domain")
+        each = [f"{domain}{self._astray_in(domain)}" for domain in gone]
+        named = ", ".join(each) if len(gone) <= MAX_NAMED else counted(len(gone), "domain")
         seeds = ", ".join(f"data seed {seed}" for seed in sorted(self.lost_seeds))
         text = " and ".join(part for part in (named, seeds) if part)
         return f" (without {text})" if text else ""
+
+    def _astray_in(self, domain: str) -> str:
+        """`, where lora diverged`; empty where nothing did."""
+        found = [c.setting.method for c in self.tried if c.setting.domain == domain and c.diverged]
+        return f", where {', '.join(dict.fromkeys(found))} diverged" if found else ""
 
     def single_lines(self) -> list[str]:
         """What the means are of, and in dB."""
@@ -266,12 +270,18 @@ class _Compared:
         chosen = min(rivals, key=lambda method: ranks[method])
         gone = {m: "trains nothing" for m in found if m not in rivals}
         every = dict.fromkeys(c.setting.method for c in self.tried)
-        gone |= {m: "has no result here" for m in every if m not in [self.first, *found]}
+        gone |= {m: self._lacking(m) for m in every if m not in [self.first, *found]}
         picked = _chosen_text(ranks, chosen, gone) + _better_text(ranks, chosen, self.best)
         notes = [self._against_note(chosen, gains.get(chosen)), picked.strip()]
         return _Rival(
             self._against(chosen, gains.get(chosen)), tuple(note for note in notes if note)
         )
+
+    def _lacking(self, method: str) -> str:
+        """Why a method is in no comparison."""
+        own = [c for c in self.tried if c.setting.method == method]
+        every = all(len(c.diverged) == c.num_seeds for c in own)
+        return "diverged everywhere" if every else "lacks results that the others have"
 
     def _means_beside(self, method: str) -> tuple[SeedMean, SeedMean, SeedMean] | None:
         """Gain of a method and of the first one, and what it forgets routed, over what both have."""
@@ -288,7 +298,7 @@ class _Compared:
         own, other, lost = beside
         share = "" if difference is None else f", {_apart(difference, own.value, other.value)}"
         cost = "forgets nothing" if set(lost.cases) == {0.0} else f"forgets {lost.text}"
-        return f"{method} {_gains(own)}{share}; it {cost} when routed."
+        return f"{method} {_gains(own)}{share}; it {cost} where source images are coded in source mode."
 
     def _against_note(self, method: str, difference: PairedDifference | None) -> str:
         """The method's single domains, and the median of paired differences, whose interval is known."""
@@ -349,9 +359,8 @@ def _better_text(
     ]
     if not more:
         return ""
-    named = ", ".join(f"{m} {signed(gains[m])} %" for m in more)
-    gain = "others gain" if len(more) > 1 else "one gains"
-    return f" On these test images {gain} more: {named}."
+    named = ", ".join(f"{m} ({signed(gains[m])} %)" for m in more)
+    return f" Of these, {named} gain{'s' if len(more) == 1 else ''} more on the test images."
 
 
 def _validation_rank(method: str, best: Sequence[Choice]) -> tuple[float, float]:
@@ -377,50 +386,60 @@ def _gains(gain: SeedMean) -> str:
 
 
 def _apart(difference: PairedDifference, own: float, other: float) -> str:
-    """`1.18 points less than finetune (decided)`.
+    """`1.18 points less than finetune (median of paired differences, 95 % interval ...; undecided)`.
 
     Args:
-        difference: Of gains, which says whether it is decided.
+        difference: Of gains: its interval and its verdict are of the median over cases.
         own: Mean gain of the method in percent, which says whether `less` is less of a gain or of a loss.
-        other: That of the other one, over the same cases and seeds.
+        other: That of the other one.
     """
     if difference.verdict == "equal":
         return f"in every cell as much as {difference.other}"
-    apart = _points(own, other)
-    decided = "undecided" if difference.verdict == "undecided" else "decided"
+    value, half = difference.value, difference.half_width
+    what = "paired difference" if difference.num_cases == 1 else "median of paired differences"
+    ends = (
+        "one seed"
+        if half is None
+        else f"95 % interval {signed(value - half)} to {signed(value + half)}"
+    )
+    decided = (
+        f"undecided{difference.why_undecided}" if difference.verdict == "undecided" else "decided"
+    )
+    means = _points(own, other)
+    against = f"; the means are {signed(means)} apart" if means * value < 0 else ""
+    sure = f"({what}, {ends}; {decided}{against})"
     if own < 0:
-        where = "below" if apart < 0 else "above"
-        return f"its gain {abs(apart):.2f} points {where} that of {difference.other} ({decided})"
-    return f"{abs(apart):.2f} points {'less' if apart < 0 else 'more'} than {difference.other} ({decided})"
+        where = "below" if value < 0 else "above"
+        return f"its gain {abs(value):.2f} points {where} that of {difference.other} {sure}"
+    return (
+        f"{abs(value):.2f} points {'less' if value < 0 else 'more'} than {difference.other} {sure}"
+    )
 
 
 def _paired(difference: PairedDifference, apart: float) -> str:
-    """What the verdict stands on, which is of the median.
+    """What the sentence's difference stands on.
 
-    `mean of paired differences -1.18 points, their median -1.07 (95 % interval of the median -2.01 to -0.13,
-    over seeds only): undecided by Holm's correction for 4 methods`.
+    `mean of paired differences -1.18 points, their median -1.07 (interval over seeds and test images),
+    undecided by Holm's correction for 4 methods`.
 
     Args:
         difference: Of gains.
-        apart: Mean of the paired differences, as the sentences have it.
+        apart: Mean of the paired differences: what the means of the two methods are apart.
     """
     median, opposite = (
         signed(difference.value),
         ", of the other sign" * (apart * difference.value < 0),
     )
     if difference.num_cases == 1:
-        what, of = f"paired difference {median} points", ""
-    elif abs(apart - difference.value) < NEAR:
-        what, of = f"mean and median of paired differences {signed(apart)} points", ""
+        what = f"paired difference {median} points"
+    elif signed(apart) == signed(difference.value):
+        what = f"mean and median of paired differences {signed(apart)} points"
     else:
         what = f"mean of paired differences {signed(apart)} points, their median {median}{opposite}"
-        of = " of the median"
-    half = difference.half_width
-    if half is None:
-        return f"{what} (one seed): undecided"
-    ends = f"{signed(difference.value - half)} to {signed(difference.value + half)}"
-    what = f"{what} (95 % interval{of} {ends}, over {difference.over})"
-    if difference.verdict != "undecided":
-        return f"{what}: decided"
+    what += (
+        f" (interval over {difference.over})"
+        if difference.half_width is not None
+        else " (one seed)"
+    )
     why = difference.why_undecided
-    return f"{what}: undecided" + (f"{why} for {difference.num_compared} methods" if why else "")
+    return what + (f", undecided{why} for {difference.num_compared} methods" if why else "")

@@ -286,7 +286,8 @@ def seed_changes(
 def tried_again(what: str, command: str, *, changed: bool) -> str:
     """Why cells are missing, and what runs them: `again` resumes a sweep only if nothing else is changed."""
     resumed = command and not changed
-    return f"{what}: {'--resume' if resumed else 'the command'} tries them again"
+    who = "--resume tries them" if resumed else "the command tries those of them that it has"
+    return f"{what}: {who} again"
 
 
 def _wider(choices: Iterable[Choice]) -> dict[str, Rates]:

@@ -2,7 +2,7 @@
 
 A difference of two means whose intervals overlap may be certain, and one whose intervals do not may be the
 domains that each happened to have. So methods are subtracted within each domain, lambda, image count and data
-seed, and what varies in a difference is drawn again: data seeds, and source images, the same for both methods
+seed, and what varies in a difference is drawn again: data seeds, and test images, the same for both methods
 (`laws.resampling`). A difference is decided if its probability, corrected over all methods that are compared
 with the same other one (Holm, 1979), is below 5 %; else the answer is "undecided".
 """
@@ -232,7 +232,7 @@ def _measured(
         return PairedDifference(method, other, response, value, None, None, len(block), 1, "")
     parts = score_parts(scores, strata, np.random.default_rng(0))
     variances = [(part.variance_of(np.median(part.params, axis=1)), part.degrees) for part in parts]
-    over = "seeds and source images" if len(parts) > 1 else "seeds only"
+    over = "seeds and test images" if len(parts) > 1 else "seeds only"
     half, chance = half_width(variances), probability(value, variances)
     return PairedDifference(
         method, other, response, value, half, chance, len(block), num_seeds, over
@@ -250,7 +250,7 @@ def _image_sums(
     domains: Sequence[str],
     response: Response,
 ) -> tuple[FloatArray, npt.NDArray[np.int64]] | None:
-    """(sides, cases, seeds, 2, groups) losses before and after by source image, and the domain of each.
+    """(sides, cases, seeds, 2, groups) losses before and after by test image, and the domain of each.
 
     None unless every cell has the images.
     """

@@ -20,6 +20,7 @@ from typing import Literal
 from interfero.analysis.capacity_table import signed, value_range
 from interfero.analysis.cells import ROLE, Cells, image_arrays, once_for_cells
 from interfero.analysis.choices import CONTROL
+from interfero.analysis.divergence_rule import cell_diverged
 from interfero.analysis.focus import budget_text, longest
 from interfero.metrics.bd_rate import BjontegaardDelta, Curve, bd_psnr_db, bd_rate_percent
 from interfero.metrics.names import VALIDATION_GAIN, VALIDATION_ROUTED
@@ -105,6 +106,8 @@ class RdCurve:
     percent; for the control, which never sees the target, the forgetting that it avoids."""
     problem: str | None = None
     """Why its points cannot be one curve."""
+    astray: str | None = None
+    """Which of its cells diverged: then it has no difference."""
 
     @cached_property
     def bd_rate(self) -> Delta:
@@ -117,8 +120,9 @@ class RdCurve:
         return self._delta(bd_psnr_db)
 
     def _delta(self, measure: Callable[[Curve, Curve], BjontegaardDelta]) -> Delta:
-        if self.problem is not None:
-            return NoDelta(self.problem)
+        why = self.problem or self.astray
+        if why is not None:
+            return NoDelta(why)
         try:
             return measure([p.before for p in self.points], [p.after for p in self.points])
         except ValueError as error:
@@ -330,7 +334,8 @@ def _curve(key: CurveKey, side: Side, cells: Sequence[CellRecord]) -> RdCurve:
     name, sign = (VALIDATION_ROUTED, -1) if key.method == CONTROL else (VALIDATION_GAIN, 1)
     known = [sign * cell.metrics[name] for cell in cells if name in cell.metrics]
     validation = math.fsum(known) / len(known) if len(known) == len(cells) else None
-    return RdCurve(key, side, there, validation, _problem(cells, side, len(there)))
+    problem = _problem(cells, side, len(there))
+    return RdCurve(key, side, there, validation, problem, _astray(cells))
 
 
 def _problem(cells: Sequence[CellRecord], side: Side, num_points: int) -> str | None:
@@ -341,6 +346,12 @@ def _problem(cells: Sequence[CellRecord], side: Side, num_points: int) -> str | 
     if any(names != images[0] for names in images):
         return "its points were measured on different test images"
     return None
+
+
+def _astray(cells: Sequence[CellRecord]) -> str | None:
+    """Why the curve is in no mean, though it has all its points."""
+    lambdas = [f"{r.params['rd_lambda']:g}" for r in cells if cell_diverged(r.metrics)]
+    return f"a cell diverged (lambda {', '.join(lambdas)})" if lambdas else None
 
 
 def _point(cell: CellRecord, side: Side) -> CurvePoint | None:

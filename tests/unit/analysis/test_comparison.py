@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from interfero.analysis.comparison import comparison_text, write_comparison
+from interfero.analysis.comparison import comparison_text, domain_rows, write_comparison
 from interfero.records import CellRecord
 
 
@@ -239,3 +239,19 @@ def test_domains_stand_by_themselves_with_medians(records, cell):
                                         for s, g in enumerate((3.0, 4.0, 50.0)))])  # fmt: skip
     found = {tuple(row[:2]): row[2:] for row in rows(text, 4)}
     assert found["charts", "`finetune`"][:2] == ["3", "+3.00"]
+
+
+def test_image_counts_are_not_pooled_in_a_median(cell):
+    """1 and 20 images at one lambda, 20 alone at another: rows were medians over both, and over one."""
+
+    def at(value, images, gain):
+        found = cell("finetune", 1e-3, gain, 2.0, num_steps=60)
+        params = {**found.params, "rd_lambda": value, "num_images": images}
+        return found.model_copy(update={"params": params, "key": f"{value}-{images}"})
+
+    header, rows = domain_rows([at(0.013, 1, 2.0), at(0.013, 20, 6.0), at(0.05, 20, 7.0)])
+    assert header[:4] == ["domain", "lambda", "images", "method"]
+    assert [row[1:3] + row[5:6] for row in rows] == [
+        ["0.013", "1", "+1.00"], ["0.013", "20", "+5.00"], ["0.05", "20", "+6.00"],
+    ]  # fmt: skip
+    assert "images" not in domain_rows([at(0.013, 20, 6.0), at(0.05, 20, 7.0)])[0]

@@ -55,19 +55,21 @@ def test_three_sentences_with_number_interval_and_sample(two_methods):
     gain, lost, other = sentences(two_methods)
     # Means of seeds 7, 8, 9: standard error 0.577, Student's t with 2 degrees 4.303.
     assert gain == (
-        "finetune gains +8.00 % (95 % interval +5.52 to +10.48, 3 seeds) on average over 2 domains."
+        "finetune gains +8.00 % (95 % interval +5.52 to +10.48, 3 seeds) of rate-distortion loss on average "
+        "over 2 domains."
     )
     assert lost.startswith(
         "Source images then cost +10.00 % (the same with each of 3 seeds: no interval) more"
     )
     assert other == (
         "lora gains +4.00 % (95 % interval +2.76 to +5.24, 3 seeds), 4.00 points less than finetune "
-        "(decided); it forgets nothing when routed."
+        "(median of paired differences, 95 % interval -5.24 to -2.76; decided); it forgets nothing where "
+        "source images are coded in source mode."
     )
     assert headline(two_methods).notes == (
         "finetune in single domains: gain +6.00 to +10.00 % (median +8.00); cost +10.00 % (median +10.00).",
         "lora: gain +3.00 to +5.00 % in single domains; mean and median of paired differences -4.00 points "
-        "(95 % interval -5.24 to -2.76, over seeds only): decided.",
+        "(interval over seeds only).",
     )
     assert headline(two_methods).left_out == ()
 
@@ -214,7 +216,8 @@ def test_a_loss_is_called_one(cell):
     records = [cell("finetune", v, lost, data_seed=seed) for seed, (v, lost) in values]
     gain, cost = sentences(records)
     assert gain.startswith(
-        "finetune loses 1.50 % (95 % interval of the gain -7.85 to +4.85, 2 seeds) on histology"
+        "finetune loses 1.50 % (95 % interval of the gain -7.85 to +4.85, 2 seeds) of rate-distortion loss "
+        "on histology"
     )
     assert cost.startswith("Source images then cost 1.00 % (95 % interval of the change ")
     assert ", 2 seeds) less" in cost
@@ -232,15 +235,22 @@ def test_what_is_undecided_and_what_is_equal_is_said(cell):
     tuned = [cell("finetune", 5.0, 1.0, data_seed=s) for s in (0, 1, 2)]
     near = [cell("lora", v, 1.0, 4, data_seed=s) for s, v in enumerate((4.0, 5.5, 6.0))]
     line = sentences([*tuned, *near])[2]
-    assert "0.17 points more than finetune (undecided); it forgets nothing" in line
-    assert "lora: paired difference +0.17 points (95 % interval" in sure([*tuned, *near])
-    assert "over seeds only): undecided." in sure([*tuned, *near])
+    assert (
+        "0.17 points more than finetune (paired difference, 95 % interval -2.42 to +2.75; undeci"
+        in line
+    )
+    assert "lora: paired difference +0.17 points (interval over seeds only)." in sure(
+        [*tuned, *near]
+    )
     same = [cell("lora", 5.0, 1.0, 4, data_seed=s) for s in (0, 1, 2)]
     assert "in every cell as much as finetune; it" in sentences([*tuned, *same])[2]
     assert "paired" not in sure([*tuned, *same])
     once = [tuned[0], near[0]]
-    assert "1.00 points less than finetune (undecided); it" in sentences(once)[2]
-    assert "paired difference -1.00 points (one seed): undecided." in sure(once)
+    assert (
+        "1.00 points less than finetune (paired difference, one seed; undecided)"
+        in sentences(once)[2]
+    )
+    assert "paired difference -1.00 points (one seed)." in sure(once)
 
 
 def test_decibels_of_forgetting_have_the_sign_of_its_percents(cell):
@@ -296,7 +306,7 @@ def test_of_two_losses_the_smaller_one_is_no_larger_one(cell):
     records = [cell("finetune", -100.0, 5.0), cell("cawf", -30.0, 5.0, 4)]
     line = sentences(records)[2]
     assert line.startswith(
-        "cawf loses 30.00 %, its gain 70.00 points above that of finetune (undecided)"
+        "cawf loses 30.00 %, its gain 70.00 points above that of finetune (paired difference, one seed"
     )
     worse = [cell("finetune", -100.0, 5.0), cell("cawf", -130.0, 5.0, 4)]
     assert "its gain 30.00 points below that of finetune" in sentences(worse)[2]
@@ -312,14 +322,13 @@ def test_a_median_against_the_means_says_so(cell):
         for (method, size), value in zip((("finetune", 0), ("lora", 4)), pair, strict=True)
     ]
     line = sentences(records)[2]
-    # Means -26.33 and +3.33: what is printed subtracts, and the median is said to be another number.
+    # Means -26.33 and +3.33: the median has the other sign, which is said.
     assert line.startswith(
-        "lora gains +3.33 % (the same with each of 3 seeds: no interval), 29.66 points more than finetune "
+        "lora gains +3.33 % (the same with each of 3 seeds: no interval), 1.00 points less than finetune "
+        "(median of paired differences, 95 % interval -1.00 to -1.00; decided; the means are +29.66 apart)"
     )
-    assert (
-        "mean of paired differences +29.66 points, their median -1.00, of the other sign (95 % interval of "
-        "the median "
-    ) in sure(records)
+    said = "mean of paired differences +29.66 points, their median -1.00, of the other sign"
+    assert said in sure(records)
 
 
 def same_numbers(records, method="finetune"):
@@ -403,16 +412,14 @@ def test_undecided_beside_an_interval_without_zero_says_why(cell):
             *((name, 4, noise - 0.1) for name in ("cawf", "dora", "lora", "rslora")),
         )
     ]
-    assert "0.10 points less than finetune (undecided)" in sentences(records)[2]
-    assert (
-        "(95 % interval -0.18 to -0.02, over seeds only): undecided by Holm's correction for 4 methods."
-        in sure(records)
+    assert "-0.18 to -0.02; undecided by Holm's correction)" in sentences(records)[2]
+    assert "(interval over seeds only), undecided by Holm's correction for 4 methods." in sure(
+        records
     )
     said = " ".join(summary_lines(records))
     assert "target gain -0.10 (-0.18 to -0.02): undecided by Holm's correction; forgetting" in said
     two = [r for r in records if r.params["method"] in ("finetune", "lora")]
-    assert "less than finetune (decided)" in sentences(two)[2]
-    assert "(95 % interval -0.18 to -0.02, over seeds only): decided." in sure(two)
+    assert "95 % interval -0.18 to -0.02; decided)" in sentences(two)[2]
 
 
 def test_domains_of_other_image_counts_are_not_averaged_in_silence(two_methods):
@@ -633,7 +640,8 @@ def test_a_cell_has_diverged_by_its_own_loss_and_no_other_cells(cell):
         for (domain, gain), lost in zip(gains.items(), (120.0, 130.0, 140.0), strict=True)
     ]
     (gain, *_) = sentences(records)
-    assert gain.startswith("from_scratch loses 155.00 % on average over 2 domains (without photos)")
+    assert gain.endswith("over 2 domains (without photos, where from_scratch diverged).")
+    assert gain.startswith("from_scratch loses 155.00 % of rate-distortion loss on average")
     assert "1 of 3 chosen cells diverged (photos, data seed 0: gain" in left_out(records)
 
 
@@ -656,7 +664,9 @@ def test_diverged_cells_that_were_not_chosen_are_counted(cell):
 def test_a_domain_whose_only_cell_diverged_is_named_as_left_out(astray):
     records = [r for r in astray if r.params["data_seed"] == 1]
     (gain, *_) = sentences(records)
-    assert gain == "finetune gains +6.00 % on charts (without text)."
+    assert gain == (
+        "finetune gains +6.00 % of rate-distortion loss on charts (without text, where finetune diverged)."
+    )
     assert left_out(records).startswith("Left out: text, where finetune diverged with data seed 1.")
 
 
@@ -700,10 +710,10 @@ def test_a_method_that_gains_more_on_test_images_is_named(two_methods, cell):
 
     last = sentences([*known(two_methods), *rival(7.0, -5.0)])[-1]
     assert last.startswith("lora gains +4.00 %")
-    assert "On these test images one gains more: cawf +7.00 %." in sure(
+    assert "Of these, cawf (+7.00 %) gains more on the test images." in sure(
         [*known(two_methods), *rival(7.0, -5.0)]
     )
-    assert "On these test images" not in sure([*known(two_methods), *rival(2.0, -5.0)])
+    assert "gains more on the test images" not in sure([*known(two_methods), *rival(2.0, -5.0)])
 
 
 def test_methods_that_validation_cannot_tell_apart_are_both_named(two_methods):

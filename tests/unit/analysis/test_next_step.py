@@ -286,7 +286,7 @@ def test_what_tries_failed_cells_again_is_the_command(swept, fail):
     assert step.reasons == ("1 cell failed: --resume tries them again",)
     assert step.command == "python s.py --name a --resume" == again(step.command, {})
     few = next_step(records[:6], "python s.py --name a --resume")
-    assert few.reasons[-1] == "1 cell failed: the command tries them again"
+    assert few.reasons[-1] == "1 cell failed: the command tries those of them that it has again"
     assert few.command == "python s.py --name a-surer --data-seeds 0 1 2 3 4"
 
 

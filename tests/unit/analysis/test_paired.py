@@ -56,7 +56,7 @@ def test_what_methods_share_is_no_scatter_of_their_difference(sweep):
     assert found.verdict == "less"
     assert found.half_width < 0.6
     assert (found.num_cases, found.num_seeds) == (2, 3)
-    assert found.over == "seeds and source images"
+    assert found.over == "seeds and test images"
 
 
 def test_undecided_is_an_answer_and_equal_methods_are_rarely_told_apart(sweep):

@@ -128,6 +128,16 @@ def test_some_seeds_without_a_value_are_counted(curve):
     assert "-10.00 % [100 %]; 1 missing (1)" in text
 
 
+def test_a_curve_with_a_diverged_cell_is_in_no_mean(curve):
+    """Its point lies at the frame of the figure, and the table averaged it with the others."""
+    astray = curve(data_seed=1)
+    lost = {"source/forgetting_unrouted_percent": 1900.0}
+    astray[2] = astray[2].model_copy(update={"metrics": {**astray[2].metrics, **lost}})
+    text = curves_text(curve() + astray)
+    assert "-10.00 % [100 %]; 1 missing (1)" in text
+    assert "a cell diverged (lambda 0.013)" in text
+
+
 def test_a_record_without_images_still_has_its_target_curve(curve):
     records = []
     for place, r in enumerate(curve()):

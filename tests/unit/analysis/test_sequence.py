@@ -146,7 +146,7 @@ def test_a_sequence_is_resumed_where_that_is_all_there_is_to_do():
     one = SequenceFindings([r for r in most.records if r.params["data_seed"] == 0])
     changed = one.next_step("python s.py --name a --resume --smoke")
     assert changed.reasons[-2] == (
-        "some rows failed, or were not run: the command tries them again"
+        "some rows failed, or were not run: the command tries those of them that it has again"
     )
     assert changed.command == "python s.py --name a-surer --data-seeds 0 1 2 3 4"
     assert "some rows failed, or were not run" in one.next_step("").reasons

@@ -129,7 +129,7 @@ def report_html(report: Report, figures: Sequence[Figure] | None = None) -> str:
         questions=list(questions),
         remarks=report.remarks,
         answer=answer.sentences,
-        sure=answer.notes,
+        sure=answer.how_sure,
         first=[
             *first,
             *capacity_parts(report.records),
