@@ -75,7 +75,7 @@ def test_a_table_of_cells_becomes_a_report(tmp_path):
     assert read_about(tmp_path / "report" / "cells.parquet") == about
     said = make_report(Wanted(cells=(tmp_path / "report",), out=tmp_path / "out"))
     assert said.splitlines()[-1].startswith(f"{tmp_path / 'out' / 'report.html'}: 2 cells")
-    assert said.startswith("finetune gains +5.00 % on")
+    assert said.startswith("finetune gains +5.00 % of rate-distortion loss on")
     assert len(said.splitlines()) <= 6
     assert "python sweeps/x.py --name mine" in page(tmp_path / "out")
     assert (tmp_path / "out" / "capacity_text.png").is_file()
@@ -187,7 +187,7 @@ def test_without_the_table_the_runs_are_enough(tmp_path, database):
     shutil.rmtree(tmp_path / "server" / "mlruns")
     said = make_report(Wanted(experiment="adapter-capacity", out=tmp_path / "o"))
     assert "first has no table that can be read here: made from the 2 of 3 cells" in said
-    assert "finetune gains +5.00 % on" in said
+    assert "finetune gains +5.00 % of rate-distortion loss on" in said
     assert "abc123" in page(tmp_path / "o")
 
 
