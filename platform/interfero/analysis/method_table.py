@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from interfero.analysis.capacity_table import percent, signed, unit_name, value_range
@@ -17,6 +18,7 @@ from interfero.analysis.seed_means import SeedMean, in_db, means, tested_text
 from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 
+EDGE = "*"
 _COLUMNS = {"target gain": GAIN, "forgetting, routed": ROUTED, "forgetting, unrouted": UNROUTED}
 
 
@@ -47,6 +49,7 @@ def method_rows(
         for role in ("target", "source_unrouted")
     }
     gains, lost = mean_of["target gain"], mean_of["forgetting, unrouted"]
+    strengths = _strengths(found, best)
     rows = []
     for method in methods:
         own = [c for c in best if c.setting.method == method]
@@ -59,18 +62,35 @@ def method_rows(
         db = [signed(m[method].value) if method in m else "-" for m in dbs.values()]
         count = len(gains[method].cases) if method in gains else 0
         rows.append(
-            [method, sizes if sizes != "0" else "-", values[0], medians[0], db[0], *values[1:],
-             medians[1], db[1], params, f"{count} of {len(own)}"]
+            [method, sizes if sizes != "0" else "-", *([strengths[method]] if strengths else []), values[0],
+             medians[0], db[0], *values[1:], medians[1], db[1], params, f"{count} of {len(own)}"]
         )  # fmt: skip
     header = [
-        "method", "size", "target gain (%)", "median (%)", "dB", "forgetting, routed (%)",
-        "forgetting, unrouted (%)", "median of it (%)", "dB lost", "parameters (%)",
+        "method", "size", *(["strength"] if strengths else []), "target gain (%)", "median (%)", "dB",
+        "forgetting, routed (%)", "forgetting, unrouted (%)", "median of it (%)", "dB lost", "parameters (%)",
         unit_name(c.setting for c in best),
     ]  # fmt: skip
     shared = next((m.places for m in gains.values()), "no domain")
     return header, rows, _note(best, f"{shared} that the methods share{', ' if where else ''}{where}", [
+        f"{EDGE} marks the edge of the strengths that were tried" if EDGE in str(strengths) else "",
         block.left_out_text.replace("left out", "Left out", 1), grey_text(whole),
     ])  # fmt: skip
+
+
+def _strengths(found: Iterable[CellRecord], best: Sequence[Choice]) -> dict[str, str]:
+    """By method, the strengths that validation chose; empty where none had several to choose from."""
+    tried: dict[str, set[float]] = defaultdict(set)
+    for record in found:
+        tried[str(record.params["method"])].add(float(record.params.get("strength", 0)))
+    if all(len(own) == 1 for own in tried.values()):
+        return {}
+    texts = {}
+    for method in dict.fromkeys(c.setting.method for c in best):
+        chosen = [c.setting.strength for c in best if c.setting.method == method]
+        ends = {min(tried[method]), max(tried[method])}
+        edge = EDGE if len(tried[method]) > 1 and ends & set(chosen) else ""
+        texts[method] = f"{value_range(chosen, '{:g}'.format)}{edge}" if any(chosen) else "-"
+    return texts
 
 
 def _note(best: Sequence[Choice], over: str, left_out: Sequence[str]) -> str:
@@ -86,9 +106,9 @@ def _note(best: Sequence[Choice], over: str, left_out: Sequence[str]) -> str:
     aside = " ".join(f"{text.removesuffix('.')}." for text in texts)
     tested = tested_text(best, "target")
     return (
-        f"Means over the {over}{f', {tested} each' if tested else ''}, each at the adapter size and learning "
-        "rate that validation chose; in parentheses 95 % intervals over data seeds, where values differ. "
-        "Medians are over domains, of their means over seeds; the difference of two medians is not the "
+        f"Means over the {over}{f', {tested} each' if tested else ''}, each at the adapter size, strength "
+        "and learning rate that validation chose; in parentheses 95 % intervals over data seeds, where "
+        "values differ. Medians are over domains, of their means over seeds; the difference of two medians is not the "
         f"median of the differences. dB are at equal rate. {aside} Click on a heading to sort."
     )
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 from interfero.adaptation.table import trains
 from interfero.analysis.capacity_table import counted
+from interfero.analysis.cells import Cells
 from interfero.analysis.choices import (
     CONTROL,
     Choice,
@@ -19,6 +20,7 @@ from interfero.analysis.choices import (
     missing_settings,
     unbracketed,
 )
+from interfero.analysis.divergence_rule import cell_diverged
 from interfero.analysis.focus import centre_text, in_centre
 from interfero.analysis.next_command import (
     SMOKE,
@@ -43,6 +45,7 @@ from interfero.analysis.next_domains import (
     unknown_folders,
 )
 from interfero.analysis.next_size import planned_cells, time_text
+from interfero.analysis.parts import without_grey
 from interfero.records import CellRecord
 
 MIN_SEEDS = 5
@@ -78,9 +81,11 @@ def next_step(records: Sequence[CellRecord], *commands: str) -> Next | None:
     rates, why = _rates_of(wish)
     reasons += smoke_reasons(command) + why
     plan = _Plan(records, wish, rates, typed, asked_all)
-    part, lines = records, plan.lines(records)
-    centre = in_centre(records)
-    if 0 < len(centre) < len(records) and plan.is_too_much(lines):
+    part, aside = (records, "") if command else _worth_repeating(records)
+    reasons += [aside] if aside else []
+    lines = plan.lines(part)
+    centre = in_centre(part)
+    if 0 < len(centre) < len(part) and plan.is_too_much(lines):
         whole = counted(sum(plan.sizes(lines)), "cell")
         part, lines = centre, plan.lines(centre)
         reasons.append(
@@ -94,6 +99,25 @@ def next_step(records: Sequence[CellRecord], *commands: str) -> Next | None:
         reasons += domain_reasons(part, typed)
         reasons += [unknown_folders()] if any(NOWHERE in line for line in lines) else []
     return Next(tuple(reasons), "\n".join(lines), size)
+
+
+def _worth_repeating(records: Sequence[CellRecord]) -> tuple[Sequence[CellRecord], str]:
+    """Cells without grey domains and without methods that diverged everywhere, and which these are.
+
+    More of them would make no mean of the answer surer.
+    """
+    every = Cells(records)
+    astray: dict[str, bool] = defaultdict(lambda: True)
+    for record in every:
+        astray[str(record.params["method"])] &= cell_diverged(record.metrics)
+    kept = Cells(r for r in without_grey(every) if not astray[str(r.params["method"])])
+    if not kept or len(kept) == len(every):
+        return records, ""
+    grey = {str(r.params["domain"]) for r in every} - {str(r.params["domain"]) for r in kept}
+    parts = [f"{', '.join(sorted(grey))} (grey)"] if grey else []
+    gone = sorted(method for method, lost in astray.items() if lost)
+    parts += [f"{', '.join(gone)} (diverged everywhere)"] if gone else []
+    return kept, f"the command leaves out what is in no mean of the answer: {' and '.join(parts)}"
 
 
 def _asks_for_all(command: str) -> bool:

@@ -742,3 +742,25 @@ def test_domains_that_differ_by_more_than_seeds_are_said(cell, two_methods):
     said = "The gain of finetune differs between domains by more than its interval over seeds."
     assert sure(three(cell)).endswith(said)
     assert "differs between domains" not in sure(two_methods)
+
+
+def test_the_table_shows_the_strength_that_validation_chose_and_whether_it_is_an_edge(
+    two_methods, cell
+):
+    """The smallest strength of three is hardly another method than fine-tuning, and nothing said so."""
+
+    def ewc(chosen):
+        return [
+            cell("ewc", 6.0 if strength == chosen else 3.0, 5.0, domain=domain, data_seed=seed,
+                 strength=strength)
+            for domain in ("charts", "text")
+            for seed in (0, 1, 2)
+            for strength in (1.0, 3.0, 10.0)
+        ]  # fmt: skip
+
+    for chosen, text in ((1.0, "1*"), (3.0, "3")):
+        header, rows, note = method_rows([*two_methods, *ewc(chosen)])
+        at = header.index("strength")
+        assert {row[0]: row[at] for row in rows} == {"finetune": "-", "lora": "-", "ewc": text}
+        assert ("* marks the edge of the strengths that were tried." in note) == ("*" in text)
+    assert "strength" not in method_rows(two_methods)[0]

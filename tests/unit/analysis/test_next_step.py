@@ -451,3 +451,29 @@ def test_methods_keep_their_own_sizes_and_strengths(swept):
     assert option(named["ewc", "finetune", "lora"], "--strengths") == ["3"]
     assert option(named["replay",], "--strengths") == ["0.3"]
     assert "--adapter-sizes" not in named["replay",]
+
+
+def test_what_is_in_no_mean_of_the_answer_is_not_repeated(swept, with_grey):
+    """Half of the cells of a suggested command were of a grey domain, others of a method that diverged."""
+    records = with_grey(
+        [*swept(seeds=(0,), domain="charts"), *swept(seeds=(0,), domain="text"),
+         *swept("from_scratch", seeds=(0,), domain="charts")],
+        "text",
+    )  # fmt: skip
+    lost = {"target/rd_gain_percent": -900.0}
+    records = [
+        r.model_copy(update={"metrics": {**r.metrics, **lost}})
+        if r.params["method"] == "from_scratch"
+        else r
+        for r in records
+    ]
+    step = next_step(records)
+    assert "--domains charts" in step.command
+    assert "text" not in step.command
+    assert "from_scratch" not in step.command
+    assert (
+        "the command leaves out what is in no mean of the answer: text (grey) and from_scratch (diverged "
+        "everywhere)"
+    ) in step.reasons
+    only = with_grey(swept(seeds=(0,), domain="text"), "text")
+    assert "--domains text" in next_step(only).command
