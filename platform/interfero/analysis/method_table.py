@@ -108,8 +108,8 @@ def _note(best: Sequence[Choice], over: str, left_out: Sequence[str]) -> str:
     return (
         f"Means over the {over}{f', {tested} each' if tested else ''}, each at the adapter size, strength "
         "and learning rate that validation chose; in parentheses 95 % intervals over data seeds, where "
-        "values differ. Medians are over domains, of their means over seeds; the difference of two medians is "
-        f"not the median of the differences. dB are at equal rate. {aside} Click on a heading to sort."
+        "values differ. Medians are over domains, of their means over seeds; the difference of two medians "
+        f"is not the median of the differences. dB are at equal rate. {aside} Click on a heading to sort."
     )
 
 
