@@ -109,6 +109,17 @@ def test_a_seed_that_diverged_is_marked_at_the_frame_and_in_no_mean(three):
         assert (edge["e"], edge["v"][0], edge["s"]) == (side, value, "cawf")
 
 
+def test_a_diverged_cell_has_no_mark_that_looks_like_a_result(three):
+    """One that went astray on source images alone had a mark at its usual gain, and one at 0 when routed."""
+    astray = {"method": "cawf", "domain": "text", "data_seed": 0}
+    variant = overview(changed(three, {"source/forgetting_unrouted_percent": 900.0}, **astray))
+    gain, forgetting = (
+        [p for s in panel.series for p in s.points if p.faint] for panel in variant.panels
+    )
+    assert gain == []
+    assert {p.x for p in forgetting} == {900.0}
+
+
 def test_a_mean_over_fewer_seeds_is_not_said_to_be_of_all(three):
     records = changed(three, {GAIN: -800.0}, domain="text", method="cawf", data_seed=0)
     figure = capacity_figure(records, RunLinks())

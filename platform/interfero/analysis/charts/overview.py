@@ -29,6 +29,7 @@ from interfero.analysis.charts.style import method_label, method_style
 from interfero.analysis.charts.words import seeds_sentence
 from interfero.analysis.choices import CellSetting, Choice
 from interfero.analysis.diverged import diverged_sentence
+from interfero.analysis.divergence_rule import has_diverged
 from interfero.analysis.first_block import FirstBlock, first_block
 from interfero.analysis.focus import central_lambda, lambdas, longest
 from interfero.analysis.parts import grey_text, without_grey
@@ -167,7 +168,8 @@ class _Drawn:
                     PlotPoint(cell.metrics[metric], at[c.setting.without_method], lines, faint=True)
                     for c in gone
                     for cell, lines in astray_cells(c, self.runs)
-                    if c.setting.without_method in at and metric in cell.metrics
+                    # Within the frame a mark of it would look like a result.
+                    if c.setting.without_method in at and has_diverged(cell.metrics.get(metric, 0.0))
                     and not (hollow and cell.metrics.get(ROUTED) == cell.metrics[metric])
                 ]  # fmt: skip
                 series.append(
