@@ -73,8 +73,24 @@ def method_rows(
     shared = next((m.places for m in gains.values()), "no domain")
     return header, rows, _note(best, f"{shared} that the methods share{', ' if where else ''}{where}", [
         f"{EDGE} marks the edge of the strengths that were tried" if EDGE in str(strengths) else "",
-        block.left_out_text.replace("left out", "Left out", 1), grey_text(whole),
+        block.left_out_text.replace("left out", "Left out", 1), _lacking_text(best, gains), grey_text(whole),
     ])  # fmt: skip
+
+
+def _lacking_text(best: Sequence[Choice], compared: Mapping[str, SeedMean]) -> str:
+    """Why methods are not comparable that did not diverge: `lora has no result on tissue`."""
+    every = {c.setting.domain for c in best}
+    texts = []
+    for method in dict.fromkeys(c.setting.method for c in best):
+        own = [c for c in best if c.setting.method == method]
+        if method in compared or all(len(c.diverged) == c.num_seeds for c in own):
+            continue
+        gone = sorted(every - {c.setting.domain for c in own})
+        what = (
+            f"no result on {', '.join(gone)}" if gone else "no results in the seeds of the others"
+        )
+        texts.append(f"{method} has {what}, and is in no mean")
+    return ". ".join(texts)
 
 
 def _strengths(found: Iterable[CellRecord], best: Sequence[Choice]) -> dict[str, str]:

@@ -435,6 +435,19 @@ def test_domains_of_other_image_counts_are_not_averaged_in_silence(two_methods):
     assert "with 6 to 51 training images" in method_rows(other)[2]
 
 
+def test_a_method_that_is_not_comparable_says_why(two_methods, cell):
+    """Without one of two domains it is in no row's mean: a dash and "0 of 1" were all that was said."""
+    other = [cell("replay", 5.0, 1.0, domain="charts", data_seed=s) for s in (0, 1, 2)]
+    alone = [cell("ewc", 5.0, 1.0, domain="charts", data_seed=s) for s in (7, 8, 9)]
+    _, rows, note = method_rows([*two_methods, *other, *alone])
+    assert {row[0]: row[2] for row in rows if "not" in row[2]} == {
+        "replay": "not comparable", "ewc": "not comparable",
+    }  # fmt: skip
+    assert "replay has no result on text, and is in no mean." in note
+    assert "ewc has no result on text, and is in no mean." in note
+    assert "in no mean" not in method_rows(two_methods)[2]
+
+
 def test_a_domain_without_a_result_is_named(two_methods, cell, fail):
     gone = fail(cell("finetune", 1.0, 1.0, domain="tissue"))
     assert "over 2 domains (without tissue)" in sentences([*two_methods, gone])[0]
