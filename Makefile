@@ -78,7 +78,8 @@ install: $(STAMP) ## build the environment from requirements.lock
 
 # Every package, hatchling and uv too, comes from the lock with its hash; the project itself is
 # then built in place, offline. All that runs is compiled once: where Python may not write its bytecode (containers
-# set PYTHONDONTWRITEBYTECODE), each driver and each worker would compile 6,000 files again.
+# set PYTHONDONTWRITEBYTECODE), each driver and each worker would compile 6,000 files again. A library's file that
+# does not compile stops nothing here: who imports it is told.
 $(STAMP): pyproject.toml requirements.lock | $(UV)
 	@$(BIN)/python $(PREFLIGHT) install --venv "$(VENV)" --python "$(PYTHON)" > /dev/null
 	$(UV) pip install --python $(BIN)/python --require-hashes -r requirements.lock

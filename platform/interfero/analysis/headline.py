@@ -297,8 +297,11 @@ class _Compared:
         assert beside is not None  # Only such methods are rivals.
         own, other, lost = beside
         share = "" if difference is None else f", {_apart(difference, own.value, other.value)}"
-        cost = "forgets nothing" if set(lost.cases) == {0.0} else f"forgets {lost.text}"
-        return f"{method} {_gains(own)}{share}; it {cost} where source images are coded in source mode."
+        # One that changes the codec itself has no source mode.
+        cost = f"forgets {lost.text} when routed"
+        if set(lost.cases) == {0.0}:
+            cost = "forgets nothing where source images are coded in source mode"
+        return f"{method} {_gains(own)}{share}; it {cost}."
 
     def _against_note(self, method: str, difference: PairedDifference | None) -> str:
         """The method's single domains, and the median of paired differences, whose interval is known."""

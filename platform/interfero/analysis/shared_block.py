@@ -36,21 +36,19 @@ class SharedBlock:
     @property
     def left_out_text(self) -> str:
         """`left out: screen, where finetune lacks data seed 1`; empty where nothing is."""
-        if not self.left_out:
-            return ""
-        more = len(self.left_out) - MAX_NAMED
-        named = [*self.left_out[:MAX_NAMED], *([f"{more} more"] if more > 0 else [])]
-        return f"left out: {'; '.join(named)}"
+        return f"left out: {'; '.join(self._named)}" if self.left_out else ""
 
     @property
     def left_out_sentence(self) -> str:
         """` Left out are screen, where finetune lacks data seed 1; and 2 more.`; empty where nothing is."""
-        if not self.left_out:
-            return ""
-        more = len(self.left_out) - MAX_NAMED
-        named = [*self.left_out[:MAX_NAMED], *([f"{more} more"] if more > 0 else [])]
         verb = "is" if len(self.left_out) == 1 else "are"
-        return f" Left out {verb} {'; and '.join(named)}."
+        return f" Left out {verb} {'; and '.join(self._named)}." if self.left_out else ""
+
+    @property
+    def _named(self) -> list[str]:
+        """As many as a text names, and how many more there are."""
+        more = len(self.left_out) - MAX_NAMED
+        return [*self.left_out[:MAX_NAMED], *([f"{more} more"] if more > 0 else [])]
 
     def of(self, records: Cells) -> Cells:
         """Its cells; the same object where nothing is left out."""

@@ -548,6 +548,19 @@ def test_without_validation_of_forgetting_a_method_that_forgets_when_routed_is_n
     )
 
 
+def test_what_changes_the_codec_itself_is_not_said_to_have_a_source_mode(two_methods, cell):
+    tuned = [r for r in two_methods if r.params["method"] == "finetune"]
+    kept = [
+        cell("replay", 7.0, 1.0, domain=domain, data_seed=seed)
+        for domain in ("charts", "text")
+        for seed in (0, 1, 2)
+    ]
+    line = sentences([*tuned, *kept])[-1]
+    assert line.endswith(
+        "it forgets +1.00 % (the same with each of 3 seeds: no interval) when routed."
+    )
+
+
 def test_a_grey_domain_is_in_no_headline(two_methods, with_grey):
     """What is forgotten after a grey domain is colour, which the domain does not show."""
     records = with_grey(two_methods, "text")
