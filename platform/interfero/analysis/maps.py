@@ -182,67 +182,96 @@ def maps_of(
         if name not in used:
             located = located[located[f"focus:{name}"]]
     shared = [name for name in (*_OTHERS, *_SEEDS) if name not in used]
+    # Which places can be compared does not hang on the metric, where all cells have all of them.
+    grounds: dict[bytes, _Ground] = {}
     found = []
     for metric in metrics:
-        cells = located.dropna(subset=[metric])
-        if len(cells):
-            found.append(replace(_map(cells, method, metric, pair, shared), grey=", ".join(grey)))
+        has = located[metric].notna()
+        if has.any():
+            mark = has.to_numpy().tobytes()
+            if mark not in grounds:
+                grounds[mark] = _ground(located[has], method, pair, shared, ", ".join(grey))
+            found.append(grounds[mark].map_of(metric))
     return found
 
 
-def _map(
-    cells: pd.DataFrame, method: str, metric: str, pair: tuple[str, str], shared: Sequence[str]
-) -> Map:
+@dataclass(frozen=True)
+class _Ground:
+    """What maps of several metrics over the same cells have in common."""
+
+    cells: pd.DataFrame
+    units: Sequence[_Unit]
+    """Of each cell: what it shares with those that it is compared with."""
+    places: Sequence[_Place]
+    """Of each cell."""
+    kept_units: frozenset[_Unit]
+    kept_places: frozenset[_Place]
+    levels: Sequence[Sequence[float]]
+    blank: Map
+    """Without a metric and without places."""
+
+    def map_of(self, metric: str) -> Map:
+        values: dict[_Place, dict[_Unit, list[float]]] = defaultdict(lambda: defaultdict(list))
+        astray: dict[_Place, list[float]] = defaultdict(list)
+        numbers, diverged = self.cells[metric].tolist(), self.cells.diverged.tolist()
+        for unit, place, value, gone in zip(
+            self.units, self.places, numbers, diverged, strict=True
+        ):
+            if gone:
+                astray[place].append(value)
+            else:
+                values[place][unit].append(value)
+        counts = Counter(self.places)
+
+        def mean(place: _Place) -> float | None:
+            """A unit counts once a place, however many cells it has there."""
+            if place not in self.kept_places:
+                return None
+            return fmean(fmean(values[place][unit]) for unit in self.kept_units)
+
+        across, down = self.levels
+        rows = tuple(
+            tuple(Place(mean(p), counts[p], tuple(astray[p])) for a in across if (p := (a, b)))
+            for b in down
+        )
+        return replace(self.blank, metric=metric, places=rows)
+
+
+def _ground(
+    cells: pd.DataFrame, method: str, pair: tuple[str, str], shared: Sequence[str], grey: str
+) -> _Ground:
     x, y = (AXES[name] for name in pair)
     units = list(zip(*(cells[name].tolist() for name in shared), strict=True))
     places = list(zip(*(cells[f"axis:{name}"].tolist() for name in pair), strict=True))
-    values: dict[_Place, dict[_Unit, list[float]]] = defaultdict(lambda: defaultdict(list))
-    astray: dict[_Place, list[float]] = defaultdict(list)
-    rows = zip(units, places, cells[metric].tolist(), cells.diverged.tolist(), strict=True)
-    for unit, place, value, diverged in rows:
-        if diverged:
-            astray[place].append(value)
-        else:
-            values[place][unit].append(value)
-    counts = Counter(places)
+    coverage: dict[_Unit, set[_Place]] = defaultdict(set)
+    for unit, place, diverged in zip(units, places, cells.diverged.tolist(), strict=True):
+        if not diverged:
+            coverage[unit].add(place)
     levels = [sorted({place[i] for place in places}) for i in (0, 1)]
-    kept_units, kept_places, confounded = _block(values, [len(own) for own in levels])
-
-    def mean(place: _Place) -> float | None:
-        """A unit counts once a place, however many cells it has there."""
-        if place not in kept_places:
-            return None
-        return fmean(fmean(values[place][unit]) for unit in kept_units)
-
+    kept_units, kept_places, confounded = _block(coverage, [len(own) for own in levels])
     sound = cells[~cells.diverged]
     inside = [u in kept_units and p in kept_places for u, p in zip(units, places, strict=True)]
     kept = cells[inside][~cells.diverged[inside]]
-    return Map(
-        method=method, metric=metric, x=x, y=y,
-        places=tuple(
-            tuple(Place(mean(p), counts[p], tuple(astray[p])) for a in levels[0] if (p := (a, b)))
-            for b in levels[1]
-        ),
+    blank = Map(
+        method=method, metric="", x=x, y=y, places=(),
         x_names=_names(x, levels[0], cells), y_names=_names(y, levels[1], cells),
         rest=_rest_text(kept, shared) if len(kept) else "",
         left_out=_left_out(sound, kept) if len(kept) else "",
         astray=_astray(cells, len(sound)),
         refused="" if len(kept) else _refused(x, y, shared, sound, confounded=confounded),
+        grey=grey,
     )  # fmt: skip
+    return _Ground(cells, units, places, kept_units, kept_places, levels, blank)
 
 
 def _block(
-    values: Mapping[_Place, Mapping[_Unit, Sequence[float]]], num_levels: Sequence[int]
+    coverage: Mapping[_Unit, set[_Place]], num_levels: Sequence[int]
 ) -> tuple[frozenset[_Unit], frozenset[_Place], bool]:
     """Units and places that a map can compare; and whether, where there are none, both axes differ at once.
 
     Units have the places of each of their connected parts apart: between two parts that share neither a row
     nor a column both axes differ, and what the one does cannot be told from what the other does.
     """
-    coverage: dict[_Unit, set[_Place]] = defaultdict(set)
-    for place, own in values.items():
-        for unit in own:
-            coverage[unit].add(place)
 
     def spans(block: frozenset[_Place]) -> bool:
         """Two levels on every axis that has them."""

@@ -1,9 +1,11 @@
 """Figures: the points they hold, the frame they stand in, and the files that are drawn from them."""
 
 import json
+import os
 import re
 import subprocess
 import sys
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -26,7 +28,7 @@ from interfero.analysis.charts.data import (
     Series,
     Variant,
 )
-from interfero.analysis.charts.drawing import Drawing
+from interfero.analysis.charts.drawing import _BEYOND, NO_FONTS, Drawing
 from interfero.analysis.charts.files import file_name, specification, write_pictures
 from interfero.analysis.charts.frame import frame_of, ticks_of
 from interfero.analysis.charts.laws import law_figure
@@ -673,9 +675,39 @@ def test_what_cannot_be_drawn_says_why_and_ends_its_process():
         svg, png = drawing.of('{"mark": "point", "data": {"values": [{}]}}')
         assert svg.startswith(b"<svg")
         assert png.startswith(b"\x89PNG")
-        process = drawing._process
+        process = drawing._own._process
         with pytest.raises(
             InterferoError, match=r"cannot be drawn.*ended with 1 and said 'Error: Invalid spec"
         ):
             drawing.of("{}")
     assert process.returncode is not None
+
+
+def test_pictures_have_the_font_that_comes_with_the_renderer_where_it_has_the_letters(tmp_path):
+    """A machine's own fonts are files, which the renderer opens again for every letter."""
+    text = {"mark": "text", "data": {"values": [{}]}}
+    with Drawing() as drawing:
+        drawing.of(json.dumps(text | {"encoding": {"text": {"value": "Gewebe, ткань, \u2265 5"}}}))
+        assert drawing._machine._process is None
+        drawing.of(json.dumps(text | {"encoding": {"text": {"value": "組織"}}}))
+        assert drawing._machine._process is not None
+    letters = [
+        c
+        for c in map(chr, range(0xA1, 0x3000))
+        if unicodedata.category(c)[0] in "LNPS" and not _BEYOND.search(c)
+    ]
+    assert len(letters) > 700
+    script = (
+        "import sys, vl_convert\n"
+        'svg = \'<svg xmlns="http://www.w3.org/2000/svg" width="30" height="30">'
+        '<text x="5" y="22" font-family="Liberation Sans">{}</text></svg>\'\n'
+        "draw = lambda c: vl_convert.svg_to_png(svg.format(c))\n"
+        "unknown = {draw('\\ue000'), draw(' ')}\n"
+        "print(ascii([c for c in sys.argv[1] if draw(c) in unknown]))"
+    )
+    drawn = subprocess.run(
+        [sys.executable, "-c", script, "".join(letters)],
+        env={**os.environ, "FONTCONFIG_FILE": str(NO_FONTS)},
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert drawn.stdout.strip() == "[]"
