@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from copy import copy
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
@@ -18,22 +18,33 @@ _Found = TypeVar("_Found")
 
 ROLE, NAME, GROUP = range(3)
 FloatArray = npt.NDArray[np.float64]
+Words = tuple[tuple[str, str, str], ...]
+"""(role, name, group) of each test image of a cell; one object for all cells that have the same images."""
 
 
-def image_arrays(record: CellRecord) -> tuple[tuple[tuple[str, str, str], ...], FloatArray]:
+def image_arrays(record: CellRecord) -> tuple[Words, FloatArray]:
     """(role, name, group) of each test image of a cell, and its numbers in the order of `NUMBERS`; else NaN.
 
-    An `ImageRow` is checked each time it is made: a report would make every row a dozen times.
+    The numbers are not to be written to. An `ImageRow` is checked each time it is made: a report would make
+    every row a dozen times.
     """
     images = record.images
     if isinstance(images, ImageRows):
         known = np.frombuffer(images.numbers).reshape(len(images), -1)
+        if known.shape[1] == len(NUMBERS):
+            return images.words, known
         numbers = np.full((len(images), len(NUMBERS)), np.nan)
         numbers[:, : known.shape[1]] = known
         return images.words, numbers
     words = tuple((row.role, row.name, row.group) for row in images)
     each = [[getattr(row, name) for name in NUMBERS] for row in images]
     return words, np.array(each, dtype=float).reshape(len(words), len(NUMBERS))
+
+
+@lru_cache(maxsize=1024)
+def rows_of(words: Words, role: str) -> npt.NDArray[np.intp]:
+    """Which test images have the role."""
+    return np.flatnonzero([word[ROLE] == role for word in words])
 
 
 class Cells(tuple[CellRecord, ...]):

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from interfero.analysis.capacity_table import places_text, signed
-from interfero.analysis.cells import GROUP, ROLE, image_arrays, once_for_cells
+from interfero.analysis.cells import GROUP, Words, image_arrays, once_for_cells, rows_of
 from interfero.analysis.choices import (
     CONTROL,
     NAIVE,
@@ -230,7 +230,7 @@ def _measured(
 
     if num_seeds < 2:
         return PairedDifference(method, other, response, value, None, None, len(block), 1, "")
-    parts = score_parts(scores, strata, np.random.default_rng(0))
+    parts = score_parts(scores, strata)
     variances = [(part.variance_of(np.median(part.params, axis=1)), part.degrees) for part in parts]
     over = "seeds and test images" if len(parts) > 1 else "seeds only"
     half, chance = half_width(variances), probability(value, variances)
@@ -255,7 +255,8 @@ def _image_sums(
     None unless every cell has the images.
     """
     names: dict[tuple[str, str], int] = {}
-    entries: list[tuple[tuple[int, ...], int, FloatArray]] = []
+    groups_of: dict[tuple[str, Words], npt.NDArray[np.intp]] = {}
+    entries: list[tuple[tuple[int, ...], npt.NDArray[np.intp], FloatArray]] = []
     columns = [NUMBERS.index(name) for name in ("rd_loss_before", "rd_loss")]
     for case, (row, domain) in enumerate(zip(block, domains, strict=True)):
         stratum = domain if response.role == "target" else ""
@@ -263,17 +264,18 @@ def _image_sums(
             for side, cells in enumerate(pair):
                 for cell in cells:
                     words, numbers = image_arrays(cell)
-                    rows = [i for i, word in enumerate(words) if word[ROLE] == response.role]
-                    if not rows:
+                    rows = rows_of(words, response.role)
+                    if not len(rows):
                         return None
-                    for i in rows:
-                        group = names.setdefault((stratum, words[i][GROUP]), len(names))
-                        entries.append(
-                            ((side, case, seed), group, numbers[i, columns] / len(cells))
-                        )
+                    if (stratum, words) not in groups_of:
+                        keys = [(stratum, words[i][GROUP]) for i in rows]
+                        own = [names.setdefault(key, len(names)) for key in keys]
+                        groups_of[stratum, words] = np.array(own)
+                    losses = numbers[np.ix_(rows, columns)] / len(cells)
+                    entries.append(((side, case, seed), groups_of[stratum, words], losses))
     sums = np.zeros((2, len(block), len(block[0]), 2, len(names)))
-    for place, group, losses in entries:
-        side, case, seed = place
-        sums[side, case, seed, :, group] += losses
+    for place, groups, losses in entries:
+        # Source images with several crops are added up.
+        np.add.at(sums[place], (slice(None), groups), losses.T)
     strata = sorted({stratum for stratum, _ in names})
     return sums, np.array([strata.index(stratum) for stratum, _ in names])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from interfero.analysis.cells import ROLE, Cells, image_arrays, once_for_cells
+from interfero.analysis.cells import Cells, image_arrays, once_for_cells, rows_of
 from interfero.metrics.bd_rate import db_at_equal_rate
 from interfero.records import NUMBERS, CellRecord
 
@@ -44,7 +44,7 @@ def loss_parts(records: Iterable[CellRecord], role: str) -> dict[str, LossParts]
 
 def _parts(record: CellRecord, role: str) -> LossParts | None:
     words, numbers = image_arrays(record)
-    rows = numbers[[word[ROLE] == role for word in words]] if words else numbers
+    rows = numbers[rows_of(words, role)]
     if not len(rows):
         return None
     mean = dict(zip(NUMBERS, rows.mean(axis=0).tolist(), strict=True))
@@ -74,8 +74,8 @@ def grey_domains(records: Iterable[CellRecord]) -> frozenset[str]:
     column = NUMBERS.index("chroma_power")
     for record in records:
         words, numbers = image_arrays(record)
-        rows = [i for i, word in enumerate(words) if word[ROLE] == "target"]
-        power[str(record.params["domain"])] += numbers[rows, column].tolist()
+        target = numbers[rows_of(words, "target"), column]
+        power[str(record.params["domain"])] += target.tolist()
     return frozenset(d for d, values in power.items() if values and np.median(values) < GREY_POWER)
 
 

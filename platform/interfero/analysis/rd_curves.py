@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from interfero.analysis.capacity_table import signed, value_range
-from interfero.analysis.cells import ROLE, Cells, image_arrays, once_for_cells
+from interfero.analysis.cells import ROLE, Cells, image_arrays, once_for_cells, rows_of
 from interfero.analysis.choices import CONTROL
 from interfero.analysis.divergence_rule import cell_diverged
 from interfero.analysis.focus import budget_text, longest
@@ -357,7 +357,7 @@ def _astray(cells: Sequence[CellRecord]) -> str | None:
 def _point(cell: CellRecord, side: Side) -> CurvePoint | None:
     """Means over the images; of an old record without images, the target's own metrics."""
     words, numbers = image_arrays(cell)
-    rows = numbers[[w[ROLE] == side for w in words]] if words else numbers
+    rows = numbers[rows_of(words, side)]
     value = float(cell.params["rd_lambda"])
     if len(rows):
         mean = dict(zip(NUMBERS, rows.mean(axis=0).tolist(), strict=True))

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from interfero.engine.builds import builds_line
 from interfero.engine.damage import made_again_line
-from interfero.engine.interrupts import uninterrupted
+from interfero.engine.interrupts import heeding, uninterrupted
 from interfero.engine.spending import PackShare, step_seconds
 from interfero.errors import ConfigError, InterferoError
 
@@ -119,7 +119,8 @@ def ended_well(
         StoppedError: it had begun and cannot go on.
     """
     try:
-        return drive()
+        with heeding():
+            return drive()
     except KeyboardInterrupt:
         # Not here: while it is handled its frames live on, and with them a write to SQLite that it fell into.
         pass
@@ -141,7 +142,8 @@ def ended_well(
 def interrupted(console: Console, tracker: Tracker, store: SweepStore, command: str) -> int:
     """Say what is kept and how to go on; returns the exit code."""
     tracker.close("KILLED", wait_s=INTERRUPTED_WAIT_S)
-    finished = sum(r.status == "finished" for r in store.records().values())
+    # Records of 100,000 cells would be read for minutes, and who asked for the end may wait for seconds.
+    finished = tracker.num_finished
     with suppress(OSError):  # A terminal that has closed shows nothing any more.
         console.print(
             f"\ninterrupted: {finished} finished cells are kept in {store.folder}\n"

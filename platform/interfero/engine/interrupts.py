@@ -6,18 +6,53 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 ASKED_TO_END = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 """What asks for an end besides Ctrl-C: clusters before they kill, a terminal that closes, and SLURM's
 `--signal=B:USR1@SECONDS` before a time limit."""
+_ASKED = threading.Event()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    _ASKED.set()
+    raise KeyboardInterrupt
+
+
+def heed() -> None:
+    """Interrupt if that was asked for and got lost; a loop that goes on for hours calls this in every round.
+
+    Where a signal comes while a destructor runs, or Python that a library in C or Rust has called, what it
+    raises may be printed as ignored, and the program goes on.
+
+    Raises:
+        KeyboardInterrupt: a signal has asked for the end.
+    """
+    if _ASKED.is_set():
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def heeding() -> Iterator[None]:
+    """An error is an interruption once that was asked for.
+
+    pydantic-core (2.50) makes one of what a signal raises in a serialiser in Python.
+    """
+    try:
+        yield
+    except Exception:
+        heed()
+        raise
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Each of `ASKED_TO_END` interrupts as Ctrl-C does; one that is ignored (by `nohup`) stays so."""
-    heard = [s for s in ASKED_TO_END if signal.getsignal(s) is not signal.SIG_IGN]
-    with _handled(dict.fromkeys(heard, signal.default_int_handler)):
+    _ASKED.clear()
+    wanted = (signal.SIGINT, *ASKED_TO_END)
+    heard = [s for s in wanted if signal.getsignal(s) is not signal.SIG_IGN]
+    with _handled(dict.fromkeys(heard, _interrupt)):
         yield
 
 
@@ -30,7 +65,7 @@ def hear_again() -> None:
     if threading.current_thread() is threading.main_thread():
         for number in ASKED_TO_END:
             if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, signal.default_int_handler)
+                signal.signal(number, _interrupt)
 
 
 def uninterrupted() -> AbstractContextManager[None]:

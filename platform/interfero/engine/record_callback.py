@@ -15,7 +15,7 @@ from interfero.engine import ray_environment  # noqa: F401
 from ray.tune import Callback
 
 from interfero.engine.feeding import DriverOnly, Feeder, SweepListener, past_tune
-from interfero.engine.interrupts import hear_again
+from interfero.engine.interrupts import hear_again, heed
 from interfero.engine.killed import PARTS, REMEDY, after_kill, reason_of_kill
 from interfero.engine.leaving import TAKEN_AWAY
 from interfero.engine.node import Node
@@ -48,6 +48,10 @@ class RecordCallback(DriverOnly, Callback):
     ) -> None:  # fmt: skip
         """Tune begins: it has just taken a signal that is ours."""
         hear_again()
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Tune goes on."""
+        heed()
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any

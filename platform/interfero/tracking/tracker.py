@@ -169,6 +169,11 @@ class Tracker:
         return len(self._outbox)
 
     @property
+    def num_finished(self) -> int:
+        """Cells that it has heard to be finished, by earlier drivers too."""
+        return sum(state.status == "FINISHED" for state in self._cells.values())
+
+    @property
     def num_refused(self) -> int:
         """Writes the server will never take, those of earlier drivers included: set aside, with reasons."""
         return self._outbox.num_refused

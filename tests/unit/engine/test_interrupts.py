@@ -8,11 +8,12 @@ import sqlite3
 
 import pytest
 from mlflow.tracking.client import MlflowClient
+from pydantic import BaseModel, model_serializer
 from rich.console import Console
 
 from interfero.engine.console import SweepProgress
 from interfero.engine.ending import ended_well
-from interfero.engine.interrupts import ASKED_TO_END, interruptible, uninterrupted
+from interfero.engine.interrupts import ASKED_TO_END, heed, interruptible, uninterrupted
 from interfero.store.sweep import SweepStore
 from interfero.tracking.tracker import Tracker
 
@@ -31,6 +32,46 @@ def test_each_interrupts_as_ctrl_c_does(number):
     with interruptible(), pytest.raises(KeyboardInterrupt):
         signal.raise_signal(number)
     assert signal.getsignal(number) is before
+
+
+class _Destroyed:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_one_that_is_swallowed_interrupts_in_the_next_round():
+    """Seen in a large sweep: "Exception ignored ... KeyboardInterrupt", and on it went."""
+    with interruptible():
+        heed()
+        thing = _Destroyed()
+        del thing
+        for _ in range(2):  # However often it is swallowed again.
+            with pytest.raises(KeyboardInterrupt):
+                heed()
+    with interruptible():
+        heed()
+
+
+class _Written(BaseModel):
+    @model_serializer(mode="plain")
+    def _parts(self):
+        signal.raise_signal(signal.SIGTERM)
+        return {}
+
+
+def test_one_that_pydantic_makes_an_error_of_is_an_interruption(tracked):
+    store, tracker = tracked
+
+    def writing():
+        _Written().model_dump_json()
+        return 0
+
+    text = io.StringIO()
+    with interruptible():
+        assert ended_well(writing, tracker, store, Console(file=text), "python s.py") == 130
+    assert "0 finished cells are kept" in text.getvalue()
+    assert parent_status(tracker) == "KILLED"
 
 
 def test_nohup_keeps_its_promise():

@@ -14,9 +14,9 @@ from interfero.analysis.axes import AXES, DISTANCES, LAW_AXES, level
 from interfero.analysis.cells import (
     GROUP,
     NAME,
-    ROLE,
     image_arrays,
     once_for_cells,
+    rows_of,
 )
 from interfero.analysis.choices import CONTROL, Choice, choose_learning_rates
 from interfero.metrics.forgetting import from_log_points, log_points
@@ -266,8 +266,8 @@ def _image_sums(
         for seed, members in cells.items():
             for cell in members:
                 words, numbers = image_arrays(cell)
-                rows = [i for i, word in enumerate(words) if word[ROLE] == response.role]
-                if not rows:
+                rows = rows_of(words, response.role)
+                if not len(rows):
                     return None
                 pairs = frozenset((words[i][NAME], words[i][GROUP]) for i in rows)
                 place = stratum, frozenset(name for name, _ in pairs)

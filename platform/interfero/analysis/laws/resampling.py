@@ -13,6 +13,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -148,22 +149,28 @@ def seed_part(scores: FloatArray, rng: np.random.Generator) -> Part:
 def score_parts(
     scores: Callable[[FloatArray], FloatArray],
     strata: npt.NDArray[np.int64],
-    rng: np.random.Generator,
 ) -> list[Part]:
-    """Seeds, and source images, drawn again for scores of several lines: the same ones for all.
+    """Seeds, and source images, drawn again for scores of several lines: the same for all, at each call.
 
     Args:
         scores: From (draws, groups), how often each source image counts, to (draws, lines, seeds).
         strata: (groups,): the domain of a source image. The only one of a domain says nothing of others:
             images are then not drawn.
-        rng: For the draws.
     """
-    parts = [seed_part(scores(np.ones((1, len(strata))))[0], rng)]
+    parts = [seed_part(scores(np.ones((1, len(strata))))[0], np.random.default_rng(0))]
     smallest = int(np.unique(strata, return_counts=True)[1].min()) if len(strata) else 0
     if smallest > 1:
-        means = scores(image_draws(strata, rng, SCORE_DRAWS)).mean(axis=2)
+        means = scores(_score_draws(tuple(strata.tolist()))).mean(axis=2)
         parts.append(Part(means, np.full(SCORE_DRAWS, 1 / SCORE_DRAWS), smallest - 1))
     return parts
+
+
+@lru_cache(maxsize=64)
+def _score_draws(strata: tuple[int, ...]) -> FloatArray:
+    """Comparisons by the hundred draw the same images again."""
+    draws = image_draws(np.array(strata), np.random.default_rng(0), SCORE_DRAWS)
+    draws.flags.writeable = False
+    return draws
 
 
 def probability(value: float, variances: list[tuple[float, int]]) -> float:

@@ -158,7 +158,7 @@ def estimate(
     if drawn.seeds < 2:
         return Estimate(value, None, drawn)
     one_domain = np.zeros(drawn.pictures, dtype=np.int64)
-    parts = score_parts(scores, one_domain, np.random.default_rng(0))
+    parts = score_parts(scores, one_domain)
     if drawn.restorers_drawn:
         parts.append(seed_part(each(whole)[0].mean(axis=2), np.random.default_rng(0)))
     width = half_width([(part.variance(statistic), part.degrees) for part in parts])
