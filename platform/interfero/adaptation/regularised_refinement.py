@@ -107,6 +107,8 @@ def dropout_moments(h_a: nn.Sequential, y_BCHW: Tensor) -> tuple[Tensor, Tensor]
     """
     hidden = h_a[:-1](y_BCHW)
     last = h_a[-1]
+    assert isinstance(last, nn.Conv2d)
+    assert not isinstance(last.padding, str)
     # In a sum of independent terms variances add up.
     spread = nn.functional.conv2d(
         hidden.square(), last.weight.square(), None, last.stride, last.padding, last.dilation,

@@ -53,8 +53,10 @@ def test_bits_of_hyper_latents_by_hand() -> None:
     with torch.no_grad():
         layer.weight.fill_(3.0)
         layer.bias.fill_(1.0)
-    # y = 2: mean 3 x 2 + 1 = 7, variance 9 x 4 x 0.5 / 0.5 = 36; z = 19 is two deviations away.
-    found = hyper_latent_bits(h_a, torch.full((1, 1, 1, 1), 2.0), torch.full((1, 1, 1, 1), 19.0))
+        # y = 2: mean 3 x 2 + 1 = 7, variance 9 x 4 x 0.5 / 0.5 = 36; z = 19 is two deviations away.
+        found = hyper_latent_bits(
+            h_a, torch.full((1, 1, 1, 1), 2.0), torch.full((1, 1, 1, 1), 19.0)
+        )
     assert float(found) == pytest.approx(
         (2 + math.log(6) + math.log(2 * math.pi) / 2) / math.log(2)
     )
