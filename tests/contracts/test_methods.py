@@ -391,6 +391,18 @@ class TestMethodsThatDetach:
                 decode(SourceCoder(bench.codec), target.pack())
 
 
+def test_a_search_has_the_cells_strength_also_after_a_file(
+    bench: Workbench, tmp_path: Path
+) -> None:
+    cell = make_cell(bench, "regularised_refinement")
+    wanted = cell.hyperparameters.model_copy(update={"strength": 3.0})
+    cell = cell.model_copy(update={"hyperparameters": wanted})
+    member = _member(cell, bench, torch.device("cpu"))
+    path = tmp_path / "adapter.safetensors"
+    save_adapter(member.adapted, path, method="regularised_refinement", adapter_size=0, record={})
+    assert float(load_adapter(path, bench.codec)[0].get_buffer("strength")) == 3
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_methods_without_source_mode_do_to_old_bitstreams_what_they_say(
     name: str, trained: Trained
