@@ -2,8 +2,9 @@
 
 Validation images of target domains are coded by the source codec, by `latent_refinement` and by
 `regularised_refinement` at several strengths, to real streams that the source codec decodes again. A table
-has the mean changes over images for each domain, lambda, number of steps, learning rate and strength.
-`--csv` keeps a row a stream; a file that is there is added to, and `--print-only` prints its table.
+has the mean changes over images for each domain, lambda, number of steps, learning rate and strength, another
+the gain of each strength minus that of `latent_refinement`, image by image. `--csv` keeps a row a stream; a
+file that is there is added to, and `--print-only` prints its tables.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Refinement(Config):
     crop_size: int = 128
     """Side of the square in the middle of an image that is coded."""
     print_only: bool = False
-    """Print the table of the file, and code nothing."""
+    """Print the tables of the file, and code nothing."""
 
 
 @dataclass(frozen=True)
@@ -117,10 +118,10 @@ def rows(command: Refinement) -> Iterator[Row]:
 
 
 def changes(table: pd.DataFrame) -> pd.DataFrame:
-    """Changes against the source codec's stream of the same image, means over images."""
+    """Changes against the source codec's stream of the same image, a row a refined stream."""
     before = table[table.num_steps == 0].set_index(IMAGE)
     after = table[table.num_steps > 0].join(before, on=IMAGE, rsuffix="_before")
-    found = after[["domain", *SETTING]].copy()
+    found = after[["domain", "image", *SETTING]].copy()
     found["gain %"] = 100 * (1 - after.rd_loss / after.rd_loss_before)
     found["rate %"] = 100 * (after.stream_bytes / after.stream_bytes_before - 1)
     found["dB"] = after.psnr_db - after.psnr_db_before
@@ -130,7 +131,34 @@ def changes(table: pd.DataFrame) -> pd.DataFrame:
         after.psnr_db == after.psnr_db_before
     )
     found["refined %"] = 100.0 * ~kept
-    return found.groupby(["domain", *SETTING]).mean().round(2)
+    return found
+
+
+def means(changed: pd.DataFrame) -> pd.DataFrame:
+    """Mean changes over images, for each domain and setting."""
+    return changed.drop(columns="image").groupby(["domain", *SETTING]).mean().round(2)
+
+
+def against_plain(changed: pd.DataFrame) -> pd.DataFrame:
+    """Gain at each strength minus that of `latent_refinement`, in points, by steps and learning rate.
+
+    An image counts once: its differences at several lambdas are averaged first. `error` is the standard error
+    over images.
+    """
+    search = ["num_steps", "learning_rate"]
+    place = ["domain", "image", "rd_lambda", *search]
+    wide = changed.pivot(index=place, columns="strength", values="gain %")
+    minus = wide.drop(columns=0.0).sub(wide[0.0], axis=0).stack()
+    by_image = minus.groupby(["domain", "image", *search, "strength"]).mean()
+    groups = by_image.groupby([*search, "strength"])
+    better = by_image.gt(0).groupby([*search, "strength"]).sum()
+    shown = {
+        "minus plain": groups.mean(),
+        "error": groups.sem(),
+        "images": groups.size(),
+        "better on": better,
+    }
+    return pd.DataFrame(shown).round(2)
 
 
 def main(command: Refinement) -> None:
@@ -145,7 +173,8 @@ def main(command: Refinement) -> None:
                 writer.writerow(asdict(row))
                 file.flush()
     table = pd.read_csv(command.csv).drop_duplicates([*IMAGE, *SETTING[1:]], keep="last")
-    print(changes(table).to_string())
+    changed = changes(table)
+    print(means(changed).to_string(), against_plain(changed).to_string(), sep="\n\n")
 
 
 if __name__ == "__main__":

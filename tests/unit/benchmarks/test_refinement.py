@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks.refinement import Row, changes
+from benchmarks.refinement import Row, against_plain, changes, means
 
 ROOT = Path(__file__).parents[3]
 
@@ -36,8 +36,12 @@ def test_changes_are_against_the_source_codecs_stream_of_the_same_image() -> Non
         row(60, 0.0, 120, 88, 22, 31.5, 0.4),
         row(60, 1.0, 100, 70, 20, 30.0, 0.5),
     ]
-    table = changes(pd.DataFrame(rows)).reset_index()
+    changed = changes(pd.DataFrame(rows))
+    table = means(changed).reset_index()
     plain, nothing = (table[table.strength == s].iloc[0] for s in (0.0, 1.0))
     assert (plain["gain %"], plain["rate %"], plain["dB"]) == pytest.approx((20, 20, 1.5))
     assert (plain["latent_bytes"], plain["hyper_latent_bytes"]) == (18, 2)
     assert (plain["refined %"], nothing["refined %"], nothing["gain %"]) == (100, 0, 0)
+    against = against_plain(changed).reset_index()
+    assert list(against["minus plain"]) == [-20]
+    assert (list(against.images), list(against["better on"])) == ([1], [0])
