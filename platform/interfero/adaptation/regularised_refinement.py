@@ -13,6 +13,8 @@ The term is taken from the authors' published code (bmshj2018-hyperprior and che
 we could read the abstract and the reviews, not the derivation or the figures. The code estimates m and v
 from 20 random masks; the last layer is linear, so we take what these estimate, in closed form. Where the
 codec's hyper-analysis transform reads |y|, so does ours; the code's term reads y there.
+
+The bundled codec shows no gain over the plain search (docs/methods.md), so no sweep runs it by default.
 """
 
 from __future__ import annotations

@@ -45,3 +45,16 @@ def test_changes_are_against_the_source_codecs_stream_of_the_same_image() -> Non
     against = against_plain(changed).reset_index()
     assert list(against["minus plain"]) == [-20]
     assert (list(against.images), list(against["better on"])) == ([1], [0])
+
+
+def test_the_methods_page_has_the_figures_that_are_kept() -> None:
+    changed = changes(pd.read_csv(ROOT / "docs" / "latent_refinement.csv"))
+    text = (ROOT / "docs" / "methods.md").read_text()
+    columns = ["gain %", "rate %", "dB", "latent_bytes", "hyper_latent_bytes"]
+    short = changed[changed.num_steps == 60]
+    for (rd_lambda, strength), part in short.groupby(["rd_lambda", "strength"]):
+        gain, rate, psnr, latents, hyper = (part[column].mean() for column in columns)
+        shown = f"{gain:.2f} | {rate:+.1f} | {psnr:+.2f} | {latents:+.1f} | {hyper:+.1f} |"
+        assert f"| {rd_lambda:g} | {f'{strength:g}' if strength else 'plain'} | {shown}" in text
+    for _, row in against_plain(short).iterrows():
+        assert f"{row['minus plain']:.2f} ± {row['error']:.2f}" in text
