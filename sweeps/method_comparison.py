@@ -7,13 +7,15 @@ from trainables.studies import adaptation
 
 RELATIVES = ("lora_transforms", "rslora", "dora")
 """Of `lora`: at these sizes and budgets they need more seeds than a comparison of all methods has."""
+NO_BETTER = ("regularised_refinement",)
+"""Than `latent_refinement`, with the bundled codec (docs/methods.md); `--methods` takes it all the same."""
 
 SWEEP = Sweep(
     kind="method-comparison",
     question="What does each way to adapt a codec gain, and what does it forget?",
     options=AdaptationOptions(
         domains=("histology", "textures", "text"),
-        methods=tuple(name for name in METHOD_TABLE if name not in RELATIVES),
+        methods=tuple(name for name in METHOD_TABLE if name not in (*RELATIVES, *NO_BETTER)),
         adapter_sizes=(1, 4),
         lambdas=(0.013,),
         data_seeds=(0, 1, 2),

@@ -145,7 +145,7 @@ def _member(node: Cell | SharedTraining, bench: Workbench, device: torch.device)
     adapted.train_parameters()
     adapted.train()
     if not method.trains:
-        method.settle(adapted, wanted.learning_rate, cell.loop.num_steps)
+        method.settle(adapted, wanted.learning_rate, cell.loop.num_steps, wanted.strength)
     main, auxiliary = make_optimizers(adapted, wanted.learning_rate)
     source_alone = method.trains_on == "source"
     return Member(

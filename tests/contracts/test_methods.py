@@ -44,7 +44,7 @@ DETACHING = tuple(name for name, method in METHODS.items() if method.detaches)
 OTHERS = tuple(name for name, method in METHODS.items() if not method.detaches)
 SIZE = {"residual_adapter": 3}
 """Adapter size in these tests; 2 for the others that have one."""
-RATE = {"latent_refinement": 0.3}
+RATE = {"latent_refinement": 0.3, "regularised_refinement": 0.3}
 """Learning rate, where a few steps of the usual one change nothing: latents are rounded to integers."""
 KEEPS_SYMBOLS = ("freeze_entropy", "finetune_encoder")
 """Methods without source mode that leave the entropy model alone."""
@@ -383,12 +383,24 @@ class TestMethodsThatDetach:
         target = parse_stream(encode(adapted, pixels).data)
         assert target.adapter_id == adapted.adapter_id
         # What only the sender needs is in no header: the stream is the source codec's own.
-        assert (target.adapter_id is None) == (name == "latent_refinement")
+        assert (target.adapter_id is None) == (not METHODS[name].trains)
         adapted.mode = "source"
         assert parse_stream(encode(adapted, pixels).data).adapter_id is None
         if target.adapter_id is not None:
             with pytest.raises(Exception, match="needs adapter"):
                 decode(SourceCoder(bench.codec), target.pack())
+
+
+def test_a_search_has_the_cells_strength_also_after_a_file(
+    bench: Workbench, tmp_path: Path
+) -> None:
+    cell = make_cell(bench, "regularised_refinement")
+    wanted = cell.hyperparameters.model_copy(update={"strength": 3.0})
+    cell = cell.model_copy(update={"hyperparameters": wanted})
+    member = _member(cell, bench, torch.device("cpu"))
+    path = tmp_path / "adapter.safetensors"
+    save_adapter(member.adapted, path, method="regularised_refinement", adapter_size=0, record={})
+    assert float(load_adapter(path, bench.codec)[0].get_buffer("strength")) == 3
 
 
 @pytest.mark.parametrize("name", OTHERS)

@@ -20,6 +20,7 @@ from interfero.adaptation.latent_refinement import LatentRefinement
 from interfero.adaptation.lora import Lora
 from interfero.adaptation.lora_transforms import LoraTransforms
 from interfero.adaptation.method import Method
+from interfero.adaptation.regularised_refinement import RegularisedRefinement
 from interfero.adaptation.replay import Replay
 from interfero.adaptation.residual_adapter import ResidualAdapter
 from interfero.adaptation.rslora import RsLora
@@ -31,7 +32,7 @@ NAIVE = (
 )  # fmt: skip
 ISOLATING = (
     Cawf(), CawfTwoWay(), Lora(), LoraTransforms(), RsLora(), Dora(), ResidualAdapter(),
-    GatedAdapters(), BiasGain(), LatentRefinement(),
+    GatedAdapters(), BiasGain(), LatentRefinement(), RegularisedRefinement(),
 )  # fmt: skip
 REHEARSING = (L2Sp(), Ewc(), Distill(), Replay())
 

@@ -75,17 +75,16 @@ class RefinedCodec(BranchedCodec):
         return None
 
     def adapter_state(self) -> dict[str, Tensor]:
-        """The two settings."""
+        """The settings."""
         return {n: b.detach().clone() for n, b in self.named_buffers()}
 
     def load_adapter_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take over the two settings."""
-        if set(state) != {"learning_rate", "num_steps"} or any(
-            v.numel() != 1 for v in state.values()
-        ):
+        """Take over the settings."""
+        names = [n for n, _ in self.named_buffers()]
+        if set(state) != set(names) or any(v.numel() != 1 for v in state.values()):
             raise AdapterError(
                 f"adapter does not fit this codec: it holds {', '.join(sorted(state)) or 'nothing'}, and "
-                "a refinement is a learning_rate and num_steps, one number each"
+                f"a refinement is {', '.join(names)}, one number each"
             )
         learning_rate, num_steps = float(state["learning_rate"]), int(state["num_steps"])
         if not (0 < learning_rate < math.inf and 1 <= num_steps <= MOST_STEPS):
@@ -143,7 +142,7 @@ class RefinedCodec(BranchedCodec):
             optimizer.zero_grad()
             temperature = min(HOTTEST, math.exp(COOLING * (COOLING_FROM - step / num_steps)))
             with relaxed(model, step, temperature), latents_given(model, latents):
-                self._loss(model.train(), image_1CHW, size).backward()
+                self._objective(model.train(), image_1CHW, size).backward()
             optimizer.step()
         model.eval()
         found = [latent.detach() for latent in latents]
@@ -154,6 +153,12 @@ class RefinedCodec(BranchedCodec):
                     losses.append(self._loss(model, image_1CHW, size, clipped=True))
         # Written so that a search that diverged loses.
         return found if losses[1] < losses[0] else first
+
+    def _objective(
+        self, model: CompressionModel, image_1CHW: Tensor, size: tuple[int, int]
+    ) -> Tensor:
+        """What a step of the search minimises."""
+        return self._loss(model, image_1CHW, size)
 
     def _loss(
         self, model: CompressionModel, image_1CHW: Tensor, size: tuple[int, int], *,
@@ -264,7 +269,9 @@ class LatentRefinement(Method):
         """The source codec with an encoder that searches."""
         return RefinedCodec(source)
 
-    def settle(self, adapted: AdaptedCodec, learning_rate: float, num_steps: int) -> None:
+    def settle(
+        self, adapted: AdaptedCodec, learning_rate: float, num_steps: int, strength: float = 1.0
+    ) -> None:
         """Search with this step size, for so many steps per picture."""
         assert isinstance(adapted, RefinedCodec)
         adapted.settle(learning_rate, num_steps)

@@ -236,8 +236,10 @@ class Method(ABC):
             CodecError: the architecture has a layer the method cannot adapt; names it.
         """
 
-    def settle(self, adapted: AdaptedCodec, learning_rate: float, num_steps: int) -> None:
-        """What a method that trains nothing does with the learning rate and the steps of a cell."""
+    def settle(
+        self, adapted: AdaptedCodec, learning_rate: float, num_steps: int, strength: float = 1.0
+    ) -> None:
+        """What a method that trains nothing does with a cell's learning rate, steps and strength."""
         return
 
     def prepare(self, adapted: AdaptedCodec, source_batch: Callable[[int], Batch]) -> None:

@@ -17,15 +17,25 @@ _CHAINS = (
     "bmshj2018-factorized", "bmshj2018-factorized-relu", "bmshj2018-hyperprior", "mbt2018-mean",
 )  # fmt: skip
 """Architectures whose networks are chains of convolutions, GDN and ReLU, without a context model."""
+_HYPERPRIORS = (
+    "bmshj2018-hyperprior", "mbt2018-mean", "mbt2018", "cheng2020-anchor", "cheng2020-attn",
+    "cheng2020-anchor-checkerboard", "elic2022-official",
+)  # fmt: skip
+"""Architectures that have hyper-latents."""
 _LIMITED = {
     "cawf": (
         _CHAINS,
-        "chains of convolutions, GDN and ReLU without a context model (bmshj2018-*, mbt2018-mean); "
+        "are chains of convolutions, GDN and ReLU without a context model (bmshj2018-*, mbt2018-mean); "
         "cawf_two_way or lora adapt more of them",
     ),
     "cawf_two_way": (
         (*_CHAINS, "mbt2018"),
-        "chains of convolutions, GDN and ReLU (bmshj2018-*, mbt2018-mean, mbt2018); lora adapts more of them",
+        "are chains of convolutions, GDN and ReLU (bmshj2018-*, mbt2018-mean, mbt2018); lora adapts more of "
+        "them",
+    ),
+    "regularised_refinement": (
+        _HYPERPRIORS,
+        "have a hyperprior; latent_refinement refines latents of all others",
     ),
 }
 """By method: the architectures that it adapts, and what they are."""
@@ -43,7 +53,7 @@ def check_methods(source: str, methods: Iterable[str]) -> None:
     """
     architecture = architecture_of(source)
     problems = [
-        f"{method} does not adapt {architecture!r}: it knows codecs that are {_LIMITED[method][1]}"
+        f"{method} does not adapt {architecture!r}: it knows codecs that {_LIMITED[method][1]}"
         for method in methods
         if architecture is not None and not adapts(method, architecture)
     ]

@@ -52,6 +52,12 @@ METHOD_TABLE: dict[str, MethodEntry] = {
     ),
     "bias_gain": MethodEntry(learning_rates=BRANCHES, random_init=False),
     "latent_refinement": MethodEntry(learning_rates=LATENTS, random_init=False, trains=False),
+    "regularised_refinement": MethodEntry(
+        strength_unit="a bit of the term against a coded bit, as in the paper",
+        learning_rates=LATENTS,
+        random_init=False,
+        trains=False,
+    ),
     "l2_sp": MethodEntry(
         strength_unit="the paper's alpha of 0.01", strengths=(30.0, 100.0, 300.0), random_init=False
     ),

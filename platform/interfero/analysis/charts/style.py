@@ -26,7 +26,7 @@ _LOOKS = {
         "lora": "^", "lora_transforms": "P", "rslora": "X", "dora": "o", "residual_adapter": "s",
         "gated_adapters": "D", "bias_gain": "v",
     },
-    "#E69F00": {"replay": "v", "latent_refinement": "o"},
+    "#E69F00": {"replay": "v", "latent_refinement": "o", "regularised_refinement": "s"},
     "#CC79A7": {"ewc": "X", "l2_sp": "s", "l2_sp_source": "^", "distill": "D", "task_arithmetic": "P"},
     INK: {CONTROL: "P", "from_scratch": "X", "joint": "o", "codec_per_domain": "s"},
 }  # fmt: skip
