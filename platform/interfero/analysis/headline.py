@@ -23,6 +23,12 @@ from interfero.analysis.paired import PairedDifference, differences
 from interfero.analysis.parts import grey_text, without_grey
 from interfero.analysis.seed_means import SeedMean, in_db, means, tested_text
 from interfero.analysis.shared_block import SharedBlock
+from interfero.analysis.single_domains import (
+    DomainResult,
+    domain_texts,
+    outlier_lines,
+    single_domains,
+)
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED, VALIDATION_GAIN, VALIDATION_ROUTED
 from interfero.records import CellRecord
 
@@ -41,6 +47,8 @@ class Headline:
     """How sure they are: single domains, the paired difference, how a method was chosen."""
     left_out: tuple[str, ...] = ()
     """What is in none of the means, with the reason; the note of the table says it too."""
+    domains: tuple[DomainResult, ...] = ()
+    """Each domain by itself, of the methods that the sentences are of; none where there is one domain."""
 
     @property
     def lines(self) -> list[str]:
@@ -50,7 +58,7 @@ class Headline:
     @property
     def how_sure(self) -> list[str]:
         """All but the sentences."""
-        return [*self.notes, *self.left_out]
+        return [*self.notes, *domain_texts(self.domains), *self.left_out]
 
 
 def headline(records: Iterable[CellRecord], own: Sequence[str] = ()) -> Headline:
@@ -61,7 +69,8 @@ def headline(records: Iterable[CellRecord], own: Sequence[str] = ()) -> Headline
         own: What answers the sweep's own question, most important first; at most two of these are taken.
     """
     records = Cells(records)
-    shown, grey = without_grey(records), grey_text(records)
+    shown = without_grey(records)
+    grey = grey_text(records).replace("left out", "left out, of trends and curves too", 1)
     # The table and the first figure have the same block.
     first = first_block(records)
     where, chosen, block = centre_text(shown), first.best, first.block
@@ -94,11 +103,17 @@ def headline(records: Iterable[CellRecord], own: Sequence[str] = ()) -> Headline
         )
     sentences = lines[:MAX_SENTENCES]
     sentences[-1] += _sample_note(best)
-    notes = found.single_lines() if cost else []
+    singly = single_domains(found.first, rival.method if rival else None, best) if cost else ()
+    notes = [*outlier_lines(singly), *(found.single_lines() if cost else [])]
     notes += list(rival.notes) if rival and rival.sentence in lines[:MAX_SENTENCES] else []
     notes += _spread_lines(best)
     left_out = [*_left_out(asked, tried, block), *diverged_of_methods(tried), grey]
-    return Headline(tuple(sentences), tuple(notes), tuple(_sentence(t) for t in left_out if t))
+    return Headline(
+        tuple(sentences),
+        tuple(notes),
+        tuple(_sentence(t) for t in left_out if t),
+        singly if len({one.domain for one in singly}) > 1 else (),
+    )
 
 
 def _sentence(text: str) -> str:
@@ -148,6 +163,7 @@ def _spread_lines(best: Sequence[Choice]) -> list[str]:
 class _Rival:
     """The method that is set against the first one."""
 
+    method: str
     sentence: str
     notes: tuple[str, ...]
 
@@ -274,7 +290,7 @@ class _Compared:
         picked = _chosen_text(ranks, chosen, gone) + _better_text(ranks, chosen, self.best)
         notes = [self._against_note(chosen, gains.get(chosen)), picked.strip()]
         return _Rival(
-            self._against(chosen, gains.get(chosen)), tuple(note for note in notes if note)
+            chosen, self._against(chosen, gains.get(chosen)), tuple(note for note in notes if note)
         )
 
     def _lacking(self, method: str) -> str:

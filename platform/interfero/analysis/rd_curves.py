@@ -22,6 +22,7 @@ from interfero.analysis.cells import ROLE, Cells, image_arrays, once_for_cells
 from interfero.analysis.choices import CONTROL
 from interfero.analysis.divergence_rule import cell_diverged
 from interfero.analysis.focus import budget_text, longest
+from interfero.analysis.parts import without_grey
 from interfero.metrics.bd_rate import BjontegaardDelta, Curve, bd_psnr_db, bd_rate_percent
 from interfero.metrics.names import VALIDATION_GAIN, VALIDATION_ROUTED
 from interfero.records import NUMBERS, CellRecord
@@ -285,8 +286,11 @@ def _reason_kinds(reasons: Sequence[str]) -> list[str]:
 
 
 def curve_lines(records: Sequence[CellRecord]) -> list[str]:
-    """BD-rates in sentences: a method's reach over its settings of one budget, and why some are missing."""
-    every = Cells(records)
+    """BD-rates in sentences: a method's reach over its settings of one budget, and why some are missing.
+
+    Without grey domains (`parts.without_grey`).
+    """
+    every = without_grey(Cells(records))
     rows, after = curve_rows(longest(every)), budget_text(every)
     after = f" {after}" if after else ""
     lines = []

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from interfero.analysis.capacity_table import signed
+from interfero.analysis.cells import Cells
 from interfero.analysis.charts.data import (
     NOT_KNOWN,
     Figure,
@@ -33,8 +34,9 @@ from interfero.analysis.choices import (
     setting_of,
 )
 from interfero.analysis.diverged import diverged_sentence
-from interfero.analysis.focus import central_lambda, longest
-from interfero.analysis.parts import grey_domains
+from interfero.analysis.first_block import answer_lambda
+from interfero.analysis.focus import longest
+from interfero.analysis.parts import grey_domains, without_grey
 from interfero.analysis.shared_block import SharedBlock
 from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
@@ -71,11 +73,11 @@ def capacity_figure(
         about = _About(gaps[case], seen[case.domain], grey=case.domain in grey, first=first)
         variants.append(_variant(case, cases, by_case[case], runs, about))
         seen[case.domain] += 1
-    shown = longest(records)
-    focus = int(shown[0].params["num_steps"]), central_lambda(shown)
+    shown = longest(without_grey(Cells(records)))
+    focus = int(shown[0].params["num_steps"]), answer_lambda(records)
 
     def interest(index: int) -> tuple[bool, int, int, int]:
-        """First what all else is about: the longest training, the central lambda; then the most images."""
+        """First what all else is about: the longest training, the answer's lambda; then the most images."""
         case = cases[index]
         methods = {c.setting.method for c in by_case[case]}
         return (case.num_steps, case.rd_lambda) == focus, len(methods), case.num_images, -index

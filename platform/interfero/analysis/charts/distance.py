@@ -26,7 +26,7 @@ from interfero.analysis.focus import focus_text, in_focus
 from interfero.analysis.laws.observations import RESPONSES, Observations, observations
 from interfero.analysis.laws.scaling import Refusal, Scaling
 from interfero.analysis.laws.view import MEAN_OF_OTHERS, left_out_domains
-from interfero.analysis.parts import grey_domains
+from interfero.analysis.parts import grey_domains, without_grey
 from interfero.records import CellRecord
 
 MIN_DOMAINS = 3
@@ -45,7 +45,8 @@ def distance_figure(
     laws = {(r.subject, r.response.name): r for r in results if isinstance(r, Scaling)}
     why = {(r.subject, r.response.name): r.reason for r in results if isinstance(r, Refusal)}
     every = Cells(records)
-    where, focus = focus_text(every), _levels(in_focus(every))
+    coloured = without_grey(every)  # Whose budget and lambda are the answer's.
+    where, focus = focus_text(coloured), _levels(in_focus(coloured))
     where = f", {where}" if where else ""
     variants = []
     # Once for all, as every domain has one look in all of the figure.

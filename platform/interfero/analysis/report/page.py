@@ -18,9 +18,9 @@ from interfero.analysis.charts.maps import map_figure
 from interfero.analysis.charts.matched import matched_figure
 from interfero.analysis.charts.overview import overview_figure
 from interfero.analysis.charts.trends import domain_figure, trend_figure
-from interfero.analysis.choices import choose_learning_rates
+from interfero.analysis.choices import CONTROL, NAIVE, choose_learning_rates
 from interfero.analysis.diverged import num_diverged
-from interfero.analysis.first_block import first_block
+from interfero.analysis.first_block import answer_lambda, first_block
 from interfero.analysis.focus import longest
 from interfero.analysis.headline import Headline, headline
 from interfero.analysis.laws.distance_verdict import verdict_lines
@@ -35,6 +35,7 @@ from interfero.analysis.report.sections import (
     best_parts,
     capacity_parts,
     curves_parts,
+    domain_parts,
     facts,
     failures_parts,
     laws_parts,
@@ -43,7 +44,7 @@ from interfero.analysis.report.sections import (
     reproduce_parts,
 )
 from interfero.analysis.report.shell import Block, ReportPage, Section, page_html
-from interfero.analysis.report.terms import ADAPTATION_TERMS, terms_section
+from interfero.analysis.report.terms import ADAPTATION_TERMS, gloss, method_terms, terms_section
 from interfero.analysis.sentences import summary_lines
 from interfero.analysis.trends import domain_shifts, trends
 from interfero.records import CellRecord
@@ -91,12 +92,13 @@ def findings(report: Report) -> dict[str, list[str]]:
 def report_figures(report: Report) -> list[Figure]:
     """Those that the records can fill; pictures of trends are made for the sweeps that ask for them."""
     block = first_block(Cells(report.records)).block
+    at = answer_lambda(report.records)
     along = [
-        trend_figure(trends(report.records, "num_images"), "image_count"),
-        trend_figure(trends(report.records, "num_steps"), "training_budget"),
+        trend_figure(trends(report.records, "num_images"), "image_count", at),
+        trend_figure(trends(report.records, "num_steps"), "training_budget", at),
         trend_figure(trends(report.records, "rd_lambda"), "bitrate"),
-        domain_figure(domain_shifts(report.records)),
-        graded_figure(domain_shifts(longest(report.records))),
+        domain_figure(domain_shifts(report.records), at),
+        graded_figure(domain_shifts(longest(report.records)), at),
     ]
     made = [
         overview_figure(report.records, report.runs),
@@ -123,13 +125,15 @@ def report_html(report: Report, figures: Sequence[Figure] | None = None) -> str:
     holds = table_title(report.records)
     if not questions and report.title != holds:
         questions = {holds: None}
-    answer = answer_of(report)
+    answer, methods = answer_of(report), _methods(report.records)
     page = ReportPage(
         title=report.title,
         questions=list(questions),
         remarks=report.remarks,
         answer=answer.sentences,
-        sure=answer.how_sure,
+        gloss=gloss(answer.sentences, methods),
+        sure=[*answer.notes, *answer.left_out],
+        sure_table=domain_parts(answer.domains),
         first=[
             *first,
             *capacity_parts(report.records),
@@ -166,6 +170,12 @@ def first_figures(report: Report) -> list[str]:
     return [*report.own, *(["overview"] if len(domains) > 1 else []), "capacity"]
 
 
+def _methods(records: Sequence[CellRecord]) -> list[str]:
+    """Their names as tables have them: the naive one first, the control last."""
+    order = {NAIVE: 0, CONTROL: 2}
+    return sorted({str(r.params["method"]) for r in records}, key=lambda m: (order.get(m, 1), m))
+
+
 def _sections(report: Report, names: set[str]) -> list[Section]:
     """The parts that are folded away; those without anything are left out."""
 
@@ -200,7 +210,7 @@ def _sections(report: Report, names: set[str]) -> list[Section]:
         ),
         Section("pictures", "Reconstructions", pictures_parts(report.pictures, report.runs)),
         Section("failed", "Failed cells", failures_parts(records)),
-        terms_section(ADAPTATION_TERMS),
+        terms_section([*ADAPTATION_TERMS, *method_terms(_methods(records))]),
         Section("facts", "What was run", facts(records, choices)),
         Section("reproduce", "Run it again", reproduce_parts(report.abouts, records)),
     ]
