@@ -49,6 +49,8 @@ class Headline:
     """What is in none of the means, with the reason; the note of the table says it too."""
     domains: tuple[DomainResult, ...] = ()
     """Each domain by itself, of the methods that the sentences are of; none where there is one domain."""
+    tabled: tuple[str, ...] = ()
+    """Those of the notes that say no more than the tables of a page."""
 
     @property
     def lines(self) -> list[str]:
@@ -104,7 +106,9 @@ def headline(records: Iterable[CellRecord], own: Sequence[str] = ()) -> Headline
     sentences = lines[:MAX_SENTENCES]
     sentences[-1] += _sample_note(best)
     singly = single_domains(found.first, rival.method if rival else None, best) if cost else ()
-    notes = [*outlier_lines(singly), *(found.single_lines() if cost else [])]
+    several = len({one.domain for one in singly}) > 1
+    ranges = found.single_lines() if cost else []
+    notes = [*outlier_lines(singly), *ranges]
     notes += list(rival.notes) if rival and rival.sentence in lines[:MAX_SENTENCES] else []
     notes += _spread_lines(best)
     left_out = [*_left_out(asked, tried, block), *diverged_of_methods(tried), grey]
@@ -112,7 +116,8 @@ def headline(records: Iterable[CellRecord], own: Sequence[str] = ()) -> Headline
         tuple(sentences),
         tuple(notes),
         tuple(_sentence(t) for t in left_out if t),
-        singly if len({one.domain for one in singly}) > 1 else (),
+        singly if several else (),
+        tuple(ranges) if several else (),
     )
 
 

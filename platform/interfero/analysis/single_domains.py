@@ -12,8 +12,8 @@ from interfero.analysis.seed_means import SeedMean, means, tested_text
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED
 
 OUTLIER_RULE = (
-    "Rule: Grubbs' test at 5 % over all {tests} comparisons, where the mean without the seed differs by more "
-    "than half"
+    "Rule: Grubbs' test at 5 % over all {tests} comparisons, and a mean that is another by more than half "
+    "without the seed"
 )
 
 
@@ -81,14 +81,9 @@ def domain_table(results: Sequence[DomainResult]) -> tuple[list[str], list[list[
         rows.append([*row, str(any_of.gain.num_seeds), _count_text(any_of.tested)])
     several = max(r.gain.num_seeds for r in results) > 1
     note = (
-        "In parentheses 95 % intervals over data seeds, each by itself."
-        if several
-        else "One seed: no intervals."
+        "In parentheses 95 % intervals over data seeds." if several else "One seed: no intervals."
     )
-    what = (
-        "Cost is what source images lose if the adapted codec codes them too; routed, each image goes to the "
-        "codec that it belongs to."
-    )
+    what = "Cost is what source images lose through the adapted codec; routed, through that of their domain."
     return [*header, "seeds", "test images"], rows, f"{what} {note}"
 
 

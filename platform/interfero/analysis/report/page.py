@@ -125,14 +125,14 @@ def report_html(report: Report, figures: Sequence[Figure] | None = None) -> str:
     holds = table_title(report.records)
     if not questions and report.title != holds:
         questions = {holds: None}
-    answer, methods = answer_of(report), _methods(report.records)
+    answer = answer_of(report)
     page = ReportPage(
         title=report.title,
         questions=list(questions),
         remarks=report.remarks,
         answer=answer.sentences,
-        gloss=gloss(answer.sentences, methods),
-        sure=[*answer.notes, *answer.left_out],
+        gloss=gloss(answer.sentences),
+        sure=[n for n in (*answer.notes, *answer.left_out) if n not in answer.tabled],
         sure_table=domain_parts(answer.domains),
         first=[
             *first,

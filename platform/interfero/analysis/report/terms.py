@@ -9,8 +9,6 @@ from interfero.analysis.divergence_rule import DIVERGED
 from interfero.analysis.report.method_words import METHOD_WORDS
 from interfero.analysis.report.shell import Block, PageTable, Section
 
-MAX_METHODS = 6
-"""That are explained under every answer; of more, those that it names."""
 POINTS = "points", "percentage points"
 _CODEC = (
     (
@@ -202,18 +200,14 @@ def method_terms(methods: Iterable[str]) -> tuple[tuple[str, str], ...]:
     return tuple((m, METHOD_WORDS[m]) for m in dict.fromkeys(methods) if m in METHOD_WORDS)
 
 
-def gloss(answer: Iterable[str], methods: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def gloss(answer: Iterable[str]) -> tuple[tuple[str, str], ...]:
     """What the words of an answer mean that a reader meets there first.
-
-    Of all methods of the page where they are few, else of those that the answer names.
 
     Args:
         answer: Sentences.
-        methods: Names, in the order of the page.
     """
     said = re.findall(r"\w+", " ".join(answer))
-    few = len(methods) <= MAX_METHODS
-    named = method_terms(m for m in methods if few or m in said)
+    named = method_terms(said)
     return (*named, *((POINTS,) if "points" in said else ()))
 
 
