@@ -10,12 +10,7 @@ from dataclasses import dataclass
 from interfero.adaptation.table import trains
 from interfero.analysis.capacity_table import counted, signed, value_range
 from interfero.analysis.cells import Cells
-from interfero.analysis.choices import (
-    CONTROL,
-    NAIVE,
-    Choice,
-    seed_of,
-)
+from interfero.analysis.choices import CONTROL, Choice, first_method, methods_of, seed_of
 from interfero.analysis.diverged import diverged_of_methods
 from interfero.analysis.first_block import first_block
 from interfero.analysis.focus import centre_text
@@ -142,7 +137,7 @@ def _sample_note(best: Sequence[Choice]) -> str:
         return f" {domain} seed: an illustration, without intervals."
     single = [
         method
-        for method in dict.fromkeys(c.setting.method for c in best)
+        for method in methods_of(best)
         if max(c.num_seeds for c in best if c.setting.method == method) == 1
     ]
     return f" One seed of {', '.join(single)}: an illustration." if single else ""
@@ -154,8 +149,8 @@ def _spread_lines(best: Sequence[Choice]) -> list[str]:
         return []
     if len({c.setting.domain for c in best}) == 1:
         return ["One domain: the intervals are over seeds and say nothing of other domains."]
-    methods = list(dict.fromkeys(c.setting.method for c in best))
-    first = NAIVE if NAIVE in methods else methods[0]
+    methods = methods_of(best)
+    first = first_method(methods)
     mean = means([first], best, GAIN).get(first)
     if mean is None or mean.low is None or mean.high is None:
         return []
@@ -193,12 +188,12 @@ class _Compared:
     @property
     def methods(self) -> list[str]:
         """Of the block."""
-        return list(dict.fromkeys(c.setting.method for c in self.best))
+        return methods_of(self.best)
 
     @property
     def first(self) -> str:
         """Fine-tuning, or what there is."""
-        return NAIVE if NAIVE in self.methods else self.methods[0]
+        return first_method(self.methods)
 
     @property
     def own(self) -> list[Choice]:
@@ -290,7 +285,7 @@ class _Compared:
         ranks = {method: _validation_rank(method, self.best) for method in rivals}
         chosen = min(rivals, key=lambda method: ranks[method])
         gone = {m: "trains nothing" for m in found if m not in rivals}
-        every = dict.fromkeys(c.setting.method for c in self.tried)
+        every = methods_of(self.tried)
         gone |= {m: self._lacking(m) for m in every if m not in [self.first, *found]}
         picked = _chosen_text(ranks, chosen, gone) + _better_text(ranks, chosen, self.best)
         notes = [self._against_note(chosen, gains.get(chosen)), picked.strip()]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from interfero.analysis.capacity_table import counted
-from interfero.analysis.choices import CONTROL, NAIVE
+from interfero.analysis.choices import CONTROL, first_method, methods_of
 from interfero.analysis.first_block import first_block
 from interfero.analysis.next_domains import ALL
 from interfero.analysis.seed_means import half_width, means
@@ -45,10 +45,10 @@ class Width:
 def widths(records: Iterable[CellRecord]) -> list[Width]:
     """Of the gain and the cost that the answer names first; none with one seed or one domain."""
     choices = [c for c in first_block(records).block.choices if c.setting.method != CONTROL]
-    methods = list(dict.fromkeys(c.setting.method for c in choices))
+    methods = methods_of(choices)
     if not methods:
         return []
-    first = NAIVE if NAIVE in methods else methods[0]
+    first = first_method(methods)
     found = []
     for what, metric in (("gain", GAIN), ("cost", UNROUTED)):
         mean = means([first], choices, metric).get(first)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from scipy.special import stdtrit
-
 from interfero.analysis.capacity_table import places_text, signed, value_range
 from interfero.analysis.cells import GROUP, ROLE, Cells, image_arrays
 from interfero.analysis.choices import CellSetting, Choice, Seed, seed_of
 from interfero.analysis.comparable import comparable
+from interfero.analysis.laws.resampling import half_width as of_variances
 from interfero.analysis.parts import loss_parts
 
-LEVEL = 0.95
 MIN_CASES = 3
 """Of which one can be said to make their mean."""
 SAME = 1e-9
@@ -142,8 +139,7 @@ def _mean(values: Mapping[tuple[CellSetting, Seed], float]) -> SeedMean:
 
 def half_width(values: Sequence[float]) -> float:
     """Half of the 95 % interval of a mean of two values or more, by Student's t."""
-    quantile = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2))
-    return quantile * statistics.stdev(values) / math.sqrt(len(values))
+    return of_variances([(statistics.variance(values) / len(values), len(values) - 1)])
 
 
 def in_db(records: Cells, role: str) -> BySeed:

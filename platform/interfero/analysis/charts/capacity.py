@@ -29,6 +29,7 @@ from interfero.analysis.choices import (
     CellSetting,
     Choice,
     choose_learning_rates,
+    methods_of,
     missing_settings,
     seed_of,
     setting_of,
@@ -190,7 +191,7 @@ def _within(block: SharedBlock, choices: Iterable[Choice]) -> list[Choice]:
 
 def _gain_panel(choices: Sequence[Choice], means: Sequence[Choice], runs: RunLinks) -> Panel:
     series = []
-    for method in _methods(choices):
+    for method in methods_of(choices):
         own = [c for c in choices if c.setting.method == method]
         kept = [c for c in means if c.setting.method == method]
         points = [p for c in kept if (p := _point(c, FRACTION, GAIN, runs)) and p.x > 0]
@@ -214,7 +215,7 @@ def _gain_panel(choices: Sequence[Choice], means: Sequence[Choice], runs: RunLin
 
 def _plane_panel(choices: Sequence[Choice], means: Sequence[Choice], runs: RunLinks) -> Panel:
     series = []
-    for method in _methods(choices):
+    for method in methods_of(choices):
         own = [c for c in choices if c.setting.method == method]
         kept = [c for c in means if c.setting.method == method]
         for metric, hollow in ((ROUTED, False), (UNROUTED, True)):
@@ -237,10 +238,6 @@ def _gain_axis(choices: Sequence[Choice]) -> PlotAxis:
     """It says what is averaged: crops of a few pictures are no independent images."""
     unit = choices[0].setting.image_unit
     return PlotAxis(f"target gain (%), test {unit}", "percent")
-
-
-def _methods(choices: Sequence[Choice]) -> list[str]:
-    return list(dict.fromkeys(c.setting.method for c in choices))
 
 
 def _point(choice: Choice, x: str, y: str, runs: RunLinks) -> PlotPoint | None:

@@ -12,7 +12,7 @@ from interfero.analysis.charts.data import Figure, Panel, PlotAxis, PlotPoint, S
 from interfero.analysis.charts.files import file_name, file_part
 from interfero.analysis.charts.style import method_label, method_style
 from interfero.analysis.charts.words import seeds_sentence
-from interfero.analysis.choices import CONTROL, NAIVE, CellSetting
+from interfero.analysis.choices import CellSetting, method_rank
 from interfero.analysis.focus import LAMBDAS_NOTE
 from interfero.analysis.trends import Astray, DomainPoint, DomainShift, Point, Trend
 
@@ -255,7 +255,7 @@ def _domain_panel(shifts: Sequence[DomainShift], name: str, response: int) -> Pa
 
 
 def _in_order(found: Sequence[_Line]) -> list[_Line]:
-    return sorted(found, key=lambda t: (t.method != NAIVE, t.method == CONTROL, t.method))
+    return sorted(found, key=lambda t: method_rank(t.method))
 
 
 def _place(trend: Trend) -> str:

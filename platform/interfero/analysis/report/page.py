@@ -18,7 +18,7 @@ from interfero.analysis.charts.maps import map_figure
 from interfero.analysis.charts.matched import matched_figure
 from interfero.analysis.charts.overview import overview_figure
 from interfero.analysis.charts.trends import domain_figure, trend_figure
-from interfero.analysis.choices import CONTROL, NAIVE, choose_learning_rates
+from interfero.analysis.choices import choose_learning_rates, method_rank
 from interfero.analysis.diverged import num_diverged
 from interfero.analysis.first_block import answer_lambda, first_block
 from interfero.analysis.focus import longest
@@ -170,12 +170,6 @@ def first_figures(report: Report) -> list[str]:
     return [*report.own, *(["overview"] if len(domains) > 1 else []), "capacity"]
 
 
-def _methods(records: Sequence[CellRecord]) -> list[str]:
-    """Their names as tables have them: the naive one first, the control last."""
-    order = {NAIVE: 0, CONTROL: 2}
-    return sorted({str(r.params["method"]) for r in records}, key=lambda m: (order.get(m, 1), m))
-
-
 def _sections(report: Report, names: set[str]) -> list[Section]:
     """The parts that are folded away; those without anything are left out."""
 
@@ -187,6 +181,7 @@ def _sections(report: Report, names: set[str]) -> list[Section]:
         words += [("heading", title), ("lines", lines)]
     records = report.records
     choices = choose_learning_rates(records)
+    methods = sorted({str(r.params["method"]) for r in records}, key=method_rank)
     far = verdict_lines(records)
     verdict: list[Block] = [("lines", far)] if far else []
     return [
@@ -210,7 +205,7 @@ def _sections(report: Report, names: set[str]) -> list[Section]:
         ),
         Section("pictures", "Reconstructions", pictures_parts(report.pictures, report.runs)),
         Section("failed", "Failed cells", failures_parts(records)),
-        terms_section([*ADAPTATION_TERMS, *method_terms(_methods(records))]),
+        terms_section([*ADAPTATION_TERMS, *method_terms(methods)]),
         Section("facts", "What was run", facts(records, choices)),
         Section("reproduce", "Run it again", reproduce_parts(report.abouts, records)),
     ]
