@@ -16,6 +16,7 @@ from interfero.analysis.charts.data import (
     RunLinks,
     Series,
     Variant,
+    span,
 )
 from interfero.analysis.charts.files import file_name
 from interfero.analysis.charts.style import method_label, method_style
@@ -139,10 +140,5 @@ def _point(curves: Sequence[RdCurve], index: int, runs: RunLinks) -> PlotPoint:
             f"seed {data_seed}/{init_seed}: {point.after[0]:.4f} bpp, {point.after[1]:.2f} dB; "
             f"lr {curve.key.learning_rate:g}; {runs.text(point.cell)}"
         )
-    several = len(at) > 1
     xs, ys = ([p.after[i] for p in at] for i in (0, 1))
-    return PlotPoint(
-        x, y, tuple(lines),
-        x_range=(min(xs), max(xs)) if several else None,
-        y_range=(min(ys), max(ys)) if several else None,
-    )  # fmt: skip
+    return PlotPoint(x, y, tuple(lines), x_range=span(xs), y_range=span(ys))
