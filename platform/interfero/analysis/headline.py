@@ -20,7 +20,7 @@ from interfero.analysis.seed_means import SeedMean, in_db, means, tested_text
 from interfero.analysis.shared_block import SharedBlock
 from interfero.analysis.single_domains import (
     DomainResult,
-    domain_texts,
+    domain_line,
     outlier_lines,
     single_domains,
 )
@@ -55,7 +55,7 @@ class Headline:
     @property
     def how_sure(self) -> list[str]:
         """All but the sentences."""
-        return [*self.notes, *domain_texts(self.domains), *self.left_out]
+        return [*self.notes, *filter(None, [domain_line(self.domains)]), *self.left_out]
 
 
 def headline(records: Iterable[CellRecord], own: Sequence[str] = ()) -> Headline:
