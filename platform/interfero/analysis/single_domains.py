@@ -85,7 +85,10 @@ def domain_table(results: Sequence[DomainResult]) -> tuple[list[str], list[list[
     note = (
         "In parentheses 95 % intervals over data seeds." if several else "One seed: no intervals."
     )
-    what = "Cost is what source images lose through the adapted codec; routed, through the codec of their own domain."
+    what = (
+        "Cost is what source images lose through the adapted codec; routed, through the codec of their own "
+        "domain."
+    )
     return [*header, "seeds", "test images"], rows, f"{what} {note}"
 
 
