@@ -51,16 +51,8 @@ def distance_figure(
     variants = []
     # Once for all, as every domain has one look in all of the figure.
     data_of = {response: observations(every, response) for response in RESPONSES.values()}
-    looks = styles_by_name(
-        sorted(
-            {
-                name
-                for own in data_of.values()
-                for data in own.values()
-                for name in data.domain_names
-            }
-        )
-    )
+    names = {n for own in data_of.values() for data in own.values() for n in data.domain_names}
+    looks = styles_by_name(sorted(names))
     for response, own in data_of.items():
         for subject, data in own.items():
             rows = _in_focus(data, focus)
