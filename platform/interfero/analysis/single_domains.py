@@ -11,7 +11,7 @@ from interfero.analysis.outlier_seed import MIN_SEEDS, outlier
 from interfero.analysis.seed_means import SeedMean, means, tested_text
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED
 
-MAX_DOMAINS = 12
+MAX_DOMAINS = 6
 """That a line names; the table has all."""
 OUTLIER_RULE = (
     "Rule: Grubbs' test at 5 % over all {tests} comparisons, and a mean that is another by more than half "
@@ -98,18 +98,20 @@ def _count_text(tested: str) -> str:
 
 
 def domain_line(results: Sequence[DomainResult]) -> str:
-    """The first method's in one line, where there are no tables; empty without results.
+    """The first method's in one line, where there are no tables; empty without intervals.
 
     `finetune in each domain, gain and cost (%, 95 % intervals over 3 seeds): screen +0.77 (+0.19 to ...`.
     """
     own = [r for r in results if r.method == results[0].method]
-    if not own:
+    seeds = max((r.gain.num_seeds for r in own), default=0)
+    if seeds < 2:
         return ""
-    seeds = max(r.gain.num_seeds for r in own)
-    sure = f", 95 % intervals over {seeds} seeds" if seeds > 1 else ""
     each = [f"{r.domain} {r.gain.short} and {r.cost.short}" for r in own[:MAX_DOMAINS]]
     each += [f"{len(own) - MAX_DOMAINS} more in the report"] if len(own) > MAX_DOMAINS else []
-    return f"{own[0].method} in each domain, gain and cost (%{sure}): {'; '.join(each)}."
+    return (
+        f"{own[0].method} in each domain, gain and cost (%, 95 % intervals over {seeds} seeds): "
+        f"{'; '.join(each)}."
+    )
 
 
 def outlier_lines(results: Sequence[DomainResult]) -> list[str]:
