@@ -91,8 +91,8 @@ def next_step(records: Sequence[CellRecord], *commands: str) -> Next | None:
         whole = counted(sum(plan.sizes(lines)), "cell")
         part, lines = centre, plan.lines(centre)
         reasons.append(
-            f"the command repeats the centre alone, {centre_text(records)}: every combination of what was "
-            f"run would be {whole}"
+            f"the command repeats the centre alone, {centre_text(records)}: every combination of options "
+            f"would be {whole}"
         )
     decided_elsewhere = SMOKE in shlex.split(command) or lines == [again(command, {})]
     size = "" if decided_elsewhere or not lines else plan.size(lines)
