@@ -181,7 +181,7 @@ def test_the_answer_comes_first_and_the_rest_is_folded(browser, address):
     first = browser.run(
         """const parts = document.querySelectorAll('.answer');
         return [[...parts].map(p => p.textContent), document.querySelectorAll('details.section[open]').length,
-          document.querySelector('#answer').children[parts.length].id,
+          document.querySelector('#answer > .answer ~ .gloss + figure').id,
           document.body.innerText.split(/\\s+/).length];"""
     )
     lines, unfolded, figure, words = first

@@ -13,6 +13,7 @@ from interfero.analysis.graded import graded_lines
 from interfero.analysis.laws.scaling import Refusal, Scaling, fit_scaling
 from interfero.analysis.laws.words import law_lines
 from interfero.analysis.matched_gain import matched_lines
+from interfero.analysis.parts import without_grey
 from interfero.analysis.rd_curves import curve_lines
 from interfero.analysis.trend_sentences import domain_lines, enough_lines, trend_lines
 from interfero.analysis.trends import DomainShift, Trend, domain_shifts, trends
@@ -35,20 +36,25 @@ class Findings:
         """Of every method and response."""
         return fit_scaling(self.records)
 
+    @property
+    def _coloured(self) -> Cells:
+        """What ranges are of, as means are: without grey domains."""
+        return without_grey(self.records)
+
     @cached_property
     def by_images(self) -> list[Trend]:
         """Along image counts, of one budget."""
-        return trends(longest(self.records), "num_images")
+        return trends(longest(self._coloured), "num_images")
 
     @cached_property
     def by_lambda(self) -> list[Trend]:
         """Along lambdas, of one budget."""
-        return trends(longest(self.records), "rd_lambda")
+        return trends(longest(self._coloured), "rd_lambda")
 
     @cached_property
     def by_steps(self) -> list[Trend]:
         """Along budgets."""
-        return trends(self.records, "num_steps")
+        return trends(self._coloured, "num_steps")
 
     @cached_property
     def by_domain(self) -> list[DomainShift]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
-
-from scipy.special import stdtrit
 
 from interfero.adaptation.table import trains
 from interfero.analysis.choices import (
@@ -23,13 +20,13 @@ from interfero.analysis.choices import (
     setting_of,
 )
 from interfero.analysis.divergence_rule import cell_diverged, has_diverged
+from interfero.analysis.seed_means import half_width
 from interfero.errors import StorageError
 from interfero.metrics.names import GAIN, ROUTED, VALIDATION_GAIN, VALIDATION_ROUTED
 from interfero.records import CellRecord
 from interfero.store.files import read_json, write_json
 
 BEST_FILE = "best_adapters.json"
-LEVEL = 0.95
 _RESULTS = (GAIN, ROUTED, VALIDATION_GAIN)
 """Percent of the loss before."""
 
@@ -194,9 +191,7 @@ def _surely_nothing(cells: Iterable[CellRecord]) -> bool:
         return True
     if len(means) < 2:
         return False
-    quantile = float(stdtrit(len(means) - 1, (1 + LEVEL) / 2))
-    half = quantile * statistics.stdev(means) / math.sqrt(len(means))
-    return statistics.fmean(means) + half <= 0
+    return statistics.fmean(means) + half_width(means) <= 0
 
 
 def write_best(best: Sequence[BestAdapter], folder: Path) -> list[Path]:

@@ -23,6 +23,16 @@ Seed = tuple[int, int]
 """Data seed and init seed."""
 
 
+def method_rank(method: str) -> tuple[int, str]:
+    """Sorts: the naive method first, the control last."""
+    return {NAIVE: 0, CONTROL: 2}.get(method, 1), method
+
+
+def first_method(methods: Sequence[str]) -> str:
+    """What the others are compared with: the naive one, or the first there is."""
+    return NAIVE if NAIVE in methods else methods[0]
+
+
 @dataclass(frozen=True)
 class CellSetting:
     """What a learning rate is chosen for: a cell's params without learning rate and seeds."""
@@ -58,10 +68,8 @@ class CellSetting:
     @property
     def order(self) -> tuple[str, float, int, str, int, tuple[int, str], int, float]:
         """Sorts by domain, lambda, images; the naive method first, the control last."""
-        rank = {NAIVE: 0, CONTROL: 2}.get(self.method, 1)
-        method = (rank, self.method)
         case = (self.domain, self.rd_lambda, self.num_images, self.codec, self.num_steps)
-        return (*case, method, self.adapter_size, self.strength)
+        return (*case, method_rank(self.method), self.adapter_size, self.strength)
 
 
 @dataclass(frozen=True, order=True)
@@ -228,6 +236,11 @@ def best_sizes(choices: Iterable[Choice]) -> list[Choice]:
         if group not in best or merit(choice) > merit(best[group]):
             best[group] = choice
     return list(best.values())
+
+
+def methods_of(choices: Iterable[Choice]) -> list[str]:
+    """Each method once, in the order of the choices."""
+    return list(dict.fromkeys(c.setting.method for c in choices))
 
 
 @once_for_cells

@@ -17,7 +17,6 @@ from pathlib import Path
 from interfero.analysis.cells import Cells
 from interfero.analysis.choices import (
     CONTROL,
-    NAIVE,
     Case,
     CellSetting,
     best_sizes,
@@ -25,6 +24,7 @@ from interfero.analysis.choices import (
     by_init_seed,
     case_of,
     choose_learning_rates,
+    method_rank,
     setting_of,
 )
 from interfero.analysis.comparable import comparable
@@ -214,7 +214,7 @@ def domain_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[st
     # One median over several counts beside one over a single count would compare counts.
     by_count = any(len(own) > 1 for own in counts.values())
     rows = []
-    for place in sorted(cells, key=lambda place: (*place[:3], _rank(place[3]))):
+    for place in sorted(cells, key=lambda place: (*place[:3], method_rank(place[3]))):
         own, (domain, value, count_of, method) = cells[place], place
         gained, lost = ([p[c.key] for c in own if c.key in p] for p in parts)
         values = [
@@ -269,7 +269,7 @@ def _chosen_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[s
                 coverage[case_of(pick.cell)].add(key)
     cases, compared = comparable(coverage, lambda rows: len(rows) > 0)
     rows = []
-    for key in sorted(groups, key=lambda key: (_rank(key[0]), key)):
+    for key in sorted(groups, key=lambda key: (method_rank(key[0]), key)):
         own = {case_of(cell) for cell in groups[key]}
         cells = [c for c in groups[key] if key not in compared or case_of(c) in cases]
         shown = [_mean(cells, c) for c in COLUMNS]
@@ -300,7 +300,7 @@ def _matched_table(finished: Sequence[CellRecord]) -> tuple[list[str], list[list
     for share in MATCHED_SHARES:
         found = matched_rows(finished, (share,))
         cases, compared = shared_cases(found)
-        for row in sorted(found, key=lambda row: _rank(row.method)):
+        for row in sorted(found, key=lambda row: method_rank(row.method)):
             if not row.found and not row.refused:
                 continue
             own = cases if row.method in compared else frozenset()
@@ -355,11 +355,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _methods(finished: Iterable[CellRecord]) -> list[str]:
     """All but the control, which never sees the target."""
-    return sorted({str(r.params["method"]) for r in finished} - {CONTROL}, key=_rank)
-
-
-def _rank(method: str) -> tuple[int, str]:
-    return ({NAIVE: 0, CONTROL: 2}.get(method, 1), method)
+    return sorted({str(r.params["method"]) for r in finished} - {CONTROL}, key=method_rank)
 
 
 def _gain(record: CellRecord) -> float:

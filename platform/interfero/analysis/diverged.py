@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from interfero.analysis.capacity_table import counted, signed
-from interfero.analysis.choices import Choice
+from interfero.analysis.choices import Choice, methods_of
 from interfero.analysis.divergence_rule import DIVERGED, cell_diverged
 from interfero.metrics.names import GAIN, UNROUTED
 from interfero.records import CellRecord
@@ -41,7 +41,7 @@ def diverged_of_methods(choices: Iterable[Choice]) -> list[str]:
     """The same of each method that has any, a clause each: `finetune: left out of the means: ...`."""
     every = list(choices)
     lines = []
-    for method in dict.fromkeys(c.setting.method for c in every):
+    for method in methods_of(every):
         text = diverged_text(c for c in every if c.setting.method == method)
         lines += [f"{method}: {text}"] if text else []
     return lines
@@ -52,7 +52,7 @@ def diverged_sentence(choices: Iterable[Choice]) -> str:
     every = list(choices)
     parts = [
         f"{len(astray)} of {sum(c.num_seeds for c in own)} of {method}"
-        for method in dict.fromkeys(c.setting.method for c in every)
+        for method in methods_of(every)
         if (own := [c for c in every if c.setting.method == method])
         and (astray := [key for c in own for key in c.diverged])
     ]

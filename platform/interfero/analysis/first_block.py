@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 from interfero.analysis.cells import Cells, once_for_cells
 from interfero.analysis.choices import Choice, best_sizes, choose_learning_rates
-from interfero.analysis.focus import at_images, at_lambda, central_images, in_centre, longest
+from interfero.analysis.focus import (
+    at_images,
+    at_lambda,
+    central_images,
+    central_lambda,
+    in_centre,
+    longest,
+)
 from interfero.analysis.parts import without_grey
 from interfero.analysis.shared_block import SharedBlock, shared_block
 from interfero.records import CellRecord
@@ -23,6 +30,15 @@ class FirstBlock:
     """One a case and method, at the size that validation chose."""
     block: SharedBlock
     """Those of `best` that every method has."""
+
+
+def answer_lambda(records: Iterable[CellRecord]) -> float | None:
+    """The lambda that the answer is at, and that figures open at; None where no cell finished.
+
+    Args:
+        records: All cells of a sweep.
+    """
+    return central_lambda(longest(without_grey(Cells(records))))
 
 
 @once_for_cells

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from interfero.analysis.axes import AXES
-from interfero.analysis.capacity_table import signed
+from interfero.analysis.capacity_table import counted, signed
 from interfero.analysis.choices import CONTROL, Seed
 from interfero.analysis.laws.designs import design_of, setting_means
 from interfero.analysis.laws.forms import Constant, Law, with_distance
@@ -209,9 +209,9 @@ def _severity_line(who: str, families: Sequence[GradedFamily], response: str) ->
     rhos = [f.rho(response) for f in families]
     rises, moved = sum(rho > 0 for rho in rhos), sum(rho != 0 for rho in rhos)
     chance = float(binomtest(rises, moved).pvalue) if moved else 1.0
-    count = len(families)
+    count, total = len(families), counted(len(families), "corruption")
     if count < MIN_CORRUPTIONS:
-        verdict = f"cannot be decided to follow severity by {_counted(count)}: {MIN_CORRUPTIONS} are needed"
+        verdict = f"cannot be decided to follow severity by {total}: {MIN_CORRUPTIONS} are needed"
     elif chance < MAX_CHANCE:
         verdict = f"{'grows' if rises > moved - rises else 'falls'} with severity"
     else:
@@ -219,16 +219,12 @@ def _severity_line(who: str, families: Sequence[GradedFamily], response: str) ->
     changes = {f.label: f.change(response) for f in families}
     most, least = (pick(changes, key=lambda name: changes[name]) for pick in (max, min))
     return (
-        f"{who}'s {_WORDS[response]} {verdict}. It rises in {rises} of {_counted(count)} (sign test: "
+        f"{who}'s {_WORDS[response]} {verdict}. It rises in {rises} of {total} (sign test: "
         f"chance gives as uneven a count {chance:.0%} of the time); mean rank correlation "
         f"{np.mean(rhos):+.2f}. From the lowest severity to the highest it changes by "
         f"{_mean_text(list(changes.values()))}, most under {most} ({signed(changes[most])}), least under "
         f"{least} ({signed(changes[least])})."
     )
-
-
-def _counted(count: int) -> str:
-    return "1 corruption" if count == 1 else f"{count} corruptions"
 
 
 def _mean_text(changes: Sequence[float]) -> str:
@@ -266,7 +262,7 @@ def _foretold_line(who: str, shift: DomainShift, response: str) -> str:
     if count < MIN_CORRUPTIONS:
         return (
             f"Whether a distance measured before adapting foretells {what} cannot be told from "
-            f"{_counted(count)}: {MIN_CORRUPTIONS} are needed."
+            f"{counted(count, 'corruption')}: {MIN_CORRUPTIONS} are needed."
         )
     found = foretelling(shift, response)
     if not found:

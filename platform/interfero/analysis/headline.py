@@ -10,12 +10,7 @@ from dataclasses import dataclass
 from interfero.adaptation.table import trains
 from interfero.analysis.capacity_table import counted, signed, value_range
 from interfero.analysis.cells import Cells
-from interfero.analysis.choices import (
-    CONTROL,
-    NAIVE,
-    Choice,
-    seed_of,
-)
+from interfero.analysis.choices import CONTROL, Choice, first_method, methods_of, seed_of
 from interfero.analysis.diverged import diverged_of_methods
 from interfero.analysis.first_block import first_block
 from interfero.analysis.focus import centre_text
@@ -23,6 +18,12 @@ from interfero.analysis.paired import PairedDifference, differences
 from interfero.analysis.parts import grey_text, without_grey
 from interfero.analysis.seed_means import SeedMean, in_db, means, tested_text
 from interfero.analysis.shared_block import SharedBlock
+from interfero.analysis.single_domains import (
+    DomainResult,
+    domain_line,
+    outlier_lines,
+    single_domains,
+)
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED, VALIDATION_GAIN, VALIDATION_ROUTED
 from interfero.records import CellRecord
 
@@ -41,6 +42,10 @@ class Headline:
     """How sure they are: single domains, the paired difference, how a method was chosen."""
     left_out: tuple[str, ...] = ()
     """What is in none of the means, with the reason; the note of the table says it too."""
+    domains: tuple[DomainResult, ...] = ()
+    """Each domain by itself, of the methods that the sentences are of; none where there is one domain."""
+    tabled: tuple[str, ...] = ()
+    """Those of the notes that say no more than the tables of a page."""
 
     @property
     def lines(self) -> list[str]:
@@ -50,7 +55,7 @@ class Headline:
     @property
     def how_sure(self) -> list[str]:
         """All but the sentences."""
-        return [*self.notes, *self.left_out]
+        return [*self.notes, *filter(None, [domain_line(self.domains)]), *self.left_out]
 
 
 def headline(records: Iterable[CellRecord], own: Sequence[str] = ()) -> Headline:
@@ -61,7 +66,8 @@ def headline(records: Iterable[CellRecord], own: Sequence[str] = ()) -> Headline
         own: What answers the sweep's own question, most important first; at most two of these are taken.
     """
     records = Cells(records)
-    shown, grey = without_grey(records), grey_text(records)
+    shown = without_grey(records)
+    grey = grey_text(records).replace("left out", "left out, of trends and curves too", 1)
     # The table and the first figure have the same block.
     first = first_block(records)
     where, chosen, block = centre_text(shown), first.best, first.block
@@ -94,11 +100,20 @@ def headline(records: Iterable[CellRecord], own: Sequence[str] = ()) -> Headline
         )
     sentences = lines[:MAX_SENTENCES]
     sentences[-1] += _sample_note(best)
-    notes = found.single_lines() if cost else []
+    singly = single_domains(found.first, rival.method if rival else None, best) if cost else ()
+    several = len({one.domain for one in singly}) > 1
+    ranges = found.single_lines() if cost else []
+    notes = [*outlier_lines(singly), *ranges]
     notes += list(rival.notes) if rival and rival.sentence in lines[:MAX_SENTENCES] else []
     notes += _spread_lines(best)
     left_out = [*_left_out(asked, tried, block), *diverged_of_methods(tried), grey]
-    return Headline(tuple(sentences), tuple(notes), tuple(_sentence(t) for t in left_out if t))
+    return Headline(
+        tuple(sentences),
+        tuple(notes),
+        tuple(_sentence(t) for t in left_out if t),
+        singly if several else (),
+        tuple(ranges) if several else (),
+    )
 
 
 def _sentence(text: str) -> str:
@@ -122,7 +137,7 @@ def _sample_note(best: Sequence[Choice]) -> str:
         return f" {domain} seed: an illustration, without intervals."
     single = [
         method
-        for method in dict.fromkeys(c.setting.method for c in best)
+        for method in methods_of(best)
         if max(c.num_seeds for c in best if c.setting.method == method) == 1
     ]
     return f" One seed of {', '.join(single)}: an illustration." if single else ""
@@ -134,8 +149,8 @@ def _spread_lines(best: Sequence[Choice]) -> list[str]:
         return []
     if len({c.setting.domain for c in best}) == 1:
         return ["One domain: the intervals are over seeds and say nothing of other domains."]
-    methods = list(dict.fromkeys(c.setting.method for c in best))
-    first = NAIVE if NAIVE in methods else methods[0]
+    methods = methods_of(best)
+    first = first_method(methods)
     mean = means([first], best, GAIN).get(first)
     if mean is None or mean.low is None or mean.high is None:
         return []
@@ -148,6 +163,7 @@ def _spread_lines(best: Sequence[Choice]) -> list[str]:
 class _Rival:
     """The method that is set against the first one."""
 
+    method: str
     sentence: str
     notes: tuple[str, ...]
 
@@ -172,12 +188,12 @@ class _Compared:
     @property
     def methods(self) -> list[str]:
         """Of the block."""
-        return list(dict.fromkeys(c.setting.method for c in self.best))
+        return methods_of(self.best)
 
     @property
     def first(self) -> str:
         """Fine-tuning, or what there is."""
-        return NAIVE if NAIVE in self.methods else self.methods[0]
+        return first_method(self.methods)
 
     @property
     def own(self) -> list[Choice]:
@@ -269,12 +285,12 @@ class _Compared:
         ranks = {method: _validation_rank(method, self.best) for method in rivals}
         chosen = min(rivals, key=lambda method: ranks[method])
         gone = {m: "trains nothing" for m in found if m not in rivals}
-        every = dict.fromkeys(c.setting.method for c in self.tried)
+        every = methods_of(self.tried)
         gone |= {m: self._lacking(m) for m in every if m not in [self.first, *found]}
         picked = _chosen_text(ranks, chosen, gone) + _better_text(ranks, chosen, self.best)
         notes = [self._against_note(chosen, gains.get(chosen)), picked.strip()]
         return _Rival(
-            self._against(chosen, gains.get(chosen)), tuple(note for note in notes if note)
+            chosen, self._against(chosen, gains.get(chosen)), tuple(note for note in notes if note)
         )
 
     def _lacking(self, method: str) -> str:

@@ -23,7 +23,7 @@ import numpy as np
 
 from interfero.analysis.capacity_table import places_text, signed
 from interfero.analysis.cells import Cells, once_for_cells
-from interfero.analysis.choices import CONTROL, NAIVE, Case, by_case, by_init_seed
+from interfero.analysis.choices import CONTROL, NAIVE, Case, by_case, by_init_seed, method_rank
 from interfero.analysis.comparable import comparable
 from interfero.analysis.focus import focus_text, in_focus
 from interfero.analysis.parts import grey_text, without_grey
@@ -182,7 +182,7 @@ def matched_rows(
         for case, methods in fronts.items()
         if (best := max((f[-1].gain for f in methods.get(NAIVE, ())), default=0.0)) > 0
     }
-    methods = sorted({m for found in fronts.values() for m in found}, key=lambda m: (m != NAIVE, m))
+    methods = sorted({m for found in fronts.values() for m in found}, key=method_rank)
     return [_row(m, share, fronts, wanted) for share in shares for m in methods]
 
 

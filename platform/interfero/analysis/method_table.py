@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from interfero.analysis.capacity_table import percent, signed, unit_name, value_range
 from interfero.analysis.cells import Cells
-from interfero.analysis.choices import Choice
+from interfero.analysis.choices import Choice, methods_of
 from interfero.analysis.diverged import diverged_of_methods, num_diverged
 from interfero.analysis.first_block import first_block
 from interfero.analysis.focus import budget_text, centre_text, images_text
@@ -42,7 +42,7 @@ def method_rows(
         )
     first = first_block(whole, rd_lambda)
     found, best, block = first.cells, first.best, first.block
-    methods = list(dict.fromkeys(c.setting.method for c in best))
+    methods = methods_of(best)
     mean_of = {title: means(methods, block.choices, m) for title, m in _COLUMNS.items()}
     dbs = {
         role: means(methods, block.choices, in_db(found, role))
@@ -81,7 +81,7 @@ def _lacking_text(best: Sequence[Choice], compared: Mapping[str, SeedMean]) -> s
     """Why methods are not comparable that did not diverge: `lora has no result on tissue`."""
     every = {c.setting.domain for c in best}
     texts = []
-    for method in dict.fromkeys(c.setting.method for c in best):
+    for method in methods_of(best):
         own = [c for c in best if c.setting.method == method]
         if method in compared or all(len(c.diverged) == c.num_seeds for c in own):
             continue
@@ -101,7 +101,7 @@ def _strengths(found: Iterable[CellRecord], best: Sequence[Choice]) -> dict[str,
     if all(len(own) == 1 for own in tried.values()):
         return {}
     texts = {}
-    for method in dict.fromkeys(c.setting.method for c in best):
+    for method in methods_of(best):
         chosen = [c.setting.strength for c in best if c.setting.method == method]
         ends = {min(tried[method]), max(tried[method])}
         edge = EDGE if len(tried[method]) > 1 and ends & set(chosen) else ""

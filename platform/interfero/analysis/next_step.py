@@ -34,6 +34,7 @@ from interfero.analysis.next_command import (
     smoke_reasons,
     texts,
     tried_rates,
+    words_of,
 )
 from interfero.analysis.next_domains import (
     ALL,
@@ -45,6 +46,7 @@ from interfero.analysis.next_domains import (
     unknown_folders,
 )
 from interfero.analysis.next_size import planned_cells, time_text
+from interfero.analysis.next_widest import further_domain, wide_text, widths
 from interfero.analysis.parts import without_grey
 from interfero.records import CellRecord
 
@@ -89,12 +91,12 @@ def next_step(records: Sequence[CellRecord], *commands: str) -> Next | None:
         whole = counted(sum(plan.sizes(lines)), "cell")
         part, lines = centre, plan.lines(centre)
         reasons.append(
-            f"the command repeats the centre alone, {centre_text(records)}: every combination of what was "
-            f"run would be {whole}"
+            f"the command repeats the centre alone, {centre_text(records)}: every combination of options "
+            f"would be {whole}"
         )
-    size = (
-        "" if SMOKE in shlex.split(command) or lines == [again(command, {})] else plan.size(lines)
-    )
+    decided_elsewhere = SMOKE in shlex.split(command) or lines == [again(command, {})]
+    size = "" if decided_elsewhere or not lines else plan.size(lines)
+    reasons += plan.added(lines)
     if not command:
         reasons += domain_reasons(part, typed)
         reasons += [unknown_folders()] if any(NOWHERE in line for line in lines) else []
@@ -144,6 +146,10 @@ class _Wish:
     """Of those whose grid is to have more rates."""
     retried: bool
     """Whether cells failed or did not run."""
+    domains: bool
+    """Whether an interval is wide over domains."""
+    idle: bool
+    """Whether there are methods that train nothing beside those that do."""
 
     @property
     def one_grid(self) -> bool:
@@ -155,8 +161,20 @@ def _wish(records: Sequence[CellRecord], command: str) -> tuple[_Wish, list[str]
     """What is missing, and why it is."""
     # The control forgets least at the smallest rate of any grid: a wider one finds nothing for it.
     choices = [c for c in choose_learning_rates(records) if c.setting.method != CONTROL]
+    every = tried_rates(records)
+    # Of what trains nothing, more seeds repeat the results, and a wider grid is no answer's.
+    tried = {m: rates for m, rates in every.items() if trains(m)} or every
+    choices = [c for c in choices if c.setting.method in tried]
+    found = widths(Cells(records))
     changes, reasons = seed_changes(records)
-    tried = tried_rates(records)
+    if not changes and (wide := wide_text(found, "seeds")):
+        changes, reasons = _doubled_seeds(records, wide)
+    domains = wide_text(found, "domains")
+    if domains:
+        reasons.append(
+            f"{domains}: a further domain makes it surer than further seeds, and any folder of images is one "
+            "(--domains NAME=PATH)"
+        )
     wider = {m: rates for m, rates in _wider(choices).items() if rates != tried[m]}
     if wider:
         reasons += _rate_reasons(choices, wider)
@@ -167,7 +185,23 @@ def _wish(records: Sequence[CellRecord], command: str) -> tuple[_Wish, list[str]
         parts += [f"{counted(absent, 'setting')} did not run"] if absent else []
         other = bool(changes or wider)
         reasons.append(tried_again(" and ".join(parts), command, changed=other))
-    return _Wish(command, changes, tried, wider, bool(failed or absent)), reasons
+    idle = sorted(every.keys() - tried.keys())
+    if idle and (changes or wider):
+        reasons.append(f"the command leaves out {', '.join(idle)}, which trains nothing")
+    retried = bool(failed or absent)
+    return _Wish(command, changes, tried, wider, retried, bool(domains), bool(idle)), reasons
+
+
+def _doubled_seeds(
+    records: Iterable[CellRecord], wide: str
+) -> tuple[dict[str, list[str]], list[str]]:
+    """The changed option where an interval is wide over seeds that are no longer few, and why."""
+    seeds = sorted({int(r.params["data_seed"]) for r in records})
+    more = range(seeds[-1] + 1, seeds[-1] + 1 + len(seeds))
+    return (
+        {"--data-seeds": [str(seed) for seed in [*seeds, *more]]},
+        [f"{wide}: {2 * len(seeds)} data seeds make it surer than further domains"],
+    )
 
 
 def _rates_of(wish: _Wish) -> tuple[dict[str, Rates], list[str]]:
@@ -205,7 +239,7 @@ class _Plan:
         """
         if self.known:
             return self._changed(None if part is self.records else part)
-        return self._together(part, self.rates, self.wish.changes)
+        return self._together(part, self.rates, self.wish.changes, further=self.wish.domains)
 
     def sizes(self, lines: Iterable[str]) -> list[int]:
         """The cells that each plans."""
@@ -219,6 +253,13 @@ class _Plan:
             f"That is {counted(sum(each), 'cell')}{parts}, where {len(self.records)} were run"
             f"{time_text(zip(lines, each, strict=True), self.records)}"
         )
+
+    def added(self, lines: Iterable[str]) -> list[str]:
+        """Which domains they have that were not run, as a reason."""
+        names = {str(r.params["domain"]) for r in self.records} | {*self.typed.values()}
+        more = [d for line in lines for d in words_of(line).get("--domains", []) if "=" not in d]
+        new = [d for d in dict.fromkeys(more) if d not in names]
+        return [f"the command adds {', '.join(new)}, which is bundled"] if new else []
 
     def is_too_much(self, lines: Iterable[str]) -> bool:
         """Whether it is many times what was run, or a product where a cross was run."""
@@ -234,6 +275,13 @@ class _Plan:
         """The sweep's own command with the changes, and one for each grid of rates that is wider."""
         wish, wider = self.wish, self.wish.wider
         changes: dict[str, Sequence[str]] = dict(wish.changes)
+        if wish.idle and (changes or wider):
+            changes["--methods"] = list(wish.tried)
+        given = words_of(wish.command)
+        if wish.domains and "--domains" in given:
+            names = {str(r.params["domain"]) for r in self.records}
+            more = further_domain(names, given.get("--num-images", [ALL]))
+            changes["--domains"] = [*given["--domains"], *([more] if more else [])]
         every = set(wider) >= set(wish.tried) - {CONTROL}
         if wish.one_grid and every and len(set(wider.values())) == 1:
             changes["--learning-rates"] = texts(next(iter(wider.values())))
@@ -268,13 +316,17 @@ class _Plan:
 
     def _together(
         self, part: Sequence[CellRecord], rates: Mapping[str, Rates], changes: Mapping[str, Sequence[str]],
+        *, further: bool = False,
     ) -> list[str]:  # fmt: skip
-        """Sweeps over the same cells: one for each set of rates, and of image counts."""
+        """Sweeps over the same cells, or with a further domain: one for each set of rates, and of counts."""
         methods = {str(r.params["method"]) for r in part}
-        # Without training, more seeds would repeat the same results.
-        repeated = {m for m in methods if m in self.wish.wider or trains(m)} or methods
-        grids = _by_axes(part, {m: own for m, own in rates.items() if m in repeated})
+        grids = _by_axes(part, {m: own for m, own in rates.items() if m in methods})
         groups = domains_by_counts(part, self.typed, all_asked=self.asked_all)
+        if further:
+            largest = max(groups, key=lambda counts: len(groups[counts]))
+            names = {str(r.params["domain"]) for r in self.records}
+            more = further_domain(names, largest)
+            groups[largest] += [more] if more else []
         options = options_of(part, self.typed)
         lines = [
             joined(

@@ -10,7 +10,7 @@ with the same other one (Holm, 1979), is below 5 %; else the answer is "undecide
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -26,6 +26,7 @@ from interfero.analysis.choices import (
     Choice,
     best_sizes,
     choose_learning_rates,
+    methods_of,
 )
 from interfero.analysis.comparable import comparable
 from interfero.analysis.laws.observations import RESPONSES, Response
@@ -42,7 +43,6 @@ from interfero.records import NUMBERS, CellRecord
 FloatArray = npt.NDArray[np.float64]
 _Unit = tuple[CellSetting, int]
 """A case and a data seed."""
-_Cells = Mapping[_Unit, Sequence[CellRecord]]
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def differences(records: Iterable[CellRecord]) -> list[PairedDifference]:
     forgets; one that keeps them, against the control at the rate that harms least.
     """
     best = best_sizes(choose_learning_rates(records))
-    methods = [m for m in dict.fromkeys(c.setting.method for c in best) if m != CONTROL]
+    methods = [m for m in methods_of(best) if m != CONTROL]
     found: list[PairedDifference] = []
     for response in RESPONSES.values():
         for other in (NAIVE, CONTROL):

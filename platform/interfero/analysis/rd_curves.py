@@ -12,16 +12,17 @@ import re
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from interfero.analysis.capacity_table import signed, value_range
 from interfero.analysis.cells import ROLE, Cells, image_arrays, once_for_cells, rows_of
-from interfero.analysis.choices import CONTROL
+from interfero.analysis.choices import CONTROL, CellSetting, Seed, seed_of, setting_of
 from interfero.analysis.divergence_rule import cell_diverged
 from interfero.analysis.focus import budget_text, longest
+from interfero.analysis.parts import without_grey
 from interfero.metrics.bd_rate import BjontegaardDelta, Curve, bd_psnr_db, bd_rate_percent
 from interfero.metrics.names import VALIDATION_GAIN, VALIDATION_ROUTED
 from interfero.records import NUMBERS, CellRecord
@@ -44,9 +45,6 @@ CURVES_NOTE = (
     f"covers. Numbers in parentheses say why a value is {NO_VALUE}."
 )
 
-SettingKey = tuple[str, int, int, str, str, int, float]
-"""Domain, images, steps, codec, method, adapter size, strength."""
-
 
 @dataclass(frozen=True)
 class NoDelta:
@@ -58,28 +56,19 @@ class NoDelta:
 Delta = BjontegaardDelta | NoDelta
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class CurveKey:
     """What the cells of a curve share: everything but lambda."""
 
-    domain: str
-    num_images: int
-    num_steps: int
-    codec: str
-    method: str
-    adapter_size: int
-    strength: float
+    setting: CellSetting
+    """Its lambda is 0."""
     learning_rate: float
-    data_seed: int
-    init_seed: int
+    seed: Seed
 
     @property
-    def setting(self) -> SettingKey:
-        """Without learning rate and seeds."""
-        return (
-            self.domain, self.num_images, self.num_steps, self.codec, self.method,
-            self.adapter_size, self.strength,
-        )  # fmt: skip
+    def order(self) -> tuple[Any, ...]:
+        """Sorts as tables of settings do, then by learning rate and seeds."""
+        return (*self.setting.order, self.learning_rate, self.seed)
 
 
 @dataclass(frozen=True)
@@ -91,6 +80,8 @@ class CurvePoint:
     """(bpp, PSNR in dB) of the source codec."""
     after: tuple[float, float]
     """(bpp, PSNR in dB) of the adapted codec."""
+    cell: CellRecord = field(compare=False, repr=False)
+    """Where they were measured."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +129,7 @@ def rd_curves(records: Iterable[CellRecord]) -> list[RdCurve]:
             groups[_key(record)][float(record.params["rd_lambda"])] = record
     return [
         _curve(key, side, [cells[value] for value in sorted(cells)])
-        for key, cells in sorted(groups.items())
+        for key, cells in sorted(groups.items(), key=lambda item: item[0].order)
         for side in SIDES
     ]
 
@@ -153,7 +144,7 @@ def chosen_curves(curves: Sequence[RdCurve]) -> list[RdCurve]:
     for curve in curves:
         if curve.validation is None:
             continue
-        group = (curve.key.setting, curve.side, curve.key.data_seed, curve.key.init_seed)
+        group = (curve.key.setting, curve.side, curve.key.seed)
         if group not in best or _merit(curve) > _merit(best[group]):
             best[group] = curve
     return list(best.values())
@@ -176,7 +167,7 @@ def write_curves(records: Sequence[CellRecord], folder: Path) -> list[Path]:
 class CurveRow:
     """One setting of the table of BD-rates: a text a side, and why one is missing."""
 
-    setting: SettingKey
+    setting: CellSetting
     num_seeds: int
     rates: tuple[str, ...]
     """By side."""
@@ -197,19 +188,20 @@ def curve_rows(records: Iterable[CellRecord]) -> list[CurveRow]:
     """The chosen curves of every setting; empty without two lambdas."""
     if len({r.params["rd_lambda"] for r in records if r.status == "finished"}) < 2:
         return []
-    groups: dict[SettingKey, dict[Side, list[RdCurve]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[CellSetting, dict[Side, list[RdCurve]]] = defaultdict(lambda: defaultdict(list))
     for curve in chosen_curves(rd_curves(records)):
         groups[curve.key.setting][curve.side].append(curve)
-    return [_row(setting, sides) for setting, sides in sorted(groups.items())]
+    ordered = sorted(groups.items(), key=lambda item: item[0].order)
+    return [_row(setting, sides) for setting, sides in ordered]
 
 
-def _row(setting: SettingKey, sides: dict[Side, list[RdCurve]]) -> CurveRow:
+def _row(setting: CellSetting, sides: dict[Side, list[RdCurve]]) -> CurveRow:
     deltas = [d for side in SIDES for c in sides[side] for d in (c.bd_rate, c.bd_psnr)]
     reasons = dict.fromkeys(d.reason for d in deltas if isinstance(d, NoDelta))
     rates = [[c.bd_rate for c in sides[side]] for side in SIDES]
     return CurveRow(
         setting=setting,
-        num_seeds=len({(c.key.data_seed, c.key.init_seed) for c in sides["target"]}),
+        num_seeds=len({c.key.seed for c in sides["target"]}),
         rates=tuple(_delta_text(each, "%", 2) for each in rates),
         psnrs=tuple(_delta_text([c.bd_psnr for c in sides[side]], "dB", 3) for side in SIDES),
         reasons=tuple(reasons),
@@ -249,8 +241,9 @@ def curve_table(
         why = f" ({', '.join(numbers)})" if numbers else ""
         values = [v for pair in zip(row.rates, row.psnrs, strict=True) for v in pair]
         shown = [v + why if NO_VALUE in v else v for v in values]
-        setting = [*map(str, row.setting[:-1]), f"{row.setting[-1]:g}"]
-        body.append([*setting, str(row.num_seeds), *shown])
+        s = row.setting
+        setting = (s.domain, s.num_images, s.num_steps, s.codec, s.method, s.adapter_size)
+        body.append([*map(str, setting), f"{s.strength:g}", str(row.num_seeds), *shown])
     return header, body, list(reasons)
 
 
@@ -285,13 +278,16 @@ def _reason_kinds(reasons: Sequence[str]) -> list[str]:
 
 
 def curve_lines(records: Sequence[CellRecord]) -> list[str]:
-    """BD-rates in sentences: a method's reach over its settings of one budget, and why some are missing."""
-    every = Cells(records)
+    """BD-rates in sentences: a method's reach over its settings of one budget, and why some are missing.
+
+    Without grey domains (`parts.without_grey`).
+    """
+    every = without_grey(Cells(records))
     rows, after = curve_rows(longest(every)), budget_text(every)
     after = f" {after}" if after else ""
     lines = []
-    for method in dict.fromkeys(row.setting[4] for row in rows):
-        own = [row for row in rows if row.setting[4] == method]
+    for method in dict.fromkeys(row.setting.method for row in rows):
+        own = [row for row in rows if row.setting.method == method]
         parts = []
         for index, side in enumerate(SIDES):
             values = [v for row in own if (v := row.known[index]) is not None]
@@ -313,25 +309,14 @@ def curve_lines(records: Sequence[CellRecord]) -> list[str]:
 
 
 def _key(record: CellRecord) -> CurveKey:
-    p = record.params
-    return CurveKey(
-        domain=str(p["domain"]),
-        num_images=int(p["num_images"]),
-        num_steps=int(p["num_steps"]),
-        codec=str(p["codec"]),
-        method=str(p["method"]),
-        adapter_size=int(p["adapter_size"]),
-        strength=float(p.get("strength", 0)),
-        learning_rate=float(p["learning_rate"]),
-        data_seed=int(p["data_seed"]),
-        init_seed=int(p["init_seed"]),
-    )
+    setting = replace(setting_of(record), rd_lambda=0.0)
+    return CurveKey(setting, float(record.params["learning_rate"]), seed_of(record))
 
 
 def _curve(key: CurveKey, side: Side, cells: Sequence[CellRecord]) -> RdCurve:
     points = [_point(cell, side) for cell in cells]
     there = tuple(p for p in points if p is not None)
-    name, sign = (VALIDATION_ROUTED, -1) if key.method == CONTROL else (VALIDATION_GAIN, 1)
+    name, sign = (VALIDATION_ROUTED, -1) if key.setting.method == CONTROL else (VALIDATION_GAIN, 1)
     known = [sign * cell.metrics[name] for cell in cells if name in cell.metrics]
     validation = math.fsum(known) / len(known) if len(known) == len(cells) else None
     problem = _problem(cells, side, len(there))
@@ -362,13 +347,13 @@ def _point(cell: CellRecord, side: Side) -> CurvePoint | None:
     if len(rows):
         mean = dict(zip(NUMBERS, rows.mean(axis=0).tolist(), strict=True))
         before = mean["bpp_before"], mean["psnr_db_before"]
-        return CurvePoint(value, before, (mean["bpp"], mean["psnr_db"]))
+        return CurvePoint(value, before, (mean["bpp"], mean["psnr_db"]), cell)
     names = ("target/bpp_before", "target/psnr_db_before", "target/bpp", "target/psnr_db")
     found = [cell.metrics.get(name) for name in names]
     if side != "target" or any(v is None for v in found):
         return None
     known = [float(v) for v in found if v is not None]
-    return CurvePoint(value, (known[0], known[1]), (known[2], known[3]))
+    return CurvePoint(value, (known[0], known[1]), (known[2], known[3]), cell)
 
 
 def _merit(curve: RdCurve) -> tuple[int, float, float]:

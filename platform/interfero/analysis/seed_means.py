@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from scipy.special import stdtrit
-
 from interfero.analysis.capacity_table import places_text, signed, value_range
 from interfero.analysis.cells import GROUP, ROLE, Cells, image_arrays
 from interfero.analysis.choices import CellSetting, Choice, Seed, seed_of
 from interfero.analysis.comparable import comparable
+from interfero.analysis.laws.resampling import half_width as of_variances
 from interfero.analysis.parts import loss_parts
 
-LEVEL = 0.95
 MIN_CASES = 3
 """Of which one can be said to make their mean."""
 SAME = 1e-9
@@ -40,6 +37,8 @@ class SeedMean:
     """What the cases are, counted."""
     domains: tuple[str, ...] = ()
     """Of each case."""
+    by_seed: tuple[tuple[int, float], ...] = ()
+    """Each data seed with its mean over the cases, rising."""
 
     @property
     def text(self) -> str:
@@ -124,15 +123,23 @@ def _mean(values: Mapping[tuple[CellSetting, Seed], float]) -> SeedMean:
         coverage[case].add(seed)
     cases, seeds = comparable(coverage, lambda places: len(places) > 0)
     ordered = sorted(cases, key=lambda case: case.order)
-    each = [statistics.fmean(values[case, seed] for case in ordered) for seed in sorted(seeds)]
+    by_seed = tuple(
+        (seed[0], statistics.fmean(values[case, seed] for case in ordered))
+        for seed in sorted(seeds)
+    )
+    each = [value for _, value in by_seed]
     mean = statistics.fmean(each)
     by_case = tuple(statistics.fmean(values[case, seed] for seed in seeds) for case in ordered)
     places, domains = places_text(ordered), tuple(case.domain for case in ordered)
     if len(each) == 1:
-        return SeedMean(mean, None, None, by_case, 1, places, domains)
-    quantile = float(stdtrit(len(each) - 1, (1 + LEVEL) / 2))
-    half = quantile * statistics.stdev(each) / math.sqrt(len(each))
-    return SeedMean(mean, mean - half, mean + half, by_case, len(each), places, domains)
+        return SeedMean(mean, None, None, by_case, 1, places, domains, by_seed)
+    half = half_width(each)
+    return SeedMean(mean, mean - half, mean + half, by_case, len(each), places, domains, by_seed)
+
+
+def half_width(values: Sequence[float]) -> float:
+    """Half of the 95 % interval of a mean of two values or more, by Student's t."""
+    return of_variances([(statistics.variance(values) / len(values), len(values) - 1)])
 
 
 def in_db(records: Cells, role: str) -> BySeed:

@@ -22,6 +22,7 @@ from interfero.analysis.choices import (
     Choice,
     best_sizes,
     choose_learning_rates,
+    methods_of,
     missing_settings,
     setting_of,
     unbracketed,
@@ -66,7 +67,7 @@ def summary_lines(records: Sequence[CellRecord]) -> list[str]:
     lines = [f"Gain and forgetting in these sentences are {where}."] if where else []
     lines += [grey] if (grey := grey_text(every)) else []
     lines += [_case_line(cases)] if unit_name(cases) == "cases" else []
-    for method in dict.fromkeys(c.setting.method for c in choices):
+    for method in methods_of(choices):
         if method != CONTROL:
             lines += _method_lines(method, choices, cases)
             lines += difference_lines(shown, method)

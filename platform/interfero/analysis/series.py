@@ -71,7 +71,7 @@ def _rates(curves: Iterable[RdCurve]) -> dict[str, Line]:
     groups: dict[tuple[str, str], list[RdCurve]] = defaultdict(list)
     for curve in chosen_curves(list(curves)):
         if curve.side == "target" and curve.problem is None and len(curve.points) > 1:
-            groups[curve.key.domain, curve.key.method].append(curve)
+            groups[curve.key.setting.domain, curve.key.setting.method].append(curve)
     lines: dict[str, Line] = {}
     for (domain, method), members in sorted(groups.items()):
         if method == CONTROL:
@@ -89,14 +89,14 @@ def _middle(curves: Sequence[RdCurve]) -> RdCurve:
     for curve in curves:
         settings[curve.key.setting].append(curve)
     best = max(settings.values(), key=_merit)
-    ordered = sorted(best, key=lambda c: (c.validation or 0.0, c.key))
+    ordered = sorted(best, key=lambda c: (c.validation or 0.0, c.key.order))
     return ordered[(len(ordered) - 1) // 2]
 
 
 def _merit(members: Sequence[RdCurve]) -> tuple[int, int, int, float]:
-    key = members[0].key
+    setting = members[0].key.setting
     mean = sum(c.validation or 0.0 for c in members) / len(members)
-    return max(len(c.points) for c in members), key.num_images, key.num_steps, mean
+    return max(len(c.points) for c in members), setting.num_images, setting.num_steps, mean
 
 
 def _line(points: Iterable[tuple[float, float]]) -> Line:

@@ -121,11 +121,13 @@ def trends(records: Iterable[CellRecord], axis: str) -> list[Trend]:
     if axis not in LINE_AXES:
         raise ValueError(f"a trend runs along one of {', '.join(LINE_AXES)}, got {axis!r}")
     lines: dict[CellSetting, list[Choice]] = defaultdict(list)
+    along: dict[str, Any] = {axis: 0}
     for choice in choose_learning_rates(records):
-        lines[_without(choice.setting, axis)].append(choice)
+        lines[replace(choice.setting, **along)].append(choice)
     found = [_trend(axis, setting, members) for setting, members in lines.items()]
     long_enough = [t for t in found if len(t.points) > 1]
-    return sorted(_best_sizes(long_enough), key=lambda t: t.setting.order)
+    best = _best(long_enough, lambda t: [p.validation for p in t.points])
+    return sorted(best, key=lambda t: t.setting.order)
 
 
 @once_for_cells
@@ -142,7 +144,8 @@ def domain_shifts(records: Iterable[CellRecord]) -> list[DomainShift]:
         found = [s for choices in counts.values() if (s := _domain_shift(choices, every))]
         if found:
             shifts.append(max(found, key=lambda s: (len(s.points), s.setting.num_images)))
-    return sorted(_best_shift_sizes(shifts), key=lambda s: s.setting.order)
+    best = _best(shifts, lambda s: [p.point.validation for p in s.points])
+    return sorted(best, key=lambda s: s.setting.order)
 
 
 def _domain_shift(choices: Sequence[Choice], every: set[str]) -> DomainShift | None:
@@ -162,11 +165,6 @@ def _domain_shift(choices: Sequence[Choice], every: set[str]) -> DomainShift | N
     setting = replace(choices[0].setting, domain="", image_unit="images")
     astray = tuple(a for c in choices for a in _astray(c, 0.0))
     return DomainShift(setting, points, tuple(sorted(every - domains)), astray)
-
-
-def _without(setting: CellSetting, axis: str) -> CellSetting:
-    left_out: dict[str, Any] = {axis: 0}
-    return replace(setting, **left_out)
 
 
 def _trend(axis: str, setting: CellSetting, members: Sequence[Choice]) -> Trend:
@@ -224,14 +222,6 @@ def _domain_point(choice: Choice, seeds: Collection[Seed]) -> DomainPoint:
     point = _point(choice, 0.0, seeds)
     assert point is not None
     return DomainPoint(choice.setting.domain, distances, point)
-
-
-def _best_sizes(found: Iterable[Trend]) -> list[Trend]:
-    return _best(found, lambda t: [p.validation for p in t.points])
-
-
-def _best_shift_sizes(found: Iterable[DomainShift]) -> list[DomainShift]:
-    return _best(found, lambda s: [p.point.validation for p in s.points])
 
 
 def _best(found: Iterable[_Line], validation: Callable[[_Line], list[float]]) -> list[_Line]:

@@ -9,6 +9,7 @@ from interfero.adaptation import METHODS
 from interfero.analysis.next_command import Next, again
 from interfero.analysis.next_size import SIZES, planned_cells
 from interfero.analysis.next_step import next_step
+from interfero.analysis.next_widest import further_domain
 from interfero.analysis.report.sections import next_parts
 from interfero.domains.bundled import BUNDLED
 from interfero.domains.bundled_images import BUNDLED_IMAGES
@@ -429,6 +430,72 @@ def test_what_trains_nothing_is_not_repeated(swept):
     assert "latent_refinement" not in next_step(records).command
     assert "--methods finetune" in next_step(records).command
     assert "latent_refinement" in next_step(swept("latent_refinement", seeds=(0, 1))).command
+
+
+def test_what_trains_nothing_has_no_wider_grid(swept):
+    """Its chosen rate is at an edge: the command repeated it with five seeds, for an answer without it."""
+    records = [*swept(seeds=(0, 1)), *swept("latent_refinement", seeds=(0, 1), best=-1)]
+    step = next_step(records)
+    assert "latent_refinement" not in step.command
+    assert "the command leaves out latent_refinement, which trains nothing" in step.reasons
+    assert not any("edge" in reason for reason in step.reasons)
+    known = next_step(records, "python s.py --data-seeds 0 1 --name a")
+    assert option(known.command, "--methods") == ["finetune"]
+    # Its own cells are no less tried again where they failed.
+    alone = swept("latent_refinement", seeds=(0, 1), best=-1)
+    assert "latent_refinement" in next_step(alone).command
+
+
+def spread(record, measured, gains):
+    """Cells of each domain with a gain a seed; the rate in the middle is the best."""
+    return [
+        record(
+            domain=domain, data_seed=seed, learning_rate=rate,
+            metrics=measured(gain if rate == RATES[1] else gain - 9, 0.0),
+        )
+        for domain, own in gains.items()
+        for seed, gain in enumerate(own)
+        for rate in RATES
+    ]  # fmt: skip
+
+
+def test_a_further_domain_is_asked_for_where_domains_make_the_interval_wide(record, measured):
+    few = {"histology": (1.0, 1.1, 1.0, 1.1, 1.0), "fundus": (9.0, 9.1, 9.0, 9.1, 9.0)}
+    records = of_bundled(spread(record, measured, few))
+    step = next_step(records)
+    wide, added = step.reasons
+    # Cases 1.04 and 9.04: half of the difference times Student's t with one degree, 12.706.
+    assert wide.startswith(
+        "the 95 % interval is wider over 2 domains than over 5 seeds (gain of finetune ±50.82 and ±0.07 %): "
+    )
+    assert added == "the command adds charts, which is bundled"
+    assert option(step.command, "--domains") == ["fundus", "histology", "charts"]
+    # Five seeds at three rates of three domains.
+    assert step.size.startswith("That is 45 cells")
+    known = next_step(records, "python s.py --domains histology fundus --num-images all --name a")
+    assert option(known.command, "--domains") == ["histology", "fundus", "charts"]
+    # A command without the option has the bundled domains: which one to add is the reader's.
+    words = next_step(records, "python s.py --name a")
+    assert (words.command, words.size) == ("", "")
+    assert "--domains NAME=PATH" in words.reasons[0]
+
+
+def test_further_seeds_are_asked_for_where_seeds_make_it_wide(record, measured):
+    """Five seeds were enough for any interval, however wide."""
+    wide = (-9.0, 12.0, 0.0, 9.0, -4.0)
+    records = spread(record, measured, {"histology": wide, "fundus": wide})
+    step = next_step(records, "python s.py --data-seeds 0 1 2 3 4")
+    assert option(step.command, "--data-seeds") == list("0123456789")
+    assert step.reasons[0].startswith(
+        "the 95 % interval is wider over 5 seeds than over 2 domains (gain"
+    )
+    assert step.reasons[0].endswith("10 data seeds make it surer than further domains")
+
+
+def test_a_domain_that_a_command_adds_has_the_images_that_it_asks_for():
+    assert further_domain(["charts", "windows"], ["5", "12"]) == "fundus"
+    assert further_domain(["charts", "windows"], ["13"]) == ""
+    assert further_domain([], ["all"]) == "charts"
 
 
 def test_a_search_plans_so_many_cells_a_block(swept):

@@ -76,7 +76,11 @@ def test_db_at_equal_rate_is_near_the_bd_psnr_of_the_map_that_comes_along():
         for key, curve in by_curve.items():
             if isinstance(curve.bd_psnr, BjontegaardDelta):
                 names = ("domain", "num_images", "method", "learning_rate", "data_seed")
-                place = tuple(getattr(key, name) for name in names)
+                place = (
+                    *(getattr(key.setting, n) for n in names[:3]),
+                    key.learning_rate,
+                    key.seed[0],
+                )
                 own = [
                     parts[r.key].db for r in records if tuple(r.params[n] for n in names) == place
                 ]

@@ -95,7 +95,7 @@ def test_curves_of_the_source_codec_and_each_method(sweep):
     figure = curve_figure(sweep(domains=("text",), lambdas=(0.002, 0.01), seeds=(0, 1)), RunLinks())
     panel = figure.variants[0].panels[0]
     assert [s.label for s in panel.series] == [
-        "source codec", "cawf", "continue_source (control)", "finetune",
+        "source codec", "finetune", "cawf", "continue_source (control)",
     ]  # fmt: skip
     assert all(len(s.points) == 2 for s in panel.series)
     assert panel.series[1].points[0].hover[2].startswith("seed 0/0: ")

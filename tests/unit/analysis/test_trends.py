@@ -4,6 +4,8 @@ import pytest
 
 from interfero.analysis.answers import BITRATE, DOMAIN_SHIFT, IMAGE_COUNT, Findings
 from interfero.analysis.charts.trends import domain_figure, trend_figure
+from interfero.analysis.first_block import answer_lambda
+from interfero.analysis.report.page import Report, report_figures
 from interfero.analysis.trend_sentences import (
     domain_lines,
     enough_lines,
@@ -201,6 +203,36 @@ def test_the_sentences_of_a_question_are_of_one_budget(shifted, counted, cell):
     }  # fmt: skip
     assert figure.variants[0].choice[1].endswith("300 steps")
     assert len({v.file for v in figure.variants}) == 2
+
+
+def test_figures_open_at_the_lambda_of_the_answer(shifted, cell, with_grey):
+    """They opened at the second of four, or at that of grey domains, beside an answer at the third."""
+    values = (0.0016, 0.0045, 0.013, 0.045)
+    cells = [
+        r.model_copy(update={"params": {**r.params, "rd_lambda": value}, "key": f"{r.key}-{value}"})
+        for r in shifted
+        for value in values
+    ]
+    # Of the third lambda domains have most image counts, but for the grey one.
+    cells = [r for r in cells if r.params["num_images"] == 20 or r.params["rd_lambda"] == 0.013]
+    counts = (1, 2, 5, 10, 51)
+    cells += [
+        cell(1.0, 1.0, domain="skies", distance=5.0, num_images=n, rd_lambda=0.0016) for n in counts
+    ]
+    cells = with_grey(cells, "skies")
+    assert answer_lambda(cells) == 0.013
+    figures = {f.name: f for f in report_figures(Report("a", cells, ()))}
+    for name in ("overview", "domain_shift", "distance", "capacity"):
+        opened = figures[name].variants[figures[name].start]
+        assert "lambda 0.013" in opened.caption.lower().replace("lambda is", "lambda"), name
+    text = [r for r in cells if r.params["domain"] == "text"]
+    more = [
+        r.model_copy(update={"params": {**r.params, "num_images": 5}, "key": f"{r.key}-5"})
+        for r in text
+        if r.params["num_images"] == 20
+    ]
+    lines = trend_figure(trends([*text, *more], "num_images"), "image_count", 0.013)
+    assert "lambda 0.013" in lines.variants[lines.start].caption
 
 
 def test_three_domains_rank_nothing(shifted):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from interfero.analysis.capacity_table import signed
+from interfero.analysis.cells import Cells
 from interfero.analysis.charts.data import (
     NOT_KNOWN,
     Figure,
@@ -28,13 +29,15 @@ from interfero.analysis.choices import (
     CellSetting,
     Choice,
     choose_learning_rates,
+    methods_of,
     missing_settings,
     seed_of,
     setting_of,
 )
 from interfero.analysis.diverged import diverged_sentence
-from interfero.analysis.focus import central_lambda, longest
-from interfero.analysis.parts import grey_domains
+from interfero.analysis.first_block import answer_lambda
+from interfero.analysis.focus import longest
+from interfero.analysis.parts import grey_domains, without_grey
 from interfero.analysis.shared_block import SharedBlock
 from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
@@ -71,11 +74,11 @@ def capacity_figure(
         about = _About(gaps[case], seen[case.domain], grey=case.domain in grey, first=first)
         variants.append(_variant(case, cases, by_case[case], runs, about))
         seen[case.domain] += 1
-    shown = longest(records)
-    focus = int(shown[0].params["num_steps"]), central_lambda(shown)
+    shown = longest(without_grey(Cells(records)))
+    focus = int(shown[0].params["num_steps"]), answer_lambda(records)
 
     def interest(index: int) -> tuple[bool, int, int, int]:
-        """First what all else is about: the longest training, the central lambda; then the most images."""
+        """First what all else is about: the longest training, the answer's lambda; then the most images."""
         case = cases[index]
         methods = {c.setting.method for c in by_case[case]}
         return (case.num_steps, case.rd_lambda) == focus, len(methods), case.num_images, -index
@@ -188,7 +191,7 @@ def _within(block: SharedBlock, choices: Iterable[Choice]) -> list[Choice]:
 
 def _gain_panel(choices: Sequence[Choice], means: Sequence[Choice], runs: RunLinks) -> Panel:
     series = []
-    for method in _methods(choices):
+    for method in methods_of(choices):
         own = [c for c in choices if c.setting.method == method]
         kept = [c for c in means if c.setting.method == method]
         points = [p for c in kept if (p := _point(c, FRACTION, GAIN, runs)) and p.x > 0]
@@ -212,7 +215,7 @@ def _gain_panel(choices: Sequence[Choice], means: Sequence[Choice], runs: RunLin
 
 def _plane_panel(choices: Sequence[Choice], means: Sequence[Choice], runs: RunLinks) -> Panel:
     series = []
-    for method in _methods(choices):
+    for method in methods_of(choices):
         own = [c for c in choices if c.setting.method == method]
         kept = [c for c in means if c.setting.method == method]
         for metric, hollow in ((ROUTED, False), (UNROUTED, True)):
@@ -235,10 +238,6 @@ def _gain_axis(choices: Sequence[Choice]) -> PlotAxis:
     """It says what is averaged: crops of a few pictures are no independent images."""
     unit = choices[0].setting.image_unit
     return PlotAxis(f"target gain (%), test {unit}", "percent")
-
-
-def _methods(choices: Sequence[Choice]) -> list[str]:
-    return list(dict.fromkeys(c.setting.method for c in choices))
 
 
 def _point(choice: Choice, x: str, y: str, runs: RunLinks) -> PlotPoint | None:

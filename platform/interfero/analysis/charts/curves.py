@@ -16,16 +16,16 @@ from interfero.analysis.charts.data import (
     RunLinks,
     Series,
     Variant,
+    span,
 )
 from interfero.analysis.charts.files import file_name
 from interfero.analysis.charts.style import method_label, method_style
 from interfero.analysis.charts.words import seeds_sentence
-from interfero.analysis.divergence_rule import cell_diverged
+from interfero.analysis.choices import CellSetting
 from interfero.analysis.rd_curves import (
     SIDE_TITLES,
     SIDES,
     RdCurve,
-    SettingKey,
     Side,
     chosen_curves,
     rd_curves,
@@ -38,14 +38,13 @@ def curve_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | None
     curves = [c for c in chosen_curves(rd_curves(records)) if len(c.points) > 1]
     if not curves:
         return None
-    by_key = {_cell_key(r): r for r in records if r.status == "finished"}
     places = sorted({_place(c) for c in curves}, key=lambda p: (p[0], -p[1], -p[2], p[3]))
     most = {d: max((p[1], p[2]) for p in places if p[0] == d) for d in {p[0] for p in places}}
     variants = []
     for place in places:
         here = [c for c in curves if _place(c) == place]
-        panels = tuple(_panel(here, side, by_key, runs) for side in SIDES)
-        seeds = len({(c.key.data_seed, c.key.init_seed) for c in here})
+        panels = tuple(_panel(here, side, runs) for side in SIDES)
+        seeds = len({c.key.seed for c in here})
         drawn = most[place[0]] == place[1:3]
         variants.append(
             Variant(
@@ -53,7 +52,7 @@ def curve_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | None
                 panels=panels,
                 caption=f"Here {place[3]} is adapted to {place[0]} with {place[1]} images and {place[2]} "
                 f"steps.{seeds_sentence([seeds])} Both codecs code the same test images."
-                f"{_astray_sentence(here, by_key)}",
+                f"{_astray_sentence(here)}",
                 file=file_name("rd", place[0]) if drawn else "",
             )
         )
@@ -69,39 +68,24 @@ def curve_figure(records: Sequence[CellRecord], runs: RunLinks) -> Figure | None
 
 
 def _place(curve: RdCurve) -> tuple[str, int, int, str]:
-    return curve.key.domain, curve.key.num_images, curve.key.num_steps, curve.key.codec
+    s = curve.key.setting
+    return s.domain, s.num_images, s.num_steps, s.codec
 
 
-def _cell_key(record: CellRecord) -> tuple[object, ...]:
-    p = record.params
-    return (
-        p["domain"], p["num_images"], p["num_steps"], p["codec"], p["method"], p["adapter_size"],
-        float(p.get("strength", 0)), float(p["learning_rate"]), p["data_seed"], p["init_seed"],
-        float(p["rd_lambda"]),
-    )  # fmt: skip
-
-
-def _panel(
-    curves: Sequence[RdCurve],
-    side: Side,
-    by_key: dict[tuple[object, ...], CellRecord],
-    runs: RunLinks,
-) -> Panel:
+def _panel(curves: Sequence[RdCurve], side: Side, runs: RunLinks) -> Panel:
     here = [c for c in curves if c.side == side]
     series: list[Series] = []
-    for method in dict.fromkeys(c.key.method for c in here):
-        best = _best_setting([c for c in here if c.key.method == method])
+    for method in dict.fromkeys(c.key.setting.method for c in here):
+        best = _best_setting([c for c in here if c.key.setting.method == method])
         whole = max(len(c.points) for c in best)
         full = [c for c in best if len(c.points) == whole]
         if not series:
             series.append(_source_series(full))
         style = method_style(method)
-        astray = [c for c in full if _diverged(c, by_key)]
+        astray = [c for c in full if c.astray]
         sound = [c for c in full if c not in astray]
-        points = [_point(sound, i, by_key, runs) for i in range(whole)] if sound else []
-        points += [
-            replace(_point([c], i, by_key, runs), faint=True) for c in astray for i in range(whole)
-        ]
+        points = [_point(sound, i, runs) for i in range(whole)] if sound else []
+        points += [replace(_point([c], i, runs), faint=True) for c in astray for i in range(whole)]
         series.append(
             Series(method_label(method), style.colour, style.marker, tuple(points), line=True)
         )
@@ -113,24 +97,16 @@ def _panel(
     )
 
 
-def _diverged(curve: RdCurve, by_key: dict[tuple[object, ...], CellRecord]) -> bool:
-    """Whether one of its cells did: then it is in no mean."""
-    cells = (by_key.get((*_head(curve.key), point.rd_lambda)) for point in curve.points)
-    return any(cell is not None and cell_diverged(cell.metrics) for cell in cells)
-
-
-def _astray_sentence(
-    curves: Sequence[RdCurve], by_key: dict[tuple[object, ...], CellRecord]
-) -> str:
+def _astray_sentence(curves: Sequence[RdCurve]) -> str:
     """` Curves with a cell that diverged are faint and in no mean: 1 of cawf.`; empty where none did."""
-    counts = Counter(c.key.method for c in curves if c.side == SIDES[0] and _diverged(c, by_key))
+    counts = Counter(c.key.setting.method for c in curves if c.side == SIDES[0] and c.astray)
     text = ", ".join(f"{count} of {method}" for method, count in sorted(counts.items()))
     return f" Curves with a cell that diverged are faint and in no mean: {text}." if text else ""
 
 
 def _best_setting(curves: Sequence[RdCurve]) -> list[RdCurve]:
     """The curves, one a seed, of the setting with the best mean validation gain."""
-    settings: dict[SettingKey, list[RdCurve]] = defaultdict(list)
+    settings: dict[CellSetting, list[RdCurve]] = defaultdict(list)
     for curve in curves:
         settings[curve.key.setting].append(curve)
     return max(
@@ -149,40 +125,20 @@ def _source_series(curves: Sequence[RdCurve]) -> Series:
     return Series("source codec", INK, ".", tuple(points), line=True, dashed=True)
 
 
-def _point(
-    curves: Sequence[RdCurve],
-    index: int,
-    by_key: dict[tuple[object, ...], CellRecord],
-    runs: RunLinks,
-) -> PlotPoint:
+def _point(curves: Sequence[RdCurve], index: int, runs: RunLinks) -> PlotPoint:
     at = [c.points[index] for c in curves]
     x, y = (math.fsum(v) / len(v) for v in zip(*(p.after for p in at), strict=True))
-    first = curves[0].key
+    first = curves[0].key.setting
     size = f" {first.adapter_size}" if first.adapter_size else ""
     lines = [
         f"{first.method}{size} on {first.domain}",
         f"lambda {at[0].rd_lambda:g}: {x:.4f} bpp, {y:.2f} dB",
     ]
     for curve, point in zip(curves, at, strict=True):
-        key = curve.key
-        record = by_key.get((*_head(key), point.rd_lambda))
-        where = f"; {runs.text(record)}" if record else ""
+        data_seed, init_seed = curve.key.seed
         lines.append(
-            f"seed {key.data_seed}/{key.init_seed}: {point.after[0]:.4f} bpp, {point.after[1]:.2f} dB; "
-            f"lr {key.learning_rate:g}{where}"
+            f"seed {data_seed}/{init_seed}: {point.after[0]:.4f} bpp, {point.after[1]:.2f} dB; "
+            f"lr {curve.key.learning_rate:g}; {runs.text(point.cell)}"
         )
-    several = len(at) > 1
     xs, ys = ([p.after[i] for p in at] for i in (0, 1))
-    return PlotPoint(
-        x, y, tuple(lines),
-        x_range=(min(xs), max(xs)) if several else None,
-        y_range=(min(ys), max(ys)) if several else None,
-    )  # fmt: skip
-
-
-def _head(key: object) -> tuple[object, ...]:
-    names = (
-        "domain", "num_images", "num_steps", "codec", "method", "adapter_size", "strength",
-        "learning_rate", "data_seed", "init_seed",
-    )  # fmt: skip
-    return tuple(getattr(key, name) for name in names)
+    return PlotPoint(x, y, tuple(lines), x_range=span(xs), y_range=span(ys))

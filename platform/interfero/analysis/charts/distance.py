@@ -26,7 +26,7 @@ from interfero.analysis.focus import focus_text, in_focus
 from interfero.analysis.laws.observations import RESPONSES, Observations, observations
 from interfero.analysis.laws.scaling import Refusal, Scaling
 from interfero.analysis.laws.view import MEAN_OF_OTHERS, left_out_domains
-from interfero.analysis.parts import grey_domains
+from interfero.analysis.parts import grey_domains, without_grey
 from interfero.records import CellRecord
 
 MIN_DOMAINS = 3
@@ -45,21 +45,14 @@ def distance_figure(
     laws = {(r.subject, r.response.name): r for r in results if isinstance(r, Scaling)}
     why = {(r.subject, r.response.name): r.reason for r in results if isinstance(r, Refusal)}
     every = Cells(records)
-    where, focus = focus_text(every), _levels(in_focus(every))
+    coloured = without_grey(every)  # Whose budget and lambda are the answer's.
+    where, focus = focus_text(coloured), _levels(in_focus(coloured))
     where = f", {where}" if where else ""
     variants = []
     # Once for all, as every domain has one look in all of the figure.
     data_of = {response: observations(every, response) for response in RESPONSES.values()}
-    looks = styles_by_name(
-        sorted(
-            {
-                name
-                for own in data_of.values()
-                for data in own.values()
-                for name in data.domain_names
-            }
-        )
-    )
+    names = {n for own in data_of.values() for data in own.values() for n in data.domain_names}
+    looks = styles_by_name(sorted(names))
     for response, own in data_of.items():
         for subject, data in own.items():
             rows = _in_focus(data, focus)

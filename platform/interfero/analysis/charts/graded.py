@@ -22,9 +22,14 @@ _ALONG = {True: "severity", False: "share of the second domain's images (%)"}
 """By whether a family is a corruption."""
 
 
-def graded_figure(shifts: Sequence[DomainShift]) -> Figure | None:
-    """A variant a method, lambda and kind of shift; None without domains of known shift."""
-    variants = []
+def graded_figure(shifts: Sequence[DomainShift], rd_lambda: float | None = None) -> Figure | None:
+    """A variant a method, lambda and kind of shift; None without domains of known shift.
+
+    Args:
+        shifts: Of all methods.
+        rd_lambda: That it opens at, the answer's, where there is a variant of it.
+    """
+    variants, settings = [], []
     # Each kind has pictures of its own: rows of one picture share a legend.
     for along, name in ((True, "graded_shift"), (False, "graded_shift_mixtures")):
         rows = [
@@ -37,6 +42,7 @@ def graded_figure(shifts: Sequence[DomainShift]) -> Figure | None:
             _variant(shift, along, members, file_part(name, index=i, rows=MAX_ROWS))
             for i, (shift, members) in enumerate(rows)
         ]
+        settings += [shift.setting for shift, _ in rows]
     if not variants:
         return None
     return Figure(
@@ -46,6 +52,7 @@ def graded_figure(shifts: Sequence[DomainShift]) -> Figure | None:
         variants=tuple(variants),
         note="Corruptions of one colour are of one kind: noise, blur, weather, digital. All domains have the "
         "same image count, lambda, steps and seeds.",
+        start=next((i for i, s in enumerate(settings) if s.rd_lambda == rd_lambda), 0),
     )
 
 

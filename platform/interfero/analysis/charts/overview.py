@@ -27,7 +27,7 @@ from interfero.analysis.charts.data import (
 )
 from interfero.analysis.charts.style import method_label, method_style
 from interfero.analysis.charts.words import seeds_sentence
-from interfero.analysis.choices import CellSetting, Choice
+from interfero.analysis.choices import CellSetting, Choice, methods_of
 from interfero.analysis.diverged import diverged_sentence
 from interfero.analysis.divergence_rule import has_diverged
 from interfero.analysis.first_block import FirstBlock, first_block
@@ -97,7 +97,7 @@ class _Drawn:
     def methods(self) -> list[str]:
         """All that have a mark."""
         own = {c.setting.method for c in (*self.means, *self.astray)}
-        return [m for m in dict.fromkeys(c.setting.method for c in self.first.best) if m in own]
+        return [m for m in methods_of(self.first.best) if m in own]
 
     def variant(self, file: str) -> Variant:
         """Two panels, and what they are of."""
@@ -123,7 +123,7 @@ class _Drawn:
         compared = {c.setting.method for c in self.means}
         lacking = [
             m
-            for m in dict.fromkeys(c.setting.method for c in self.first.best)
+            for m in methods_of(self.first.best)
             if m not in compared and m not in {c.setting.method for c in self.astray}
         ]
         if lacking:

@@ -12,7 +12,7 @@ from interfero.analysis.charts.data import Figure, Panel, PlotAxis, PlotPoint, S
 from interfero.analysis.charts.files import file_name, file_part
 from interfero.analysis.charts.style import method_label, method_style
 from interfero.analysis.charts.words import seeds_sentence
-from interfero.analysis.choices import CONTROL, NAIVE, CellSetting
+from interfero.analysis.choices import CellSetting, method_rank
 from interfero.analysis.focus import LAMBDAS_NOTE
 from interfero.analysis.trends import Astray, DomainPoint, DomainShift, Point, Trend
 
@@ -28,12 +28,15 @@ QUANTITIES: tuple[
 """A panel each: its title, and what is drawn of a point, the mean and the values of its seeds."""
 
 
-def trend_figure(found: Sequence[Trend], name: str) -> Figure | None:
+def trend_figure(
+    found: Sequence[Trend], name: str, rd_lambda: float | None = None
+) -> Figure | None:
     """A variant a domain and lambda, a panel each for gain and forgetting; None without a line.
 
     Args:
         found: Lines along one axis.
         name: Of the figure and its files; of more than four domains the next ones are `NAME_2`.
+        rd_lambda: That it opens at, the answer's; without it a lambda in the middle.
     """
     if not found:
         return None
@@ -63,18 +66,19 @@ def trend_figure(found: Sequence[Trend], name: str) -> Figure | None:
         note="Points of a line share everything but the axis, their seeds too. Of several adapter sizes each "
         "line has the one with the best mean validation gain."
         + (f" {LAMBDAS_NOTE}." if axis.name == "rd_lambda" else ""),
-        start=_start(settings),
+        start=_start(settings, rd_lambda),
     )
 
 
-def _start(settings: Sequence[CellSetting]) -> int:
-    """Of the first domain, the longest training at a lambda in the middle."""
+def _start(settings: Sequence[CellSetting], rd_lambda: float | None) -> int:
+    """Of the first domain, the longest training at the lambda asked for, or in the middle."""
     values = sorted({s.rd_lambda for s in settings})
+    place = values.index(rd_lambda) if rd_lambda in values else (len(values) - 1) // 2
 
     def rank(index: int) -> tuple[bool, int, int]:
         s = settings[index]
-        from_middle = abs(values.index(s.rd_lambda) - (len(values) - 1) // 2)
-        return s.domain == settings[0].domain, s.num_steps, -from_middle
+        away = abs(values.index(s.rd_lambda) - place)
+        return s.domain == settings[0].domain, s.num_steps, -away
 
     return max(range(len(settings)), key=rank)
 
@@ -110,8 +114,13 @@ def _trend_panel(found: Sequence[Trend], response: int) -> Panel:
     )
 
 
-def domain_figure(shifts: Sequence[DomainShift]) -> Figure | None:
-    """A variant a measure of distance and lambda; domains stand in its order, evenly, with its value."""
+def domain_figure(shifts: Sequence[DomainShift], rd_lambda: float | None = None) -> Figure | None:
+    """A variant a measure of distance and lambda; domains stand in its order, evenly, with its value.
+
+    Args:
+        shifts: Of all methods.
+        rd_lambda: That it opens at, the answer's; without it a lambda in the middle.
+    """
     known = [s for s in shifts if s.distances]
     places = sorted({(-s.setting.num_steps, s.setting.rd_lambda) for s in known})
     variants = []
@@ -138,9 +147,9 @@ def domain_figure(shifts: Sequence[DomainShift]) -> Figure | None:
             )
     if not variants:
         return None
-    longest = [place for place in places if place[0] == places[0][0]]
-    _, middle = longest[(len(longest) - 1) // 2]
-    first = f"lambda {middle:g}, {-places[0][0]} steps"
+    values = [value for steps, value in places if steps == places[0][0]]
+    opened = rd_lambda if rd_lambda in values else values[(len(values) - 1) // 2]
+    first = f"lambda {opened:g}, {-places[0][0]} steps"
     return Figure(
         name="domain_shift",
         start=[v.choice[1] for v in variants].index(first),
@@ -246,7 +255,7 @@ def _domain_panel(shifts: Sequence[DomainShift], name: str, response: int) -> Pa
 
 
 def _in_order(found: Sequence[_Line]) -> list[_Line]:
-    return sorted(found, key=lambda t: (t.method != NAIVE, t.method == CONTROL, t.method))
+    return sorted(found, key=lambda t: method_rank(t.method))
 
 
 def _place(trend: Trend) -> str:

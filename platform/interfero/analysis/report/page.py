@@ -18,9 +18,9 @@ from interfero.analysis.charts.maps import map_figure
 from interfero.analysis.charts.matched import matched_figure
 from interfero.analysis.charts.overview import overview_figure
 from interfero.analysis.charts.trends import domain_figure, trend_figure
-from interfero.analysis.choices import choose_learning_rates
+from interfero.analysis.choices import choose_learning_rates, method_rank
 from interfero.analysis.diverged import num_diverged
-from interfero.analysis.first_block import first_block
+from interfero.analysis.first_block import answer_lambda, first_block
 from interfero.analysis.focus import longest
 from interfero.analysis.headline import Headline, headline
 from interfero.analysis.laws.distance_verdict import verdict_lines
@@ -35,6 +35,7 @@ from interfero.analysis.report.sections import (
     best_parts,
     capacity_parts,
     curves_parts,
+    domain_parts,
     facts,
     failures_parts,
     laws_parts,
@@ -43,7 +44,7 @@ from interfero.analysis.report.sections import (
     reproduce_parts,
 )
 from interfero.analysis.report.shell import Block, ReportPage, Section, page_html
-from interfero.analysis.report.terms import ADAPTATION_TERMS, terms_section
+from interfero.analysis.report.terms import ADAPTATION_TERMS, gloss, method_terms, terms_section
 from interfero.analysis.sentences import summary_lines
 from interfero.analysis.trends import domain_shifts, trends
 from interfero.records import CellRecord
@@ -91,12 +92,13 @@ def findings(report: Report) -> dict[str, list[str]]:
 def report_figures(report: Report) -> list[Figure]:
     """Those that the records can fill; pictures of trends are made for the sweeps that ask for them."""
     block = first_block(Cells(report.records)).block
+    at = answer_lambda(report.records)
     along = [
-        trend_figure(trends(report.records, "num_images"), "image_count"),
-        trend_figure(trends(report.records, "num_steps"), "training_budget"),
+        trend_figure(trends(report.records, "num_images"), "image_count", at),
+        trend_figure(trends(report.records, "num_steps"), "training_budget", at),
         trend_figure(trends(report.records, "rd_lambda"), "bitrate"),
-        domain_figure(domain_shifts(report.records)),
-        graded_figure(domain_shifts(longest(report.records))),
+        domain_figure(domain_shifts(report.records), at),
+        graded_figure(domain_shifts(longest(report.records)), at),
     ]
     made = [
         overview_figure(report.records, report.runs),
@@ -129,7 +131,9 @@ def report_html(report: Report, figures: Sequence[Figure] | None = None) -> str:
         questions=list(questions),
         remarks=report.remarks,
         answer=answer.sentences,
-        sure=answer.how_sure,
+        gloss=gloss(answer.sentences),
+        sure=[n for n in (*answer.notes, *answer.left_out) if n not in answer.tabled],
+        sure_table=domain_parts(answer.domains),
         first=[
             *first,
             *capacity_parts(report.records),
@@ -177,6 +181,7 @@ def _sections(report: Report, names: set[str]) -> list[Section]:
         words += [("heading", title), ("lines", lines)]
     records = report.records
     choices = choose_learning_rates(records)
+    methods = sorted({str(r.params["method"]) for r in records}, key=method_rank)
     far = verdict_lines(records)
     verdict: list[Block] = [("lines", far)] if far else []
     return [
@@ -200,7 +205,7 @@ def _sections(report: Report, names: set[str]) -> list[Section]:
         ),
         Section("pictures", "Reconstructions", pictures_parts(report.pictures, report.runs)),
         Section("failed", "Failed cells", failures_parts(records)),
-        terms_section(ADAPTATION_TERMS),
+        terms_section([*ADAPTATION_TERMS, *method_terms(methods)]),
         Section("facts", "What was run", facts(records, choices)),
         Section("reproduce", "Run it again", reproduce_parts(report.abouts, records)),
     ]

@@ -34,6 +34,7 @@ from interfero.analysis.rd_curves import (
 )
 from interfero.analysis.report.pictures import ShownCell, picture_urls
 from interfero.analysis.report.shell import Block, PageTable
+from interfero.analysis.single_domains import DomainResult, domain_table
 from interfero.metrics.names import GAIN, ROUTED
 from interfero.records import CellRecord, ImageRow
 
@@ -132,6 +133,14 @@ def _method_parts(records: Sequence[CellRecord]) -> list[Block]:
 def _plain(text: str) -> str:
     """Without the marks of Markdown, which a page shows as they are."""
     return text.replace("`", "")
+
+
+def domain_parts(results: Sequence[DomainResult]) -> list[Block]:
+    """Gain and cost of each domain, with their intervals."""
+    if not results:
+        return []
+    header, rows, note = domain_table(results)
+    return [("table", PageTable(header, rows, 1, name="Each domain by itself:", note=note))]
 
 
 def best_parts(records: Sequence[CellRecord], runs: RunLinks) -> list[Block]:

@@ -121,8 +121,12 @@ class ReportPage:
     """At most three sentences."""
     first: Sequence[Block]
     """The figure that shows the answer, and its table."""
+    gloss: Sequence[tuple[str, str]] = ()
+    """What words of the answer mean: each with its meaning."""
     sure: Sequence[str] = ()
     """How sure the answer is, in sentences."""
+    sure_table: Sequence[Block] = ()
+    """The same of each domain."""
     next: Sequence[Block] = ()
     """What would make it surer."""
     sections: Sequence[Section] = ()

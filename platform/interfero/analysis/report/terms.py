@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 from interfero.analysis.divergence_rule import DIVERGED
+from interfero.analysis.report.method_words import METHOD_WORDS
 from interfero.analysis.report.shell import Block, PageTable, Section
 
+POINTS = "points", "percentage points"
 _CODEC = (
     (
         "source codec",
@@ -30,6 +33,10 @@ ADAPTATION_TERMS = (
         "crops",
         "Where a domain has few pictures: parts of them, counted as images; those of one picture are not "
         "independent.",
+    ),
+    (
+        "points",
+        "Percentage points: a gain of 2 % is 1 point less than one of 3 %.",
     ),
     ("gain", "Loss saved on the target by adapting, percent of the source codec's loss there."),
     ("forgetting, unrouted", "Loss added on source images if the adapted codec codes them too."),
@@ -186,6 +193,22 @@ RESTORATION_TERMS = (
     ),
 )
 """Of restoration sweeps."""
+
+
+def method_terms(methods: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Each method that is known by its name, with what it does."""
+    return tuple((m, METHOD_WORDS[m]) for m in dict.fromkeys(methods) if m in METHOD_WORDS)
+
+
+def gloss(answer: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """What the words of an answer mean that a reader meets there first.
+
+    Args:
+        answer: Sentences.
+    """
+    said = re.findall(r"\w+", " ".join(answer))
+    named = method_terms(said)
+    return (*named, *((POINTS,) if "points" in said else ()))
 
 
 def terms_section(terms: Sequence[tuple[str, str]]) -> Section:
