@@ -271,11 +271,12 @@ def _image_sums(
                         keys = [(stratum, words[i][GROUP]) for i in rows]
                         own = [names.setdefault(key, len(names)) for key in keys]
                         groups_of[stratum, words] = np.array(own)
-                    losses = numbers[np.ix_(rows, columns)] / len(cells)
+                    losses = numbers[rows][:, columns] / len(cells)
                     entries.append(((side, case, seed), groups_of[stratum, words], losses))
     sums = np.zeros((2, len(block), len(block[0]), 2, len(names)))
     for place, groups, losses in entries:
-        # Source images with several crops are added up.
-        np.add.at(sums[place], (slice(None), groups), losses.T)
+        # Crops of one source image are added up.
+        for of_place, values in zip(sums[place], losses.T, strict=True):
+            of_place += np.bincount(groups, values, len(names))
     strata = sorted({stratum for stratum, _ in names})
     return sums, np.array([strata.index(stratum) for stratum, _ in names])
