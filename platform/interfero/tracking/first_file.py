@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import re
 from urllib.parse import urlsplit
 
 from mlflow.entities import Run
@@ -51,22 +53,50 @@ def store_first_file(client: MlflowClient, run: Run, text: str, uri: str) -> Non
     Raises:
         TrackingError: the file is not stored; names where it would be, why not, and the remedy.
     """
+    place = urlsplit(str(run.info.artifact_uri))
+    if place.scheme == "s3" and _is_there("boto3"):
+        _limit_waiting()
     try:
         # As every file of a sweep: an object store takes its time.
         with patience(FILE_REQUEST_S):
             client.log_text(run.info.run_id, text, FIRST_FILE)
     # Artifact stores fail with whatever their own libraries raise.
     except Exception as error:
-        place = urlsplit(str(run.info.artifact_uri))
         where = f"{place.scheme or 'file'}://{place.hostname or ''}"
         if place.scheme == "mlflow-artifacts":
-            where = "the tracking server"
+            where = f"the tracking server at {masked(uri, uri)}"
         missing = (getattr(error, "name", None) or "").partition(".")[0]
-        reason = masked(" ".join(str(error).split()), uri)[:300]
         raise TrackingError(
-            f"this sweep's files must be stored at {where} before training starts; they are not: {reason}. "
-            f"{_remedy(missing, place.scheme)}"
+            f"this sweep's files must be stored at {where} before training starts; they are not: "
+            f"{_reason(error, uri)}. {_remedy(missing, place.scheme)}"
         ) from None
+
+
+def _reason(error: Exception, uri: str) -> str:
+    """What went wrong, without the requests and addresses around it."""
+    text = masked(" ".join(str(error).split()), uri)
+    if answer := re.search(r"too many (\d+) error responses", text):
+        return f"it answers with the error {answer[1]}"
+    if "Read timed out" in text:
+        return f"it takes longer than {FILE_REQUEST_S:.0f} s"
+    return text[:300]
+
+
+def _limit_waiting() -> None:
+    """Bound what boto3 waits for a silent store: MLflow has no setting, and boto3 tries five times a minute long.
+
+    For all clients that this process makes from here on, if it has made none.
+    """
+    boto3 = importlib.import_module("boto3")
+    if boto3.DEFAULT_SESSION is None:
+        session = importlib.import_module("botocore.session").get_session()
+        config = importlib.import_module("botocore.config").Config(
+            connect_timeout=CHECK_S,
+            read_timeout=FILE_REQUEST_S,
+            retries={"total_max_attempts": 2},
+        )
+        session.set_default_client_config(config)
+        boto3.setup_default_session(botocore_session=session)
 
 
 def missing_package(uri: str) -> tuple[str, str] | None:
@@ -105,5 +135,15 @@ def _remedy(missing: str, scheme: str) -> str:
             "writes for them"
         )
     if scheme == "mlflow-artifacts":
-        return "The server writes there for its clients: its log says what it lacks"
+        return (
+            "The server writes to its store (--artifacts-destination) for its clients, and its log says what "
+            "that lacks: a bucket that is there, credentials that may write to it, or (of s3://) boto3 where "
+            "the server runs"
+        )
+    if scheme == "s3":
+        return (
+            "See that the bucket is there, and that this user's credentials (AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE) may write to it; a store that is not Amazon's needs "
+            "MLFLOW_S3_ENDPOINT_URL here"
+        )
     return "See that the place is there, and that this user may write to it"

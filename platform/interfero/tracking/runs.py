@@ -30,7 +30,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from interfero.errors import TrackingError
 from interfero.tracking.address import is_database
 from interfero.tracking.database_file import URI_VARIABLE
-from interfero.tracking.first_file import store_first_file
+from interfero.tracking.first_file import FIRST_FILE, store_first_file
 from interfero.tracking.names import (
     CELL_TAG,
     COMMAND_TAG,
@@ -68,6 +68,10 @@ class RefusedError(Exception):
     """An operation that would fail as often as it is tried."""
 
 
+class NotStoredError(Exception):
+    """A file that was not stored, while the server answered: its store for files did not, or refused."""
+
+
 @dataclass(slots=True)
 class CellRun:
     """A cell's run as the server has it."""
@@ -92,6 +96,7 @@ class Runs:
         self._experiment_id = self._open_experiment(experiment)
         self._sweep = sweep
         self._parent_id = ""
+        self._first_text = ""
         self.parent_start_ms = 0
         """Unix time in milliseconds."""
         self._in_doubt: set[str] = set()
@@ -128,10 +133,9 @@ class Runs:
             new_tags[RESUMED_TAG] = json.dumps(changed, sort_keys=True)
         new_params = {name: value for name, value in params.items() if name not in held}
         self._log_batch(LogBatch(key=None, params=new_params, tags=new_tags))
+        self._first_text = f"{tags.get(COMMAND_TAG, self._sweep)}\n"
         try:
-            store_first_file(
-                self._client, parent, f"{tags.get(COMMAND_TAG, self._sweep)}\n", self._uri
-            )
+            store_first_file(self._client, parent, self._first_text, self._uri)
         except TrackingError:
             if not found:
                 # A sweep that could not start has not taken its name. Why it could not is what matters.
@@ -182,6 +186,7 @@ class Runs:
 
         Raises:
             RefusedError: no repetition would help.
+            NotStoredError: a file was not stored, though the server answers.
             SERVER_ERRORS: the server is away, or not able just now.
         """
         try:
@@ -209,6 +214,18 @@ class Runs:
             SERVER_ERRORS: the server is away.
         """
         self._client.get_experiment(self._experiment_id)
+
+    def probe_store(self) -> None:
+        """Write a small file that is there already.
+
+        Raises:
+            NotStoredError: the store for files is away, or refuses.
+        """
+        # Artifact stores fail with whatever their own libraries raise.
+        try:
+            self._client.log_text(self._parent_id, self._first_text, FIRST_FILE)
+        except Exception as error:
+            raise NotStoredError(f"{FIRST_FILE} is not stored: {error}") from error
 
     def _answers(self) -> bool:
         try:
@@ -302,7 +319,7 @@ class Runs:
             self._copy(operation, run_id)
         except Exception as error:
             if self._answers():
-                raise RefusedError(f"{operation.path} is not stored: {error}") from error
+                raise NotStoredError(f"{operation.path} is not stored: {error}") from error
             raise OSError(f"{operation.path} is not stored: {error}") from error
 
     def _copy(self, operation: LogFile, run_id: str) -> None:
