@@ -28,6 +28,8 @@ _MODULES = {
 """By the scheme of a place, what writes there."""
 FILE_REQUEST_S = 30.0
 """Time that a server that answers may take for a file."""
+_STORE_S = 10
+"""Time that a store may take to answer this process, once it has the file."""
 FIRST_FILE = "command.txt"
 _PACKAGES = {
     "boto3": "boto3",
@@ -83,7 +85,7 @@ def _reason(error: Exception, uri: str) -> str:
 
 
 def _limit_waiting() -> None:
-    """Bound what boto3 waits for a silent store: MLflow has no setting, and boto3 tries five times a minute long.
+    """Bound what boto3 waits for a silent store: by default five times a minute, and MLflow has no setting.
 
     For all clients that this process makes from here on, if it has made none.
     """
@@ -92,7 +94,7 @@ def _limit_waiting() -> None:
         session = importlib.import_module("botocore.session").get_session()
         config = importlib.import_module("botocore.config").Config(
             connect_timeout=CHECK_S,
-            read_timeout=FILE_REQUEST_S,
+            read_timeout=_STORE_S,
             retries={"total_max_attempts": 2},
         )
         session.set_default_client_config(config)

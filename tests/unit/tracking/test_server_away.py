@@ -39,13 +39,14 @@ class Server:
     Its database is `mlflow.db` in its folder, unless another's address is given; so are the files of runs.
     """
 
-    def __init__(self, folder, database="", *, files=(), environment=None):
+    def __init__(self, folder, database="", *, files=(), options=(), environment=None):
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = listener.getsockname()[1]
         self.uri = f"http://127.0.0.1:{self.port}"
         self.folder = folder
         self.database = database or f"sqlite:///{folder}/mlflow.db"
-        self._files = files or ("--artifacts-destination", str(folder / "artifacts"))
+        files = files or ("--artifacts-destination", str(folder / "artifacts"))
+        self._options = (*files, *options)
         # Eight processes for jobs that nothing here starts would double the time.
         self._environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **(environment or {})}
         self.process = None
@@ -53,7 +54,7 @@ class Server:
     def start(self):
         command = [sys.executable, mlflow_server.__file__, "server", "--host", "127.0.0.1"]
         command += ["--port", str(self.port), "--workers", "1"]
-        command += ["--backend-store-uri", self.database, *self._files]
+        command += ["--backend-store-uri", self.database, *self._options]
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 command,
