@@ -19,6 +19,7 @@ from interfero.tracking.first_file import FIRST_FILE
 from sweeps.adapter_capacity import SWEEP as CAPACITY
 from tests import object_store, postgres
 from tests.object_store import BUCKET
+from tests.processes import standing_still
 from tests.unit.tracking.test_server_away import Server
 
 pytestmark = [
@@ -28,7 +29,7 @@ pytestmark = [
 RATES = ("3e-4", "1e-3", "3e-3", "1e-2")
 SWEEP = [
     "--methods", "lora", "--adapter-sizes", "1", "--no-packs", "--max-concurrent", "1",
-    "--num-steps", "40", "--learning-rates",
+    "--num-steps", "80", "--learning-rates",
 ]  # fmt: skip
 LOADED = """
 import sys, mlflow, numpy as np
@@ -119,7 +120,9 @@ def lost_in_the_middle(place, name, trouble, *options):
     waiting = place.sweep(name) / FILES_OUTBOX
     with trouble:
         place.wait_until(lambda: waiting.exists() and waiting.stat().st_size, process)
-        place.wait_until(lambda: ended(place, name) > 1, process)
+        place.wait_for_records(name, 2, process)
+        with standing_still(place, process):
+            place.wait_until(lambda: ended(place, name) > 1, process)
     done = place.finish(process)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "tracking is behind" not in done.stdout
@@ -235,6 +238,6 @@ def test_a_store_that_clients_write_to_is_silent_in_mid_sweep(
 ):
     place = at(make_workplace, "direct", direct)
     place.environment |= store.environment()
-    lost_in_the_middle(place, "direct", silent(store), *RATES[:3])
-    outcome(place, "direct").check(3)
-    check_files(place, "direct", store, 3)
+    lost_in_the_middle(place, "direct", silent(store), *RATES)
+    outcome(place, "direct").check(len(RATES))
+    check_files(place, "direct", store, len(RATES))

@@ -219,9 +219,6 @@ def test_a_user_who_may_only_read_is_refused(make_workplace, database, server):
 def test_a_server_whose_user_may_only_read_is_refused(
     make_workplace, database, server, tmp_path, monkeypatch
 ):
-    Tracker.open(
-        server.uri, CAPACITY.kind, "first", tags={}, params={}, outbox=tmp_path / "outbox.jsonl"
-    ).close("FINISHED")
     reading = Server(tmp_path, database.uri(postgres.READER))
     try:
         reading.start()

@@ -21,7 +21,7 @@ from interfero.redaction import masked
 from interfero.tracking.database_file import CHECK_S, DEFAULT_URI, URI_VARIABLE
 from interfero.tracking.names import CHECKED_TAG, MAIN_METRIC_TAG
 
-_OF_A_SWEEP = f"tags.`{MAIN_METRIC_TAG}` LIKE '%/%'"
+OF_A_SWEEP = f"tags.`{MAIN_METRIC_TAG}` LIKE '%/%'"
 """Of experiments that a sweep has made."""
 _WRITE_S = 10
 """Time that one small write may take."""
@@ -155,9 +155,8 @@ def check_reachable(uri: str) -> None:
 def check_writable(uri: str) -> None:
     """Whether this user may write to a server that answers, and to each experiment made by a sweep there.
 
-    Who may read only is found out by writing: a tag of each experiment says when it was checked. A
-    server without any sweep is asked to write to a run that it does not have. Of a database's own
-    address `check_reachable` says it.
+    Who may read only is found out by writing: a tag of each of those experiments says when it was
+    checked. Of a database's own address `check_reachable` says it.
 
     Raises:
         TrackingError: names the server, the experiments, the reason and the remedy.
@@ -167,31 +166,32 @@ def check_writable(uri: str) -> None:
     try:
         with patience(_WRITE_S):
             client = MlflowClient(tracking_uri=uri)
-            _write_to_no_run(client)
+            _make_nothing(client)
             _write_to_experiments(client)
     except (MlflowException, OSError) as error:
         raise unreachable(uri, error) from None
 
 
-def _write_to_no_run(client: MlflowClient) -> None:
-    """Fails where a proxy lets searches pass and nothing else."""
-    try:
-        client.set_tag("0" * 32, CHECKED_TAG, "")
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
+def _make_nothing(client: MlflowClient) -> None:
+    """Ask for an experiment that is there already: fails otherwise where nothing can be written at all."""
+    for experiment in client.search_experiments(max_results=1):
+        try:
+            client.create_experiment(experiment.name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
 
 
 def _write_to_experiments(client: MlflowClient) -> None:
     at = datetime.now(UTC).isoformat(timespec="seconds")
     refused: dict[str, MlflowException] = {}
-    for experiment in client.search_experiments(filter_string=_OF_A_SWEEP):
+    for experiment in client.search_experiments(filter_string=OF_A_SWEEP):
         try:
             client.set_experiment_tag(experiment.experiment_id, CHECKED_TAG, at)
         except MlflowException as error:
             refused[experiment.name] = error
     for error in refused.values():
-        error.message = f"{', '.join(refused)}: {error.message}"
+        error.args = (f"{', '.join(refused)}: {error}",)
         raise error
 
 

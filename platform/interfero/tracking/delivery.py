@@ -147,19 +147,17 @@ class Delivery:
 
     def _is_done_with(self, operation: Operation, request_s: float) -> bool:
         """Whether the oldest of the files that wait was delivered or set aside."""
+        store_works = False
         try:
-            with patience(request_s):  # a silent store costs a short wait, even before a file
-                self._runs.probe_store()
-        except (NotStoredError, *SERVER_ERRORS) as error:
-            self._postpone_files(error)
-            return False
-        try:
+            if self._files_pause.failures:
+                with patience(request_s):  # a silent store costs a short wait, even before a file
+                    self._runs.probe_store()
+                store_works = True
             self._deliver(operation, request_s)
         except RefusedError as error:
             self._set_aside(self._files, error)
         except NotStoredError as error:
-            # The store has just taken another file.
-            self._tries += 1
+            self._tries += store_works
             if self._tries < FILE_TRIES:
                 self._postpone_files(error)
                 return False

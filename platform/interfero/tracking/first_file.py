@@ -13,7 +13,7 @@ from mlflow.tracking.client import MlflowClient
 
 from interfero.errors import TrackingError
 from interfero.redaction import masked
-from interfero.tracking.address import patience
+from interfero.tracking.address import OF_A_SWEEP, patience
 from interfero.tracking.database_file import CHECK_S
 
 _FIRST = "0"
@@ -64,12 +64,12 @@ def store_first_file(client: MlflowClient, run: Run, text: str, uri: str) -> Non
             client.log_text(run.info.run_id, text, FIRST_FILE)
     # Artifact stores fail with whatever their own libraries raise.
     except Exception as error:
-        where = f"{place.scheme or 'file'}://{place.hostname or ''}"
+        where = f"at {place.scheme or 'file'}://{place.hostname or ''}"
         if place.scheme == "mlflow-artifacts":
-            where = f"the tracking server at {masked(uri, uri)}"
+            where = f"by the tracking server at {masked(uri, uri)}"
         missing = (getattr(error, "name", None) or "").partition(".")[0]
         raise TrackingError(
-            f"this sweep's files must be stored at {where} before training starts; they are not: "
+            f"this sweep's files must be stored {where} before training starts; they are not: "
             f"{_reason(error, uri)}. {_remedy(missing, place.scheme)}"
         ) from None
 
@@ -102,24 +102,30 @@ def _limit_waiting() -> None:
 
 
 def missing_package(uri: str) -> tuple[str, str] | None:
-    """What a sweep would lack to store files of a new experiment: the place, and what installs its library.
+    """What a sweep would lack to store files: the place, and what installs its library.
 
-    None where nothing is missing, or where the server's first experiment, which tells, is gone.
+    The server's first experiment tells where new ones store theirs. None where nothing is missing, or
+    where that one is gone.
 
     Args:
         uri: Of a tracking server that answers.
     """
     try:
         with patience(CHECK_S):
-            first = MlflowClient(tracking_uri=uri).get_experiment(_FIRST)
+            client = MlflowClient(tracking_uri=uri)
+            experiments = [client.get_experiment(_FIRST)]
+            # Made by sweeps, perhaps after the server was given another place.
+            experiments += client.search_experiments(filter_string=OF_A_SWEEP)
     except (MlflowException, OSError):
         return None
-    place = urlsplit(str(first.artifact_location))
-    module = _MODULES.get(place.scheme, "")
-    # Of `google.cloud.storage` another package may have brought the first part.
-    if not module or _is_there(module):
-        return None
-    return f"{place.scheme}://{place.hostname or ''}", _PACKAGES[module.partition(".")[0]]
+    for experiment in experiments:
+        place = urlsplit(str(experiment.artifact_location))
+        module = _MODULES.get(place.scheme, "")
+        # Of `google.cloud.storage` another package may have brought the first part.
+        if module and not _is_there(module):
+            package = _PACKAGES[module.partition(".")[0]]
+            return f"{place.scheme}://{place.hostname or ''}", package
+    return None
 
 
 def _is_there(module: str) -> bool:

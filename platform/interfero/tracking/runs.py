@@ -139,8 +139,7 @@ class Runs:
         except TrackingError:
             if not found:
                 # A sweep that could not start has not taken its name. Why it could not is what matters.
-                with suppress(*SERVER_ERRORS):
-                    self._client.delete_run(self._parent_id)
+                self._remove_parent()
             raise
         self.load()
         return str(parent.info.status)
@@ -266,6 +265,13 @@ class Runs:
         return self._client.create_run(
             self._experiment_id, start_time=time_ms, tags=every, run_name=self._sweep
         )
+
+    def _remove_parent(self) -> None:
+        # Twice: a server that has just failed may have closed the connection.
+        for _ in range(2):
+            with suppress(*SERVER_ERRORS):
+                self._client.delete_run(self._parent_id)
+                return
 
     def _ensure_run(self, operation: EnsureRun) -> None:
         key = operation.key

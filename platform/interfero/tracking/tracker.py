@@ -295,9 +295,11 @@ class Tracker:
         """Put adapters into the model registry, and say what came of it, a line each; never an error."""
         if not entries:
             return []
-        if self.flush():
+        # Files that waited for their store may be many; a server that is away is given up at once.
+        if self.flush(CLOSE_REQUEST_S):
             return [
-                "not in the model registry yet: the tracking server is away; --resume tries again"
+                "not in the model registry yet: the tracking server, or its store of files, is away; "
+                "--resume tries again"
             ]
         # Takes a second to import, at the end of a sweep.
         from interfero.tracking.registry import Registry
