@@ -190,9 +190,9 @@ def _write_to_experiments(client: MlflowClient) -> None:
             client.set_experiment_tag(experiment.experiment_id, CHECKED_TAG, at)
         except MlflowException as error:
             refused[experiment.name] = error
-    for error in refused.values():
-        error.args = (f"{', '.join(refused)}: {error}",)
-        raise error
+    for denied in refused.values():
+        denied.args = (f"{', '.join(refused)}: {denied}",)
+        raise denied
 
 
 def _check_database(uri: str) -> None:

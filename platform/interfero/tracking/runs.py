@@ -227,12 +227,12 @@ class Runs:
             raise NotStoredError(f"{FIRST_FILE} is not stored: {error}") from error
 
     def _answers(self) -> bool:
-        try:
-            self.probe()
-        except SERVER_ERRORS as error:
-            logger.debug("no answer: %s", error)
-            return False
-        return True
+        # Twice: a server that has just failed may have closed the connection.
+        for _ in range(2):
+            with suppress(*SERVER_ERRORS):
+                self.probe()
+                return True
+        return False
 
     def _open_experiment(self, name: str) -> str:
         experiment = self._client.get_experiment_by_name(name)
@@ -267,7 +267,7 @@ class Runs:
         )
 
     def _remove_parent(self) -> None:
-        # Twice: a server that has just failed may have closed the connection.
+        # Twice, as above.
         for _ in range(2):
             with suppress(*SERVER_ERRORS):
                 self._client.delete_run(self._parent_id)
