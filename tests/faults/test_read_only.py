@@ -38,7 +38,7 @@ def server(empty_database, tmp_path_factory):
             log_in(patch, "admin", server)
             server.start()
         for user in ("ann", "guest"):
-            ask_admin(server, "users/create", username=user, password=PASSWORD)
+            ask_admin(server, "2.0/mlflow/users/create", username=user, password=PASSWORD)
         yield server
     finally:
         server.kill()
@@ -47,7 +47,7 @@ def server(empty_database, tmp_path_factory):
 def ask_admin(server, what, **fields):
     """One request to the server, as its administrator."""
     answer = requests.post(
-        f"{server.uri}/api/2.0/mlflow/{what}", json=fields, auth=("admin", PASSWORD), timeout=60
+        f"{server.uri}/api/{what}", json=fields, auth=("admin", PASSWORD), timeout=60
     )
     assert answer.ok, answer.text
 
@@ -94,8 +94,8 @@ def test_a_user_who_may_only_read_is_told_before_a_sweep(
 
     experiment = MlflowClient(server.uri).get_experiment_by_name(CAPACITY.kind)
     ask_admin(
-        server, "experiments/permissions/create", username="guest", permission="EDIT",
-        experiment_id=experiment.experiment_id,
+        server, "3.0/mlflow/users/permissions/grant", username="guest", permission="EDIT",
+        resource_type="experiment", resource_id=experiment.experiment_id,
     )  # fmt: skip
     assert check_tracking().ok
     finished(tmp_path, "of-guest")
