@@ -6,11 +6,12 @@ PYTHON ?=
 ARGS ?=
 
 # Disks are taken away in two minutes; servers take three, groups of processes four, a cluster's nodes, drivers and head five, a server
-# on PostgreSQL five, SLURM's time limits and queues ten.
+# on PostgreSQL five, SLURM's time limits and queues ten. An object store took eleven and MLflow's users three on a machine with
+# seven other programs for each core.
 FAULTS := tests/faults/test_storage.py
 CLUSTER_FAULTS := tests/faults/test_services.py tests/integration/test_workers.py tests/integration/test_pool.py tests/integration/test_domain_sequence.py tests/faults/test_cluster.py \
   tests/faults/test_spot.py \
-  tests/faults/test_postgres.py tests/faults/test_slurm.py
+  tests/faults/test_postgres.py tests/faults/test_object_store.py tests/faults/test_read_only.py tests/faults/test_slurm.py
 RAY := $(patsubst %,tests/integration/test_%.py,sweep restoration_sweep resume map_sweep python_doc search)
 # Files in the order of tests/conftest.py: long ones first, so that no process is alone with one at the end.
 PARALLEL := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
@@ -23,6 +24,8 @@ NOT_COMPILED := site-packages/(.*/tests?|databricks|fontTools|mypyc?|networkx|pi
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 STAMP := $(VENV)/.installed
+# Servers for faults alone, apart from the environment.
+SERVERS := $(VENV)/servers
 PREFLIGHT := tools/preflight.py
 
 # torch's CUDA libraries are large files: a slow line needs more than uv's 30 seconds.
@@ -44,7 +47,7 @@ test: install ## install what is missing, then run the tests
 	@set -e; if [ -n "$(ARGS)" ]; then $(BIN)/python -m pytest $(ARGS); else \
 	  for part in $(TESTS); do echo "pytest $$part"; $(BIN)/python -m pytest -q $$part || exit 1; done; fi
 
-faults: install ## install what is missing, then kill nodes, drivers, servers and disks under sweeps
+faults: install $(SERVERS)/.installed ## install what is missing, then kill nodes, drivers, servers and disks under sweeps
 	@set -e; for part in $(FAULTS) $(CLUSTER_FAULTS); do echo "pytest $$part"; $(BIN)/python -m pytest -q $$part; done
 
 lint: install ## ruff: rules, import walls, format
@@ -62,6 +65,10 @@ lock: $(UV) ## resolve requirements.lock anew (ARGS=--upgrade for newer versions
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --custom-compile-command "make lock" --group dev --extra classical \
 	  pyproject.toml -o requirements.lock $(ARGS) > /dev/null
+	@sed -e '/^python-dateutil==/d' -e '/==/!d' -e 's/ *\\$$//' requirements.lock > $(VENV)/constraints.txt
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	  --no-emit-index-url --custom-compile-command "make lock" --constraints $(VENV)/constraints.txt \
+	  tests/faults/servers.in -o tests/faults/servers.lock $(ARGS) > /dev/null
 
 ui: install ## open the MLflow UI on the results
 	@case "$${MLFLOW_TRACKING_URI:=sqlite:///mlflow.db}" in \
@@ -86,6 +93,11 @@ $(STAMP): pyproject.toml requirements.lock | $(UV)
 	$(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation --offline --editable .
 	@$(BIN)/python -m compileall -qq -j 0 -x '$(NOT_COMPILED)' $(VENV)/lib/python3*/site-packages || true
 	@$(BIN)/python -m compileall -q platform trainables sweeps
+	@touch $@
+
+$(SERVERS)/.installed: tests/faults/servers.lock | $(STAMP)
+	rm -rf $(SERVERS)
+	$(UV) pip install --python $(BIN)/python --target $(SERVERS) --require-hashes -r $<
 	@touch $@
 
 # Whichever Python runs can check the preconditions; the check names the one to build with.

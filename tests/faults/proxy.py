@@ -19,6 +19,8 @@ class Proxy:
         """Status codes of the next requests, which are not passed on."""
         self.delay_s = 0.0
         """Between a request that was carried out and its answer."""
+        self.read_only = False
+        """Whether it lets nothing pass but what reads; MLflow searches by POST."""
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -28,6 +30,8 @@ class Proxy:
                     return self.answer(401, b"Unauthorized")
                 if not self.path.startswith(PREFIX + "/"):
                     return self.answer(404, b"no such page")
+                if proxy.read_only and self.command != "GET" and not self.path.endswith("/search"):
+                    return self.answer(403, b"Forbidden")
                 if proxy.answers:
                     return self.answer(proxy.answers.pop(0), b"<html>trouble</html>")
                 wanted = {k: v for k, v in self.headers.items() if k.lower() not in HOP_BY_HOP}

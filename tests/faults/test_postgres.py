@@ -14,6 +14,7 @@ import psutil
 import pytest
 from mlflow.tracking.client import MlflowClient
 
+from interfero.cli.doctor.services import check_tracking
 from interfero.errors import TrackingError
 from interfero.tracking.tracker import Tracker
 from sweeps.adapter_capacity import SWEEP as CAPACITY
@@ -215,15 +216,21 @@ def test_a_user_who_may_only_read_is_refused(make_workplace, database, server):
     assert "SELECT, INSERT, UPDATE and DELETE in all of MLflow's tables (GRANT)" in shown
 
 
-def test_a_server_whose_user_may_only_read_is_refused(make_workplace, database, server, tmp_path):
+def test_a_server_whose_user_may_only_read_is_refused(
+    make_workplace, database, server, tmp_path, monkeypatch
+):
     reading = Server(tmp_path, database.uri(postgres.READER))
     try:
         reading.start()
         shown = refusal(make_workplace, "through", reading.uri)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", reading.uri)
+        finding = check_tracking()
     finally:
         reading.kill()
-    assert f"the tracking server at {reading.uri} must let its database user write" in shown
-    assert "permission denied for table" in shown
+    for said in (shown, finding.found):
+        assert f"the tracking server at {reading.uri} must let its database user write" in said
+        assert "permission denied for table" in said
+    assert not finding.ok
 
 
 def test_a_database_without_tables_and_without_the_right_to_make_them(database, tmp_path):
@@ -303,6 +310,21 @@ def test_a_proxy_with_a_path_and_credentials(server, tmp_path, monkeypatch, way)
     assert "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN" in str(
         caught.value
     )
+
+
+def test_a_proxy_that_lets_only_read_is_refused(proxy, monkeypatch, tmp_path):
+    """Before a sweep by the doctor, on a server without experiments too, and by a sweep."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.uri)
+    assert check_tracking().ok
+    proxy.read_only = True
+    finding = check_tracking()
+    assert not finding.ok
+    with pytest.raises(TrackingError) as caught:
+        opened(proxy, tmp_path, "read-only")
+    for said in (finding.found, str(caught.value)):
+        assert f"the tracking server at {proxy.uri} must let this user write" in said
+        assert "403" in said
+        assert "MLFLOW_TRACKING_TOKEN, to another user's" in said
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 401, 403])

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import sqlalchemy
@@ -18,7 +19,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from interfero.errors import TrackingError
 from interfero.redaction import masked
 from interfero.tracking.database_file import CHECK_S, DEFAULT_URI, URI_VARIABLE
+from interfero.tracking.names import CHECKED_TAG, MAIN_METRIC_TAG
 
+OF_A_SWEEP = f"tags.`{MAIN_METRIC_TAG}` LIKE '%/%'"
+"""Of experiments that a sweep has made."""
+_WRITE_S = 10
+"""Time that one small write may take."""
 _PATIENCE_LOCK = threading.RLock()
 _TALKATIVE = ("alembic", "mlflow.store.db.utils")
 
@@ -29,12 +35,15 @@ def patience(seconds: float) -> Iterator[None]:
 
     MLflow repeats a request for minutes, and repeats `create run` too, whose first answer may just
     be late. It reads these settings from the environment at each request, so one thread at a time
-    is let in.
+    is let in. A server that writes to an object store would have its clients (3.17) fetch each file
+    from there themselves, which they may not be able to reach: what is done inside goes through it.
     """
     wanted = {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(max(1, round(seconds))),
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
+        "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
     }
     with _PATIENCE_LOCK:
         before = {name: os.environ.get(name) for name in wanted}
@@ -118,7 +127,11 @@ def _rule_and_remedy(uri: str, text: str, error_code: str) -> tuple[str, str]:
             "Let that user SELECT, INSERT, UPDATE and DELETE in all of MLflow's tables (GRANT), correct"
         )
     if error_code == "PERMISSION_DENIED":
-        return "let this user write", "Ask its owner for the right to, correct"
+        return "let this user write", (
+            "Ask its owner for the right to (of MLflow's own users: EDIT on this experiment), set "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, to another "
+            "user's, correct"
+        )
     return "answer", "Start it, correct"
 
 
@@ -137,6 +150,49 @@ def check_reachable(uri: str) -> None:
     except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
         # From None: the original message may show a password in a traceback.
         raise unreachable(uri, error) from None
+
+
+def check_writable(uri: str) -> None:
+    """Whether this user may write to a server that answers, and to each experiment made by a sweep there.
+
+    Who may read only is found out by writing: a tag of each of those experiments says when it was
+    checked. Of a database's own address `check_reachable` says it.
+
+    Raises:
+        TrackingError: names the server, the experiments, the reason and the remedy.
+    """
+    if is_database(uri):
+        return
+    try:
+        with patience(_WRITE_S):
+            client = MlflowClient(tracking_uri=uri)
+            _make_nothing(client)
+            _write_to_experiments(client)
+    except (MlflowException, OSError) as error:
+        raise unreachable(uri, error) from None
+
+
+def _make_nothing(client: MlflowClient) -> None:
+    """Ask for an experiment that is there already: fails otherwise where nothing can be written at all."""
+    for experiment in client.search_experiments(max_results=1):
+        try:
+            client.create_experiment(experiment.name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+
+def _write_to_experiments(client: MlflowClient) -> None:
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    refused: dict[str, MlflowException] = {}
+    for experiment in client.search_experiments(filter_string=OF_A_SWEEP):
+        try:
+            client.set_experiment_tag(experiment.experiment_id, CHECKED_TAG, at)
+        except MlflowException as error:
+            refused[experiment.name] = error
+    for denied in refused.values():
+        denied.args = (f"{', '.join(refused)}: {denied}",)
+        raise denied
 
 
 def _check_database(uri: str) -> None:

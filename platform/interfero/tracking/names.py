@@ -36,6 +36,9 @@ PARENT_TAG = "mlflow.parentRunId"
 CONTEXT_TAG = "mlflow.data.context"
 """What a run used a data set for."""
 NOTE_TAG = "mlflow.note.content"
+CHECKED_TAG = "interfero.checked"
+"""On experiments: when `interfero doctor` last saw that its user may write to them."""
+MAIN_METRIC_TAG = "mlflow.experiment.primaryMetric.name"
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Which of its views the MLflow UI opens: runs and their metrics, not GenAI traces (3.17)."""
 
@@ -53,7 +56,7 @@ def experiment_tags(name: str) -> dict[str, str]:
     The view it opens is that of runs; the main metric is the first of its charts, and the one that the
     parallel coordinates are coloured by.
     """
-    return {**EXPERIMENT_TAGS, "mlflow.experiment.primaryMetric.name": MAIN_METRICS.get(name, GAIN)}
+    return {**EXPERIMENT_TAGS, MAIN_METRIC_TAG: MAIN_METRICS.get(name, GAIN)}
 
 
 def run_name(params: Mapping[str, str | int | float]) -> str:

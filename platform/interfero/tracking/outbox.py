@@ -26,14 +26,18 @@ class Outbox:
     forced, are delivered anew by `--resume`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, refused_path: Path | None = None) -> None:
         """Open the queue, with whatever an earlier process left in it.
+
+        Args:
+            path: Of the file.
+            refused_path: Where operations go that no server will take; None is beside the file.
 
         Raises:
             StorageError: the file is damaged or cannot be written.
         """
         self.path = path
-        self.refused_path = path.with_name(path.name + ".refused")
+        self.refused_path = refused_path or path.with_name(path.name + ".refused")
         self._waiting: deque[Operation] = deque()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

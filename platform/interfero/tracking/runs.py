@@ -30,7 +30,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from interfero.errors import TrackingError
 from interfero.tracking.address import is_database
 from interfero.tracking.database_file import URI_VARIABLE
-from interfero.tracking.first_file import store_first_file
+from interfero.tracking.first_file import FIRST_FILE, store_first_file
 from interfero.tracking.names import (
     CELL_TAG,
     COMMAND_TAG,
@@ -68,6 +68,10 @@ class RefusedError(Exception):
     """An operation that would fail as often as it is tried."""
 
 
+class NotStoredError(Exception):
+    """A file that was not stored, while the server answered: its store for files did not, or refused."""
+
+
 @dataclass(slots=True)
 class CellRun:
     """A cell's run as the server has it."""
@@ -92,6 +96,7 @@ class Runs:
         self._experiment_id = self._open_experiment(experiment)
         self._sweep = sweep
         self._parent_id = ""
+        self._first_text = ""
         self.parent_start_ms = 0
         """Unix time in milliseconds."""
         self._in_doubt: set[str] = set()
@@ -128,15 +133,13 @@ class Runs:
             new_tags[RESUMED_TAG] = json.dumps(changed, sort_keys=True)
         new_params = {name: value for name, value in params.items() if name not in held}
         self._log_batch(LogBatch(key=None, params=new_params, tags=new_tags))
+        self._first_text = f"{tags.get(COMMAND_TAG, self._sweep)}\n"
         try:
-            store_first_file(
-                self._client, parent, f"{tags.get(COMMAND_TAG, self._sweep)}\n", self._uri
-            )
+            store_first_file(self._client, parent, self._first_text, self._uri)
         except TrackingError:
             if not found:
                 # A sweep that could not start has not taken its name. Why it could not is what matters.
-                with suppress(*SERVER_ERRORS):
-                    self._client.delete_run(self._parent_id)
+                self._remove_parent()
             raise
         self.load()
         return str(parent.info.status)
@@ -182,6 +185,7 @@ class Runs:
 
         Raises:
             RefusedError: no repetition would help.
+            NotStoredError: a file was not stored, though the server answers.
             SERVER_ERRORS: the server is away, or not able just now.
         """
         try:
@@ -210,13 +214,25 @@ class Runs:
         """
         self._client.get_experiment(self._experiment_id)
 
-    def _answers(self) -> bool:
+    def probe_store(self) -> None:
+        """Write a small file that is there already.
+
+        Raises:
+            NotStoredError: the store for files is away, or refuses.
+        """
+        # Artifact stores fail with whatever their own libraries raise.
         try:
-            self.probe()
-        except SERVER_ERRORS as error:
-            logger.debug("no answer: %s", error)
-            return False
-        return True
+            self._client.log_text(self._parent_id, self._first_text, FIRST_FILE)
+        except Exception as error:
+            raise NotStoredError(f"{FIRST_FILE} is not stored: {error}") from error
+
+    def _answers(self) -> bool:
+        # Twice: a server that has just failed may have closed the connection.
+        for _ in range(2):
+            with suppress(*SERVER_ERRORS):
+                self.probe()
+                return True
+        return False
 
     def _open_experiment(self, name: str) -> str:
         experiment = self._client.get_experiment_by_name(name)
@@ -249,6 +265,13 @@ class Runs:
         return self._client.create_run(
             self._experiment_id, start_time=time_ms, tags=every, run_name=self._sweep
         )
+
+    def _remove_parent(self) -> None:
+        # Twice, as above.
+        for _ in range(2):
+            with suppress(*SERVER_ERRORS):
+                self._client.delete_run(self._parent_id)
+                return
 
     def _ensure_run(self, operation: EnsureRun) -> None:
         key = operation.key
@@ -302,7 +325,7 @@ class Runs:
             self._copy(operation, run_id)
         except Exception as error:
             if self._answers():
-                raise RefusedError(f"{operation.path} is not stored: {error}") from error
+                raise NotStoredError(f"{operation.path} is not stored: {error}") from error
             raise OSError(f"{operation.path} is not stored: {error}") from error
 
     def _copy(self, operation: LogFile, run_id: str) -> None:

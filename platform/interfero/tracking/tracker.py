@@ -17,6 +17,7 @@ from interfero.redaction import masked
 from interfero.store.files import write_atomic
 from interfero.tracking.address import check_reachable, patience, quiet, unreachable
 from interfero.tracking.database_file import tracking_uri as resolve_uri
+from interfero.tracking.delivery import Delivery
 from interfero.tracking.first_file import FILE_REQUEST_S
 from interfero.tracking.names import (
     CELL_TAG,
@@ -31,13 +32,12 @@ from interfero.tracking.operations import (
     DatasetUse,
     EnsureRun,
     LogBatch,
-    LogFile,
     LogInputs,
     Operation,
     SetStatus,
 )
 from interfero.tracking.outbox import Outbox
-from interfero.tracking.runs import SERVER_ERRORS, RefusedError, Runs
+from interfero.tracking.runs import SERVER_ERRORS, Runs
 from interfero.tracking.summary import (
     END_STATUS,
     batches,
@@ -68,8 +68,6 @@ MAX_DATASETS = 1000
 """In one request."""
 PROGRESS_S = 5.0
 """The parent run hears of progress no more often than this."""
-RETRY_S = (1.0, 30.0)
-"""Pause after a first failure, and the longest; each is twice the one before."""
 
 
 @dataclass(slots=True)
@@ -85,10 +83,11 @@ class _CellState:
 class Tracker:
     """The only writer of a sweep's MLflow runs; for one thread of the driver.
 
-    Every write goes through a queue on disk (`Outbox`) and is delivered at once if the server
+    Every write goes through a queue on disk (`Delivery`) and is delivered at once if the server
     answers. If it does not, it waits there, later writes behind it; each later write, `flush` and
-    `close` try again. All calls may be repeated for the same cell, which is what a resumed driver
-    does: a cell has one run, and a finished one is not written again.
+    `close` try again. Files wait apart where only the store for them does not answer. All calls may
+    be repeated for the same cell, which is what a resumed driver does: a cell has one run, and a
+    finished one is not written again.
     """
 
     def __init__(
@@ -96,21 +95,17 @@ class Tracker:
     ) -> None:
         self.uri = masked(uri, uri)
         """Fit to be shown."""
-        self.trouble: str | None = None
-        """Why the last delivery failed; None once one succeeds."""
         self._secret_uri = uri
         self._runs = runs
-        self._outbox = outbox
+        self._delivery = Delivery(uri, runs, outbox)
         self._on_cells = dict(on_cells or {})
         self._progress: Callable[[], Mapping[str, float]] = dict
         self._progress_told_at = time.monotonic()
-        self._failures = 0
-        self._retry_at = 0.0
         self._cells = {
             key: _CellState(run.status, run.start_ms, run.curve_step, run.was_stopped)
             for key, run in runs.cells.items()
         }
-        for operation in outbox:
+        for operation in self._delivery:
             self._foresee(operation)
 
     @classmethod
@@ -158,15 +153,20 @@ class Tracker:
             queue.close()
             raise
         tracker = cls(uri, runs, queue, on_cells)
-        if queue or status != "RUNNING":
+        if tracker.pending or status != "RUNNING":
             tracker._write([SetStatus(key=None, status="RUNNING", time_ms=now_ms())])
             tracker.flush(float("inf"))
         return tracker
 
     @property
     def pending(self) -> int:
-        """Writes that wait for the server."""
-        return len(self._outbox)
+        """Writes that wait for the server, or for its store of files."""
+        return len(self._delivery)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the last delivery failed; None once one succeeds."""
+        return self._delivery.trouble
 
     @property
     def num_finished(self) -> int:
@@ -176,12 +176,12 @@ class Tracker:
     @property
     def num_refused(self) -> int:
         """Writes the server will never take, those of earlier drivers included: set aside, with reasons."""
-        return self._outbox.num_refused
+        return self._delivery.num_refused
 
     @property
     def refused_path(self) -> Path:
         """Where they are kept."""
-        return self._outbox.refused_path
+        return self._delivery.refused_path
 
     @property
     def run_ids(self) -> dict[str, str]:
@@ -300,9 +300,11 @@ class Tracker:
         """Put adapters into the model registry, and say what came of it, a line each; never an error."""
         if not entries:
             return []
-        if self.flush():
+        # Files that waited for their store may be many; a server that is away is given up at once.
+        if self.flush(CLOSE_REQUEST_S):
             return [
-                "not in the model registry yet: the tracking server is away; --resume tries again"
+                "not in the model registry yet: the tracking server, or its store of files, is away; "
+                "--resume tries again"
             ]
         # Takes a second to import, at the end of a sweep.
         from interfero.tracking.registry import Registry
@@ -312,8 +314,7 @@ class Tracker:
 
     def flush(self, seconds: float = DRAIN_S) -> int:
         """Deliver what waits, for so many seconds at most, and return how much is left."""
-        self._retry_at = 0.0
-        self._drain(time.monotonic() + seconds, WRITE_REQUEST_S)
+        self._delivery.drain(time.monotonic() + seconds, WRITE_REQUEST_S, now=True)
         return self.pending
 
     def close(
@@ -337,13 +338,12 @@ class Tracker:
         request_s = max(WRITE_REQUEST_S, min(CLOSE_REQUEST_S, wait_s))
         give_up = time.monotonic() + wait_s
         while True:
-            self._retry_at = 0.0
-            self._drain(float("inf"), request_s)
+            self._delivery.drain(float("inf"), request_s, now=True)
             if not self.pending or time.monotonic() >= give_up:
                 break
             time.sleep(1.0)
         self._heal(request_s)
-        self._outbox.close()
+        self._delivery.close()
         return self.pending
 
     def _progress_batches(self) -> list[LogBatch]:
@@ -354,10 +354,10 @@ class Tracker:
         return batches(None, points, {})
 
     def _write(self, operations: Sequence[Operation]) -> None:
-        self._outbox.append(operations)
+        self._delivery.append(operations)
         for operation in operations:
             self._foresee(operation)
-        self._drain(time.monotonic() + DRAIN_S, WRITE_REQUEST_S)
+        self._delivery.drain(time.monotonic() + DRAIN_S, WRITE_REQUEST_S)
 
     def _foresee(self, operation: Operation) -> None:
         """Follow what an operation will make of its cell's run."""
@@ -374,55 +374,6 @@ class Tracker:
             case LogBatch() if state is not None:
                 state.curve_step = int(operation.tags.get(CURVE_TAG, state.curve_step))
                 state.was_stopped = state.was_stopped or STOPPED_TAG in operation.tags
-
-    def _drain(self, deadline: float, request_s: float) -> None:
-        """Deliver in order until nothing waits, the time is up, or the server is away."""
-        while (operation := self._outbox.oldest) is not None:
-            now = time.monotonic()
-            if now > deadline or now < self._retry_at:
-                return
-            try:
-                self._deliver(operation, request_s)
-            except RefusedError as error:
-                self._set_aside(error)
-                continue
-            except SERVER_ERRORS as error:
-                self._postpone(error)
-                return
-            self._outbox.delivered()
-            self._failures = 0
-            self.trouble = None
-
-    def _deliver(self, operation: Operation, request_s: float) -> None:
-        if isinstance(operation, LogFile):
-            self._check_place(operation)
-        with patience(request_s):
-            if self._failures:  # a silent server costs a short wait, even before a file
-                self._runs.probe()
-            with patience(FILE_REQUEST_S if isinstance(operation, LogFile) else request_s):
-                self._runs.deliver(operation)
-
-    def _check_place(self, operation: LogFile) -> None:
-        """Refuse files outside the storage: the outbox is a file that may come from anywhere."""
-        storage = self._outbox.path.absolute().parent.parent.resolve()
-        if not Path(operation.path).resolve().is_relative_to(storage):
-            raise RefusedError(
-                f"{operation.path} is not in {storage}: only a sweep's own files are"
-            )
-
-    def _set_aside(self, error: Exception) -> None:
-        reason = masked(str(error), self._secret_uri)
-        logger.warning("the tracking server refused a write: %s", reason)
-        self._outbox.refused(reason)
-
-    def _postpone(self, error: Exception) -> None:
-        self.trouble = masked(" ".join(str(error).split()), self._secret_uri)[:400]
-        if self._failures == 0:
-            logger.warning("the tracking server is away, writes wait on disk: %s", self.trouble)
-        first, longest = RETRY_S
-        pause = min(longest, first * 2 ** min(self._failures, 10))
-        self._retry_at = time.monotonic() + pause
-        self._failures += 1
 
     def _heal(self, request_s: float) -> None:
         try:

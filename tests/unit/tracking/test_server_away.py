@@ -36,28 +36,30 @@ sys.stdin.read()
 class Server:
     """`mlflow server` on a free port; its data stay while it is down.
 
-    Its database is `mlflow.db` in its folder, unless another's address is given.
+    Its database is `mlflow.db` in its folder, unless another's address is given; so are the files of runs.
     """
 
-    def __init__(self, folder, database=""):
+    def __init__(self, folder, database="", *, files=(), options=(), environment=None):
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = listener.getsockname()[1]
         self.uri = f"http://127.0.0.1:{self.port}"
         self.folder = folder
         self.database = database or f"sqlite:///{folder}/mlflow.db"
+        files = files or ("--artifacts-destination", str(folder / "artifacts"))
+        self._options = (*files, *options)
+        # Eight processes for jobs that nothing here starts would double the time.
+        self._environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **(environment or {})}
         self.process = None
 
     def start(self):
         command = [sys.executable, mlflow_server.__file__, "server", "--host", "127.0.0.1"]
         command += ["--port", str(self.port), "--workers", "1"]
-        command += ["--backend-store-uri", self.database]
-        command += ["--artifacts-destination", str(self.folder / "artifacts")]
+        command += ["--backend-store-uri", self.database, *self._options]
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 command,
                 cwd=self.folder,
-                # Eight processes for jobs that nothing here starts would double the time.
-                env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+                env={**os.environ, **self._environment},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

@@ -12,6 +12,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking.client import MlflowClient
 
 from interfero.errors import TrackingError
+from interfero.tracking.delivery import FILE_TRIES
 from interfero.tracking.first_file import FIRST_FILE, missing_package
 from interfero.tracking.runs import Runs
 from interfero.tracking.tracker import Tracker
@@ -537,7 +538,7 @@ def test_what_waits_is_known_to_the_next_driver_before_it_is_delivered(place, aw
     # Opening succeeds, then the server goes.
     runs = tracker._runs
     away["away"] = True
-    again = Tracker(place.uri, runs, tracker._outbox)
+    again = Tracker(place.uri, runs, tracker._delivery._writes)
     waiting = again.pending
     again.cell_finished(make_record("a"))
     assert again.pending == waiting
@@ -607,16 +608,57 @@ def test_what_no_server_takes_does_not_block_the_rest(place, caplog, tmp_path):
     assert place.cells["a"].info.status == "FINISHED"
 
 
-def test_an_artifact_store_that_fails_does_not_block_the_rest(place, monkeypatch, tmp_path):
+def test_a_file_that_its_store_does_not_take_does_not_block_the_rest(place, monkeypatch):
     def broken(*args):
         raise RuntimeError("no credentials")
 
     monkeypatch.setattr("interfero.tracking.runs.get_artifact_repository", broken)
-    (tmp_path / "f").write_text("x")
+    place.outbox.parent.mkdir()
+    file = place.outbox.with_name("f")
+    file.write_text("x")
     tracker = place.open()
-    tracker.cell_finished(make_record("a"), [(tmp_path / "f", "")])
-    assert tracker.num_refused == 1
+    tracker.cell_finished(make_record("a"), [(file, "")])
+    assert (tracker.pending, tracker.num_refused) == (1, 0)
+    assert "no credentials" in tracker.trouble
     assert place.cells["a"].info.status == "FINISHED"
+    # Its store takes another file each time.
+    for _ in range(FILE_TRIES):
+        tracker.flush()
+    assert (tracker.pending, tracker.num_refused) == (0, 1)
+    assert tracker.trouble is None
+    assert tracker.close("FINISHED") == 0
+    assert sorted(path.name for path in place.outbox.parent.iterdir()) == [
+        "f", "outbox.jsonl.refused", "sweep_id",
+    ]  # fmt: skip
+
+
+def test_files_that_a_store_does_not_take_wait_and_are_kept_in_order(place, monkeypatch):
+    """The next driver delivers them; of several with one name the last stays."""
+    store = {"away": True}
+    for name in ("log_text", "log_artifact"):
+        original = getattr(MlflowClient, name)
+
+        def call(self, *args, _original=original, **kwargs):
+            if store["away"]:
+                raise RuntimeError("the bucket is gone")
+            return _original(self, *args, **kwargs)
+
+        monkeypatch.setattr(MlflowClient, name, call)
+    store["away"] = False
+    tracker = place.open()
+    store["away"] = True
+    files = [place.outbox.parent / folder / "report.html" for folder in ("old", "new")]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text(file.parent.name)
+        tracker.parent_artifacts([file])
+    tracker.cell_finished(make_record("a"))
+    assert place.cells["a"].info.status == "FINISHED"
+    assert tracker.close("KILLED", wait_s=0) == len(files)
+    store["away"] = False
+    tracker = place.open()
+    assert (tracker.pending, tracker.num_refused) == (0, 0)
+    assert mlflow.artifacts.load_text(f"{place.parent.info.artifact_uri}/report.html") == "new"
 
 
 def test_sweeps_of_one_name_in_two_storages_do_not_mix(place, tmp_path):

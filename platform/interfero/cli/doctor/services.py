@@ -151,14 +151,27 @@ def check_tracking() -> Finding:
             "mlflow server --host 127.0.0.1 starts one; unset MLFLOW_TRACKING_URI writes to "
             f"{DEFAULT_URI}",
         )
-    else:
-        if lacks := _store_library(uri):
-            return lacks
     finally:
         # Connecting makes an empty file; a check leaves nothing.
         if fresh and database is not None and database.is_file() and not database.stat().st_size:
             database.unlink()
-    return Finding("tracking", f"{masked(uri, uri)} answers")
+    lacks = _store_library(uri) or _right_to_write(uri)
+    return lacks or Finding("tracking", f"{masked(uri, uri)} answers, and this user may write")
+
+
+def _right_to_write(uri: str) -> Finding | None:
+    """That this user may only read; None if not so."""
+    from interfero.tracking.address import check_writable
+
+    try:
+        check_writable(uri)
+    except TrackingError as error:
+        return Finding(
+            "tracking",
+            str(error),
+            "give this user the right to write, or use another user; a sweep is refused until then",
+        )
+    return None
 
 
 def _store_library(uri: str) -> Finding | None:
