@@ -19,6 +19,7 @@ METHOD_WORDS = {
     "gated_adapters": "adapters in the decoder, and a gate that says how much of them a picture gets",
     "bias_gain": "biases and GDN gains learn, no kernel",
     "latent_refinement": "nothing learns: the latents of each picture are searched",
+    "regularised_refinement": "latents of each picture are searched, hyper-latents held near the encoder's",
     "l2_sp": "every parameter learns, pulled back to where it began",
     "ewc": "every parameter learns, pulled back where the source would suffer",
     "distill": "every parameter learns, with the old codec as teacher on target images",
