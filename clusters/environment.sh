@@ -6,5 +6,3 @@ export RAY_AUTH_MODE=token
 export RAY_USAGE_STATS_ENABLED=0
 # The head's own server (tracking_server.sh); only the driver, which runs there, writes to it.
 export MLFLOW_TRACKING_URI=http://127.0.0.1:5000
-# Ray gives its own processes 30 seconds to start, for which a busy machine may need longer.
-export RAY_raylet_start_wait_time_s=300
