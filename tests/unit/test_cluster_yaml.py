@@ -224,7 +224,9 @@ def test_every_machine_gets_the_token_and_the_mode(config):
     assert "clusters/environment.sh" in (ROOT / "clusters/install.sh").read_text()
 
 
-BUSY = 'ray() { echo "$1"; test "$1" = stop || test "$((tried++))" -ge "$failures"; }'
+BUSY = (
+    'sleep() { :; }; ray() { echo "$1"; test "$1" = stop || test "$((tried++))" -ge "$failures"; }'
+)
 """A machine on which `ray start` fails so often."""
 
 
