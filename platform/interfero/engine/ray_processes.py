@@ -21,18 +21,19 @@ def few_processes() -> Iterator[None]:
     """
     from ray._private import parameter, services
 
-    whole, page = parameter.RayParams, services.start_api_server
+    parameters, starting = vars(parameter), vars(services)
+    whole, page = parameters["RayParams"], starting["start_api_server"]
 
     def fewer(**given: Any) -> Any:
         return whole(no_monitor=True, include_log_monitor=False, **given)
 
-    parameter.RayParams = fewer
+    parameters["RayParams"] = fewer
     # As where it did not start, with which Ray goes on.
-    services.start_api_server = lambda *_, **__: (None, None)
+    starting["start_api_server"] = lambda *_, **__: (None, None)
     try:
         yield
     finally:
-        parameter.RayParams, services.start_api_server = whole, page
+        parameters["RayParams"], starting["start_api_server"] = whole, page
 
 
 def cpus_to_offer(options: SweepOptions) -> int | None:
