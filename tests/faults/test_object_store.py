@@ -143,8 +143,9 @@ def check_files(place, name, store, count):
     assert len(runs) == count
     records = place.records(name)
     for run in (parent, *runs.values()):
-        listed = MlflowClient(place.tracking_uri).list_artifacts(run.info.run_id)
-        assert listed
+        assert any(f"/{run.info.run_id}/artifacts/" in path for path in objects)
+        if run.info.artifact_uri.startswith("mlflow-artifacts:"):  # The tests have no boto3.
+            assert MlflowClient(place.tracking_uri).list_artifacts(run.info.run_id)
     folder = f"{parent.info.experiment_id}/{parent.info.run_id}/artifacts"
     inside = {path.partition(f"{folder}/")[2] for path in objects if folder in path}
     assert {FIRST_FILE, "report.html", "cells.parquet"} <= {path.split("/")[-1] for path in inside}

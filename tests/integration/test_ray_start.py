@@ -47,7 +47,7 @@ def test_ray_looks_for_its_processes_as_long_as_it_is_told(ray_here):
 EARLY = """
 import os, time
 from interfero.engine import ray_environment
-ray_environment.prepare(None, groups=False)
+ray_environment.prepare(None, groups=False, cpus=2)
 import psutil, ray
 from ray.util.placement_group import placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy

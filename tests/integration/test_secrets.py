@@ -86,7 +86,7 @@ def sweep(tmp_path_factory, server, ray_folder, tiny_codec_file, image_folder, o
          "--domains", f"thing=./{pictures}", "--source-domain", f"other={other_image_folder}",
          "--methods", "finetune", "--learning-rates", "1e-3", "--num-steps", "2",
          "--crop-size", "64", "--batch-size", "2", "--max-source-images", "1",
-         "--max-target-images", "1"],
+         "--max-target-images", "1", "--max-concurrent", "1"],
         cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True,
         timeout=SWEEP_S, check=False,
     )  # fmt: skip

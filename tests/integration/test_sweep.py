@@ -261,12 +261,20 @@ LARGER = [
 """The four cells of the first sweep, and four new ones, of which two turn NaN."""
 
 
+def command(process):
+    """Name and command line of a process; empty if it has just ended."""
+    try:
+        return f"{process.name()} {' '.join(process.cmdline())}"
+    except psutil.NoSuchProcess:
+        return ""
+
+
 @pytest.fixture(scope="module")
 def interrupted(first_sweep):
     place, _ = first_sweep
     process = place.start(*LARGER)
     place.wait_for_records("larger", 5, process)
-    family = {p: p.name() for p in psutil.Process(process.pid).children(recursive=True)}
+    family = {p: command(p) for p in psutil.Process(process.pid).children(recursive=True)}
     place.interrupt(process)
     done = place.finish(process)
     place.wait_gone(list(family))
@@ -284,8 +292,15 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(interrupted):
 
 def test_ctrl_c_leaves_no_process(interrupted):
     family = interrupted[4]
-    assert "raylet" in family.values()
-    assert [name for p, name in family.items() if p.is_running()] == []
+    assert [line for line in family.values() if line.startswith("raylet ")]
+    assert [line for p, line in family.items() if p.is_running()] == []
+
+
+def test_one_pack_at_a_time_has_one_worker_and_ray_no_process_that_nobody_needs(interrupted):
+    commands = list(interrupted[4].values())
+    assert len([line for line in commands if "ray::I" in line]) == 1
+    unused = ("monitor.py", "dashboard.py")
+    assert [line for line in commands if any(name in line for name in unused)] == []
 
 
 def test_ctrl_c_marks_the_runs_as_killed(interrupted):

@@ -224,6 +224,27 @@ def test_every_machine_gets_the_token_and_the_mode(config):
     assert "clusters/environment.sh" in (ROOT / "clusters/install.sh").read_text()
 
 
+BUSY = (
+    'sleep() { :; }; ray() { echo "$1"; test "$1" = stop || test "$((tried++))" -ge "$failures"; }'
+)
+"""A machine on which `ray start` fails so often."""
+
+
+@pytest.mark.parametrize("who", ["head", "worker"])
+@pytest.mark.parametrize("failures", [0, 1, 2, 3])
+def test_ray_is_started_up_to_three_times(config, who, failures):
+    """Ray leaves out for good a worker whose start has failed once."""
+    (start,) = [c for c in config[f"{who}_start_ray_commands"] if "ray start" in c]
+    script = f"failures={failures} tried=0; {BUSY}; {start}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["start", *["stop", "start"] * min(failures, 2)]
+    assert (done.returncode == 0) == (failures < 3)
+    source = Path(ray.__file__).parent / "autoscaler/_private/autoscaler.py"
+    assert "num_failed_updates.get(node_id, 0) > 0:  # TODO(ekl) retry?" in source.read_text(), (
+        "Ray may try again now"
+    )
+
+
 def test_every_mounted_path_exists(config):
     ours = [path for path in config["file_mounts"].values() if not path.startswith("~")]
     assert [path for path in ours if not (ROOT / path).exists()] == []

@@ -23,6 +23,7 @@ from interfero.engine import ray_environment
 from interfero.engine.code_version import PACKAGES, code_fingerprint, package_folder
 from interfero.engine.interrupts import ASKED_TO_END
 from interfero.engine.pool import WARM_VARIABLE, Pool, environment, own_start, warm_workers
+from interfero.engine.ray_processes import few_processes
 from interfero.store.files import write_atomic
 
 LOOK_EVERY_S = 1.0
@@ -63,11 +64,12 @@ def _ray(folder: Path, counts: dict[str, int | None]) -> Iterator[psutil.Process
 
     for attempt in range(TRIES):
         try:
-            ray.init(
-                address="local", num_cpus=counts["num_cpus"], num_gpus=counts["num_gpus"],
-                include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
-                _skip_env_hook=True,
-            )  # fmt: skip
+            with few_processes():
+                ray.init(
+                    address="local", num_cpus=counts["num_cpus"], num_gpus=counts["num_gpus"],
+                    include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
+                    _skip_env_hook=True,
+                )  # fmt: skip
             break
         except Exception as error:
             # A bare Exception is what Ray raises where its processes need more than its 30 seconds (2.60).

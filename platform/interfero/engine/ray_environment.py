@@ -37,17 +37,18 @@ def can_join_pool() -> bool:
     return "ray" not in sys.modules or read
 
 
-def prepare(pool: Pool | None, *, groups: bool) -> None:
+def prepare(pool: Pool | None, *, groups: bool, cpus: int) -> None:
     """Set what Ray's processes read when they start.
 
     Args:
         pool: Where Ray runs already; None if it starts now.
         groups: Whether groups of processes train packs: Ray Train has half a dozen processes more for each,
             which train nothing, and every process of Ray would import what trains.
+        cpus: That Ray will have.
     """
     if pool is not None:
         os.environ |= OF_A_POOL
-    elif not groups and (os.cpu_count() or 1) <= MAX_WARM_WORKERS:
+    elif not groups and cpus <= MAX_WARM_WORKERS:
         os.environ.setdefault(PRELOAD, WARM_WORKER)
         os.environ.setdefault(KEEP_IDLE, KEPT_MS)
     elif os.environ.get(PRELOAD) == WARM_WORKER:

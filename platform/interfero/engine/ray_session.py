@@ -18,6 +18,7 @@ from interfero.engine.code_version import CodeVersion, on_cluster, shipped_code
 from interfero.engine.interrupts import interruptible, uninterrupted
 from interfero.engine.options.base import SweepOptions
 from interfero.engine.pool import Pool, pool_folder, read_pool, used_by, why_not
+from interfero.engine.ray_processes import cpus_to_offer, few_processes
 from interfero.engine.resources import packs_at_once
 from interfero.errors import ConfigError, PoolError
 from interfero.redaction import without_secrets
@@ -82,7 +83,11 @@ class RaySession:
         if found is not None:
             joins = ray_environment.can_join_pool()
             self.pool, self.note = _usable(found) if joins else (None, _TOO_LATE)
-        ray_environment.prepare(self.pool, groups=self._options.workers_per_trial > 1)
+        ray_environment.prepare(
+            self.pool,
+            groups=self._options.workers_per_trial > 1,
+            cpus=cpus_to_offer(self._options) or os.cpu_count() or 1,
+        )
         # isort: split
         import ray
 
@@ -230,10 +235,12 @@ def _start_ray(options: SweepOptions, pool: Pool | None) -> None:
             # Ray itself would try for minutes.
             host, _, port = pool.address.rpartition(":")
             socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
-        with shipped_code() if cluster else nullcontext() as runtime_env:
+        processes = few_processes() if own else nullcontext()
+        with processes, shipped_code() if cluster else nullcontext() as runtime_env:
             ray.init(
                 # Left out, Ray would join whatever cluster was last started on this machine.
                 address=address,
+                num_cpus=cpus_to_offer(options) if own else None,
                 include_dashboard=False if own else None,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
