@@ -4,7 +4,7 @@
 # Its own font (Liberation Sans) is compiled in. One that is installed on the machine is found first, and is a file: a
 # picture with 2,000 letters then costs tens of thousands of page faults, and nearly twice the CPU time. So the figures of
 # a report cost more on a machine that has the same font than on one that has none. Fontconfig's variable
-# FONTCONFIG_FILE, which the documentation of vl-convert does not name, chooses the folders that it searches.
+# FONTCONFIG_FILE chooses the folders that are searched.
 #
 # Output seen (page faults of one conversion after the first, on Linux):
 #   Liberation Sans, compiled in: 10 letters 4, 2000 letters 4
