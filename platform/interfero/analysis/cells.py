@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from functools import lru_cache, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from interfero.records import NUMBERS, CellRecord, ImageRows
+from interfero.records import NUMBERS, CellRecord, ImageRow, ImageRows
 
 _More = ParamSpec("_More")
 _Found = TypeVar("_Found")
@@ -28,7 +28,11 @@ def image_arrays(record: CellRecord) -> tuple[Words, FloatArray]:
     The numbers are not to be written to. An `ImageRow` is checked each time it is made: a report would make
     every row a dozen times.
     """
-    images = record.images
+    return arrays_of(record.images)
+
+
+def arrays_of(images: Sequence[ImageRow]) -> tuple[Words, FloatArray]:
+    """The same of a record's `images`."""
     if isinstance(images, ImageRows):
         known = np.frombuffer(images.numbers).reshape(len(images), -1)
         if known.shape[1] == len(NUMBERS):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
-from interfero.analysis.cells import Cells, image_arrays, once_for_cells, rows_of
+from interfero.analysis.cells import Cells, arrays_of, image_arrays, once_for_cells, rows_of
 from interfero.metrics.bd_rate import db_at_equal_rate
-from interfero.records import NUMBERS, CellRecord
+from interfero.records import NUMBERS, CellRecord, ImageRow
 
 GREY_POWER = 1.0
 """Square of one 8-bit level: images of a grey domain have less chroma, what rounding left of it."""
@@ -38,17 +39,22 @@ def loss_parts(records: Iterable[CellRecord], role: str) -> dict[str, LossParts]
         records: Cells.
         role: As in `ImageRow`.
     """
-    found = ((r.key, _parts(r, role)) for r in records if r.status == "finished")
+    found = (
+        (r.key, _parts(r.images, float(r.params["rd_lambda"]), role))
+        for r in records
+        if r.status == "finished"
+    )
     return {key: parts for key, parts in found if parts is not None}
 
 
-def _parts(record: CellRecord, role: str) -> LossParts | None:
-    words, numbers = image_arrays(record)
+@lru_cache(maxsize=1 << 16)
+def _parts(images: Sequence[ImageRow], value: float, role: str) -> LossParts | None:
+    """At lambda `value`. Tables by domain, by method and by setting ask for the same cells."""
+    words, numbers = arrays_of(images)
     rows = numbers[rows_of(words, role)]
     if not len(rows):
         return None
     mean = dict(zip(NUMBERS, rows.mean(axis=0).tolist(), strict=True))
-    value = float(record.params["rd_lambda"])
     loss = mean["rd_loss_before"]
     points = [(mean[f"bpp{s}"], mean[f"psnr_db{s}"]) for s in ("_before", "")]
     errors = [(mean[f"rd_loss{s}"] - mean[f"bpp{s}"]) / value for s in ("_before", "")]
