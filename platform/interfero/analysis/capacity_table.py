@@ -64,7 +64,7 @@ _PLACE_WORDS = {
 }  # fmt: skip
 SETTING_COLUMNS: tuple[tuple[str, Callable[[CellSetting], str]], ...] = (
     ("lambda", lambda s: f"{s.rd_lambda:g}"),
-    ("images", lambda s: str(s.num_images) if s.image_unit == "images" else s.num_images_text),
+    ("images", lambda s: s.images_in_table),
     ("steps", lambda s: str(s.num_steps)),
     ("codec", lambda s: s.codec),
     ("strength", lambda s: f"{s.strength:g}" if s.strength else NO_VALUE),

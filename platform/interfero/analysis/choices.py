@@ -51,6 +51,11 @@ class CellSetting:
     """`images`, or `crops` where several are cut from one picture."""
 
     @property
+    def images_in_table(self) -> str:
+        """`20` under a heading that says images, `20 crops` where they are not."""
+        return str(self.num_images) if self.image_unit == "images" else self.num_images_text
+
+    @property
     def num_images_text(self) -> str:
         """`51 images` or `6 crops`."""
         unit = self.image_unit.removesuffix("s") if self.num_images == 1 else self.image_unit

@@ -207,8 +207,7 @@ def domain_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[st
         place = s.domain, s.rd_lambda, s.num_images, s.method
         cells[place] += [pick.cell for pick in choice.kept]
         astray[place] += len(choice.diverged)
-        images = str(s.num_images) if s.image_unit == "images" else s.num_images_text
-        counts[s.domain][s.num_images] = images
+        counts[s.domain][s.num_images] = s.images_in_table
     parts = [loss_parts(shown, role) for role in ("target", "source_unrouted")]
     grey, several = grey_domains(shown), len(lambdas(shown)) > 1
     # One median over several counts beside one over a single count would compare counts.

@@ -22,6 +22,7 @@ from interfero.analysis.single_domains import (
     DomainResult,
     domain_line,
     outlier_lines,
+    rate_line,
     single_domains,
 )
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED, VALIDATION_GAIN, VALIDATION_ROUTED
@@ -103,7 +104,7 @@ def headline(records: Iterable[CellRecord], own: Sequence[str] = ()) -> Headline
     singly = single_domains(found.first, rival.method if rival else None, best) if cost else ()
     several = len({one.domain for one in singly}) > 1
     ranges = found.single_lines() if cost else []
-    notes = [*outlier_lines(singly), *ranges]
+    notes = [*outlier_lines(singly), *filter(None, [rate_line(singly)]), *ranges]
     notes += list(rival.notes) if rival and rival.sentence in lines[:MAX_SENTENCES] else []
     notes += _spread_lines(best)
     left_out = [*_left_out(asked, tried, block), *diverged_of_methods(tried), grey]

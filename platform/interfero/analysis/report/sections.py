@@ -17,7 +17,7 @@ from interfero.analysis.capacity_table import (
     table_caption,
 )
 from interfero.analysis.charts.data import RunLinks
-from interfero.analysis.choices import Choice, choose_learning_rates
+from interfero.analysis.choices import Choice, choose_learning_rates, setting_of
 from interfero.analysis.comparison import DOMAINS_NOTE, domain_rows
 from interfero.analysis.diverged import every_diverged
 from interfero.analysis.focus import budget_text, central_lambda, lambdas, longest
@@ -182,7 +182,7 @@ def _best_row(one: BestAdapter, runs: RunLinks, *, grey: bool) -> list[str]:
         lost += " (forgets here, not on validation)"
     return [
         f"{one.domain} (grey)" if grey else one.domain, str(p["method"]), f"{one.rd_lambda:g}",
-        str(p["num_images"]), str(p["num_steps"]),
+        setting_of(record).images_in_table, str(p["num_steps"]),
         str(p["adapter_size"]) if p["adapter_size"] else "-",
         short_rate(float(p["learning_rate"])) + ("*" if one.at_edge else ""),
         gain + "".join(f" ({note})" for note in notes), lost, record.adapter_file or "not kept",
