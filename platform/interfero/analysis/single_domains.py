@@ -90,8 +90,8 @@ def domain_table(results: Sequence[DomainResult]) -> tuple[list[str], list[list[
         "In parentheses 95 % intervals over data seeds." if several else "One seed: no intervals."
     )
     what = (
-        "Cost is what source images lose through the adapted codec; routed, through the codec of their own "
-        "domain. An adapted codec without a source mode replaces the source codec: its whole cost counts."
+        "Cost is what source images lose through the adapted codec; routed, through their own domain's. "
+        "Without a source mode both are one."
     )
     return [*header, "seeds", "test images"], rows, f"{what} {note}"
 
