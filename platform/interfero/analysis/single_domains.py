@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from interfero.analysis.capacity_table import signed, value_range
+from interfero.analysis.capacity_table import counted, signed, value_range
 from interfero.analysis.choices import Choice, seed_of
 from interfero.analysis.outlier_seed import MIN_SEEDS, outlier
 from interfero.analysis.seed_means import SeedMean, means, tested_text
@@ -139,7 +139,7 @@ def outlier_lines(results: Sequence[DomainResult]) -> list[str]:
 def rate_line(results: Sequence[DomainResult]) -> str:
     """Whether the first method's cost goes with the learning rate that validation chose; empty where not.
 
-    `finetune costs +0.10 to +3.22 % in 8 cells with learning rate 0.0001 and +71.47 % in one with 0.001.`:
+    `finetune costs +0.10 to +3.22 % in 8 cells with learning rate 0.0001 and +71.47 % in 1 cell with learning ...`:
     said where validation chose several, and each cell of one rate costs more than twice as much as any of
     another.
     """
@@ -156,14 +156,10 @@ def rate_line(results: Sequence[DomainResult]) -> str:
     if not apart:
         return ""
     texts = [
-        f"{value_range(sorted(values), signed)} % in {_cells_text(len(values))} with learning rate {rate:g}"
+        f"{value_range(sorted(values), signed)} % in {counted(len(values), 'cell')} with learning rate {rate:g}"
         for rate, values in groups
     ]
     return f"{results[0].method} costs {' and '.join(texts)}."
-
-
-def _cells_text(count: int) -> str:
-    return "one cell" if count == 1 else f"{count} cells"
 
 
 def _outlier_line(result: DomainResult, what: str, mean: SeedMean, place: int) -> str:

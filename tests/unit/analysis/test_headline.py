@@ -142,7 +142,7 @@ def test_a_cost_that_goes_with_the_learning_rate_is_told(cell):
         for rate in [1e-3 if lost > 10 else 1e-4]
     ]
     assert (
-        "finetune costs +0.10 to +3.20 % in 5 cells with learning rate 0.0001 and +71.00 % in one cell with "
+        "finetune costs +0.10 to +3.20 % in 5 cells with learning rate 0.0001 and +71.00 % in 1 cell with "
         "learning rate 0.001."
     ) in headline(records).notes
     near = [r for r in records if r.params["domain"] == "charts"]
