@@ -139,7 +139,7 @@ def outlier_lines(results: Sequence[DomainResult]) -> list[str]:
 def rate_line(results: Sequence[DomainResult]) -> str:
     """Whether the first method's cost goes with the learning rate that validation chose; empty where not.
 
-    `finetune costs +0.10 to +3.22 % in 8 cells with learning rate 0.0001 and +71.47 % in 1 cell with learning ...`:
+    `finetune costs +0.10 to +3.22 % in 8 cells with learning rate 0.0001 and +71.47 % in 1 cell with ...`:
     said where validation chose several, and each cell of one rate costs more than twice as much as any of
     another.
     """
@@ -156,7 +156,8 @@ def rate_line(results: Sequence[DomainResult]) -> str:
     if not apart:
         return ""
     texts = [
-        f"{value_range(sorted(values), signed)} % in {counted(len(values), 'cell')} with learning rate {rate:g}"
+        f"{value_range(sorted(values), signed)} % in {counted(len(values), 'cell')} with learning rate "
+        f"{rate:g}"
         for rate, values in groups
     ]
     return f"{results[0].method} costs {' and '.join(texts)}."
