@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -19,11 +19,12 @@ from interfero.adaptation.l2_sp import L2SpCodec
 from interfero.adaptation.method import AdaptedCodec
 from interfero.codecs.channels_last import to_channels_last
 from interfero.codecs.codec import Codec
+from interfero.codecs.coding import Coder, SourceCoder, decode, encode
 from interfero.codecs.evaluation_store import EvaluationStore
 from interfero.domains.domain import Domain
 from interfero.domains.images import Sample
 from interfero.domains.rehearsed import remembered
-from interfero.engine.adaptation.nodes import ADAPTER_FILE, Block
+from interfero.engine.adaptation.nodes import ADAPTER_FILE, Block, Cell
 from interfero.engine.sequence.nodes import (
     IMPORTANCE_FILE,
     Archive,
@@ -42,6 +43,19 @@ MAX_CODECS = 8
 """Codecs of stages that a process keeps, of some megabytes each."""
 _CODECS: OrderedDict[tuple[Path, str], Codec] = OrderedDict()
 """Lives as long as the process: rows that follow each other need the same ones."""
+MAX_DECODED = 256
+"""Images of memories that a process keeps as their streams show them."""
+_DECODED: OrderedDict[tuple[bytes, bytes | None, str], tuple[Sample, int]] = OrderedDict()
+"""With the bytes of their streams, by codec, adapter and image."""
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """Images that are rehearsed, and what it takes to keep them."""
+
+    samples: tuple[Sample, ...]
+    num_bytes: int
+    """Of pixels, or of streams."""
 
 
 class StageBench(Workbench):
@@ -126,8 +140,11 @@ class SequenceBench:
 
     def first_codec(self, trained: Stage | Merged) -> Codec:
         """The same, of a training."""
-        identity, value = trained.cell.identity, trained.cell.block.rd_lambda
-        return self._kept(identity.codec_hash, lambda: self.load(identity.codec_hash, value))
+        return self._source_of(trained.cell)
+
+    def _source_of(self, cell: Cell) -> Codec:
+        codec_hash, value = cell.identity.codec_hash, cell.block.rd_lambda
+        return self._kept(codec_hash, lambda: self.load(codec_hash, value))
 
     def codec_before(self, trained: Stage | Merged) -> Codec:
         """What a training went on from."""
@@ -171,15 +188,35 @@ class SequenceBench:
         """Training images of a domain that was met."""
         return self.domains[met.domain].split(met.num_images, data_seed).training
 
-    def remembered(
-        self, met: tuple[MetDomain, ...], memory: Memory, data_seed: int
-    ) -> tuple[Sample, ...]:
-        """What is kept of the source domain and of those that were met."""
-        streams = [
-            self.source.split("all", data_seed).training,
-            *(self.images(one, data_seed) for one in met),
+    def remembered(self, cell: Cell, newest: Stage | None, memory: Memory) -> Remembered:
+        """What is kept of the source domain and of those that were met.
+
+        Args:
+            cell: Of any stage of the chain: it names the source codec and the seed.
+            newest: The last stage that is over; None before the first.
+            memory: What there is room for.
+
+        Raises:
+            StorageError, AdapterError: what an earlier stage made is gone or damaged.
+        """
+        seed = cell.block.data_seed
+        stages = _chain(newest)
+        domains = [
+            self.source.split("all", seed).training,
+            *(self.images(stage.met[-1], seed) for stage in stages),
         ]
-        return remembered(streams, memory.num_images, memory.buffer, data_seed)
+        kept = remembered(domains, memory.num_images, memory.buffer, seed)
+        if memory.form == "images":
+            images = tuple(sample for domain in kept for sample in domain)
+            return Remembered(images, sum(sample.pixels_HWC.nbytes for sample in images))
+        # A stream is of the codec that was in service when its image was met: no later one can write it.
+        coders: list[Coder] = [SourceCoder(self._source_of(cell)), *map(self.adapted, stages)]
+        coded = [
+            _as_decoded(coder, sample)
+            for coder, domain in zip(coders, kept, strict=True)
+            for sample in domain
+        ]
+        return Remembered(tuple(s for s, _ in coded), sum(size for _, size in coded))
 
     def source_bench(self, archive: Archive, target: Domain, other: Domain) -> Workbench:
         """A workbench of the source codec and two domains."""
@@ -196,7 +233,7 @@ class SequenceBench:
         # Of ewc: what its importances are of, the domain before.
         rehearsed = self.images(met[-1], seed) if met else source
         if stage.memory is not None:
-            rehearsed = self.remembered(met, stage.memory, seed)
+            rehearsed = self.remembered(stage.cell, before, stage.memory).samples
         return StageBench(
             self.codec_before(stage), self.domains[block.domain], self.source, self.store,
             learned=self._union(stage, source) if stage.union else own,
@@ -216,3 +253,24 @@ class SequenceBench:
             return ()
         tensors, _ = load_hashed(self.file(before, IMPORTANCE_FILE))
         return tuple(tensors[name] for name in sorted(tensors))
+
+
+def _chain(newest: Stage | None) -> list[Stage]:
+    """The stages that are over, the first one first."""
+    stages: list[Stage] = []
+    while newest is not None:
+        stages.insert(0, newest)
+        newest = newest.before
+    return stages
+
+
+def _as_decoded(coder: Coder, sample: Sample) -> tuple[Sample, int]:
+    """An image as its stream shows it, and the bytes of the stream."""
+    place = coder.codec_id, coder.adapter_id, sample.digest
+    if place not in _DECODED:
+        data = encode(coder, sample.pixels_HWC).data
+        shown = decode(coder, data).pixels_HWC
+        _DECODED[place] = replace(sample, pixels_HWC=shown, fine_HWC=None), len(data)
+        while len(_DECODED) > MAX_DECODED:
+            _DECODED.popitem(last=False)
+    return _DECODED[place]

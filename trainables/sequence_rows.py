@@ -252,8 +252,7 @@ def _stored(row: StageRow, bench: SequenceBench) -> dict[str, float]:
     if row.memory is not None:
         newest = row.bank[-1].trained
         assert isinstance(newest, Stage)
-        kept = bench.remembered(newest.met, row.memory, row.untouched.data_seed)
-        memory_bytes = sum(sample.pixels_HWC.nbytes for sample in kept)
+        memory_bytes = bench.remembered(newest.cell, newest, row.memory).num_bytes
     return {
         "stored/parameters": numbers,
         "stored/bytes": kept_bytes + memory_bytes,

@@ -18,8 +18,8 @@ def remembered(
     num_images: int,
     buffer: Literal["reservoir", "balanced"],
     seed: int,
-) -> tuple[Sample, ...]:
-    """The images that are kept, in the order in which they were met.
+) -> tuple[tuple[Sample, ...], ...]:
+    """The images that are kept of each domain, in the order in which they were met.
 
     `reservoir` is reservoir sampling (Vitter, ACM TOMS 11, 1985) by a random rank for each image: the lowest
     ranks of all are kept, so each image met is kept with the same probability. `balanced` divides the budget
@@ -42,10 +42,10 @@ def remembered(
         shares = [len(lowest.intersection(domain)) for domain in ranks]
     else:
         shares = _shares([len(domain) for domain in met], num_images)
-    kept: list[Sample] = []
+    kept = []
     for domain, own, share in zip(met, ranks, shares, strict=True):
         chosen = set(sorted(own)[:share])
-        kept += [s for s, rank in zip(domain, own, strict=True) if rank in chosen]
+        kept.append(tuple(s for s, rank in zip(domain, own, strict=True) if rank in chosen))
     return tuple(kept)
 
 

@@ -16,7 +16,13 @@ from interfero.analysis.laws.words import law_lines
 from interfero.analysis.records import read_records, write_tables
 from interfero.analysis.report.sequence import SequenceReport, sequence_html
 from interfero.analysis.sequence.archive import old_streams, routing_costs
-from interfero.analysis.sequence.chains import bd_matrices, find_chains, free_of_lambda
+from interfero.analysis.sequence.chains import (
+    SequenceCase,
+    SequenceSetting,
+    bd_matrices,
+    find_chains,
+    free_of_lambda,
+)
 from interfero.analysis.sequence.findings import (
     SequenceFindings,
     _undecided,
@@ -63,6 +69,18 @@ def planted():
 @pytest.fixture(scope="module")
 def found(planted):
     return SequenceFindings(planted.records())
+
+
+def test_what_a_memory_keeps_is_in_its_name():
+    case = SequenceCase("tiny", 0.013, "5", 10, 2)
+    kept = [
+        SequenceSetting(case, "replay", memory_images=16, buffer="balanced", memory_form=form).text
+        for form in ("images", "streams")
+    ]
+    assert kept == [
+        "replay, 16 images kept (balanced)",
+        "replay, 16 images kept as streams (balanced)",
+    ]
 
 
 def test_matrices_come_from_the_rows_of_prefixes(planted, found):

@@ -63,16 +63,19 @@ class SequenceSetting:
     strength: float = 0.0
     memory_images: int = 0
     buffer: str = "none"
+    memory_form: str = "none"
+    """What is kept of an image, `images` or `streams`."""
     routed: bool = False
     """Whether it keeps an adapter or a codec a domain, and images are routed."""
 
     @property
     def text(self) -> str:
-        """`replay, 16 images kept (reservoir)`."""
+        """`replay, 16 images kept (reservoir)`, or `16 images kept as streams`."""
         parts = [f"{self.method} {self.adapter_size}" if self.adapter_size else self.method]
         parts += [f"strength {self.strength:g}"] if self.strength else []
         if self.memory_images:
-            parts.append(f"{self.memory_images} images kept ({self.buffer})")
+            as_streams = " as streams" if self.memory_form == "streams" else ""
+            parts.append(f"{self.memory_images} images kept{as_streams} ({self.buffer})")
         return ", ".join(parts)
 
 
@@ -217,6 +220,7 @@ def _setting(record: CellRecord, length: int) -> SequenceSetting:
     return SequenceSetting(
         case, str(p["method"]), int(p["adapter_size"]), float(p.get("strength", 0)),
         int(p.get("memory_images", 0)), str(p.get("buffer", "none")),
+        str(p.get("memory_form", "images")) if p.get("memory_images") else "none",
         str(p.get("routing", "none")) != "none",
     )  # fmt: skip
 

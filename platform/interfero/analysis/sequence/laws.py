@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,8 +57,7 @@ def fit_sequences(summary: SequenceSummary) -> list[Scaling | Refusal]:
         s = best.setting
         chains = [
             chain for row in summary.rows for chain in row.chains
-            if (row.setting.method, row.setting.adapter_size, row.setting.strength, row.setting.buffer)
-            == (s.method, s.adapter_size, s.strength, s.buffer)
+            if replace(row.setting, case=s.case, memory_images=s.memory_images) == s
         ]  # fmt: skip
         subject = Subject(method, s.case.codec, s.strength)
         for response, points in ((SOURCE_LOST, _source_lost), (STAGE_HARM, _stage_harm)):

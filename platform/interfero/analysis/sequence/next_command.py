@@ -33,6 +33,7 @@ def sequence_command(records: Sequence[CellRecord], changes: Mapping[str, Sequen
         "python": ["sweeps/domain_sequence.py"],
         "--num-images": values("images_asked") or image_counts(rows), "--orders": whole,
         "--memory-images": values("memory_images"), "--buffers": values("buffer"),
+        "--memory-forms": values("memory_form"),
     }  # fmt: skip
     (together,) = named([joined({**options, **changes})])
     tried, cells = tried_rates(rows), Counter(str(r.params["method"]) for r in rows)

@@ -9,7 +9,7 @@ from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.options.base import FLAG, EarlyStopping, Sampler, SweepOptions
 from interfero.engine.options.marks import FREE, HIDDEN, QUESTION, TRAINING
 from interfero.engine.options.rules import Rule, list_rules, number_rules
-from interfero.engine.sequence.strategies import STRATEGIES, WORDS, Buffer, orders_of
+from interfero.engine.sequence.strategies import STRATEGIES, WORDS, Buffer, MemoryForm, orders_of
 from interfero.errors import ConfigError, nearest
 
 
@@ -34,6 +34,9 @@ class SequenceOptions(AdaptationOptions):
     buffers: Annotated[tuple[Buffer, ...], QUESTION] = ("reservoir",)
     """Which images replay keeps: reservoir (any image met is equally likely), balanced (equally many per
     domain)."""
+    memory_forms: Annotated[tuple[MemoryForm, ...], QUESTION] = ("images",)
+    """What replay keeps of an image: images (its pixels), or streams (what the codec in service made of it,
+    a small part of the bytes; rehearsed as it decodes)."""
     strengths: Annotated[tuple[float, ...], QUESTION] = (1.0,)
     """Weights of a method's own loss term in its own unit, each a chain of its own; at 1, l2_sp does little
     (docs/methods.md)."""
@@ -84,7 +87,8 @@ class SequenceOptions(AdaptationOptions):
         strange = [m for m in self.methods if m not in STRATEGIES]
         return [
             *list_rules({"--methods": self.methods, "--memory-images": self.memory_images,
-                         "--buffers": self.buffers, "--orders": self.orders}),
+                         "--buffers": self.buffers, "--memory-forms": self.memory_forms,
+                         "--orders": self.orders}),
             *((True, f"unknown method {m!r}: {_hint(m)}") for m in strange),
             *AdaptationOptions.rules(self.trainings),
             *number_rules({"--memory-images": min(self.memory_images, default=1)},
@@ -109,6 +113,7 @@ class SequenceOptions(AdaptationOptions):
                 "length": min(self.length, 2),
                 "memory_images": self.memory_images[:1],
                 "buffers": self.buffers[:1],
+                "memory_forms": self.memory_forms[:1],
                 "num_steps": min(self.budgets[0], 10),
                 "max_source_images": min(self.max_source_images, 2),
                 "max_target_images": min(self.max_target_images, 2),

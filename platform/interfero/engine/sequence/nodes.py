@@ -17,7 +17,7 @@ from pydantic import Field
 
 from interfero.engine.adaptation.nodes import ADAPTER_FILE, Cell, KeyPart, SharedTraining
 from interfero.engine.node import ContentNode, Node, Params
-from interfero.engine.sequence.strategies import Buffer
+from interfero.engine.sequence.strategies import Buffer, MemoryForm
 from interfero.store.keys import content_key
 
 IMPORTANCE_FILE = "importance.safetensors"
@@ -37,6 +37,14 @@ class Memory(KeyPart):
     buffer: Buffer
     num_images: int = Field(gt=0)
     """The source's among them, at most."""
+    form: MemoryForm = "images"
+
+    def named_by(self) -> dict[str, Any]:
+        """See `KeyPart`: images were all there was once."""
+        value = super().named_by()
+        if self.form == "images":
+            del value["form"]
+        return value
 
 
 class MetDomain(KeyPart):
@@ -294,6 +302,7 @@ class StageRow(ContentNode):
             "images_asked": self.images_asked,
             "memory_images": self.memory.num_images if self.memory else 0,
             "buffer": self.memory.buffer if self.memory else "none",
+            "memory_form": self.memory.form if self.memory else "none",
             "routing": "bank" if self.routed else "none",
         }
 

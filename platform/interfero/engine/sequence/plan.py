@@ -191,8 +191,10 @@ class _Maker:
             memories: list[Memory | None] = [None]
             if strategy.rehearses:
                 memories = [
-                    Memory(buffer=buffer, num_images=count)
-                    for buffer, count in itertools.product(options.buffers, options.memory_images)
+                    Memory(buffer=buffer, num_images=count, form=form)
+                    for buffer, count, form in itertools.product(
+                        options.buffers, options.memory_images, options.memory_forms
+                    )
                 ]
             for value, seed, count, steps in itertools.product(*axes):
                 for point, memory in itertools.product(grid_hyperparameters(one), memories):

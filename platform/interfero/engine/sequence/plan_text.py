@@ -27,7 +27,8 @@ from interfero.engine.timing import machine_name, megapixels
 from interfero.store.products import Products
 
 _AXES = ("method", "sequence", "rd_lambda", "images_asked", "num_steps", "adapter_size", "strength",
-         "learning_rate", "memory_images", "buffer", "data_seed", "init_seed")  # fmt: skip
+         "learning_rate", "memory_images", "buffer", "memory_form", "data_seed",
+         "init_seed")  # fmt: skip
 """Parameters that tell a plan's rows apart."""
 MAX_ORDERS = 12
 """Orders that are printed."""

@@ -14,6 +14,9 @@ Kind = Literal["chain", "bank", "grown", "joint", "merged"]
 codec. grown: an adapter a domain, each trained on all that was there before and changing none of it. joint:
 one codec, trained on all domains met. merged: one codec, made of those of single domains."""
 Buffer = Literal["reservoir", "balanced"]
+MemoryForm = Literal["images", "streams"]
+"""images: pixels as they were. streams: what the codec in service coded when an image was met, and its pixels
+as that codec decoded them."""
 
 
 @dataclass(frozen=True)

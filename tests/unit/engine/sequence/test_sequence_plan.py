@@ -83,6 +83,8 @@ def test_a_stage_depends_on_what_it_looks_at_and_on_nothing_else(plan, image_fol
     assert key("ewc") != key("ewc", **other_source)
     assert key("replay", memory_images=(3,)) != key("replay", memory_images=(4,))
     assert key("replay", buffers=("balanced",)) != key("replay")
+    assert key("replay", memory_forms=("streams",)) != key("replay")
+    assert key("replay", memory_forms=("images",)) == key("replay")
     changed = [
         key(num_steps=5),
         key(learning_rates=(1e-3,)),
@@ -95,9 +97,10 @@ def test_a_stage_depends_on_what_it_looks_at_and_on_nothing_else(plan, image_fol
 def test_axes_multiply(plan):
     made = plan(
         methods=("finetune", "replay"), length=1, orders=("given",), memory_images=(2, 4),
-        buffers=("reservoir", "balanced"), num_steps=(2, 3), num_images=("2", "all"),
+        buffers=("reservoir", "balanced"), memory_forms=("images", "streams"), num_steps=(2, 3),
+        num_images=("2", "all"),
     )  # fmt: skip
-    assert len(made.rows) == 1 + 4 * (1 + 4)
+    assert len(made.rows) == 1 + 4 * (1 + 8)
     assert {r.params["images_asked"] for r in made.rows} == {"", "2", "all"}
 
 

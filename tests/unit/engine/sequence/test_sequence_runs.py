@@ -1,11 +1,14 @@
 """Sequences run from end to end in this process: rows, old streams, routes, and going on after a crash."""
 
+import numpy as np
 import pytest
 
 from interfero.analysis.charts.sequence import sequence_figures
 from interfero.analysis.report.sequence import SequenceReport, sequence_html
 from interfero.analysis.sequence.archive import old_streams, routing_costs
 from interfero.analysis.sequence.findings import SequenceFindings
+from interfero.codecs.coding import SourceCoder, decode, encode
+from interfero.codecs.evaluation_store import EvaluationStore
 from interfero.domains.batches import draw_batch
 from interfero.engine.adaptation.nodes import ADAPTER_FILE
 from interfero.engine.packs import Pack
@@ -15,6 +18,7 @@ from interfero.store.products import Products
 from interfero.store.tensors import load_tensors
 from trainables.archives import read_streams
 from trainables.runner import Runner
+from trainables.sequence_bench import SequenceBench
 
 from .conftest import Local, rows_of
 
@@ -119,6 +123,50 @@ def test_what_has_to_be_stored(every):
     assert stored["l2_sp_source"] == pytest.approx(2 * stored["l2_sp"], rel=0.02)
     assert stored["codec_per_domain"] > stored["lora"]
     assert stored["lora"] > rows["lora", "pages"].metrics["stored/bytes"]
+
+
+def test_a_memory_of_streams_keeps_what_codecs_in_service_coded(plan, tmp_path):
+    made = plan(methods=("replay",), orders=("pages>clouds",), num_steps=2, memory_images=(9,),
+                memory_forms=("images", "streams"))  # fmt: skip
+    local = Local(tmp_path)
+    records = local.run(made)
+    rows = {(r.memory.form, len(r.sequence)): r for r in made.rows if r.memory}
+    assert (
+        len({key: records[row.key].metrics["row/clouds/rd_loss"] for key, row in rows.items()}) == 4
+    )
+    assert {records[row.key].params["memory_form"] for row in rows.values()} == {
+        "images",
+        "streams",
+    }
+    last = rows["streams", 2]
+    newest = last.bank[-1].trained
+    bench = SequenceBench(
+        made.base.domains, made.base.source_domain, lambda _, value: made.base.codecs[value],
+        local.store.storage, EvaluationStore(tmp_path / "evaluations"), 0.0,
+    )  # fmt: skip
+    kept = bench.remembered(newest.cell, newest, last.memory)
+    stored = records[last.key].metrics["stored/memory_bytes"]
+    assert (
+        stored == kept.num_bytes < records[rows["images", 2].key].metrics["stored/memory_bytes"] / 4
+    )
+    # What is rehearsed is what each codec showed when its domain was met, not what the newest one shows.
+    coders = {
+        "other": SourceCoder(bench.first_codec(newest)),
+        "pages": bench.adapted(newest.before),
+        "clouds": bench.adapted(newest),
+    }
+    domains = {**made.base.domains, "other": made.base.source_domain}
+    met = {s.digest: n for n in coders for s in domains[n].split("all", 0).training}
+    originals = bench.remembered(newest.cell, newest, rows["images", 2].memory).samples
+    assert {met[sample.digest] for sample in originals} == set(coders)
+    sizes = 0
+    for original, sample in zip(originals, kept.samples, strict=True):
+        coder = coders[met[original.digest]]
+        coded = encode(coder, original.pixels_HWC)
+        assert np.array_equal(decode(coder, coded.data).pixels_HWC, sample.pixels_HWC)
+        assert not np.array_equal(original.pixels_HWC, sample.pixels_HWC)
+        sizes += len(coded.data)
+    assert sizes == kept.num_bytes
 
 
 def test_methods_part_at_the_second_stage_where_they_are_to(every):
