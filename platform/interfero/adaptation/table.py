@@ -12,7 +12,7 @@ WHOLE_CODEC = (3e-5, 1e-4, 3e-4)
 LARGER_STEPS = (1e-4, 3e-4, 1e-3)
 CUSTOM_CHANNELS = (3e-4, 1e-3, 3e-3, 1e-2)
 BRANCHES = (1e-3, 3e-3, 1e-2)
-LATENTS = (3e-2, 1e-1, 3e-1)
+LATENTS = (1e-2, 3e-2, 1e-1)
 """Step sizes of latents, whose rounding is to integers."""
 ONE = (1.0,)
 """Strength of a term whose weight trades nothing that a comparison shows."""
