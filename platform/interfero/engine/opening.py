@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MAX_CELLS_IN_DETAIL = 1000
 """Cells up to which MLflow has the learning curve and the data sets of each: curves of 320 points are half of
 what a driver does for a cell, and data sets are one more request. Of more cells it has the final metrics, and
-the parent run has the data sets."""
+the parent run has the data sets; the parameters of a cell come with its results, one request less."""
 PARENT_HAS = f"on the parent run: more than {MAX_CELLS_IN_DETAIL} cells"
 """Where the data sets of a cell of a large sweep are."""
 
@@ -91,7 +91,7 @@ def begun(
         tracker = Tracker.open(
             None, settings["kind"], store.name, tags=tags, on_cells=on_cells,
             params={"num_cells": num_cells, "sampler": options.sampler},
-            outbox=store.folder / "outbox.jsonl",
+            outbox=store.folder / "outbox.jsonl", params_at_end=num_cells > MAX_CELLS_IN_DETAIL,
         )  # fmt: skip
         # After the last check: a sweep that could not start has not taken its name.
         store.write_settings(settings)

@@ -10,7 +10,7 @@ from interfero.records import CellRecord
 from interfero.tracking.names import CURVE_TAG, ERROR_TAG, REUSED_TAG, STOPPED_TAG
 from interfero.tracking.operations import LogBatch, LogFile, MetricPoint, Status
 
-BATCH = 990
+BATCH = 900
 """Metrics in a request: MLflow takes 1,000 metrics, parameters and tags together."""
 TEXT_LIMIT = 5000
 """Characters in a tag, on every server that MLflow supports."""
@@ -73,15 +73,21 @@ def train_metrics(curve: Sequence[tuple[int, Mapping[str, float], int]]) -> list
 
 
 def batches(
-    key: str | None, metrics: Sequence[MetricPoint], tags: dict[str, str]
+    key: str | None,
+    metrics: Sequence[MetricPoint],
+    tags: Mapping[str, str],
+    params: Mapping[str, str] | None = None,
 ) -> list[LogBatch]:
-    """Batches for as few requests as MLflow allows; the tags come with the last one."""
+    """Batches for as few requests as MLflow allows; tags and parameters come with the last one."""
     starts = range(0, len(metrics), BATCH)
     requests = [LogBatch(key=key, metrics=tuple(metrics[i : i + BATCH])) for i in starts]
-    if not requests:
-        return [LogBatch(key=key, tags=tags)] if tags else []
-    requests[-1] = LogBatch(key=key, metrics=requests[-1].metrics, tags=tags)
-    return requests
+    last = LogBatch(
+        key=key,
+        metrics=requests.pop().metrics if requests else (),
+        tags=dict(tags),
+        params=dict(params or {}),
+    )
+    return [*requests, last] if last.metrics or last.tags or last.params else []
 
 
 def file_copy(key: str | None, path: Path, folder: str) -> LogFile:

@@ -91,14 +91,18 @@ class Tracker:
     """
 
     def __init__(
-        self, uri: str, runs: Runs, outbox: Outbox, on_cells: Mapping[str, str] | None = None
-    ) -> None:
+        self, uri: str, runs: Runs, outbox: Outbox, on_cells: Mapping[str, str] | None = None,
+        *, params_at_end: bool = False,
+    ) -> None:  # fmt: skip
         self.uri = masked(uri, uri)
         """Fit to be shown."""
         self._secret_uri = uri
         self._runs = runs
         self._delivery = Delivery(uri, runs, outbox)
         self._on_cells = dict(on_cells or {})
+        self._params_at_end = params_at_end
+        self._held_params: dict[str, dict[str, str]] = {}
+        """Of running cells, by key: what their last write takes along."""
         self._progress: Callable[[], Mapping[str, float]] = dict
         self._progress_told_at = time.monotonic()
         self._cells = {
@@ -119,6 +123,7 @@ class Tracker:
         params: Mapping[str, str | int | float],
         outbox: Path,
         on_cells: Mapping[str, str] | None = None,
+        params_at_end: bool = False,
     ) -> Tracker:
         """Find or create the sweep's runs, and deliver what an earlier driver could not.
 
@@ -130,6 +135,8 @@ class Tracker:
             params: Of the parent run.
             outbox: File beside the sweep's results in which writes wait for the server.
             on_cells: Tags that every cell's run has, at creation.
+            params_at_end: Write a cell's parameters with its results: one request less for each cell, and a
+                run that is under way shows its name and its tags only.
 
         Raises:
             TrackingError: the server does not answer, within about five seconds, or the experiment's files
@@ -152,7 +159,7 @@ class Tracker:
         except TrackingError:
             queue.close()
             raise
-        tracker = cls(uri, runs, queue, on_cells)
+        tracker = cls(uri, runs, queue, on_cells, params_at_end=params_at_end)
         if tracker.pending or status != "RUNNING":
             tracker._write([SetStatus(key=None, status="RUNNING", time_ms=now_ms())])
             tracker.flush(float("inf"))
@@ -211,18 +218,20 @@ class Tracker:
             datasets: What it uses.
         """
         state = self._cells.get(key)
-        if state is not None and (state.was_stopped or state.status in {"RUNNING", "FINISHED"}):
+        if state is not None and (state.was_stopped or state.status == "FINISHED"):
+            return
+        texts = {name: str(value) for name, value in params.items()}
+        if self._params_at_end:
+            self._held_params[key], texts = texts, {}
+        if state is not None and state.status == "RUNNING":
             return
         name = run_name(params)
         every = {**self._on_cells, **tags, KIND_TAG: "cell", CELL_TAG: key}
         time_ms = now_ms() if started_at is None else to_ms(started_at)
-        batch = LogBatch(
-            key=key,
-            params={name: str(value) for name, value in params.items()},
-            tags={ERROR_TAG: ""} if state is not None and state.status == "FAILED" else {},
-        )
+        error = {ERROR_TAG: ""} if state is not None and state.status == "FAILED" else {}
         inputs = [LogInputs(key=key, datasets=tuple(datasets))] if datasets else []
-        self._write([EnsureRun(key=key, name=name, tags=every, time_ms=time_ms), *inputs, batch])
+        batch = [LogBatch(key=key, params=texts, tags=error)] if texts or error else []
+        self._write([EnsureRun(key=key, name=name, tags=every, time_ms=time_ms), *inputs, *batch])
 
     def cell_finished(self, record: CellRecord, files: Sequence[tuple[Path, str]] = ()) -> None:
         """Log what a cell came to and end its run; nothing if that was done before.
@@ -236,12 +245,13 @@ class Tracker:
             state.status, record.status, was_stopped=state.was_stopped
         ):
             return
-        if state is None or state.status != "RUNNING":
-            self.cell_started(record.key, record.params, {}, started_at=record.started_at or None)
-            state = self._cells[record.key]
+        self.cell_started(record.key, record.params, {}, started_at=record.started_at or None)
+        state = self._cells[record.key]
         end_ms = max(state.start_ms, end_time_ms(record))
+        metrics = record_metrics(record, state.curve_step)
+        params = self._held_params.pop(record.key, {})
         operations: list[Operation] = [
-            *batches(record.key, record_metrics(record, state.curve_step), record_tags(record)),
+            *batches(record.key, metrics, record_tags(record), params),
             *(file_copy(record.key, path, folder) for path, folder in files),
             SetStatus(
                 key=record.key,
@@ -333,7 +343,9 @@ class Tracker:
         self._write(self._progress_batches())
         now = now_ms()
         running = [key for key, state in self._cells.items() if state.status == "RUNNING"]
-        self._write([SetStatus(key=key, status="KILLED", time_ms=now) for key in running])
+        for key in running:
+            params = batches(key, (), {}, self._held_params.pop(key, {}))
+            self._write([*params, SetStatus(key=key, status="KILLED", time_ms=now)])
         self._write([SetStatus(key=None, status=status, time_ms=now)])
         request_s = max(WRITE_REQUEST_S, min(CLOSE_REQUEST_S, wait_s))
         give_up = time.monotonic() + wait_s

@@ -32,7 +32,7 @@ class Place:
     outbox: Path
     experiment: str = "adapter-capacity"
 
-    def open(self, sweep="demo", tags=None, params=None):
+    def open(self, sweep="demo", tags=None, params=None, **more):
         return Tracker.open(
             self.uri,
             self.experiment,
@@ -40,6 +40,7 @@ class Place:
             tags=tags or {"interfero.git_commit": "abc"},
             params=params or {"sampler": "grid"},
             outbox=self.outbox,
+            **more,
         )
 
     @property

@@ -280,6 +280,34 @@ def test_a_cell_costs_few_requests(place, away):
     assert away["calls"] == ["create_run", "log_batch", "log_batch", "set_terminated"]
 
 
+def test_parameters_may_come_with_the_results(place, away):
+    """Of a large sweep, whatever became of the cell: a request less for each."""
+    tracker = place.open(params_at_end=True)
+    away["calls"].clear()
+    tracker.cell_started("a", PARAMS, {})
+    assert away["calls"] == ["create_run"]
+    tracker.cell_finished(make_record("a"))
+    assert away["calls"] == ["create_run", "log_batch", "set_terminated"]
+    tracker.cell_finished(make_record("taken over"))
+    tracker.cell_finished(
+        make_record("failed", status="failed", error="E: no", metrics={}, curve=())
+    )
+    tracker.cell_started("under way", PARAMS, {})
+    tracker.cell_started("killed with its driver", PARAMS, {})
+    assert [r.data.params for r in place.runs("cell") if r.info.status == "RUNNING"] == [{}, {}]
+    successor = place.open(params_at_end=True)
+    successor.cell_started("under way", PARAMS, {})
+    successor.cell_finished(make_record("killed with its driver"))
+    successor.close("KILLED")
+    names = {run.data.tags["interfero.cell"]: run for run in place.runs("cell")}
+    assert {key: run.info.status for key, run in names.items()} == {
+        "a": "FINISHED", "taken over": "FINISHED", "failed": "FAILED", "under way": "KILLED",
+        "killed with its driver": "FINISHED",
+    }  # fmt: skip
+    for run in names.values():
+        assert run.data.params["domain"] == "histology"
+
+
 def test_a_curve_is_logged_once_over_a_resume(place, away):
     tracker = place.open()
     tracker.cell_started("a", PARAMS, {})
