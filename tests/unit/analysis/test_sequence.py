@@ -44,6 +44,7 @@ from interfero.cli.report.wanted import Wanted
 from interfero.engine.options.parsing import parse_options
 from interfero.engine.options.sequence import SequenceOptions
 from interfero.errors import ConfigError
+from interfero.records import ImageRow
 from tests.unit.analysis.conftest import fail, make_record
 from tools.planted_sequence import DOMAINS, PlantedMethod, PlantedSequences
 
@@ -69,6 +70,29 @@ def planted():
 @pytest.fixture(scope="module")
 def found(planted):
     return SequenceFindings(planted.records())
+
+
+def test_a_chain_begins_with_the_source_row_that_its_rows_were_measured_against():
+    """Another machine's differs in the last digits: what a bank left alone would seem to have changed."""
+    planted = PlantedSequences({"lora": PlantedMethod(9.0, bank=True)}).records()
+
+    def measured(record, factor):
+        """With one test image, and losses that are greater by a factor."""
+        metrics = {n: v * factor if "rd_loss" in n else v for n, v in record.metrics.items()}
+        scores = dict.fromkeys(("bpp_before", "psnr_db_before", "bpp", "psnr_db"), 1.0)
+        image = ImageRow(
+            role="domain:a", name="n", group="g", rd_loss_before=factor, rd_loss=factor, **scores
+        )
+        return record.model_copy(update={"metrics": metrics, "images": (image,)})
+
+    source = [r for r in planted if not r.params["sequence"]]
+    others = [measured(r, 1 + 1e-7).model_copy(update={"key": f"{r.key}x"}) for r in source]
+    rows = [measured(r, 1.0) for r in planted]
+    for every in ([*others, *rows], [*rows, *others]):
+        chains = find_chains(every).every
+        assert chains
+        own_source = {r.key for r in source}
+        assert all(chain.rows[0].key in own_source for chain in chains)
 
 
 def test_what_a_memory_keeps_is_in_its_name():

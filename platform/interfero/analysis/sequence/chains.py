@@ -231,13 +231,25 @@ def _place(record: CellRecord, length: int) -> _Place:
 
 
 def _source_row(row: CellRecord, rows: Sequence[CellRecord]) -> CellRecord | None:
-    """Stage 0: of the same codec and lambda, and of the same data seed if it is there."""
+    """Stage 0: of the same codec and lambda, and of the same data seed if it is there.
+
+    Tables of two machines may have two of these, whose losses differ in the last digits: a change of nothing is
+    to be zero, so the row's own comes first.
+    """
+    own = {(i.role, i.name): i.rd_loss_before for i in row.images}
     same = [
         r for r in rows
         if not r.params["sequence"]
         and all(r.params.get(n) == row.params.get(n) for n in ("codec", "rd_lambda"))
     ]  # fmt: skip
-    return max(same, key=lambda r: r.params["data_seed"] == row.params["data_seed"], default=None)
+    return max(
+        same,
+        key=lambda r: (
+            r.params["data_seed"] == row.params["data_seed"],
+            bool(own) and all(own.get((i.role, i.name)) == i.rd_loss for i in r.images),
+        ),
+        default=None,
+    )
 
 
 def _chosen(every: Sequence[Chain], missing: Counter[str]) -> Iterator[Chain]:
