@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from interfero.adaptation.table import trains
+from interfero.analysis.cells import cell_diverged, has_diverged
 from interfero.analysis.choices import (
     CONTROL,
     CellSetting,
@@ -19,7 +20,6 @@ from interfero.analysis.choices import (
     seed_of,
     setting_of,
 )
-from interfero.analysis.divergence_rule import cell_diverged, has_diverged
 from interfero.analysis.seed_means import half_width
 from interfero.errors import StorageError
 from interfero.metrics.names import GAIN, ROUTED, VALIDATION_GAIN, VALIDATION_ROUTED

@@ -137,8 +137,7 @@ def _cell(choice: Choice, metric: str, form: Callable[[float], str]) -> str:
         spread = statistics.stdev(values)
         lines.append(f"±{f'{spread:.2f}' if spread else '0'}")
     if choice.diverged and metric == GAIN:
-        all_of_them = len(choice.diverged) == choice.num_seeds
-        count = "" if all_of_them else f"{len(choice.diverged)} of {choice.num_seeds} "
+        count = "" if choice.all_diverged else f"{len(choice.diverged)} of {choice.num_seeds} "
         lines.append(f"{count}diverged")
     return "\n".join(lines)
 

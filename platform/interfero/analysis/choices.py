@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from interfero.analysis.cells import once_for_cells
-from interfero.analysis.divergence_rule import cell_diverged, has_diverged
+from interfero.analysis.cells import cell_diverged, has_diverged, once_for_cells
 from interfero.metrics.names import VALIDATION_GAIN, VALIDATION_ROUTED
 from interfero.records import CellRecord
 
@@ -157,6 +156,11 @@ class Choice:
         """Whether a larger grid could do better for some seed."""
         return any(pick.edge for pick in self.picks)
 
+    @property
+    def all_diverged(self) -> bool:
+        """Whether no seed has a result for a mean over others."""
+        return len(self.diverged) == self.num_seeds
+
     def mean(self, metric: str) -> float | None:
         """Mean over seeds, without those that diverged; None unless every chosen cell has the metric."""
         values = self.values(metric)
@@ -245,7 +249,15 @@ def best_sizes(choices: Iterable[Choice]) -> list[Choice]:
 
 def methods_of(choices: Iterable[Choice]) -> list[str]:
     """Each method once, in the order of the choices."""
-    return list(dict.fromkeys(c.setting.method for c in choices))
+    return list(by_method(choices))
+
+
+def by_method(choices: Iterable[Choice]) -> dict[str, list[Choice]]:
+    """The choices of each method, in their order."""
+    found: dict[str, list[Choice]] = defaultdict(list)
+    for choice in choices:
+        found[choice.setting.method].append(choice)
+    return found
 
 
 @once_for_cells

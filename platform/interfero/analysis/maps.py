@@ -11,10 +11,9 @@ from typing import Any
 import pandas as pd
 
 from interfero.analysis.axes import AXES, Axis, find_axis, level
-from interfero.analysis.cells import Cells
+from interfero.analysis.cells import DIVERGED, Cells, cell_diverged
 from interfero.analysis.choices import choose_learning_rates, setting_of
 from interfero.analysis.comparable import comparable
-from interfero.analysis.divergence_rule import DIVERGED, cell_diverged
 from interfero.analysis.focus import in_focus
 from interfero.analysis.parts import grey_domains
 from interfero.errors import ConfigError

@@ -12,7 +12,7 @@ from typing import Literal
 
 from interfero.adaptation.table import trains
 from interfero.analysis.capacity_table import counted
-from interfero.analysis.cells import Cells
+from interfero.analysis.cells import Cells, cell_diverged
 from interfero.analysis.choices import (
     CONTROL,
     Choice,
@@ -20,7 +20,6 @@ from interfero.analysis.choices import (
     missing_settings,
     unbracketed,
 )
-from interfero.analysis.divergence_rule import cell_diverged
 from interfero.analysis.focus import centre_text, in_centre
 from interfero.analysis.next_command import (
     ALL,

@@ -7,9 +7,9 @@ from typing import Literal
 
 from interfero.analysis.capacity_table import counted
 from interfero.analysis.choices import CONTROL, first_method, methods_of
-from interfero.analysis.first_block import first_block
 from interfero.analysis.next_command import ALL
-from interfero.analysis.seed_means import half_width, means
+from interfero.analysis.seed_means import half_width, mean_of
+from interfero.analysis.shared_block import first_block
 from interfero.domains.bundled_images import BUNDLED_IMAGES
 from interfero.metrics.names import GAIN, UNROUTED
 from interfero.records import CellRecord
@@ -30,7 +30,7 @@ def wide_texts(records: Iterable[CellRecord]) -> dict[Over, str]:
     starts: dict[Over, str] = {}
     parts: dict[Over, list[str]] = {"seed": [], "domain": []}
     for what, metric in (("gain", GAIN), ("cost", UNROUTED)):
-        mean = means([first], choices, metric).get(first)
+        mean = mean_of(first, choices, metric)
         if mean is None or mean.num_seeds < 2 or len(set(mean.domains)) < 2:
             continue
         count: dict[Over, int] = {"seed": mean.num_seeds, "domain": len(set(mean.domains))}

@@ -18,9 +18,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from interfero.analysis.capacity_table import signed, value_range
-from interfero.analysis.cells import ROLE, Cells, image_arrays, once_for_cells, rows_of
+from interfero.analysis.cells import (
+    ROLE,
+    Cells,
+    cell_diverged,
+    image_arrays,
+    once_for_cells,
+    rows_of,
+)
 from interfero.analysis.choices import CONTROL, CellSetting, Seed, seed_of, setting_of
-from interfero.analysis.divergence_rule import cell_diverged
 from interfero.analysis.focus import budget_text, longest
 from interfero.analysis.parts import without_grey
 from interfero.metrics.bd_rate import BjontegaardDelta, Curve, bd_psnr_db, bd_rate_percent

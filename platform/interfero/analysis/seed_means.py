@@ -102,9 +102,7 @@ def means(
         lambda: defaultdict(list)
     )
     for choice in choices:
-        # One whose every seed diverged has values of its own, and none for a mean over others.
-        astray = len(choice.diverged) == choice.num_seeds
-        if choice.setting.method in methods and not astray:
+        if choice.setting.method in methods and not choice.all_diverged:
             own = choice.by_seed(metric) if isinstance(metric, str) else metric(choice)
             for (data_seed, _), value in own.items():
                 unit = choice.setting.without_method, (data_seed, 0)
@@ -114,6 +112,11 @@ def means(
         method: _mean({u: statistics.fmean(own[method]) for u, own in found.items() if u in units})
         for method in compared
     }
+
+
+def mean_of(method: str, choices: Iterable[Choice], metric: str | BySeed) -> SeedMean | None:
+    """That of one method over all that it has; None where it has nothing."""
+    return means([method], choices, metric).get(method)
 
 
 def _mean(values: Mapping[tuple[CellSetting, Seed], float]) -> SeedMean:

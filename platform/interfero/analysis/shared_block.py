@@ -10,9 +10,26 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from interfero.analysis.cells import Cells
-from interfero.analysis.choices import NAIVE, CellSetting, Choice, seed_of, setting_of
+from interfero.analysis.cells import Cells, once_for_cells
+from interfero.analysis.choices import (
+    NAIVE,
+    CellSetting,
+    Choice,
+    best_sizes,
+    choose_learning_rates,
+    seed_of,
+    setting_of,
+)
 from interfero.analysis.comparable import comparable
+from interfero.analysis.focus import (
+    at_images,
+    at_lambda,
+    central_images,
+    central_lambda,
+    in_centre,
+    longest,
+)
+from interfero.analysis.parts import without_grey
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 
@@ -60,6 +77,44 @@ class SharedBlock:
             if int(r.params["data_seed"]) in self.seeds
             and setting_of(r).without_method in self.cases
         )
+
+
+@dataclass(frozen=True)
+class FirstBlock:
+    """What is compared first, of one budget, one lambda and one image count for each domain."""
+
+    cells: Cells
+    """Without grey domains where there are others."""
+    best: tuple[Choice, ...]
+    """One a case and method, at the size that validation chose."""
+    block: SharedBlock
+    """Those of `best` that every method has."""
+
+
+def answer_lambda(records: Iterable[CellRecord]) -> float | None:
+    """The lambda that the answer is at, and that figures open at; None where no cell finished.
+
+    Args:
+        records: All cells of a sweep.
+    """
+    return central_lambda(longest(without_grey(Cells(records))))
+
+
+@once_for_cells
+def first_block(records: Iterable[CellRecord], rd_lambda: float | None = None) -> FirstBlock:
+    """The block at a lambda.
+
+    Args:
+        records: All cells of a sweep.
+        rd_lambda: None is the central one.
+    """
+    every = without_grey(Cells(records))
+    if rd_lambda is None:
+        cells = in_centre(every)
+    else:
+        cells = at_images(at_lambda(longest(every), rd_lambda), central_images(every))
+    best = best_sizes(choose_learning_rates(cells))
+    return FirstBlock(cells, tuple(best), shared_block(best))
 
 
 def shared_block(choices: Sequence[Choice]) -> SharedBlock:
