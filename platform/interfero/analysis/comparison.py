@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from interfero.analysis.capacity_table import markdown
 from interfero.analysis.cells import Cells
 from interfero.analysis.choices import (
     CONTROL,
@@ -131,8 +132,9 @@ def comparison_text(finished: Sequence[CellRecord]) -> str:
     for value in lambdas(shown):
         own = at_lambda(shown, value)
         parts += [f"## Lambda {value:g}"] if len(own) < len(shown) else []
-        parts += [_table(*_chosen_rows(own)), _MATCHED, _table(*_matched_table(own))]
-        parts += [_SIZE, _table(*_budget_rows(own)), *_paired_parts(own), *_domain_parts(own)]
+        parts += [markdown(*_chosen_rows(own)), _MATCHED, markdown(*_matched_rows(own))]
+        parts += [_SIZE, markdown(*_budget_rows(own)), *_paired_parts(own)]
+        parts += [DOMAINS_NOTE, markdown(*domain_rows(own))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -188,12 +190,7 @@ def _paired_parts(finished: Sequence[CellRecord]) -> list[str]:
         values = {d.response.title.removesuffix(" (%)"): d.text for d in own}
         head = [f"`{pair[0]}` minus `{pair[1]}`", str(own[0].num_cases), str(own[0].num_seeds)]
         rows.append([*head, own[0].over or "-", *(values.get(title, "-") for title in titles)])
-    return [text, _table(["difference", "cases", "seeds", "intervals over", *titles], rows)]
-
-
-def _domain_parts(finished: Sequence[CellRecord]) -> list[str]:
-    """Gain and forgetting of each domain, with what they are made of."""
-    return [DOMAINS_NOTE, _table(*domain_rows(finished))]
+    return [text, markdown(["difference", "cases", "seeds", "intervals over", *titles], rows)]
 
 
 def domain_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[str]]]:
@@ -293,7 +290,7 @@ def _mean(cells: Sequence[CellRecord], column: Column) -> str:
     return f"{text} ± {math.fsum(spreads) / len(spreads):.2f}"
 
 
-def _matched_table(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[str]]]:
+def _matched_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[str]]]:
     """One row a share and method; means over the cases that all methods with one have."""
     rows = []
     for share in MATCHED_SHARES:
@@ -305,13 +302,10 @@ def _matched_table(finished: Sequence[CellRecord]) -> tuple[list[str], list[list
             own = cases if row.method in compared else frozenset()
             means = (row.mean(field.name, own) for field in fields(Matched))
             shown = [f"{share:.0%}", f"`{row.method}`", row.reached, str(len(own))]
-            rows.append([*shown, *map(_signed, means), row.why or "-"])
+            shown += ["-" if mean is None else f"{mean:+.2f}" for mean in means]
+            rows.append([*shown, row.why or "-"])
     titles = ["target gain (%)", "forgetting, routed (%)", "forgetting, unrouted (%)"]
     return ["at", "method", "reached", "shared", *titles, "why not"], rows
-
-
-def _signed(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.2f}"
 
 
 def _budget_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[str]]]:
@@ -319,7 +313,9 @@ def _budget_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[s
     cases = by_case(finished)
     astray = {key for choice in choose_learning_rates(finished) for key in choice.diverged}
     rows = []
-    for method in _methods(finished):
+    # All but the control, which never sees the target.
+    tried = {str(r.params["method"]) for r in finished} - {CONTROL}
+    for method in sorted(tried, key=method_rank):
         row = [f"`{method}`"]
         for budget in BUDGETS:
             within = [
@@ -332,7 +328,10 @@ def _budget_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[s
             if not all(seeds and all(seeds) for seeds in within):
                 row.append("-")
             else:
-                best = [[max(cells, key=_gain) for cells in seeds] for seeds in within]
+                best = [
+                    [max(cells, key=lambda r: r.metrics[VALIDATION_GAIN]) for cells in seeds]
+                    for seeds in within
+                ]
                 kept = [[cell for cell in cells if cell.key not in astray] for cells in best]
                 best = [cells for cells in kept if cells] or best
                 row.append(f"{_mean_over(best, GAIN):+.2f} ({_mean_over(best, FRACTION):.2%})")
@@ -345,17 +344,3 @@ def _mean_over(cases: Sequence[Sequence[CellRecord]], metric: str) -> float:
     """Mean over cases of the mean over a case's initial seeds."""
     each = [math.fsum(r.metrics[metric] for r in cells) / len(cells) for cells in cases]
     return math.fsum(each) / len(each)
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _methods(finished: Iterable[CellRecord]) -> list[str]:
-    """All but the control, which never sees the target."""
-    return sorted({str(r.params["method"]) for r in finished} - {CONTROL}, key=method_rank)
-
-
-def _gain(record: CellRecord) -> float:
-    return record.metrics[VALIDATION_GAIN]

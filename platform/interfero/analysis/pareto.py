@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -106,9 +107,7 @@ def write_fronts(fronts: Sequence[Front], folder: Path) -> list[Path]:
     Raises:
         StorageError: the folder is not writable.
     """
-    sink = pa.BufferOutputStream()
-    pq.write_table(front_table(fronts), sink)
-    write_atomic(folder / FRONT_FILE, sink.getvalue().to_pybytes())
+    write_atomic(folder / FRONT_FILE, partial(pq.write_table, front_table(fronts)))
     return [folder / FRONT_FILE]
 
 

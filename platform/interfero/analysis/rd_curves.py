@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from interfero.analysis.capacity_table import signed, value_range
+from interfero.analysis.capacity_table import markdown, signed, value_range
 from interfero.analysis.cells import (
     ROLE,
     Cells,
@@ -211,13 +211,13 @@ def _row(setting: CellSetting, sides: dict[Side, list[RdCurve]]) -> CurveRow:
         rates=tuple(_delta_text(each, "%", 2) for each in rates),
         psnrs=tuple(_delta_text([c.bd_psnr for c in sides[side]], "dB", 3) for side in SIDES),
         reasons=tuple(reasons),
-        known=tuple(_mean(each) for each in rates),
+        known=tuple(map(_mean, rates)),
     )
 
 
 def _mean(deltas: Sequence[Delta]) -> float | None:
     known = [d.value for d in deltas if isinstance(d, BjontegaardDelta)]
-    return math.fsum(known) / len(known) if known else None
+    return statistics.fmean(known) if known else None
 
 
 def _delta_text(deltas: Sequence[Delta], unit: str, digits: int) -> str:
@@ -226,7 +226,7 @@ def _delta_text(deltas: Sequence[Delta], unit: str, digits: int) -> str:
     if not known:
         return NO_VALUE
     values = [d.value for d in known]
-    text = f"{math.fsum(values) / len(values):+.{digits}f}"
+    text = f"{statistics.fmean(values):+.{digits}f}"
     if len(values) > 1:
         text += f" ± {statistics.stdev(values):.{digits}f}"
     text += f" {unit} [{100 * min(d.overlap for d in known):.0f} %]"
@@ -257,11 +257,10 @@ def curves_text(records: Sequence[CellRecord]) -> str:
     """The table of settings that have a number as Markdown; what is missing says why."""
     every = curve_rows(records)
     header, body, reasons = curve_table([row for row in every if row.has_value])
-    rows = [header, ["---"] * len(header), *body] if body else []
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    notes = [f"{number}. {reason}" for number, reason in enumerate(reasons, start=1)]
-    blocks = [[CURVES_NOTE], lines, notes, [without_curves(every)]]
-    return "\n\n".join("\n".join(block) for block in blocks if any(block)) + "\n"
+    notes = "\n".join(f"{number}. {reason}" for number, reason in enumerate(reasons, start=1))
+    table = markdown(header, body) if body else ""
+    blocks = [CURVES_NOTE, table, notes, without_curves(every)]
+    return "\n\n".join(filter(None, blocks)) + "\n"
 
 
 def without_curves(rows: Sequence[CurveRow]) -> str:

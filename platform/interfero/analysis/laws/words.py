@@ -120,10 +120,11 @@ def claim(scaling: Scaling) -> Literal["across", "here"] | None:
     An exponent or a slope must leave out 0: with domains as draws and corrected for the axes that were tried,
     or over seeds and source images. Where a saturating law reaches half must lie within what was measured.
     """
-    along, shapes = scaling.design.u[:, 0], [p for p in scaling.shape if p.name != "shift"]
+    shapes = [p for p in scaling.shape if p.name != "shift"]
 
     def says(parameter: Parameter, low: float, high: float, signed: bool) -> bool:
         if parameter.name == "log_half":
+            along = scaling.design.u[:, 0]
             return bool(along.min() < low and high < along.max())
         return signed
 
