@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from interfero.analysis.capacity_table import places_text, signed
-from interfero.analysis.cells import GROUP, Words, image_arrays, once_for_cells, rows_of
+from interfero.analysis.cells import once_for_cells
 from interfero.analysis.choices import (
     CONTROL,
     NAIVE,
@@ -29,7 +29,7 @@ from interfero.analysis.choices import (
     methods_of,
 )
 from interfero.analysis.comparable import comparable
-from interfero.analysis.laws.observations import RESPONSES, Response
+from interfero.analysis.laws.observations import RESPONSES, Response, sums_by_image
 from interfero.analysis.laws.resampling import (
     LEVEL,
     half_width,
@@ -38,7 +38,7 @@ from interfero.analysis.laws.resampling import (
     score_parts,
 )
 from interfero.metrics.names import SOURCE_BYTES
-from interfero.records import NUMBERS, CellRecord
+from interfero.records import CellRecord
 
 FloatArray = npt.NDArray[np.float64]
 _Unit = tuple[CellSetting, int]
@@ -218,10 +218,16 @@ def _measured(
         [[_mean(pair[0], response) - _mean(pair[1], response) for pair in row] for row in block]
     )
     value, num_seeds = float(np.median(plain.mean(axis=1))), plain.shape[1]
-    strata = np.zeros(0, dtype=np.int64)
-    sums = _image_sums(block, domains, response)
-    if sums is not None:
-        losses, strata = sums
+    cells = (
+        ((side, case, seed), domain, cell)
+        for case, (row, domain) in enumerate(zip(block, domains, strict=True))
+        for seed, pair in enumerate(row)
+        for side, own in enumerate(pair)
+        for cell in own
+    )
+    sums = sums_by_image(cells, (2, *plain.shape), response)
+    losses, names = sums if sums is not None else (np.zeros(0), [])
+    strata = np.unique(names, return_inverse=True)[1]
 
     def scores(weights: FloatArray) -> FloatArray:
         if sums is None:
@@ -243,40 +249,3 @@ def _scores(losses: FloatArray, response: Response) -> FloatArray:
     """(draws, cases, seeds) differences from (sides, cases, seeds, before and after, draws) losses."""
     percent = 100 * response.sign * (losses[..., 1, :] / losses[..., 0, :] - 1)
     return np.moveaxis(percent[0] - percent[1], -1, 0)
-
-
-def _image_sums(
-    block: Sequence[Sequence[tuple[list[CellRecord], list[CellRecord]]]],
-    domains: Sequence[str],
-    response: Response,
-) -> tuple[FloatArray, npt.NDArray[np.int64]] | None:
-    """(sides, cases, seeds, 2, groups) losses before and after by test image, and the domain of each.
-
-    None unless every cell has the images.
-    """
-    names: dict[tuple[str, str], int] = {}
-    groups_of: dict[tuple[str, Words], npt.NDArray[np.intp]] = {}
-    entries: list[tuple[tuple[int, ...], npt.NDArray[np.intp], FloatArray]] = []
-    columns = [NUMBERS.index(name) for name in ("rd_loss_before", "rd_loss")]
-    for case, (row, domain) in enumerate(zip(block, domains, strict=True)):
-        stratum = domain if response.role == "target" else ""
-        for seed, pair in enumerate(row):
-            for side, cells in enumerate(pair):
-                for cell in cells:
-                    words, numbers = image_arrays(cell)
-                    rows = rows_of(words, response.role)
-                    if not len(rows):
-                        return None
-                    if (stratum, words) not in groups_of:
-                        keys = [(stratum, words[i][GROUP]) for i in rows]
-                        own = [names.setdefault(key, len(names)) for key in keys]
-                        groups_of[stratum, words] = np.array(own)
-                    losses = numbers[rows][:, columns] / len(cells)
-                    entries.append(((side, case, seed), groups_of[stratum, words], losses))
-    sums = np.zeros((2, len(block), len(block[0]), 2, len(names)))
-    for place, groups, losses in entries:
-        # Crops of one source image are added up.
-        for of_place, values in zip(sums[place], losses.T, strict=True):
-            of_place += np.bincount(groups, values, len(names))
-    strata = sorted({stratum for stratum, _ in names})
-    return sums, np.array([strata.index(stratum) for stratum, _ in names])

@@ -11,13 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from interfero.analysis.axes import AXES, DISTANCES, LAW_AXES, level
-from interfero.analysis.cells import (
-    GROUP,
-    NAME,
-    image_arrays,
-    once_for_cells,
-    rows_of,
-)
+from interfero.analysis.cells import GROUP, NAME, Words, image_arrays, once_for_cells, rows_of
 from interfero.analysis.choices import CONTROL, Choice, choose_learning_rates
 from interfero.metrics.forgetting import from_log_points, log_points
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED
@@ -256,31 +250,61 @@ def _image_sums(
     seeds: Sequence[int],
     response: Response,
 ) -> ImageSums | None:
+    cells = (
+        ((point, seeds.index(seed)), choice.setting.domain, cell)
+        for point, (choice, own) in enumerate(zip(choices, by_seed, strict=True))
+        for seed, members in own.items()
+        for cell in members
+    )
+    sums = sums_by_image(cells, (len(choices), len(seeds)), response)
+    if sums is None:
+        return None
+    losses, strata = sums
+    domains = sorted(set(strata))
+    domain_of_group = np.array([domains.index(stratum) for stratum in strata])
+    named = tuple(domain or SOURCE_DOMAIN for domain in domains)
+    return ImageSums(losses[..., 0, :], losses[..., 1, :], domain_of_group, named)
+
+
+def sums_by_image(
+    cells: Iterable[tuple[tuple[int, ...], str, CellRecord]],
+    shape: tuple[int, ...],
+    response: Response,
+) -> tuple[FloatArray, list[str]] | None:
+    """(*shape, 2, groups) losses before and after by source image; and its domain, empty for the source.
+
+    Args:
+        cells: Each with its place and its domain.
+        shape: Of the places.
+        response: Whose images.
+
+    Returns:
+        None unless every cell has the images.
+    """
     names: dict[tuple[str, str], int] = {}
     marks: dict[tuple[str, frozenset[str]], frozenset[tuple[str, str]]] = {}
-    entries: list[tuple[int, int, int, float, float]] = []
-    before, after = (NUMBERS.index(name) for name in ("rd_loss_before", "rd_loss"))
-    for point, (choice, cells) in enumerate(zip(choices, by_seed, strict=True)):
+    # By the words' identity, which cells with the same images share; the words are kept, and so is it.
+    known: dict[tuple[str, int], tuple[Words, npt.NDArray[np.intp], npt.NDArray[np.intp]]] = {}
+    entries: list[tuple[tuple[int, ...], npt.NDArray[np.intp], FloatArray]] = []
+    columns = [NUMBERS.index(name) for name in ("rd_loss_before", "rd_loss")]
+    for place, domain, cell in cells:
         # Every target shares the source domain's images; targets have their own.
-        stratum = choice.setting.domain if response.role == "target" else ""
-        for seed, members in cells.items():
-            for cell in members:
-                words, numbers = image_arrays(cell)
-                rows = rows_of(words, response.role)
-                if not len(rows):
-                    return None
-                pairs = frozenset((words[i][NAME], words[i][GROUP]) for i in rows)
-                place = stratum, frozenset(name for name, _ in pairs)
-                if marks.setdefault(place, pairs) != pairs:
-                    # Cells of two versions of the code differ in which images they hold to be of one.
-                    return None
-                for i in rows:
-                    group = names.setdefault((stratum, words[i][GROUP]), len(names))
-                    losses = float(numbers[i, before]), float(numbers[i, after])
-                    entries.append((point, seeds.index(seed), group, *losses))
-    sums = np.zeros((2, len(choices), len(seeds), len(names)))
-    for point, column, group, *both in entries:
-        sums[:, point, column, group] += both
-    strata = sorted({stratum for stratum, _ in names})
-    domain_of_group = np.array([strata.index(stratum) for stratum, _ in names])
-    return ImageSums(sums[0], sums[1], domain_of_group, tuple(s or SOURCE_DOMAIN for s in strata))
+        stratum = domain if response.role == "target" else ""
+        words, numbers = image_arrays(cell)
+        if (stratum, id(words)) not in known:
+            rows = rows_of(words, response.role)
+            pairs = frozenset((words[i][NAME], words[i][GROUP]) for i in rows)
+            mark = stratum, frozenset(name for name, _ in pairs)
+            if not pairs or marks.setdefault(mark, pairs) != pairs:
+                # Cells of two versions of the code differ in which images they hold to be of one.
+                return None
+            own = [names.setdefault((stratum, words[i][GROUP]), len(names)) for i in rows]
+            known[stratum, id(words)] = words, rows, np.array(own)
+        _, rows, groups = known[stratum, id(words)]
+        entries.append((place, groups, numbers[rows][:, columns]))
+    sums = np.zeros((*shape, 2, len(names)))
+    for place, groups, losses in entries:
+        # Crops of one source image are added up.
+        for of_place, values in zip(sums[place], losses.T, strict=True):
+            of_place += np.bincount(groups, values, len(names))
+    return sums, [stratum for stratum, _ in names]
