@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -109,7 +109,7 @@ def best_adapters(
         best = max(candidates, key=lambda c: c.merit)
         by_gain = sorted(best.sound, key=lambda c: (c.metrics[VALIDATION_GAIN], c.key))
         middle = by_gain[(len(by_gain) - 1) // 2]
-        edge = edge_of(middle, tried[replace(setting_of(middle), num_steps=0), seed_of(middle)])
+        edge = edge_of(middle, tried[setting_of(middle).without_steps, seed_of(middle)])
         found.append(BestAdapter(middle, best.keeps == "no", best.cells, edge is not None))
     return found
 

@@ -66,6 +66,11 @@ class CellSetting:
         """What methods are compared within, over all seeds; a `Case` is of one data seed."""
         return self.with_method("", 0)
 
+    @cached_property
+    def without_steps(self) -> CellSetting:
+        """What a learning rate was tried for, however long."""
+        return replace(self, num_steps=0)
+
     def with_method(self, method: str, adapter_size: int, strength: float = 0.0) -> CellSetting:
         """The same with another method."""
         return replace(self, method=method, adapter_size=adapter_size, strength=strength)
@@ -131,7 +136,7 @@ class Choice:
     diverged: frozenset[str] = frozenset()
     """Keys of chosen cells whose test results diverged: they are counted, and in no mean over others."""
 
-    @property
+    @cached_property
     def kept(self) -> tuple[Pick, ...]:
         """The chosen cells that did not diverge; all of them where there are no others."""
         kept = tuple(pick for pick in self.picks if pick.cell.key not in self.diverged)
@@ -307,9 +312,8 @@ def tried_together(
     """Cells that differ in their learning rate or their steps: by setting without steps, and seed."""
     tried: dict[tuple[CellSetting, Seed], list[CellRecord]] = defaultdict(list)
     for setting, members in by_setting(records).items():
-        without_steps = replace(setting, num_steps=0)
         for record in members:
-            tried[without_steps, seed_of(record)].append(record)
+            tried[setting.without_steps, seed_of(record)].append(record)
     return tried
 
 
@@ -324,9 +328,9 @@ def _picks(
         seed, rank = seed_of(record), (_merit(record), -_rate(record))
         if seed not in best or rank > (_merit(best[seed]), -_rate(best[seed])):
             best[seed] = record
-    without_steps = replace(setting, num_steps=0)
     return tuple(
-        Pick(cell, edge_of(cell, tried[without_steps, seed])) for seed, cell in sorted(best.items())
+        Pick(cell, edge_of(cell, tried[setting.without_steps, seed]))
+        for seed, cell in sorted(best.items())
     )
 
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import numpy as np
+
 from interfero.analysis.capacity_table import markdown
 from interfero.analysis.cells import Cells
 from interfero.analysis.choices import (
@@ -280,14 +282,14 @@ def _mean(cells: Sequence[CellRecord], column: Column) -> str:
         values = [column.value(cell) for cell in cells]
     except KeyError:
         return "-"  # Records of an earlier version lack the metric.
-    text = format(math.fsum(values) / len(values), column.form)
+    text = format(statistics.fmean(values), column.form)
+    if not column.spread:
+        return text
     over_seeds: dict[CellSetting, list[float]] = defaultdict(list)
     for cell, value in zip(cells, values, strict=True):
         over_seeds[setting_of(cell)].append(value)
-    spreads = [statistics.stdev(v) for v in over_seeds.values() if len(v) > 1]
-    if not column.spread or not spreads:
-        return text
-    return f"{text} ± {math.fsum(spreads) / len(spreads):.2f}"
+    spreads = [float(np.std(v, ddof=1)) for v in over_seeds.values() if len(v) > 1]
+    return f"{text} ± {statistics.fmean(spreads):.2f}" if spreads else text
 
 
 def _matched_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[str]]]:
@@ -342,5 +344,4 @@ def _budget_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[s
 
 def _mean_over(cases: Sequence[Sequence[CellRecord]], metric: str) -> float:
     """Mean over cases of the mean over a case's initial seeds."""
-    each = [math.fsum(r.metrics[metric] for r in cells) / len(cells) for cells in cases]
-    return math.fsum(each) / len(each)
+    return statistics.fmean(statistics.fmean(r.metrics[metric] for r in cells) for cells in cases)

@@ -16,6 +16,7 @@ from interfero.analysis.choices import (
     CellSetting,
     Choice,
     best_sizes,
+    by_method,
     choose_learning_rates,
     seed_of,
     setting_of,
@@ -124,12 +125,14 @@ def shared_block(choices: Sequence[Choice]) -> SharedBlock:
         choices: One a case and method.
     """
     places = {choice.setting.method: dict[Place, str]() for choice in choices}
-    needed = _needed(choices)
+    why_not = _why_not(choices)
     for choice in choices:
+        own = places[choice.setting.method]
         for pick in choice.picks:
-            place = choice.setting.without_method, seed_of(pick.cell)[0]
-            why = _why_not(choice, pick.cell, needed[choice.setting.method])
-            own = places[choice.setting.method]
+            place, why = (
+                (choice.setting.without_method, seed_of(pick.cell)[0]),
+                why_not[pick.cell.key],
+            )
             own[place] = why if own.get(place, why) else ""
     has: dict[Place, set[str]] = defaultdict(set)
     for method, own in places.items():
@@ -147,32 +150,31 @@ def shared_block(choices: Sequence[Choice]) -> SharedBlock:
         replace(choice, picks=picks)
         for choice in choices
         if choice.setting.method in methods and choice.setting.without_method in cases
-        if (picks := tuple(p for p in choice.picks if _is_of(choice, p.cell, seeds, needed)))
+        if (
+            picks := tuple(
+                p for p in choice.picks if seed_of(p.cell)[0] in seeds and not why_not[p.cell.key]
+            )
+        )
     ]
     known = {m: own for m, own in places.items() if m in methods}
     return SharedBlock(tuple(kept), cases, seeds, tuple(_reasons(known, cases, seeds)))
 
 
-def _needed(choices: Iterable[Choice]) -> dict[str, set[str]]:
-    """What each method has of gain and forgetting in any cell: older tables lack some of it."""
-    found: dict[str, set[str]] = defaultdict(set)
-    for choice in choices:
-        for pick in choice.picks:
-            found[choice.setting.method] |= {GAIN, UNROUTED, ROUTED} & pick.cell.metrics.keys()
+def _why_not(choices: Iterable[Choice]) -> dict[str, str]:
+    """By key of a cell, why it is in no mean; empty if it is in them.
+
+    A method needs of gain and forgetting what any cell of it has: older tables lack some of it.
+    """
+    found = {}
+    for own in by_method(choices).values():
+        cells = {p.cell.key: p.cell for c in own for p in c.picks}
+        astray = {key for c in own for key in c.diverged}
+        known = {name for cell in cells.values() for name in cell.metrics}
+        needed = {GAIN, UNROUTED, ROUTED} & known
+        for key, cell in cells.items():
+            lacks = "" if needed <= cell.metrics.keys() else "lacks a value with"
+            found[key] = "diverged with" if key in astray else lacks
     return found
-
-
-def _why_not(choice: Choice, cell: CellRecord, needed: Collection[str]) -> str:
-    """Why a cell is in no mean; empty if it is in them."""
-    if cell.key in choice.diverged:
-        return "diverged with"
-    return "" if set(needed) <= cell.metrics.keys() else "lacks a value with"
-
-
-def _is_of(
-    choice: Choice, cell: CellRecord, seeds: Collection[int], needed: Mapping[str, set[str]]
-) -> bool:
-    return seed_of(cell)[0] in seeds and not _why_not(choice, cell, needed[choice.setting.method])
 
 
 def _reasons(

@@ -199,7 +199,7 @@ def observations(records: Iterable[CellRecord], response: Response) -> dict[Subj
 def _observed(subject: Subject, choices: Sequence[Choice], response: Response) -> Observations:
     by_seed = [_by_data_seed(choice) for choice in choices]
     seeds = tuple(sorted({seed for cells in by_seed for seed in cells}))
-    axes = _axes(choices)
+    columns = _columns(choices)
     values = np.full((len(choices), len(seeds)), np.nan)
     for row, cells in zip(values, by_seed, strict=True):
         for column, seed in enumerate(seeds):
@@ -209,8 +209,8 @@ def _observed(subject: Subject, choices: Sequence[Choice], response: Response) -
     return Observations(
         subject=subject,
         response=response,
-        axes=axes,
-        x=np.array([[_coordinate(choice, name) for name in axes] for choice in choices]),
+        axes=tuple(columns),
+        x=np.array(list(columns.values())).reshape(len(columns), len(choices)).T,
         domains=tuple(choice.setting.domain for choice in choices),
         seeds=seeds,
         values=values,
@@ -225,17 +225,16 @@ def _by_data_seed(choice: Choice) -> Mapping[int, list[CellRecord]]:
     return cells
 
 
-def _axes(choices: Sequence[Choice]) -> tuple[str, ...]:
-    """Those that vary, of which every setting has a positive value."""
-    found = []
-    for name in (*LAW_AXES, *DISTANCES):
+def _columns(choices: Sequence[Choice]) -> dict[str, list[float]]:
+    """Values of the axes that vary, of which every setting has a positive value."""
+    # One domain has one distance: what varies in it is the lambda it was measured at.
+    several = len({c.setting.domain for c in choices}) > 1
+    found = {}
+    for name in (*LAW_AXES, *(DISTANCES if several else ())):
         values = [_coordinate(choice, name) for choice in choices]
         if all(v > 0 for v in values) and len({level(v) for v in values}) > 1:
-            found.append(name)
-    if len({c.setting.domain for c in choices}) == 1:
-        # One domain has one distance: what varies in it is the lambda it was measured at.
-        found = [name for name in found if name not in DISTANCES]
-    return tuple(found)
+            found[name] = values
+    return found
 
 
 def _coordinate(choice: Choice, name: str) -> float:
