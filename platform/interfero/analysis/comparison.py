@@ -294,9 +294,9 @@ def _mean(cells: Sequence[CellRecord], column: Column) -> str:
 
 def _matched_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[str]]]:
     """One row a share and method; means over the cases that all methods with one have."""
-    rows = []
+    rows, every = [], matched_rows(finished, MATCHED_SHARES)
     for share in MATCHED_SHARES:
-        found = matched_rows(finished, (share,))
+        found = [row for row in every if row.share == share]
         cases, compared = shared_cases(found)
         for row in sorted(found, key=lambda row: method_rank(row.method)):
             if not row.found and not row.refused:

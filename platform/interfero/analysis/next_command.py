@@ -144,22 +144,21 @@ def options_of(records: Sequence[CellRecord], typed: Mapping[str, str]) -> dict[
     def above_zero(name: str) -> list[str]:
         return [text for text in values(name) if float(text)]
 
-    sources = {r.provenance.get("source_domain", "") for r in records}
-    sources -= {""}
     loops = [json.loads(r.provenance.get("loop", "{}")) for r in records]
     # Said even if it is float32: what `auto` means is another machine's answer.
     precisions = sorted({loop["precision"] for loop in loops if "precision" in loop})
 
     def of_loop(name: str) -> list[str]:
-        return (
-            [str(max(found))] if (found := [loop[name] for loop in loops if name in loop]) else []
-        )
+        found = [loop[name] for loop in loops if name in loop]
+        return [str(max(found))] if found else []
 
     options = {
         "python": ["sweeps/adapter_capacity.py"],
         "--source": values("codec"),
         "--source-domain": [
-            text for name in sorted(sources) if (text := source_domain(name, records, typed))
+            text
+            for name in sorted(_sources(records))
+            if (text := source_domain(name, records, typed))
         ],
         "--domains": [target_domain(name, records, typed) for name in values("domain")],
         "--methods": values("method"), "--adapter-sizes": above_zero("adapter_size"),
@@ -220,18 +219,18 @@ def source_domain(name: str, records: Iterable[CellRecord], typed: Mapping[str, 
 
 def domain_reasons(records: Sequence[CellRecord], typed: Mapping[str, str]) -> list[str]:
     """What a reader has to know of the images that a command would run: they may be others."""
-    found: dict[Images, list[str]] = defaultdict(list)
-    for name in sorted({str(r.params["domain"]) for r in records} - typed.keys()):
-        found[_of_target(name, records)].append(name)
-    for name in sorted(_sources(records) - typed.keys()):
-        found[_of_source(name, records)].append(f"{name} (source)")
-    lines = []
-    if changed := [n for n in found["other"] if n.removesuffix(" (source)") in BUNDLED_IMAGES]:
+    targets = {str(r.params["domain"]) for r in records} - typed.keys()
+    kinds = {name: _of_target(name, records) for name in sorted(targets)}
+    sources = sorted(_sources(records) - typed.keys())
+    kinds |= {f"{name} (source)": _of_source(name, records) for name in sources}
+    found, lines = by_value(kinds), []
+    others = found.get("other", [])
+    if changed := [n for n in others if n.removesuffix(" (source)") in BUNDLED_IMAGES]:
         has = "has" if len(changed) == 1 else "have"
         lines.append(
             f"{', '.join(changed)} {has} other images here than the bundled domain of that name"
         )
-    if found["unknown"]:
+    if "unknown" in found:
         lines.append(
             f"the cells do not say whether {', '.join(found['unknown'])} is the bundled domain of that name: "
             "if it is not, give its folder as NAME=PATH"
