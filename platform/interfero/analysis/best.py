@@ -14,6 +14,7 @@ from interfero.analysis.cells import cell_diverged, has_diverged
 from interfero.analysis.choices import (
     CONTROL,
     Seed,
+    by_data_seed,
     by_setting,
     edge_of,
     mean_merit,
@@ -137,7 +138,7 @@ class _Candidate:
     def merit(self) -> tuple[int, int, float]:
         """How surely it forgets nothing, data seeds, mean validation gain; initial seeds count no more."""
         rank = ("no", "seemingly", "surely").index(self.keeps)
-        return (rank, *mean_merit(_by_data_seed(self.cells, VALIDATION_GAIN)))
+        return (rank, *mean_merit(_seed_means(self.cells, VALIDATION_GAIN)))
 
 
 def _is_adapter(record: CellRecord) -> bool:
@@ -147,12 +148,11 @@ def _is_adapter(record: CellRecord) -> bool:
     return known and record.status == "finished" and method != CONTROL and trains(method)
 
 
-def _by_data_seed(cells: Iterable[CellRecord], metric: str) -> list[float]:
+def _seed_means(cells: Iterable[CellRecord], metric: str) -> list[float]:
     """The mean of each data seed."""
-    seeds: dict[int, list[float]] = defaultdict(list)
-    for cell in cells:
-        seeds[seed_of(cell)[0]].append(cell.metrics[metric])
-    return [statistics.fmean(values) for values in seeds.values()]
+    return [
+        statistics.fmean(c.metrics[metric] for c in own) for own in by_data_seed(cells).values()
+    ]
 
 
 def _candidate(cells: Iterable[CellRecord], max_forgetting: float | None) -> _Candidate:
@@ -175,7 +175,7 @@ def _most_gain(cells: Iterable[CellRecord]) -> CellRecord:
 
 def _surely_nothing(cells: Iterable[CellRecord]) -> bool:
     """Whether forgetting is 0 in every seed, or certainly below: its 95 % interval over data seeds is."""
-    means = _by_data_seed(cells, VALIDATION_ROUTED)
+    means = _seed_means(cells, VALIDATION_ROUTED)
     if not any(means):
         return True
     return len(means) > 1 and statistics.fmean(means) + half_width(means) <= 0

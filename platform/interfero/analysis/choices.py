@@ -213,18 +213,12 @@ def choose_learning_rates(records: Iterable[CellRecord]) -> list[Choice]:
     are in `missing_settings`.
     """
     groups, tried = by_setting(records), tried_together(records)
-    found = [
-        Choice(setting, picks, _grid(members))
-        for setting, members in groups.items()
-        if (picks := _picks(setting, members, tried))
-    ]
-    return sorted(map(_marked, found), key=lambda c: c.setting.order)
-
-
-def _marked(choice: Choice) -> Choice:
-    """The same with its cells that diverged."""
-    found = frozenset(p.cell.key for p in choice.picks if cell_diverged(p.cell.metrics))
-    return replace(choice, diverged=found) if found else choice
+    found = []
+    for setting, members in groups.items():
+        if picks := _picks(setting, members, tried):
+            astray = frozenset(p.cell.key for p in picks if cell_diverged(p.cell.metrics))
+            found.append(Choice(setting, picks, _grid(members), astray))
+    return sorted(found, key=lambda c: c.setting.order)
 
 
 def best_sizes(choices: Iterable[Choice]) -> list[Choice]:
@@ -398,15 +392,9 @@ def mean_merit(merits: Iterable[float]) -> tuple[int, float]:
 
 def case_of(record: CellRecord) -> Case:
     """The case a cell belongs to."""
-    p = record.params
-    return Case(
-        domain=str(p["domain"]),
-        rd_lambda=float(p["rd_lambda"]),
-        num_images=int(p["num_images"]),
-        num_steps=int(p["num_steps"]),
-        codec=str(p["codec"]),
-        data_seed=int(p["data_seed"]),
-    )
+    s = setting_of(record)
+    seed = int(record.params["data_seed"])
+    return Case(s.domain, s.rd_lambda, s.num_images, s.num_steps, s.codec, seed)
 
 
 def by_case(records: Iterable[CellRecord]) -> dict[Case, dict[str, list[CellRecord]]]:
@@ -415,6 +403,14 @@ def by_case(records: Iterable[CellRecord]) -> dict[Case, dict[str, list[CellReco
     for record in records:
         cases[case_of(record)][str(record.params["method"])].append(record)
     return dict(sorted(cases.items()))
+
+
+def by_data_seed(cells: Iterable[CellRecord]) -> dict[int, list[CellRecord]]:
+    """Initial seeds of one data seed share its images."""
+    seeds: dict[int, list[CellRecord]] = defaultdict(list)
+    for cell in cells:
+        seeds[seed_of(cell)[0]].append(cell)
+    return seeds
 
 
 def by_init_seed(cells: Iterable[CellRecord]) -> list[list[CellRecord]]:

@@ -25,8 +25,10 @@ from interfero.analysis.choices import (
     CellSetting,
     Choice,
     best_sizes,
+    by_data_seed,
     choose_learning_rates,
     methods_of,
+    seed_of,
 )
 from interfero.analysis.comparable import comparable
 from interfero.analysis.laws.observations import RESPONSES, Response, sums_by_image
@@ -108,10 +110,8 @@ def differences(records: Iterable[CellRecord]) -> list[PairedDifference]:
     found: list[PairedDifference] = []
     for response in RESPONSES.values():
         for other in (NAIVE, CONTROL):
-            pairs = [
-                _difference(method, other, best, response) for method in methods if method != other
-            ]
-            found += _corrected([pair for pair in pairs if pair is not None])
+            each = (_difference(m, other, best, response) for m in methods if m != other)
+            found += _corrected([pair for pair in each if pair is not None])
     return found
 
 
@@ -181,30 +181,24 @@ def _pairs(
     choice: Choice, against: Choice, metric: str
 ) -> dict[_Unit, tuple[list[CellRecord], list[CellRecord]]]:
     """Cells of both by data seed; initial seeds of one data seed share its images and are averaged."""
-    own, other = _by_data_seed(choice), _by_data_seed(against)
+    # One that diverged would be all that a mean of differences tells; it is counted beside them.
+    own, other = (
+        by_data_seed(p.cell for p in one.picks if p.cell.key not in one.diverged)
+        for one in (choice, against)
+    )
     if against.setting.method == CONTROL and not _keeps_source(choice):
         rates = {seed: {c.params["learning_rate"] for c in cells} for seed, cells in own.items()}
-        other = defaultdict(list)
-        for point in against.grid:
-            for cell in point.cells:
-                seed = int(cell.params["data_seed"])
-                if point.learning_rate in rates.get(seed, ()):
-                    other[seed].append(cell)
+        other = by_data_seed(
+            cell
+            for point in against.grid
+            for cell in point.cells
+            if point.learning_rate in rates.get(seed_of(cell)[0], ())
+        )
     return {
         (choice.setting.without_method, seed): (cells, other[seed])
         for seed, cells in own.items()
         if other.get(seed) and all(metric in c.metrics for c in (*cells, *other[seed]))
     }
-
-
-def _by_data_seed(choice: Choice) -> dict[int, list[CellRecord]]:
-    found: dict[int, list[CellRecord]] = defaultdict(list)
-    for pick in choice.picks:
-        # One that diverged would be all that a mean of differences tells; it is counted beside them.
-        if pick.cell.key in choice.diverged:
-            continue
-        found[int(pick.cell.params["data_seed"])].append(pick.cell)
-    return found
 
 
 def _measured(

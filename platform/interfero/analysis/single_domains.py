@@ -91,21 +91,17 @@ def domain_table(results: Sequence[DomainResult]) -> tuple[list[str], list[list[
             of = own.get(method)
             row += ["-", "-"] if of is None else [of.gain.short, of.cost.short]
         any_of = next(iter(own.values()))
-        rows.append([*row, str(any_of.gain.num_seeds), _count_text(any_of.tested)])
+        # Under a heading that says so: `6`, or `4 crops of 1 picture`.
+        tested = any_of.tested.removesuffix(" as test images").removesuffix(" test images")
+        rows.append([*row, str(any_of.gain.num_seeds), tested])
     several = max(r.gain.num_seeds for r in results) > 1
-    note = (
-        "In parentheses 95 % intervals over data seeds." if several else "One seed: no intervals."
-    )
+    note = "In parentheses 95 % intervals over data seeds."
+    note = note if several else "One seed: no intervals."
     what = (
         "Cost is what source images lose through the adapted codec; routed, through their own domain's. "
         "Without a source mode both are one."
     )
     return [*header, "seeds", "test images"], rows, f"{what} {note}"
-
-
-def _count_text(tested: str) -> str:
-    """Under the heading `test images`: `6`, or `4 crops of 1 picture`."""
-    return tested.removesuffix(" as test images").removesuffix(" test images")
 
 
 def domain_line(results: Sequence[DomainResult]) -> str:

@@ -141,7 +141,8 @@ def shape_error(data: Observations, law: Law, left_out: WithoutDomains, space: S
         inside = np.array(data.domains) == name
         at = design.rows(inside)
         if space == "log" or shares_amplitude(law, data):
-            errors.append(_centred(y[inside] - predicted(law, params, at, space)))
+            rest = y[inside] - predicted(law, params, at, space)
+            errors.append(rest - rest.mean())
         else:
             # Every law is linear in its amplitude.
             own = int(np.flatnonzero(at.z[0])[0])
@@ -150,7 +151,3 @@ def shape_error(data: Observations, law: Law, left_out: WithoutDomains, space: S
             level = float(growth @ (y[inside] - rest)) / max(float(growth @ growth), 1e-12)
             errors.append(y[inside] - rest - level * growth)
     return rms(np.concatenate(errors))
-
-
-def _centred(values: FloatArray) -> FloatArray:
-    return np.asarray(values - values.mean())

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from interfero.analysis.axes import AXES, DISTANCES, LAW_AXES, level
 from interfero.analysis.cells import GROUP, NAME, Words, image_arrays, once_for_cells, rows_of
-from interfero.analysis.choices import CONTROL, Choice, choose_learning_rates
+from interfero.analysis.choices import CONTROL, Choice, by_data_seed, choose_learning_rates
 from interfero.metrics.forgetting import from_log_points, log_points
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED
 from interfero.records import NUMBERS, CellRecord
@@ -197,7 +197,7 @@ def observations(records: Iterable[CellRecord], response: Response) -> dict[Subj
 
 
 def _observed(subject: Subject, choices: Sequence[Choice], response: Response) -> Observations:
-    by_seed = [_by_data_seed(choice) for choice in choices]
+    by_seed = [by_data_seed(pick.cell for pick in choice.kept) for choice in choices]
     seeds = tuple(sorted({seed for cells in by_seed for seed in cells}))
     columns = _columns(choices)
     values = np.full((len(choices), len(seeds)), np.nan)
@@ -216,13 +216,6 @@ def _observed(subject: Subject, choices: Sequence[Choice], response: Response) -
         values=values,
         images=_image_sums(choices, by_seed, seeds, response),
     )
-
-
-def _by_data_seed(choice: Choice) -> Mapping[int, list[CellRecord]]:
-    cells: dict[int, list[CellRecord]] = defaultdict(list)
-    for pick in choice.kept:
-        cells[int(pick.cell.params["data_seed"])].append(pick.cell)
-    return cells
 
 
 def _columns(choices: Sequence[Choice]) -> dict[str, list[float]]:
