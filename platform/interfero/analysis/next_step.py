@@ -215,6 +215,10 @@ class _Plan:
         """Whether the command is the sweep's own, changed; else it is put together of what cells tell."""
         return bool(self.wish.command)
 
+    @property
+    def _domains(self) -> set[str]:
+        return {str(r.params["domain"]) for r in self.records}
+
     def lines(self, part: Sequence[CellRecord]) -> list[str]:
         """One command a line.
 
@@ -240,7 +244,7 @@ class _Plan:
 
     def added(self, lines: Iterable[str]) -> list[str]:
         """Which domains they have that were not run, as a reason."""
-        names = {str(r.params["domain"]) for r in self.records} | {*self.typed.values()}
+        names = self._domains | {*self.typed.values()}
         more = [d for line in lines for d in words_of(line).get("--domains", []) if "=" not in d]
         new = [d for d in dict.fromkeys(more) if d not in names]
         return [f"the command adds {', '.join(new)}, which is bundled"] if new else []
@@ -263,8 +267,7 @@ class _Plan:
             changes["--methods"] = list(wish.tried)
         given = words_of(wish.command)
         if wish.domains and "--domains" in given:
-            names = {str(r.params["domain"]) for r in self.records}
-            more = further_domain(names, given.get("--num-images", [ALL]))
+            more = further_domain(self._domains, given.get("--num-images", [ALL]))
             changes["--domains"] = [*given["--domains"], *([more] if more else [])]
         every = set(wider) >= set(wish.tried) - {CONTROL}
         if wish.one_grid and every and len(set(wider.values())) == 1:
@@ -290,14 +293,14 @@ class _Plan:
         """Options that keep a command to the centre, one set for all domains that have the same counts."""
         if centre is None:
             return [("", {})]
-        values = {"--lambdas": options_of(centre, {})["--lambdas"]}
+        values: dict[str, Sequence[str]] = {"--lambdas": options_of(centre, {})["--lambdas"]}
         groups = domains_by_counts(centre, self.typed, all_asked=self.asked_all)
-        if len(groups) == 1:
-            return [("", {**values, "--num-images": next(iter(groups))})]
         found: list[tuple[str, dict[str, Sequence[str]]]] = []
         for counts, names in groups.items():
-            own = {"--num-images": counts, "--domains": self._named(centre, names)}
-            found.append((f"-{'-'.join(counts)}", {**values, **own}))
+            own = {**values, "--num-images": counts}
+            if len(groups) > 1:
+                own["--domains"] = self._named(centre, names)
+            found.append((f"-{'-'.join(counts)}" if len(groups) > 1 else "", own))
         return found
 
     def _together(
@@ -310,8 +313,7 @@ class _Plan:
         groups = domains_by_counts(part, self.typed, all_asked=self.asked_all)
         if further:
             largest = max(groups, key=lambda counts: len(groups[counts]))
-            names = {str(r.params["domain"]) for r in self.records}
-            more = further_domain(names, largest)
+            more = further_domain(self._domains, largest)
             groups[largest] += [more] if more else []
         options = options_of(part, self.typed)
         lines = [

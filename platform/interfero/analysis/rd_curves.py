@@ -27,7 +27,7 @@ from interfero.analysis.cells import (
     rows_of,
 )
 from interfero.analysis.choices import CONTROL, CellSetting, Seed, seed_of, setting_of
-from interfero.analysis.focus import budget_text, longest
+from interfero.analysis.focus import budget_text, lambdas, longest
 from interfero.analysis.parts import without_grey
 from interfero.metrics.bd_rate import BjontegaardDelta, Curve, bd_psnr_db, bd_rate_percent
 from interfero.metrics.names import VALIDATION_GAIN, VALIDATION_ROUTED
@@ -162,7 +162,7 @@ def write_curves(records: Sequence[CellRecord], folder: Path) -> list[Path]:
     Raises:
         StorageError: the folder is not writable.
     """
-    if len({r.params["rd_lambda"] for r in records if r.status == "finished"}) < 2:
+    if len(lambdas(records)) < 2:
         return []
     path = folder / "rd_curves.md"
     write_atomic(path, curves_text(records).encode())
@@ -192,7 +192,7 @@ class CurveRow:
 @once_for_cells
 def curve_rows(records: Iterable[CellRecord]) -> list[CurveRow]:
     """The chosen curves of every setting; empty without two lambdas."""
-    if len({r.params["rd_lambda"] for r in records if r.status == "finished"}) < 2:
+    if len(lambdas(records)) < 2:
         return []
     groups: dict[CellSetting, dict[Side, list[RdCurve]]] = defaultdict(lambda: defaultdict(list))
     for curve in chosen_curves(rd_curves(records)):
