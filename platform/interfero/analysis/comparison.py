@@ -20,7 +20,6 @@ from interfero.analysis.capacity_table import markdown
 from interfero.analysis.cells import Cells
 from interfero.analysis.choices import (
     CONTROL,
-    Case,
     CellSetting,
     best_sizes,
     by_case,
@@ -30,7 +29,7 @@ from interfero.analysis.choices import (
     method_rank,
     setting_of,
 )
-from interfero.analysis.comparable import comparable
+from interfero.analysis.comparable import covered
 from interfero.analysis.diverged import diverged_of_methods
 from interfero.analysis.focus import at_lambda, budget_text, lambdas, longest
 from interfero.analysis.matched_gain import (
@@ -258,14 +257,12 @@ def _remarks(finished: Sequence[CellRecord]) -> str:
 def _chosen_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[str]]]:
     """One row a method and size, all over the same cases and seeds; one that lacks some says so."""
     groups: dict[_Row, list[CellRecord]] = defaultdict(list)
-    coverage: dict[Case, set[_Row]] = defaultdict(set)
     for choice in choose_learning_rates(finished):
         key = choice.setting.method, choice.setting.adapter_size, choice.setting.strength
         for pick in choice.picks:
             if pick.cell.key not in choice.diverged:
                 groups[key].append(pick.cell)
-                coverage[case_of(pick.cell)].add(key)
-    cases, compared = comparable(coverage, lambda rows: len(rows) > 0)
+    cases, compared = covered((case_of(c), key) for key, own in groups.items() for c in own)
     rows = []
     for key in sorted(groups, key=lambda key: (method_rank(key[0]), key)):
         own = {case_of(cell) for cell in groups[key]}

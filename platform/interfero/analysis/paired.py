@@ -9,7 +9,6 @@ with the same other one (Holm, 1979), is below 5 %; else the answer is "undecide
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -30,7 +29,7 @@ from interfero.analysis.choices import (
     methods_of,
     seed_of,
 )
-from interfero.analysis.comparable import comparable
+from interfero.analysis.comparable import covered
 from interfero.analysis.laws.observations import RESPONSES, Response, sums_by_image
 from interfero.analysis.laws.resampling import (
     LEVEL,
@@ -159,10 +158,7 @@ def _difference(
         against = of_other.get(choice.setting.without_method)
         if against is not None:
             pairs |= _pairs(choice, against, response.metric)
-    coverage: dict[CellSetting, set[int]] = defaultdict(set)
-    for case, seed in pairs:
-        coverage[case].add(seed)
-    cases, seeds = comparable(coverage, lambda places: len(places) > 0)
+    cases, seeds = covered(pairs)
     if not cases:
         return None
     order = sorted(cases, key=lambda c: c.order), sorted(seeds)

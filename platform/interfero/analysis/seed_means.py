@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from interfero.analysis.capacity_table import places_text, signed, value_range
 from interfero.analysis.cells import GROUP, ROLE, Cells, image_arrays
 from interfero.analysis.choices import CellSetting, Choice, Seed, seed_of
-from interfero.analysis.comparable import comparable
+from interfero.analysis.comparable import comparable, covered
 from interfero.analysis.laws.resampling import half_width as of_variances
 from interfero.analysis.parts import loss_parts
 
@@ -105,7 +105,7 @@ def means(
             for (data_seed, _), value in own.items():
                 unit = choice.setting.without_method, data_seed
                 found[unit][choice.setting.method].append(value)
-    units, compared = comparable(found, lambda places: len(places) > 0)
+    units, compared = comparable(found, bool)
     return {
         method: _mean({u: statistics.fmean(own[method]) for u, own in found.items() if u in units})
         for method in compared
@@ -119,10 +119,7 @@ def mean_of(method: str, choices: Iterable[Choice], metric: str | BySeed) -> See
 
 def _mean(values: Mapping[_Unit, float]) -> SeedMean:
     """Seeds are what is drawn; each counts with the cases that all seeds have."""
-    coverage: dict[CellSetting, set[int]] = defaultdict(set)
-    for case, seed in values:
-        coverage[case].add(seed)
-    cases, seeds = comparable(coverage, lambda places: len(places) > 0)
+    cases, seeds = covered(values)
     ordered = sorted(cases, key=lambda case: case.order)
     by_seed = tuple(
         (seed, statistics.fmean(values[case, seed] for case in ordered)) for seed in sorted(seeds)

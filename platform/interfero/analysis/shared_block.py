@@ -21,7 +21,7 @@ from interfero.analysis.choices import (
     seed_of,
     setting_of,
 )
-from interfero.analysis.comparable import comparable
+from interfero.analysis.comparable import comparable, covered
 from interfero.analysis.focus import (
     at_images,
     at_lambda,
@@ -141,11 +141,8 @@ def shared_block(choices: Sequence[Choice]) -> SharedBlock:
                 has[place].add(method)
     naive = any(NAIVE in own for own in has.values())
     units, methods = comparable(has, lambda found: NAIVE in found if naive else len(found) > 0)
-    coverage: dict[CellSetting, set[int]] = defaultdict(set)
     # In the order of the results: of two blocks of one size the first is taken, in every run.
-    for case, seed in (unit for unit in has if unit in units):
-        coverage[case].add(seed)
-    cases, seeds = comparable(coverage, lambda found: len(found) > 0)
+    cases, seeds = covered(unit for unit in has if unit in units)
     kept = [
         replace(choice, picks=picks)
         for choice in choices

@@ -24,9 +24,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from interfero.analysis.laws.designs import design_of, setting_means, shares_amplitude
 from interfero.analysis.laws.forms import Design, Law
-from interfero.analysis.laws.observations import Observations
+from interfero.analysis.laws.observations import (
+    Observations,
+    design_of,
+    setting_means,
+    shares_amplitude,
+)
 from interfero.analysis.laws.robust_fit import Fit, Space, predicted, refit, rms
 
 FloatArray = npt.NDArray[np.float64]

@@ -1,4 +1,7 @@
-"""What a law is fitted to: one value a setting and seed, with the images behind it for the bootstrap."""
+"""What a law is fitted to: one value a setting and seed, with the images behind it for the bootstrap.
+
+And where a law is evaluated: the observations' axes, and which amplitude each point has.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ import numpy.typing as npt
 from interfero.analysis.axes import AXES, DISTANCES, LAW_AXES, level
 from interfero.analysis.cells import GROUP, NAME, Words, image_arrays, once_for_cells, rows_of
 from interfero.analysis.choices import CONTROL, Choice, by_data_seed, choose_learning_rates
+from interfero.analysis.laws.forms import Design, Law
+from interfero.analysis.laws.robust_fit import Space, to_space
 from interfero.metrics.forgetting import from_log_points, log_points
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED
 from interfero.records import NUMBERS, CellRecord
@@ -300,3 +305,44 @@ def sums_by_image(
         for of_place, values in zip(sums[place], losses.T, strict=True):
             of_place += np.bincount(groups, values, len(names))
     return sums, [stratum for stratum, _ in names]
+
+
+def design_of(data: Observations, law: Law) -> Design:
+    """Logs over the axes' geometric means, and each point's amplitude."""
+    columns = [np.log(data.column(a) / reference(data, a)) for a in law.axes]
+    u = np.column_stack(columns) if columns else np.zeros((len(data.domains), 0))
+    if shares_amplitude(law, data):
+        return Design(u, np.ones((len(data.domains), 1)))
+    names = data.domain_names
+    z = np.array([[float(domain == name) for name in names] for domain in data.domains])
+    return Design(u, z)
+
+
+def reference(data: Observations, axis: str) -> float:
+    """Geometric mean of an axis: where its logarithm is 0."""
+    return float(np.exp(np.log(data.column(axis)).mean()))
+
+
+def shares_amplitude(law: Law, data: Observations) -> bool:
+    """Whether a domain distance stands for the domains."""
+    return any(axis in data.distances for axis in law.axes)
+
+
+def amplitude_names(data: Observations, law: Law) -> tuple[str, ...]:
+    """`amplitude:DOMAIN` for each, or one `amplitude`."""
+    if shares_amplitude(law, data):
+        return ("amplitude",)
+    return tuple(f"amplitude:{name}" for name in data.domain_names)
+
+
+def setting_means(data: Observations, space: Space) -> FloatArray:
+    """(points,) mean over seeds, in the space of a fit."""
+    return seed_mean(to_space(data.values, space), np.ones(len(data.seeds)))
+
+
+def seed_mean(values: FloatArray, counts: FloatArray) -> FloatArray:
+    """(points,) mean over seeds that count so often; NaN where none of a point's seeds was drawn."""
+    there = np.isfinite(values)
+    total = there @ counts
+    sums = np.where(there, values, 0.0) @ counts
+    return np.divide(sums, total, where=total > 0, out=np.full(len(values), np.nan))

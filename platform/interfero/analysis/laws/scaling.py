@@ -24,12 +24,6 @@ import numpy as np
 import numpy.typing as npt
 
 from interfero.analysis.axes import GROWTH_AXES, level
-from interfero.analysis.laws.designs import (
-    amplitude_names,
-    design_of,
-    setting_means,
-    shares_amplitude,
-)
 from interfero.analysis.laws.forms import Design, Law, candidates, with_distance
 from interfero.analysis.laws.left_out import (
     WithoutDomains,
@@ -43,7 +37,11 @@ from interfero.analysis.laws.observations import (
     Observations,
     Response,
     Subject,
+    amplitude_names,
+    design_of,
     observations,
+    setting_means,
+    shares_amplitude,
 )
 from interfero.analysis.laws.resampling import LEVEL, Bootstrap, bootstrap, half_width
 from interfero.analysis.laws.robust_fit import (

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from interfero.analysis.axes import AXES, GROWTH_AXES
 from interfero.analysis.capacity_table import counted
-from interfero.analysis.laws.designs import setting_means
 from interfero.analysis.laws.forms import Design
+from interfero.analysis.laws.observations import setting_means
 from interfero.analysis.laws.robust_fit import predicted
 from interfero.analysis.laws.scaling import Scaling
 
