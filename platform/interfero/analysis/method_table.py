@@ -54,7 +54,10 @@ def method_rows(
         params = value_range(shares, percent) if shares else "-"
         values = [m[method].short if method in m else "not comparable" for m in mean_of.values()]
         values[0] += f" ({astray})" if (astray := num_diverged(own)) else ""
-        medians = [_median(m, method) for m in (gains, lost)]
+        medians = [
+            signed(statistics.median(m[method].cases)) if method in m else "-"
+            for m in (gains, lost)
+        ]
         db = [signed(m[method].value) if method in m else "-" for m in dbs.values()]
         count = len(gains[method].cases) if method in gains else 0
         rows.append(
@@ -122,7 +125,3 @@ def _note(best: Sequence[Choice], over: str, left_out: Sequence[str]) -> str:
         "values differ. Medians are over domains, of their means over seeds; the difference of two medians "
         f"is not the median of the differences. dB are at equal rate. {aside} Click on a heading to sort."
     )
-
-
-def _median(mean_of: Mapping[str, SeedMean], method: str) -> str:
-    return signed(statistics.median(mean_of[method].cases)) if method in mean_of else "-"

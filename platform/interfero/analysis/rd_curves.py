@@ -132,7 +132,9 @@ def rd_curves(records: Iterable[CellRecord]) -> list[RdCurve]:
     groups: dict[CurveKey, dict[float, CellRecord]] = defaultdict(dict)
     for record in records:
         if record.status == "finished":
-            groups[_key(record)][float(record.params["rd_lambda"])] = record
+            setting = replace(setting_of(record), rd_lambda=0.0)
+            key = CurveKey(setting, float(record.params["learning_rate"]), seed_of(record))
+            groups[key][float(record.params["rd_lambda"])] = record
     return [
         _curve(key, side, [cells[value] for value in sorted(cells)])
         for key, cells in sorted(groups.items(), key=lambda item: item[0].order)
@@ -311,11 +313,6 @@ def curve_lines(records: Sequence[CellRecord]) -> list[str]:
             f"{'; '.join(reasons)}."
         )
     return lines
-
-
-def _key(record: CellRecord) -> CurveKey:
-    setting = replace(setting_of(record), rd_lambda=0.0)
-    return CurveKey(setting, float(record.params["learning_rate"]), seed_of(record))
 
 
 def _curve(key: CurveKey, side: Side, cells: Sequence[CellRecord]) -> RdCurve:

@@ -71,7 +71,7 @@ class Law(ABC):
     def _bound(self, name: str, design: Design) -> float:
         if name == "log_half":
             return float(np.abs(design.u[:, 0]).max()) + 4
-        return np.inf if name == "shift" else MAX_EXPONENT
+        return MAX_EXPONENT if name.startswith("exponent") else np.inf
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,6 @@ class Logarithmic(Law):
     def starts(self, y: FloatArray, design: Design) -> list[FloatArray]:
         """Least squares."""
         return [_solve(_columns(design.z, design.u), y)]
-
-    def _bound(self, name: str, design: Design) -> float:
-        return np.inf
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,9 @@ def domain_laws(scaling: Scaling) -> list[DomainLaw]:
     main = main_axis(scaling)
     x = data.column(main)
     fitted = predicted(law, scaling.fit.params, design, scaling.space)
-    at_reference = Design(_only(design.u, law.axes, main), design.z)
+    # Axes other than the main one at their references; distances stay, for they are the domain's.
+    kept = [float(axis == main or AXES[axis].by_domain) for axis in law.axes]
+    at_reference = Design(design.u * np.array(kept), design.z)
     partial = predicted(law, scaling.fit.params, at_reference, scaling.space)
     y = setting_means(data, scaling.space)
     found = []
@@ -181,12 +183,6 @@ def plain_name(name: str) -> str:
     """`exponent of images` for `exponent:num_images`."""
     kind, _, axis = name.partition(":")
     return f"{kind} of {AXES[axis].word}" if axis else kind.replace("_", " ")
-
-
-def _only(u: FloatArray, axes: tuple[str, ...], main: str) -> FloatArray:
-    """Axes other than the main one at their references; distances stay, for they are the domain's."""
-    kept = [axis == main or AXES[axis].by_domain for axis in axes]
-    return np.asarray(u * np.array(kept, dtype=float))
 
 
 def _along(scaling: Scaling, main: str, grid: FloatArray, mean_u: FloatArray) -> FloatArray:
