@@ -216,7 +216,7 @@ def _measured(
         for cell in own
     )
     sums = sums_by_image(cells, (2, *plain.shape), response)
-    losses, names = sums if sums is not None else (np.zeros(0), [])
+    losses, names, _ = sums if sums is not None else (np.zeros(0), [], True)
     strata = np.unique(names, return_inverse=True)[1]
 
     def scores(weights: FloatArray) -> FloatArray:

@@ -161,17 +161,14 @@ def _capacity_lines(method: str, choices: Sequence[Choice]) -> list[str]:
     found: dict[str, list[str]] = defaultdict(list)
     for case, members in cases.items():
         found[_enough(members)].append(_place(case, choices))
-    # Naming many cases would fill the page.
-    where = {
-        size: f"on {', '.join(places)}"
-        if len(places) <= MAX_PLACES
-        else f"in {len(places)} of {len(cases)} cases"
-        for size, places in found.items()
-    }
-    answer = "; ".join(f"{size} {places}" for size, places in where.items())
-    return [
-        f"Smallest size with {100 * ENOUGH:.0f} % of {method}'s best validation gain: {answer}."
-    ]
+    parts = []
+    for size, places in found.items():
+        # Naming many cases would fill the page.
+        few = len(places) <= MAX_PLACES
+        where = f"on {', '.join(places)}" if few else f"in {len(places)} of {len(cases)} cases"
+        parts.append(f"{size} {where}")
+    share = f"{100 * ENOUGH:.0f} % of {method}'s best validation gain"
+    return [f"Smallest size with {share}: {'; '.join(parts)}."]
 
 
 def _enough(members: Sequence[Choice]) -> str:
@@ -253,7 +250,7 @@ def _gap_lines(records: Sequence[CellRecord]) -> list[str]:
 
 
 def _known(choices: Iterable[Choice], metric: str) -> list[float]:
-    """Means over seeds of choices that have the metric; none of one of which every seed diverged."""
+    """Means over seeds of the choices that have the metric, without those whose every seed diverged."""
     found = (c.mean(metric) for c in choices if not c.all_diverged)
     return [mean for mean in found if mean is not None]
 

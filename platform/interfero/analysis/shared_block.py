@@ -129,10 +129,8 @@ def shared_block(choices: Sequence[Choice]) -> SharedBlock:
     for choice in choices:
         own = places[choice.setting.method]
         for pick in choice.picks:
-            place, why = (
-                (choice.setting.without_method, seed_of(pick.cell)[0]),
-                why_not[pick.cell.key],
-            )
+            place = choice.setting.without_method, seed_of(pick.cell)[0]
+            why = why_not[pick.cell.key]
             own[place] = why if own.get(place, why) else ""
     has: dict[Place, set[str]] = defaultdict(set)
     for method, own in places.items():
@@ -143,16 +141,12 @@ def shared_block(choices: Sequence[Choice]) -> SharedBlock:
     units, methods = comparable(has, lambda found: NAIVE in found if naive else len(found) > 0)
     # In the order of the results: of two blocks of one size the first is taken, in every run.
     cases, seeds = covered(unit for unit in has if unit in units)
-    kept = [
-        replace(choice, picks=picks)
-        for choice in choices
-        if choice.setting.method in methods and choice.setting.without_method in cases
-        if (
-            picks := tuple(
-                p for p in choice.picks if seed_of(p.cell)[0] in seeds and not why_not[p.cell.key]
-            )
-        )
-    ]
+    kept = []
+    for choice in choices:
+        inside = choice.setting.method in methods and choice.setting.without_method in cases
+        picks = [p for p in choice.picks if seed_of(p.cell)[0] in seeds and not why_not[p.cell.key]]
+        if inside and picks:
+            kept.append(replace(choice, picks=tuple(picks)))
     known = {m: own for m, own in places.items() if m in methods}
     return SharedBlock(tuple(kept), cases, seeds, tuple(_reasons(known, cases, seeds)))
 

@@ -254,9 +254,9 @@ def _image_sums(
         for cell in members
     )
     sums = sums_by_image(cells, (len(choices), len(seeds)), response)
-    if sums is None:
+    if sums is None or not sums[2]:
         return None
-    losses, strata = sums
+    losses, strata, _ = sums
     domains = sorted(set(strata))
     domain_of_group = np.array([domains.index(stratum) for stratum in strata])
     named = tuple(domain or SOURCE_DOMAIN for domain in domains)
@@ -267,8 +267,10 @@ def sums_by_image(
     cells: Iterable[tuple[tuple[int, ...], str, CellRecord]],
     shape: tuple[int, ...],
     response: Response,
-) -> tuple[FloatArray, list[str]] | None:
+) -> tuple[FloatArray, list[str], bool] | None:
     """(*shape, 2, groups) losses before and after by source image; and its domain, empty for the source.
+
+    And whether all cells agree which images are of one source image: two versions of the code may not.
 
     Args:
         cells: Each with its place and its domain.
@@ -279,7 +281,7 @@ def sums_by_image(
         None unless every cell has the images.
     """
     names: dict[tuple[str, str], int] = {}
-    marks: dict[tuple[str, frozenset[str]], frozenset[tuple[str, str]]] = {}
+    agree, marks = True, dict[tuple[str, frozenset[str]], frozenset[tuple[str, str]]]()
     # By the words' identity, which cells with the same images share; the words are kept, and so is it.
     known: dict[tuple[str, int], tuple[Words, npt.NDArray[np.intp], npt.NDArray[np.intp]]] = {}
     entries: list[tuple[tuple[int, ...], npt.NDArray[np.intp], FloatArray]] = []
@@ -292,9 +294,9 @@ def sums_by_image(
             rows = rows_of(words, response.role)
             pairs = frozenset((words[i][NAME], words[i][GROUP]) for i in rows)
             mark = stratum, frozenset(name for name, _ in pairs)
-            if not pairs or marks.setdefault(mark, pairs) != pairs:
-                # Cells of two versions of the code differ in which images they hold to be of one.
+            if not pairs:
                 return None
+            agree &= marks.setdefault(mark, pairs) == pairs
             own = [names.setdefault((stratum, words[i][GROUP]), len(names)) for i in rows]
             known[stratum, id(words)] = words, rows, np.array(own)
         _, rows, groups = known[stratum, id(words)]
@@ -304,7 +306,7 @@ def sums_by_image(
         # Crops of one source image are added up.
         for of_place, values in zip(sums[place], losses.T, strict=True):
             of_place += np.bincount(groups, values, len(names))
-    return sums, [stratum for stratum, _ in names]
+    return sums, [stratum for stratum, _ in names], agree
 
 
 def design_of(data: Observations, law: Law) -> Design:
