@@ -78,28 +78,12 @@ class Answer:
     """Names of the figures that answer it, the first one first; others than the overview."""
 
 
-def _domain_sentences(found: Findings) -> list[str]:
-    return domain_lines(found.by_domain, found.after)
-
-
-def _graded_sentences(found: Findings) -> list[str]:
-    return graded_lines(found.by_domain, found.after)
-
-
 def _image_sentences(found: Findings) -> list[str]:
     return [
         *trend_lines(found.by_images, found.after),
         *enough_lines(found.by_images, found.after),
         *trend_lines(found.by_steps),
     ]
-
-
-def _budget_sentences(found: Findings) -> list[str]:
-    return [*trend_lines(found.by_steps), *enough_lines(found.by_steps)]
-
-
-def _bitrate_sentences(found: Findings) -> list[str]:
-    return [*trend_lines(found.by_lambda, found.after), *curve_lines(found.records)]
 
 
 def _map_sentences(found: Findings) -> list[str]:
@@ -115,11 +99,17 @@ def _map_sentences(found: Findings) -> list[str]:
 
 CAPACITY = Answer(lambda found: [])
 """Gain against adapter size: the sentences of every sweep answer it."""
-DOMAIN_SHIFT = Answer(_domain_sentences, ("domain_shift",))
-GRADED_SHIFT = Answer(_graded_sentences, ("graded_shift", "domain_shift"))
+DOMAIN_SHIFT = Answer(lambda f: domain_lines(f.by_domain, f.after), ("domain_shift",))
+GRADED_SHIFT = Answer(
+    lambda f: graded_lines(f.by_domain, f.after), ("graded_shift", "domain_shift")
+)
 IMAGE_COUNT = Answer(_image_sentences, ("image_count",))
-TRAINING_BUDGET = Answer(_budget_sentences, ("training_budget",))
-BITRATE = Answer(_bitrate_sentences, ("bitrate",))
+TRAINING_BUDGET = Answer(
+    lambda f: [*trend_lines(f.by_steps), *enough_lines(f.by_steps)], ("training_budget",)
+)
+BITRATE = Answer(
+    lambda f: [*trend_lines(f.by_lambda, f.after), *curve_lines(f.records)], ("bitrate",)
+)
 INTERFERENCE_MAP = Answer(_map_sentences, ("image_count", "bitrate", "domain_shift"))
 
 AnswerName = Literal[

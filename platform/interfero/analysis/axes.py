@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from interfero.errors import ConfigError, nearest
@@ -19,10 +18,21 @@ class Axis:
     """What a sentence calls it."""
     title: str
     """With its unit, as a figure's axis says it."""
-    value: Callable[[CellRecord], float | None]
-    """None where a cell does not have it."""
-    by_domain: bool = False
-    """Whether it is a property of the domain: its levels are shown with the domains' names."""
+    metric: str = ""
+    """Where a cell keeps it; else in the param of the axis' name."""
+
+    @property
+    def by_domain(self) -> bool:
+        """Whether it is a property of the domain: its levels are shown with the domains' names."""
+        return self.name in DISTANCES
+
+    def value(self, record: CellRecord) -> float | None:
+        """None where a cell does not have it."""
+        found = record.metrics.get(self.metric) if self.metric else record.params.get(self.name)
+        if found is None:
+            return None
+        # The metric of the ratio is what the loss is more, in percent.
+        return 1 + float(found) / 100 if self.name == "rd_ratio" else float(found)
 
     def text(self, value: float) -> str:
         """A level as a tick says it."""
@@ -31,80 +41,34 @@ class Axis:
         return f"{value:.3g}" if self.by_domain or value < 1000 else f"{value:.0f}"
 
 
-def _param(name: str) -> Callable[[CellRecord], float | None]:
-    def value(record: CellRecord) -> float | None:
-        found = record.params.get(name)
-        return None if found is None else float(found)
-
-    return value
-
-
-def _metric(name: str) -> Callable[[CellRecord], float | None]:
-    return lambda record: record.metrics.get(name)
-
-
-def _rd_ratio(record: CellRecord) -> float | None:
-    excess = record.metrics.get("distance/rd_excess_percent")
-    return None if excess is None else 1 + excess / 100
-
-
 _ALL = (
-    Axis("num_images", "images", "training images", _param("num_images")),
-    Axis("num_steps", "steps", "optimiser steps", _param("num_steps")),
+    Axis("num_images", "images", "training images"),
+    Axis("num_steps", "steps", "optimiser steps"),
+    Axis("adapter_size", "adapter size", "adapter size (the method's unit)"),
     Axis(
-        "adapter_size", "adapter size", "adapter size (the method's unit)", _param("adapter_size")
+        "adapter_fraction", "parameters", "trained parameters (% of the codec's)", "adapter_fraction"
     ),
+    Axis("rd_lambda", "lambda", "lambda (bpp per MSE)"),
+    Axis("learning_rate", "learning rate", "learning rate"),
+    Axis("stage", "domains met", "domains met"),
+    Axis("memory_images", "memory", "images kept in memory"),
     Axis(
-        "adapter_fraction",
-        "parameters",
-        "trained parameters (% of the codec's)",
-        _metric("adapter_fraction"),
+        "step_distance", "step distance",
+        "distance from the domain before (source s.d.)", "distance/before/feature_sd",
     ),
-    Axis("rd_lambda", "lambda", "lambda (bpp per MSE)", _param("rd_lambda")),
-    Axis("learning_rate", "learning rate", "learning rate", _param("learning_rate")),
-    Axis("stage", "domains met", "domains met", _param("stage")),
-    Axis("memory_images", "memory", "images kept in memory", _param("memory_images")),
+    # Of a sequence's step, which has it from two cells; a single one has none.
     Axis(
-        "step_distance",
-        "step distance",
-        "distance from the domain before (source s.d.)",
-        _metric("distance/before/feature_sd"),
-    ),
-    Axis(
-        "step_ratio",
-        "step ratio",
+        "step_ratio", "step ratio",
         "loss on the domain over that on the one before, by the codec before",
-        lambda record: None,
     ),
     Axis(
-        "rd_ratio",
-        "loss ratio",
-        "source codec's loss, target over source",
-        _rd_ratio,
-        by_domain=True,
+        "rd_ratio", "loss ratio",
+        "source codec's loss, target over source", "distance/rd_excess_percent",
     ),
-    Axis(
-        "latent_bits",
-        "latent divergence",
-        "latent divergence (bits)",
-        _metric("distance/latent_bits"),
-        by_domain=True,
-    ),
-    Axis(
-        "feature_sd",
-        "feature distance",
-        "feature distance (source s.d.)",
-        _metric("distance/feature_sd"),
-        by_domain=True,
-    ),
-    Axis(
-        "chroma_sd",
-        "chroma distance",
-        "chroma distance (source s.d.)",
-        _metric("distance/chroma_sd"),
-        by_domain=True,
-    ),
-)
+    Axis("latent_bits", "latent divergence", "latent divergence (bits)", "distance/latent_bits"),
+    Axis("feature_sd", "feature distance", "feature distance (source s.d.)", "distance/feature_sd"),
+    Axis("chroma_sd", "chroma distance", "chroma distance (source s.d.)", "distance/chroma_sd"),
+)  # fmt: skip
 AXES: dict[str, Axis] = {axis.name: axis for axis in _ALL}
 LAW_AXES = ("num_images", "num_steps", "adapter_fraction", "rd_lambda")
 """What a law is fitted over, domain distance apart."""

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -73,11 +74,7 @@ def write_benchmark(
     paths = [folder / f"data-{name}.parquet" for name in tasks]
     for path, own in zip(paths, tasks.values(), strict=True):
         table = pa.table({column: [row[column] for row in own] for column in columns})
-
-        def write(file: IO[bytes], table: pa.Table = table) -> None:
-            pq.write_table(table, file, compression="gzip")
-
-        write_atomic(path, write)
+        write_atomic(path, partial(pq.write_table, table, compression="gzip"))
     spaces = {
         "configspace.json": {name: _choice({row[name] for row in rows}) for name in CONFIGURATION},
         "fidelityspace.json": {budget: _whole({row[budget] for row in rows})},
@@ -99,10 +96,12 @@ def _tasks(rows: Sequence[dict[str, Any]], budget: Budget) -> dict[str, list[dic
     several = len({row["codec"] for row in rows}) > 1
     tasks: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
-        name = (
-            f"{row['domain']}-lambda{row['rd_lambda']:g}-{fixed.removeprefix('num_')}{row[fixed]}"
+        parts = (
+            row["domain"],
+            f"lambda{row['rd_lambda']:g}",
+            f"{fixed.removeprefix('num_')}{row[fixed]}",
         )
-        tasks[f"{name}-{row['codec']}" if several else name].append(row)
+        tasks["-".join([*parts, *([row["codec"]] if several else [])])].append(row)
     return dict(sorted(tasks.items()))
 
 

@@ -5,21 +5,23 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from interfero.adaptation.table import trains
+from interfero.analysis.cells import cell_diverged, has_diverged
 from interfero.analysis.choices import (
     CONTROL,
-    CellSetting,
     Seed,
+    by_data_seed,
+    by_setting,
     edge_of,
     mean_merit,
     seed_of,
     setting_of,
+    tried_together,
 )
-from interfero.analysis.divergence_rule import cell_diverged, has_diverged
 from interfero.analysis.seed_means import half_width
 from interfero.errors import StorageError
 from interfero.metrics.names import GAIN, ROUTED, VALIDATION_GAIN, VALIDATION_ROUTED
@@ -97,26 +99,20 @@ def best_adapters(
         records: All cells of a sweep.
         max_forgetting: Percent of the source loss that a deployment accepts; None is 0.
     """
-    tried: dict[tuple[CellSetting, Seed], list[CellRecord]] = defaultdict(list)
-    for record in records:
-        tried[_tried_key(record)].append(record)
-    groups: dict[tuple[str, float], list[_Candidate]] = {}
-    for setting, cells in sorted(_settings(records).items(), key=lambda pair: pair[0].order):
-        place = setting.domain, setting.rd_lambda
-        groups.setdefault(place, []).append(_candidate(cells, max_forgetting))
+    tried = tried_together(records)
+    places: dict[tuple[str, float], list[_Candidate]] = defaultdict(list)
+    settings = by_setting([r for r in records if _is_adapter(r)])
+    for setting, cells in sorted(settings.items(), key=lambda pair: pair[0].order):
+        candidate = _candidate(cells, max_forgetting)
+        places[setting.domain, setting.rd_lambda].append(candidate)
     found = []
-    for _, candidates in sorted(groups.items()):
+    for _, candidates in sorted(places.items()):
         best = max(candidates, key=lambda c: c.merit)
         by_gain = sorted(best.sound, key=lambda c: (c.metrics[VALIDATION_GAIN], c.key))
         middle = by_gain[(len(by_gain) - 1) // 2]
-        edge = edge_of(middle, tried[_tried_key(middle)])
+        edge = edge_of(middle, tried[setting_of(middle).without_steps, seed_of(middle)])
         found.append(BestAdapter(middle, best.keeps == "no", best.cells, edge is not None))
     return found
-
-
-def _tried_key(record: CellRecord) -> tuple[CellSetting, Seed]:
-    """What cells share that differ in their learning rate or their steps."""
-    return replace(setting_of(record), num_steps=0), seed_of(record)
 
 
 @dataclass(frozen=True)
@@ -141,26 +137,22 @@ class _Candidate:
     @property
     def merit(self) -> tuple[int, int, float]:
         """How surely it forgets nothing, data seeds, mean validation gain; initial seeds count no more."""
-        gains: dict[int, list[float]] = defaultdict(list)
-        for cell in self.cells:
-            gains[seed_of(cell)[0]].append(cell.metrics[VALIDATION_GAIN])
-        means = [statistics.fmean(values) for values in gains.values()]
         rank = ("no", "seemingly", "surely").index(self.keeps)
-        return (rank, *mean_merit(means))
+        return (rank, *mean_merit(_seed_means(self.cells, VALIDATION_GAIN)))
 
 
-def _settings(records: Iterable[CellRecord]) -> dict[CellSetting, list[CellRecord]]:
-    settings: dict[CellSetting, list[CellRecord]] = defaultdict(list)
-    for record in records:
-        known = {VALIDATION_GAIN, VALIDATION_ROUTED} <= record.metrics.keys()
-        if known and record.status == "finished" and _is_adapter(str(record.params["method"])):
-            settings[setting_of(record)].append(record)
-    return settings
-
-
-def _is_adapter(method: str) -> bool:
+def _is_adapter(record: CellRecord) -> bool:
     """Not the control, and not what searches each image's latents: neither leaves anything to ship."""
-    return method != CONTROL and trains(method)
+    method = str(record.params["method"])
+    known = {VALIDATION_GAIN, VALIDATION_ROUTED} <= record.metrics.keys()
+    return known and record.status == "finished" and method != CONTROL and trains(method)
+
+
+def _seed_means(cells: Iterable[CellRecord], metric: str) -> list[float]:
+    """The mean of each data seed."""
+    return [
+        statistics.fmean(c.metrics[metric] for c in own) for own in by_data_seed(cells).values()
+    ]
 
 
 def _candidate(cells: Iterable[CellRecord], max_forgetting: float | None) -> _Candidate:
@@ -183,15 +175,10 @@ def _most_gain(cells: Iterable[CellRecord]) -> CellRecord:
 
 def _surely_nothing(cells: Iterable[CellRecord]) -> bool:
     """Whether forgetting is 0 in every seed, or certainly below: its 95 % interval over data seeds is."""
-    seeds: dict[int, list[float]] = defaultdict(list)
-    for cell in cells:
-        seeds[seed_of(cell)[0]].append(cell.metrics[VALIDATION_ROUTED])
-    means = [statistics.fmean(values) for values in seeds.values()]
+    means = _seed_means(cells, VALIDATION_ROUTED)
     if not any(means):
         return True
-    if len(means) < 2:
-        return False
-    return statistics.fmean(means) + half_width(means) <= 0
+    return len(means) > 1 and statistics.fmean(means) + half_width(means) <= 0
 
 
 def write_best(best: Sequence[BestAdapter], folder: Path) -> list[Path]:

@@ -9,7 +9,6 @@ from interfero.analysis.choices import (
     Case,
     CellSetting,
     Choice,
-    Missing,
     best_sizes,
     choose_learning_rates,
     missing_settings,
@@ -98,7 +97,11 @@ def capacity_rows(
     entries = [
         (c.setting, _result(c, seeds=bool(seeds)) + (_in_db(c) if in_db else [])) for c in choices
     ]
-    entries += [(m.setting, _no_result(m, len(header) - len(start(m.setting)))) for m in missing]
+    width = len(header) - len(varying) - 3
+    entries += [
+        (m.setting, ["failed" if m.num_failed else "not run", *[NO_VALUE] * (width - 1)])
+        for m in missing
+    ]
     entries.sort(key=lambda entry: entry[0].order)
     return header, [start(setting) + rest for setting, rest in entries]
 
@@ -122,11 +125,6 @@ def _in_db(choice: Choice) -> list[str]:
     return found
 
 
-def _no_result(missing: Missing, width: int) -> list[str]:
-    why = "failed" if missing.num_failed else "not run"
-    return [why, *[NO_VALUE] * (width - 1)]
-
-
 def _cell(choice: Choice, metric: str, form: Callable[[float], str]) -> str:
     """The mean over seeds, their standard deviation if there are several, and how many diverged."""
     values, mean = choice.values(metric), choice.mean(metric)
@@ -137,8 +135,7 @@ def _cell(choice: Choice, metric: str, form: Callable[[float], str]) -> str:
         spread = statistics.stdev(values)
         lines.append(f"±{f'{spread:.2f}' if spread else '0'}")
     if choice.diverged and metric == GAIN:
-        all_of_them = len(choice.diverged) == choice.num_seeds
-        count = "" if all_of_them else f"{len(choice.diverged)} of {choice.num_seeds} "
+        count = "" if choice.all_diverged else f"{len(choice.diverged)} of {choice.num_seeds} "
         lines.append(f"{count}diverged")
     return "\n".join(lines)
 
@@ -208,6 +205,12 @@ def table_caption(choices: Sequence[Choice]) -> str:
     if left_out:
         lines.append(f"{counted(left_out, 'failed cell')} left out of these rows")
     return "\n".join(lines)
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in pipes."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def failed_lines(records: Iterable[CellRecord]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from functools import lru_cache, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -10,12 +10,16 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from interfero.metrics.names import GAIN, ROUTED, UNROUTED
 from interfero.records import NUMBERS, CellRecord, ImageRow, ImageRows
 
 _More = ParamSpec("_More")
 _Found = TypeVar("_Found")
 
-
+DIVERGED_PERCENT = 300.0
+"""A loss four times as high."""
+DIVERGED = "its loss on test images, target or source, is more than four times the source codec's"
+"""The rule in words: a cell has diverged if ..."""
 ROLE, NAME, GROUP = range(3)
 FloatArray = npt.NDArray[np.float64]
 Words = tuple[tuple[str, str, str], ...]
@@ -79,3 +83,16 @@ def once_for_cells(
         return copy(value)
 
     return found
+
+
+def has_diverged(percent: float) -> bool:
+    """Whether a change of the loss, in percent of the source codec's, is no result to be averaged.
+
+    A gain is at most 100 % and forgetting at least -100 %: beyond this the loss has risen.
+    """
+    return abs(percent) > DIVERGED_PERCENT
+
+
+def cell_diverged(metrics: Mapping[str, float]) -> bool:
+    """Whether a cell has, by its metrics on test images."""
+    return any(has_diverged(metrics.get(name, 0.0)) for name in (GAIN, ROUTED, UNROUTED))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from functools import cached_property, lru_cache
+from typing import Any, Literal
 
-from interfero.analysis.cells import once_for_cells
-from interfero.analysis.divergence_rule import cell_diverged, has_diverged
+from interfero.analysis.cells import cell_diverged, has_diverged, once_for_cells
 from interfero.metrics.names import VALIDATION_GAIN, VALIDATION_ROUTED
 from interfero.records import CellRecord
 
@@ -61,16 +61,21 @@ class CellSetting:
         unit = self.image_unit.removesuffix("s") if self.num_images == 1 else self.image_unit
         return f"{self.num_images} {unit}"
 
-    @property
+    @cached_property
     def without_method(self) -> CellSetting:
         """What methods are compared within, over all seeds; a `Case` is of one data seed."""
         return self.with_method("", 0)
+
+    @cached_property
+    def without_steps(self) -> CellSetting:
+        """What a learning rate was tried for, however long."""
+        return replace(self, num_steps=0)
 
     def with_method(self, method: str, adapter_size: int, strength: float = 0.0) -> CellSetting:
         """The same with another method."""
         return replace(self, method=method, adapter_size=adapter_size, strength=strength)
 
-    @property
+    @cached_property
     def order(self) -> tuple[str, float, int, str, int, tuple[int, str], int, float]:
         """Sorts by domain, lambda, images; the naive method first, the control last."""
         case = (self.domain, self.rd_lambda, self.num_images, self.codec, self.num_steps)
@@ -131,7 +136,7 @@ class Choice:
     diverged: frozenset[str] = frozenset()
     """Keys of chosen cells whose test results diverged: they are counted, and in no mean over others."""
 
-    @property
+    @cached_property
     def kept(self) -> tuple[Pick, ...]:
         """The chosen cells that did not diverge; all of them where there are no others."""
         kept = tuple(pick for pick in self.picks if pick.cell.key not in self.diverged)
@@ -156,6 +161,11 @@ class Choice:
     def at_edge(self) -> bool:
         """Whether a larger grid could do better for some seed."""
         return any(pick.edge for pick in self.picks)
+
+    @property
+    def all_diverged(self) -> bool:
+        """Whether no seed has a result for a mean over others."""
+        return len(self.diverged) == self.num_seeds
 
     def mean(self, metric: str) -> float | None:
         """Mean over seeds, without those that diverged; None unless every chosen cell has the metric."""
@@ -202,29 +212,13 @@ def choose_learning_rates(records: Iterable[CellRecord]) -> list[Choice]:
     of its own. A tie goes to the smaller. Nothing but validation is read. Settings without a result
     are in `missing_settings`.
     """
-    choices = []
-    groups = _by_setting(records)
-    lengths: dict[CellSetting, list[CellSetting]] = defaultdict(list)
-    for setting in groups:
-        lengths[replace(setting, num_steps=0)].append(setting)
+    groups, tried = by_setting(records), tried_together(records)
+    found = []
     for setting, members in groups.items():
-        # A rate that was tried with fewer steps, and not with as many, was worse there: halving ended it.
-        shorter = [
-            cell
-            for other in lengths[replace(setting, num_steps=0)]
-            if other.num_steps < setting.num_steps
-            for cell in groups[other]
-        ]
-        picks = _picks(members, shorter)
-        if picks:
-            choices.append(Choice(setting, picks, _grid(members)))
-    return sorted(map(_marked, choices), key=lambda c: c.setting.order)
-
-
-def _marked(choice: Choice) -> Choice:
-    """The same with its cells that diverged."""
-    found = frozenset(p.cell.key for p in choice.picks if cell_diverged(p.cell.metrics))
-    return replace(choice, diverged=found) if found else choice
+        if picks := _picks(setting, members, tried):
+            astray = frozenset(p.cell.key for p in picks if cell_diverged(p.cell.metrics))
+            found.append(Choice(setting, picks, _grid(members), astray))
+    return sorted(found, key=lambda c: c.setting.order)
 
 
 def best_sizes(choices: Iterable[Choice]) -> list[Choice]:
@@ -245,13 +239,21 @@ def best_sizes(choices: Iterable[Choice]) -> list[Choice]:
 
 def methods_of(choices: Iterable[Choice]) -> list[str]:
     """Each method once, in the order of the choices."""
-    return list(dict.fromkeys(c.setting.method for c in choices))
+    return list(by_method(choices))
+
+
+def by_method(choices: Iterable[Choice]) -> dict[str, list[Choice]]:
+    """The choices of each method, in their order."""
+    found: dict[str, list[Choice]] = defaultdict(list)
+    for choice in choices:
+        found[choice.setting.method].append(choice)
+    return found
 
 
 @once_for_cells
 def missing_settings(records: Iterable[CellRecord]) -> list[Missing]:
     """Settings whose cells all failed, and those that other domains have and this one lacks."""
-    groups = _by_setting(records)
+    groups = by_setting(records)
     planned = defaultdict(set)
     for setting in groups:
         planned[_plan(setting)].add((setting.method, setting.adapter_size, setting.strength))
@@ -268,18 +270,20 @@ def missing_settings(records: Iterable[CellRecord]) -> list[Missing]:
 def setting_of(record: CellRecord) -> CellSetting:
     """The setting a cell belongs to."""
     p = record.params
-    return CellSetting(
-        domain=str(p["domain"]),
-        rd_lambda=float(p["rd_lambda"]),
-        num_images=int(p["num_images"]),
-        codec=str(p["codec"]),
-        num_steps=int(p["num_steps"]),
-        method=str(p["method"]),
-        adapter_size=int(p["adapter_size"]),
-        # Older records lack it.
-        strength=float(p.get("strength", 0)),
-        image_unit=str(p.get("image_unit", "images")),
-    )
+    # Older records lack the last two.
+    return _setting(
+        p["domain"], p["rd_lambda"], p["num_images"], p["codec"], p["num_steps"], p["method"],
+        p["adapter_size"], p.get("strength", 0), p.get("image_unit", "images"),
+    )  # fmt: skip
+
+
+_KINDS = (str, float, int, str, int, str, int, float, str)
+
+
+@lru_cache(maxsize=1 << 14)
+def _setting(*values: Any) -> CellSetting:
+    """One object for all cells of a setting: a report asks for it a dozen times for every cell."""
+    return CellSetting(*(kind(value) for kind, value in zip(_KINDS, values, strict=True)))
 
 
 def _plan(setting: CellSetting) -> tuple[float, int, int]:
@@ -287,34 +291,41 @@ def _plan(setting: CellSetting) -> tuple[float, int, int]:
     return setting.rd_lambda, setting.num_images, setting.num_steps
 
 
-def _by_setting(records: Iterable[CellRecord]) -> dict[CellSetting, list[CellRecord]]:
+@once_for_cells
+def by_setting(records: Iterable[CellRecord]) -> dict[CellSetting, list[CellRecord]]:
+    """The cells of each setting, in their order."""
     groups: dict[CellSetting, list[CellRecord]] = defaultdict(list)
     for record in records:
         groups[setting_of(record)].append(record)
     return groups
 
 
-def _picks(members: Iterable[CellRecord], shorter: Iterable[CellRecord] = ()) -> tuple[Pick, ...]:
-    """The best usable cell of each seed that has one.
+def tried_together(
+    records: Iterable[CellRecord],
+) -> dict[tuple[CellSetting, Seed], list[CellRecord]]:
+    """Cells that differ in their learning rate or their steps: by setting without steps, and seed."""
+    tried: dict[tuple[CellSetting, Seed], list[CellRecord]] = defaultdict(list)
+    for setting, members in by_setting(records).items():
+        for record in members:
+            tried[setting.without_steps, seed_of(record)].append(record)
+    return tried
 
-    Args:
-        members: Cells of a setting.
-        shorter: The same with fewer steps: their learning rates were tried, too.
-    """
-    tried: dict[Seed, set[float]] = defaultdict(set)
-    for record in shorter:
-        tried[seed_of(record)].add(_rate(record))
-    seeds: dict[Seed, list[CellRecord]] = defaultdict(list)
-    for record in members:
-        seeds[seed_of(record)].append(record)
-    picks = []
-    for seed, cells in sorted(seeds.items()):
-        usable = [c for c in cells if _usable(c)]
-        if usable:
-            best = max(usable, key=lambda c: (_merit(c), -_rate(c)))
-            rates = sorted(tried[seed] | {_rate(c) for c in cells})
-            picks.append(Pick(best, _edge(_rate(best), rates)))
-    return tuple(picks)
+
+def _picks(
+    setting: CellSetting,
+    members: Iterable[CellRecord],
+    tried: Mapping[tuple[CellSetting, Seed], list[CellRecord]],
+) -> tuple[Pick, ...]:
+    """The best usable cell of each seed that has one."""
+    best: dict[Seed, CellRecord] = {}
+    for record in filter(_usable, members):
+        seed, rank = seed_of(record), (_merit(record), -_rate(record))
+        if seed not in best or rank > (_merit(best[seed]), -_rate(best[seed])):
+            best[seed] = record
+    return tuple(
+        Pick(cell, edge_of(cell, tried[setting.without_steps, seed]))
+        for seed, cell in sorted(best.items())
+    )
 
 
 def edge_of(record: CellRecord, tried: Iterable[CellRecord]) -> Edge | None:
@@ -325,17 +336,13 @@ def edge_of(record: CellRecord, tried: Iterable[CellRecord]) -> Edge | None:
         tried: Cells of its setting and seed, this one and failed ones too; a longer training of theirs says
             nothing, and a rate that was tried with fewer steps alone was worse there: halving ended it.
     """
-    steps = int(record.params["num_steps"])
+    steps, rate = int(record.params["num_steps"]), _rate(record)
     rates = {_rate(r) for r in tried if int(r.params["num_steps"]) <= steps}
-    return _edge(_rate(record), sorted(rates))
-
-
-def _edge(rate: float, tried: Sequence[float]) -> Edge | None:
-    if len(tried) == 1:
+    if len(rates) == 1:
         return "only"
-    if rate == tried[0]:
+    if rate == min(rates):
         return "lowest"
-    return "highest" if rate == tried[-1] else None
+    return "highest" if rate == max(rates) else None
 
 
 def _grid(members: Sequence[CellRecord]) -> tuple[GridPoint, ...]:
@@ -385,15 +392,9 @@ def mean_merit(merits: Iterable[float]) -> tuple[int, float]:
 
 def case_of(record: CellRecord) -> Case:
     """The case a cell belongs to."""
-    p = record.params
-    return Case(
-        domain=str(p["domain"]),
-        rd_lambda=float(p["rd_lambda"]),
-        num_images=int(p["num_images"]),
-        num_steps=int(p["num_steps"]),
-        codec=str(p["codec"]),
-        data_seed=int(p["data_seed"]),
-    )
+    s = setting_of(record)
+    seed = int(record.params["data_seed"])
+    return Case(s.domain, s.rd_lambda, s.num_images, s.num_steps, s.codec, seed)
 
 
 def by_case(records: Iterable[CellRecord]) -> dict[Case, dict[str, list[CellRecord]]]:
@@ -401,7 +402,15 @@ def by_case(records: Iterable[CellRecord]) -> dict[Case, dict[str, list[CellReco
     cases: dict[Case, dict[str, list[CellRecord]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         cases[case_of(record)][str(record.params["method"])].append(record)
-    return {case: dict(methods) for case, methods in sorted(cases.items())}
+    return dict(sorted(cases.items()))
+
+
+def by_data_seed(cells: Iterable[CellRecord]) -> dict[int, list[CellRecord]]:
+    """Initial seeds of one data seed share its images."""
+    seeds: dict[int, list[CellRecord]] = defaultdict(list)
+    for cell in cells:
+        seeds[seed_of(cell)[0]].append(cell)
+    return seeds
 
 
 def by_init_seed(cells: Iterable[CellRecord]) -> list[list[CellRecord]]:

@@ -6,7 +6,8 @@ images next to one over those that have 51 is a comparison of domains.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from itertools import combinations
 from typing import TypeVar
 
@@ -45,6 +46,14 @@ def comparable(
         if (_size(units, places), len(places)) > (_size(*best), len(best[1])):
             best = units, places
     return best
+
+
+def covered(pairs: Iterable[tuple[Unit, Place]]) -> tuple[frozenset[Unit], frozenset[Place]]:
+    """The same of each unit with each place that it has a result at; one place is enough."""
+    coverage: dict[Unit, set[Place]] = defaultdict(set)
+    for unit, place in pairs:
+        coverage[unit].add(place)
+    return comparable(coverage, bool)
 
 
 def _size(units: Collection[object], places: Collection[object]) -> int:

@@ -10,14 +10,16 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import numpy as np
+
+from interfero.analysis.capacity_table import markdown
 from interfero.analysis.cells import Cells
 from interfero.analysis.choices import (
     CONTROL,
-    Case,
     CellSetting,
     best_sizes,
     by_case,
@@ -27,7 +29,7 @@ from interfero.analysis.choices import (
     method_rank,
     setting_of,
 )
-from interfero.analysis.comparable import comparable
+from interfero.analysis.comparable import covered
 from interfero.analysis.diverged import diverged_of_methods
 from interfero.analysis.focus import at_lambda, budget_text, lambdas, longest
 from interfero.analysis.matched_gain import (
@@ -131,8 +133,9 @@ def comparison_text(finished: Sequence[CellRecord]) -> str:
     for value in lambdas(shown):
         own = at_lambda(shown, value)
         parts += [f"## Lambda {value:g}"] if len(own) < len(shown) else []
-        parts += [_table(*_chosen_rows(own)), _MATCHED, _table(*_matched_table(own))]
-        parts += [_SIZE, _table(*_budget_rows(own)), *_paired_parts(own), *_domain_parts(own)]
+        parts += [markdown(*_chosen_rows(own)), _MATCHED, markdown(*_matched_rows(own))]
+        parts += [_SIZE, markdown(*_budget_rows(own)), *_paired_parts(own)]
+        parts += [DOMAINS_NOTE, markdown(*domain_rows(own))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -188,12 +191,7 @@ def _paired_parts(finished: Sequence[CellRecord]) -> list[str]:
         values = {d.response.title.removesuffix(" (%)"): d.text for d in own}
         head = [f"`{pair[0]}` minus `{pair[1]}`", str(own[0].num_cases), str(own[0].num_seeds)]
         rows.append([*head, own[0].over or "-", *(values.get(title, "-") for title in titles)])
-    return [text, _table(["difference", "cases", "seeds", "intervals over", *titles], rows)]
-
-
-def _domain_parts(finished: Sequence[CellRecord]) -> list[str]:
-    """Gain and forgetting of each domain, with what they are made of."""
-    return [DOMAINS_NOTE, _table(*domain_rows(finished))]
+    return [text, markdown(["difference", "cases", "seeds", "intervals over", *titles], rows)]
 
 
 def domain_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[str]]]:
@@ -259,14 +257,12 @@ def _remarks(finished: Sequence[CellRecord]) -> str:
 def _chosen_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[str]]]:
     """One row a method and size, all over the same cases and seeds; one that lacks some says so."""
     groups: dict[_Row, list[CellRecord]] = defaultdict(list)
-    coverage: dict[Case, set[_Row]] = defaultdict(set)
     for choice in choose_learning_rates(finished):
         key = choice.setting.method, choice.setting.adapter_size, choice.setting.strength
         for pick in choice.picks:
             if pick.cell.key not in choice.diverged:
                 groups[key].append(pick.cell)
-                coverage[case_of(pick.cell)].add(key)
-    cases, compared = comparable(coverage, lambda rows: len(rows) > 0)
+    cases, compared = covered((case_of(c), key) for key, own in groups.items() for c in own)
     rows = []
     for key in sorted(groups, key=lambda key: (method_rank(key[0]), key)):
         own = {case_of(cell) for cell in groups[key]}
@@ -283,21 +279,21 @@ def _mean(cells: Sequence[CellRecord], column: Column) -> str:
         values = [column.value(cell) for cell in cells]
     except KeyError:
         return "-"  # Records of an earlier version lack the metric.
-    text = format(math.fsum(values) / len(values), column.form)
+    text = format(statistics.fmean(values), column.form)
+    if not column.spread:
+        return text
     over_seeds: dict[CellSetting, list[float]] = defaultdict(list)
     for cell, value in zip(cells, values, strict=True):
         over_seeds[setting_of(cell)].append(value)
-    spreads = [statistics.stdev(v) for v in over_seeds.values() if len(v) > 1]
-    if not column.spread or not spreads:
-        return text
-    return f"{text} ± {math.fsum(spreads) / len(spreads):.2f}"
+    spreads = [float(np.std(v, ddof=1)) for v in over_seeds.values() if len(v) > 1]
+    return f"{text} ± {statistics.fmean(spreads):.2f}" if spreads else text
 
 
-def _matched_table(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[str]]]:
+def _matched_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[str]]]:
     """One row a share and method; means over the cases that all methods with one have."""
-    rows = []
+    rows, every = [], matched_rows(finished, MATCHED_SHARES)
     for share in MATCHED_SHARES:
-        found = matched_rows(finished, (share,))
+        found = [row for row in every if row.share == share]
         cases, compared = shared_cases(found)
         for row in sorted(found, key=lambda row: method_rank(row.method)):
             if not row.found and not row.refused:
@@ -305,13 +301,10 @@ def _matched_table(finished: Sequence[CellRecord]) -> tuple[list[str], list[list
             own = cases if row.method in compared else frozenset()
             means = (row.mean(field.name, own) for field in fields(Matched))
             shown = [f"{share:.0%}", f"`{row.method}`", row.reached, str(len(own))]
-            rows.append([*shown, *map(_signed, means), row.why or "-"])
+            shown += ["-" if mean is None else f"{mean:+.2f}" for mean in means]
+            rows.append([*shown, row.why or "-"])
     titles = ["target gain (%)", "forgetting, routed (%)", "forgetting, unrouted (%)"]
     return ["at", "method", "reached", "shared", *titles, "why not"], rows
-
-
-def _signed(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.2f}"
 
 
 def _budget_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[str]]]:
@@ -319,7 +312,9 @@ def _budget_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[s
     cases = by_case(finished)
     astray = {key for choice in choose_learning_rates(finished) for key in choice.diverged}
     rows = []
-    for method in _methods(finished):
+    # All but the control, which never sees the target.
+    tried = {str(r.params["method"]) for r in finished} - {CONTROL}
+    for method in sorted(tried, key=method_rank):
         row = [f"`{method}`"]
         for budget in BUDGETS:
             within = [
@@ -332,7 +327,10 @@ def _budget_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[s
             if not all(seeds and all(seeds) for seeds in within):
                 row.append("-")
             else:
-                best = [[max(cells, key=_gain) for cells in seeds] for seeds in within]
+                best = [
+                    [max(cells, key=lambda r: r.metrics[VALIDATION_GAIN]) for cells in seeds]
+                    for seeds in within
+                ]
                 kept = [[cell for cell in cells if cell.key not in astray] for cells in best]
                 best = [cells for cells in kept if cells] or best
                 row.append(f"{_mean_over(best, GAIN):+.2f} ({_mean_over(best, FRACTION):.2%})")
@@ -343,19 +341,4 @@ def _budget_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[s
 
 def _mean_over(cases: Sequence[Sequence[CellRecord]], metric: str) -> float:
     """Mean over cases of the mean over a case's initial seeds."""
-    each = [math.fsum(r.metrics[metric] for r in cells) / len(cells) for cells in cases]
-    return math.fsum(each) / len(each)
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _methods(finished: Iterable[CellRecord]) -> list[str]:
-    """All but the control, which never sees the target."""
-    return sorted({str(r.params["method"]) for r in finished} - {CONTROL}, key=method_rank)
-
-
-def _gain(record: CellRecord) -> float:
-    return record.metrics[VALIDATION_GAIN]
+    return statistics.fmean(statistics.fmean(r.metrics[metric] for r in cells) for cells in cases)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from interfero.analysis.capacity_table import counted, signed
-from interfero.analysis.choices import Choice, methods_of
-from interfero.analysis.divergence_rule import DIVERGED, cell_diverged
+from interfero.analysis.cells import DIVERGED, cell_diverged
+from interfero.analysis.choices import Choice, by_method
 from interfero.metrics.names import GAIN, UNROUTED
 from interfero.records import CellRecord
 
@@ -16,9 +16,13 @@ MAX_NAMED = 3
 
 def num_diverged(choices: Iterable[Choice]) -> str:
     """`1 of 9 diverged`; empty where none did."""
-    every = list(choices)
-    astray = sum(len(c.diverged) for c in every)
-    return f"{astray} of {sum(c.num_seeds for c in every)} diverged" if astray else ""
+    astray, total = _counts(list(choices))
+    return f"{astray} of {total} diverged" if astray else ""
+
+
+def _counts(choices: Sequence[Choice]) -> tuple[int, int]:
+    """Chosen cells that diverged, and all that were chosen."""
+    return sum(len(c.diverged) for c in choices), sum(c.num_seeds for c in choices)
 
 
 def diverged_text(choices: Iterable[Choice]) -> str:
@@ -31,7 +35,7 @@ def diverged_text(choices: Iterable[Choice]) -> str:
     cells = [p.cell for c in every for p in c.picks if p.cell.key in c.diverged]
     if not cells:
         return ""
-    total = sum(c.num_seeds for c in every)
+    total = _counts(every)[1]
     named = "; ".join(_named(cell) for cell in cells[:MAX_NAMED])
     more = f"; and {len(cells) - MAX_NAMED} more" if len(cells) > MAX_NAMED else ""
     return f"left out of the means: {len(cells)} of {total} chosen cells diverged ({named}{more})"
@@ -39,26 +43,17 @@ def diverged_text(choices: Iterable[Choice]) -> str:
 
 def diverged_of_methods(choices: Iterable[Choice]) -> list[str]:
     """The same of each method that has any, a clause each: `finetune: left out of the means: ...`."""
-    every = list(choices)
-    lines = []
-    for method in methods_of(every):
-        text = diverged_text(c for c in every if c.setting.method == method)
-        lines += [f"{method}: {text}"] if text else []
-    return lines
+    texts = {method: diverged_text(own) for method, own in by_method(choices).items()}
+    return [f"{method}: {text}" for method, text in texts.items() if text]
 
 
 def diverged_sentence(choices: Iterable[Choice]) -> str:
     """` Of cawf 1 of 9 chosen cells diverged, in no mean.`, for captions; empty where none did."""
-    every = list(choices)
+    counts = {method: _counts(own) for method, own in by_method(choices).items()}
     parts = [
-        f"{len(astray)} of {sum(c.num_seeds for c in own)} of {method}"
-        for method in methods_of(every)
-        if (own := [c for c in every if c.setting.method == method])
-        and (astray := [key for c in own for key in c.diverged])
+        f"{astray} of {total} of {method}" for method, (astray, total) in counts.items() if astray
     ]
-    if not parts:
-        return ""
-    return f" Chosen cells that diverged are in no mean: {', '.join(parts)}."
+    return f" Chosen cells that diverged are in no mean: {', '.join(parts)}." if parts else ""
 
 
 def every_diverged(records: Iterable[CellRecord], choices: Iterable[Choice]) -> str:

@@ -19,10 +19,16 @@ import numpy.typing as npt
 from interfero.analysis.axes import AXES
 from interfero.analysis.capacity_table import counted, signed
 from interfero.analysis.choices import CONTROL, Seed
-from interfero.analysis.laws.designs import design_of, setting_means
 from interfero.analysis.laws.forms import Constant, Law, with_distance
 from interfero.analysis.laws.left_out import left_out_predictions, without_each_domain
-from interfero.analysis.laws.observations import RESPONSES, Observations, Response, Subject
+from interfero.analysis.laws.observations import (
+    RESPONSES,
+    Observations,
+    Response,
+    Subject,
+    design_of,
+    setting_means,
+)
 from interfero.analysis.laws.resampling import LEVEL, half_width
 from interfero.analysis.laws.robust_fit import robust_fit
 from interfero.analysis.trend_sentences import rank_correlation, subject_text

@@ -6,18 +6,18 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from interfero.adaptation.table import trains
 from interfero.analysis.capacity_table import counted, signed, value_range
 from interfero.analysis.cells import Cells
-from interfero.analysis.choices import CONTROL, Choice, first_method, methods_of, seed_of
+from interfero.analysis.choices import CONTROL, Choice, by_method, first_method, methods_of, seed_of
 from interfero.analysis.diverged import diverged_of_methods
-from interfero.analysis.first_block import first_block
 from interfero.analysis.focus import centre_text
 from interfero.analysis.paired import PairedDifference, differences
 from interfero.analysis.parts import grey_text, without_grey
-from interfero.analysis.seed_means import SeedMean, in_db, means, tested_text
-from interfero.analysis.shared_block import SharedBlock
+from interfero.analysis.seed_means import SeedMean, in_db, mean_of, means, tested_text
+from interfero.analysis.shared_block import FirstBlock, first_block
 from interfero.analysis.single_domains import (
     DomainResult,
     domain_line,
@@ -68,79 +68,57 @@ def headline(records: Iterable[CellRecord], own: Sequence[str] = ()) -> Headline
     """
     records = Cells(records)
     shown = without_grey(records)
-    grey = grey_text(records).replace("left out", "left out, of trends and curves too", 1)
     # The table and the first figure have the same block.
     first = first_block(records)
-    where, chosen, block = centre_text(shown), first.best, first.block
-    tried = [c for c in chosen if c.setting.method != CONTROL]
+    tried = [c for c in first.best if c.setting.method != CONTROL]
     if not tried:
-        what = f"Only the control ({CONTROL})" if chosen else "No cell"
+        what = f"Only the control ({CONTROL})" if first.best else "No cell"
         return Headline((f"{what} finished: nothing can be said about gain or forgetting.",))
-    best = [c for c in block.choices if c.setting.method != CONTROL] or tried
     asked = {str(r.params["domain"]) for r in shown}
-    gone = (
-        {seed_of(p.cell)[0] for c in tried for p in c.picks} - block.seeds
-        if block.left_out
-        else set()
-    )
-    found = _Compared(best, tried, block.of(first.cells), where, asked, gone)
+    found = _Compared(first, tried, centre_text(shown), asked)
     cost, rival = found.cost_lines(), found.rival()
     lines = [*own[:2], *cost, *([rival.sentence] if rival else [])]
-    if not lines and all(len(c.diverged) == c.num_seeds for c in tried):
-        texts = "; ".join(diverged_of_methods(tried))
-        return Headline(
-            (
-                f"Nothing can be said about gain or forgetting, for every chosen cell diverged: {texts}.",
-            )
-        )
+    astray = diverged_of_methods(tried)
     if not lines:
-        return Headline(
-            (
-                "Cells finished, but none has both gain and forgetting: the table says what there is.",
-            )
-        )
+        why = "Cells finished, but none has both gain and forgetting: the table says what there is."
+        if all(c.all_diverged for c in tried):
+            why = "Nothing can be said about gain or forgetting, for every chosen cell diverged: "
+            why += f"{'; '.join(astray)}."
+        return Headline((why,))
     sentences = lines[:MAX_SENTENCES]
-    sentences[-1] += _sample_note(best)
-    singly = single_domains(found.first, rival.method if rival else None, best) if cost else ()
+    sentences[-1] += _sample_note(found.best)
+    singly = (
+        single_domains(found.first, rival.method if rival else None, found.best) if cost else ()
+    )
     several = len({one.domain for one in singly}) > 1
     ranges = found.single_lines() if cost else []
     notes = [*outlier_lines(singly), *filter(None, [rate_line(singly)]), *ranges]
-    notes += list(rival.notes) if rival and rival.sentence in lines[:MAX_SENTENCES] else []
-    notes += _spread_lines(best)
-    left_out = [*_left_out(asked, tried, block), *diverged_of_methods(tried), grey]
+    notes += rival.notes if rival and rival.sentence in lines[:MAX_SENTENCES] else ()
+    notes += _spread_lines(found.best)
+    gone = sorted(asked - {c.setting.domain for c in tried})
+    left_out = [
+        f"No result on {', '.join(gone)}" if gone else "",
+        first.block.left_out_text.replace("left out", "Left out", 1),
+        *astray,
+        grey_text(records).replace("left out", "left out, of trends and curves too", 1),
+    ]
     return Headline(
         tuple(sentences),
         tuple(notes),
-        tuple(_sentence(t) for t in left_out if t),
+        # With a full stop; the name of a method at its start stays as it is written.
+        tuple(f"{text.removesuffix('.')}." for text in left_out if text),
         singly if several else (),
         tuple(ranges) if several else (),
     )
 
 
-def _sentence(text: str) -> str:
-    """With a full stop; the name of a method at its start stays as it is written."""
-    return f"{text.removesuffix('.')}."
-
-
-def _left_out(asked: set[str], tried: Iterable[Choice], block: SharedBlock) -> list[str]:
-    """Domains without any result, and what is not in the block."""
-    gone = sorted(asked - {c.setting.domain for c in tried})
-    return [
-        f"No result on {', '.join(gone)}" if gone else "",
-        block.left_out_text.replace("left out", "Left out", 1),
-    ]
-
-
 def _sample_note(best: Sequence[Choice]) -> str:
     """That there are no intervals; empty where there are."""
-    if max(c.num_seeds for c in best) == 1:
+    seeds = {method: max(c.num_seeds for c in own) for method, own in by_method(best).items()}
+    if max(seeds.values()) == 1:
         domain = "One domain, one" if len({c.setting.domain for c in best}) == 1 else "One"
         return f" {domain} seed: an illustration, without intervals."
-    single = [
-        method
-        for method in methods_of(best)
-        if max(c.num_seeds for c in best if c.setting.method == method) == 1
-    ]
+    single = [method for method, count in seeds.items() if count == 1]
     return f" One seed of {', '.join(single)}: an illustration." if single else ""
 
 
@@ -150,9 +128,8 @@ def _spread_lines(best: Sequence[Choice]) -> list[str]:
         return []
     if len({c.setting.domain for c in best}) == 1:
         return ["One domain: the intervals are over seeds and say nothing of other domains."]
-    methods = methods_of(best)
-    first = first_method(methods)
-    mean = means([first], best, GAIN).get(first)
+    first = first_method(methods_of(best))
+    mean = mean_of(first, best, GAIN)
     if mean is None or mean.low is None or mean.high is None:
         return []
     if all(mean.low <= case <= mean.high for case in mean.cases):
@@ -169,41 +146,40 @@ class _Rival:
     notes: tuple[str, ...]
 
 
+_Beside = tuple[SeedMean, SeedMean, SeedMean]
+"""Gain of a method and of the first one, and what it forgets routed, over what both have."""
+
+
 @dataclass(frozen=True)
 class _Compared:
     """What the sentences are made of."""
 
-    best: Sequence[Choice]
-    """Of the block, without the control."""
+    shown: FirstBlock
     tried: Sequence[Choice]
-    """Every method's, whether in the block or not."""
-    records: Cells
-    """Those of the block."""
+    """Every method's but the control's, whether in the block or not."""
     where: str
     """Lambda, images and steps, where a sweep has several."""
     asked: set[str]
     """Domains."""
-    lost_seeds: set[int]
-    """Data seeds that are not in the block."""
 
-    @property
-    def methods(self) -> list[str]:
-        """Of the block."""
-        return methods_of(self.best)
+    @cached_property
+    def best(self) -> Sequence[Choice]:
+        """Of the block, without the control."""
+        return [c for c in self.shown.block.choices if c.setting.method != CONTROL] or self.tried
 
-    @property
+    @cached_property
+    def records(self) -> Cells:
+        """Those of the block."""
+        return self.shown.block.of(self.shown.cells)
+
+    @cached_property
     def first(self) -> str:
         """Fine-tuning, or what there is."""
-        return first_method(self.methods)
-
-    @property
-    def own(self) -> list[Choice]:
-        """Those of the first method."""
-        return [c for c in self.best if c.setting.method == self.first]
+        return first_method(methods_of(self.best))
 
     def mean(self, metric: str) -> SeedMean | None:
         """Of the first method."""
-        return means([self.first], self.own, metric).get(self.first)
+        return mean_of(self.first, self.best, metric)
 
     def cost_lines(self) -> list[str]:
         """What the first method gains, and what the source then costs; empty where one is not known."""
@@ -214,7 +190,7 @@ class _Compared:
         if routed is not None and routed.cases != lost.cases:
             how = f" unrouted, and {routed.text} routed"
         cost = f"{lost.text} more" if lost.value >= 0 else f"{lost.opposite('change')} less"
-        on = tested_text(self.own, "source_unrouted")
+        on = tested_text(by_method(self.best)[self.first], "source_unrouted")
         coded = f"Source images ({on})" if on else "Source images"
         at = f", {self.where}" if self.where else ""
         return [
@@ -224,7 +200,7 @@ class _Compared:
 
     def _over(self, gain: SeedMean) -> str:
         """`histology (6 test images)`, `average over 2 domains (without text) of 6 test images each`."""
-        tested = tested_text(self.own, "target")
+        tested = tested_text(by_method(self.best)[self.first], "target")
         if len(gain.cases) == 1:
             return f"{gain.domains[0]}{f' ({tested})' if tested else ''}{self._without(gain)}"
         each = f" of {tested} each" if tested else ""
@@ -235,7 +211,11 @@ class _Compared:
         gone = sorted(self.asked - set(gain.domains))
         each = [f"{domain}{self._astray_in(domain)}" for domain in gone]
         named = ", ".join(each) if len(gone) <= MAX_NAMED else counted(len(gone), "domain")
-        seeds = ", ".join(f"data seed {seed}" for seed in sorted(self.lost_seeds))
+        block = self.shown.block
+        tried = (
+            {seed_of(p.cell)[0] for c in self.tried for p in c.picks} if block.left_out else set()
+        )
+        seeds = ", ".join(f"data seed {seed}" for seed in sorted(tried - block.seeds))
         text = " and ".join(part for part in (named, seeds) if part)
         return f" (without {text})" if text else ""
 
@@ -258,12 +238,9 @@ class _Compared:
 
     def _single(self, mean: SeedMean, name: str, role: str) -> str:
         """`gain +0.77 to +2.77 % (median +2.42), on average +0.18 dB at equal rate`."""
-        db = means([self.first], self.own, in_db(self.records, role)).get(self.first)
-        in_all = (
-            ""
-            if db is None
-            else f"{db.value:+.2f} dB{'' if name == 'gain' else ' lost'} at equal rate"
-        )
+        db = mean_of(self.first, self.best, in_db(self.records, role))
+        lost = "" if name == "gain" else " lost"
+        in_all = "" if db is None else f"{db.value:+.2f} dB{lost} at equal rate"
         if len(mean.cases) == 1:
             return f"{name} {signed(mean.value)} %, {in_all}" if in_all else ""
         median = signed(statistics.median(mean.cases))
@@ -272,66 +249,65 @@ class _Compared:
 
     def rival(self) -> _Rival | None:
         """The method that keeps the source best, by validation; None where none can be compared."""
-        gains = {
-            d.method: d
-            for d in differences(self.records)
-            if d.response.metric == GAIN and d.other == self.first
-        }
-        others = [m for m in self.methods if m != self.first]
-        found = [m for m in others if self._means_beside(m) is not None]
+        others = [m for m in methods_of(self.best) if m != self.first]
+        found = {m: beside for m in others if (beside := self._beside(m)) is not None}
         if not found:
             return None
         # Without an adapter there is nothing to ship: such a method is a control, unless there is no other.
-        rivals = [m for m in found if trains(m)] or found
+        rivals = [m for m in found if trains(m)] or list(found)
         ranks = {method: _validation_rank(method, self.best) for method in rivals}
         chosen = min(rivals, key=lambda method: ranks[method])
         gone = {m: "trains nothing" for m in found if m not in rivals}
-        every = methods_of(self.tried)
-        gone |= {m: self._lacking(m) for m in every if m not in [self.first, *found]}
+        for method, own in by_method(self.tried).items():
+            if method not in (self.first, *found):
+                every = all(c.all_diverged for c in own)
+                gone[method] = (
+                    "diverged everywhere" if every else "lacks results that the others have"
+                )
         picked = _chosen_text(ranks, chosen, gone) + _better_text(ranks, chosen, self.best)
-        notes = [self._against_note(chosen, gains.get(chosen)), picked.strip()]
-        return _Rival(
-            chosen, self._against(chosen, gains.get(chosen)), tuple(note for note in notes if note)
+        difference = next(
+            (
+                d
+                for d in differences(self.records)
+                if d.response.metric == GAIN and (d.method, d.other) == (chosen, self.first)
+            ),
+            None,
         )
+        notes = [_against_note(chosen, found[chosen], difference), picked.strip()]
+        sentence = _against(chosen, found[chosen], difference)
+        return _Rival(chosen, sentence, tuple(note for note in notes if note))
 
-    def _lacking(self, method: str) -> str:
-        """Why a method is in no comparison."""
-        own = [c for c in self.tried if c.setting.method == method]
-        every = all(len(c.diverged) == c.num_seeds for c in own)
-        return "diverged everywhere" if every else "lacks results that the others have"
-
-    def _means_beside(self, method: str) -> tuple[SeedMean, SeedMean, SeedMean] | None:
-        """Gain of a method and of the first one, and what it forgets routed, over what both have."""
+    def _beside(self, method: str) -> _Beside | None:
+        """None where the two have nothing in common."""
         pair = [method, self.first]
         gains, routed = (means(pair, self.best, metric) for metric in (GAIN, ROUTED))
         if set(pair) - gains.keys() or method not in routed:
             return None
         return gains[method], gains[self.first], routed[method]
 
-    def _against(self, method: str, difference: PairedDifference | None) -> str:
-        """The method's gain beside the first one's, and what it forgets."""
-        beside = self._means_beside(method)
-        assert beside is not None  # Only such methods are rivals.
-        own, other, lost = beside
-        share = "" if difference is None else f", {_apart(difference, own.value, other.value)}"
-        # One that changes the codec itself has no source mode.
-        cost = f"forgets {lost.text} when routed"
-        if set(lost.cases) == {0.0}:
-            cost = "forgets nothing where source images are coded in source mode"
-        return f"{method} {_gains(own)}{share}; it {cost}."
 
-    def _against_note(self, method: str, difference: PairedDifference | None) -> str:
-        """The method's single domains, and the median of paired differences, whose interval is known."""
-        beside = self._means_beside(method)
-        if beside is None or difference is None:
-            return ""
-        own, other, _ = beside
-        parts = []
-        if len(own.cases) > 1:
-            parts.append(f"gain {value_range(own.cases, signed)} % in single {_single(own)}")
-        if difference.verdict != "equal":
-            parts.append(_paired(difference, _points(own.value, other.value)))
-        return f"{method}: {'; '.join(parts)}." if parts else ""
+def _against(method: str, beside: _Beside, difference: PairedDifference | None) -> str:
+    """The method's gain beside the first one's, and what it forgets."""
+    own, other, lost = beside
+    share = "" if difference is None else f", {_apart(difference, own.value, other.value)}"
+    # One that changes the codec itself has no source mode.
+    cost = f"forgets {lost.text} when routed"
+    if set(lost.cases) == {0.0}:
+        cost = "forgets nothing where source images are coded in source mode"
+    return f"{method} {_gains(own)}{share}; it {cost}."
+
+
+def _against_note(method: str, beside: _Beside, difference: PairedDifference | None) -> str:
+    """The method's single domains, and the median of paired differences, whose interval is known."""
+    if difference is None:
+        return ""
+    own, other, _ = beside
+    parts = []
+    if len(own.cases) > 1:
+        parts.append(f"gain {value_range(own.cases, signed)} % in single {_single(own)}")
+    if difference.verdict != "equal":
+        parts.append(_paired(difference, _points(own.value, other.value)))
+    return f"{method}: {'; '.join(parts)}." if parts else ""
 
 
 def _points(own: float, other: float) -> float:
@@ -356,11 +332,9 @@ def _chosen_text(
     if level > 1:
         what = "nothing" if least == 0 else "as little"
         alike = [m for m, rank in ranks.items() if rank == ranks[chosen] and m != chosen]
-        most = (
-            f"{', '.join(['it', *alike[:-1]])} and {alike[-1]} gain most"
-            if alike
-            else "it gains most"
-        )
+        most = "it gains most"
+        if alike:
+            most = f"{', '.join(['it', *alike[:-1]])} and {alike[-1]} gain most"
         why = f"{level} forget {what} when routed, and of these {most}"
     return f"Validation chose {chosen} of {len(ranks)} methods{without}: {why} there."
 
@@ -373,10 +347,9 @@ def _better_text(
     It is said and not followed: the best of several on the test images would gain less on others.
     """
     level = [m for m, (lost, _) in ranks.items() if lost == ranks[chosen][0]]
-    gains = {m: mean.value for m in level for mean in means([m], best, GAIN).values()}
-    more = [
-        m for m in sorted(gains, key=lambda m: -gains[m]) if gains[m] > gains.get(chosen, math.inf)
-    ]
+    gains = {m: mean.value for m in level if (mean := mean_of(m, best, GAIN)) is not None}
+    least = gains.get(chosen, math.inf)
+    more = [m for m in sorted(gains, key=lambda m: -gains[m]) if gains[m] > least]
     if not more:
         return ""
     named = ", ".join(f"{m} ({signed(gains[m])} %)" for m in more)
@@ -391,7 +364,7 @@ def _validation_rank(method: str, best: Sequence[Choice]) -> tuple[float, float]
     """
 
     def mean(*metrics: str) -> float:
-        found = (means([method], best, metric).get(method) for metric in metrics)
+        found = (mean_of(method, best, metric) for metric in metrics)
         return next((m.value for m in found if m is not None), math.inf)
 
     return max(mean(VALIDATION_ROUTED, ROUTED), 0.0), -mean(VALIDATION_GAIN)
@@ -417,23 +390,19 @@ def _apart(difference: PairedDifference, own: float, other: float) -> str:
         return f"in every cell as much as {difference.other}"
     value, half = difference.value, difference.half_width
     what = "paired difference" if difference.num_cases == 1 else "median of paired differences"
-    ends = (
-        "one seed"
-        if half is None
-        else f"95 % interval {signed(value - half)} to {signed(value + half)}"
-    )
-    decided = (
-        f"undecided{difference.why_undecided}" if difference.verdict == "undecided" else "decided"
-    )
+    ends = "one seed"
+    if half is not None:
+        ends = f"95 % interval {signed(value - half)} to {signed(value + half)}"
+    undecided = difference.verdict == "undecided"
+    decided = f"undecided{difference.why_undecided}" if undecided else "decided"
     means = _points(own, other)
     against = f"; the means are {signed(means)} apart" if means * value < 0 else ""
     sure = f"({what}, {ends}; {decided}{against})"
     if own < 0:
         where = "below" if value < 0 else "above"
         return f"its gain {abs(value):.2f} points {where} that of {difference.other} {sure}"
-    return (
-        f"{abs(value):.2f} points {'less' if value < 0 else 'more'} than {difference.other} {sure}"
-    )
+    more = "less" if value < 0 else "more"
+    return f"{abs(value):.2f} points {more} than {difference.other} {sure}"
 
 
 def _paired(difference: PairedDifference, apart: float) -> str:
@@ -446,20 +415,15 @@ def _paired(difference: PairedDifference, apart: float) -> str:
         difference: Of gains.
         apart: Mean of the paired differences: what the means of the two methods are apart.
     """
-    median, opposite = (
-        signed(difference.value),
-        ", of the other sign" * (apart * difference.value < 0),
-    )
+    median = signed(difference.value)
     if difference.num_cases == 1:
         what = f"paired difference {median} points"
     elif signed(apart) == signed(difference.value):
         what = f"mean and median of paired differences {signed(apart)} points"
     else:
-        what = f"mean of paired differences {signed(apart)} points, their median {median}{opposite}"
-    what += (
-        f" (interval over {difference.over})"
-        if difference.half_width is not None
-        else " (one seed)"
-    )
+        what = f"mean of paired differences {signed(apart)} points, their median {median}"
+        what += ", of the other sign" * (apart * difference.value < 0)
+    one_seed = difference.half_width is None
+    what += " (one seed)" if one_seed else f" (interval over {difference.over})"
     why = difference.why_undecided
     return what + (f", undecided{why} for {difference.num_compared} methods" if why else "")

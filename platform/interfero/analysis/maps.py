@@ -11,10 +11,9 @@ from typing import Any
 import pandas as pd
 
 from interfero.analysis.axes import AXES, Axis, find_axis, level
-from interfero.analysis.cells import Cells
+from interfero.analysis.cells import DIVERGED, Cells, cell_diverged
 from interfero.analysis.choices import choose_learning_rates, setting_of
 from interfero.analysis.comparable import comparable
-from interfero.analysis.divergence_rule import DIVERGED, cell_diverged
 from interfero.analysis.focus import in_focus
 from interfero.analysis.parts import grey_domains
 from interfero.errors import ConfigError
@@ -323,7 +322,8 @@ def _rest_text(cells: pd.DataFrame, shared: Sequence[str]) -> str:
         elif name in ("domain", "codec"):
             fixed.append(str(values[0]))
         elif values[0]:
-            fixed.append(f"{_singular(name)} {values[0]:g}")
+            word = {"num_steps": "steps", "num_images": "images"}.get(name, _WORDS[name])
+            fixed.append(f"{word} {values[0]:g}")
     text = ", ".join(fixed)
     if averaged:
         same = "every place is a mean over the same"
@@ -368,7 +368,3 @@ def _refused(
         f"Cannot be compared: no results that share {words or 'their setting'} and seed stand at two "
         f"levels of {x.word} and two of {y.word}."
     )
-
-
-def _singular(name: str) -> str:
-    return {"num_steps": "steps", "num_images": "images"}.get(name, _WORDS[name])

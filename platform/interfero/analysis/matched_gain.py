@@ -173,8 +173,12 @@ def matched_rows(
 
     Cases without a fine-tuned cell that gains are left out: there is nothing to match.
     """
-    fronts = {
-        case: {method: _fronts(cells) for method, cells in methods.items() if method != CONTROL}
+    fronts: dict[Case, dict[str, Fronts]] = {
+        case: {
+            method: tuple(line for own in by_init_seed(cells) if (line := front(own)))
+            for method, cells in methods.items()
+            if method != CONTROL
+        }
         for case, methods in by_case(records).items()
     }
     wanted = {
@@ -183,7 +187,17 @@ def matched_rows(
         if (best := max((f[-1].gain for f in methods.get(NAIVE, ())), default=0.0)) > 0
     }
     methods = sorted({m for found in fronts.values() for m in found}, key=method_rank)
-    return [_row(m, share, fronts, wanted) for share in shares for m in methods]
+    rows = []
+    for share in shares:
+        for method in methods:
+            results = {
+                case: _at_gain(fronts[case].get(method, ()), share * best)
+                for case, best in sorted(wanted.items())
+            }
+            found = tuple((c, r) for c, r in results.items() if isinstance(r, Matched))
+            refused = tuple((c, r) for c, r in results.items() if isinstance(r, NotReached))
+            rows.append(MatchedRow(method, share, found, refused))
+    return rows
 
 
 def shared_cases(rows: Sequence[MatchedRow]) -> tuple[frozenset[Case], frozenset[str]]:
@@ -209,22 +223,17 @@ def matched_lines(records: Iterable[CellRecord]) -> list[str]:
     parts, others = [], []
     for row in rows:
         if row.method in compared:
-            routed, unrouted = (
-                signed(row.mean(name, cases) or 0.0)
-                for name in ("forgetting", "forgetting_unrouted")
-            )
+            names = ("forgetting", "forgetting_unrouted")
+            routed, unrouted = (signed(row.mean(name, cases) or 0.0) for name in names)
             parts.append(f"{row.method} forgets {routed} % routed and {unrouted} % unrouted")
         else:
-            others.append(
-                f"{row.method} (has that gain in {row.reached}: {row.why})"
-                if row.why
-                else row.method
-            )
-    if not any(row.found for row in rows):
-        why = [f"{row.method}: {row.why}" for row in rows if row.refused]
-        lines = [f"{at_half} no method has a value ({'; '.join(why)})."] if why else []
-        return [*lines, grey] if lines and grey else lines
+            why = f" (has that gain in {row.reached}: {row.why})" if row.why else ""
+            others.append(f"{row.method}{why}")
     lines = []
+    if not any(row.found for row in rows):
+        reasons = [f"{row.method}: {row.why}" for row in rows if row.refused]
+        lines += [f"{at_half} no method has a value ({'; '.join(reasons)})."] if reasons else []
+        parts, others = [], []
     if parts:
         lines.append(
             f"{at_half}, over {compared_text(cases, rows)} in which all of these reach it: "
@@ -251,10 +260,6 @@ def compared_text(cases: Set[Case], rows: Iterable[MatchedRow]) -> str:
     return f"the {len(cases)} of {places_text(total)}"
 
 
-def _fronts(cells: Iterable[CellRecord]) -> Fronts:
-    return tuple(found for members in by_init_seed(cells) if (found := front(members)))
-
-
 def _at_gain(fronts: Fronts, gain: float) -> Matched | NotReached:
     """Mean over initial seeds; refused where one of them is."""
     values: list[Matched] = []
@@ -269,22 +274,6 @@ def _at_gain(fronts: Fronts, gain: float) -> Matched | NotReached:
         return at_gain((), gain)
     names = [field.name for field in fields(Matched)]
     return Matched(*(_log_mean(n, [getattr(v, n) for v in values]) for n in names))
-
-
-def _row(
-    method: str,
-    share: float,
-    fronts: dict[Case, dict[str, Fronts]],
-    wanted: dict[Case, float],
-) -> MatchedRow:
-    found, refused = [], []
-    for case, best in sorted(wanted.items()):
-        result = _at_gain(fronts[case].get(method, ()), share * best)
-        if isinstance(result, Matched):
-            found.append((case, result))
-        else:
-            refused.append((case, result))
-    return MatchedRow(method, share, tuple(found), tuple(refused))
 
 
 def _between(left: FrontCell, right: FrontCell, weight: float) -> Matched | NotReached:

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from interfero.analysis.capacity_table import percent, signed, unit_name, value_range
 from interfero.analysis.cells import Cells
-from interfero.analysis.choices import Choice, methods_of
+from interfero.analysis.choices import Choice, by_method, methods_of
 from interfero.analysis.diverged import diverged_of_methods, num_diverged
-from interfero.analysis.first_block import first_block
 from interfero.analysis.focus import budget_text, centre_text, images_text
 from interfero.analysis.parts import grey_text, without_grey
 from interfero.analysis.same_results import same_result_lines
 from interfero.analysis.seed_means import SeedMean, in_db, means, tested_text
+from interfero.analysis.shared_block import first_block
 from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 
@@ -35,11 +35,8 @@ def method_rows(
     every = without_grey(whole)  # As in the answer, whose numbers these are.
     where = centre_text(every)
     if rd_lambda is not None:
-        where = ", ".join(
-            text
-            for text in (budget_text(every), f"at lambda {rd_lambda:g}", images_text(every))
-            if text
-        )
+        texts = (budget_text(every), f"at lambda {rd_lambda:g}", images_text(every))
+        where = ", ".join(filter(None, texts))
     first = first_block(whole, rd_lambda)
     found, best, block = first.cells, first.best, first.block
     methods = methods_of(best)
@@ -51,14 +48,16 @@ def method_rows(
     gains, lost = mean_of["target gain"], mean_of["forgetting, unrouted"]
     strengths = _strengths(found, best)
     rows = []
-    for method in methods:
-        own = [c for c in best if c.setting.method == method]
+    for method, own in by_method(best).items():
         sizes = value_range([float(c.setting.adapter_size) for c in own], "{:.0f}".format)
         shares = [v for c in own if (v := c.mean(FRACTION)) is not None]
         params = value_range(shares, percent) if shares else "-"
         values = [m[method].short if method in m else "not comparable" for m in mean_of.values()]
         values[0] += f" ({astray})" if (astray := num_diverged(own)) else ""
-        medians = [_median(m, method) for m in (gains, lost)]
+        medians = [
+            signed(statistics.median(m[method].cases)) if method in m else "-"
+            for m in (gains, lost)
+        ]
         db = [signed(m[method].value) if method in m else "-" for m in dbs.values()]
         count = len(gains[method].cases) if method in gains else 0
         rows.append(
@@ -81,9 +80,8 @@ def _lacking_text(best: Sequence[Choice], compared: Mapping[str, SeedMean]) -> s
     """Why methods are not comparable that did not diverge: `lora has no result on tissue`."""
     every = {c.setting.domain for c in best}
     texts = []
-    for method in methods_of(best):
-        own = [c for c in best if c.setting.method == method]
-        if method in compared or all(len(c.diverged) == c.num_seeds for c in own):
+    for method, own in by_method(best).items():
+        if method in compared or all(c.all_diverged for c in own):
             continue
         gone = sorted(every - {c.setting.domain for c in own})
         what = (
@@ -101,8 +99,8 @@ def _strengths(found: Iterable[CellRecord], best: Sequence[Choice]) -> dict[str,
     if all(len(own) == 1 for own in tried.values()):
         return {}
     texts = {}
-    for method in methods_of(best):
-        chosen = [c.setting.strength for c in best if c.setting.method == method]
+    for method, own in by_method(best).items():
+        chosen = [c.setting.strength for c in own]
         ends = {min(tried[method]), max(tried[method])}
         edge = EDGE if len(tried[method]) > 1 and ends & set(chosen) else ""
         texts[method] = f"{value_range(chosen, '{:g}'.format)}{edge}" if any(chosen) else "-"
@@ -127,7 +125,3 @@ def _note(best: Sequence[Choice], over: str, left_out: Sequence[str]) -> str:
         "values differ. Medians are over domains, of their means over seeds; the difference of two medians "
         f"is not the median of the differences. dB are at equal rate. {aside} Click on a heading to sort."
     )
-
-
-def _median(mean_of: Mapping[str, SeedMean], method: str) -> str:
-    return signed(statistics.median(mean_of[method].cases)) if method in mean_of else "-"

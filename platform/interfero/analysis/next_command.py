@@ -1,23 +1,42 @@
-"""Commands that are changed, or put together of what cells tell: each of them runs as it is printed."""
+"""Commands that are changed, or put together of what cells tell: each of them runs as it is printed.
+
+A command can name a cell's images again where they are bundled or were typed; how many cells it plans is told
+from its words, as its `--dry-run` would.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import shlex
+import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeVar
 
-from interfero.analysis.next_domains import source_domain, target_domain
+from interfero.adaptation.table import METHOD_TABLE, MethodEntry
+from interfero.domains.bundled_images import BUNDLED_IMAGES
+from interfero.domains.graded_names import expanded, parse_graded
+from interfero.domains.specs import DEFAULT_SOURCE
 from interfero.records import CellRecord
 
 SMOKE = "--smoke"
 NAME, STORAGE = "--name", "--storage"
 SURER = "surer"
 """What a sweep is called whose command is put together; with a number where there are several."""
+NOWHERE = "path/to/"
+ALL = "all"
+SIZES = {"residual_adapter": (1, 3)}
+"""Of methods that have only some."""
+SEARCHES = ("random", "tpe", "nsga2")
+NUM_SAMPLES = 16
+"""Cells of a block that a search asks for, unless it is told otherwise."""
 _DEFAULTS = {"--source": "mbt2018-mean", "--init-seeds": "0"}
 """Of sweeps; a command that is put together leaves them out."""
 Rates = tuple[float, ...]
+Images = Literal["bundled", "other", "unknown"]
+_Of = TypeVar("_Of")
 
 
 @dataclass(frozen=True)
@@ -44,15 +63,17 @@ class Next:
 
 
 def words_of(command: str) -> dict[str, list[str]]:
-    """The words behind each option."""
+    """The words behind each option, and behind the first word, which is the program."""
     found: dict[str, list[str]] = {}
     values: list[str] = []
     for word in shlex.split(command):
         if word.startswith("--"):
             name, equals, value = word.partition("=")
             values = found[name.replace("_", "-")] = [value] if equals else []
-        else:
+        elif found:
             values.append(word)
+        else:
+            values = found[word] = []
     return found
 
 
@@ -81,18 +102,10 @@ def changed_command(
 
     It neither resumes a sweep, whose options it would change, nor is a smoke run, which drops the values.
     """
-    words = shlex.split(command)
-    for option, values in changes.items():
-        if option in words:
-            start = words.index(option) + 1
-            end = start
-            while end < len(words) and not words[end].startswith("--"):
-                end += 1
-            words[start:end] = values
-        else:
-            words += [option, *values]
-    if NAME in words[:-1]:
-        words[words.index(NAME) + 1] += suffix
+    options = {**words_of(command), **changes}
+    if options.get(NAME):
+        options[NAME] = [f"{options[NAME][0]}{suffix}"]
+    words = (w for option, own in options.items() for w in (option, *own))
     return shlex.join(word for word in words if word not in ("--resume", SMOKE))
 
 
@@ -131,22 +144,21 @@ def options_of(records: Sequence[CellRecord], typed: Mapping[str, str]) -> dict[
     def above_zero(name: str) -> list[str]:
         return [text for text in values(name) if float(text)]
 
-    sources = {r.provenance.get("source_domain", "") for r in records}
-    sources -= {""}
     loops = [json.loads(r.provenance.get("loop", "{}")) for r in records]
     # Said even if it is float32: what `auto` means is another machine's answer.
     precisions = sorted({loop["precision"] for loop in loops if "precision" in loop})
 
     def of_loop(name: str) -> list[str]:
-        return (
-            [str(max(found))] if (found := [loop[name] for loop in loops if name in loop]) else []
-        )
+        found = [loop[name] for loop in loops if name in loop]
+        return [str(max(found))] if found else []
 
     options = {
         "python": ["sweeps/adapter_capacity.py"],
         "--source": values("codec"),
         "--source-domain": [
-            text for name in sorted(sources) if (text := source_domain(name, records, typed))
+            text
+            for name in sorted(_sources(records))
+            if (text := source_domain(name, records, typed))
         ],
         "--domains": [target_domain(name, records, typed) for name in values("domain")],
         "--methods": values("method"), "--adapter-sizes": above_zero("adapter_size"),
@@ -163,9 +175,201 @@ def options_of(records: Sequence[CellRecord], typed: Mapping[str, str]) -> dict[
 
 def image_counts(records: Iterable[CellRecord]) -> list[str]:
     """Counts that every domain has; where the largest differ, `all`, which each domain reads as its own."""
+    counts = _counts_of(records)
+    shared = [str(n) for n in sorted(set.intersection(*counts.values()))]
+    return shared if len(set(map(max, counts.values()))) == 1 else [*shared, ALL]
+
+
+def by_value(found: Mapping[str, _Of]) -> dict[_Of, list[str]]:
+    """Names that have the same value, in their order."""
+    names: dict[_Of, list[str]] = defaultdict(list)
+    for name, value in found.items():
+        names[value].append(name)
+    return dict(names)
+
+
+def _counts_of(records: Iterable[CellRecord]) -> dict[str, set[int]]:
+    """Image counts of each domain, in the order of the cells."""
     counts: dict[str, set[int]] = defaultdict(set)
     for record in records:
         counts[str(record.params["domain"])].add(int(record.params["num_images"]))
-    largest = {max(own) for own in counts.values()}
-    shared = [str(n) for n in sorted(set.intersection(*counts.values()))]
-    return shared if len(largest) == 1 else [*shared, "all"]
+    return counts
+
+
+def typed_domains(commands: Iterable[str]) -> dict[str, str]:
+    """By name, what was typed for a domain: `thing=photos/thing`, or the name alone."""
+    found: dict[str, str] = {}
+    for command in commands:
+        for option, words in words_of(command).items():
+            for word in words if option in ("--domains", "--source-domain") else ():
+                found.setdefault(word.partition("=")[0], word)
+    return found
+
+
+def target_domain(name: str, records: Iterable[CellRecord], typed: Mapping[str, str]) -> str:
+    """What to type for a target: as it was typed, a bundled one by its name, else with a place to fill in."""
+    return typed.get(name) or _named(name, _of_target(name, records))
+
+
+def source_domain(name: str, records: Iterable[CellRecord], typed: Mapping[str, str]) -> str:
+    """The same for a source domain; empty for the default, which a command leaves out."""
+    text = typed.get(name) or _named(name, _of_source(name, records))
+    return "" if text == DEFAULT_SOURCE else text
+
+
+def domain_reasons(records: Sequence[CellRecord], typed: Mapping[str, str]) -> list[str]:
+    """What a reader has to know of the images that a command would run: they may be others."""
+    targets = {str(r.params["domain"]) for r in records} - typed.keys()
+    kinds = {name: _of_target(name, records) for name in sorted(targets)}
+    sources = sorted(_sources(records) - typed.keys())
+    kinds |= {f"{name} (source)": _of_source(name, records) for name in sources}
+    found, lines = by_value(kinds), []
+    others = found.get("other", [])
+    if changed := [n for n in others if n.removesuffix(" (source)") in BUNDLED_IMAGES]:
+        has = "has" if len(changed) == 1 else "have"
+        lines.append(
+            f"{', '.join(changed)} {has} other images here than the bundled domain of that name"
+        )
+    if "unknown" in found:
+        lines.append(
+            f"the cells do not say whether {', '.join(found['unknown'])} is the bundled domain of that name: "
+            "if it is not, give its folder as NAME=PATH"
+        )
+    return lines
+
+
+def unknown_folders() -> str:
+    """What a command with `NOWHERE` in it still needs."""
+    return f"where the images are is not known: put their folders in place of {NOWHERE}"
+
+
+def domains_by_counts(
+    records: Sequence[CellRecord], typed: Mapping[str, str], *, all_asked: bool
+) -> dict[tuple[str, ...], list[str]]:
+    """Domains by the image counts that their cells have: one command has one list of counts for all.
+
+    Args:
+        records: Cells.
+        typed: By name, what was typed for a domain.
+        all_asked: Whether the largest count of each domain is what `all` gave it.
+    """
+    counts = dict(sorted(_counts_of(records).items()))
+    texts: dict[str, tuple[str, ...]] = {}
+    for name, own in counts.items():
+        largest = max(own)
+        bundled = name not in typed and _of_target(name, records) == "bundled"
+        whole = all_asked or (bundled and BUNDLED_IMAGES[name].num_images == largest)
+        texts[name] = tuple(ALL if whole and n == largest else str(n) for n in sorted(own))
+    if len(set(texts.values())) > 1 and len(set(map(max, counts.values()))) == 1:
+        # Some may be asked for all that they have, and others for the same number.
+        texts = {name: tuple(map(str, sorted(own))) for name, own in counts.items()}
+    return by_value(texts)
+
+
+def _named(name: str, images: Images) -> str:
+    return f"{name}={NOWHERE}{name}" if images == "other" else name
+
+
+def _of_target(name: str, records: Iterable[CellRecord]) -> Images:
+    own = [r for r in records if r.params["domain"] == name]
+    hashes = {r.provenance.get("domain_hash", "") for r in own} - {""}
+    least = min((int(r.params["num_images"]) for r in own), default=0)
+    return _images(name, hashes, least)
+
+
+def _of_source(name: str, records: Iterable[CellRecord]) -> Images:
+    own = [r for r in records if r.provenance.get("source_domain") == name]
+    return _images(name, {r.provenance.get("source_domain_hash", "") for r in own} - {""}, 0)
+
+
+def _sources(records: Iterable[CellRecord]) -> set[str]:
+    return {r.provenance.get("source_domain", "") for r in records} - {""}
+
+
+def _images(name: str, hashes: set[str], least: int) -> Images:
+    """Whether hashes of a domain's images are those of the bundled domain that has its name."""
+    known, graded = BUNDLED_IMAGES.get(name), parse_graded(name)
+    if known is None:
+        return "unknown" if graded is not None and graded.base in BUNDLED_IMAGES else "other"
+    if known.fingerprint in hashes:
+        return "bundled"
+    # A subset that took drawn images has their hash, too.
+    return "unknown" if not hashes or (known.drawn and least > known.num_images) else "other"
+
+
+def planned_cells(command: str, records: Sequence[CellRecord], *, known: bool) -> int:
+    """Cells that a command plans.
+
+    Args:
+        command: One line.
+        records: The cells that it goes on from: an option that the command leaves out had their values.
+        known: Whether it is their own sweep's, changed. Else it is put together of them, and learning rates
+            and strengths that it leaves out are each method's own.
+    """
+    given = words_of(command)
+    blocks = _num_blocks(given, records)
+    if given.get("--sampler", [""])[0] in SEARCHES:
+        return blocks * int(given.get("--num-samples", [str(NUM_SAMPLES)])[0])
+    methods = given.get("--methods") or _levels(records, "method")
+    steps = given.get("--num-steps") or _levels(records, "num_steps")
+    return blocks * len(set(steps)) * sum(_points(m, given, records, known=known) for m in methods)
+
+
+def time_text(planned: Iterable[tuple[str, float]], records: Sequence[CellRecord]) -> str:
+    """`; about 3.2 hours of computing, at the times of these cells`; empty where a time is not known.
+
+    Args:
+        planned: Each command with how many cells it plans.
+        records: The cells that they go on from: a command's cells take what those of its methods took.
+    """
+    total = 0.0
+    for line, count in planned:
+        methods = words_of(line).get("--methods") or _levels(records, "method")
+        times = [r.seconds for r in records if r.params["method"] in methods and r.seconds > 0]
+        if not times:
+            return ""
+        total += count * statistics.fmean(times)
+    lasts = f"{total / 3600:.1f} hours" if total >= 5400 else f"{max(1.0, total / 60):.0f} minutes"
+    return f"; about {lasts} of computing, at the times of these cells"
+
+
+def _levels(records: Iterable[CellRecord], name: str) -> list[str]:
+    return sorted({str(r.params[name]) for r in records})
+
+
+def _num_blocks(given: Mapping[str, list[str]], records: Sequence[CellRecord]) -> int:
+    """Domains x lambdas x image counts x data seeds; `all` and the same number in figures are one count."""
+    counts = _counts_of(records)
+    typed = expanded(given.get("--domains", ()))
+    domains = [spec.partition("=")[0] for spec in typed] or list(counts)
+    asked, places = given.get("--num-images"), 0
+    for domain in domains:
+        own = counts.get(domain, {0})
+        places += len({max(own) if n == ALL else int(n) for n in asked} if asked else own)
+    names = {"--lambdas": "rd_lambda", "--data-seeds": "data_seed"}
+    return places * math.prod(
+        len(given.get(option) or _levels(records, name)) for option, name in names.items()
+    )
+
+
+def _points(
+    method: str, given: Mapping[str, list[str]], records: Sequence[CellRecord], *, known: bool
+) -> int:
+    """Sizes x strengths x learning rates x initial seeds, as far as a method has them."""
+    entry = METHOD_TABLE.get(method, MethodEntry())
+    own = [r for r in records if r.params["method"] == method]
+    sizes, strengths = 1, 1
+    if entry.size_unit is not None:
+        asked = [int(v) for v in given.get("--adapter-sizes", ())]
+        allowed = SIZES.get(method)
+        sizes = len([v for v in asked if allowed is None or v in allowed]) or len(
+            _levels(own, "adapter_size")
+        )
+    if entry.strength_unit is not None:
+        tried = {float(r.params.get("strength", 0)) for r in own} if known else entry.strengths
+        strengths = len(given.get("--strengths") or tried)
+    rates = given.get("--learning-rates") or (
+        _levels(own, "learning_rate") if known and own else entry.learning_rates
+    )
+    seeds = given.get("--init-seeds") or (_levels(records, "init_seed") if known else ["0"])
+    return sizes * strengths * len(rates) * (len(seeds) if entry.random_init else 1)

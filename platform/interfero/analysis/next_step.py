@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
 from interfero.adaptation.table import trains
 from interfero.analysis.capacity_table import counted
-from interfero.analysis.cells import Cells
+from interfero.analysis.cells import Cells, cell_diverged
 from interfero.analysis.choices import (
     CONTROL,
     Choice,
@@ -20,33 +20,33 @@ from interfero.analysis.choices import (
     missing_settings,
     unbracketed,
 )
-from interfero.analysis.divergence_rule import cell_diverged
 from interfero.analysis.focus import centre_text, in_centre
 from interfero.analysis.next_command import (
+    ALL,
+    NOWHERE,
     SMOKE,
+    SURER,
     Next,
     Rates,
     again,
+    by_value,
     changed_command,
+    domain_reasons,
+    domains_by_counts,
     joined,
     named,
     options_of,
+    planned_cells,
     smoke_reasons,
-    texts,
-    tried_rates,
-    words_of,
-)
-from interfero.analysis.next_domains import (
-    ALL,
-    NOWHERE,
-    domain_reasons,
-    domains_by_counts,
     target_domain,
+    texts,
+    time_text,
+    tried_rates,
     typed_domains,
     unknown_folders,
+    words_of,
 )
-from interfero.analysis.next_size import planned_cells, time_text
-from interfero.analysis.next_widest import further_domain, wide_text, widths
+from interfero.analysis.next_widest import further_domain, wide_texts
 from interfero.analysis.parts import without_grey
 from interfero.records import CellRecord
 
@@ -79,10 +79,12 @@ def next_step(records: Sequence[CellRecord], *commands: str) -> Next | None:
     if not reasons:
         return None
     typed = typed_domains(known)
-    asked_all = bool(known) and all(map(_asks_for_all, known))
-    rates, why = _rates_of(wish)
-    reasons += smoke_reasons(command) + why
-    plan = _Plan(records, wish, rates, typed, asked_all)
+    # Each domain's largest image count is all that it has, unless counts are named.
+    asked_all = bool(known) and all(ALL in words_of(c).get("--num-images", [ALL]) for c in known)
+    reasons += smoke_reasons(command)
+    if wish.own_rates:
+        reasons.append("all methods had one grid of learning rates: left away, each has its own")
+    plan = _Plan(records, wish, typed, asked_all)
     part, aside = (records, "") if command else _worth_repeating(records)
     reasons += [aside] if aside else []
     lines = plan.lines(part)
@@ -122,16 +124,6 @@ def _worth_repeating(records: Sequence[CellRecord]) -> tuple[Sequence[CellRecord
     return kept, f"the command leaves out what is in no mean of the answer: {' and '.join(parts)}"
 
 
-def _asks_for_all(command: str) -> bool:
-    """Whether each domain's largest image count is all that it has: so it is unless counts are named."""
-    words = shlex.split(command)
-    if "--num-images" not in words:
-        return True
-    behind = words[words.index("--num-images") + 1 :]
-    end = next((i for i, word in enumerate(behind) if word.startswith("--")), len(behind))
-    return ALL in behind[:end]
-
-
 @dataclass(frozen=True)
 class _Wish:
     """What is missing of a sweep, or of several."""
@@ -156,6 +148,17 @@ class _Wish:
         """Whether all methods had the same rates."""
         return len(set(self.tried.values())) == 1
 
+    @property
+    def own_rates(self) -> bool:
+        """Whether each method is to have its own, where one grid for all was too narrow."""
+        return bool(not self.command and self.wider and self.one_grid and len(self.tried) > 1)
+
+    @property
+    def rates(self) -> dict[str, Rates]:
+        """Each method's learning rates; none are its own."""
+        found = {**self.tried, **self.wider}
+        return {m: () if self.own_rates or len(r) > MAX_GRID else r for m, r in found.items()}
+
 
 def _wish(records: Sequence[CellRecord], command: str) -> tuple[_Wish, list[str]]:
     """What is missing, and why it is."""
@@ -165,15 +168,19 @@ def _wish(records: Sequence[CellRecord], command: str) -> tuple[_Wish, list[str]
     # Of what trains nothing, more seeds repeat the results, and a wider grid is no answer's.
     tried = {m: rates for m, rates in every.items() if trains(m)} or every
     choices = [c for c in choices if c.setting.method in tried]
-    found = widths(Cells(records))
+    wide = wide_texts(Cells(records))
     changes, reasons = seed_changes(records)
-    if not changes and (wide := wide_text(found, "seeds")):
-        changes, reasons = _doubled_seeds(records, wide)
-    domains = wide_text(found, "domains")
-    if domains:
+    if not changes and "seed" in wide:
+        # They are no longer few: as many again.
+        seeds = {int(r.params["data_seed"]) for r in records}
+        changes = _more_seeds("data", seeds, len(seeds))
+        reasons = [
+            f"{wide['seed']}: {2 * len(seeds)} data seeds make it surer than further domains"
+        ]
+    if "domain" in wide:
         reasons.append(
-            f"{domains}: a further domain makes it surer than further seeds, and any folder of images is one "
-            "(--domains NAME=PATH)"
+            f"{wide['domain']}: a further domain makes it surer than further seeds, and any folder of images "
+            "is one (--domains NAME=PATH)"
         )
     wider = {m: rates for m, rates in _wider(choices).items() if rates != tried[m]}
     if wider:
@@ -189,28 +196,7 @@ def _wish(records: Sequence[CellRecord], command: str) -> tuple[_Wish, list[str]
     if idle and (changes or wider):
         reasons.append(f"the command leaves out {', '.join(idle)}, which trains nothing")
     retried = bool(failed or absent)
-    return _Wish(command, changes, tried, wider, retried, bool(domains), bool(idle)), reasons
-
-
-def _doubled_seeds(
-    records: Iterable[CellRecord], wide: str
-) -> tuple[dict[str, list[str]], list[str]]:
-    """The changed option where an interval is wide over seeds that are no longer few, and why."""
-    seeds = sorted({int(r.params["data_seed"]) for r in records})
-    more = range(seeds[-1] + 1, seeds[-1] + 1 + len(seeds))
-    return (
-        {"--data-seeds": [str(seed) for seed in [*seeds, *more]]},
-        [f"{wide}: {2 * len(seeds)} data seeds make it surer than further domains"],
-    )
-
-
-def _rates_of(wish: _Wish) -> tuple[dict[str, Rates], list[str]]:
-    """The rates of each method, none standing for its own, and why they are others than were asked for."""
-    tried, wider = wish.tried, wish.wider
-    if not wish.command and wider and wish.one_grid and len(tried) > 1:
-        why = "all methods had one grid of learning rates: left away, each has its own"
-        return dict.fromkeys(tried, ()), [why]
-    return {m: own if len(own) <= MAX_GRID else () for m, own in {**tried, **wider}.items()}, []
+    return _Wish(command, changes, tried, wider, retried, "domain" in wide, bool(idle)), reasons
 
 
 @dataclass(frozen=True)
@@ -219,8 +205,6 @@ class _Plan:
 
     records: Sequence[CellRecord]
     wish: _Wish
-    rates: Mapping[str, Rates]
-    """Each method's learning rates; none are its own."""
     typed: Mapping[str, str]
     """What was typed for a domain, by name."""
     asked_all: bool
@@ -231,6 +215,10 @@ class _Plan:
         """Whether the command is the sweep's own, changed; else it is put together of what cells tell."""
         return bool(self.wish.command)
 
+    @property
+    def _domains(self) -> set[str]:
+        return {str(r.params["domain"]) for r in self.records}
+
     def lines(self, part: Sequence[CellRecord]) -> list[str]:
         """One command a line.
 
@@ -239,7 +227,7 @@ class _Plan:
         """
         if self.known:
             return self._changed(None if part is self.records else part)
-        return self._together(part, self.rates, self.wish.changes, further=self.wish.domains)
+        return self._together(part, self.wish.rates, self.wish.changes, further=self.wish.domains)
 
     def sizes(self, lines: Iterable[str]) -> list[int]:
         """The cells that each plans."""
@@ -256,7 +244,7 @@ class _Plan:
 
     def added(self, lines: Iterable[str]) -> list[str]:
         """Which domains they have that were not run, as a reason."""
-        names = {str(r.params["domain"]) for r in self.records} | {*self.typed.values()}
+        names = self._domains | {*self.typed.values()}
         more = [d for line in lines for d in words_of(line).get("--domains", []) if "=" not in d]
         new = [d for d in dict.fromkeys(more) if d not in names]
         return [f"the command adds {', '.join(new)}, which is bundled"] if new else []
@@ -266,10 +254,10 @@ class _Plan:
         if sum(self.sizes(lines)) > MAX_TIMES * len(self.records):
             return True
         # A command that is known makes the cells that it made; one that is put together, a whole product.
-        return not self.known and self._tried_product() > MAX_CROSS * len(self.records)
-
-    def _tried_product(self) -> int:
-        return sum(self.sizes(self._together(self.records, self.wish.tried, {})))
+        if self.known:
+            return False
+        product = self._together(self.records, self.wish.tried, {})
+        return sum(self.sizes(product)) > MAX_CROSS * len(self.records)
 
     def _changed(self, centre: Sequence[CellRecord] | None) -> list[str]:
         """The sweep's own command with the changes, and one for each grid of rates that is wider."""
@@ -279,8 +267,7 @@ class _Plan:
             changes["--methods"] = list(wish.tried)
         given = words_of(wish.command)
         if wish.domains and "--domains" in given:
-            names = {str(r.params["domain"]) for r in self.records}
-            more = further_domain(names, given.get("--num-images", [ALL]))
+            more = further_domain(self._domains, given.get("--num-images", [ALL]))
             changes["--domains"] = [*given["--domains"], *([more] if more else [])]
         every = set(wider) >= set(wish.tried) - {CONTROL}
         if wish.one_grid and every and len(set(wider.values())) == 1:
@@ -288,13 +275,15 @@ class _Plan:
             wider = {}
         lines = []
         for suffix, place in self._places(centre):
-            name, own = f"-surer{suffix}", {**changes, **place}
+            name, own = f"-{SURER}{suffix}", {**changes, **place}
             if own:
                 lines.append(changed_command(wish.command, own, name))
             elif wish.retried:
                 lines.append(again(wish.command, {}))
-            for grid in _by_grid(wider):
-                own_name = f"{name}-{grid['--methods'][0]}"
+            # What one method needs makes another diverge.
+            for rates, methods in by_value(wider).items():
+                grid = {"--methods": methods, "--learning-rates": texts(rates)}
+                own_name = f"{name}-{methods[0]}"
                 lines.append(changed_command(wish.command, {**own, **grid}, own_name))
         return lines
 
@@ -304,14 +293,14 @@ class _Plan:
         """Options that keep a command to the centre, one set for all domains that have the same counts."""
         if centre is None:
             return [("", {})]
-        values = {"--lambdas": options_of(centre, {})["--lambdas"]}
+        values: dict[str, Sequence[str]] = {"--lambdas": options_of(centre, {})["--lambdas"]}
         groups = domains_by_counts(centre, self.typed, all_asked=self.asked_all)
-        if len(groups) == 1:
-            return [("", {**values, "--num-images": next(iter(groups))})]
         found: list[tuple[str, dict[str, Sequence[str]]]] = []
         for counts, names in groups.items():
-            own = {"--num-images": counts, "--domains": self._named(centre, names)}
-            found.append((f"-{'-'.join(counts)}", {**values, **own}))
+            own = {**values, "--num-images": counts}
+            if len(groups) > 1:
+                own["--domains"] = self._named(centre, names)
+            found.append((f"-{'-'.join(counts)}" if len(groups) > 1 else "", own))
         return found
 
     def _together(
@@ -324,8 +313,7 @@ class _Plan:
         groups = domains_by_counts(part, self.typed, all_asked=self.asked_all)
         if further:
             largest = max(groups, key=lambda counts: len(groups[counts]))
-            names = {str(r.params["domain"]) for r in self.records}
-            more = further_domain(names, largest)
+            more = further_domain(self._domains, largest)
             groups[largest] += [more] if more else []
         options = options_of(part, self.typed)
         lines = [
@@ -348,15 +336,18 @@ def seed_changes(
     records: Iterable[CellRecord], kind: Literal["data", "init"] = "data"
 ) -> tuple[dict[str, list[str]], list[str]]:
     """The changed option where there are few seeds of a kind, and why."""
-    seeds = sorted({int(r.params[f"{kind}_seed"]) for r in records})
+    seeds = {int(r.params[f"{kind}_seed"]) for r in records}
     if not seeds or len(seeds) >= MIN_SEEDS:
         return {}, []
-    more = range(seeds[-1] + 1, seeds[-1] + 1 + MIN_SEEDS - len(seeds))
     each = f"{counted(len(seeds), f'{kind} seed')} {'has' if len(seeds) == 1 else 'have'}"
-    return (
-        {f"--{kind}-seeds": [str(seed) for seed in [*seeds, *more]]},
-        [f"{each} run: {MIN_SEEDS} make the intervals narrower"],
-    )
+    changes = _more_seeds(kind, seeds, MIN_SEEDS - len(seeds))
+    return changes, [f"{each} run: {MIN_SEEDS} make the intervals narrower"]
+
+
+def _more_seeds(kind: str, seeds: Collection[int], number: int) -> dict[str, list[str]]:
+    """The option with so many more."""
+    more = range(max(seeds) + 1, max(seeds) + 1 + number)
+    return {f"--{kind}-seeds": [str(seed) for seed in [*sorted(seeds), *more]]}
 
 
 def tried_again(what: str, command: str, *, changed: bool) -> str:
@@ -428,16 +419,6 @@ def _rate_reasons(choices: Sequence[Choice], wider: Mapping[str, Rates]) -> list
             f"({', '.join(apart)})"
         )
     return reasons
-
-
-def _by_grid(rates: Mapping[str, Rates]) -> list[dict[str, list[str]]]:
-    """Options for the methods that share a grid: what one method needs makes another diverge."""
-    methods: dict[Rates, list[str]] = defaultdict(list)
-    for method, own in rates.items():
-        methods[own].append(method)
-    return [
-        {"--methods": members, "--learning-rates": texts(own)} for own, members in methods.items()
-    ]
 
 
 @dataclass

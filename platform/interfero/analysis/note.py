@@ -85,7 +85,9 @@ def sweep_note(
         sure: How sure the answer is, in sentences.
     """
     lines = note_head(question, answer, command, link, picture, limit)
-    reproduce = [*_reproduce_lines(seeds, versions), *remarks]
+    kinds = "; ".join(f"{kind} {', '.join(map(str, own))}" for kind, own in seeds.items())
+    libraries = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+    reproduce = ["", f"Seeds: {kinds}.", f"Versions: {libraries}.", *remarks]
     how_sure = ["", "**How sure that is**", "", *(f"- {line}" for line in sure)] if sure else []
     for more in (reproduce, how_sure, _best_lines(best, link)):
         if len("\n".join([*lines, *more])) <= limit:
@@ -97,12 +99,6 @@ def sweep_note(
         if len(note) <= limit:
             return note
     return _shortened([*lines, ""], table, caption, limit)
-
-
-def _reproduce_lines(seeds: Mapping[str, Sequence[int]], versions: Mapping[str, str]) -> list[str]:
-    kinds = "; ".join(f"{kind} {', '.join(map(str, s))}" for kind, s in seeds.items())
-    libraries = ", ".join(f"{name} {v}" for name, v in sorted(versions.items()))
-    return ["", f"Seeds: {kinds}.", f"Versions: {libraries}."]
 
 
 def _best_lines(best: Sequence[BestAdapter], link: Link) -> list[str]:
@@ -119,7 +115,9 @@ def _best_lines(best: Sequence[BestAdapter], link: Link) -> list[str]:
         p, metrics = record.params, record.metrics
         at = f", lambda {one.rd_lambda:g}" if several else ""
         size = f" {p['adapter_size']}" if p["adapter_size"] else ""
-        run, file = link(record.key, ""), link(record.key, _artifact(record))
+        # Where a cell's run has its adapter.
+        artifact = f"adapter/{record.key}.safetensors" if record.adapter_file else ""
+        run, file = link(record.key, ""), link(record.key, artifact)
         name = f"{p['method']}{size}, learning rate {float(p['learning_rate']):g}"
         parts = [f"[{name}]({run})" if run else f"{name} (cell {record.key})"]
         if GAIN in metrics and ROUTED in metrics:
@@ -132,11 +130,6 @@ def _best_lines(best: Sequence[BestAdapter], link: Link) -> list[str]:
     if len(best) > MAX_ADAPTERS:
         lines.append(f"- {len(best) - MAX_ADAPTERS} more carry the tag `interfero.best`")
     return lines
-
-
-def _artifact(record: CellRecord) -> str:
-    """Where a cell's run has its adapter."""
-    return f"adapter/{record.key}.safetensors" if record.adapter_file else ""
 
 
 def _table(records: Sequence[CellRecord], *, best_size_only: bool) -> list[str]:

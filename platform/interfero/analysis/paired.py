@@ -9,7 +9,6 @@ with the same other one (Holm, 1979), is below 5 %; else the answer is "undecide
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -18,18 +17,20 @@ import numpy as np
 import numpy.typing as npt
 
 from interfero.analysis.capacity_table import places_text, signed
-from interfero.analysis.cells import GROUP, Words, image_arrays, once_for_cells, rows_of
+from interfero.analysis.cells import once_for_cells
 from interfero.analysis.choices import (
     CONTROL,
     NAIVE,
     CellSetting,
     Choice,
     best_sizes,
+    by_data_seed,
     choose_learning_rates,
     methods_of,
+    seed_of,
 )
-from interfero.analysis.comparable import comparable
-from interfero.analysis.laws.observations import RESPONSES, Response
+from interfero.analysis.comparable import covered
+from interfero.analysis.laws.observations import RESPONSES, Response, sums_by_image
 from interfero.analysis.laws.resampling import (
     LEVEL,
     half_width,
@@ -38,7 +39,7 @@ from interfero.analysis.laws.resampling import (
     score_parts,
 )
 from interfero.metrics.names import SOURCE_BYTES
-from interfero.records import NUMBERS, CellRecord
+from interfero.records import CellRecord
 
 FloatArray = npt.NDArray[np.float64]
 _Unit = tuple[CellSetting, int]
@@ -108,10 +109,8 @@ def differences(records: Iterable[CellRecord]) -> list[PairedDifference]:
     found: list[PairedDifference] = []
     for response in RESPONSES.values():
         for other in (NAIVE, CONTROL):
-            pairs = [
-                _difference(method, other, best, response) for method in methods if method != other
-            ]
-            found += _corrected([pair for pair in pairs if pair is not None])
+            each = (_difference(m, other, best, response) for m in methods if m != other)
+            found += _corrected([pair for pair in each if pair is not None])
     return found
 
 
@@ -159,10 +158,7 @@ def _difference(
         against = of_other.get(choice.setting.without_method)
         if against is not None:
             pairs |= _pairs(choice, against, response.metric)
-    coverage: dict[CellSetting, set[int]] = defaultdict(set)
-    for case, seed in pairs:
-        coverage[case].add(seed)
-    cases, seeds = comparable(coverage, lambda places: len(places) > 0)
+    cases, seeds = covered(pairs)
     if not cases:
         return None
     order = sorted(cases, key=lambda c: c.order), sorted(seeds)
@@ -181,30 +177,24 @@ def _pairs(
     choice: Choice, against: Choice, metric: str
 ) -> dict[_Unit, tuple[list[CellRecord], list[CellRecord]]]:
     """Cells of both by data seed; initial seeds of one data seed share its images and are averaged."""
-    own, other = _by_data_seed(choice), _by_data_seed(against)
+    # One that diverged would be all that a mean of differences tells; it is counted beside them.
+    own, other = (
+        by_data_seed(p.cell for p in one.picks if p.cell.key not in one.diverged)
+        for one in (choice, against)
+    )
     if against.setting.method == CONTROL and not _keeps_source(choice):
         rates = {seed: {c.params["learning_rate"] for c in cells} for seed, cells in own.items()}
-        other = defaultdict(list)
-        for point in against.grid:
-            for cell in point.cells:
-                seed = int(cell.params["data_seed"])
-                if point.learning_rate in rates.get(seed, ()):
-                    other[seed].append(cell)
+        other = by_data_seed(
+            cell
+            for point in against.grid
+            for cell in point.cells
+            if point.learning_rate in rates.get(seed_of(cell)[0], ())
+        )
     return {
         (choice.setting.without_method, seed): (cells, other[seed])
         for seed, cells in own.items()
         if other.get(seed) and all(metric in c.metrics for c in (*cells, *other[seed]))
     }
-
-
-def _by_data_seed(choice: Choice) -> dict[int, list[CellRecord]]:
-    found: dict[int, list[CellRecord]] = defaultdict(list)
-    for pick in choice.picks:
-        # One that diverged would be all that a mean of differences tells; it is counted beside them.
-        if pick.cell.key in choice.diverged:
-            continue
-        found[int(pick.cell.params["data_seed"])].append(pick.cell)
-    return found
 
 
 def _measured(
@@ -218,10 +208,16 @@ def _measured(
         [[_mean(pair[0], response) - _mean(pair[1], response) for pair in row] for row in block]
     )
     value, num_seeds = float(np.median(plain.mean(axis=1))), plain.shape[1]
-    strata = np.zeros(0, dtype=np.int64)
-    sums = _image_sums(block, domains, response)
-    if sums is not None:
-        losses, strata = sums
+    cells = (
+        ((side, case, seed), domain, cell)
+        for case, (row, domain) in enumerate(zip(block, domains, strict=True))
+        for seed, pair in enumerate(row)
+        for side, own in enumerate(pair)
+        for cell in own
+    )
+    sums = sums_by_image(cells, (2, *plain.shape), response)
+    losses, names, _ = sums if sums is not None else (np.zeros(0), [], True)
+    strata = np.unique(names, return_inverse=True)[1]
 
     def scores(weights: FloatArray) -> FloatArray:
         if sums is None:
@@ -243,40 +239,3 @@ def _scores(losses: FloatArray, response: Response) -> FloatArray:
     """(draws, cases, seeds) differences from (sides, cases, seeds, before and after, draws) losses."""
     percent = 100 * response.sign * (losses[..., 1, :] / losses[..., 0, :] - 1)
     return np.moveaxis(percent[0] - percent[1], -1, 0)
-
-
-def _image_sums(
-    block: Sequence[Sequence[tuple[list[CellRecord], list[CellRecord]]]],
-    domains: Sequence[str],
-    response: Response,
-) -> tuple[FloatArray, npt.NDArray[np.int64]] | None:
-    """(sides, cases, seeds, 2, groups) losses before and after by test image, and the domain of each.
-
-    None unless every cell has the images.
-    """
-    names: dict[tuple[str, str], int] = {}
-    groups_of: dict[tuple[str, Words], npt.NDArray[np.intp]] = {}
-    entries: list[tuple[tuple[int, ...], npt.NDArray[np.intp], FloatArray]] = []
-    columns = [NUMBERS.index(name) for name in ("rd_loss_before", "rd_loss")]
-    for case, (row, domain) in enumerate(zip(block, domains, strict=True)):
-        stratum = domain if response.role == "target" else ""
-        for seed, pair in enumerate(row):
-            for side, cells in enumerate(pair):
-                for cell in cells:
-                    words, numbers = image_arrays(cell)
-                    rows = rows_of(words, response.role)
-                    if not len(rows):
-                        return None
-                    if (stratum, words) not in groups_of:
-                        keys = [(stratum, words[i][GROUP]) for i in rows]
-                        own = [names.setdefault(key, len(names)) for key in keys]
-                        groups_of[stratum, words] = np.array(own)
-                    losses = numbers[rows][:, columns] / len(cells)
-                    entries.append(((side, case, seed), groups_of[stratum, words], losses))
-    sums = np.zeros((2, len(block), len(block[0]), 2, len(names)))
-    for place, groups, losses in entries:
-        # Crops of one source image are added up.
-        for of_place, values in zip(sums[place], losses.T, strict=True):
-            of_place += np.bincount(groups, values, len(names))
-    strata = sorted({stratum for stratum, _ in names})
-    return sums, np.array([strata.index(stratum) for stratum, _ in names])

@@ -5,19 +5,20 @@ Validation decides what is on a front; the test numbers of its cells are reporte
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import optuna
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from optuna.trial import create_trial
 
+from interfero.analysis.cells import FloatArray
 from interfero.analysis.choices import Case, case_of
+from interfero.analysis.matched_gain import front
 from interfero.analysis.records import cells_table
 from interfero.metrics.names import (
     NUM_PARAMS,
@@ -58,13 +59,7 @@ class Front:
     @property
     def outline(self) -> tuple[CellRecord, ...]:
         """Members that no other beats in gain and forgetting, whatever their parameters."""
-        outline: list[CellRecord] = []
-        least = math.inf
-        for cell in sorted(self.members, key=_gain_then_forgetting, reverse=True):
-            if cell.metrics[VALIDATION_UNROUTED] < least:
-                least = cell.metrics[VALIDATION_UNROUTED]
-                outline.append(cell)
-        return tuple(reversed(outline))
+        return tuple(point.record for point in front(self.members))
 
 
 def pareto_fronts(
@@ -112,27 +107,21 @@ def write_fronts(fronts: Sequence[Front], folder: Path) -> list[Path]:
     Raises:
         StorageError: the folder is not writable.
     """
-    sink = pa.BufferOutputStream()
-    pq.write_table(front_table(fronts), sink)
-    write_atomic(folder / FRONT_FILE, sink.getvalue().to_pybytes())
+    write_atomic(folder / FRONT_FILE, partial(pq.write_table, front_table(fronts)))
     return [folder / FRONT_FILE]
 
 
 def _front(cells: Sequence[CellRecord], max_forgetting: float | None) -> list[CellRecord]:
-    """Optuna's sort: feasible cells that no other is at least as good as in all, and better in one."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        storage=optuna.storages.InMemoryStorage(), directions=list(OBJECTIVES.values())
-    )
-    for cell in cells:
-        excess = None if max_forgetting is None else cell.metrics[CONSTRAINED] - max_forgetting
-        study.add_trial(
-            create_trial(
-                values=[cell.metrics[name] for name in OBJECTIVES],
-                constraints=None if excess is None else {CONSTRAINED: excess},
-            )
-        )
-    return [cells[trial.number] for trial in study.best_trials]
+    """Feasible cells that no other is at least as good as in all, and better in one."""
+    able = [c for c in cells if max_forgetting is None or c.metrics[CONSTRAINED] <= max_forgetting]
+    signs = [1 if way == "maximize" else -1 for way in OBJECTIVES.values()]
+    values = np.array([[c.metrics[name] for name in OBJECTIVES] for c in able])
+    merits = values.reshape(-1, len(signs)) * signs
+
+    def beaten(own: FloatArray) -> bool:
+        return bool(((merits >= own).all(axis=1) & (merits > own).any(axis=1)).any())
+
+    return [cell for cell, own in zip(able, merits, strict=True) if not beaten(own)]
 
 
 def _gain_then_forgetting(record: CellRecord) -> tuple[float, float, str]:

@@ -17,11 +17,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from interfero.analysis.capacity_table import signed, value_range
-from interfero.analysis.cells import ROLE, Cells, image_arrays, once_for_cells, rows_of
+from interfero.analysis.capacity_table import markdown, signed, value_range
+from interfero.analysis.cells import (
+    ROLE,
+    Cells,
+    cell_diverged,
+    image_arrays,
+    once_for_cells,
+    rows_of,
+)
 from interfero.analysis.choices import CONTROL, CellSetting, Seed, seed_of, setting_of
-from interfero.analysis.divergence_rule import cell_diverged
-from interfero.analysis.focus import budget_text, longest
+from interfero.analysis.focus import budget_text, lambdas, longest
 from interfero.analysis.parts import without_grey
 from interfero.metrics.bd_rate import BjontegaardDelta, Curve, bd_psnr_db, bd_rate_percent
 from interfero.metrics.names import VALIDATION_GAIN, VALIDATION_ROUTED
@@ -126,7 +132,9 @@ def rd_curves(records: Iterable[CellRecord]) -> list[RdCurve]:
     groups: dict[CurveKey, dict[float, CellRecord]] = defaultdict(dict)
     for record in records:
         if record.status == "finished":
-            groups[_key(record)][float(record.params["rd_lambda"])] = record
+            setting = replace(setting_of(record), rd_lambda=0.0)
+            key = CurveKey(setting, float(record.params["learning_rate"]), seed_of(record))
+            groups[key][float(record.params["rd_lambda"])] = record
     return [
         _curve(key, side, [cells[value] for value in sorted(cells)])
         for key, cells in sorted(groups.items(), key=lambda item: item[0].order)
@@ -156,7 +164,7 @@ def write_curves(records: Sequence[CellRecord], folder: Path) -> list[Path]:
     Raises:
         StorageError: the folder is not writable.
     """
-    if len({r.params["rd_lambda"] for r in records if r.status == "finished"}) < 2:
+    if len(lambdas(records)) < 2:
         return []
     path = folder / "rd_curves.md"
     write_atomic(path, curves_text(records).encode())
@@ -186,7 +194,7 @@ class CurveRow:
 @once_for_cells
 def curve_rows(records: Iterable[CellRecord]) -> list[CurveRow]:
     """The chosen curves of every setting; empty without two lambdas."""
-    if len({r.params["rd_lambda"] for r in records if r.status == "finished"}) < 2:
+    if len(lambdas(records)) < 2:
         return []
     groups: dict[CellSetting, dict[Side, list[RdCurve]]] = defaultdict(lambda: defaultdict(list))
     for curve in chosen_curves(rd_curves(records)):
@@ -205,13 +213,13 @@ def _row(setting: CellSetting, sides: dict[Side, list[RdCurve]]) -> CurveRow:
         rates=tuple(_delta_text(each, "%", 2) for each in rates),
         psnrs=tuple(_delta_text([c.bd_psnr for c in sides[side]], "dB", 3) for side in SIDES),
         reasons=tuple(reasons),
-        known=tuple(_mean(each) for each in rates),
+        known=tuple(map(_mean, rates)),
     )
 
 
 def _mean(deltas: Sequence[Delta]) -> float | None:
     known = [d.value for d in deltas if isinstance(d, BjontegaardDelta)]
-    return math.fsum(known) / len(known) if known else None
+    return statistics.fmean(known) if known else None
 
 
 def _delta_text(deltas: Sequence[Delta], unit: str, digits: int) -> str:
@@ -220,7 +228,7 @@ def _delta_text(deltas: Sequence[Delta], unit: str, digits: int) -> str:
     if not known:
         return NO_VALUE
     values = [d.value for d in known]
-    text = f"{math.fsum(values) / len(values):+.{digits}f}"
+    text = f"{statistics.fmean(values):+.{digits}f}"
     if len(values) > 1:
         text += f" ± {statistics.stdev(values):.{digits}f}"
     text += f" {unit} [{100 * min(d.overlap for d in known):.0f} %]"
@@ -251,11 +259,10 @@ def curves_text(records: Sequence[CellRecord]) -> str:
     """The table of settings that have a number as Markdown; what is missing says why."""
     every = curve_rows(records)
     header, body, reasons = curve_table([row for row in every if row.has_value])
-    rows = [header, ["---"] * len(header), *body] if body else []
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    notes = [f"{number}. {reason}" for number, reason in enumerate(reasons, start=1)]
-    blocks = [[CURVES_NOTE], lines, notes, [without_curves(every)]]
-    return "\n\n".join("\n".join(block) for block in blocks if any(block)) + "\n"
+    notes = "\n".join(f"{number}. {reason}" for number, reason in enumerate(reasons, start=1))
+    table = markdown(header, body) if body else ""
+    blocks = [CURVES_NOTE, table, notes, without_curves(every)]
+    return "\n\n".join(filter(None, blocks)) + "\n"
 
 
 def without_curves(rows: Sequence[CurveRow]) -> str:
@@ -306,11 +313,6 @@ def curve_lines(records: Sequence[CellRecord]) -> list[str]:
             f"{'; '.join(reasons)}."
         )
     return lines
-
-
-def _key(record: CellRecord) -> CurveKey:
-    setting = replace(setting_of(record), rd_lambda=0.0)
-    return CurveKey(setting, float(record.params["learning_rate"]), seed_of(record))
 
 
 def _curve(key: CurveKey, side: Side, cells: Sequence[CellRecord]) -> RdCurve:

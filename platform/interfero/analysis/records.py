@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -163,10 +163,8 @@ def _images_types(records: Sequence[CellRecord]) -> Types:
 
 
 def _images_part(records: Sequence[CellRecord], types: Types) -> pa.Table:
-    cells = _repeated(
-        records, types.keys() - _IMAGE.keys(), types, [len(r.images) for r in records]
-    )
-    return _columns(types, {**cells, **_image_columns(records)})
+    counts = [len(r.images) for r in records]
+    return _with_params(records, types, pa.table(_image_columns(records)), counts)
 
 
 def _image_columns(records: Sequence[CellRecord]) -> dict[str, pa.Array]:
@@ -174,10 +172,8 @@ def _image_columns(records: Sequence[CellRecord]) -> dict[str, pa.Array]:
     found = [image_arrays(record) for record in records]
     words = [word for own, _ in found for word in own]
     numbers = np.concatenate([np.empty((0, len(NUMBERS))), *(own for _, own in found)])
-    columns: dict[str, Any] = {
-        name: [word[i] for word in words]
-        for name, i in (("role", ROLE), ("name", NAME), ("group", GROUP))
-    }
+    texts = (("role", ROLE), ("name", NAME), ("group", GROUP))
+    columns: dict[str, Any] = {name: [word[i] for word in words] for name, i in texts}
     columns |= {name: np.ascontiguousarray(numbers[:, i]) for i, name in enumerate(NUMBERS)}
     # A number that a record lacks is NaN here and null there.
     return {name: pa.array(columns[name], kind, from_pandas=True) for name, kind in _IMAGE.items()}
@@ -196,20 +192,19 @@ def _curves_types(records: Sequence[CellRecord]) -> Types:
 def _curves_part(records: Sequence[CellRecord], types: Types) -> pa.Table:
     points = [{"step": step, **point} for r in records for step, point in r.curve]
     names = list(types)
-    own = names[names.index("step") :]
-    cells = _repeated(records, types.keys() - set(own), types, [len(r.curve) for r in records])
-    table = _table({name: types[name] for name in own}, points)
-    return _columns(types, {**cells, **{name: table[name] for name in own}})
+    rows = _table({name: types[name] for name in names[names.index("step") :]}, points)
+    return _with_params(records, types, rows, [len(r.curve) for r in records])
 
 
-def _repeated(
-    records: Sequence[CellRecord], names: Set[str], types: Types, counts: Sequence[int]
-) -> dict[str, pa.ChunkedArray]:
-    """Key and params of each cell, so many times."""
-    rows = [{"key": r.key, **r.params} for r in records]
-    table = _table({name: kind for name, kind in types.items() if name in names}, rows)
-    whole = table.take(np.repeat(np.arange(len(records)), counts))
-    return {name: whole[name] for name in whole.column_names}
+def _with_params(
+    records: Sequence[CellRecord], types: Types, rows: pa.Table, counts: Sequence[int]
+) -> pa.Table:
+    """Rows, so many of each cell, behind its key and params."""
+    own = {name: kind for name, kind in types.items() if name not in rows.column_names}
+    cells = _table(own, [{"key": r.key, **r.params} for r in records])
+    whole = cells.take(np.repeat(np.arange(len(records)), counts))
+    columns = [(whole if name in own else rows)[name] for name in types]
+    return pa.table(columns, schema=pa.schema(list(types.items())))
 
 
 _TABLES: dict[str, tuple[_TypesOf, _Part]] = {
@@ -369,15 +364,10 @@ def _type_of(records: Sequence[CellRecord], name: str) -> pa.DataType:
 
 
 def _table(types: Types, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    columns = {}
+    columns = []
     for name, kind in types.items():
         values = [row.get(name) for row in rows]
         if pa.types.is_string(kind):
             values = [None if value is None else str(value) for value in values]
-        columns[name] = pa.array(values, type=kind)
-    return _columns(types, columns)
-
-
-def _columns(types: Types, columns: Mapping[str, pa.Array | pa.ChunkedArray]) -> pa.Table:
-    schema = pa.schema(list(types.items()))
-    return pa.table([columns[name] for name in types], schema=schema)
+        columns.append(pa.array(values, type=kind))
+    return pa.table(columns, schema=pa.schema(list(types.items())))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from interfero.analysis.capacity_table import places_text, signed, value_range
 from interfero.analysis.cells import GROUP, ROLE, Cells, image_arrays
 from interfero.analysis.choices import CellSetting, Choice, Seed, seed_of
-from interfero.analysis.comparable import comparable
+from interfero.analysis.comparable import comparable, covered
 from interfero.analysis.laws.resampling import half_width as of_variances
 from interfero.analysis.parts import loss_parts
 
@@ -18,6 +18,8 @@ MIN_CASES = 3
 """Of which one can be said to make their mean."""
 SAME = 1e-9
 """In percent: ends of an interval that are no further apart are one value."""
+_Unit = tuple[CellSetting, int]
+"""A case and a data seed."""
 BySeed = Callable[[Choice], Mapping[Seed, float]]
 """The values of a choice, one for each seed; none where one of them is not known."""
 
@@ -64,11 +66,9 @@ class SeedMean:
         far = max(range(len(self.cases)), key=lambda i: abs(self.cases[i] - middle))
         rest = statistics.fmean([v for i, v in enumerate(self.cases) if i != far])
         mean = statistics.fmean(self.cases)
-        return (
-            f"; without {self.domains[far]} {signed(rest)} %"
-            if abs(mean - rest) > abs(mean) / 2
-            else ""
-        )
+        if abs(mean - rest) <= abs(mean) / 2:
+            return ""
+        return f"; without {self.domains[far]} {signed(rest)} %"
 
     def opposite(self, name: str) -> str:
         """`5.70 % (95 % interval of the gain -6.50 to -4.90, 3 seeds)`, of a value below zero.
@@ -98,34 +98,31 @@ def means(
         choices: One a case and method.
         metric: An MLflow name, in percent, or what gives the values of a choice.
     """
-    found: dict[tuple[CellSetting, Seed], dict[str, list[float]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
+    found: dict[_Unit, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for choice in choices:
-        # One whose every seed diverged has values of its own, and none for a mean over others.
-        astray = len(choice.diverged) == choice.num_seeds
-        if choice.setting.method in methods and not astray:
+        if choice.setting.method in methods and not choice.all_diverged:
             own = choice.by_seed(metric) if isinstance(metric, str) else metric(choice)
             for (data_seed, _), value in own.items():
-                unit = choice.setting.without_method, (data_seed, 0)
+                unit = choice.setting.without_method, data_seed
                 found[unit][choice.setting.method].append(value)
-    units, compared = comparable(found, lambda places: len(places) > 0)
+    units, compared = comparable(found, bool)
     return {
         method: _mean({u: statistics.fmean(own[method]) for u, own in found.items() if u in units})
         for method in compared
     }
 
 
-def _mean(values: Mapping[tuple[CellSetting, Seed], float]) -> SeedMean:
+def mean_of(method: str, choices: Iterable[Choice], metric: str | BySeed) -> SeedMean | None:
+    """That of one method over all that it has; None where it has nothing."""
+    return means([method], choices, metric).get(method)
+
+
+def _mean(values: Mapping[_Unit, float]) -> SeedMean:
     """Seeds are what is drawn; each counts with the cases that all seeds have."""
-    coverage: dict[CellSetting, set[Seed]] = defaultdict(set)
-    for case, seed in values:
-        coverage[case].add(seed)
-    cases, seeds = comparable(coverage, lambda places: len(places) > 0)
+    cases, seeds = covered(values)
     ordered = sorted(cases, key=lambda case: case.order)
     by_seed = tuple(
-        (seed[0], statistics.fmean(values[case, seed] for case in ordered))
-        for seed in sorted(seeds)
+        (seed, statistics.fmean(values[case, seed] for case in ordered)) for seed in sorted(seeds)
     )
     each = [value for _, value in by_seed]
     mean = statistics.fmean(each)
@@ -154,11 +151,7 @@ def in_db(records: Cells, role: str) -> BySeed:
     def by_seed(choice: Choice) -> dict[Seed, float]:
         if any(pick.cell.key not in parts for pick in choice.picks):
             return {}
-        return {
-            seed_of(pick.cell): sign * parts[pick.cell.key].db
-            for pick in choice.picks
-            if pick.cell.key not in choice.diverged
-        }
+        return {seed_of(p.cell): sign * parts[p.cell.key].db for p in choice.kept}
 
     return by_seed
 

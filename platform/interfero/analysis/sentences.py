@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from interfero.analysis.capacity_table import (
@@ -21,6 +22,7 @@ from interfero.analysis.choices import (
     CellSetting,
     Choice,
     best_sizes,
+    by_method,
     choose_learning_rates,
     methods_of,
     missing_settings,
@@ -66,7 +68,9 @@ def summary_lines(records: Sequence[CellRecord]) -> list[str]:
     cases = {setting_of(r).without_method for r in shown}
     lines = [f"Gain and forgetting in these sentences are {where}."] if where else []
     lines += [grey] if (grey := grey_text(every)) else []
-    lines += [_case_line(cases)] if unit_name(cases) == "cases" else []
+    if unit_name(cases) == "cases":
+        codec = "source codec and " if len({c.codec for c in cases}) > 1 else ""
+        lines.append(f"A case is a domain at one {codec}image count.")
     for method in methods_of(choices):
         if method != CONTROL:
             lines += _method_lines(method, choices, cases)
@@ -87,18 +91,17 @@ def summary_lines(records: Sequence[CellRecord]) -> list[str]:
 
 def _method_lines(method: str, choices: Sequence[Choice], cases: set[CellSetting]) -> list[str]:
     """Gain, forgetting, old bitstreams and capacity of one method."""
-    best = [c for c in best_sizes(choices) if c.setting.method == method]
-    sized = len({c.setting.adapter_size for c in choices if c.setting.method == method}) > 1
+    best = by_method(best_sizes(choices))[method]
+    sized = len({c.setting.adapter_size for c in by_method(choices)[method]}) > 1
     who = f"{method} (best size by validation)" if sized else method
     lines = []
     gains = _known(best, GAIN)
     if gains:
-        values = [v for _, v in gains]
-        won, lost = sum(v > 0 for v in values), sum(v < 0 for v in values)
-        loses = math.fsum(values) < 0
+        loses = math.fsum(gains) < 0
+        number = sum(v < 0 if loses else v > 0 for v in gains)
         lines.append(
-            f"{who} {'loses' if loses else 'gains'} in {_count(lost if loses else won, gains, cases)}: "
-            f"{value_range(values, signed)} % of the target loss on test {unit_text(cases)}."
+            f"{who} {'loses' if loses else 'gains'} in {_count(number, gains, cases)}: "
+            f"{value_range(gains, signed)} % of the target loss on test {unit_text(cases)}."
         )
     lines += _forgetting_lines(method, best, cases)
     astray = diverged_text(best)
@@ -110,11 +113,11 @@ def _method_lines(method: str, choices: Sequence[Choice], cases: set[CellSetting
 def _forgetting_lines(method: str, best: Sequence[Choice], cases: set[CellSetting]) -> list[str]:
     routed, unrouted = _known(best, ROUTED), _known(best, UNROUTED)
     ways = [("", routed)]
-    if [v for _, v in routed] != [v for _, v in unrouted]:
+    if routed != unrouted:
         ways = [("routed ", routed), ("unrouted ", unrouted)]
     parts = [
-        f"{way}in {_count(sum(v > 0 for _, v in values), values, cases)}: "
-        f"{value_range([v for _, v in values], signed)} % of the source loss"
+        f"{way}in {_count(sum(v > 0 for v in values), values, cases)}: "
+        f"{value_range(values, signed)} % of the source loss"
         for way, values in ways
         if values
     ]
@@ -125,10 +128,9 @@ def _old_bitstream_lines(method: str, best: Sequence[Choice]) -> list[str]:
     exact, drops = _known(best, OLD_PIXELS), _known(best, OLD_DROP)
     if not exact or not drops:
         return []
-    shares, losses = [v for _, v in exact], [v for _, v in drops]
     return [
-        f"Old bitstreams, decoded after {method}: {value_range(shares, share)} % are pixel-exact, PSNR drop "
-        f"{value_range(losses, signed)} dB."
+        f"Old bitstreams, decoded after {method}: {value_range(exact, share)} % are pixel-exact, PSNR drop "
+        f"{value_range(drops, signed)} dB."
     ]
 
 
@@ -153,24 +155,20 @@ def _source_mode_lines(method: str, records: Iterable[CellRecord]) -> list[str]:
 
 def _capacity_lines(method: str, choices: Sequence[Choice]) -> list[str]:
     """The smallest size that is enough, by validation, and the cases for which it is."""
-    cases: dict[CellSetting, list[Choice]] = {}
-    for choice in choices:
-        if choice.setting.method == method:
-            cases.setdefault(choice.setting.without_method, []).append(choice)
-    found: dict[str, list[str]] = {}
+    cases: dict[CellSetting, list[Choice]] = defaultdict(list)
+    for choice in by_method(choices)[method]:
+        cases[choice.setting.without_method].append(choice)
+    found: dict[str, list[str]] = defaultdict(list)
     for case, members in cases.items():
-        found.setdefault(_enough(members), []).append(_place(case, choices))
-    answer = "; ".join(f"{size} {_places(places, len(cases))}" for size, places in found.items())
-    return [
-        f"Smallest size with {100 * ENOUGH:.0f} % of {method}'s best validation gain: {answer}."
-    ]
-
-
-def _places(places: Sequence[str], num_cases: int) -> str:
-    """Where, or in how many cases if naming them would fill the page."""
-    if len(places) <= MAX_PLACES:
-        return f"on {', '.join(places)}"
-    return f"in {len(places)} of {num_cases} cases"
+        found[_enough(members)].append(_place(case, choices))
+    parts = []
+    for size, places in found.items():
+        # Naming many cases would fill the page.
+        few = len(places) <= MAX_PLACES
+        where = f"on {', '.join(places)}" if few else f"in {len(places)} of {len(cases)} cases"
+        parts.append(f"{size} {where}")
+    share = f"{100 * ENOUGH:.0f} % of {method}'s best validation gain"
+    return [f"Smallest size with {share}: {'; '.join(parts)}."]
 
 
 def _enough(members: Sequence[Choice]) -> str:
@@ -186,22 +184,22 @@ def _enough(members: Sequence[Choice]) -> str:
 
 
 def _control_lines(choices: Sequence[Choice]) -> list[str]:
-    control = [c for c in choices if c.setting.method == CONTROL]
+    control = by_method(choices).get(CONTROL, [])
     gains, moved = _known(control, GAIN), _known(control, UNROUTED)
     if not gains or not moved:
         return []
     return [
-        f"The control ({CONTROL}) gained {value_range([v for _, v in gains], signed)} % on the target "
-        f"and changed the source loss by {value_range([v for _, v in moved], signed)} %."
+        f"The control ({CONTROL}) gained {value_range(gains, signed)} % on the target "
+        f"and changed the source loss by {value_range(moved, signed)} %."
     ]
 
 
 def _image_lines(cases: Iterable[CellSetting]) -> list[str]:
     """What each domain was trained on, where its images are crops that share pictures."""
-    counts: dict[str, set[int]] = {}
+    counts: dict[str, set[int]] = defaultdict(set)
     for case in cases:
         if case.image_unit == "crops":
-            counts.setdefault(case.domain, set()).add(case.num_images)
+            counts[case.domain].add(case.num_images)
     parts = [
         f"{domain} n = {' and '.join(map(str, sorted(numbers)))} crops"
         for domain, numbers in sorted(counts.items())
@@ -237,11 +235,12 @@ def _edge_lines(choices: Sequence[Choice]) -> list[str]:
 
 def _gap_lines(records: Sequence[CellRecord]) -> list[str]:
     lines = []
-    empty: dict[str, list[str]] = {}
-    for missing in missing_settings(records):
-        empty.setdefault(missing.setting.domain, []).append(_label(missing.setting))
+    empty: dict[str, dict[str, None]] = defaultdict(dict)
+    for setting in (missing.setting for missing in missing_settings(records)):
+        size = f" {setting.adapter_size}" if setting.adapter_size else ""
+        empty[setting.domain][f"{setting.method}{size}"] = None
     if empty:
-        places = (f"{', '.join(dict.fromkeys(w))} on {domain}" for domain, w in empty.items())
+        places = (f"{', '.join(labels)} on {domain}" for domain, labels in empty.items())
         lines.append(f"No result for {'; '.join(places)}.")
     failed = sum(r.status == "failed" for r in records)
     if failed:
@@ -250,24 +249,18 @@ def _gap_lines(records: Sequence[CellRecord]) -> list[str]:
     return lines
 
 
-def _known(choices: Iterable[Choice], metric: str) -> list[tuple[Choice, float]]:
-    """Choices that have the metric, with its mean over seeds; none of which every seed diverged."""
-    pairs = [(c, c.mean(metric)) for c in choices if len(c.diverged) < c.num_seeds]
-    return [(c, mean) for c, mean in pairs if mean is not None]
+def _known(choices: Iterable[Choice], metric: str) -> list[float]:
+    """Means over seeds of the choices that have the metric, without those whose every seed diverged."""
+    found = (c.mean(metric) for c in choices if not c.all_diverged)
+    return [mean for mean in found if mean is not None]
 
 
-def _count(number: int, known: Sequence[tuple[Choice, float]], cases: set[CellSetting]) -> str:
+def _count(number: int, known: Sequence[float], cases: set[CellSetting]) -> str:
     """`5 of 6 domains (1 without result)`."""
     without = len(cases) - len(known)
     note = f" ({without} without result)" if without else ""
     unit = unit_name(cases).removesuffix("s") if len(known) == 1 else unit_name(cases)
     return f"{number} of {len(known)} {unit}{note}"
-
-
-def _case_line(cases: set[CellSetting]) -> str:
-    """What tells cases apart."""
-    codec = "source codec and " if len({c.codec for c in cases}) > 1 else ""
-    return f"A case is a domain at one {codec}image count."
 
 
 def _place(case: CellSetting, choices: Sequence[Choice]) -> str:
@@ -277,7 +270,3 @@ def _place(case: CellSetting, choices: Sequence[Choice]) -> str:
         f"{name} {of(case)}" for name, of in SETTING_COLUMNS if len({of(s) for s in cases}) > 1
     ]
     return f"{case.domain} ({', '.join(varying)})" if varying else case.domain
-
-
-def _label(setting: CellSetting) -> str:
-    return f"{setting.method} {setting.adapter_size}" if setting.adapter_size else setting.method

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from interfero.analysis.choices import CONTROL, CellSetting
 from interfero.analysis.rd_curves import RdCurve, chosen_curves, rd_curves
-from interfero.analysis.trends import Trend, trends
+from interfero.analysis.trends import Point, trends
 from interfero.records import CellRecord
 
 Line = list[tuple[int, float]]
@@ -16,6 +16,10 @@ STEP_AXES = ("adapter_size", "num_images", "num_steps")
 """Whole numbers, as MLflow's steps are; lambda is not."""
 MAX_LINES = 60
 """Of one kind; the UI draws a chart for each metric, and the report shows more together."""
+_VALUES: Mapping[str, Callable[[Point], float]] = {
+    "gain_percent": lambda p: p.gain,
+    "forgetting_unrouted_percent": lambda p: p.forgetting,
+}
 _TOLD_APART_BY: Mapping[str, Callable[[CellSetting], str]] = {
     "lambda": lambda s: f"{s.rd_lambda:g}",
     "n": lambda s: str(s.num_images),
@@ -38,20 +42,15 @@ def metric_lines(records: Sequence[CellRecord]) -> dict[str, Line]:
     kinds = [_rates(rd_curves(records))]
     for axis in STEP_AXES:
         found = [t for t in trends(records, axis) if t.method != CONTROL]
-        for kind in ("gain", "forgetting"):
-            kinds.append(_along(found, axis, kind))
+        names = {_who(t.setting, [other.setting for other in found]): t.points for t in found}
+        for title, value in _VALUES.items():
+            kinds.append(
+                {
+                    f"{title}_by_{axis}/{name}": [(int(p.x), value(p)) for p in points]
+                    for name, points in names.items()
+                }
+            )
     return {name: line for kind in kinds if len(kind) <= MAX_LINES for name, line in kind.items()}
-
-
-def _along(found: Sequence[Trend], axis: str, kind: str) -> dict[str, Line]:
-    title = {"gain": "gain_percent", "forgetting": "forgetting_unrouted_percent"}[kind]
-    settings = [trend.setting for trend in found]
-    return {
-        f"{title}_by_{axis}/{_who(trend.setting, settings)}": [
-            (int(p.x), p.gain if kind == "gain" else p.forgetting) for p in trend.points
-        ]
-        for trend in found
-    }
 
 
 def _who(setting: CellSetting, settings: Iterable[CellSetting]) -> str:

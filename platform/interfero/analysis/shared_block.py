@@ -10,9 +10,27 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from interfero.analysis.cells import Cells
-from interfero.analysis.choices import NAIVE, CellSetting, Choice, seed_of, setting_of
-from interfero.analysis.comparable import comparable
+from interfero.analysis.cells import Cells, once_for_cells
+from interfero.analysis.choices import (
+    NAIVE,
+    CellSetting,
+    Choice,
+    best_sizes,
+    by_method,
+    choose_learning_rates,
+    seed_of,
+    setting_of,
+)
+from interfero.analysis.comparable import comparable, covered
+from interfero.analysis.focus import (
+    at_images,
+    at_lambda,
+    central_images,
+    central_lambda,
+    in_centre,
+    longest,
+)
+from interfero.analysis.parts import without_grey
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 
@@ -62,6 +80,44 @@ class SharedBlock:
         )
 
 
+@dataclass(frozen=True)
+class FirstBlock:
+    """What is compared first, of one budget, one lambda and one image count for each domain."""
+
+    cells: Cells
+    """Without grey domains where there are others."""
+    best: tuple[Choice, ...]
+    """One a case and method, at the size that validation chose."""
+    block: SharedBlock
+    """Those of `best` that every method has."""
+
+
+def answer_lambda(records: Iterable[CellRecord]) -> float | None:
+    """The lambda that the answer is at, and that figures open at; None where no cell finished.
+
+    Args:
+        records: All cells of a sweep.
+    """
+    return central_lambda(longest(without_grey(Cells(records))))
+
+
+@once_for_cells
+def first_block(records: Iterable[CellRecord], rd_lambda: float | None = None) -> FirstBlock:
+    """The block at a lambda.
+
+    Args:
+        records: All cells of a sweep.
+        rd_lambda: None is the central one.
+    """
+    every = without_grey(Cells(records))
+    if rd_lambda is None:
+        cells = in_centre(every)
+    else:
+        cells = at_images(at_lambda(longest(every), rd_lambda), central_images(every))
+    best = best_sizes(choose_learning_rates(cells))
+    return FirstBlock(cells, tuple(best), shared_block(best))
+
+
 def shared_block(choices: Sequence[Choice]) -> SharedBlock:
     """The largest one that has fine-tuning, if it has a result: it is what others are compared with.
 
@@ -69,12 +125,12 @@ def shared_block(choices: Sequence[Choice]) -> SharedBlock:
         choices: One a case and method.
     """
     places = {choice.setting.method: dict[Place, str]() for choice in choices}
-    needed = _needed(choices)
+    why_not = _why_not(choices)
     for choice in choices:
+        own = places[choice.setting.method]
         for pick in choice.picks:
             place = choice.setting.without_method, seed_of(pick.cell)[0]
-            why = _why_not(choice, pick.cell, needed[choice.setting.method])
-            own = places[choice.setting.method]
+            why = why_not[pick.cell.key]
             own[place] = why if own.get(place, why) else ""
     has: dict[Place, set[str]] = defaultdict(set)
     for method, own in places.items():
@@ -83,41 +139,33 @@ def shared_block(choices: Sequence[Choice]) -> SharedBlock:
                 has[place].add(method)
     naive = any(NAIVE in own for own in has.values())
     units, methods = comparable(has, lambda found: NAIVE in found if naive else len(found) > 0)
-    coverage: dict[CellSetting, set[int]] = defaultdict(set)
     # In the order of the results: of two blocks of one size the first is taken, in every run.
-    for case, seed in (unit for unit in has if unit in units):
-        coverage[case].add(seed)
-    cases, seeds = comparable(coverage, lambda found: len(found) > 0)
-    kept = [
-        replace(choice, picks=picks)
-        for choice in choices
-        if choice.setting.method in methods and choice.setting.without_method in cases
-        if (picks := tuple(p for p in choice.picks if _is_of(choice, p.cell, seeds, needed)))
-    ]
+    cases, seeds = covered(unit for unit in has if unit in units)
+    kept = []
+    for choice in choices:
+        inside = choice.setting.method in methods and choice.setting.without_method in cases
+        picks = [p for p in choice.picks if seed_of(p.cell)[0] in seeds and not why_not[p.cell.key]]
+        if inside and picks:
+            kept.append(replace(choice, picks=tuple(picks)))
     known = {m: own for m, own in places.items() if m in methods}
     return SharedBlock(tuple(kept), cases, seeds, tuple(_reasons(known, cases, seeds)))
 
 
-def _needed(choices: Iterable[Choice]) -> dict[str, set[str]]:
-    """What each method has of gain and forgetting in any cell: older tables lack some of it."""
-    found: dict[str, set[str]] = defaultdict(set)
-    for choice in choices:
-        for pick in choice.picks:
-            found[choice.setting.method] |= {GAIN, UNROUTED, ROUTED} & pick.cell.metrics.keys()
+def _why_not(choices: Iterable[Choice]) -> dict[str, str]:
+    """By key of a cell, why it is in no mean; empty if it is in them.
+
+    A method needs of gain and forgetting what any cell of it has: older tables lack some of it.
+    """
+    found = {}
+    for own in by_method(choices).values():
+        cells = {p.cell.key: p.cell for c in own for p in c.picks}
+        astray = {key for c in own for key in c.diverged}
+        known = {name for cell in cells.values() for name in cell.metrics}
+        needed = {GAIN, UNROUTED, ROUTED} & known
+        for key, cell in cells.items():
+            lacks = "" if needed <= cell.metrics.keys() else "lacks a value with"
+            found[key] = "diverged with" if key in astray else lacks
     return found
-
-
-def _why_not(choice: Choice, cell: CellRecord, needed: Collection[str]) -> str:
-    """Why a cell is in no mean; empty if it is in them."""
-    if cell.key in choice.diverged:
-        return "diverged with"
-    return "" if set(needed) <= cell.metrics.keys() else "lacks a value with"
-
-
-def _is_of(
-    choice: Choice, cell: CellRecord, seeds: Collection[int], needed: Mapping[str, set[str]]
-) -> bool:
-    return seed_of(cell)[0] in seeds and not _why_not(choice, cell, needed[choice.setting.method])
 
 
 def _reasons(

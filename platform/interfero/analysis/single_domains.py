@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from scipy.special import stdtr
+
 from interfero.analysis.capacity_table import counted, signed, value_range
 from interfero.analysis.choices import Choice, seed_of
-from interfero.analysis.outlier_seed import MIN_SEEDS, outlier
-from interfero.analysis.seed_means import SeedMean, means, tested_text
+from interfero.analysis.seed_means import SeedMean, mean_of, tested_text
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED
 
 APART = 2.0
 """So many times as much as any cell of one learning rate each cell of another costs, to be told."""
+ALPHA = 0.05
+"""How often a page of ordinary seeds may name one, over all its comparisons together."""
+MIN_SEEDS = 3
+"""Of two nobody can say which one stands apart."""
 MAX_DOMAINS = 6
 """That a line names; the table has all."""
 OUTLIER_RULE = (
@@ -65,7 +72,7 @@ def single_domains(
     for domain in sorted({c.setting.domain for c in every}):
         for method, metric in ways:
             own = [c for c in every if (c.setting.domain, c.setting.method) == (domain, method)]
-            gain, cost = (means([method], own, m).get(method) for m in (GAIN, metric))
+            gain, cost = (mean_of(method, own, m) for m in (GAIN, metric))
             if gain is not None and cost is not None:
                 found.append(DomainResult(domain, method, gain, cost, tuple(own)))
     return tuple(found)
@@ -84,21 +91,17 @@ def domain_table(results: Sequence[DomainResult]) -> tuple[list[str], list[list[
             of = own.get(method)
             row += ["-", "-"] if of is None else [of.gain.short, of.cost.short]
         any_of = next(iter(own.values()))
-        rows.append([*row, str(any_of.gain.num_seeds), _count_text(any_of.tested)])
+        # Under a heading that says so: `6`, or `4 crops of 1 picture`.
+        tested = any_of.tested.removesuffix(" as test images").removesuffix(" test images")
+        rows.append([*row, str(any_of.gain.num_seeds), tested])
     several = max(r.gain.num_seeds for r in results) > 1
-    note = (
-        "In parentheses 95 % intervals over data seeds." if several else "One seed: no intervals."
-    )
+    note = "In parentheses 95 % intervals over data seeds."
+    note = note if several else "One seed: no intervals."
     what = (
         "Cost is what source images lose through the adapted codec; routed, through their own domain's. "
         "Without a source mode both are one."
     )
     return [*header, "seeds", "test images"], rows, f"{what} {note}"
-
-
-def _count_text(tested: str) -> str:
-    """Under the heading `test images`: `6`, or `4 crops of 1 picture`."""
-    return tested.removesuffix(" as test images").removesuffix(" test images")
 
 
 def domain_line(results: Sequence[DomainResult]) -> str:
@@ -176,3 +179,28 @@ def _outlier_line(result: DomainResult, what: str, mean: SeedMean, place: int) -
         own_text, rest_text = (value_range(sorted(rates), "{:g}".format) for rates in (own, rest))
         line += f"; validation chose learning rate {own_text} there, {rest_text} elsewhere"
     return f"{line}."
+
+
+def outlier(values: Sequence[float], num_tests: int) -> int | None:
+    """The place of the value that stands apart; None where none does.
+
+    It does if Grubbs' test rejects it (Technometrics 11, 1969: the largest distance from the mean against
+    Student's t with two degrees less than there are values, corrected for their number) at 5 % over all
+    tests, and if the mean without it differs by more than half of the mean: of seeds that agree to a
+    hundredth of a percent, one that does not is no news.
+
+    Args:
+        values: One a seed, percent.
+        num_tests: Comparisons of one page; each has an equal part of the 5 % (Bonferroni).
+    """
+    if len(values) < MIN_SEEDS:
+        return None
+    mean = statistics.fmean(values)
+    place = max(range(len(values)), key=lambda i: abs(values[i] - mean))
+    rest = [value for i, value in enumerate(values) if i != place]
+    without, spread = statistics.fmean(rest), statistics.stdev(rest)
+    if abs(mean - without) <= abs(mean) / 2:
+        return None
+    far = abs(values[place] - without) / math.sqrt(1 + 1 / len(rest))
+    chance = 2 * float(stdtr(len(rest) - 1, -far / spread)) if spread else 0.0
+    return place if len(values) * chance * num_tests < ALPHA else None

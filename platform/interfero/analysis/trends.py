@@ -183,7 +183,7 @@ def _trend(axis: str, setting: CellSetting, members: Sequence[Choice]) -> Trend:
 
 def _astray(choice: Choice, x: float) -> list[Astray]:
     """Cells that no point has; where every seed diverged the point itself is of them."""
-    if len(choice.diverged) == choice.num_seeds:
+    if choice.all_diverged:
         return []
     found = []
     for cell in (p.cell for p in choice.picks if p.cell.key in choice.diverged):

@@ -14,14 +14,13 @@ from interfero.analysis.comparison import domain_rows
 from interfero.analysis.diverged import every_diverged
 from interfero.analysis.headline import headline
 from interfero.analysis.method_table import method_rows
-from interfero.analysis.outlier_seed import outlier
 from interfero.analysis.rd_curves import curve_lines
 from interfero.analysis.report.method_words import METHOD_WORDS
 from interfero.analysis.report.page import Report, report_html
 from interfero.analysis.report.terms import gloss
 from interfero.analysis.sentences import summary_lines
 from interfero.analysis.shared_block import shared_block
-from interfero.analysis.single_domains import domain_table
+from interfero.analysis.single_domains import domain_table, outlier
 from interfero.records import ImageRow
 
 

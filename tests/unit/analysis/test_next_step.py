@@ -6,8 +6,7 @@ import shlex
 import pytest
 
 from interfero.adaptation import METHODS
-from interfero.analysis.next_command import Next, again
-from interfero.analysis.next_size import SIZES, planned_cells
+from interfero.analysis.next_command import SIZES, Next, again, planned_cells
 from interfero.analysis.next_step import next_step
 from interfero.analysis.next_widest import further_domain
 from interfero.analysis.report.sections import next_parts

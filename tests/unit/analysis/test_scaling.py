@@ -7,11 +7,10 @@ from functools import cache
 import numpy as np
 import pytest
 
-from interfero.analysis.laws.designs import design_of, setting_means
 from interfero.analysis.laws.fits_file import FITS_FILE, fits_value, write_scaling_fits
 from interfero.analysis.laws.forms import Constant, Power
 from interfero.analysis.laws.left_out import left_out_predictions, without_each_domain
-from interfero.analysis.laws.observations import RESPONSES, observations
+from interfero.analysis.laws.observations import RESPONSES, design_of, observations, setting_means
 from interfero.analysis.laws.prediction import (
     NoPrediction,
     Prediction,

@@ -4,8 +4,8 @@ import pytest
 
 from interfero.analysis.answers import BITRATE, DOMAIN_SHIFT, IMAGE_COUNT, Findings
 from interfero.analysis.charts.trends import domain_figure, trend_figure
-from interfero.analysis.first_block import answer_lambda
 from interfero.analysis.report.page import Report, report_figures
+from interfero.analysis.shared_block import answer_lambda
 from interfero.analysis.trend_sentences import (
     domain_lines,
     enough_lines,

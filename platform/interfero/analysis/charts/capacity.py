@@ -35,10 +35,9 @@ from interfero.analysis.choices import (
     setting_of,
 )
 from interfero.analysis.diverged import diverged_sentence
-from interfero.analysis.first_block import answer_lambda
 from interfero.analysis.focus import longest
 from interfero.analysis.parts import grey_domains, without_grey
-from interfero.analysis.shared_block import SharedBlock
+from interfero.analysis.shared_block import SharedBlock, answer_lambda
 from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from interfero.analysis.cells import DIVERGED_PERCENT
 from interfero.analysis.charts.data import PlotAxis, PlotPoint, Range
-from interfero.analysis.divergence_rule import DIVERGED_PERCENT
 
 SPREAD_LIMIT = 30.0
 """Percent: an axis that has to show more is logarithmic beyond one percent."""

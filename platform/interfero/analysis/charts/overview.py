@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from interfero.analysis.capacity_table import signed
-from interfero.analysis.cells import Cells
+from interfero.analysis.cells import Cells, has_diverged
 from interfero.analysis.charts.capacity import WORDS
 from interfero.analysis.charts.data import (
     Figure,
@@ -29,10 +29,9 @@ from interfero.analysis.charts.style import method_label, method_style
 from interfero.analysis.charts.words import seeds_sentence
 from interfero.analysis.choices import CellSetting, Choice, methods_of
 from interfero.analysis.diverged import diverged_sentence
-from interfero.analysis.divergence_rule import has_diverged
-from interfero.analysis.first_block import FirstBlock, first_block
 from interfero.analysis.focus import central_lambda, lambdas, longest
 from interfero.analysis.parts import grey_text, without_grey
+from interfero.analysis.shared_block import FirstBlock, first_block
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED
 from interfero.records import CellRecord
 

@@ -114,19 +114,12 @@ def _shared(found: Mapping[Subject, Observations]) -> _Rows | None:
     settings, names = [s for s in place if s in units], sorted(domains)
     table = [[place[setting][name] for name in names] for setting in settings]
     points = np.array([[np.nanmean(data.values[i]) for data, i in row] for row in table])
-    measures = [
-        name for name in AXES if all(name in found[subject].distances for subject, _ in settings)
-    ]
-    logs = {
-        name: np.array([[math.log2(d.column(name)[i]) for d, i in row] for row in table])
-        for name in measures
+    distances = {
+        name: np.mean([[math.log2(d.column(name)[i]) for d, i in row] for row in table], axis=0)
+        for name in AXES
+        if all(name in found[subject].distances for subject, _ in settings)
     }
-    return _Rows(
-        settings,
-        names,
-        _FORGETTING.percent(points),
-        {name: values.mean(axis=0) for name, values in logs.items()},
-    )
+    return _Rows(settings, names, _FORGETTING.percent(points), distances)
 
 
 def _slopes(rows: _Rows) -> list[Slope]:
@@ -134,17 +127,12 @@ def _slopes(rows: _Rows) -> list[Slope]:
     log = bool((rows.percent > 0).all())
     y = (np.log(rows.percent) if log else rows.percent).mean(axis=0)
     varying = {n: x for n, x in rows.distances.items() if len(set(map(level, x.tolist()))) > 1}
-    return [Slope(n, *_line(x, y, len(varying)), log) for n, x in varying.items()]
-
-
-def _line(x: FloatArray, y: FloatArray, tried: int) -> tuple[float, float]:
-    """Slope of the least-squares line through (domains,) values, and the half-width of its interval."""
-    centred, degrees = x - x.mean(), len(x) - 2
-    square = float(centred @ centred)
-    slope = float(centred @ y) / square
-    rest = y - y.mean() - slope * centred
-    error = math.sqrt(float(rest @ rest) / degrees / square)
-    return slope, error * float(stdtrit(degrees, 1 - (1 - LEVEL) / 2 / tried))
+    wide = float(stdtrit(len(y) - 2, 1 - (1 - LEVEL) / 2 / max(1, len(varying))))
+    found = []
+    for name, x in varying.items():
+        (slope, _), covariance = np.polyfit(x, y, 1, cov=True)
+        found.append(Slope(name, float(slope), wide * math.sqrt(covariance[0, 0]), log))
+    return found
 
 
 def _sentence(slope: Slope, tried: int, rows: _Rows, where: str) -> str:

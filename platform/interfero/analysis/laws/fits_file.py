@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from interfero.analysis.axes import AXES
-from interfero.analysis.laws.designs import reference
+from interfero.analysis.laws.observations import reference
 from interfero.analysis.laws.resampling import LEVEL
 from interfero.analysis.laws.scaling import Candidate, Refusal, Scaling
 from interfero.analysis.laws.words import claim

@@ -52,12 +52,12 @@ class Law(ABC):
         """Parameters after the amplitudes: exponents carry their axis."""
 
     @abstractmethod
-    def values(self, params: FloatArray, design: Design) -> FloatArray:
-        """(points,) predicted percent."""
-
-    @abstractmethod
     def both(self, params: FloatArray, design: Design) -> tuple[FloatArray, FloatArray]:
         """`values`, and (points, parameters) their derivatives: what they have in common is computed once."""
+
+    def values(self, params: FloatArray, design: Design) -> FloatArray:
+        """(points,) predicted percent."""
+        return self.both(params, design)[0]
 
     @abstractmethod
     def starts(self, y: FloatArray, design: Design) -> list[FloatArray]:
@@ -71,7 +71,7 @@ class Law(ABC):
     def _bound(self, name: str, design: Design) -> float:
         if name == "log_half":
             return float(np.abs(design.u[:, 0]).max()) + 4
-        return np.inf if name == "shift" else MAX_EXPONENT
+        return MAX_EXPONENT if name.startswith("exponent") else np.inf
 
 
 @dataclass(frozen=True)
@@ -85,13 +85,9 @@ class Constant(Law):
         """None."""
         return ()
 
-    def values(self, params: FloatArray, design: Design) -> FloatArray:
-        """The amplitudes."""
-        return np.asarray(design.z @ params)
-
     def both(self, params: FloatArray, design: Design) -> tuple[FloatArray, FloatArray]:
-        """The design has the derivatives."""
-        return self.values(params, design), design.z
+        """The amplitudes; the design has the derivatives."""
+        return np.asarray(design.z @ params), design.z
 
     def starts(self, y: FloatArray, design: Design) -> list[FloatArray]:
         """Least squares."""
@@ -109,21 +105,14 @@ class Logarithmic(Law):
         """A slope an axis, in percent per e-fold."""
         return tuple(f"slope:{axis}" for axis in self.axes)
 
-    def values(self, params: FloatArray, design: Design) -> FloatArray:
-        """`A + sum b_i u_i`."""
-        return self.both(params, design)[0]
-
     def both(self, params: FloatArray, design: Design) -> tuple[FloatArray, FloatArray]:
-        """The design and the axes have the derivatives."""
+        """`A + sum b_i u_i`; the design and the axes have the derivatives."""
         matrix = _columns(design.z, design.u)
         return np.asarray(matrix @ params), matrix
 
     def starts(self, y: FloatArray, design: Design) -> list[FloatArray]:
         """Least squares."""
         return [_solve(_columns(design.z, design.u), y)]
-
-    def _bound(self, name: str, design: Design) -> float:
-        return np.inf
 
 
 @dataclass(frozen=True)
@@ -137,20 +126,12 @@ class Power(Law):
         """An exponent an axis."""
         return tuple(f"exponent:{axis}" for axis in self.axes)
 
-    def values(self, params: FloatArray, design: Design) -> FloatArray:
-        """`A exp(sum b_i u_i)`."""
-        return self._values(params, design)[0]
-
     def both(self, params: FloatArray, design: Design) -> tuple[FloatArray, FloatArray]:
-        """By amplitudes, then by exponents."""
-        values, growth = self._values(params, design)
-        return values, _columns(design.z * growth[:, None], values[:, None] * design.u)
-
-    @staticmethod
-    def _values(params: FloatArray, design: Design) -> tuple[FloatArray, FloatArray]:
+        """`A exp(sum b_i u_i)`; by amplitudes, then by exponents."""
         count = design.z.shape[1]
         growth = _exp(design.u @ params[count:])
-        return np.asarray((design.z @ params[:count]) * growth), growth
+        values = np.asarray((design.z @ params[:count]) * growth)
+        return values, _columns(design.z * growth[:, None], values[:, None] * design.u)
 
     def starts(self, y: FloatArray, design: Design) -> list[FloatArray]:
         """A straight line through logarithms if there are any, and a nearly constant one."""
@@ -169,12 +150,8 @@ class ShiftedPower(Law):
         """The exponents, then the shift in percent."""
         return (*(f"exponent:{axis}" for axis in self.axes), "shift")
 
-    def values(self, params: FloatArray, design: Design) -> FloatArray:
-        """`c + A exp(sum b_i u_i)`."""
-        return np.asarray(params[-1] + Power(self.axes).values(params[:-1], design))
-
     def both(self, params: FloatArray, design: Design) -> tuple[FloatArray, FloatArray]:
-        """By amplitudes, exponents, shift."""
+        """`c + A exp(sum b_i u_i)`; by amplitudes, exponents, shift."""
         values, inner = Power(self.axes).both(params[:-1], design)
         return np.asarray(params[-1] + values), _columns(inner, np.ones((len(inner), 1)))
 
@@ -201,14 +178,12 @@ class Saturating(Law):
         """Log of where half is reached, over the reference; then the other axes' exponents."""
         return ("log_half", *(f"exponent:{axis}" for axis in self.axes[1:]))
 
-    def values(self, params: FloatArray, design: Design) -> FloatArray:
-        """`A x / (x + K)` times powers."""
-        inner, share, _ = self._parts(params, design)
-        return np.asarray(inner * share)
-
     def both(self, params: FloatArray, design: Design) -> tuple[FloatArray, FloatArray]:
-        """By amplitudes, half point, exponents."""
-        inner, share, growth = self._parts(params, design)
+        """`A x / (x + K)` times powers; by amplitudes, half point, exponents."""
+        count = design.z.shape[1]
+        amplitudes, half, others = params[:count], params[count], params[count + 1 :]
+        growth = _exp(design.u[:, 1:] @ others)
+        inner, share = (design.z @ amplitudes) * growth, 1 / (1 + _exp(half - design.u[:, 0]))
         by_amplitude = design.z * (share * growth)[:, None]
         by_half = (-inner * share * (1 - share))[:, None]
         values = np.asarray(inner * share)
@@ -219,14 +194,6 @@ class Saturating(Law):
         zeros = np.zeros(design.u.shape[1] - 1)
         level = _solve(design.z, y)
         return [np.concatenate([scale * level, [half], zeros]) for scale, half in ((2, 0), (1, -3))]
-
-    @staticmethod
-    def _parts(params: FloatArray, design: Design) -> tuple[FloatArray, FloatArray, FloatArray]:
-        count = design.z.shape[1]
-        amplitudes, half, others = params[:count], params[count], params[count + 1 :]
-        growth = _exp(design.u[:, 1:] @ others)
-        inner = (design.z @ amplitudes) * growth
-        return inner, 1 / (1 + _exp(half - design.u[:, 0])), growth
 
 
 def _exp(values: FloatArray) -> FloatArray:

@@ -24,9 +24,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from interfero.analysis.laws.designs import design_of, setting_means, shares_amplitude
 from interfero.analysis.laws.forms import Design, Law
-from interfero.analysis.laws.observations import Observations
+from interfero.analysis.laws.observations import (
+    Observations,
+    design_of,
+    setting_means,
+    shares_amplitude,
+)
 from interfero.analysis.laws.robust_fit import Fit, Space, predicted, refit, rms
 
 FloatArray = npt.NDArray[np.float64]
@@ -141,7 +145,8 @@ def shape_error(data: Observations, law: Law, left_out: WithoutDomains, space: S
         inside = np.array(data.domains) == name
         at = design.rows(inside)
         if space == "log" or shares_amplitude(law, data):
-            errors.append(_centred(y[inside] - predicted(law, params, at, space)))
+            rest = y[inside] - predicted(law, params, at, space)
+            errors.append(rest - rest.mean())
         else:
             # Every law is linear in its amplitude.
             own = int(np.flatnonzero(at.z[0])[0])
@@ -150,7 +155,3 @@ def shape_error(data: Observations, law: Law, left_out: WithoutDomains, space: S
             level = float(growth @ (y[inside] - rest)) / max(float(growth @ growth), 1e-12)
             errors.append(y[inside] - rest - level * growth)
     return rms(np.concatenate(errors))
-
-
-def _centred(values: FloatArray) -> FloatArray:
-    return np.asarray(values - values.mean())

@@ -1,4 +1,7 @@
-"""What a law is fitted to: one value a setting and seed, with the images behind it for the bootstrap."""
+"""What a law is fitted to: one value a setting and seed, with the images behind it for the bootstrap.
+
+And where a law is evaluated: the observations' axes, and which amplitude each point has.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from interfero.analysis.axes import AXES, DISTANCES, LAW_AXES, level
-from interfero.analysis.cells import (
-    GROUP,
-    NAME,
-    image_arrays,
-    once_for_cells,
-    rows_of,
-)
-from interfero.analysis.choices import CONTROL, Choice, choose_learning_rates
+from interfero.analysis.cells import GROUP, NAME, Words, image_arrays, once_for_cells, rows_of
+from interfero.analysis.choices import CONTROL, Choice, by_data_seed, choose_learning_rates
+from interfero.analysis.laws.forms import Design, Law
+from interfero.analysis.laws.robust_fit import Space, to_space
 from interfero.metrics.forgetting import from_log_points, log_points
 from interfero.metrics.names import GAIN, ROUTED, UNROUTED
 from interfero.records import NUMBERS, CellRecord
@@ -203,9 +202,9 @@ def observations(records: Iterable[CellRecord], response: Response) -> dict[Subj
 
 
 def _observed(subject: Subject, choices: Sequence[Choice], response: Response) -> Observations:
-    by_seed = [_by_data_seed(choice) for choice in choices]
+    by_seed = [by_data_seed(pick.cell for pick in choice.kept) for choice in choices]
     seeds = tuple(sorted({seed for cells in by_seed for seed in cells}))
-    axes = _axes(choices)
+    columns = _columns(choices)
     values = np.full((len(choices), len(seeds)), np.nan)
     for row, cells in zip(values, by_seed, strict=True):
         for column, seed in enumerate(seeds):
@@ -215,8 +214,8 @@ def _observed(subject: Subject, choices: Sequence[Choice], response: Response) -
     return Observations(
         subject=subject,
         response=response,
-        axes=axes,
-        x=np.array([[_coordinate(choice, name) for name in axes] for choice in choices]),
+        axes=tuple(columns),
+        x=np.array(list(columns.values())).reshape(len(columns), len(choices)).T,
         domains=tuple(choice.setting.domain for choice in choices),
         seeds=seeds,
         values=values,
@@ -224,24 +223,16 @@ def _observed(subject: Subject, choices: Sequence[Choice], response: Response) -
     )
 
 
-def _by_data_seed(choice: Choice) -> Mapping[int, list[CellRecord]]:
-    cells: dict[int, list[CellRecord]] = defaultdict(list)
-    for pick in choice.kept:
-        cells[int(pick.cell.params["data_seed"])].append(pick.cell)
-    return cells
-
-
-def _axes(choices: Sequence[Choice]) -> tuple[str, ...]:
-    """Those that vary, of which every setting has a positive value."""
-    found = []
-    for name in (*LAW_AXES, *DISTANCES):
+def _columns(choices: Sequence[Choice]) -> dict[str, list[float]]:
+    """Values of the axes that vary, of which every setting has a positive value."""
+    # One domain has one distance: what varies in it is the lambda it was measured at.
+    several = len({c.setting.domain for c in choices}) > 1
+    found = {}
+    for name in (*LAW_AXES, *(DISTANCES if several else ())):
         values = [_coordinate(choice, name) for choice in choices]
         if all(v > 0 for v in values) and len({level(v) for v in values}) > 1:
-            found.append(name)
-    if len({c.setting.domain for c in choices}) == 1:
-        # One domain has one distance: what varies in it is the lambda it was measured at.
-        found = [name for name in found if name not in DISTANCES]
-    return tuple(found)
+            found[name] = values
+    return found
 
 
 def _coordinate(choice: Choice, name: str) -> float:
@@ -256,31 +247,104 @@ def _image_sums(
     seeds: Sequence[int],
     response: Response,
 ) -> ImageSums | None:
+    cells = (
+        ((point, seeds.index(seed)), choice.setting.domain, cell)
+        for point, (choice, own) in enumerate(zip(choices, by_seed, strict=True))
+        for seed, members in own.items()
+        for cell in members
+    )
+    sums = sums_by_image(cells, (len(choices), len(seeds)), response)
+    if sums is None or not sums[2]:
+        return None
+    losses, strata, _ = sums
+    domains = sorted(set(strata))
+    domain_of_group = np.array([domains.index(stratum) for stratum in strata])
+    named = tuple(domain or SOURCE_DOMAIN for domain in domains)
+    return ImageSums(losses[..., 0, :], losses[..., 1, :], domain_of_group, named)
+
+
+def sums_by_image(
+    cells: Iterable[tuple[tuple[int, ...], str, CellRecord]],
+    shape: tuple[int, ...],
+    response: Response,
+) -> tuple[FloatArray, list[str], bool] | None:
+    """(*shape, 2, groups) losses before and after by source image; and its domain, empty for the source.
+
+    And whether all cells agree which images are of one source image: two versions of the code may not.
+
+    Args:
+        cells: Each with its place and its domain.
+        shape: Of the places.
+        response: Whose images.
+
+    Returns:
+        None unless every cell has the images.
+    """
     names: dict[tuple[str, str], int] = {}
-    marks: dict[tuple[str, frozenset[str]], frozenset[tuple[str, str]]] = {}
-    entries: list[tuple[int, int, int, float, float]] = []
-    before, after = (NUMBERS.index(name) for name in ("rd_loss_before", "rd_loss"))
-    for point, (choice, cells) in enumerate(zip(choices, by_seed, strict=True)):
+    agree, marks = True, dict[tuple[str, frozenset[str]], frozenset[tuple[str, str]]]()
+    # By the words' identity, which cells with the same images share; the words are kept, and so is it.
+    known: dict[tuple[str, int], tuple[Words, npt.NDArray[np.intp], npt.NDArray[np.intp]]] = {}
+    entries: list[tuple[tuple[int, ...], npt.NDArray[np.intp], FloatArray]] = []
+    columns = [NUMBERS.index(name) for name in ("rd_loss_before", "rd_loss")]
+    for place, domain, cell in cells:
         # Every target shares the source domain's images; targets have their own.
-        stratum = choice.setting.domain if response.role == "target" else ""
-        for seed, members in cells.items():
-            for cell in members:
-                words, numbers = image_arrays(cell)
-                rows = rows_of(words, response.role)
-                if not len(rows):
-                    return None
-                pairs = frozenset((words[i][NAME], words[i][GROUP]) for i in rows)
-                place = stratum, frozenset(name for name, _ in pairs)
-                if marks.setdefault(place, pairs) != pairs:
-                    # Cells of two versions of the code differ in which images they hold to be of one.
-                    return None
-                for i in rows:
-                    group = names.setdefault((stratum, words[i][GROUP]), len(names))
-                    losses = float(numbers[i, before]), float(numbers[i, after])
-                    entries.append((point, seeds.index(seed), group, *losses))
-    sums = np.zeros((2, len(choices), len(seeds), len(names)))
-    for point, column, group, *both in entries:
-        sums[:, point, column, group] += both
-    strata = sorted({stratum for stratum, _ in names})
-    domain_of_group = np.array([strata.index(stratum) for stratum, _ in names])
-    return ImageSums(sums[0], sums[1], domain_of_group, tuple(s or SOURCE_DOMAIN for s in strata))
+        stratum = domain if response.role == "target" else ""
+        words, numbers = image_arrays(cell)
+        if (stratum, id(words)) not in known:
+            rows = rows_of(words, response.role)
+            pairs = frozenset((words[i][NAME], words[i][GROUP]) for i in rows)
+            mark = stratum, frozenset(name for name, _ in pairs)
+            if not pairs:
+                return None
+            agree &= marks.setdefault(mark, pairs) == pairs
+            own = [names.setdefault((stratum, words[i][GROUP]), len(names)) for i in rows]
+            known[stratum, id(words)] = words, rows, np.array(own)
+        _, rows, groups = known[stratum, id(words)]
+        entries.append((place, groups, numbers[rows][:, columns]))
+    sums = np.zeros((*shape, 2, len(names)))
+    for place, groups, losses in entries:
+        # Crops of one source image are added up.
+        for of_place, values in zip(sums[place], losses.T, strict=True):
+            of_place += np.bincount(groups, values, len(names))
+    return sums, [stratum for stratum, _ in names], agree
+
+
+def design_of(data: Observations, law: Law) -> Design:
+    """Logs over the axes' geometric means, and each point's amplitude."""
+    columns = [np.log(data.column(a) / reference(data, a)) for a in law.axes]
+    u = np.column_stack(columns) if columns else np.zeros((len(data.domains), 0))
+    if shares_amplitude(law, data):
+        return Design(u, np.ones((len(data.domains), 1)))
+    names = data.domain_names
+    z = np.array([[float(domain == name) for name in names] for domain in data.domains])
+    return Design(u, z)
+
+
+def reference(data: Observations, axis: str) -> float:
+    """Geometric mean of an axis: where its logarithm is 0."""
+    return float(np.exp(np.log(data.column(axis)).mean()))
+
+
+def shares_amplitude(law: Law, data: Observations) -> bool:
+    """Whether a domain distance stands for the domains."""
+    return any(axis in data.distances for axis in law.axes)
+
+
+def amplitude_names(data: Observations, law: Law) -> tuple[str, ...]:
+    """`amplitude:DOMAIN` for each, or one `amplitude`."""
+    if shares_amplitude(law, data):
+        return ("amplitude",)
+    return tuple(f"amplitude:{name}" for name in data.domain_names)
+
+
+def setting_means(data: Observations, space: Space) -> FloatArray:
+    """(points,) mean over seeds, in the space of a fit."""
+    return seed_mean(to_space(data.values, space), np.ones(len(data.seeds)))
+
+
+def seed_mean(values: FloatArray, counts: FloatArray) -> FloatArray:
+    """(points,) mean over seeds that count so often; NaN where none of a point's seeds was drawn."""
+    there = np.isfinite(values)
+    total = there @ counts
+    sums = np.where(there, values, 0.0) @ counts
+    return np.divide(sums, total, where=total > 0, out=np.full(len(values), np.nan))

@@ -10,10 +10,14 @@ import numpy.typing as npt
 from scipy.optimize import linprog
 
 from interfero.analysis.axes import AXES, level
-from interfero.analysis.laws.designs import reference, setting_means, shares_amplitude
 from interfero.analysis.laws.forms import Design
 from interfero.analysis.laws.left_out import MIN_DOMAINS, groups_of
-from interfero.analysis.laws.observations import Observations
+from interfero.analysis.laws.observations import (
+    Observations,
+    reference,
+    setting_means,
+    shares_amplitude,
+)
 from interfero.analysis.laws.resampling import half_width
 from interfero.analysis.laws.robust_fit import Fit, pooled_seed_sd, predicted, to_space
 from interfero.analysis.laws.scaling import Candidate, Scaling, fit_observations

@@ -21,7 +21,7 @@ from scipy.optimize import brentq
 from scipy.special import stdtrit
 
 from interfero.analysis.laws.forms import Design
-from interfero.analysis.laws.observations import Observations
+from interfero.analysis.laws.observations import Observations, seed_mean
 from interfero.analysis.laws.robust_fit import Fit, Space, quick_refit, to_space
 
 FloatArray = npt.NDArray[np.float64]
@@ -107,14 +107,6 @@ def half_width(variances: list[tuple[float, int]], level: float = LEVEL) -> floa
     """Of an interval, from independent variances with their degrees of freedom."""
     quantile = (1 + level) / 2
     return math.sqrt(math.fsum(v * float(stdtrit(d, quantile)) ** 2 for v, d in variances))
-
-
-def seed_mean(values: FloatArray, counts: FloatArray) -> FloatArray:
-    """(points,) mean over seeds that count so often; NaN where none of a point's seeds was drawn."""
-    there = np.isfinite(values)
-    total = there @ counts
-    sums = np.where(there, values, 0.0) @ counts
-    return np.divide(sums, total, where=total > 0, out=np.full(len(values), np.nan))
 
 
 def seed_draws(count: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:

@@ -129,7 +129,8 @@ def quick_refit(fit: Fit, y: FloatArray, design: Design, space: Space) -> FloatA
     For a bootstrap: which setting went astray is not decided anew in each draw.
     """
     there = np.isfinite(y)
-    weights = _root_weights(fit)[there]
+    # Square roots of Huber's weights, since they multiply residuals.
+    weights = np.sqrt(HUBER / np.maximum(np.abs(fit.residuals) / fit.scale, HUBER))[there]
     y, design = y[there], design.rows(there)
     if len(y) < len(fit.params):
         return refit(fit, y, design, space)
@@ -189,12 +190,6 @@ def _unbounded(residuals: _Residuals, jacobian: _Residuals, start: FloatArray) -
             gtol=_TOLERANCE, maxfev=300,
         )  # fmt: skip
     return np.atleast_1d(found) if how in (1, 2, 3, 4) else None
-
-
-def _root_weights(fit: Fit) -> FloatArray:
-    """Square roots of Huber's weights, since they multiply residuals."""
-    sizes = np.maximum(np.abs(fit.residuals) / fit.scale, HUBER)
-    return np.asarray(np.sqrt(HUBER / sizes))
 
 
 def _fit_from(

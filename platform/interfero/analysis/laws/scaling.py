@@ -24,12 +24,6 @@ import numpy as np
 import numpy.typing as npt
 
 from interfero.analysis.axes import GROWTH_AXES, level
-from interfero.analysis.laws.designs import (
-    amplitude_names,
-    design_of,
-    setting_means,
-    shares_amplitude,
-)
 from interfero.analysis.laws.forms import Design, Law, candidates, with_distance
 from interfero.analysis.laws.left_out import (
     WithoutDomains,
@@ -43,7 +37,11 @@ from interfero.analysis.laws.observations import (
     Observations,
     Response,
     Subject,
+    amplitude_names,
+    design_of,
     observations,
+    setting_means,
+    shares_amplitude,
 )
 from interfero.analysis.laws.resampling import LEVEL, Bootstrap, bootstrap, half_width
 from interfero.analysis.laws.robust_fit import (
@@ -236,6 +234,16 @@ class Scaling:
         return tuple(found[count:] + found[:count])
 
     @cached_property
+    def shape(self) -> tuple[Parameter, ...]:
+        """Exponents, slopes and what else the chosen law has but amplitudes."""
+        return self.parameters()[: len(self.chosen.law.shape_names)]
+
+    @property
+    def form(self) -> str:
+        """The chosen law's name as a sentence has it: `shifted power`."""
+        return form_name(self.chosen)
+
+    @cached_property
     def _own_shape(self) -> FloatArray | None:
         return mean_own_shape(self.data, self.fit, self.space)
 
@@ -281,6 +289,11 @@ class Scaling:
             return "seeds"
         each = " each" * (len(domains) > 1)
         return f"seeds only: the test images of {', '.join(domains)} come from one picture{each}"
+
+
+def form_name(candidate: Candidate) -> str:
+    """`shifted power` for `shifted_power`."""
+    return candidate.law.name.replace("_", " ")
 
 
 def fit_scaling(records: Sequence[CellRecord]) -> list[Scaling | Refusal]:
@@ -396,15 +409,13 @@ def _choose(tried: Sequence[Candidate]) -> Candidate:
 
 
 def _beats(candidate: Candidate, null: Candidate) -> bool:
-    if candidate.aicc is None or null.aicc is None:
+    if candidate.aicc is None or null.aicc is None or candidate.aicc > null.aicc - MIN_EVIDENCE:
         return False
-    if candidate.aicc > null.aicc - MIN_EVIDENCE:
+    if null.held_out and (
+        candidate.held_out.keys() != null.held_out.keys()
+        or (candidate.extrapolation or 0.0) >= (null.extrapolation or 0.0)
+    ):
         return False
-    if null.held_out:
-        if candidate.held_out.keys() != null.held_out.keys():
-            return False
-        if (candidate.extrapolation or 0.0) >= (null.extrapolation or 0.0):
-            return False
     if null.left_out_shape is None:
         return True
     return candidate.left_out_shape is not None and candidate.left_out_shape < null.left_out_shape

@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from interfero.analysis.axes import AXES, GROWTH_AXES
 from interfero.analysis.capacity_table import counted
-from interfero.analysis.laws.designs import setting_means
 from interfero.analysis.laws.forms import Design
+from interfero.analysis.laws.observations import setting_means
 from interfero.analysis.laws.robust_fit import predicted
-from interfero.analysis.laws.scaling import Candidate, Scaling
+from interfero.analysis.laws.scaling import Scaling
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -68,7 +68,9 @@ def domain_laws(scaling: Scaling) -> list[DomainLaw]:
     main = main_axis(scaling)
     x = data.column(main)
     fitted = predicted(law, scaling.fit.params, design, scaling.space)
-    at_reference = Design(_only(design.u, law.axes, main), design.z)
+    # Axes other than the main one at their references; distances stay, for they are the domain's.
+    kept = [float(axis == main or AXES[axis].by_domain) for axis in law.axes]
+    at_reference = Design(design.u * np.array(kept), design.z)
     partial = predicted(law, scaling.fit.params, at_reference, scaling.space)
     y = setting_means(data, scaling.space)
     found = []
@@ -93,9 +95,8 @@ def left_out_domains(scaling: Scaling) -> list[LeftOut]:
     found = []
     ways = [(scaling.chosen, MEAN_OF_OTHERS), (scaling.nearest_distance, BY_DISTANCE)]
     for candidate, kind in ways:
-        predictions = None if candidate is None else _left_out(candidate, scaling)
-        if predictions is not None:
-            found.append(LeftOut(kind, predictions))
+        if candidate is not None and candidate.predictions is not None:
+            found.append(LeftOut(kind, scaling.percent(candidate.predictions)))
     return found
 
 
@@ -127,7 +128,7 @@ def law_text(scaling: Scaling) -> str:
     if not scaling.beats_null:
         return f"no law beats a constant for each {scaling.data.drawn_one} ({_basis(scaling)})"
     return (
-        f"{_law_name(scaling)}, 95 % intervals: {', '.join(_exponents(scaling, ' '))}; {_basis(scaling)}; "
+        f"{scaling.form} law, 95 % intervals: {', '.join(_exponents(scaling, ' '))}; {_basis(scaling)}; "
         f"intervals over {_covers(scaling)}"
     )
 
@@ -144,13 +145,9 @@ def law_sentences(scaling: Scaling, holds: str) -> str:
         return f"{text[0].upper()}{text[1:]}."
     shapes = ", and ".join(f"its {text}" for text in _exponents(scaling, " is "))
     return (
-        f"A {_law_name(scaling)} {holds}{': ' if shapes else ''}{shapes}. It stands on {_basis(scaling)}; "
+        f"A {scaling.form} law {holds}{': ' if shapes else ''}{shapes}. It stands on {_basis(scaling)}; "
         f"in parentheses are 95 % intervals over {_covers(scaling)}."
     )
-
-
-def _law_name(scaling: Scaling) -> str:
-    return f"{scaling.chosen.law.name.replace('_', ' ')} law"
 
 
 def _basis(scaling: Scaling) -> str:
@@ -164,10 +161,9 @@ def _basis(scaling: Scaling) -> str:
 
 def _exponents(scaling: Scaling, between: str) -> list[str]:
     """`exponent of images 0.40 (0.25 to 0.54)`, with what stands between name and value."""
-    shapes = scaling.parameters()[: len(scaling.chosen.law.shape_names)]
     return [
         f"{plain_name(p.name)}{between}{p.value:.2f} ({end_text(p.low)} to {end_text(p.high)})"
-        for p in shapes
+        for p in scaling.shape
     ]
 
 
@@ -189,24 +185,11 @@ def plain_name(name: str) -> str:
     return f"{kind} of {AXES[axis].word}" if axis else kind.replace("_", " ")
 
 
-def _only(u: FloatArray, axes: tuple[str, ...], main: str) -> FloatArray:
-    """Axes other than the main one at their references; distances stay, for they are the domain's."""
-    kept = [axis == main or AXES[axis].by_domain for axis in axes]
-    return np.asarray(u * np.array(kept, dtype=float))
-
-
 def _along(scaling: Scaling, main: str, grid: FloatArray, mean_u: FloatArray) -> FloatArray:
+    """(60, axes): the main axis along the grid, distances as they are, the others at their references."""
     axes = scaling.chosen.law.axes
-    centre = float(np.log(scaling.data.column(main)).mean())
-    columns = []
-    for index, axis in enumerate(axes):
-        if axis == main:
-            columns.append(np.log(grid) - centre)
-        else:
-            kept = mean_u[index] if AXES[axis].by_domain else 0.0
-            columns.append(np.full(len(grid), kept))
-    return np.column_stack(columns) if columns else np.zeros((len(grid), 0))
-
-
-def _left_out(candidate: Candidate, scaling: Scaling) -> FloatArray | None:
-    return None if candidate.predictions is None else scaling.percent(candidate.predictions)
+    kept = [u if AXES[axis].by_domain else 0.0 for axis, u in zip(axes, mean_u, strict=True)]
+    found = np.tile(kept, (len(grid), 1))
+    if main in axes:
+        found[:, axes.index(main)] = np.log(grid) - np.log(scaling.data.column(main)).mean()
+    return found

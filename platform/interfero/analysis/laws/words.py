@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from interfero.analysis.capacity_table import counted
-from interfero.analysis.laws.scaling import Refusal, Scaling
+from interfero.analysis.laws.scaling import Parameter, Refusal, Scaling, form_name
 from interfero.analysis.laws.view import law_text, plain_name
 
 MAX_LAWS = 3
@@ -42,52 +42,33 @@ class LawRow:
 
 def law_rows(results: Sequence[Scaling | Refusal]) -> list[LawRow]:
     """Fits first come as they are sorted; refusals stand in their places."""
-    return [_fit_row(r) if isinstance(r, Scaling) else _refusal_row(r) for r in results]
-
-
-def _fit_row(scaling: Scaling) -> LawRow:
-    return LawRow(
-        scaling.subject.text,
-        scaling.response.title,
-        scaling.chosen.law.name.replace("_", " ") if scaling.beats_null else "none beats the mean",
-        holds_text(scaling),
-        law_text(scaling),
-        _evidence(scaling),
-    )
+    rows = []
+    for result in results:
+        law, detail, evidence = "none", "", ""
+        if isinstance(result, Refusal):
+            detail = result.reason
+        else:
+            law = result.form if result.beats_null else "none beats the mean"
+            detail, evidence = law_text(result), _evidence(result)
+        start = result.subject.text, result.response.title, law, holds_text(result)
+        rows.append(LawRow(*start, detail, evidence))
+    return rows
 
 
 def _evidence(scaling: Scaling) -> str:
     """What speaks for the chosen law, or how near the best of the others came."""
-    null = scaling.null
-    others = [c for c in scaling.tried[1:] if c.aicc is not None]
-    best = scaling.chosen if scaling.beats_null else min(others, key=_aicc, default=None)
-    if best is None or null.aicc is None or best.aicc is None:
+    null, best = scaling.null, scaling.chosen
+    if not scaling.beats_null:
+        others = [c for c in scaling.tried[1:] if c.aicc is not None]
+        best = min(others, key=lambda c: c.aicc or 0.0, default=null)
+    if best is null or null.aicc is None or best.aicc is None:
         return "nothing else could be fitted"
-    who = "" if scaling.beats_null else f"{best.law.name.replace('_', ' ')}: "
+    who = "" if scaling.beats_null else f"{form_name(best)}: "
     text = f"{who}AICc {best.aicc - null.aicc:+.1f} against the mean"
     if best.extrapolation is not None and null.extrapolation is not None:
-        text += f"; held out {_error(best.extrapolation)}, the mean {_error(null.extrapolation)}"
+        text += f"; held out {best.extrapolation:.3g}, the mean {null.extrapolation:.3g}"
         text += " (log)" if scaling.space == "log" else " log points"
     return text
-
-
-def _aicc(candidate: object) -> float:
-    return float(getattr(candidate, "aicc", None) or 0.0)
-
-
-def _error(value: float) -> str:
-    return f"{value:.3g}"
-
-
-def _refusal_row(refusal: Refusal) -> LawRow:
-    return LawRow(
-        refusal.subject.text,
-        refusal.response.title,
-        "none",
-        holds_text(refusal),
-        refusal.reason,
-        "",
-    )
 
 
 def law_lines(results: Sequence[Scaling | Refusal]) -> list[str]:
@@ -116,9 +97,8 @@ def _holds(result: Scaling | Refusal) -> str:
         return "refused" if result.constant is None else "constant"
     if not result.beats_null:
         return "no law"
-    return {"across": "across domains", "here": "for these domains", None: "not determined"}[
-        claim(result)
-    ]
+    holds = {"across": "across domains", "here": "for these domains", None: "not determined"}
+    return holds[claim(result)]
 
 
 def _count_line(results: Sequence[Scaling | Refusal]) -> str:
@@ -140,51 +120,46 @@ def claim(scaling: Scaling) -> Literal["across", "here"] | None:
     An exponent or a slope must leave out 0: with domains as draws and corrected for the axes that were tried,
     or over seeds and source images. Where a saturating law reaches half must lie within what was measured.
     """
-    shapes = scaling.parameters()[: len(scaling.chosen.law.shape_names)]
-    if scaling.across_domains and any(
-        _within(scaling, p.low, p.high) if p.name == "log_half" else p.signed and p.name != "shift"
-        for p in shapes
-    ):
+    shapes = [p for p in scaling.shape if p.name != "shift"]
+
+    def says(parameter: Parameter, low: float, high: float, signed: bool) -> bool:
+        if parameter.name == "log_half":
+            along = scaling.design.u[:, 0]
+            return bool(along.min() < low and high < along.max())
+        return signed
+
+    if scaling.across_domains and any(says(p, p.low, p.high, p.signed) for p in shapes):
         return "across"
-    found = any(
-        _within(scaling, *p.here)
-        if p.name == "log_half"
-        else p.here[0] * p.here[1] > 0 and p.name != "shift"
-        for p in shapes
-    )
-    return "here" if found else None
-
-
-def _within(scaling: Scaling, low: float, high: float) -> bool:
-    along = scaling.design.u[:, 0]
-    return bool(along.min() < low and high < along.max())
+    here = any(says(p, *p.here, p.here[0] * p.here[1] > 0) for p in shapes)
+    return "here" if here else None
 
 
 def _law_line(scaling: Scaling) -> str:
-    shapes = scaling.parameters()[: len(scaling.chosen.law.shape_names)]
-    parts = [f"{plain_name(p.name)} {p.value:.2f} ({p.low:.2f} to {p.high:.2f})" for p in shapes]
+    parts = [
+        f"{plain_name(p.name)} {p.value:.2f} ({p.low:.2f} to {p.high:.2f})" for p in scaling.shape
+    ]
+    what = _what(scaling)
     return (
-        f"{_capital(_what(scaling))} follows a {_form(scaling)} law: {', '.join(parts)} (95 % intervals "
+        f"{what[0].upper()}{what[1:]} follows a {scaling.form} law: {', '.join(parts)} (95 % intervals "
         f"over {scaling.covers})."
     )
 
 
 def _here_line(scaling: Scaling) -> str:
     """The same without a claim about others, and what keeps it from one."""
-    shapes = scaling.parameters()[: len(scaling.chosen.law.shape_names)]
-    names = scaling.data.domain_names
+    names, which = scaling.data.domain_names, scaling.data.drawn
     parts = [
-        f"{plain_name(p.name)} {p.value:.2f} ({p.here[0]:.2f} to {p.here[1]:.2f})" for p in shapes
+        f"{plain_name(p.name)} {p.value:.2f} ({p.here[0]:.2f} to {p.here[1]:.2f})"
+        for p in scaling.shape
     ]
-    drawn = ", ".join(f"{p.low:.2f} to {p.high:.2f}" for p in shapes)
-    which = scaling.data.drawn
+    drawn = ", ".join(f"{p.low:.2f} to {p.high:.2f}" for p in scaling.shape)
     others = f"with {which} as draws {drawn}"
     if not scaling.across_domains:
         others = f"{len(names)} {which} do not speak for others"
         others = others if len(names) > 1 else "one speaks for no other"
     these = f"these {which}" if len(names) > 1 else f"this {scaling.data.drawn_one}"
     return (
-        f"For {these} ({', '.join(names)}), {_what(scaling)} follows a {_form(scaling)} "
+        f"For {these} ({', '.join(names)}), {_what(scaling)} follows a {scaling.form} "
         f"law: {', '.join(parts)} (95 % intervals over {scaling.covers_here}; {others})."
     )
 
@@ -192,11 +167,3 @@ def _here_line(scaling: Scaling) -> str:
 def _what(scaling: Scaling) -> str:
     what, _, way = scaling.response.title.removesuffix(" (%)").partition(", ")
     return f"{way} {what} of {scaling.subject.text}".lstrip()
-
-
-def _form(scaling: Scaling) -> str:
-    return scaling.chosen.law.name.replace("_", " ")
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]

@@ -20,7 +20,6 @@ from interfero.analysis.charts.overview import overview_figure
 from interfero.analysis.charts.trends import domain_figure, trend_figure
 from interfero.analysis.choices import choose_learning_rates, method_rank
 from interfero.analysis.diverged import num_diverged
-from interfero.analysis.first_block import answer_lambda, first_block
 from interfero.analysis.focus import longest
 from interfero.analysis.headline import Headline, headline
 from interfero.analysis.laws.distance_verdict import verdict_lines
@@ -46,6 +45,7 @@ from interfero.analysis.report.sections import (
 from interfero.analysis.report.shell import Block, ReportPage, Section, page_html
 from interfero.analysis.report.terms import ADAPTATION_TERMS, gloss, method_terms, terms_section
 from interfero.analysis.sentences import summary_lines
+from interfero.analysis.shared_block import answer_lambda, first_block
 from interfero.analysis.trends import domain_shifts, trends
 from interfero.records import CellRecord
 

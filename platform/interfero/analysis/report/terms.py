@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from interfero.analysis.divergence_rule import DIVERGED
+from interfero.analysis.cells import DIVERGED
 from interfero.analysis.report.method_words import METHOD_WORDS
 from interfero.analysis.report.shell import Block, PageTable, Section
 

@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 
 from interfero.adaptation.table import METHOD_TABLE, MethodEntry
 from interfero.analysis.next_command import (
+    NOWHERE,
     Next,
+    domain_reasons,
     image_counts,
     joined,
     named,
     options_of,
+    time_text,
     tried_rates,
+    unknown_folders,
 )
-from interfero.analysis.next_domains import NOWHERE, domain_reasons, unknown_folders
-from interfero.analysis.next_size import time_text
 from interfero.records import CellRecord
 
 
