@@ -233,8 +233,8 @@ def _place(record: CellRecord, length: int) -> _Place:
 def _source_row(row: CellRecord, rows: Sequence[CellRecord]) -> CellRecord | None:
     """Stage 0: of the same codec and lambda, and of the same data seed if it is there.
 
-    Tables of two machines may have two of these, whose losses differ in the last digits: a change of nothing is
-    to be zero, so the row's own comes first.
+    Tables of two machines may have two of these, whose losses differ in the last digits: a change of nothing
+    is to be zero, so the row's own comes first.
     """
     own = {(i.role, i.name): i.rd_loss_before for i in row.images}
     same = [
