@@ -121,7 +121,12 @@ def _front(cells: Sequence[CellRecord], max_forgetting: float | None) -> list[Ce
     def beaten(own: FloatArray) -> bool:
         return bool(((merits >= own).all(axis=1) & (merits > own).any(axis=1)).any())
 
-    return [cell for cell, own in zip(able, merits, strict=True) if not beaten(own)]
+    # Nothing beats what is no number.
+    return [
+        cell
+        for cell, own in zip(able, merits, strict=True)
+        if np.isfinite(own).all() and not beaten(own)
+    ]
 
 
 def _gain_then_forgetting(record: CellRecord) -> tuple[float, float, str]:

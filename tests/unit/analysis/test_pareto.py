@@ -61,6 +61,14 @@ def test_a_front_worked_by_hand(point):
     assert len(front.cells) == 6
 
 
+def test_what_is_no_number_is_on_no_front(point):
+    records = [point(8.0, 30.0, 100.0), point(5.0, 1.0, 10.0)]
+    nothing = {**records[1].metrics, "val/forgetting_unrouted_percent": float("nan")}
+    records[1] = records[1].model_copy(update={"metrics": nothing})
+    (front,) = pareto_fronts(records)
+    assert members(front) == [(8.0, 30.0, 100.0)]
+
+
 def test_equal_cells_are_on_the_front_together(point):
     (front,) = pareto_fronts([point(1.0, 1.0, 1.0, init_seed=s) for s in (0, 1)])
     assert len(front.members) == 2
