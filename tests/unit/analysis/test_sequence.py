@@ -26,6 +26,7 @@ from interfero.analysis.sequence.chains import (
 from interfero.analysis.sequence.findings import (
     SequenceFindings,
     _undecided,
+    equal_gain_lines,
     equal_storage_lines,
     good_enough_line,
     lengths_note,
@@ -292,6 +293,17 @@ def test_incomplete_chains_are_left_out_and_counted(planted):
     problems = " ".join(find_chains(kept).problems)
     assert "they end before the longest order does" in problems
     assert "a stage is missing" in problems
+
+
+def test_where_fine_tuning_cannot_be_read_says_why():
+    methods = {"finetune": METHODS["finetune"], "lora": PlantedMethod(1.0, bank=True),
+               "cawf": PlantedMethod(90.0, bank=True)}  # fmt: skip
+    lines = equal_gain_lines(summary_of(PlantedSequences(methods).records()))
+    assert sorted(lines) == [
+        f"Fine-tuning cannot be read at the gain of {method} (reached in 0 of 9 chains: {why}): give it more "
+        "--learning-rates."
+        for method, why in (("cawf", "gains too little"), ("lora", "never gains so little"))
+    ]
 
 
 def test_equal_gain_and_equal_storage(found):

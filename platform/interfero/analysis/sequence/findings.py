@@ -317,8 +317,9 @@ def equal_gain_lines(summary: SequenceSummary) -> list[str]:
         where = f"at the gain of {equal.row.setting.text}"
         reached = f"reached in {equal.reached} of {counted(equal.num_chains, 'chain')}"
         if equal.difference is None:
+            why = f": {', '.join(equal.why_not)}" if equal.why_not else ""
             lines.append(
-                f"Fine-tuning cannot be read {where} ({reached}): give it several --learning-rates."
+                f"Fine-tuning cannot be read {where} ({reached}{why}): give it more --learning-rates."
             )
         else:
             lines.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -114,6 +114,8 @@ class EqualGain:
     reached: int
     """Chains whose gain fine-tuning has too, at some learning rate."""
     num_chains: int
+    why_not: tuple[str, ...] = ()
+    """What keeps it from the others' gain, in a few words, the most frequent first."""
 
 
 @dataclass(frozen=True)
@@ -224,13 +226,18 @@ class SequenceSummary:
             if method == NAIVE or method in BOUNDS:
                 continue
             naive: dict[Unit, float] = {}
+            reasons: Counter[str] = Counter()
             for chain in row.chains:
                 unit = chain.order, chain.seed
                 if chain.validation is not None and unit in fronts:
                     at = at_gain(fronts[unit], learned_gain(chain.validation))
-                    naive |= {} if isinstance(at, NotReached) else {unit: at.forgetting}
+                    if isinstance(at, NotReached):
+                        reasons[at.short] += 1
+                    else:
+                        naive[unit] = at.forgetting
             difference = paired(naive, row.values(FORGETTING))
-            found.append(EqualGain(row, difference, len(naive), len(row.chains)))
+            why_not = tuple(reason for reason, _ in reasons.most_common())
+            found.append(EqualGain(row, difference, len(naive), len(row.chains), why_not))
         each = corrected([equal.difference for equal in found])
         return [replace(e, difference=d) for e, d in zip(found, each, strict=True)]
 
