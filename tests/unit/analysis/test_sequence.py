@@ -300,7 +300,7 @@ def test_where_fine_tuning_cannot_be_read_says_why():
                "cawf": PlantedMethod(90.0, bank=True)}  # fmt: skip
     lines = equal_gain_lines(summary_of(PlantedSequences(methods).records()))
     assert sorted(lines) == [
-        f"Fine-tuning cannot be read at the gain of {method} (reached in 0 of 9 chains: {why}): give it more "
+        f"Fine-tuning cannot be read at the gain of {method} 4 (reached in 0 of 9 chains: {why}): give it more "
         "--learning-rates."
         for method, why in (("cawf", "gains too little"), ("lora", "never gains so little"))
     ]
