@@ -299,10 +299,11 @@ def test_where_fine_tuning_cannot_be_read_says_why():
     methods = {"finetune": METHODS["finetune"], "lora": PlantedMethod(1.0, bank=True),
                "cawf": PlantedMethod(90.0, bank=True)}  # fmt: skip
     lines = equal_gain_lines(summary_of(PlantedSequences(methods).records()))
+    why = {"cawf 4": "gains too little", "lora 4": "never gains so little"}
     assert sorted(lines) == [
-        f"Fine-tuning cannot be read at the gain of {method} 4 (reached in 0 of 9 chains: {why}): give it more "
-        "--learning-rates."
-        for method, why in (("cawf", "gains too little"), ("lora", "never gains so little"))
+        f"Fine-tuning cannot be read at the gain of {name} (reached in 0 of 9 chains: {reason}): give it "
+        "more --learning-rates."
+        for name, reason in why.items()
     ]
 
 
