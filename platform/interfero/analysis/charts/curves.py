@@ -81,14 +81,11 @@ def _panel(curves: Sequence[RdCurve], side: Side, runs: RunLinks) -> Panel:
         full = [c for c in best if len(c.points) == whole]
         if not series:
             series.append(_source_series(full))
-        style = method_style(method)
         astray = [c for c in full if c.astray]
         sound = [c for c in full if c not in astray]
         points = [_point(sound, i, runs) for i in range(whole)] if sound else []
         points += [replace(_point([c], i, runs), faint=True) for c in astray for i in range(whole)]
-        series.append(
-            Series(method_label(method), style.colour, style.marker, tuple(points), line=True)
-        )
+        series.append(method_style(method).series(method_label(method), points, line=True))
     return Panel(
         title=f"Test images: {SIDE_TITLES[side]}",
         x=PlotAxis("rate (bpp)"),

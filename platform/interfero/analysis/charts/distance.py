@@ -128,14 +128,13 @@ def _panel(
     x = data.column(name).tolist()
     series = []
     for domain in data.domain_names:
-        look = looks[domain]
         own = [i for i in rows if data.domains[i] == domain]
         points = [_measured(data, i, x[i], faint=len(own) > 1) for i in own]
         same = [i for i in shared if data.domains[i] == domain]
         if same and len(points) > 1:
             means = [(x[i], _mean_percent(data, i)) for i in same]
             points.append(_mean(f"{domain}, measured", means))
-        series.append(Series(domain, look.colour, look.marker, tuple(points)))
+        series.append(looks[domain].series(domain, points))
     if scaling is not None and scaling.data.domains == data.domains:
         series += _predictions(scaling, x, shared)
     whole = [p.y for s in series for p in s.points]

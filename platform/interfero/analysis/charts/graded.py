@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite, nan
 
-from interfero.analysis.capacity_table import signed
-from interfero.analysis.charts.data import Figure, Panel, PlotAxis, PlotPoint, Series, Variant, span
+from interfero.analysis.charts.data import Figure, Panel, PlotAxis, PlotPoint, Variant
 from interfero.analysis.charts.files import file_part
 from interfero.analysis.charts.style import DOMAIN_STYLES, MethodStyle, method_label
-from interfero.analysis.charts.trends import QUANTITIES, astray_points, astray_sentence, seed_words
+from interfero.analysis.charts.trends import QUANTITIES, astray_sentence, response_points
 from interfero.analysis.charts.words import seeds_sentence
 from interfero.analysis.choices import CONTROL
 from interfero.analysis.graded import GradedFamily, graded_families
@@ -73,31 +71,21 @@ def _variant(
 
 
 def _panel(shift: DomainShift, families: Sequence[GradedFamily], along: bool, number: int) -> Panel:
-    title, mean, seeds = QUANTITIES[number]
-    series = []
-    for index, family in enumerate(families):
-        points = tuple(
-            PlotPoint(
-                level, mean(p.point),
-                (f"{shift.method} on {p.domain}", f"{title.lower()} {signed(mean(p.point))}",
-                 *seed_words(seeds(p.point))),
-                y_range=span(tuple(seeds(p.point))),
-            )
-            for level, p in zip(family.levels, family.points, strict=True)
-        )  # fmt: skip
-        points += _edge_points(shift, family, number)
-        look = _look(family, index)
-        series.append(Series(family.label, look.colour, look.marker, points, line=True))
+    series = tuple(
+        _look(family, i).series(family.label, _points(shift, family, number), line=True)
+        for i, family in enumerate(families)
+    )
     levels = sorted({level for family in families for level in family.levels})
     axis = PlotAxis(_ALONG[along], ticks=tuple((level, str(level)) for level in levels))
-    return Panel(title, axis, PlotAxis(title, "percent"), tuple(series))
+    title = QUANTITIES[number][0]
+    return Panel(title, axis, PlotAxis(title, "percent"), series)
 
 
-def _edge_points(shift: DomainShift, family: GradedFamily, number: int) -> tuple[PlotPoint, ...]:
-    """Cells of the family that diverged while others of their point did not."""
+def _points(shift: DomainShift, family: GradedFamily, number: int) -> list[PlotPoint]:
+    """By level; cells of the family that diverged too, while others of their level did not."""
     levels = {p.domain: float(x) for x, p in zip(family.levels, family.points, strict=True)}
-    found = astray_points(shift, number, lambda cell: levels.get(cell.domain, nan))
-    return tuple(PlotPoint(x, y, lines, faint=True) for x, y, lines in found if isfinite(x))
+    known = [(levels[p.domain], p.point, [f"{shift.method} on {p.domain}"]) for p in family.points]
+    return response_points(shift, number, known, lambda cell: levels.get(cell.domain))
 
 
 def _look(family: GradedFamily, index: int) -> MethodStyle:

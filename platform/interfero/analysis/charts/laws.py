@@ -111,7 +111,7 @@ def _law_panel(scaling: Scaling, looks: Mapping[str, MethodStyle]) -> Panel:
                 one.rows, *(c.tolist() for c in columns), strict=True
             )
         )  # fmt: skip
-        series.append(Series(one.domain, look.colour, look.marker, points))
+        series.append(look.series(one.domain, points))
     others = others_text(scaling)
     levels = tuple((v, axis.text(v)) for v in scaling.data.levels(main))
     return Panel(
@@ -139,7 +139,6 @@ def _left_out_panel(scaling: Scaling, looks: Mapping[str, MethodStyle]) -> Panel
     for way in left_out_domains(scaling):
         hollow = way.kind == MEAN_OF_OTHERS
         for name in data.domain_names:
-            look = looks[name]
             rows = [i for i, domain in enumerate(data.domains) if domain == name]
             points = tuple(
                 PlotPoint(
@@ -153,7 +152,7 @@ def _left_out_panel(scaling: Scaling, looks: Mapping[str, MethodStyle]) -> Panel
                 )
                 for i in rows
             )  # fmt: skip
-            series.append(Series(name, look.colour, look.marker, points, hollow=hollow))
+            series.append(looks[name].series(name, points, hollow=hollow))
     return Panel(
         title=_capital(errors_text(scaling).replace("\n", " "))
         if series

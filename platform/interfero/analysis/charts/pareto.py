@@ -88,8 +88,7 @@ def _panel(
             )
             series.append(Series(FRONT, "@soft", "", outline, line=True, steps=True))
     for method, own in sorted(points.items()):
-        look = method_style(method)
-        series.append(Series(method_label(method), look.colour, look.marker, tuple(own)))
+        series.append(method_style(method).series(method_label(method), own))
     return Panel(
         title,
         PlotAxis("target RD gain (%)", "percent"),

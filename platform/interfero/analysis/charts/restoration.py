@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 from interfero.analysis.capacity_table import counted
 from interfero.analysis.charts.data import (
@@ -12,11 +14,13 @@ from interfero.analysis.charts.data import (
     Panel,
     PlotAxis,
     PlotPoint,
+    Range,
     RunLinks,
     Series,
     Variant,
 )
 from interfero.analysis.charts.files import file_name
+from interfero.analysis.charts.style import interval_series
 from interfero.analysis.restoration.headline import largest_drop
 from interfero.analysis.restoration.losses import (
     DEPLOYED,
@@ -51,37 +55,72 @@ _MARKERS = {"gan": "o", "regression": "s", "nafnet": "^", "none": "o",
             "lora": "o", "bias_gain": "s", "cawf_two_way": "^", "residual_adapter": "D"}  # fmt: skip
 
 
-_LABELS = {True: "interval apart from zero (filled)", False: "may be zero (hollow)"}
+_RATE = "rate reached (bits per pixel)"
+
+
+_T = TypeVar("_T", Score, Difference)
 
 
 def restoration_figures(
     records: Sequence[CellRecord], summary: Summary, runs: RunLinks | None = None
 ) -> list[Figure]:
     """Those that the cells can fill."""
-    rates = _rates_figure(records, summary, runs or RunLinks())
-    found = (
-        rates,
-        _parts_figure(summary),
-        _shares_figure(summary),
-        _restorers_figure(records),
-        _pictures_figure(summary),
+    figures = (
+        _rates_figure(records, summary, runs or RunLinks()), _parts_figure(summary),
+        _shares_figure(summary), _restorers_figure(records), _pictures_figure(summary),
+    )  # fmt: skip
+    return [figure for figure in figures if figure.variants]
+
+
+def _by_codec(found: Iterable[_T], panel: Callable[[str, list[_T]], Panel]) -> tuple[Panel, ...]:
+    """A panel a codec, from its name and what there is of it."""
+    by_codec: dict[str, list[_T]] = defaultdict(list)
+    for one in found:
+        by_codec[one.line.codec].append(one)
+    return tuple(panel(codec, own) for codec, own in sorted(by_codec.items()))
+
+
+def _lines(found: Sequence[_T], mark: Callable[[_T], PlotPoint]) -> tuple[Series, ...]:
+    """A line a label, through a mark of each."""
+    lines: dict[str, list[_T]] = defaultdict(list)
+    for one in found:
+        lines[one.line.label].append(one)
+    colours = _weight_colours(one.line for one in found)
+    return tuple(
+        _line_series(label, own[0].line, map(mark, own), colours.get(own[0].line.variant))
+        for label, own in lines.items()
     )
-    return [figure for figure in found if figure is not None]
 
 
-def _rates_figure(records: Sequence[CellRecord], summary: Summary, runs: RunLinks) -> Figure | None:
-    """A variant a domain, a panel a codec, a line a configuration; None without a codec."""
+def _rates_figure(records: Sequence[CellRecord], summary: Summary, runs: RunLinks) -> Figure:
+    """A variant a domain, a panel a codec, a line a configuration."""
     cells: dict[Line, list[CellRecord]] = defaultdict(list)
     for record in records:
         if record.metrics:
             cells[line_of(record)].append(record)
-    hover = {s.line: _score_lines(s, cells[s.line], runs) for s in summary.scores}
+
+    def mark(score: Score) -> PlotPoint:
+        hover = _score_lines(score, cells[score.line], runs)
+        return PlotPoint(_rate_of(score), score.mean, hover, y_range=score.span)
+
+    def panel(codec: str, own: Sequence[Score]) -> Panel:
+        at_rates = [s for s in own if s.line.rate_bpp]
+        ends = sorted({f(map(_rate_of, at_rates), default=d) for f, d in ((min, 0.0), (max, 1.0))})
+        levels = []
+        for s in sorted((*own, *originals), key=lambda s: s.line):
+            if not s.line.rate_bpp:
+                points = tuple(replace(mark(s), x=rate) for rate in ends)
+                colour = COLOURS.get(s.line.configuration, "#888888")
+                levels.append(Series(s.line.label, colour, "", points, line=True))
+        axes = PlotAxis(_RATE), PlotAxis(f"{title} on test images")
+        return Panel(codec, *axes, (*_lines(at_rates, mark), *levels))
+
     variants = []
     for domain in sorted({s.line.domain for s in summary.scores}):
         scores = [s for s in summary.scores if s.line.domain == domain]
-        codecs = sorted({s.line.codec for s in scores} - {"original"})
+        originals = [s for s in scores if s.line.codec == "original"]
         title = title_of(cell for s in scores for cell in cells[s.line])
-        panels = tuple(_rate_panel(scores, codec, hover, title) for codec in codecs)
+        panels = _by_codec((s for s in scores if s.line.codec != "original"), panel)
         if panels:
             models = max(len(s.values) for s in scores)
             told = (
@@ -95,41 +134,8 @@ def _rates_figure(records: Sequence[CellRecord], summary: Summary, runs: RunLink
                 f"(on test images for OC, OT and AC). {told} What has no rate is a level line."
             )
             variants.append(Variant((domain,), panels, caption, file_name(RATES_FILE, domain)))
-    if not variants:
-        return None
-    title = f"{summary.title[0].upper()}{summary.title[1:]}"
-    return Figure("rates", f"{title} against rate", ("domain",), tuple(variants))
-
-
-def _rate_panel(
-    scores: Sequence[Score], codec: str, hover: dict[Line, tuple[str, ...]], title: str
-) -> Panel:
-    at_rates = [s for s in scores if s.line.codec == codec and s.line.rate_bpp]
-    lines: dict[str, list[Score]] = defaultdict(list)
-    for score in at_rates:
-        lines[score.line.label].append(score)
-    series = []
-    colours = _weight_colours(s.line for s in at_rates)
-    for label, points in lines.items():
-        line = points[0].line
-        ordered = sorted(points, key=lambda s: (_rate_of(s), s.line.rate_bpp))
-        marks = [PlotPoint(_rate_of(s), s.mean, hover[s.line], y_range=s.span) for s in ordered]
-        series.append(_line_series(label, line, marks, colours.get(line.variant)))
-    rates = [_rate_of(s) for s in at_rates] or [0.0, 1.0]
-    level_of = [s for s in scores if not s.line.rate_bpp and s.line.codec in (codec, "original")]
-    for score in level_of:
-        ends = sorted({min(rates), max(rates)})
-        level = tuple(
-            PlotPoint(rate, score.mean, hover[score.line], y_range=score.span) for rate in ends
-        )
-        colour = COLOURS.get(score.line.configuration, "#888888")
-        series.append(Series(score.line.label, colour, "", level, line=True))
-    return Panel(
-        codec,
-        PlotAxis("rate reached (bits per pixel)"),
-        PlotAxis(f"{title} on test images"),
-        tuple(series),
-    )
+    head = f"{summary.title[0].upper()}{summary.title[1:]} against rate"
+    return Figure("rates", head, ("domain",), tuple(variants))
 
 
 def _rate_of(score: Score) -> float:
@@ -151,131 +157,93 @@ def _score_lines(score: Score, cells: Sequence[CellRecord], runs: RunLinks) -> t
     )
 
 
-def _shares_figure(summary: Summary) -> Figure | None:
-    """Each remedy's share of the drop against rate, a panel a codec; None where no share is known."""
+def _shares_figure(summary: Summary) -> Figure:
+    """Each remedy's share of the drop against rate, a panel a codec."""
     known = [d for d in summary.differences if d.name in SHARES and d.value is not None]
+    axes = PlotAxis(_RATE), PlotAxis("share recovered (%)")
     variants = []
     for domain, name in sorted({(d.line.domain, d.name) for d in known}):
         own = [d for d in known if (d.line.domain, d.name) == (domain, name)]
-        panels = tuple(
-            _shares_panel(codec, [d for d in own if d.line.codec == codec])
-            for codec in sorted({d.line.codec for d in own})
-        )
         drop = f"OO - {DEPLOYED[name]}"
-        over = ", or ".join(dict.fromkeys(d.drawn.over for d in own))
         caption = (
             f"Shown is the share of the drop {drop} that each remedy wins back: 0 is {DEPLOYED[name]}, 100 % "
-            f"is OO. Bars are 95 % intervals by a paired bootstrap over {over}. What is left out has a "
-            f"{drop} that may be zero."
+            f"is OO. Bars are 95 % intervals by a paired bootstrap over {_drawn_over(own)}. What is left out "
+            f"has a {drop} that may be zero."
         )
+        panels = _by_codec(own, lambda codec, ds: Panel(codec, *axes, _lines(ds, _share_point)))
         # A picture each: rows of one picture share a legend, and these have other lines.
         file = file_name(SHARES_FILE, f"OO-{DEPLOYED[name]}", domain)
         variants.append(Variant((domain, drop), panels, caption, file))
-    if not variants:
-        return None
     return Figure("remedies", "What each remedy wins back", ("domain", "drop"), tuple(variants))
 
 
-def _shares_panel(codec: str, shares: Sequence[Difference]) -> Panel:
-    lines: dict[str, list[Difference]] = defaultdict(list)
-    for d in shares:
-        lines[d.line.label].append(d)
-    colours = _weight_colours(d.line for d in shares)  # As where scores are drawn.
-    series = []
-    for label, own in lines.items():
-        marks = [_share_point(d) for d in own]
-        series.append(_line_series(label, own[0].line, marks, colours.get(own[0].line.variant)))
-    axes = PlotAxis("rate reached (bits per pixel)"), PlotAxis("share recovered (%)")
-    return Panel(codec, *axes, tuple(series))
+def _drawn_over(own: Sequence[Difference]) -> str:
+    return ", or ".join(dict.fromkeys(d.drawn.over for d in own))
 
 
-def _restorers_figure(records: Sequence[CellRecord]) -> Figure | None:
-    """What restorers do to held-out images while they train; None where none was scored."""
+def _restorers_figure(records: Sequence[CellRecord]) -> Figure:
+    """What restorers do to held-out images while they train."""
     curves: dict[Line, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         line = line_of(record)
         for step, values in record.curve if line.configuration == "RO" else ():
             if GAIN in values:
                 curves[line][step].append(values[GAIN])
+    axes = PlotAxis("steps"), PlotAxis("PSNR gain on held-out images (dB)")
+    caption = (
+        "Shown is the PSNR of restored images that the restorer did not learn from, less that of the "
+        "compressed ones. A line that still rises at its end has not converged. Bars reach from the "
+        "lowest to the highest restorer."
+    )
     variants = []
     for domain, rate in sorted({(line.domain, line.rate_bpp) for line in curves}):
-        own = {x: c for x, c in curves.items() if (x.domain, x.rate_bpp) == (domain, rate)}
-        panels = tuple(
-            Panel(
-                codec, PlotAxis("steps"), PlotAxis("PSNR gain on held-out images (dB)"),
-                tuple(_restorer_series(line, own[line]) for line in own if line.codec == codec),
-            )
-            for codec in sorted({line.codec for line in own})
-        )  # fmt: skip
-        caption = (
-            "Shown is the PSNR of restored images that the restorer did not learn from, less that of the "
-            "compressed ones. A line that still rises at its end has not converged. Bars reach from the "
-            "lowest to the highest restorer."
-        )
+        series: dict[str, list[Series]] = defaultdict(list)
+        for line, curve in curves.items():
+            if (line.domain, line.rate_bpp) == (domain, rate):
+                series[line.codec].append(_restorer_series(line, curve))
+        panels = tuple(Panel(codec, *axes, tuple(own)) for codec, own in sorted(series.items()))
         place = domain, f"{rate:g} bpp"
         variants.append(Variant(place, panels, caption, file_name(RESTORERS_FILE, domain)))
-    if not variants:
-        return None
     return Figure("restorers", "Restorers while they train", ("domain", "rate"), tuple(variants))
 
 
-def _pictures_figure(summary: Summary) -> Figure | None:
-    """What people are shown: PSNR against rate; None where no codec was adapted for a model."""
-    shown = [
-        s for s in summary.scores
-        if s.line.configuration in ("OC", "OT") and s.test_psnr_db is not None
-    ]  # fmt: skip
+def _pictures_figure(summary: Summary) -> Figure:
+    """What people are shown where a codec was adapted for a model: PSNR against rate."""
+
+    def mark(s: Score) -> PlotPoint:
+        psnr_db = s.test_psnr_db or 0.0
+        return PlotPoint(_rate_of(s), psnr_db, (s.line.label, f"{psnr_db:.2f} dB, {s.mean:.3f}"))
+
+    shown = sorted((s for s in summary.scores if s.test_psnr_db is not None), key=_rate_of)
+    axes = PlotAxis(_RATE), PlotAxis("PSNR of test images (dB)")
+    caption = (
+        "Drawn is the PSNR of the test images that the model is shown, a mean over images, against "
+        "their rate. OC is by the source codec, and OT by the codec adapted for the model, with the "
+        "weight of the task's loss; 0 adapts to the images alone. What lies below OC's line is what "
+        "people lose."
+    )
     variants = []
     for domain in sorted({s.line.domain for s in shown if s.line.configuration == "OT"}):
-        own = [s for s in shown if s.line.domain == domain]
-        panels = tuple(
-            _pictures_panel(codec, [s for s in own if s.line.codec == codec])
-            for codec in sorted({s.line.codec for s in own})
-        )
-        caption = (
-            "Drawn is the PSNR of the test images that the model is shown, a mean over images, against "
-            "their rate. OC is by the source codec, and OT by the codec adapted for the model, with the "
-            "weight of the task's loss; 0 adapts to the images alone. What lies below OC's line is what "
-            "people lose."
-        )
+        own = (s for s in shown if s.line.domain == domain and s.line.configuration in ("OC", "OT"))
+        panels = _by_codec(own, lambda codec, scores: Panel(codec, *axes, _lines(scores, mark)))
         variants.append(Variant((domain,), panels, caption, file_name(PICTURES_FILE, domain)))
-    if not variants:
-        return None
     return Figure("pictures", "What people are shown", ("domain",), tuple(variants))
 
 
-def _pictures_panel(codec: str, scores: Sequence[Score]) -> Panel:
-    lines: dict[str, list[Score]] = defaultdict(list)
-    for score in sorted(scores, key=_rate_of):
-        lines[score.line.label].append(score)
-    series = []
-    colours = _weight_colours(s.line for s in scores)
-    for label, own in lines.items():
-        marks = [
-            PlotPoint(_rate_of(s), s.test_psnr_db, (label, f"{s.test_psnr_db:.2f} dB, {s.mean:.3f}"))
-            for s in own if s.test_psnr_db is not None
-        ]  # fmt: skip
-        series.append(_line_series(label, own[0].line, marks, colours.get(own[0].line.variant)))
-    axes = PlotAxis("rate reached (bits per pixel)"), PlotAxis("PSNR of test images (dB)")
-    return Panel(codec, *axes, tuple(series))
-
-
 def _restorer_series(line: Line, curve: Mapping[int, Sequence[float]]) -> Series:
-    points = []
+    label, points = line.label.removeprefix("RO "), []
     for step, gains in sorted(curve.items()):
         mean = sum(gains) / len(gains)
-        told = (line.label.removeprefix("RO "), f"{mean:+.2f} dB at step {step}")
+        told = (label, f"{mean:+.2f} dB at step {step}")
         points.append(PlotPoint(step, mean, told, y_range=(min(gains), max(gains))))
-    return _line_series(told[0], line, points)
+    return _line_series(label, line, points)
 
 
 def _share_point(d: Difference) -> PlotPoint:
-    assert d.value is not None
-    span = None if d.low is None or d.high is None else (100 * d.low, 100 * d.high)
-    told = (f"{d.line.label}: {d.form.format(d.value)}", d.ends and f"95 % {d.ends}",
-            d.drawn.text)  # fmt: skip
+    value = d.value or 0.0
+    told = (f"{d.line.label}: {d.form.format(value)}", d.ends and f"95 % {d.ends}", d.drawn.text)
     x = d.line.rate_bpp if d.bpp is None else d.bpp
-    return PlotPoint(x, 100 * d.value, tuple(filter(None, told)), y_range=span)
+    return PlotPoint(x, 100 * value, tuple(filter(None, told)), y_range=_interval(d, 100))
 
 
 def _weight_colours(lines: Iterable[Line]) -> dict[str, str]:
@@ -286,7 +254,7 @@ def _weight_colours(lines: Iterable[Line]) -> dict[str, str]:
 
 
 def _line_series(
-    label: str, line: Line, points: Sequence[PlotPoint], colour: str | None = None
+    label: str, line: Line, points: Iterable[PlotPoint], colour: str | None = None
 ) -> Series:
     """A line's points from the lowest rate on; restorers and their splits have looks of their own."""
     return Series(
@@ -298,54 +266,41 @@ def _line_series(
     )  # fmt: skip
 
 
-def _parts_figure(summary: Summary) -> Figure | None:
-    """Each difference with its interval, a panel a codec; None where there is none."""
+def _parts_figure(summary: Summary) -> Figure:
+    """Each difference with its interval, a panel a codec."""
     places = sorted({(d.line.domain, d.line.rate_bpp) for d in summary.differences})
     variants = []
     for domain, rate in places:
         own = [d for d in summary.differences if (d.line.domain, d.line.rate_bpp) == (domain, rate)]
-        codecs = sorted({d.line.codec for d in own})
-        panels = tuple(
-            _parts_panel(codec, [d for d in own if d.line.codec == codec], summary.title)
-            for codec in codecs
-        )
-        over = ", or ".join(dict.fromkeys(d.drawn.over for d in own))
         caption = (
             f"Shown are differences of {summary.title} with their 95 % intervals by a paired bootstrap over "
-            f"{over}. Marks are hollow where the interval includes zero or is not known."
+            f"{_drawn_over(own)}. Marks are hollow where the interval includes zero or is not known."
         )
+        panels = _by_codec(own, lambda codec, ds: _parts_panel(codec, ds, summary.title))
         place = domain, f"{rate:g} bpp"
         variants.append(Variant(place, panels, caption, file_name(PARTS_FILE, domain)))
-    if not variants:
-        return None
     drop = largest_drop(summary)
     start = 0 if drop is None else places.index((drop.line.domain, drop.line.rate_bpp))
-    return Figure(
-        "parts", "Where the drop comes from", ("domain", "rate"), tuple(variants), start=start
-    )
+    title, selectors = "Where the drop comes from", ("domain", "rate")
+    return Figure("parts", title, selectors, tuple(variants), start=start)
 
 
 def _parts_panel(codec: str, differences: Sequence[Difference], title: str) -> Panel:
     told = [d for d in differences if d.name not in SHARES and d.value is not None]
-    names = list(dict.fromkeys(part_name(d) for d in told))
-    order = list(reversed(names))
-    sure = {True: [], False: []}  # type: dict[bool, list[PlotPoint]]
+    order = list(reversed(dict.fromkeys(part_name(d) for d in told)))
+    marks = []
     for d in told:
-        assert d.value is not None
-        span = None if d.low is None or d.high is None else (d.low, d.high)
-        known = span is not None and not span[0] <= 0 <= span[1]
+        value, span = d.value or 0.0, _interval(d)
+        apart = span is not None and not span[0] <= 0 <= span[1]
         ends = f"95 % {d.ends}" if d.ends else "no interval"
-        lines = (part_name(d).replace("\n", " "), f"{d.value:+.3f}, {ends}",
-                 d.drawn.text)  # fmt: skip
-        sure[known].append(PlotPoint(d.value, order.index(part_name(d)), lines, x_range=span))
-    series = tuple(
-        Series(_LABELS[known], COLOURS["CC"], "o",
-               tuple(points), hollow=not known)
-        for known, points in sure.items() if points
-    )  # fmt: skip
-    return Panel(
-        codec, PlotAxis(f"difference of {title}"), PlotAxis("", "names", tuple(order)), series
-    )
+        lines = (part_name(d).replace("\n", " "), f"{value:+.3f}, {ends}", d.drawn.text)
+        marks.append((apart, PlotPoint(value, order.index(part_name(d)), lines, x_range=span)))
+    axes = PlotAxis(f"difference of {title}"), PlotAxis("", "names", tuple(order))
+    return Panel(codec, *axes, interval_series(marks))
+
+
+def _interval(d: Difference, factor: float = 1) -> Range | None:
+    return None if d.low is None or d.high is None else (factor * d.low, factor * d.high)
 
 
 def part_name(d: Difference) -> str:

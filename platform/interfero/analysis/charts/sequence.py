@@ -23,7 +23,7 @@ from interfero.analysis.charts.data import (
 )
 from interfero.analysis.charts.files import file_name
 from interfero.analysis.charts.laws import law_figure
-from interfero.analysis.charts.style import domain_style, method_style
+from interfero.analysis.charts.style import domain_style, interval_series, method_style
 from interfero.analysis.sequence.archive import OldStreams, old_streams
 from interfero.analysis.sequence.chains import (
     Chain,
@@ -49,7 +49,6 @@ QUANTITIES = {
     "loss": "Loss (% of the source codec's)", "rate": "Rate (% of the source codec's)",
     "PSNR": "PSNR lost (dB)", "BD-rate": "BD-rate (%)",
 }  # fmt: skip
-_LABELS = {True: "interval apart from zero (filled)", False: "may be zero (hollow)"}
 _GROWTH = (FORGETTING, AVERAGE, Measure("gain", "learned gain", learned_gain))
 MAX_HOVER_CHAINS = 6
 
@@ -124,17 +123,14 @@ def _measures_figure(cases: Sequence[SequenceSummary]) -> Figure:
         for measure in MEASURES[:4]:
             rows = [r for r in summary.best.values() if measure.name in r.means]
             names = tuple(reversed([row.setting.text for row in rows]))
-            sure: dict[bool, list[PlotPoint]] = {True: [], False: []}
+            marks = []
             for row in rows:
                 mean = row.means[measure.name]
                 lines = (row.setting.text, f"{measure.title} {mean.text()}")
                 place = float(names.index(row.setting.text))
-                sure[bool(mean.sign)].append(PlotPoint(mean.value, place, lines, x_range=mean.span))
-            series = tuple(
-                Series(_LABELS[known], "#0072B2", "o",
-                       tuple(points), hollow=not known)
-                for known, points in sure.items() if points
-            )  # fmt: skip
+                point = PlotPoint(mean.value, place, lines, x_range=mean.span)
+                marks.append((bool(mean.sign), point))
+            series = interval_series(marks)
             empty = "" if series else "needs orders of two domains or more"
             title = measure.title.capitalize()
             axis = PlotAxis(f"{measure.title} (%)", "percent")

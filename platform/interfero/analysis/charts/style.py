@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from interfero.analysis.charts.data import INK
+from interfero.analysis.charts.data import INK, PlotPoint, Series
 from interfero.analysis.choices import CONTROL
 
 
@@ -16,6 +16,12 @@ class MethodStyle:
     colour: str
     """Of Okabe and Ito's palette, which colour-blind readers can tell apart."""
     marker: str
+
+    def series(
+        self, label: str, points: Iterable[PlotPoint], *, hollow: bool = False, line: bool = False
+    ) -> Series:
+        """Points that look so."""
+        return Series(label, self.colour, self.marker, tuple(points), hollow, line)
 
 
 _LOOKS = {
@@ -67,3 +73,18 @@ def styles_by_name(names: Iterable[str]) -> dict[str, MethodStyle]:
 def method_label(method: str) -> str:
     """As legends call it."""
     return f"{method} (control)" if method == CONTROL else method
+
+
+def interval_series(marks: Iterable[tuple[bool, PlotPoint]]) -> tuple[Series, ...]:
+    """Filled marks and hollow ones, of results with intervals.
+
+    Args:
+        marks: Each with whether its interval is apart from zero.
+    """
+    every = list(marks)
+    looks = (True, "interval apart from zero (filled)"), (False, "may be zero (hollow)")
+    return tuple(
+        MethodStyle("#0072B2", "o").series(label, points, hollow=not apart)
+        for apart, label in looks
+        if (points := [point for known, point in every if known == apart])
+    )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from math import nan
 from typing import TypeVar
 
 from interfero.analysis.axes import AXES
 from interfero.analysis.capacity_table import signed
-from interfero.analysis.charts.data import Figure, Panel, PlotAxis, PlotPoint, Series, Variant, span
+from interfero.analysis.charts.data import Figure, Panel, PlotAxis, PlotPoint, Variant, span
 from interfero.analysis.charts.files import file_name, file_part
 from interfero.analysis.charts.style import method_label, method_style
 from interfero.analysis.charts.words import seeds_sentence
@@ -83,30 +84,15 @@ def _start(settings: Sequence[CellSetting], rd_lambda: float | None) -> int:
     return max(range(len(settings)), key=rank)
 
 
-def _trend_panel(found: Sequence[Trend], response: int) -> Panel:
-    title, mean, seeds = QUANTITIES[response]
-    axis = AXES[found[0].axis]
+def _trend_panel(found: Sequence[Trend], number: int) -> Panel:
+    title, axis = QUANTITIES[number][0], AXES[found[0].axis]
     series = []
     for trend in _in_order(found):
-        points = tuple(
-            PlotPoint(
-                p.x, mean(p),
-                (f"{trend.method} on {trend.setting.domain}", f"{axis.word} {axis.text(p.x)}",
-                 f"{title.lower()} {signed(mean(p))}", *seed_words(seeds(p))),
-                y_range=span(tuple(seeds(p))),
-            )
-            for p in trend.points
-        )  # fmt: skip
-        gone = tuple(
-            PlotPoint(x, y, lines, faint=True)
-            for x, y, lines in astray_points(trend, response, lambda cell: cell.x)
-        )
-        look = method_style(trend.method)
-        series.append(
-            Series(
-                method_label(trend.method), look.colour, look.marker, (*points, *gone), line=True
-            )
-        )
+        who = f"{trend.method} on {trend.setting.domain}"
+        known = [(p.x, p, (who, f"{axis.word} {axis.text(p.x)}")) for p in trend.points]
+        points = response_points(trend, number, known, lambda cell: cell.x)
+        label = method_label(trend.method)
+        series.append(method_style(trend.method).series(label, points, line=True))
     levels = sorted({p.x for s in series for p in s.points})
     ticks = tuple((x, axis.text(x)) for x in levels)
     return Panel(
@@ -190,30 +176,37 @@ def astray_sentence(found: Sequence[_Line]) -> str:
     return f" Chosen cells that diverged are in no mean: {text}." if counts else ""
 
 
-def astray_points(
-    line: _Line, response: int, place: Callable[[Astray], float]
-) -> list[tuple[float, float, tuple[str, ...]]]:
-    """Where cells stand that diverged: their place, their value, and what they say.
+def response_points(
+    line: Trend | DomainShift, number: int, known: Iterable[tuple[float, Point, Sequence[str]]],
+    astray_at: Callable[[Astray], float | None],
+) -> list[PlotPoint]:  # fmt: skip
+    """Means over seeds, then the cells that diverged, faint.
 
     Args:
-        line: Whose cells.
-        response: Of `QUANTITIES`.
-        place: On the axis.
+        line: Whose points.
+        number: Of `QUANTITIES`.
+        known: A place on the x axis, the results there, and what a mark says of them first.
+        astray_at: Where a cell stands that diverged; None where it is not drawn.
     """
-    title = QUANTITIES[response][0]
-    return [
-        (
-            place(cell),
-            value,
-            (
+    title, mean, seeds = QUANTITIES[number]
+    points = [
+        PlotPoint(
+            x, mean(p),
+            (*first, f"{title.lower()} {signed(mean(p))}", *_seed_words(seeds(p))),
+            y_range=span(tuple(seeds(p))),
+        )
+        for x, p, first in known
+    ]  # fmt: skip
+    for cell in line.astray:
+        x, value = astray_at(cell), (cell.gain, cell.forgetting)[number]
+        if x is not None and value is not None:
+            lines = (
                 f"{line.method} on {cell.domain}, one cell",
                 f"{title.lower()} {signed(value)}",
                 f"seed {cell.seed[0]}/{cell.seed[1]}: diverged, in no mean",
-            ),
-        )
-        for cell in line.astray
-        if (value := (cell.gain, cell.forgetting)[response]) is not None
-    ]
+            )
+            points.append(PlotPoint(x, value, lines, faint=True))
+    return points
 
 
 def _told_apart(steps: int, value: float, places: Collection[tuple[int, float]]) -> list[str]:
@@ -222,35 +215,25 @@ def _told_apart(steps: int, value: float, places: Collection[tuple[int, float]])
     return at_lambda + ([] if steps == min(s for s, _ in places) else [f"{-steps}steps"])
 
 
-def _domain_panel(shifts: Sequence[DomainShift], name: str, response: int) -> Panel:
-    title, mean, seeds = QUANTITIES[response]
+def _domain_panel(shifts: Sequence[DomainShift], name: str, number: int) -> Panel:
     far = {a.domain: a.distances[name] for s in shifts for a in s.astray if name in a.distances}
     far |= {p.domain: p.distances[name] for s in shifts for p in s.points}
     order = sorted(far, key=lambda d: (-far[d], d))
+    rows = {domain: float(row) for row, domain in enumerate(order)}
     series = []
     for shift in _in_order(shifts):
-        points = tuple(
-            PlotPoint(
-                mean(p.point), order.index(p.domain),
-                (f"{shift.method} on {p.domain}", f"{AXES[name].word} {far[p.domain]:.3g}",
-                 f"{title.lower()} {signed(mean(p.point))}", *seed_words(seeds(p.point))),
-                x_range=span(tuple(seeds(p.point))),
+        known = [
+            (
+                rows[p.domain], p.point,
+                (f"{shift.method} on {p.domain}", f"{AXES[name].word} {far[p.domain]:.3g}"),
             )
             for p in shift.points
-        )  # fmt: skip
-        gone = tuple(
-            PlotPoint(x, y, lines, faint=True)
-            for y, x, lines in astray_points(
-                shift,
-                response,
-                lambda c: float(order.index(c.domain)) if c.domain in order else nan,
-            )
-        )
-        look = method_style(shift.method)
-        series.append(
-            Series(method_label(shift.method), look.colour, look.marker, (*points, *gone))
-        )
-    names = tuple(f"{domain} {far[domain]:.3g}" for domain in order)
+        ]  # fmt: skip
+        points = response_points(shift, number, known, lambda cell: rows.get(cell.domain, nan))
+        # Domains are the rows, and values lie across.
+        turned = [replace(p, x=p.y, y=p.x, x_range=p.y_range, y_range=None) for p in points]
+        series.append(method_style(shift.method).series(method_label(shift.method), turned))
+    title, names = QUANTITIES[number][0], tuple(f"{domain} {far[domain]:.3g}" for domain in order)
     return Panel(title, PlotAxis(title, "percent"), PlotAxis("", "names", names), tuple(series))
 
 
@@ -270,7 +253,7 @@ def _counts(found: Sequence[Trend]) -> list[int]:
     return [len(p.gains) for t in found for p in t.points]
 
 
-def seed_words(values: Collection[float]) -> list[str]:
+def _seed_words(values: Collection[float]) -> list[str]:
     """What a point says of its seeds."""
     if len(values) == 1:
         return ["1 seed"]
