@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from interfero.analysis.capacity_table import signed
 from interfero.analysis.cells import Cells
@@ -15,7 +15,6 @@ from interfero.analysis.charts.data import (
     PlotAxis,
     PlotPoint,
     RunLinks,
-    Series,
     Variant,
     faces_of,
     name_of,
@@ -59,19 +58,22 @@ def capacity_figure(
         first: Where this figure shows the answer, the block that the answer is of: means of its cases are
             over its seeds.
     """
-    choices = choose_learning_rates(records)
-    if not choices:
+    every = choose_learning_rates(records)
+    if not every:
         return None
     by_case: dict[CellSetting, list[Choice]] = defaultdict(list)
-    for choice in choices:
-        by_case[choice.setting.without_method].append(choice)
+    for one in every:
+        by_case[one.setting.without_method].append(one)
     gaps, grey = gaps_of(records), grey_domains(records)
     cases = sorted(gaps, key=lambda case: case.order)
     seen: Counter[str] = Counter()
     variants = []
     for case in cases:
-        about = _About(gaps[case], seen[case.domain], grey=case.domain in grey, first=first)
-        variants.append(_variant(case, cases, by_case[case], runs, about))
+        choice = case.domain, case_text(case, cases)
+        block = first if first is not None and case in first.cases else None
+        more = gaps[case] + " The domain is grey." * (case.domain in grey)
+        file = file_part("capacity", case.domain, index=seen[case.domain])
+        variants.append(_variant(choice, case, by_case[case], runs, block, more, file))
         seen[case.domain] += 1
     shown = longest(without_grey(Cells(records)))
     focus = int(shown[0].params["num_steps"]), answer_lambda(records)
@@ -131,27 +133,21 @@ def _without_single_choices(variants: tuple[Variant, ...]) -> tuple[Variant, ...
     return tuple(replace(v, choice=v.choice[:1]) for v in variants)
 
 
-@dataclass(frozen=True)
-class _About:
-    """What a case's figure says beside its results."""
-
-    gaps: str
-    """Of `gaps_of`."""
-    index: int
-    """Of the case, among those of its domain."""
-    grey: bool
-    first: SharedBlock | None
-
-    def block_of(self, case: CellSetting) -> SharedBlock | None:
-        """What its means are of, if they are of less than all that the case has."""
-        return self.first if self.first is not None and case in self.first.cases else None
-
-
 def _variant(
-    case: CellSetting, cases: Sequence[CellSetting], choices: Sequence[Choice], runs: RunLinks,
-    about: _About,
+    choice: tuple[str, str], case: CellSetting, choices: Sequence[Choice], runs: RunLinks,
+    block: SharedBlock | None, more: str, file: str,
 ) -> Variant:  # fmt: skip
-    where, block = case_text(case, cases), about.block_of(case)
+    """What a case shows.
+
+    Args:
+        choice: Its domain, and what tells it from others of the domain.
+        case: What is drawn.
+        choices: Of the case.
+        runs: Of the cells.
+        block: What its means are of, if they are of less than all that the case has.
+        more: What the caption says beside its results.
+        file: Of the picture.
+    """
     means = choices if block is None else _within(block, choices)
     panels: tuple[Panel, ...] = (
         Panel("", PlotAxis(""), PlotAxis(""), (), empty="No cell finished."),
@@ -162,14 +158,13 @@ def _variant(
         f"Here {case.codec} is adapted to {case.domain} at lambda {case.rd_lambda:g}, with "
         f"{case.num_images_text} and {case.num_steps} steps."
     )
-    text += seeds_sentence(len(c.kept) for c in means) + about.gaps
-    text += " The domain is grey." if about.grey else ""
+    text += seeds_sentence(len(c.kept) for c in means) + more
     text += "" if block is None else block.left_out_sentence
     return Variant(
-        choice=(case.domain, where),
+        choice=choice,
         panels=panels,
         caption=text + diverged_sentence(choices),
-        file=file_part("capacity", case.domain, index=about.index),
+        file=file,
         faces=faces_of(panels, "routed", "unrouted"),
     )
 
@@ -191,19 +186,11 @@ def _within(block: SharedBlock, choices: Iterable[Choice]) -> list[Choice]:
 def _gain_panel(choices: Sequence[Choice], means: Sequence[Choice], runs: RunLinks) -> Panel:
     series = []
     for method in methods_of(choices):
-        own = [c for c in choices if c.setting.method == method]
-        kept = [c for c in means if c.setting.method == method]
-        points = [p for c in kept if (p := _point(c, FRACTION, GAIN, runs)) and p.x > 0]
-        faint = [p for c in own for p in _faint(c, FRACTION, GAIN, runs) if p.x > 0]
-        series.append(
-            Series(
-                method_label(method),
-                method_style(method).colour,
-                method_style(method).marker,
-                (*faint, *points),
-                line=len(points) > 1,
-            )
-        )
+        points, faint = _points(method, choices, means, (FRACTION, GAIN), runs)
+        # Of no parameters there is no place on a logarithmic axis.
+        points, faint = ([p for p in own if p.x > 0] for own in (points, faint))
+        look, label = method_style(method), method_label(method)
+        series.append(look.series(label, (*faint, *points), line=len(points) > 1))
     return Panel(
         title="Target gain against adapter size",
         x=PlotAxis("trained parameters (% of the source codec's; numbers: adapter size)", "log"),
@@ -215,22 +202,28 @@ def _gain_panel(choices: Sequence[Choice], means: Sequence[Choice], runs: RunLin
 def _plane_panel(choices: Sequence[Choice], means: Sequence[Choice], runs: RunLinks) -> Panel:
     series = []
     for method in methods_of(choices):
-        own = [c for c in choices if c.setting.method == method]
-        kept = [c for c in means if c.setting.method == method]
-        for metric, hollow in ((ROUTED, False), (UNROUTED, True)):
-            points = [p for c in kept if (p := _point(c, GAIN, metric, runs))]
-            routed = [_point(c, GAIN, ROUTED, runs) for c in kept]
-            if hollow and [(p.x, p.y) for p in points] == [(p.x, p.y) for p in routed if p]:
-                continue
-            faint = [p for c in own for p in _faint(c, GAIN, metric, runs)]
-            look = method_label(method), method_style(method).colour, method_style(method).marker
-            series.append(Series(*look, (*faint, *points), hollow))
+        look, label = method_style(method), method_label(method)
+        routed, faint = _points(method, choices, means, (GAIN, ROUTED), runs)
+        series.append(look.series(label, (*faint, *routed)))
+        points, faint = _points(method, choices, means, (GAIN, UNROUTED), runs)
+        if [(p.x, p.y) for p in points] != [(p.x, p.y) for p in routed]:
+            series.append(look.series(label, (*faint, *points), hollow=True))
     return Panel(
         title="Learning and forgetting",
         x=_gain_axis(choices),
         y=PlotAxis("source forgetting (%)", "percent"),
         series=tuple(series),
     )
+
+
+def _points(
+    method: str, choices: Sequence[Choice], means: Sequence[Choice], metrics: tuple[str, str],
+    runs: RunLinks,
+) -> tuple[list[PlotPoint], list[PlotPoint]]:  # fmt: skip
+    """The means of a method, and its single cells."""
+    kept = [p for c in means if c.setting.method == method if (p := _point(c, *metrics, runs))]
+    faint = [p for c in choices if c.setting.method == method for p in _faint(c, *metrics, runs)]
+    return kept, faint
 
 
 def _gain_axis(choices: Sequence[Choice]) -> PlotAxis:

@@ -18,7 +18,6 @@ from interfero.analysis.charts.data import (
     PlotAxis,
     PlotPoint,
     RunLinks,
-    Series,
     Variant,
     faces_of,
     name_of,
@@ -171,9 +170,7 @@ class _Drawn:
                     if c.setting.without_method in at and has_diverged(cell.metrics.get(metric, 0.0))
                     and not (hollow and cell.metrics.get(ROUTED) == cell.metrics[metric])
                 ]  # fmt: skip
-                series.append(
-                    Series(method_label(method), look.colour, look.marker, tuple(points), hollow)
-                )
+                series.append(look.series(method_label(method), points, hollow=hollow))
         height = max(PlotAxis("").row_height, MARK_HEIGHT * len(self.methods))
         axis = PlotAxis("", "names", tuple(reversed(self._names())), row_height=height)
         return Panel(title, PlotAxis(title, "percent"), axis, tuple(series))

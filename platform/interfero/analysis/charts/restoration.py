@@ -98,6 +98,20 @@ def _rates_figure(records: Sequence[CellRecord], summary: Summary, runs: RunLink
     for record in records:
         if record.metrics:
             cells[line_of(record)].append(record)
+    by_domain: dict[str, list[Score]] = defaultdict(list)
+    for score in summary.scores:
+        by_domain[score.line.domain].append(score)
+    variants = [_rates_variant(d, scores, cells, runs) for d, scores in sorted(by_domain.items())]
+    title = f"{summary.title[0].upper()}{summary.title[1:]} against rate"
+    return Figure("rates", title, ("domain",), tuple(v for v in variants if v.panels))
+
+
+def _rates_variant(
+    domain: str, scores: Sequence[Score], cells: Mapping[Line, Sequence[CellRecord]], runs: RunLinks
+) -> Variant:
+    title = title_of(cell for s in scores for cell in cells[s.line])
+    axes = PlotAxis(_RATE), PlotAxis(f"{title} on test images")
+    originals = [s for s in scores if s.line.codec == "original"]
 
     def mark(score: Score) -> PlotPoint:
         hover = _score_lines(score, cells[score.line], runs)
@@ -105,37 +119,27 @@ def _rates_figure(records: Sequence[CellRecord], summary: Summary, runs: RunLink
 
     def panel(codec: str, own: Sequence[Score]) -> Panel:
         at_rates = [s for s in own if s.line.rate_bpp]
-        ends = sorted({f(map(_rate_of, at_rates), default=d) for f, d in ((min, 0.0), (max, 1.0))})
-        levels = []
+        rates = [_rate_of(s) for s in at_rates] or [0.0, 1.0]
+        series = list(_lines(at_rates, mark))
         for s in sorted((*own, *originals), key=lambda s: s.line):
             if not s.line.rate_bpp:
-                points = tuple(replace(mark(s), x=rate) for rate in ends)
+                level = tuple(replace(mark(s), x=rate) for rate in sorted({min(rates), max(rates)}))
                 colour = COLOURS.get(s.line.configuration, "#888888")
-                levels.append(Series(s.line.label, colour, "", points, line=True))
-        axes = PlotAxis(_RATE), PlotAxis(f"{title} on test images")
-        return Panel(codec, *axes, (*_lines(at_rates, mark), *levels))
+                series.append(Series(s.line.label, colour, "", level, line=True))
+        return Panel(codec, *axes, tuple(series))
 
-    variants = []
-    for domain in sorted({s.line.domain for s in summary.scores}):
-        scores = [s for s in summary.scores if s.line.domain == domain]
-        originals = [s for s in scores if s.line.codec == "original"]
-        title = title_of(cell for s in scores for cell in cells[s.line])
-        panels = _by_codec((s for s in scores if s.line.codec != "original"), panel)
-        if panels:
-            models = max(len(s.values) for s in scores)
-            told = (
-                "There is one seed: an illustration."
-                if models == 1
-                else f"Marks are means over up to {models} models, and bars reach from the lowest to the "
-                "highest."
-            )
-            caption = (
-                f"Shown is {title} of all test images together, against the rate reached on training images "
-                f"(on test images for OC, OT and AC). {told} What has no rate is a level line."
-            )
-            variants.append(Variant((domain,), panels, caption, file_name(RATES_FILE, domain)))
-    head = f"{summary.title[0].upper()}{summary.title[1:]} against rate"
-    return Figure("rates", head, ("domain",), tuple(variants))
+    models = max(len(s.values) for s in scores)
+    told = (
+        "There is one seed: an illustration."
+        if models == 1
+        else f"Marks are means over up to {models} models, and bars reach from the lowest to the highest."
+    )
+    caption = (
+        f"Shown is {title} of all test images together, against the rate reached on training images "
+        f"(on test images for OC, OT and AC). {told} What has no rate is a level line."
+    )
+    panels = _by_codec((s for s in scores if s.line.codec != "original"), panel)
+    return Variant((domain,), panels, caption, file_name(RATES_FILE, domain))
 
 
 def _rate_of(score: Score) -> float:

@@ -71,41 +71,26 @@ def _point(x: float, mean: SequenceMean, what: str, said: str = "") -> PlotPoint
     return PlotPoint(x, mean.value, (what, said or mean.text()), y_range=mean.span)
 
 
-def _at(summary: SequenceSummary) -> str:
-    """What the case is, and what bars are."""
-    return f"The cells are at {summary.case.text}. Bars are 95 % intervals over orders and seeds."
-
-
 def _growth_figure(cases: Sequence[SequenceSummary]) -> Figure:
     """Forgetting, loss and gain after so many domains, a line a method."""
     variants = []
     for summary in cases:
         lengths = range(1, summary.case.length + 1)
+        axis = PlotAxis("domains met", ticks=tuple((float(k), str(k)) for k in lengths))
         panels = []
         for measure in _GROWTH:
             series = []
             for method, row in summary.best.items():
                 means = [(k, mean_of(row.values(measure, k))) for k in lengths]
-                points = tuple(
+                points = [
                     _point(k, mean, f"{row.setting.text}, after {k}")
                     for k, mean in means
                     if mean is not None
-                )
-                look = method_style(method)
-                series.append(Series(method, look.colour, look.marker, points, line=True))
-            ticks = tuple((float(k), str(k)) for k in lengths)
+                ]
+                series.append(method_style(method).series(method, points, line=True))
             title = f"{measure.title.capitalize()} over domains met"
-            panels.append(
-                Panel(
-                    title,
-                    PlotAxis("domains met", ticks=ticks),
-                    PlotAxis(f"{measure.title} (%)", "percent"),
-                    tuple(series),
-                )
-            )
-        variants.append(
-            Variant((summary.case.text,), tuple(panels), _at(summary), file_name("sequence_growth"))
-        )
+            panels.append(Panel(title, axis, _axis_of(measure), tuple(series)))
+        variants.append(_variant_of(summary, panels, "sequence_growth"))
     return Figure(
         "growth", "How interference grows with the number of domains met", ("at",), tuple(variants),
         "Values are percent of the source codec's loss on the same test images. Forgetting is how much "
@@ -113,6 +98,19 @@ def _growth_figure(cases: Sequence[SequenceSummary]) -> Figure:
         "domains met, "
         "source included. Each method has the setting that validation chose.",
     )  # fmt: skip
+
+
+def _axis_of(measure: Measure) -> PlotAxis:
+    return PlotAxis(f"{measure.title} (%)", "percent")
+
+
+def _variant_of(
+    summary: SequenceSummary, panels: Iterable[Panel], file: str, *more: str
+) -> Variant:
+    """Of a case, and of what else is chosen; the caption says what the case is, and what bars are."""
+    case = summary.case.text
+    caption = f"The cells are at {case}. Bars are 95 % intervals over orders and seeds."
+    return Variant((case, *more), tuple(panels), caption, file_name(file))
 
 
 def _measures_figure(cases: Sequence[SequenceSummary]) -> Figure:
@@ -125,22 +123,18 @@ def _measures_figure(cases: Sequence[SequenceSummary]) -> Figure:
             names = tuple(reversed([row.setting.text for row in rows]))
             marks = []
             for row in rows:
-                mean = row.means[measure.name]
-                lines = (row.setting.text, f"{measure.title} {mean.text()}")
-                place = float(names.index(row.setting.text))
+                mean, name = row.means[measure.name], row.setting.text
+                lines = (name, f"{measure.title} {mean.text()}")
+                place = float(names.index(name))
                 point = PlotPoint(mean.value, place, lines, x_range=mean.span)
                 marks.append((bool(mean.sign), point))
             series = interval_series(marks)
             empty = "" if series else "needs orders of two domains or more"
-            title = measure.title.capitalize()
-            axis = PlotAxis(f"{measure.title} (%)", "percent")
-            panels.append(Panel(title, axis, PlotAxis("", "names", names), series, empty=empty))
+            axes = _axis_of(measure), PlotAxis("", "names", names)
+            panels.append(Panel(measure.title.capitalize(), *axes, series, empty=empty))
         # Two rows of two: four panels side by side have no room for the names of methods.
         for half, pair in (("loss and forgetting", panels[:2]), ("transfer", panels[2:])):
-            choice = (summary.case.text, half)
-            variants.append(
-                Variant(choice, tuple(pair), _at(summary), file_name("sequence_measures"))
-            )
+            variants.append(_variant_of(summary, pair, "sequence_measures", half))
     return Figure(
         "measures", "Measures after the last domain", ("at", "of"), tuple(variants),
         "Lower is better of loss and forgetting. Transfer is as arXiv:1706.08840 defines it: positive is "
@@ -199,16 +193,15 @@ def _places(chain: Chain) -> tuple[str, ...]:
 
 
 def _mean_matrix(chains: Iterable[Chain], name: str) -> FloatArray | str:
-    found: list[FloatArray] = []
-    for chain in chains:
-        values = chain.percent if name == "loss" else _change(chain, name)
-        if values is None:
-            return "not measured"
-        found.append(values)
-    return np.asarray(np.mean(found, axis=0))
+    found = [_quantity(chain, name) for chain in chains]
+    known = [values for values in found if values is not None]
+    return np.asarray(np.mean(known, axis=0)) if len(known) == len(found) else "not measured"
 
 
-def _change(chain: Chain, name: str) -> FloatArray | None:
+def _quantity(chain: Chain, name: str) -> FloatArray | None:
+    """(stages, domains) in the unit of `QUANTITIES`; None where a stage has not measured it."""
+    if name == "loss":
+        return chain.percent
     values = chain.matrix("bpp" if name == "rate" else "psnr_db")
     if values is None:
         return None
@@ -272,8 +265,7 @@ def _stage_series(chains: Sequence[Chain], j: int, name: str, runs: RunLinks) ->
         lines = (f"{name} after stage {i}", f"{mean:+.2f} %", *each[:MAX_HOVER_CHAINS])
         size = 1.5 if i == j else 1.0
         points.append(PlotPoint(float(i), mean, lines, y_range=span(values), size=size))
-    look = domain_style(j)
-    return Series(name, look.colour, look.marker, tuple(points), line=True)
+    return domain_style(j).series(name, points, line=True)
 
 
 def _cell_text(chain: Chain, stage: int, runs: RunLinks) -> str:
@@ -293,14 +285,12 @@ def _storage_figure(cases: Sequence[SequenceSummary]) -> Figure | None:
             Panel(
                 f"{measure.title.capitalize()} against storage",
                 PlotAxis("stored for each domain (kB)", scale),
-                PlotAxis(f"{measure.title} (%)", "percent"),
+                _axis_of(measure),
                 _stored_series(rows, measure, summary.case.length),
             )
             for measure in (FORGETTING, AVERAGE)
         )
-        variants.append(
-            Variant((summary.case.text,), panels, _at(summary), file_name("sequence_storage"))
-        )
+        variants.append(_variant_of(summary, panels, "sequence_storage"))
     if not variants:
         return None
     return Figure(
@@ -316,10 +306,7 @@ def _stored_series(rows: Sequence[SettingRow], measure: Measure, length: int) ->
         size = row.stored["stored/bytes"]
         what = f"{row.setting.text}, {size_text(size)}"
         found[row.setting.method].append(_point(size / length / 1e3, row.means[measure.name], what))
-    return tuple(
-        Series(m, method_style(m).colour, method_style(m).marker, tuple(points))
-        for m, points in found.items()
-    )
+    return tuple(method_style(m).series(m, points) for m, points in found.items())
 
 
 def _archive_figure(summary: SequenceSummary) -> Figure | None:
@@ -328,16 +315,15 @@ def _archive_figure(summary: SequenceSummary) -> Figure | None:
     if not any(streams.values()):
         return None
     ticks = tuple((float(k), str(k)) for k in range(summary.case.length + 1))
+    x = PlotAxis("age of the streams (stages)", ticks=ticks)
     panels = []
     for title, axis, read, said in _ARCHIVE:
         series = []
         for method, own in streams.items():
-            points = tuple(
+            points = [
                 _point(s.age, read(s), f"{method}, {s.age} stages old", said(read(s))) for s in own
-            )
-            look = method_style(method)
-            series.append(Series(method, look.colour, look.marker, points, line=True))
-        x = PlotAxis("age of the streams (stages)", ticks=ticks)
+            ]
+            series.append(method_style(method).series(method, points, line=True))
         panels.append(Panel(title, x, PlotAxis(axis), tuple(series)))
     caption = f"Streams of every stage are decoded after the last one, at {summary.case.text}."
     variant = Variant((summary.case.text,), tuple(panels), caption, file_name("sequence_archive"))

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from interfero.analysis.capacity_table import counted
+from interfero.analysis.choices import seed_of
 from interfero.analysis.laws.resampling import half_width, score_parts, seed_part
 from interfero.errors import ConfigError
 from interfero.metrics.tasks import task_of
@@ -132,7 +133,7 @@ def estimate(
     members = _members(every)
     counts = np.array([[[_counts(cell) for cell in row] for row in group] for group in cells])
     num_data = len({data_seed for data_seed, _ in pairs})
-    restorers = len({(d, restorer_of(r)) for r in every if _restored(r) for d, _ in [seeds_of(r)]})
+    restorers = len({(d, restorer_of(r)) for r in every if _restored(r) for d, _ in [seed_of(r)]})
     drawn = Drawn(num_data, len(pairs), len(members), int(members.max()) + 1, restorers)
     task = task_of(every[0].params)
     # The same classes in every configuration and every draw.
@@ -165,11 +166,6 @@ def estimate(
     return Estimate(value, width, drawn)
 
 
-def seeds_of(record: CellRecord) -> tuple[int, int]:
-    """(data seed, init seed)."""
-    return int(record.params["data_seed"]), int(record.params["init_seed"])
-
-
 def restorer_of(record: CellRecord) -> int:
     """The seed of its restorer; earlier records, and those without one, have 0."""
     return int(record.params.get("restorer_seed", 0))
@@ -193,7 +189,7 @@ def _crossed(
     for group in groups:
         found: dict[tuple[int, int], dict[int, CellRecord]] = {}
         for record in group:
-            found.setdefault(seeds_of(record), {})[restorer_of(record)] = record
+            found.setdefault(seed_of(record), {})[restorer_of(record)] = record
         by_seed.append(found)
     pairs = sorted(set.intersection(*(set(found) for found in by_seed)))
     restored = [bool(group) and _restored(group[0]) for group in groups]

@@ -24,7 +24,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from interfero.analysis.capacity_table import counted
-from interfero.analysis.restoration.bootstrap import Drawn, estimate, restorer_of, seeds_of
+from interfero.analysis.choices import seed_of
+from interfero.analysis.restoration.bootstrap import Drawn, estimate, restorer_of
 from interfero.analysis.restoration.equal_rate import (
     FloatArray,
     Level,
@@ -164,14 +165,17 @@ class Difference:
     @property
     def low(self) -> float | None:
         """Lower end of the interval."""
-        known = self.value is not None and self.half_width is not None
-        return self.value - self.half_width if known else None  # type: ignore[operator]
+        return self._end(-1)
 
     @property
     def high(self) -> float | None:
         """Upper end of the interval."""
-        known = self.value is not None and self.half_width is not None
-        return self.value + self.half_width if known else None  # type: ignore[operator]
+        return self._end(1)
+
+    def _end(self, sign: int) -> float | None:
+        if self.value is None or self.half_width is None:
+            return None
+        return self.value + sign * self.half_width
 
 
 @dataclass(frozen=True)
@@ -237,7 +241,7 @@ def _score(line: Line, cells: Sequence[CellRecord]) -> Score:
 
     after, before = mean_of("restoration/psnr_db"), mean_of("restoration/psnr_db_compressed")
     gain = after - before if after is not None and before is not None else None
-    values = {(*seeds_of(c), restorer_of(c)): c.metrics[task_of(c.params).metric] for c in cells}
+    values = {(*seed_of(c), restorer_of(c)): c.metrics[task_of(c.params).metric] for c in cells}
     return Score(line, values, _rate_reached(cells), gain, mean_of("rate/test_psnr_db"))
 
 
@@ -251,9 +255,9 @@ def _differences(by_line: Mapping[Line, list[CellRecord]]) -> Iterator[Differenc
             own = lower if upper == "OO" else upper
             if line.configuration != own:
                 continue
-            pair = [cells if c == own else _partner(by_line, line, c) for c in (upper, lower)]
-            if all(pair):
-                yield _difference(name, line, *pair)
+            more, less = (cells if c == own else _partner(by_line, line, c) for c in (upper, lower))
+            if more and less:
+                yield _difference(name, line, more, level_of(less), _rate_reached([*more, *less]))
         share = REMEDIES.get(line.configuration)
         if share is not None and line.configuration != "OT":
             original, deployed = (_partner(by_line, line, c) for c in ("OO", DEPLOYED[share]))
@@ -273,20 +277,22 @@ def _of_adapted(
     source = _curve(by_line, replace(line, configuration="OC", variant="none"))
     if bpp is None or not source:
         return
+    own, reached = "the source codec", _rate_reached(cells)
     deployed = level_at(source, bpp)
-    yield _gain_at(ADAPTED_GAINS, line, cells, deployed, "the source codec")
+    yield _difference(ADAPTED_GAINS, line, cells, deployed, reached, own)
     original = _partner(by_line, line, "OO")
     if original:
         if isinstance(deployed, OutOfRange):
-            yield _out_of_range(SHARE_COMPRESSED, line, deployed, "the source codec")
+            yield _out_of_range(SHARE_COMPRESSED, line, deployed, own)
         else:
             yield recovered_share(line, cells, original, deployed, SHARE_COMPRESSED)
     if not line.variant.endswith(NO_TASK):
         method = line.variant.rpartition(_TASK)[0]
         without = _curve(by_line, replace(line, variant=method + NO_TASK))
         if without:
-            yield _gain_at(
-                TASK_ADDS, line, cells, level_at(without, bpp), "the adaptation without a task"
+            level = level_at(without, bpp)
+            yield _difference(
+                TASK_ADDS, line, cells, level, reached, "the adaptation without a task"
             )
 
 
@@ -299,28 +305,30 @@ def _curve(by_line: Mapping[Line, list[CellRecord]], line: Line) -> list[list[Ce
     ]
 
 
-def _gain_at(
-    name: str, line: Line, cells: Sequence[CellRecord], level: Level | OutOfRange, what: str
-) -> Difference:
-    """Score less that of another configuration at the rate of the first."""
-    if isinstance(level, OutOfRange):
-        return _out_of_range(name, line, level, what)
-    found = estimate([cells, *level.groups], lambda m: float(m[0] - level.score(m[1:])))
-    return Difference(
-        name, line, found.value, found.half_width, found.drawn, bpp=_rate_reached(cells)
-    )
+def _difference(
+    name: str, line: Line, upper: Sequence[CellRecord], lower: Level | OutOfRange,
+    bpp: float | None, what: str = "",
+) -> Difference:  # fmt: skip
+    """Scores of cells less those of a configuration at one rate.
+
+    Args:
+        name: Of `DIFFERENCES`, or another.
+        line: That is asked about.
+        upper: The cells.
+        lower: What is subtracted.
+        bpp: The rate that was reached.
+        what: What is subtracted, in words; needed where it may be out of range.
+    """
+    if isinstance(lower, OutOfRange):
+        return _out_of_range(name, line, lower, what)
+    found = estimate([upper, *lower.groups], lambda m: float(m[0] - lower.score(m[1:])))
+    return Difference(name, line, found.value, found.half_width, found.drawn, bpp=bpp)
 
 
 def _out_of_range(name: str, line: Line, level: OutOfRange, what: str) -> Difference:
+    refusal, nothing = level.text(what), Drawn(0, 0, 0, 0)
     return Difference(
-        name,
-        line,
-        None,
-        None,
-        Drawn(0, 0, 0, 0),
-        level.text(what),
-        level.rate_bpp,
-        level.wanted_bpp,
+        name, line, None, None, nothing, refusal, level.rate_bpp, wanted_bpp=level.wanted_bpp
     )
 
 
@@ -331,10 +339,10 @@ def _of_restorers(
     plain = by_line.get(replace(line, restoration=REGRESSION), [])
     name = RESTORERS.get(line.restoration)
     if name is not None and plain:
-        yield _difference(name, line, cells, plain)
+        yield _difference(name, line, cells, level_of(plain), _rate_reached([*cells, *plain]))
     own = by_line.get(replace(line, variant="none"), [])
     if line.variant != "none" and own:
-        yield _difference(OWN_CODEC, line, own, cells)
+        yield _difference(OWN_CODEC, line, own, level_of(cells), _rate_reached([*own, *cells]))
 
 
 def _partner(
@@ -352,14 +360,6 @@ def _partner(
         and other.restoration == "none"
     ]
     return found[0] if len(found) == 1 else []
-
-
-def _difference(
-    name: str, line: Line, upper: Sequence[CellRecord], lower: Sequence[CellRecord]
-) -> Difference:
-    found = estimate([upper, lower], lambda m: m[0] - m[1])
-    bpp = _rate_reached([*upper, *lower])
-    return Difference(name, line, found.value, found.half_width, found.drawn, bpp=bpp)
 
 
 def _rate_reached(cells: Sequence[CellRecord]) -> float | None:
@@ -395,18 +395,17 @@ def recovered_share(
     drop = estimate([original, *deployed.groups], lambda m: float(m[0] - deployed.score(m[1:])))
     own_rate = line.configuration == "OT"
     bpp = _rate_reached(restored if own_rate else [*restored, *deployed.groups[0]])
-    width = drop.half_width
     said = f"OO - {DEPLOYED[name]}{' at that rate' * own_rate} is {drop.value:+.3f}"
-    if width is None or drop.value - width <= 0:
-        if width is None:
-            refusal = f"{said}, and has no interval with n = {counted(drop.drawn.seeds, 'seed')}"
-        else:
-            low, high = drop.value - width, drop.value + width
-            refusal = (
-                f"{said}, its 95 % interval {low:+.3f} to {high:+.3f} ({drop.drawn.text}) includes zero"
-                if high >= 0
-                else f"{said}: there is no drop to recover"
-            )
+    if drop.half_width is None:
+        refusal = f"{said}, and has no interval with n = {counted(drop.drawn.seeds, 'seed')}"
+        return Difference(name, line, None, None, drop.drawn, refusal, bpp)
+    low, high = drop.value - drop.half_width, drop.value + drop.half_width
+    if low <= 0:
+        refusal = (
+            f"{said}, its 95 % interval {low:+.3f} to {high:+.3f} ({drop.drawn.text}) includes zero"
+            if high >= 0
+            else f"{said}: there is no drop to recover"
+        )
         return Difference(name, line, None, None, drop.drawn, refusal, bpp)
     groups = [restored, original, *deployed.groups]
 
@@ -446,10 +445,9 @@ def sentence(d: Difference) -> str:
     restored = "" if plain else f", {line.label}"
     if d.value is None:
         return f"{place}{restored}: {d.name} refused, {d.refusal}"
-    if d.low is None or d.high is None:
+    note = f"95 % {d.ends}, {d.drawn.text}"
+    if not d.ends:
         note = f"no interval, n = {counted(d.drawn.seeds, 'seed')}"
-    else:
-        note = f"95 % {d.ends}, {d.drawn.text}"
     return f"{place}{restored}: {d.name} {d.form.format(d.value)} ({note})"
 
 

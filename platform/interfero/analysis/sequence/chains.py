@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from interfero.analysis.capacity_table import counted
+from interfero.analysis.choices import seed_of
 from interfero.metrics.bd_rate import bd_rate_percent
 from interfero.metrics.continual import percent_of_source
 from interfero.records import CellRecord
@@ -207,10 +208,6 @@ def _order(record: CellRecord) -> Order:
     return tuple(text.split(ARROW)) if text else ()
 
 
-def _seed(record: CellRecord) -> tuple[int, int]:
-    return int(record.params["data_seed"]), int(record.params["init_seed"])
-
-
 def _setting(record: CellRecord, length: int) -> SequenceSetting:
     p = record.params
     images = str(p.get("images_asked", p["num_images"]))
@@ -227,7 +224,7 @@ def _setting(record: CellRecord, length: int) -> SequenceSetting:
 
 def _place(record: CellRecord, length: int) -> _Place:
     rate = float(record.params["learning_rate"])
-    return _setting(record, length), rate, _seed(record), _order(record)
+    return _setting(record, length), rate, seed_of(record), _order(record)
 
 
 def _source_row(row: CellRecord, rows: Sequence[CellRecord]) -> CellRecord | None:
