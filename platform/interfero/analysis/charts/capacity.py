@@ -19,11 +19,11 @@ from interfero.analysis.charts.data import (
     faces_of,
     name_of,
     seed_lines,
+    seeds_sentence,
     span,
 )
 from interfero.analysis.charts.files import file_part
 from interfero.analysis.charts.style import method_label, method_style
-from interfero.analysis.charts.words import seeds_sentence
 from interfero.analysis.choices import (
     CellSetting,
     Choice,

@@ -16,11 +16,11 @@ from interfero.analysis.charts.data import (
     RunLinks,
     Series,
     Variant,
+    seeds_sentence,
     span,
 )
 from interfero.analysis.charts.files import file_name
 from interfero.analysis.charts.style import method_label, method_style
-from interfero.analysis.charts.words import seeds_sentence
 from interfero.analysis.choices import CellSetting
 from interfero.analysis.rd_curves import (
     SIDE_TITLES,

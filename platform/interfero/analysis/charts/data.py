@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from interfero.analysis.capacity_table import signed
+from interfero.analysis.capacity_table import signed, value_range
 from interfero.analysis.choices import CellSetting, Choice, Pick
 from interfero.records import CellRecord
 
@@ -223,3 +223,18 @@ def name_of(setting: CellSetting) -> str:
 def span(values: Sequence[float]) -> Range | None:
     """A bar from the least to the greatest; None with fewer than two."""
     return (min(values), max(values)) if len(values) > 1 else None
+
+
+def seeds_sentence(counts: Iterable[int]) -> str:
+    """` Marks are means over 3 seeds; bars reach ...`, or that one seed is an illustration.
+
+    Args:
+        counts: Seeds of each mark; none where there is no mark.
+    """
+    known = [float(count) for count in counts]
+    if not known:
+        return ""
+    if max(known) == 1:
+        return " There is one seed: an illustration."
+    number = value_range(known, "{:.0f}".format)
+    return f" Marks are means over {number} seeds; bars reach from the lowest to the highest seed."

@@ -20,6 +20,7 @@ from interfero.analysis.charts.data import (
     Variant,
 )
 from interfero.analysis.charts.files import file_name
+from interfero.analysis.charts.laws import place_lines
 from interfero.analysis.charts.style import MethodStyle, styles_by_name
 from interfero.analysis.comparable import comparable
 from interfero.analysis.focus import focus_text, in_focus
@@ -81,15 +82,13 @@ def distance_figure(
         name="distance",
         title="Domain distance and what it predicts",
         selectors=("method", "of"),
-        variants=tuple(sorted(variants, key=_forgetting_first)),
+        variants=tuple(
+            sorted(variants, key=lambda v: ("unrouted" not in v.choice[1], v.choice[0]))
+        ),
         note="Filled marks are measured, and means over the settings that the domains share; faint ones are "
         "single settings, means over seeds. Hollow diamonds and crosses are what the law predicts for a "
         "left-out domain." + (f" Grey domains are among them: {', '.join(grey)}." if grey else ""),
     )
-
-
-def _forgetting_first(variant: Variant) -> tuple[bool, str]:
-    return "unrouted" not in variant.choice[1], variant.choice[0]
 
 
 def _law_note(scaling: Scaling | None, reason: str) -> str:
@@ -177,7 +176,7 @@ def _measured(data: Observations, row: int, x: float, *, faint: bool) -> PlotPoi
         x, mean,
         (
             f"{data.subject.text} on {data.domains[row]}",
-            *_place(data, row),
+            *place_lines(data, row),
             f"measured {mean:+.2f} %, seeds {', '.join(f'{v:+.2f}' for v in values)}",
         ),
         faint=faint,
@@ -187,11 +186,6 @@ def _measured(data: Observations, row: int, x: float, *, faint: bool) -> PlotPoi
 def _mean_percent(data: Observations, row: int) -> float:
     """Over seeds, in log points as laws are fitted."""
     return float(data.response.percent(np.nanmean(data.values[row])))
-
-
-def _place(data: Observations, row: int) -> Iterable[str]:
-    for axis in data.axes:
-        yield f"{AXES[axis].word} {AXES[axis].text(float(data.column(axis)[row]))}"
 
 
 def _predictions(scaling: Scaling, x: Sequence[float], shared: Sequence[int]) -> list[Series]:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from interfero.analysis.charts.data import Figure, Panel, PlotAxis, PlotPoint, Variant
+from interfero.analysis.charts.data import (
+    Figure,
+    Panel,
+    PlotAxis,
+    PlotPoint,
+    Variant,
+    seeds_sentence,
+)
 from interfero.analysis.charts.files import file_part
 from interfero.analysis.charts.style import DOMAIN_STYLES, MethodStyle, method_label
 from interfero.analysis.charts.trends import QUANTITIES, astray_sentence, response_points
-from interfero.analysis.charts.words import seeds_sentence
 from interfero.analysis.choices import CONTROL
 from interfero.analysis.graded import GradedFamily, graded_families
 from interfero.analysis.trends import DomainShift

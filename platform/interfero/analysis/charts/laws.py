@@ -17,6 +17,7 @@ from interfero.analysis.charts.data import (
 )
 from interfero.analysis.charts.files import file_name
 from interfero.analysis.charts.style import MethodStyle, styles_by_name
+from interfero.analysis.laws.observations import Observations
 from interfero.analysis.laws.scaling import Refusal, Scaling
 from interfero.analysis.laws.view import (
     MEAN_OF_OTHERS,
@@ -82,14 +83,14 @@ def _filled_text(right: Panel) -> str:
 
 def _law_sentences(scaling: Scaling) -> str:
     """Whether the law holds comes before exponents that a reader would take for those of one that does."""
-    holds = holds_text(scaling)
-    return law_sentences(scaling, f"is {holds}" if claim(scaling) is None else f"holds {holds}")
+    verb = "is" if claim(scaling) is None else "holds"
+    return law_sentences(scaling, f"{verb} {holds_text(scaling)}")
 
 
 def _law_panel(scaling: Scaling, looks: Mapping[str, MethodStyle]) -> Panel:
-    main = main_axis(scaling)
+    main, data = main_axis(scaling), scaling.data
     axis = AXES[main]
-    series = []
+    percent, series = scaling.response.percent, []
     for one in domain_laws(scaling):
         look = looks[one.domain]
         line = zip(one.line_x.tolist(), one.line_y.tolist(), strict=True)
@@ -101,9 +102,9 @@ def _law_panel(scaling: Scaling, looks: Mapping[str, MethodStyle]) -> Panel:
                 x, y,
                 (
                     f"{scaling.subject.text} on {one.domain}",
-                    *_place_lines(scaling, row),
+                    *place_lines(data, row),
                     f"at the reference {y:+.2f} %, one s.d. of seeds {low:+.2f} to {high:+.2f}",
-                    _seeds_line(scaling, row),
+                    f"seeds: {', '.join(f'{v:+.2f}' for v in percent(data.values[row]) if v == v)} %",
                 ),
                 y_range=(low, high),
             )
@@ -113,7 +114,7 @@ def _law_panel(scaling: Scaling, looks: Mapping[str, MethodStyle]) -> Panel:
         )  # fmt: skip
         series.append(look.series(one.domain, points))
     others = others_text(scaling)
-    levels = tuple((v, axis.text(v)) for v in scaling.data.levels(main))
+    levels = tuple((v, axis.text(v)) for v in data.levels(main))
     return Panel(
         title=f"The law{', ' if others else ''}{others}",
         x=PlotAxis(axis.title, "log", ticks=levels),
@@ -122,14 +123,9 @@ def _law_panel(scaling: Scaling, looks: Mapping[str, MethodStyle]) -> Panel:
     )
 
 
-def _place_lines(scaling: Scaling, row: int) -> list[str]:
-    data = scaling.data
+def place_lines(data: Observations, row: int) -> list[str]:
+    """`lambda 0.013`, and so on: where a point of observations lies."""
     return [f"{AXES[a].word} {AXES[a].text(float(data.column(a)[row]))}" for a in data.axes]
-
-
-def _seeds_line(scaling: Scaling, row: int) -> str:
-    values = scaling.response.percent(scaling.data.values[row]).tolist()
-    return f"seeds: {', '.join(f'{v:+.2f}' for v in values if v == v)} %"
 
 
 def _left_out_panel(scaling: Scaling, looks: Mapping[str, MethodStyle]) -> Panel:
@@ -144,26 +140,21 @@ def _left_out_panel(scaling: Scaling, looks: Mapping[str, MethodStyle]) -> Panel
                 PlotPoint(
                     float(way.predicted[i]), float(y[i]),
                     (
-                        f"{name}, predicted {way.kind}" if not hollow
-                        else f"{name}, predicted by the {way.kind}",
-                        *_place_lines(scaling, i),
+                        f"{name}, predicted {'by the ' * hollow}{way.kind}",
+                        *place_lines(data, i),
                         f"predicted {way.predicted[i]:+.2f} %, measured {y[i]:+.2f} %",
                     ),
                 )
                 for i in rows
             )  # fmt: skip
             series.append(looks[name].series(name, points, hollow=hollow))
+    errors = errors_text(scaling).replace("\n", " ")
+    title = f"{errors[0].upper()}{errors[1:]}" if series else f"Left-out {data.drawn}"
     return Panel(
-        title=_capital(errors_text(scaling).replace("\n", " "))
-        if series
-        else f"Left-out {data.drawn}",
+        title=title,
         x=PlotAxis(f"predicted from the other {data.drawn} (%)", scale),
         y=PlotAxis("measured (%)", scale),
         series=tuple(series),
         diagonal=True,
         empty="" if series else nothing_left_out(scaling),
     )
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]

@@ -153,7 +153,8 @@ class _Remedy:
 
 def _variant(method: str, pair: tuple[str, str], maps: Sequence[Map], file: str) -> Variant:
     first = maps[0]
-    shown = [m for m in maps if not _is_constant(m)] or list(maps)
+    # Routed forgetting of what detaches is zero in every place.
+    shown = [m for m in maps if any(p.value for row in m.places for p in row)] or list(maps)
     fixed, _, averaged = first.rest.partition("every place")
     at = f", at {fixed.rstrip('; ')}" if fixed else ""
     said = [f"Shown is {method} over {first.x.word} and {first.y.word}{at}"]
@@ -184,11 +185,6 @@ def _marks(panels: Sequence[MapPanel]) -> list[str]:
     said += [f"Where {words} stands every result diverged"] if words else []
     star = any(text.endswith(STAR) for text in texts)
     return said + ([f"A star {STAR} marks places of which some result diverged"] if star else [])
-
-
-def _is_constant(drawn: Map) -> bool:
-    """Whether all it has to say is zero: routed forgetting of what detaches."""
-    return all(p.value == 0 for row in drawn.places for p in row if p.value is not None)
 
 
 def _panel(drawn: Map) -> MapPanel:

@@ -22,10 +22,10 @@ from interfero.analysis.charts.data import (
     faces_of,
     name_of,
     seed_lines,
+    seeds_sentence,
     span,
 )
 from interfero.analysis.charts.style import method_label, method_style
-from interfero.analysis.charts.words import seeds_sentence
 from interfero.analysis.choices import CellSetting, Choice, methods_of
 from interfero.analysis.diverged import diverged_sentence
 from interfero.analysis.focus import central_lambda, lambdas, longest

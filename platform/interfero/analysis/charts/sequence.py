@@ -161,7 +161,9 @@ def _matrix_figure(summary: SequenceSummary, found: SequenceFindings, runs: RunL
             }
             for order, own in _with_mean(by_order).items():
                 chosen = [values[o] for o in dict.fromkeys(c.order for c in own)]
-                words = own[0].names if order else _places(own[0])
+                words = own[0].names
+                if not order:
+                    words = (words[0], *(f"domain {k}" for k in range(1, len(words))))
                 where = " > ".join(order) if order else MEAN_ORDER
                 kept = name == "loss" and (not order or len(by_order) == 1)
                 variants.append(
@@ -186,10 +188,6 @@ def _with_mean(by_order: dict[Order, list[Chain]]) -> dict[Order, list[Chain]]:
     if len(by_order) == 1:
         return by_order
     return {(): [chain for own in by_order.values() for chain in own], **by_order}
-
-
-def _places(chain: Chain) -> tuple[str, ...]:
-    return (chain.names[0], *(f"domain {k}" for k in range(1, len(chain.rows))))
 
 
 def _mean_matrix(chains: Iterable[Chain], name: str) -> FloatArray | str:

@@ -9,10 +9,17 @@ from typing import TypeVar
 
 from interfero.analysis.axes import AXES
 from interfero.analysis.capacity_table import signed
-from interfero.analysis.charts.data import Figure, Panel, PlotAxis, PlotPoint, Variant, span
+from interfero.analysis.charts.data import (
+    Figure,
+    Panel,
+    PlotAxis,
+    PlotPoint,
+    Variant,
+    seeds_sentence,
+    span,
+)
 from interfero.analysis.charts.files import file_name, file_part
 from interfero.analysis.charts.style import method_label, method_style
-from interfero.analysis.charts.words import seeds_sentence
 from interfero.analysis.choices import CellSetting, method_rank
 from interfero.analysis.focus import LAMBDAS_NOTE
 from interfero.analysis.trends import Astray, DomainPoint, DomainShift, Point, Trend
@@ -49,13 +56,14 @@ def trend_figure(
         places = list(dict.fromkeys(_place(t) for t in own))
         for place in places:
             here = [t for t in own if _place(t) == place]
+            counts = [len(p.gains) for t in here for p in t.points]
             settings.append(here[0].setting)
             variants.append(
                 Variant(
                     choice=(domain, place),
                     panels=tuple(_trend_panel(here, row) for row in range(len(QUANTITIES))),
                     caption=f"This is {domain} along {axis.word}, at {place}."
-                    f"{seeds_sentence(_counts(here))}{_unlike_seeds(here)}{astray_sentence(here)}",
+                    f"{seeds_sentence(counts)}{_unlike_seeds(here)}{astray_sentence(here)}",
                     file=file_part(name, index=index, rows=MAX_ROWS),
                 )
             )
@@ -247,10 +255,6 @@ def _place(trend: Trend) -> str:
     parts += [] if trend.axis == "num_images" else [s.num_images_text]
     parts += [] if trend.axis == "num_steps" else [f"{s.num_steps} steps"]
     return ", ".join(parts)
-
-
-def _counts(found: Sequence[Trend]) -> list[int]:
-    return [len(p.gains) for t in found for p in t.points]
 
 
 def _seed_words(values: Collection[float]) -> list[str]:

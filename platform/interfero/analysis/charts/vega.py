@@ -85,7 +85,9 @@ def variant_spec(variant: Variant, texts: Texts, looks: Mapping[str, Look] | Non
         for p in variant.panels
     ]
     maps = any(isinstance(p, MapPanel) for p in variant.panels)
-    return {"concat": panels, "columns": len(panels), "resolve": _resolve(shared=not maps)}
+    how = "independent" if maps else "shared"
+    resolve = {"scale": {"color": how, "shape": how}}
+    return {"concat": panels, "columns": len(panels), "resolve": resolve}
 
 
 def caption_of(variant: Variant, spec: Spec) -> str:
@@ -110,11 +112,6 @@ def coloured(spec: Spec, theme: Theme) -> str:
     for name, colour in theme.items():
         text = text.replace(json.dumps(name), json.dumps(colour))
     return text
-
-
-def _resolve(*, shared: bool) -> Spec:
-    how = "shared" if shared else "independent"
-    return {"scale": {"color": how, "shape": how}}
 
 
 def _panel_spec(panel: Panel, looks: Mapping[str, Look], texts: Texts) -> Spec:

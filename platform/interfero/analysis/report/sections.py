@@ -117,15 +117,18 @@ def _method_parts(records: Sequence[CellRecord]) -> list[Block]:
 
     They unfold as the figure's lambda is chosen.
     """
-    header, means, what = method_rows(records)
-    parts: list[Block] = [("table", PageTable(header, means, 1, whole=True)), ("note", what)]
+
+    def table(rd_lambda: float | None = None) -> list[Block]:
+        header, means, what = method_rows(records, rd_lambda)
+        return [("table", PageTable(header, means, 1, whole=True)), ("note", what)]
+
+    parts = table()
     found = longest(without_grey(records))
     for value in lambdas(found):
         if value != central_lambda(found):
-            header, means, what = method_rows(records, value)
-            own: list[Block] = [("table", PageTable(header, means, 1, whole=True)), ("note", what)]
-            title = f"The same at lambda {value:g}"
-            choice = {"figure": "overview", "choice": f"{value:g}", "title": title, "parts": own}
+            own = f"{value:g}"
+            title = f"The same at lambda {own}"
+            choice = {"figure": "overview", "choice": own, "title": title, "parts": table(value)}
             parts.append(("choice", choice))
     return parts
 

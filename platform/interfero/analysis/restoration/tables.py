@@ -35,7 +35,9 @@ def write_restoration_tables(
         StorageError: the folder is not writable.
     """
     cells = [
-        {**{name: getattr(r, name) for name in _OWN}, **_texts(r), **r.metrics,
+        {**{name: getattr(r, name) for name in _OWN}, **r.params, **r.metrics,
+         # One type a column: the rate of originals is a word.
+         "rate_bpp": str(r.params["rate_bpp"]),
          PROVENANCE: json.dumps(r.provenance, sort_keys=True)}
         for r in records
     ]  # fmt: skip
@@ -98,11 +100,6 @@ def _record(row: dict[str, Any], images: tuple[SegmentedImage, ...]) -> CellReco
         segmented=images,
         provenance=json.loads(row.get(PROVENANCE) or "{}"),
     )
-
-
-def _texts(record: CellRecord) -> dict[str, Any]:
-    """Params with one type a column: the rate of originals is a word."""
-    return {**record.params, "rate_bpp": str(record.params["rate_bpp"])}
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> pa.Table:

@@ -37,19 +37,16 @@ def old_streams(row: SettingRow) -> list[OldStreams]:
     """By age: of the last stage alone, for of earlier stages only the young ages exist."""
     found = []
     for age in range(row.setting.case.length + 1):
-        means = [
-            mean_of(values_of(row.chains, partial(_archived, age=age, name=name, factor=factor)))
-            for name, factor in _ARCHIVED
-        ]
+        means = [_archived(row, f"archive/{age}/{name}", factor) for name, factor in _ARCHIVED]
         there = [mean for mean in means if mean is not None]
         if len(there) == len(means):
             found.append(OldStreams(age, *there))
     return found
 
 
-def _archived(chain: Chain, age: int, name: str, factor: float) -> float | None:
-    value = chain.last.metrics.get(f"archive/{age}/{name}")
-    return None if value is None else factor * value
+def _archived(row: SettingRow, metric: str, factor: float) -> SequenceMean | None:
+    values = values_of(row.chains, lambda chain: chain.last.metrics.get(metric))
+    return mean_of({unit: factor * value for unit, value in values.items()})
 
 
 @dataclass(frozen=True)

@@ -290,7 +290,11 @@ def bd_matrices(chains: Chains) -> dict[tuple[SequenceSetting, Order], FloatArra
         first = best[min(best)]
         place = free_of_lambda(first.setting, first.order)
         found[place].append(_bd_matrix([best[v] for v in sorted(best)]))
-    return {key: _mean_or_reason(values) for key, values in found.items()}
+    means: dict[tuple[SequenceSetting, Order], FloatArray | str] = {}
+    for at, values in found.items():
+        reasons = [v for v in values if isinstance(v, str)]
+        means[at] = reasons[0] if reasons else np.asarray(np.mean(np.array(values), axis=0))
+    return means
 
 
 def _bd_matrix(curve: Sequence[Chain]) -> FloatArray | str:
@@ -312,8 +316,3 @@ def _bd_matrix(curve: Sequence[Chain]) -> FloatArray | str:
 
 def _curve(points: FloatArray) -> list[tuple[float, float]]:
     return [(float(bpp), float(psnr)) for bpp, psnr in points]
-
-
-def _mean_or_reason(values: Sequence[FloatArray | str]) -> FloatArray | str:
-    reasons = [v for v in values if isinstance(v, str)]
-    return reasons[0] if reasons else np.asarray(np.mean(np.array(values), axis=0))

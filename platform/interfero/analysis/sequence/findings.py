@@ -337,7 +337,9 @@ def equal_storage_lines(summary: SequenceSummary) -> list[str]:
             continue
         own = row.best.means[FORGETTING.name]
         parts = [
-            f"{other.setting.method} {_verdict(difference)}" for other, difference in row.others
+            f"{other.setting.method} "
+            f"{difference.judged if difference else 'not comparable (no order and seed in common)'}"
+            for other, difference in row.others
         ]
         tried = tried_text([difference for _, difference in row.others], "methods")
         lines.append(
@@ -377,13 +379,6 @@ def routing_lines(summary: SequenceSummary) -> list[str]:
         for row in summary.routed
         for cost in routing_costs(row)
     ]
-
-
-def _verdict(difference: SequenceMean | None) -> str:
-    """`+1.20 (+0.40 to +2.00)`, or that it is undecided."""
-    if difference is None:
-        return "not comparable (no order and seed in common)"
-    return difference.judged
 
 
 def size_text(num_bytes: float) -> str:

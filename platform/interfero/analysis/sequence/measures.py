@@ -145,7 +145,8 @@ class SequenceSummary:
         found: dict[str, list[SettingRow]] = {}
         for row in self.rows:
             found.setdefault(row.setting.method, []).append(row)
-        return {m: min(rows, key=_rank) for m, rows in sorted(found.items(), key=_naive_first)}
+        ordered = sorted(found.items(), key=lambda own: (own[0] != NAIVE, own[0]))
+        return {m: min(rows, key=_rank) for m, rows in ordered}
 
     @cached_property
     def best(self) -> dict[str, SettingRow]:
@@ -191,22 +192,19 @@ class SequenceSummary:
     @cached_property
     def intransigence(self) -> dict[str, SequenceMean]:
         """By method, against joint training on the domains met so far."""
-        joint = (
-            {(c.order, c.seed): c for c in self.best["joint"].chains}
-            if "joint" in self.best
-            else {}
-        )
-        found = {}
-        for method, row in self.best.items():
-            values = values_of(
-                row.chains,
-                lambda c: intransigence(c.percent, joint[c.order, c.seed].percent.diagonal())
-                if (c.order, c.seed) in joint else None,
-            )  # fmt: skip
-            mean = mean_of(values)
-            if mean is not None and method not in BOUNDS:
-                found[method] = mean
-        return found
+        chains = self.best["joint"].chains if "joint" in self.best else ()
+        joint = {(c.order, c.seed): c.percent.diagonal() for c in chains}
+
+        def against_joint(chain: Chain) -> float | None:
+            own = joint.get((chain.order, chain.seed))
+            return None if own is None else intransigence(chain.percent, own)
+
+        means = {
+            m: mean_of(values_of(row.chains, against_joint))
+            for m, row in self.best.items()
+            if m not in BOUNDS
+        }
+        return {m: mean for m, mean in means.items() if mean is not None}
 
     @cached_property
     def at_equal_gain(self) -> list[EqualGain]:
@@ -284,10 +282,6 @@ def _row(setting: SequenceSetting, chains: Sequence[Chain]) -> SettingRow:
 def _rank(row: SettingRow) -> tuple[bool, float, float, SequenceSetting]:
     size = row.stored.get("stored/bytes", 0.0)
     return row.score is None, row.score or 0.0, size, row.setting
-
-
-def _naive_first(item: tuple[str, object]) -> tuple[bool, str]:
-    return item[0] != NAIVE, item[0]
 
 
 def _as_cell(chain: Chain) -> CellRecord | None:

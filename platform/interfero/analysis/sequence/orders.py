@@ -157,22 +157,18 @@ def mean_of(values: Mapping[Unit, float]) -> SequenceMean | None:
     if table is None:
         return None
     num_orders, num_seeds = table.values.shape
+    mean = SequenceMean(float(table.values.mean()), None, num_orders, num_seeds, table.all_orders)
     # Sums in another order differ in their last bits.
     if num_orders * num_seeds > 1 and np.ptp(table.values) <= 1e-9:
-        only = float(table.values[0, 0])
-        return SequenceMean(only, None, num_orders, num_seeds, table.all_orders, same=True)
+        return replace(mean, value=float(table.values[0, 0]), same=True)
     parts = []
     if num_seeds > 1:
         parts.append(_part(table.values.mean(axis=0)))
     if num_orders > 1 and not table.all_orders:
         parts.append(_part(table.values.mean(axis=1)))
-    value = float(table.values.mean())
     if not parts:
-        return SequenceMean(value, None, num_orders, num_seeds, table.all_orders)
-    chance = probability(value, parts)
-    return SequenceMean(
-        value, half_width(parts), num_orders, num_seeds, table.all_orders, probability=chance
-    )
+        return mean
+    return replace(mean, half_width=half_width(parts), probability=probability(mean.value, parts))
 
 
 def paired(first: Mapping[Unit, float], second: Mapping[Unit, float]) -> SequenceMean | None:
