@@ -35,6 +35,7 @@ from interfero.analysis.choices import (
 )
 from interfero.analysis.diverged import diverged_sentence
 from interfero.analysis.focus import longest
+from interfero.analysis.grouping import grouped
 from interfero.analysis.parts import grey_domains, without_grey
 from interfero.analysis.shared_block import SharedBlock, answer_lambda
 from interfero.metrics.names import FRACTION, GAIN, ROUTED, UNROUTED
@@ -61,9 +62,7 @@ def capacity_figure(
     every = choose_learning_rates(records)
     if not every:
         return None
-    by_case: dict[CellSetting, list[Choice]] = defaultdict(list)
-    for one in every:
-        by_case[one.setting.without_method].append(one)
+    by_case = grouped(every, lambda choice: choice.setting.without_method)
     gaps, grey = gaps_of(records), grey_domains(records)
     cases = sorted(gaps, key=lambda case: case.order)
     seen: Counter[str] = Counter()
@@ -73,7 +72,7 @@ def capacity_figure(
         block = first if first is not None and case in first.cases else None
         more = gaps[case] + " The domain is grey." * (case.domain in grey)
         file = file_part("capacity", case.domain, index=seen[case.domain])
-        variants.append(_variant(choice, case, by_case[case], runs, block, more, file))
+        variants.append(_variant(choice, case, by_case.get(case, []), runs, block, more, file))
         seen[case.domain] += 1
     shown = longest(without_grey(Cells(records)))
     focus = int(shown[0].params["num_steps"]), answer_lambda(records)
@@ -81,7 +80,7 @@ def capacity_figure(
     def interest(index: int) -> tuple[bool, int, int, int]:
         """First what all else is about: the longest training, the answer's lambda; then the most images."""
         case = cases[index]
-        methods = {c.setting.method for c in by_case[case]}
+        methods = {c.setting.method for c in by_case.get(case, [])}
         return (case.num_steps, case.rd_lambda) == focus, len(methods), case.num_images, -index
 
     start = max(range(len(cases)), key=interest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ from interfero.analysis.charts.data import (
 )
 from interfero.analysis.charts.files import file_name
 from interfero.analysis.charts.style import method_label, method_style
-from interfero.analysis.choices import CellSetting
+from interfero.analysis.grouping import grouped
 from interfero.analysis.rd_curves import (
     SIDE_TITLES,
     SIDES,
@@ -75,8 +75,8 @@ def _place(curve: RdCurve) -> tuple[str, int, int, str]:
 def _panel(curves: Sequence[RdCurve], side: Side, runs: RunLinks) -> Panel:
     here = [c for c in curves if c.side == side]
     series: list[Series] = []
-    for method in dict.fromkeys(c.key.setting.method for c in here):
-        best = _best_setting([c for c in here if c.key.setting.method == method])
+    for method, every in grouped(here, lambda curve: curve.key.setting.method).items():
+        best = _best_setting(every)
         whole = max(len(c.points) for c in best)
         full = [c for c in best if len(c.points) == whole]
         if not series:
@@ -103,12 +103,8 @@ def _astray_sentence(curves: Sequence[RdCurve]) -> str:
 
 def _best_setting(curves: Sequence[RdCurve]) -> list[RdCurve]:
     """The curves, one a seed, of the setting with the best mean validation gain."""
-    settings: dict[CellSetting, list[RdCurve]] = defaultdict(list)
-    for curve in curves:
-        settings[curve.key.setting].append(curve)
-    return max(
-        settings.values(), key=lambda cs: math.fsum(c.validation or 0.0 for c in cs) / len(cs)
-    )
+    settings = grouped(curves, lambda curve: curve.key.setting).values()
+    return max(settings, key=lambda cs: math.fsum(c.validation or 0.0 for c in cs) / len(cs))
 
 
 def _source_series(curves: Sequence[RdCurve]) -> Series:

@@ -19,6 +19,7 @@ from interfero.analysis.charts.vega import (
     coloured,
     variant_spec,
 )
+from interfero.analysis.grouping import grouped
 from interfero.cores import usable_cores
 from interfero.store.files import write_atomic
 
@@ -62,7 +63,8 @@ def write_pictures(figures: Iterable[Figure | None], folder: Path) -> list[Path]
         (figure, folder / name, rows)
         for figure in figures
         if figure is not None
-        for name, rows in _by_file(figure).items()
+        for name, rows in grouped(figure.variants, lambda variant: variant.file).items()
+        if name
     ]
     count = min(MAX_PROCESSES, usable_cores(), 1 + len(wanted) // ENOUGH)
     with ThreadPoolExecutor(count) as pool:
@@ -93,11 +95,3 @@ def specification(figure: Figure, variants: Sequence[Variant]) -> str:
     specs = [variant_spec(v, texts, looks) for v in variants]
     rows = [(caption_of(v, spec), spec) for v, spec in zip(variants, specs, strict=True)]
     return coloured(picture_spec([figure.title, figure.note], rows), THEME)
-
-
-def _by_file(figure: Figure) -> dict[str, list[Variant]]:
-    found: dict[str, list[Variant]] = {}
-    for variant in figure.variants:
-        if variant.file:
-            found.setdefault(variant.file, []).append(variant)
-    return found

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from interfero.analysis.charts.data import Panel, Series, Variant
 from interfero.analysis.charts.style import DOMAIN_STYLES
+from interfero.analysis.grouping import grouped
 
 SHAPES = {
     "o": "circle", ".": "circle", "s": "square", "D": "diamond", "^": "triangle-up",
@@ -86,12 +86,9 @@ def looks_of(series: Iterable[Series]) -> dict[str, Look]:
     Args:
         series: Of a whole picture, of all of its rows: one legend explains them.
     """
-    by_label: dict[str, list[Series]] = defaultdict(list)
-    for one in series:
-        by_label[one.label].append(one)
     found: dict[str, Look] = {}
     taken: set[Look] = set()
-    for label, own in by_label.items():
+    for label, own in grouped(series, lambda one: one.label).items():
         marked = [s for s in own if s.marker]
         first = (marked or own)[0]
         look = Look(

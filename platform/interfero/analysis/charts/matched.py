@@ -17,6 +17,7 @@ from interfero.analysis.charts.data import (
 from interfero.analysis.charts.style import method_style
 from interfero.analysis.choices import NAIVE, Case
 from interfero.analysis.focus import at_lambda, central_lambda, lambdas, longest
+from interfero.analysis.grouping import grouped
 from interfero.analysis.matched_gain import (
     Matched,
     MatchedRow,
@@ -106,10 +107,8 @@ def _gone_text(rows: Sequence[MatchedRow], methods: Sequence[str]) -> str:
 
 def _reasons(rows: Sequence[MatchedRow]) -> str:
     """`cawf, lora: gains too little; replay: never gains so little`."""
-    reasons: dict[str, list[str]] = {}
-    for row in rows:
-        reasons.setdefault(row.why or "nothing to match", []).append(row.method)
-    return "; ".join(f"{', '.join(methods)}: {why}" for why, methods in reasons.items())
+    reasons = grouped(rows, lambda row: row.why or "nothing to match").items()
+    return "; ".join(f"{', '.join(row.method for row in own)}: {why}" for why, own in reasons)
 
 
 def _panel(rows: Sequence[MatchedRow], methods: Sequence[str], share: float) -> Panel:

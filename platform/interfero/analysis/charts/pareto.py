@@ -12,6 +12,7 @@ from interfero.analysis.charts.data import Figure, Panel, PlotAxis, PlotPoint, S
 from interfero.analysis.charts.files import file_part
 from interfero.analysis.charts.style import method_label, method_style
 from interfero.analysis.choices import CellSetting, setting_of
+from interfero.analysis.grouping import grouped
 from interfero.analysis.pareto import Front
 from interfero.metrics.names import (
     GAIN,
@@ -38,10 +39,8 @@ def front_figure(fronts: Sequence[Front]) -> Figure | None:
     seed, with one front a data seed. The line is the front in gain and forgetting alone: a member off the
     line has fewer parameters than those on it.
     """
-    rows: dict[CellSetting, list[Front]] = defaultdict(list)
-    for front in fronts:
-        # Cases are in order, and so are the rows.
-        rows[setting_of(front.cells[0]).without_method].append(front)
+    # Cases are in order, and so are the rows.
+    rows = grouped(fronts, lambda front: setting_of(front.cells[0]).without_method)
     if not rows:
         return None
     sizes = [cell.metrics[NUM_PARAMS] for front in fronts for cell in front.cells]

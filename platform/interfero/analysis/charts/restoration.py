@@ -21,6 +21,7 @@ from interfero.analysis.charts.data import (
 )
 from interfero.analysis.charts.files import file_name
 from interfero.analysis.charts.style import interval_series
+from interfero.analysis.grouping import grouped
 from interfero.analysis.restoration.headline import largest_drop
 from interfero.analysis.restoration.losses import (
     DEPLOYED,
@@ -74,34 +75,24 @@ def restoration_figures(
 
 def _by_codec(found: Iterable[_T], panel: Callable[[str, list[_T]], Panel]) -> tuple[Panel, ...]:
     """A panel a codec, from its name and what there is of it."""
-    by_codec: dict[str, list[_T]] = defaultdict(list)
-    for one in found:
-        by_codec[one.line.codec].append(one)
-    return tuple(panel(codec, own) for codec, own in sorted(by_codec.items()))
+    by_codec = sorted(grouped(found, lambda one: one.line.codec).items())
+    return tuple(panel(codec, own) for codec, own in by_codec)
 
 
 def _lines(found: Sequence[_T], mark: Callable[[_T], PlotPoint]) -> tuple[Series, ...]:
     """A line a label, through a mark of each."""
-    lines: dict[str, list[_T]] = defaultdict(list)
-    for one in found:
-        lines[one.line.label].append(one)
     colours = _weight_colours(one.line for one in found)
     return tuple(
         _line_series(label, own[0].line, map(mark, own), colours.get(own[0].line.variant))
-        for label, own in lines.items()
+        for label, own in grouped(found, lambda one: one.line.label).items()
     )
 
 
 def _rates_figure(records: Sequence[CellRecord], summary: Summary, runs: RunLinks) -> Figure:
     """A variant a domain, a panel a codec, a line a configuration."""
-    cells: dict[Line, list[CellRecord]] = defaultdict(list)
-    for record in records:
-        if record.metrics:
-            cells[line_of(record)].append(record)
-    by_domain: dict[str, list[Score]] = defaultdict(list)
-    for score in summary.scores:
-        by_domain[score.line.domain].append(score)
-    variants = [_rates_variant(d, scores, cells, runs) for d, scores in sorted(by_domain.items())]
+    cells = grouped((r for r in records if r.metrics), line_of)
+    by_domain = sorted(grouped(summary.scores, lambda score: score.line.domain).items())
+    variants = [_rates_variant(domain, scores, cells, runs) for domain, scores in by_domain]
     title = f"{summary.title[0].upper()}{summary.title[1:]} against rate"
     return Figure("rates", title, ("domain",), tuple(v for v in variants if v.panels))
 
@@ -109,12 +100,12 @@ def _rates_figure(records: Sequence[CellRecord], summary: Summary, runs: RunLink
 def _rates_variant(
     domain: str, scores: Sequence[Score], cells: Mapping[Line, Sequence[CellRecord]], runs: RunLinks
 ) -> Variant:
-    title = title_of(cell for s in scores for cell in cells[s.line])
+    title = title_of(cell for s in scores for cell in cells.get(s.line, ()))
     axes = PlotAxis(_RATE), PlotAxis(f"{title} on test images")
     originals = [s for s in scores if s.line.codec == "original"]
 
     def mark(score: Score) -> PlotPoint:
-        hover = _score_lines(score, cells[score.line], runs)
+        hover = _score_lines(score, cells.get(score.line, ()), runs)
         return PlotPoint(_rate_of(score), score.mean, hover, y_range=score.span)
 
     def panel(codec: str, own: Sequence[Score]) -> Panel:
@@ -166,8 +157,8 @@ def _shares_figure(summary: Summary) -> Figure:
     known = [d for d in summary.differences if d.name in SHARES and d.value is not None]
     axes = PlotAxis(_RATE), PlotAxis("share recovered (%)")
     variants = []
-    for domain, name in sorted({(d.line.domain, d.name) for d in known}):
-        own = [d for d in known if (d.line.domain, d.name) == (domain, name)]
+    by_drop = grouped(known, lambda d: (d.line.domain, d.name))
+    for (domain, name), own in sorted(by_drop.items()):
         drop = f"OO - {DEPLOYED[name]}"
         caption = (
             f"Shown is the share of the drop {drop} that each remedy wins back: 0 is {DEPLOYED[name]}, 100 % "
@@ -272,10 +263,9 @@ def _line_series(
 
 def _parts_figure(summary: Summary) -> Figure:
     """Each difference with its interval, a panel a codec."""
-    places = sorted({(d.line.domain, d.line.rate_bpp) for d in summary.differences})
+    places = grouped(summary.differences, lambda d: (d.line.domain, d.line.rate_bpp))
     variants = []
-    for domain, rate in places:
-        own = [d for d in summary.differences if (d.line.domain, d.line.rate_bpp) == (domain, rate)]
+    for (domain, rate), own in sorted(places.items()):
         caption = (
             f"Shown are differences of {summary.title} with their 95 % intervals by a paired bootstrap over "
             f"{_drawn_over(own)}. Marks are hollow where the interval includes zero or is not known."
@@ -284,7 +274,7 @@ def _parts_figure(summary: Summary) -> Figure:
         place = domain, f"{rate:g} bpp"
         variants.append(Variant(place, panels, caption, file_name(PARTS_FILE, domain)))
     drop = largest_drop(summary)
-    start = 0 if drop is None else places.index((drop.line.domain, drop.line.rate_bpp))
+    start = 0 if drop is None else sorted(places).index((drop.line.domain, drop.line.rate_bpp))
     title, selectors = "Where the drop comes from", ("domain", "rate")
     return Figure("parts", title, selectors, tuple(variants), start=start)
 

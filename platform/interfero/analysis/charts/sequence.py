@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -24,6 +23,7 @@ from interfero.analysis.charts.data import (
 from interfero.analysis.charts.files import file_name
 from interfero.analysis.charts.laws import law_figure
 from interfero.analysis.charts.style import domain_style, interval_series, method_style
+from interfero.analysis.grouping import grouped
 from interfero.analysis.sequence.archive import OldStreams, old_streams
 from interfero.analysis.sequence.chains import (
     Chain,
@@ -149,9 +149,7 @@ def _matrix_figure(summary: SequenceSummary, found: SequenceFindings, runs: RunL
     curves = bd_matrices(found.chains) if several_lambdas else {}
     variants = []
     for method, row in summary.best.items():
-        by_order: dict[Order, list[Chain]] = defaultdict(list)
-        for chain in row.chains:
-            by_order[chain.order].append(chain)
+        by_order = grouped(row.chains, lambda chain: chain.order)
         for name in names:
             values = {
                 order: _mean_matrix(own, name)
@@ -230,8 +228,7 @@ def _stages_figure(summary: SequenceSummary, runs: RunLinks) -> Figure:
     """Every domain's loss over the stages of an order: before it is learned, then, and after."""
     variants = []
     for method, row in summary.best.items():
-        for order in sorted({chain.order for chain in row.chains}):
-            own = [chain for chain in row.chains if chain.order == order]
+        for order, own in sorted(grouped(row.chains, lambda chain: chain.order).items()):
             names = own[0].names
             ticks = tuple((float(i), name) for i, name in enumerate(names))
             panel = Panel(
@@ -299,12 +296,13 @@ def _storage_figure(cases: Sequence[SequenceSummary]) -> Figure | None:
 
 
 def _stored_series(rows: Sequence[SettingRow], measure: Measure, length: int) -> tuple[Series, ...]:
-    found: dict[str, list[PlotPoint]] = defaultdict(list)
-    for row in rows:
+    def point(row: SettingRow) -> PlotPoint:
         size = row.stored["stored/bytes"]
         what = f"{row.setting.text}, {size_text(size)}"
-        found[row.setting.method].append(_point(size / length / 1e3, row.means[measure.name], what))
-    return tuple(method_style(m).series(m, points) for m, points in found.items())
+        return _point(size / length / 1e3, row.means[measure.name], what)
+
+    by_method = grouped(rows, lambda row: row.setting.method)
+    return tuple(method_style(m).series(m, map(point, own)) for m, own in by_method.items())
 
 
 def _archive_figure(summary: SequenceSummary) -> Figure | None:

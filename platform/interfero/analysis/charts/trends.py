@@ -22,6 +22,7 @@ from interfero.analysis.charts.files import file_name, file_part
 from interfero.analysis.charts.style import method_label, method_style
 from interfero.analysis.choices import CellSetting, method_rank
 from interfero.analysis.focus import LAMBDAS_NOTE
+from interfero.analysis.grouping import grouped
 from interfero.analysis.trends import Astray, DomainPoint, DomainShift, Point, Trend
 
 MAX_ROWS = 4
@@ -48,14 +49,11 @@ def trend_figure(
     """
     if not found:
         return None
-    domains = sorted({t.setting.domain for t in found})
     axis = AXES[found[0].axis]
     variants, settings = [], []
-    for index, domain in enumerate(domains):
-        own = [t for t in found if t.setting.domain == domain]
-        places = list(dict.fromkeys(_place(t) for t in own))
-        for place in places:
-            here = [t for t in own if _place(t) == place]
+    by_domain = sorted(grouped(found, lambda trend: trend.setting.domain).items())
+    for index, (domain, own) in enumerate(by_domain):
+        for place, here in grouped(own, _place).items():
             counts = [len(p.gains) for t in here for p in t.points]
             settings.append(here[0].setting)
             variants.append(
@@ -116,10 +114,11 @@ def domain_figure(shifts: Sequence[DomainShift], rd_lambda: float | None = None)
         rd_lambda: That it opens at, the answer's; without it a lambda in the middle.
     """
     known = [s for s in shifts if s.distances]
-    places = sorted({(-s.setting.num_steps, s.setting.rd_lambda) for s in known})
+    by_place = grouped(known, lambda s: (-s.setting.num_steps, s.setting.rd_lambda))
+    places = sorted(by_place)
     variants = []
     for steps, value in places:
-        own = [s for s in known if (-s.setting.num_steps, s.setting.rd_lambda) == (steps, value)]
+        own = by_place[steps, value]
         at = f"lambda {value:g}, {-steps} steps"
         for name in dict.fromkeys(n for s in own for n in s.distances):
             members = [s for s in own if name in s.distances]
@@ -156,11 +155,11 @@ def domain_figure(shifts: Sequence[DomainShift], rd_lambda: float | None = None)
 
 def _left_out_sentence(shifts: Sequence[DomainShift]) -> str:
     """` Left out are tissue of lora, which lacks a result there.`: of which method which domain."""
-    gone: dict[tuple[str, ...], list[str]] = {}
-    for shift in _in_order(shifts):
-        if shift.left_out:
-            gone.setdefault(shift.left_out, []).append(shift.method)
-    parts = [f"{', '.join(domains)} of {', '.join(who)}" for domains, who in gone.items()]
+    gone = grouped((s for s in _in_order(shifts) if s.left_out), lambda s: s.left_out)
+    parts = [
+        f"{', '.join(domains)} of {', '.join(s.method for s in own)}"
+        for domains, own in gone.items()
+    ]
     return f" For lack of a result there, left out are {'; '.join(parts)}." if parts else ""
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from interfero.analysis.about import About
 from interfero.analysis.charts.data import RunLinks
 from interfero.analysis.charts.restoration import restoration_figures
+from interfero.analysis.grouping import grouped
 from interfero.analysis.report.sections import failures_parts, next_parts, reproduce_parts
 from interfero.analysis.report.shell import Block, PageTable, ReportPage, Section, page_html
 from interfero.analysis.report.terms import RESTORATION_TERMS, terms_section
@@ -164,13 +165,10 @@ def _remedies(summary: Summary) -> list[Block]:
 
 def _pictures(report: RestorationReport) -> list[Block]:
     """One strip a line: of the seed in the middle."""
-    cells: dict[Line, list[CellRecord]] = defaultdict(list)
-    for record in report.records:
-        if record.key in report.strips:
-            cells[line_of(record)].append(record)
+    cells = grouped((r for r in report.records if r.key in report.strips), line_of)
     strips: list[Block] = []
     for score in report.summary.scores:
-        own = sorted(cells[score.line], key=lambda r: score_of(r) or 0.0)
+        own = sorted(cells.get(score.line, []), key=lambda r: score_of(r) or 0.0)
         if not own or len(strips) == MAX_STRIPS:
             continue
         middle = own[(len(own) - 1) // 2]

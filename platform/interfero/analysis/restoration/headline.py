@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from interfero.analysis.capacity_table import counted
+from interfero.analysis.grouping import grouped
 from interfero.analysis.next_command import Next, again, smoke_reasons
 from interfero.analysis.next_step import seed_changes, tried_again
 from interfero.analysis.restoration.losses import (
@@ -150,11 +151,9 @@ def surer(records: Sequence[CellRecord], summary: Summary, *commands: str) -> Ne
 
 def _rates_to_add(summary: Summary) -> set[float]:
     """Of adapted codecs that are compared at no rate: the highest always lies beyond the source codec's."""
-    found: dict[tuple[str, str, str], list[Difference]] = {}
-    for d in summary.differences:
-        if d.name == ADAPTED_GAINS:
-            found.setdefault((d.line.domain, d.line.codec, d.line.label), []).append(d)
-    never = (own for own in found.values() if all(d.value is None for d in own))
+    gains = (d for d in summary.differences if d.name == ADAPTED_GAINS)
+    by_line = grouped(gains, lambda d: (d.line.domain, d.line.codec, d.line.label))
+    never = (own for own in by_line.values() if all(d.value is None for d in own))
     return {d.wanted_bpp for own in never for d in own if d.wanted_bpp is not None}
 
 

@@ -25,6 +25,7 @@ import numpy as np
 
 from interfero.analysis.capacity_table import counted
 from interfero.analysis.choices import seed_of
+from interfero.analysis.grouping import grouped
 from interfero.analysis.restoration.bootstrap import Drawn, estimate, restorer_of
 from interfero.analysis.restoration.equal_rate import (
     FloatArray,
@@ -112,10 +113,8 @@ class Score:
     @property
     def mean(self) -> float:
         """Over data seeds, of the mean over the init seeds of each."""
-        found: dict[int, list[float]] = defaultdict(list)
-        for (data_seed, *_), value in self.values.items():
-            found[data_seed].append(value)
-        return float(np.mean([np.mean(values) for values in found.values()]))
+        by_data_seed = grouped(self.values, lambda seeds: seeds[0]).values()
+        return float(np.mean([np.mean([self.values[s] for s in own]) for own in by_data_seed]))
 
     @property
     def seeds_text(self) -> str:
@@ -218,9 +217,7 @@ def title_of(records: Iterable[CellRecord]) -> str:
 def summarise(records: Sequence[CellRecord]) -> Summary:
     """Scores of every line, and the differences between them."""
     finished = [r for r in records if r.status == "finished" and score_of(r) is not None]
-    by_line: dict[Line, list[CellRecord]] = defaultdict(list)
-    for record in finished:
-        by_line[line_of(record)].append(record)
+    by_line = grouped(finished, line_of)
     scores = tuple(_score(line, cells) for line, cells in sorted(by_line.items()))
     return Summary(scores, tuple(_differences(_at_each_rate(by_line))), title_of(finished))
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from interfero.analysis.capacity_table import counted
 from interfero.analysis.choices import seed_of
+from interfero.analysis.grouping import grouped
 from interfero.metrics.bd_rate import bd_rate_percent
 from interfero.metrics.continual import percent_of_source
 from interfero.records import CellRecord
@@ -157,11 +158,8 @@ class Chains:
 
     def of(self, case: SequenceCase) -> dict[SequenceSetting, list[Chain]]:
         """Chosen chains of a case by setting."""
-        found: dict[SequenceSetting, list[Chain]] = defaultdict(list)
-        for chain in self.chosen:
-            if chain.setting.case == case:
-                found[chain.setting].append(chain)
-        return dict(sorted(found.items()))
+        own = (chain for chain in self.chosen if chain.setting.case == case)
+        return dict(sorted(grouped(own, lambda chain: chain.setting).items()))
 
 
 def find_chains(records: Iterable[CellRecord]) -> Chains:
@@ -251,10 +249,7 @@ def _source_row(row: CellRecord, rows: Sequence[CellRecord]) -> CellRecord | Non
 
 def _chosen(every: Sequence[Chain], missing: Counter[str]) -> Iterator[Chain]:
     """Of chains that differ in the learning rate alone, the one that validation chooses."""
-    groups: dict[tuple[object, ...], list[Chain]] = defaultdict(list)
-    for chain in every:
-        groups[chain.setting, chain.order, chain.seed].append(chain)
-    for group in groups.values():
+    for group in grouped(every, lambda c: (c.setting, c.order, c.seed)).values():
         known = [c for c in group if c.score is not None]
         if known or len(group) == 1:
             yield min(known or group, key=lambda c: (c.score or 0.0, c.learning_rate))

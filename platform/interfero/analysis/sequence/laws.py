@@ -11,13 +11,13 @@ Two responses of each method, at the adapter size and strength that validation c
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from interfero.analysis.axes import AXES, DISTANCES, level
+from interfero.analysis.grouping import grouped
 from interfero.analysis.laws.observations import Observations, Response, Subject
 from interfero.analysis.laws.scaling import Refusal, Scaling, fit_observations
 from interfero.analysis.sequence.chains import BOUNDS, Chain
@@ -98,11 +98,8 @@ def _fitted(
     subject: Subject, response: Response, chains: Sequence[Chain],
     points: Callable[[Chain], Iterator[_Point]],
 ) -> Scaling | Refusal:  # fmt: skip
-    places: dict[tuple[object, ...], list[_Point]] = defaultdict(list)
-    for chain in chains:
-        for point in points(chain):
-            places[point.place].append(point)
-    settings = list(places.values())
+    every = (point for chain in chains for point in points(chain))
+    settings = list(grouped(every, lambda point: point.place).values())
     seeds = tuple(sorted({p.seed for own in settings for p in own}))
     values = np.full((len(settings), len(seeds)), np.nan)
     for row, own in zip(values, settings, strict=True):

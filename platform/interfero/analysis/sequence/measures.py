@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from interfero.analysis.comparable import comparable
+from interfero.analysis.grouping import grouped
 from interfero.analysis.matched_gain import NotReached, at_gain, front
 from interfero.analysis.sequence.chains import (
     BOUNDS,
@@ -142,10 +143,8 @@ class SequenceSummary:
     @cached_property
     def choices(self) -> dict[str, SettingRow]:
         """Of each method the setting that validation chose; fewer bytes where it does not tell."""
-        found: dict[str, list[SettingRow]] = {}
-        for row in self.rows:
-            found.setdefault(row.setting.method, []).append(row)
-        ordered = sorted(found.items(), key=lambda own: (own[0] != NAIVE, own[0]))
+        by_method = grouped(self.rows, lambda row: row.setting.method)
+        ordered = sorted(by_method.items(), key=lambda own: (own[0] != NAIVE, own[0]))
         return {m: min(rows, key=_rank) for m, rows in ordered}
 
     @cached_property
