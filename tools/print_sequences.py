@@ -12,9 +12,11 @@ from pathlib import Path
 
 import tyro
 
+from interfero.analysis.capacity_table import markdown
+from interfero.analysis.grouping import grouped
 from interfero.analysis.records import read_records
 from interfero.analysis.sequence.findings import SequenceFindings
-from interfero.analysis.sequence.measures import AVERAGE, FORGETTING
+from interfero.analysis.sequence.measures import AVERAGE, FORGETTING, SettingRow
 from interfero.records import CellRecord
 
 COLUMNS = {
@@ -26,33 +28,32 @@ COLUMNS = {
 """Measures that are shown, by name."""
 
 
-def markdown(records: Sequence[CellRecord], *, every_rate: bool = False) -> Iterator[str]:
-    """Line by line: a table for each case."""
-    for summary in SequenceFindings(records).cases:
-        yield f"| {summary.case.text} | {' | '.join(COLUMNS.values())} | learning rates | MB stored |"
-        yield f"|---|{'---|' * len(COLUMNS)}---|---|"
-        parts = at_each_rate(records) if every_rate else [records]
-        cases = (case for part in parts for case in SequenceFindings(part).cases)
-        for row in (row for case in cases if case.case == summary.case for row in case.rows):
-            means = (row.means[name].short for name in COLUMNS)
-            rates = sorted({chain.learning_rate for chain in row.chains})
-            method, size = row.setting.method, row.stored["stored/bytes"] / 1e6
-            named = row.setting.text.replace(method, f"`{method}`", 1)
-            shown = ", ".join(f"{rate:g}" for rate in rates)
-            yield f"| {named} | {' | '.join(means)} | {shown} | {size:.1f} |"
-        yield ""
+def tables(records: Sequence[CellRecord], *, every_rate: bool = False) -> Iterator[str]:
+    """A table for each case."""
+    parts = at_each_rate(records) if every_rate else [records]
+    cases = [case for part in parts for case in SequenceFindings(part).cases]
+    for case, own in grouped(cases, lambda summary: summary.case).items():
+        header = [case.text, *COLUMNS.values(), "learning rates", "MB stored"]
+        yield markdown(header, [_row(row) for summary in own for row in summary.rows])
 
 
 def at_each_rate(records: Sequence[CellRecord]) -> Iterator[list[CellRecord]]:
     """The rows of one method and learning rate after the other, each with those of the source codec."""
     source = [r for r in records if not r.params["sequence"]]
-    found: dict[tuple[object, object], list[CellRecord]] = {}
-    for record in records:
-        if record.params["sequence"]:
-            place = record.params["method"], record.params["learning_rate"]
-            found.setdefault(place, []).append(record)
-    for _, own in sorted(found.items(), key=lambda item: str(item[0])):
+    others = [r for r in records if r.params["sequence"]]
+    parts = grouped(others, lambda r: (str(r.params["method"]), float(r.params["learning_rate"])))
+    for _, own in sorted(parts.items()):
         yield [*source, *own]
+
+
+def _row(row: SettingRow) -> list[str]:
+    method, rates = row.setting.method, sorted({chain.learning_rate for chain in row.chains})
+    return [
+        row.setting.text.replace(method, f"`{method}`", 1),
+        *(row.means[name].short for name in COLUMNS),
+        ", ".join(f"{rate:g}" for rate in rates),
+        f"{row.stored['stored/bytes'] / 1e6:.1f}",
+    ]
 
 
 def main(
@@ -60,7 +61,8 @@ def main(
 ) -> None:
     """Command line."""
     records = {record.key: record for path in cells for record in read_records(path)}
-    sys.stdout.write("\n".join(markdown([*records.values()], every_rate=every_rate)))
+    shown = tables([*records.values()], every_rate=every_rate)
+    sys.stdout.write("\n\n".join(shown) + "\n")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ class Axis:
     """With its unit, as a figure's axis says it."""
     metric: str = ""
     """Where a cell keeps it; else in the param of the axis' name."""
+    is_excess: bool = False
+    """Whether the metric is what a ratio is above one, in percent."""
 
     @property
     def by_domain(self) -> bool:
@@ -31,8 +33,7 @@ class Axis:
         found = record.metrics.get(self.metric) if self.metric else record.params.get(self.name)
         if found is None:
             return None
-        # The metric of the ratio is what the loss is more, in percent.
-        return 1 + float(found) / 100 if self.name == "rd_ratio" else float(found)
+        return 1 + float(found) / 100 if self.is_excess else float(found)
 
     def text(self, value: float) -> str:
         """A level as a tick says it."""
@@ -63,7 +64,7 @@ _ALL = (
     ),
     Axis(
         "rd_ratio", "loss ratio",
-        "source codec's loss, target over source", "distance/rd_excess_percent",
+        "source codec's loss, target over source", "distance/rd_excess_percent", is_excess=True,
     ),
     Axis("latent_bits", "latent divergence", "latent divergence (bits)", "distance/latent_bits"),
     Axis("feature_sd", "feature distance", "feature distance (source s.d.)", "distance/feature_sd"),

@@ -343,9 +343,11 @@ class Tracker:
         self._write(self._progress_batches())
         now = now_ms()
         running = [key for key, state in self._cells.items() if state.status == "RUNNING"]
+        ends: list[Operation] = []
         for key in running:
-            params = batches(key, (), {}, self._held_params.pop(key, {}))
-            self._write([*params, SetStatus(key=key, status="KILLED", time_ms=now)])
+            ends += batches(key, (), {}, self._held_params.pop(key, {}))
+            ends.append(SetStatus(key=key, status="KILLED", time_ms=now))
+        self._write(ends)
         self._write([SetStatus(key=None, status=status, time_ms=now)])
         request_s = max(WRITE_REQUEST_S, min(CLOSE_REQUEST_S, wait_s))
         give_up = time.monotonic() + wait_s

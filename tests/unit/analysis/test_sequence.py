@@ -49,7 +49,7 @@ from interfero.errors import ConfigError
 from interfero.records import ImageRow
 from tests.unit.analysis.conftest import fail, make_record
 from tools.planted_sequence import DOMAINS, PlantedMethod, PlantedSequences
-from tools.print_sequences import markdown
+from tools.print_sequences import tables
 
 METHODS = {
     "finetune": PlantedMethod(rates={1e-4: 1.0, 3e-5: 0.4, 1e-3: 6.0}),
@@ -301,8 +301,8 @@ def test_incomplete_chains_are_left_out_and_counted(planted):
 def test_the_tables_of_the_study_are_what_its_cells_give(every_rate):
     docs = Path(__file__).resolve().parents[3] / "docs"
     page = (docs / "domain_sequences.md").read_text()
-    lines = [*markdown(read_records(docs / "domain_sequences.parquet"), every_rate=every_rate)]
-    rows = [line for line in lines[2:] if line]
+    (table,) = tables(read_records(docs / "domain_sequences.parquet"), every_rate=every_rate)
+    rows = table.splitlines()[2:]
     assert len(rows) > 5
     if every_rate:
         rows = [row for row in rows if row.startswith(("| `finetune`", "| `replay`"))]
