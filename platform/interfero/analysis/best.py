@@ -31,6 +31,8 @@ from interfero.store.files import read_json, write_json
 BEST_FILE = "best_adapters.json"
 _RESULTS = (GAIN, ROUTED, VALIDATION_GAIN)
 """Percent of the loss before."""
+MIN_SEEDS = 2
+"""Data seeds of which a mean has an interval."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,23 @@ class BestAdapter:
     @property
     def mean_gain(self) -> float | None:
         """On test images, over the seeds of its setting that did not diverge; None where it is not known."""
-        gains = [cell.metrics[GAIN] for cell in self.cells if GAIN in cell.metrics]
-        kept = [gain for gain in gains if not has_diverged(gain)]
+        kept = [cell.metrics[GAIN] for cell in self._gained]
         return statistics.fmean(kept) if kept else None
+
+    @property
+    def gain_interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of the mean gain over data seeds; None with fewer than two."""
+        drawn = _seed_means(self._gained, GAIN)
+        if len(drawn) < MIN_SEEDS:
+            return None
+        mean, half = statistics.fmean(drawn), half_width(drawn)
+        return mean - half, mean + half
+
+    @property
+    def _gained(self) -> list[CellRecord]:
+        """Its cells with a gain on test images that did not go astray."""
+        known = [cell for cell in self.cells if GAIN in cell.metrics]
+        return [cell for cell in known if not has_diverged(cell.metrics[GAIN])]
 
     @property
     def loses(self) -> bool:
@@ -178,7 +194,7 @@ def _surely_nothing(cells: Iterable[CellRecord]) -> bool:
     means = _seed_means(cells, VALIDATION_ROUTED)
     if not any(means):
         return True
-    return len(means) > 1 and statistics.fmean(means) + half_width(means) <= 0
+    return len(means) >= MIN_SEEDS and statistics.fmean(means) + half_width(means) <= 0
 
 
 def write_best(best: Sequence[BestAdapter], folder: Path) -> list[Path]:

@@ -151,3 +151,19 @@ def test_cells_without_validation_are_left_out(missing):
     whole = cell("a", 1.0, 0.0)
     metrics = {k: v for k, v in whole.metrics.items() if k != missing}
     assert best_adapters([whole.model_copy(update={"metrics": metrics})]) == []
+
+
+def test_the_adapter_to_ship_has_the_interval_of_its_mean_over_data_seeds():
+    """Of 4, 5 and 6: 5 plus and minus Student's 4.3027 with 2 degrees of freedom over the root of 3."""
+    records = [
+        one.model_copy(update={"metrics": {**one.metrics, "target/rd_gain_percent": gain}})
+        for one, gain in zip(seeds("a", (4.0, 5.0, 6.0)), (4.0, 5.0, 6.0), strict=True)
+    ]
+    (best,) = best_adapters(records)
+    assert best.gain_interval == pytest.approx((5 - 2.48414, 5 + 2.48414), abs=1e-5)
+    assert best_adapters(records[:1])[0].gain_interval is None
+    (block,) = best_parts(records, RunLinks())
+    (_, table), (_, note) = block[1][1]
+    gain = table.rows[0][table.header.index("gain (%)")]
+    assert gain == "+5.00 (mean of 3 seeds +5.00, +2.52 to +7.48)"
+    assert "95 % interval over data seeds" in note

@@ -158,7 +158,7 @@ def best_parts(records: Sequence[CellRecord], runs: RunLinks) -> list[Block]:
         "The adapter to ship, one cell for each domain and lambda: most gain on validation, mean over seeds, "
         "of the settings that surely forget nothing there when routed (0, or below it with their 95 % "
         "interval); of the seeds the one in the middle. Gain and forgetting are that cell's own, on test "
-        "images. The tables above have for each method the learning rate that gains most, however much it "
+        "images; behind the mean of its setting stands the 95 % interval over data seeds. The tables above have for each method the learning rate that gains most, however much it "
         "forgets: a method that forgets can stand there with more gain. The answer compares methods at one "
         "count of training images and one budget; here the best of all counts and budgets is taken for each "
         "domain by itself, so that it can be another method. A method that trains nothing leaves nothing to "
@@ -176,7 +176,9 @@ def _best_row(one: BestAdapter, runs: RunLinks, *, grey: bool) -> list[str]:
     gain, lost = (signed(record.metrics[m]) if m in record.metrics else "-" for m in (GAIN, ROUTED))
     notes = ["the source codec is better"] if one.loses else []
     if len(one.cells) > 1 and one.mean_gain is not None:
-        notes.append(f"mean of {len(one.cells) - one.num_diverged} seeds {signed(one.mean_gain)}")
+        mean = f"mean of {len(one.cells) - one.num_diverged} seeds {signed(one.mean_gain)}"
+        ends = [signed(end) for end in one.gain_interval or ()]
+        notes.append(f"{mean}, {' to '.join(ends)}" if ends else mean)
     if one.num_diverged:
         notes.append(f"{one.num_diverged} of {len(one.cells)} seeds diverged")
     if one.forgets:
@@ -197,7 +199,7 @@ def next_parts(step: Next | None) -> list[Block]:
     """What would make the answer surer, and the command that does it."""
     if step is None:
         return []
-    parts: list[Block] = [("lines", [f"{reason}." for reason in step.reasons])]
+    parts: list[Block] = [("lines", [f"{r[0].upper()}{r[1:]}." for r in step.reasons])]
     price = f"{step.size}. " if step.size else ""
     price += "With --dry-run the command lists its cells and trains nothing."
     if step.one_report:
