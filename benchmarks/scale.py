@@ -66,6 +66,7 @@ RATIOS = {
 CURVE_POINTS = 80
 NUM_IMAGES = 60
 FILE_BYTES = 20_000
+SMALL_SWEEP = 200
 EVERY_S = 0.5
 """How often a running sweep is looked at; more seldom where looking takes long."""
 KEPT = "seen.json"
@@ -75,8 +76,8 @@ KEPT = "seen.json"
 class ScaleBenchmark(Config):
     """How many cells, and how."""
 
-    cells: tuple[int, ...] = Field(default=(200, 2000), min_length=2)
-    """Cells of the small and of the large sweep, multiples of 40."""
+    cells: tuple[int, ...] = Field(default=(SMALL_SWEEP, 2000), min_length=1)
+    """Cells of the small and of the large sweep, multiples of 40; of one number the small sweep is of 200."""
     packs: bool = True
     """Eight cells a Tune trial, as sweeps do by default; without, one."""
     before: Path | None = None
@@ -362,6 +363,11 @@ def main() -> None:
     wrong = [n for n in command.cells if n % CELLS_A_SEED or n <= 0]
     if wrong:
         raise InterferoError(f"--cells must be multiples of {CELLS_A_SEED}, got {wrong}")
+    sizes = sorted({*command.cells, SMALL_SWEEP} if len(command.cells) == 1 else {*command.cells})
+    if len(sizes) == 1:
+        raise InterferoError(
+            f"--cells {sizes[0]} is one size: a further cell's cost needs two, give a larger one"
+        )
     console = Console()
     builds = {"now": ROOT} | (
         {} if command.before is None else {"before": command.before.resolve()}
@@ -374,7 +380,7 @@ def main() -> None:
             planned[name] = planning("make_plan", PLANNED_CELLS, folder, checkout)
             console.print(f"{name}: make_plan of {PLANNED_CELLS} cells {planned[name]}")
         dry = planning("dry_run", DRY_RUN_CELLS, folder, ROOT) if command.dry_run else {}
-        for num_cells in sorted(command.cells):
+        for num_cells in sizes:
             for name, checkout in builds.items():
                 row = measure(num_cells, folder / name / str(num_cells), command.packs, checkout)
                 rows[name].append(row)

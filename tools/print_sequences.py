@@ -52,7 +52,7 @@ def _row(row: SettingRow) -> list[str]:
         row.setting.text.replace(method, f"`{method}`", 1),
         *(row.means[name].short for name in COLUMNS),
         ", ".join(f"{rate:g}" for rate in rates),
-        f"{row.stored['stored/bytes'] / 1e6:.1f}",
+        "-" if row.num_bytes is None else f"{row.num_bytes / 1e6:.1f}",
     ]
 
 

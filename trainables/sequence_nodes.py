@@ -36,9 +36,6 @@ from trainables.routing import GATE_IMAGES, gate_features
 from trainables.sequence_bench import SequenceBench
 from trainables.sequence_rows import row_results
 
-SCALES = (0.2, 0.4, 0.6, 0.8, 1.0)
-"""Factors of the sum of differences that task arithmetic chooses from."""
-
 
 def do_sequence_nodes(
     nodes: Sequence[Node], bench: SequenceBench, worker: Worker
@@ -104,9 +101,9 @@ def _merge(node: Merged, bench: SequenceBench) -> dict[str, float]:
         made.refresh_tables()
         return made
 
-    scale, losses = 1 / len(node.parts), {}
-    if node.weights == "arithmetic":
-        losses = {value: _validation_excess(node, bench, merged(value)) for value in SCALES}
+    scale, losses = node.scales[0], {}
+    if len(node.scales) > 1:
+        losses = {value: _validation_excess(node, bench, merged(value)) for value in node.scales}
         scale = min(losses, key=lambda value: losses[value])
     names = [part.cell.block.domain for part in node.parts]
     record = {"scale": scale, "parts": [part.key for part in node.parts]}

@@ -15,6 +15,7 @@ from interfero.engine.sequence.nodes import (
     IMPORTANCE_FILE,
     STREAMS_FILE,
     Archive,
+    Merged,
     Stage,
     StageRow,
     Tested,
@@ -97,10 +98,10 @@ def _image_rows(
     ]
 
 
-def _record(archive_or_stage: Archive | Stage, bench: SequenceBench) -> CellRecord:
-    record = bench.products.record(archive_or_stage.key)
+def _record(made: Archive | Stage | Merged, bench: SequenceBench) -> CellRecord:
+    record = bench.products.record(made.key)
     if record is None:
-        raise StorageError(f"the record of {archive_or_stage.key} is gone: start the sweep again")
+        raise StorageError(f"the record of {made.key} is gone: start the sweep again")
     return record
 
 
@@ -149,8 +150,10 @@ def _distances(row: StageRow, bench: SequenceBench) -> dict[str, float]:
 
 
 def _training(row: StageRow, bench: SequenceBench, metrics: dict[str, float]) -> dict[str, Any]:
-    """Curve and speed of the stage's own training, if there was one."""
+    """Curve and speed of the stage's own training, if there was one; of a merged codec what was chosen."""
     stage = row.bank[-1].trained
+    if isinstance(stage, Merged):
+        metrics["merge/scale"] = _record(stage, bench).metrics["merge/scale"]
     if not isinstance(stage, Stage):
         return {}
     record = _record(stage, bench)
@@ -229,7 +232,9 @@ def _gate(row: StageRow, features: Mapping[str, Any]) -> Callable[[Any], list[in
 
 
 def _stored(row: StageRow, bench: SequenceBench) -> dict[str, float]:
-    """What has to be kept to decode what this stage writes, and to go on."""
+    """What is kept to decode what this stage writes, and to go on; of joint, all images: not counted."""
+    if row.method == "joint":
+        return {}
     source = bench.source_codec(row.untouched)
     source_bytes = len(codec_bytes(source))
     numbers, kept_bytes = float(source.num_params), float(source_bytes)
@@ -246,7 +251,8 @@ def _stored(row: StageRow, bench: SequenceBench) -> dict[str, float]:
         if IMPORTANCE_FILE in one.files:
             numbers += source.num_params
             kept_bytes += bench.file(one, IMPORTANCE_FILE).stat().st_size
-        if row.method == "l2_sp_source":
+        if row.method == "l2_sp_source" or isinstance(one, Merged):
+            # What is learned next begins at the source codec, or is held to it.
             numbers, kept_bytes = numbers + source.num_params, kept_bytes + source_bytes
     memory_bytes = 0
     if row.memory is not None:

@@ -271,10 +271,10 @@ def _storage_figure(cases: Sequence[SequenceSummary]) -> Figure | None:
     """Forgetting and loss against what has to be kept, every setting."""
     variants = []
     for summary in cases:
-        rows = [row for row in summary.rows if "stored/bytes" in row.stored]
+        rows = [row for row in summary.rows if row.num_bytes is not None]
         if not rows:
             continue
-        sizes = [row.stored["stored/bytes"] for row in rows]
+        sizes = [row.num_bytes or 0.0 for row in rows]
         scale: Scale = "log" if max(sizes) > 10 * min(sizes) else "linear"
         panels = tuple(
             Panel(
@@ -291,13 +291,14 @@ def _storage_figure(cases: Sequence[SequenceSummary]) -> Figure | None:
     return Figure(
         "storage", "What is kept, and what it buys", ("at",), tuple(variants),
         "Stored is all that has to be kept after the last stage to decode and to go on (adapters, codecs, "
-        "memory), divided by the number of domains met.",
+        "memory), divided by the number of domains met. Joint training keeps all images, and is not "
+        "shown.",
     )  # fmt: skip
 
 
 def _stored_series(rows: Sequence[SettingRow], measure: Measure, length: int) -> tuple[Series, ...]:
     def point(row: SettingRow) -> PlotPoint:
-        size = row.stored["stored/bytes"]
+        size = row.num_bytes or 0.0
         what = f"{row.setting.text}, {size_text(size)}"
         return _point(size / length / 1e3, row.means[measure.name], what)
 

@@ -155,14 +155,15 @@ def best_parts(records: Sequence[CellRecord], runs: RunLinks) -> list[Block]:
         "forgetting, routed (%)", "file", "run",
     ]  # fmt: skip
     note = (
-        "The adapter to ship, one cell for each domain and lambda: most gain on validation, mean over seeds, "
-        "of the settings that surely forget nothing there when routed (0, or below it with their 95 % "
-        "interval); of the seeds the one in the middle. Gain and forgetting are that cell's own, on test "
-        "images; behind the mean of its setting stands the 95 % interval over data seeds. The tables above have for each method the learning rate that gains most, however much it "
-        "forgets: a method that forgets can stand there with more gain. The answer compares methods at one "
-        "count of training images and one budget; here the best of all counts and budgets is taken for each "
-        "domain by itself, so that it can be another method. A method that trains nothing leaves nothing to "
-        "ship. Files are relative to the sweep's folder; a search may have a limit of forgetting of its own."
+        "The adapter to ship, one cell for each domain and lambda: most gain on validation, mean over "
+        "seeds, of the settings that surely forget nothing there when routed (0, or below it with their 95 "
+        "% interval); of the seeds the one in the middle. Gain and forgetting are that cell's own, on test "
+        "images; behind the mean of its setting stands the 95 % interval over data seeds. The tables above "
+        "have for each method the learning rate that gains most, however much it forgets: a method that "
+        "forgets can stand there with more gain. The answer compares methods at one count of training "
+        "images and one budget; here the best of all counts and budgets is taken for each domain by "
+        "itself, so that it can be another method. A method that trains nothing leaves nothing to ship. "
+        "Files are relative to the sweep's folder; a search may have a limit of forgetting of its own."
     )
     if any(row[header.index("learn rate")].endswith("*") for row in rows):
         note += " * at the edge of the learning rates that were tried: a larger grid may do better."

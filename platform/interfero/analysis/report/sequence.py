@@ -9,6 +9,7 @@ from pathlib import Path
 from interfero.analysis.about import About
 from interfero.analysis.charts.data import Figure, RunLinks
 from interfero.analysis.charts.sequence import sequence_figures
+from interfero.analysis.laws.resampling import holm_of_known
 from interfero.analysis.laws.words import law_rows
 from interfero.analysis.report.sections import (
     failures_parts,
@@ -138,7 +139,7 @@ def _main_table(summary: SequenceSummary) -> list[Block]:
 def _main_row(summary: SequenceSummary, method: str, row: SettingRow) -> list[str]:
     difference = summary.better_than_naive.get(method)
     less = "-" if difference is None else difference.judged
-    size = row.stored.get("stored/bytes")
+    size = row.num_bytes
     shown = [row.means[name].short for name in (AVERAGE.name, FORGETTING.name, "gain")]
     stored = "-" if size is None else size_text(size)
     return [row.setting.text, shown[0], less, *shown[1:], stored]
@@ -166,29 +167,36 @@ def _measure_parts(summary: SequenceSummary) -> list[Block]:
 
 
 def _order_parts(summary: SequenceSummary) -> list[Block]:
+    tried = [
+        (row, measure, effect)
+        for row in summary.best.values()
+        for measure in (FORGETTING, AVERAGE)
+        if (effect := order_effect(row.values(measure))) is not None
+    ]
+    chances = holm_of_known([effect.chance for _, _, effect in tried])
     rows = []
-    for row in summary.best.values():
-        for measure in (FORGETTING, AVERAGE):
-            effect = order_effect(row.values(measure))
-            if effect is not None:
-                p = "refused" if effect.probability is None else f"{effect.probability:.3f}"
-                rows.append([row.setting.text, measure.title, f"{effect.order_sd:.2f}",
-                             f"{effect.chance_sd:.2f}", p, effect.sample, effect.refusal])  # fmt: skip
+    for (row, measure, effect), chance in zip(tried, chances, strict=True):
+        known = [effect.probability, chance]
+        refused = effect.probability is None
+        p = ["refused" if refused else "-" if v is None else f"{v:.3f}" for v in known]
+        rows.append([row.setting.text, measure.title, f"{effect.order_sd:.2f}",
+                     f"{effect.chance_sd:.2f}", *p, effect.sample, effect.refusal])  # fmt: skip
     header = [
         "setting",
         "of",
         "s.d. of orders' means (%)",
         "that by chance (%)",
         "p",
+        "corrected (Holm)",
         "sample",
         "why not",
     ]
     note = (
         "Permutation test: orders are exchanged within each seed; the statistic is the spread of the orders' "
         "means, and beside it what such exchanges give on average. Not tested where no result could reach "
-        "p < 0.05."
+        "p < 0.05. The last p is corrected for the rows of this table whose orders differ at all."
     )
-    return [("note", note), ("table", PageTable(header, rows, 2, long=6, whole=True))]
+    return [("note", note), ("table", PageTable(header, rows, 2, long=7, whole=True))]
 
 
 def _storage_parts(summary: SequenceSummary) -> list[Block]:
@@ -219,8 +227,13 @@ def _archive_parts(summary: SequenceSummary) -> list[Block]:
         for method, row in summary.best.items() for s in old_streams(row)
     ]  # fmt: skip
     header = ["method", "age (stages)", "symbols exact (%)", "pixels exact (%)", "PSNR drop (dB)",
-              "refused (%)"]  # fmt: skip
-    return [("table", PageTable(header, rows, 1))] if rows else []
+              "no picture (%)"]  # fmt: skip
+    note = (
+        "Streams are decoded here without the checks of interfero decode, which refuses those that name a "
+        "codec or adapter that is not held any more, or whose symbols differ. No picture: they do not even "
+        "decode so."
+    )
+    return [("note", note), ("table", PageTable(header, rows, 1))] if rows else []
 
 
 def _routing_parts(summary: SequenceSummary) -> list[Block]:
@@ -238,6 +251,7 @@ def _routing_parts(summary: SequenceSummary) -> list[Block]:
     ]
     note = (
         "The oracle takes the adapter of a domain that was met, and the source codec for others. Trying all "
-        "adapters can do better than that; its index is in the stream and in the rate."
+        "adapters can do better than that, for a coding with each of them; its index is in the stream and in "
+        "the rate."
     )
     return [("note", note), ("table", PageTable(header, rows, 3))] if rows else []

@@ -120,7 +120,8 @@ SEQUENCE_TERMS = (
     (
         "forgetting",
         "How much worse a domain is after the last stage than it was at the best stage before, mean over the "
-        "source and all domains but the last (Chaudhry et al., arXiv:1801.10112).",
+        "source and all domains but the last (Chaudhry et al., arXiv:1801.10112). The source codec is among "
+        "the stages before: where learning a domain did harm, that counts too, though nothing changed later.",
     ),
     ("learned gain", "Loss saved on a domain right after it was learned; mean over domains."),
     (

@@ -167,7 +167,7 @@ def find_chains(records: Iterable[CellRecord]) -> Chains:
     every = [r for r in records if "sequence" in r.params]
     rows = [r for r in every if r.status == "finished"]
     length = max((len(_order(r)) for r in every), default=0)
-    by_place = {_place(r, length): r for r in rows if r.params["sequence"]}
+    by_place, ambiguous = _by_place(rows, length)
     begun = {(*place[:-1], place[-1][:-1]) for place in by_place}
     found, missing = [], Counter[str]()
     for place, row in by_place.items():
@@ -183,7 +183,27 @@ def find_chains(records: Iterable[CellRecord]) -> Chains:
     problems = [f"{counted(n, 'chain')} left out: {why}" for why, n in missing.items() if n]
     failed = sum(r.status == "failed" for r in every)
     problems += [f"{counted(failed, 'row')} failed"] if failed else []
+    problems += [ambiguous] if ambiguous else []
     return Chains(tuple(found), tuple(chosen), tuple(problems))
+
+
+def _by_place(rows: Iterable[CellRecord], length: int) -> tuple[dict[_Place, CellRecord], str]:
+    """The row of each place; places that several rows claim have none, and are told.
+
+    Rows of one place differ in what a place does not have: batch, crop, precision, images of the test,
+    code. A matrix of such rows would be of two studies.
+    """
+    places = grouped((r for r in rows if r.params["sequence"]), lambda r: _place(r, length))
+    several = [own for own in places.values() if len({row.key for row in own}) > 1]
+    found = {place: own[0] for place, own in places.items() if own not in several}
+    if not several:
+        return found, ""
+    first = several[0][0].params
+    where = f"{first['method']} after {first['sequence']}, data seed {first['data_seed']}"
+    return found, (
+        f"{counted(len(several), 'stage')} left out that several rows claim, made with other batches, crops, "
+        f"precision, test images or code (the first: {where}): make one report of each study"
+    )
 
 
 def _chain(

@@ -33,6 +33,7 @@ from interfero.analysis.sequence.orders import (
 )
 from interfero.records import CellRecord
 
+HINDSIGHT = "learning rates are those that validation chooses after the last domain, for shorter lengths too"
 MIN_ORDERS = 3
 """That a suggestion asks for: with as many seeds the test of order can tell something."""
 
@@ -163,16 +164,18 @@ def forgets_line(summary: SequenceSummary) -> str:
 
 def least_line(summary: SequenceSummary) -> str:
     """What forgets least of the methods that end with one codec, and what forgets nothing."""
-    _, naive, least = _rows(summary)
+    rows, naive, least = _rows(summary)
     parts = []
     if least is not naive:
+        twins = [row.setting.method for row in rows if row is not least and _end_alike(row, least)]
+        same = f", and ends as the same codec as {' and '.join(twins)}" if twins else ""
         parts.append(
             f"of methods with one codec {least.setting.text} forgets least, "
-            f"{least.means[FORGETTING.name].short} %"
+            f"{least.means[FORGETTING.name].short} %{same}"
         )
     elif len(summary.best) > 1:
         parts.append("no other method with one codec forgets less")
-    kept = [row.setting.method for row in summary.routed if not row.means[FORGETTING.name].value]
+    kept = [row.setting.method for row in summary.routed if row.changes_nothing]
     if kept:
         s = "s" if len(kept) == 1 else ""
         parts.append(
@@ -199,10 +202,6 @@ def least_note(summary: SequenceSummary) -> str:
     ]
     gain = least.means.get("gain")
     parts = [] if gain is None else [f"it learned {gain.short} %"]
-    twins = [row.setting.method for row in others if _end_alike(row, least)]
-    if twins:
-        ends = "ends" if len(twins) == 1 else "end"
-        parts.append(f"{', '.join(twins)} {ends} as the same codec")
     whom = (
         f"undecided against {', '.join(undecided)}" if undecided else "decided against all others"
     )
@@ -282,6 +281,8 @@ def lengths_note(summary: SequenceSummary) -> str:
         parts = [_by_themselves(found.each).strip()]
     tried = tried_text(found.each, "lengths").strip(" ()")
     parts = [f"verdicts are {tried}" if tried else "", *(p.removesuffix(".") for p in parts)]
+    if summary.searched & {NAIVE, found.best.setting.method}:
+        parts.append(HINDSIGHT)
     text = "; ".join(part[0].lower() + part[1:] for part in parts if part)
     return f"{NAIVE} against {found.best.setting.text}: {text}." if text else ""
 
@@ -293,7 +294,7 @@ def _by_themselves(each: Sequence[SequenceMean | None]) -> str:
         for k, m in enumerate(each, 1)
         if m is not None and "Holm" in m.doubt
     ]
-    return f" By itself the interval leaves zero out after {'; '.join(found)}." if found else ""
+    return f" By itself the interval excludes zero after {'; '.join(found)}." if found else ""
 
 
 def tried_text(found: Sequence[SequenceMean | None], what: str) -> str:
@@ -359,8 +360,8 @@ def archive_lines(summary: SequenceSummary) -> list[str]:
             lines.append(
                 f"{method}: of streams {counted(oldest.age, 'stage')} old "
                 f"{oldest.pixels_exact.value:.1f} % decode pixel-exact, {oldest.symbols_exact.value:.1f} % "
-                f"symbol-exact, {oldest.refused.value:.1f} % are refused; PSNR lost: "
-                f"{oldest.psnr_drop_db.text(' dB')}."
+                f"symbol-exact (interfero decode refuses all others), {oldest.refused.value:.1f} % lead to "
+                f"no picture even without its checks; PSNR lost: {oldest.psnr_drop_db.text(' dB')}."
             )
     return lines
 

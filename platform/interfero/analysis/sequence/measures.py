@@ -11,7 +11,7 @@ import numpy as np
 
 from interfero.analysis.comparable import comparable
 from interfero.analysis.grouping import grouped
-from interfero.analysis.matched_gain import NotReached, at_gain, front
+from interfero.analysis.matched_gain import MAX_STEP, NotReached, at_gain, front
 from interfero.analysis.sequence.chains import (
     BOUNDS,
     Chain,
@@ -65,10 +65,11 @@ def learned_gain(percent: FloatArray) -> float:
 
 AVERAGE = Measure("average", "average loss", average_loss)
 FORGETTING = Measure("forgetting", "forgetting", forgetting)
+BACKWARD = Measure("backward", "backward transfer", backward_transfer)
 MEASURES = (
     AVERAGE,
     FORGETTING,
-    Measure("backward", "backward transfer", backward_transfer),
+    BACKWARD,
     Measure("forward", "forward transfer", forward_transfer, 2),
     Measure("gain", "learned gain", learned_gain),
     Measure("source", "source forgetting", lambda percent: float(percent[-1, 0])),
@@ -91,13 +92,27 @@ class SettingRow:
     means: Mapping[str, SequenceMean]
     """By the name of a measure; over the orders and seeds of this setting's own."""
     stored: Mapping[str, float]
-    """After the last stage, mean over chains: parameters, bytes, bytes of the memory."""
+    """After the last stage, mean over chains: parameters, bytes, bytes of the memory; empty for joint."""
 
     @property
     def score(self) -> float | None:
         """Mean validation score; lower is better."""
         scores = [c.score for c in self.chains if c.score is not None]
         return float(np.mean(scores)) if len(scores) == len(self.chains) else None
+
+    @property
+    def num_bytes(self) -> float | None:
+        """What it stores in all; None where that is not known, as of joint, which keeps all images."""
+        return self.stored.get("stored/bytes")
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether each domain is coded at the end as it was when it was learned.
+
+        Forgetting after arXiv:1801.10112 can be above zero all the same: it counts the source codec among
+        what a domain ever had, so that learning that did harm looks like forgetting.
+        """
+        return not self.means[BACKWARD.name].value
 
     def values(self, measure: Measure, stages: int | None = None) -> dict[Unit, float]:
         """By order and seed, after so many domains; all of them if not told."""
@@ -161,6 +176,12 @@ class SequenceSummary:
             if m in methods
         }
 
+    @cached_property
+    def searched(self) -> set[str]:
+        """Methods with several learning rates to choose from."""
+        rates = grouped(self.every, lambda chain: chain.setting.method)
+        return {m for m, own in rates.items() if len({chain.learning_rate for chain in own}) > 1}
+
     @property
     def left_out(self) -> list[str]:
         """Methods that share too few orders and seeds with the others to be compared."""
@@ -210,8 +231,8 @@ class SequenceSummary:
         """Every other method against what fine-tuning forgets where it gains as much.
 
         Fine-tuning has a front over its learning rates in each order and seed, and is read where its
-        validation gain is that of the other method; front, interpolation and refusal outside of it are those
-        of `interfero.analysis.matched_gain`.
+        validation gain is that of the other method; front, interpolation and refusals (outside the front, in
+        its gaps) are those of `interfero.analysis.matched_gain`.
         """
         cells: dict[Unit, list[CellRecord]] = {}
         for chain in self.every:
@@ -227,7 +248,7 @@ class SequenceSummary:
             for chain in row.chains:
                 unit = chain.order, chain.seed
                 if chain.validation is not None and unit in fronts:
-                    at = at_gain(fronts[unit], learned_gain(chain.validation))
+                    at = at_gain(fronts[unit], learned_gain(chain.validation), MAX_STEP)
                     if isinstance(at, NotReached):
                         reasons[at.short] += 1
                     else:
@@ -241,12 +262,12 @@ class SequenceSummary:
     @cached_property
     def at_equal_storage(self) -> list[StorageRow]:
         """At the size of each method's best setting: what fits, the best of it on validation first."""
-        sized = [r for r in self.rows if "stored/bytes" in r.stored and r.setting.method != "joint"]
-        own = [r.stored for m, r in self.best.items() if m != "joint"]
-        budgets = sorted({kept["stored/bytes"] for kept in own if "stored/bytes" in kept})
+        sized = [row for row in self.rows if row.num_bytes is not None]
+        own = [row.num_bytes for row in self.best.values()]
+        budgets = sorted({size for size in own if size is not None})
         found: list[StorageRow] = []
         for budget in budgets:
-            fits = [r for r in sized if r.stored["stored/bytes"] <= budget * STORAGE_SLACK]
+            fits = [r for r in sized if (r.num_bytes or 0.0) <= budget * STORAGE_SLACK]
             inside = SequenceSummary(self.case, tuple(fits), ())
             first, *others = sorted(inside.best.values(), key=_rank)
             own_values = first.values(FORGETTING)
@@ -273,14 +294,13 @@ def _row(setting: SequenceSetting, chains: Sequence[Chain]) -> SettingRow:
     stored = {
         name: float(np.mean([c.last.metrics[name] for c in chains]))
         for name in STORED
-        if all(name in c.last.metrics for c in chains)
+        if setting.method != "joint" and all(name in c.last.metrics for c in chains)
     }
     return SettingRow(setting, tuple(chains), means, stored)
 
 
 def _rank(row: SettingRow) -> tuple[bool, float, float, SequenceSetting]:
-    size = row.stored.get("stored/bytes", 0.0)
-    return row.score is None, row.score or 0.0, size, row.setting
+    return row.score is None, row.score or 0.0, row.num_bytes or 0.0, row.setting
 
 
 def _as_cell(chain: Chain) -> CellRecord | None:

@@ -35,6 +35,8 @@ Unit = tuple[Order, tuple[int, int]]
 """An order, and a pair of a data seed and an init seed."""
 
 SIGNIFICANCE = 0.05
+SAME = 1e-9
+"""Sums in another order differ in their last bits: values that are no further apart are one."""
 MAX_ARRANGEMENTS = 5000
 """Up to here every arrangement is counted; of more, `DRAWS` are drawn."""
 DRAWS = 2000
@@ -158,8 +160,7 @@ def mean_of(values: Mapping[Unit, float]) -> SequenceMean | None:
         return None
     num_orders, num_seeds = table.values.shape
     mean = SequenceMean(float(table.values.mean()), None, num_orders, num_seeds, table.all_orders)
-    # Sums in another order differ in their last bits.
-    if num_orders * num_seeds > 1 and np.ptp(table.values) <= 1e-9:
+    if num_orders * num_seeds > 1 and np.ptp(table.values) <= SAME:
         return replace(mean, value=float(table.values[0, 0]), same=True)
     parts = []
     if num_seeds > 1:
@@ -210,6 +211,11 @@ class OrderEffect:
     refusal: str = ""
     least: float = 0.0
     """The smallest probability that could come out."""
+
+    @property
+    def chance(self) -> float | None:
+        """The probability; None where nothing was tried: refused, or all orders have the same means."""
+        return self.probability if self.order_sd > SAME else None
 
     def sentence(self, what: str) -> str:
         """What can be said.

@@ -132,6 +132,13 @@ class Stage(SharedTraining):
         return {**super().params, "sequence": ">".join(met.domain for met in self.met)}
 
 
+MEAN_FACTORS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
+"""Factors of the mean of differences that task arithmetic chooses from, up to their whole sum."""
+REVISION = 2
+"""Of what rows of merged codecs and of joint training hold: 2 since the source codec counts as stored with
+merged codecs, and joint training, which keeps all images, has no size."""
+
+
 class Merged(ContentNode):
     """One codec, made of those that were fine-tuned on single domains; nothing is trained."""
 
@@ -159,11 +166,20 @@ class Merged(ContentNode):
         """What the parts have in common, but for the domain."""
         return self.parts[0].cell
 
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """Factors of the sum of differences: the mean's, or those that validation chooses from, rising."""
+        mean = 1 / len(self.parts)
+        if self.weights == "mean":
+            return (mean,)
+        return tuple(sorted({1.0, *(f * mean for f in MEAN_FACTORS if f * mean < 1)}))
+
     def identity(self) -> dict[str, Any]:
         """See `ContentNode`."""
         identity = self.cell.identity
         looked_at = identity.source_domain_hash if self.weights == "arithmetic" else None
-        return {"parts": [part.key for part in self.parts], "weights": self.weights,
+        tried = {"scales": self.scales} if self.weights == "arithmetic" else {}
+        return {"parts": [part.key for part in self.parts], "weights": self.weights, **tried,
                 "source_domain": looked_at, "code": identity.loop_hash}  # fmt: skip
 
 
@@ -256,8 +272,10 @@ class StageRow(ContentNode):
 
     def identity(self) -> dict[str, Any]:
         """See `ContentNode`."""
+        renewed = self.method == "joint" or isinstance(self.bank[-1].trained, Merged)
         return {"method": self.method, "sequence": self.sequence, "images": self.images_asked,
                 "memory": self.memory.named_by() if self.memory else None,
+                **({"revision": REVISION} if renewed else {}),
                 "banks": [[archive.key for archive in bank] for bank in self.banks]}  # fmt: skip
 
     @property

@@ -27,7 +27,8 @@ pytestmark = pytest.mark.usefixtures("short_ewc")
 ORDER = "pages>clouds"
 CHAINS = ("finetune", "replay", "ewc", "distill", "l2_sp", "l2_sp_source")
 BANKS = ("lora", "cawf", "cawf_growing", "codec_per_domain")
-OTHERS = ("merge_mean", "task_arithmetic", "joint")
+MERGED = ("merge_mean", "task_arithmetic")
+OTHERS = (*MERGED, "joint")
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +113,7 @@ def test_routes_of_a_bank(every, method):
 
 def test_what_has_to_be_stored(every):
     rows = every[2]
-    stored = {n: rows[n, ORDER].metrics["stored/bytes"] for n in (*CHAINS, *BANKS, *OTHERS)}
+    stored = {n: rows[n, ORDER].metrics["stored/bytes"] for n in (*CHAINS, *BANKS, *MERGED)}
     # One codec, whatever it has met: its tables are a little longer or shorter.
     before = rows["finetune", "pages"].metrics["stored/bytes"]
     assert stored["finetune"] == pytest.approx(before, rel=0.02)
@@ -123,6 +124,23 @@ def test_what_has_to_be_stored(every):
     assert stored["l2_sp_source"] == pytest.approx(2 * stored["l2_sp"], rel=0.02)
     assert stored["codec_per_domain"] > stored["lora"]
     assert stored["lora"] > rows["lora", "pages"].metrics["stored/bytes"]
+    # The next part is trained from the source codec; joint training needs every image again.
+    for name in MERGED:
+        assert stored[name] == pytest.approx(2 * stored["finetune"], rel=0.02)
+    assert not [n for n in rows["joint", ORDER].metrics if n.startswith("stored/")]
+
+
+def test_what_task_arithmetic_chose_is_in_its_row(every):
+    """Of factors of the sum that lie on both sides of the mean's, one half here."""
+    made, _, rows = every
+    (merged,) = (
+        r.bank[-1].trained
+        for r in made.rows
+        if (r.method, len(r.sequence)) == ("task_arithmetic", 2)
+    )
+    assert merged.scales == (0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
+    assert rows["task_arithmetic", ORDER].metrics["merge/scale"] in merged.scales
+    assert rows["merge_mean", ORDER].metrics["merge/scale"] == 0.5
 
 
 def test_a_memory_of_streams_keeps_what_codecs_in_service_coded(plan, tmp_path):
