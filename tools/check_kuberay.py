@@ -4,7 +4,8 @@
 
 The files are `ray-operator/config/crd/bases/` of github.com/ray-project/kuberay. The RayJob is checked as it
 is, and its cluster as a RayCluster; fields that a definition does not know are errors, as `kubectl apply
---validate=strict` has it. Kubernetes' own kinds are not looked at, except in pods of Ray.
+--validate=strict` has it, and so are those that an operator refuses whose feature gates are as it comes.
+Kubernetes' own kinds are not looked at, except in pods of Ray.
 """
 
 from __future__ import annotations
@@ -18,6 +19,16 @@ import jsonschema  # type: ignore[import-untyped]
 import yaml  # type: ignore[import-untyped]
 
 FILE = Path(__file__).resolve().parents[1] / "clusters/kuberay.yaml"
+GATES = {
+    "networkPolicy": "RayClusterNetworkPolicy",
+    "tlsOptions": "RayClusterMTLS",
+    "historyServerOptions": "RayClusterHistoryServer",
+}
+"""Fields of a cluster and the feature gates behind them, which are off in KubeRay 1.7.0.
+
+The definitions know these fields: only the operator refuses them (`controllers/ray/utils/validation.go` and
+`pkg/features/features.go` in `ray-operator/`). So it does a backend `rocksdb` of `gcsFaultToleranceOptions`.
+"""
 
 
 def strict(schema: dict[str, Any]) -> dict[str, Any]:
@@ -60,6 +71,17 @@ def resources() -> Iterator[dict[str, Any]]:
             }
 
 
+def gated(resource: dict[str, Any]) -> Iterator[str]:
+    """Fields that an operator as it comes refuses, with the gate that would have to be opened."""
+    spec = resource["spec"].get("rayClusterSpec", resource["spec"])
+    for name, gate in GATES.items():
+        if name in spec:
+            yield f"{name} needs the feature gate {gate}, which is off by default"
+    if spec.get("gcsFaultToleranceOptions", {}).get("backend") == "rocksdb":
+        gate = "GCSFaultToleranceEmbeddedStorage"
+        yield f"backend rocksdb needs the feature gate {gate}, which is off by default"
+
+
 def main() -> None:
     """Print what was checked; exit with 1 if something is wrong."""
     if len(sys.argv) < 2:
@@ -71,11 +93,12 @@ def main() -> None:
         if kind not in schemas:
             continue
         errors = list(jsonschema.Draft202012Validator(schemas[kind]).iter_errors(resource))
-        for error in errors:
-            place = ".".join(map(str, error.absolute_path))
-            sys.stdout.write(f"{kind} {place}: {error.message[:300]}\n")
-        sys.stdout.write(f"{kind}: {len(errors)} errors\n")
-        wrong += len(errors)
+        texts = [f"{'.'.join(map(str, e.absolute_path))}: {e.message[:300]}" for e in errors]
+        texts += gated(resource)
+        for text in texts:
+            sys.stdout.write(f"{kind} {text}\n")
+        sys.stdout.write(f"{kind}: {len(texts)} errors\n")
+        wrong += len(texts)
     sys.exit(wrong > 0)
 
 

@@ -5,7 +5,7 @@
 FOLDER holds each package unpacked in a folder PACKAGE_VERSION: Debian's by `apt-get download
 PACKAGE=VERSION` and `dpkg-deb -x PACKAGE_VERSION_all.deb FOLDER/PACKAGE_VERSION`, scikit-image's by `pip
 download --no-deps scikit-image==VERSION` and unzipping its wheel. JPEG XL needs `pip install
-'interfero[classical]'`.
+-e '.[classical]'`.
 
 `provenance.json` next to the crops is the recipe: package, version, file, SHA-256, reduction and boxes. Every
 photograph is decoded and reduced by an area filter, its crops are cut out and written, and the digests of
@@ -33,7 +33,7 @@ from interfero.errors import DomainError, InterferoError
 try:
     import pillow_jxl  # noqa: F401 - Pillow opens JPEG XL once it is imported
 except ImportError:
-    sys.exit("some packages hold JPEG XL: pip install 'interfero[classical]'")
+    sys.exit("some packages hold JPEG XL: pip install -e '.[classical]' in the project's folder")
 
 _WHOLE = ImageRules(halve_jpeg=False, max_side=100_000)
 

@@ -178,6 +178,18 @@ def test_named_files_exist(page):
         assert any(path.match(span) for path in FILES), f"no file {span}"
 
 
+def test_reliability_says_what_each_target_runs():
+    """Of the files that it names, `make test` leaves those out that the Makefile keeps for `make faults`."""
+    makefile, page = (ROOT / name for name in ("Makefile", "docs/reliability.md"))
+    found = re.search(r"^CLUSTER_FAULTS := ((?:.*\\\n)*.*)$", makefile.read_text(), re.MULTILINE)
+    kept = set(re.findall(r"test_\w+\.py", found[1]))
+    named, _, rest = page.read_text().partition("Of these files, `make test` runs ")
+    said = set(re.findall(r"test_\w+\.py", rest.partition("`make faults` runs")[0]))
+    assert said == set(re.findall(r"test_\w+\.py", named)) - kept
+    faults = {path.name for path in (ROOT / "tests/faults").glob("test_*.py")}
+    assert faults - kept == {"test_storage.py"}, "make faults runs all of tests/faults/"
+
+
 def test_the_commands_are_found():
     found = [" ".join(words) for page in PAGES for words in commands(page)]
     assert {"make demo", "make test", "interfero store verify"} <= set(found)

@@ -22,6 +22,7 @@ from interfero.store.headers import read_metadata
 from interfero.store.keyed import KeyedStore
 from interfero.store.products import FOLDER as PRODUCTS
 from interfero.store.products import SETTINGS, Products, is_product_key
+from interfero.store.reported import is_reported
 from interfero.store.sweep import SHARED_LEASE, TRAINED, SweepStore
 
 EVALUATIONS = "evaluations"
@@ -94,9 +95,8 @@ class SweepState:
 
     @cached_property
     def reported(self) -> bool:
-        """Whether its report is newer than its records."""
-        folder = self.store.folder
-        return 0 < _newest(folder / "report") >= _newest(folder / "cells")
+        """Whether its report is of the records that are there."""
+        return is_reported(self.store.folder)
 
     @cached_property
     def ended(self) -> bool:
@@ -206,8 +206,3 @@ def _codec_hash(path: Path) -> str:
     """Hash of the source codec's weights that an evaluation names; empty where it is another's."""
     words = str(read_metadata(path).get("codec", "")).split(" ")
     return words[1] if words[0] == "source" and len(words) > 1 else ""
-
-
-def _newest(folder: Path) -> float:
-    files = folder.iterdir() if folder.is_dir() else ()
-    return max((p.stat().st_mtime for p in files if p.is_file()), default=0.0)

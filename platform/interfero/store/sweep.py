@@ -2,6 +2,7 @@
 
 STORAGE/NAME/sweep.json        settings, kind and the hash of the training code
 STORAGE/NAME/cells/KEY.json    one record a cell, written whole when it is finished
+STORAGE/NAME/reported          hash of the records that the report was written from
 STORAGE/NAME/adapters/KEY.safetensors, samples/KEY.png
 STORAGE/NAME/trained/         trainings that several blocks share
 STORAGE/NAME/checkpoints/      states of cells in training, gone when they end
@@ -34,6 +35,7 @@ from interfero.store.files import (
 )
 from interfero.store.locks import LEASE_S, acquired, leased
 from interfero.store.products import Products, is_product_key, read_record
+from interfero.store.reported import noting_report
 
 MIN_FREE_BYTES = 200 * 1024**2
 SHARED_LEASE = "lease.shared"
@@ -169,7 +171,7 @@ class SweepStore:
             raise ConfigError(
                 f"sweep {self.name!r} is running ({self.holder()}): wait for it or stop it"
             )
-        with held:
+        with held, noting_report(self.folder):
             # On a full disk the lease holds without this note; what cannot be written is found next.
             with suppress(OSError):
                 self._lease_file.write_text(f"{os.getpid()} {socket.gethostname()}")

@@ -367,7 +367,8 @@ def test_a_reader_whose_library_is_missing_names_the_extra(monkeypatch):
     monkeypatch.delitem(sys.modules, "interfero.domains.readers.dicom", raising=False)
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(
-        DomainError, match=r"a.dcm is a DICOM file.*pip install 'interfero\[dicom\]'"
+        DomainError,
+        match=r"a.dcm is a DICOM file.*pip install -e '\.\[dicom\]' in the project's folder",
     ):
         read(b"\0" * 128 + b"DICM", "a.dcm")
 

