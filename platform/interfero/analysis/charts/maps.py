@@ -40,6 +40,8 @@ NO_RESULT, OTHERS, STAR = "-", "≠", "*"
 REFUSED = "No map can be drawn."
 MAX_WORDS = 4
 """Places of a row that have room for the word."""
+MAX_LEVELS = 60
+"""Places of an axis that can still be told apart: along more, trends and laws say more than a map."""
 MAX_MAPS = 400
 """Of one report: a page of that many still opens at once."""
 
@@ -59,6 +61,7 @@ def map_figure(records: Sequence[CellRecord]) -> Figure | None:
         title="Gain and forgetting over two axes",
         selectors=("method", "axes"),
         variants=tuple(variants),
+        note=_crowded_text(table),
         start=next((i for i, v in enumerate(variants) if not any(p.empty for p in v.panels)), 0),
     )
 
@@ -81,9 +84,21 @@ def _variants(method: str, cells: pd.DataFrame, remedy: _Remedy) -> list[Variant
     ]
 
 
+def _crowded_text(table: pd.DataFrame) -> str:
+    """Which axes have more places than a map shows; empty if none has."""
+    words = [
+        axis.word
+        for name, axis in AXES.items()
+        if any(own[f"axis:{name}"].nunique() > MAX_LEVELS for _, own in table.groupby("method"))
+    ]
+    if not words:
+        return ""
+    return f"Maps have no axis with more than {MAX_LEVELS} values: {', '.join(words)}."
+
+
 def _varying(cells: pd.DataFrame) -> list[str]:
-    """Axes of which the cells have several levels, in the order of `AXES`."""
-    found = [name for name in AXES if cells[f"axis:{name}"].nunique() > 1]
+    """Axes of which the cells have several levels, no more than a map shows, in the order of `AXES`."""
+    found = [name for name in AXES if 1 < cells[f"axis:{name}"].nunique() <= MAX_LEVELS]
     # One adapter size has one share of parameters: the map of both would be a diagonal.
     return [name for name in found if name != "adapter_size" or "adapter_fraction" not in found]
 

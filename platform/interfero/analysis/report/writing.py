@@ -11,6 +11,7 @@ from interfero.analysis.about import About
 from interfero.analysis.answers import Findings
 from interfero.analysis.charts.data import Figure, RunLinks
 from interfero.analysis.charts.files import file_name, write_pictures
+from interfero.analysis.charts.thinned import thinned
 from interfero.analysis.choices import choose_learning_rates
 from interfero.analysis.comparison import write_comparison
 from interfero.analysis.headline import Headline
@@ -78,7 +79,7 @@ def write_report(
         origin.title, records, results, origin.abouts, origin.runs, pictures, remarks,
         origin.answer, origin.own,
     )  # fmt: skip
-    figures = [*report_figures(report), *more]
+    figures = [thinned(figure) for figure in (*report_figures(report), *more)]
     page = folder / REPORT_FILE
     # A process of its own draws, which takes longer than all else: meanwhile the rest is computed here.
     with ThreadPoolExecutor(1) as pool:
