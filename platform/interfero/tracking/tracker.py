@@ -310,11 +310,14 @@ class Tracker:
         """Put adapters into the model registry, and say what came of it, a line each; never an error."""
         if not entries:
             return []
-        # Files that waited for their store may be many; a server that is away is given up at once.
-        if self.flush(CLOSE_REQUEST_S):
+        # The end of a large sweep writes for minutes; a server that takes nothing is given up at once.
+        waited = self.pending
+        while (waiting := self.flush(CLOSE_REQUEST_S)) and waiting < waited:
+            waited = waiting
+        if waiting:
             return [
-                "not in the model registry yet: the tracking server, or its store of files, is away; "
-                "--resume tries again"
+                "not in the model registry yet: writes wait for the tracking server or its store of files "
+                f"({waiting} of them); --resume tries again"
             ]
         # Takes a second to import, at the end of a sweep.
         from interfero.tracking.registry import Registry

@@ -213,3 +213,21 @@ def test_rows_are_pictures_or_streams(codec, entry, tmp_path, picture):
     # The table that an encoding returns has both: the stream used to be taken in silence.
     with pytest.raises(ConfigError, match=r"row 1 .* has both: .*frame\[\['stream'\]\]"):
         served.predict(pd.concat([mixed[:1], coded[:1]], ignore_index=True))
+
+
+def test_writes_that_take_long_are_waited_for_and_a_server_that_takes_none_is_not(
+    place, tracker, entry, monkeypatch
+):
+    """The end of a sweep of 100,000 cells wrote for minutes, which was taken for a server that is away."""
+    monkeypatch.setattr("interfero.tracking.tracker.DRAIN_S", -1.0)
+    monkeypatch.setattr("interfero.tracking.tracker.CLOSE_REQUEST_S", 0.02)
+    for value in range(200):
+        tracker.parent_series({"progress": [(value, 1.0)]})
+    assert tracker.pending > 100
+    (line,) = tracker.register([entry])
+    assert line.startswith("in the model registry: ")
+    tracker.parent_series({"progress": [(200, 1.0)]})
+    monkeypatch.setattr("interfero.tracking.delivery.Delivery.drain", lambda *told, **named: None)
+    (line,) = tracker.register([entry])
+    assert line.startswith("not in the model registry yet: writes wait for the tracking server")
+    assert "(1 of them)" in line
