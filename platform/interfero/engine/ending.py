@@ -16,7 +16,7 @@ from rich.console import Console
 
 from interfero.engine.builds import builds_line
 from interfero.engine.damage import made_again_line
-from interfero.engine.interrupts import heeding, uninterrupted
+from interfero.engine.interrupts import heed, heeding, uninterrupted
 from interfero.engine.spending import PackShare, step_seconds
 from interfero.errors import ConfigError, InterferoError
 
@@ -120,6 +120,7 @@ def ended_well(
     """
     try:
         with heeding():
+            heed()
             return drive()
     except KeyboardInterrupt:
         # Not here: while it is handled its frames live on, and with them a write to SQLite that it fell into.
@@ -141,18 +142,37 @@ def ended_well(
 
 def interrupted(console: Console, tracker: Tracker, store: SweepStore, command: str) -> int:
     """Say what is kept and how to go on; returns the exit code."""
+    if tracker.successor is not None:
+        _say(
+            console,
+            f"\n{tracker.successor} drives sweep {store.name} now: this process did not renew its lease "
+            "in time, and leaves the runs in MLflow to that one; wait for it or stop it",
+        )
+        return INTERRUPTED_EXIT
     tracker.close("KILLED", wait_s=INTERRUPTED_WAIT_S)
     # Records of 100,000 cells would be read for minutes, and who asked for the end may wait for seconds.
     finished = tracker.num_finished
-    with suppress(OSError):  # A terminal that has closed shows nothing any more.
-        console.print(
-            f"\ninterrupted: {finished} finished cells are kept in {store.folder}\n"
-            f"go on with: {resume_command(command)}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+    _say(
+        console,
+        f"\ninterrupted: {finished} finished cells are kept in {store.folder}",
+        f"go on with: {resume_command(command)}",
+    )
     return INTERRUPTED_EXIT
+
+
+def interrupted_outside(console: Console, store: SweepStore, command: str) -> int:
+    """Say how to go on with a sweep whose runs are closed, or not open yet; returns the exit code."""
+    _say(
+        console,
+        f"\ninterrupted: what sweep {store.name} has is kept in {store.folder}",
+        f"go on with: {resume_command(command)}",
+    )
+    return INTERRUPTED_EXIT
+
+
+def _say(console: Console, *lines: str) -> None:
+    with suppress(OSError):  # A terminal that has closed shows nothing any more.
+        console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
 
 def command_line(script: str, arguments: Sequence[str], name: str, *, named: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -49,11 +50,32 @@ def heeding() -> Iterator[None]:
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Each of `ASKED_TO_END` interrupts as Ctrl-C does; one that is ignored (by `nohup`) stays so."""
-    _ASKED.clear()
     wanted = (signal.SIGINT, *ASKED_TO_END)
+    # Inside another one, what a library has swallowed is still to be heeded.
+    outermost = not any(signal.getsignal(number) is _interrupt for number in wanted)
+    if outermost:
+        forget()
     heard = [s for s in wanted if signal.getsignal(s) is not signal.SIG_IGN]
-    with _handled(dict.fromkeys(heard, _interrupt)):
-        yield
+    try:
+        with _handled(dict.fromkeys(heard, _interrupt)):
+            yield
+    finally:
+        if outermost:
+            forget()
+
+
+def forget() -> None:
+    """Take what asked for an end so far as dealt with: `heed` says nothing of it any more."""
+    _ASKED.clear()
+
+
+def ask_to_end() -> None:
+    """Interrupt this process, from any of its threads.
+
+    As SIGTERM does; where nobody listens for that, as Ctrl-C: a notebook that runs a sweep outlives it.
+    """
+    listens = signal.getsignal(signal.SIGTERM) is _interrupt
+    os.kill(os.getpid(), signal.SIGTERM if listens else signal.SIGINT)
 
 
 def hear_again() -> None:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from interfero.engine.code_version import CodeVersion, on_cluster, shipped_code
-from interfero.engine.interrupts import interruptible, uninterrupted
+from interfero.engine.interrupts import ask_to_end, forget, interruptible, uninterrupted
 from interfero.engine.options.base import SweepOptions
 from interfero.engine.pool import Pool, pool_folder, read_pool, used_by, why_not
 from interfero.engine.ray_processes import cpus_to_offer, few_processes
@@ -183,6 +182,8 @@ class RaySession:
             finally:
                 over.set()
             if ended.is_set():
+                # Nobody asked the sweep to end: it failed.
+                forget()
                 raise PoolError(
                     f"the pool that this sweep used has ended (process {self.pool.pid}); finished cells "
                     "are kept"
@@ -194,7 +195,7 @@ def _watch(pool: Pool, ended: threading.Event, over: threading.Event) -> None:
     while not over.wait(LOOK_EVERY_S):
         if not pool.is_alive:
             ended.set()
-            os.kill(os.getpid(), signal.SIGTERM)
+            ask_to_end()
             return
 
 

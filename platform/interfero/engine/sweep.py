@@ -96,14 +96,25 @@ def run_sweep(sweep: Sweep, arguments: Sequence[str] | None, console: Console) -
     if not options.dry_run:
         check_listening()
     # Libraries take seconds to import: an option that is refused is refused before.
-    from interfero.engine.opening import named_store
+    from interfero.engine.ending import interrupted_outside
+    from interfero.engine.interrupts import heeding
+    from interfero.engine.opening import named_store, typed_command
     from interfero.engine.ray_session import ray_for
 
     store = named_store(sweep.kind, options)
     # A command most likely trains. What calls this from Python often does not, and has its libraries already.
     early = arguments is None and not options.dry_run
-    with ray_for(options, store.name, early=early) as session:
-        return _plan_and_drive(sweep, options, arguments, store, session, console)
+    code: int | None = None
+    try:
+        with heeding(), ray_for(options, store.name, early=early) as session:
+            code = _plan_and_drive(sweep, options, arguments, store, session, console)
+    except KeyboardInterrupt:
+        if code is None and (options.dry_run or not store.exists):
+            raise
+    if code is not None:
+        return code  # It has ended, whatever interrupted the end of Ray.
+    command = typed_command(sweep.kind, arguments, store, options)
+    return interrupted_outside(console, store, command)
 
 
 def _plan_and_drive(

@@ -175,6 +175,27 @@ class Runs:
                 self._client.delete_run(run.run_id)
         self._in_doubt.clear()
 
+    def end_running(self, sweep_id: str, status: str, time_ms: int) -> None:
+        """End what the server shows as RUNNING of this sweep, which need not have been opened.
+
+        Args:
+            sweep_id: The sweep's mark, as of `open_parent`.
+            status: Of its parent run; its cells become KILLED.
+            time_ms: When; Unix time in milliseconds.
+
+        Raises:
+            SERVER_ERRORS: the server is away.
+        """
+        mark = f"tags.`{SWEEP_ID_TAG}` = '{sweep_id}'"
+        for parent in self._search(mark):
+            if parent.info.status == "RUNNING":
+                self._client.set_terminated(parent.info.run_id, status, time_ms)
+            cells = (
+                f"tags.`{PARENT_TAG}` = '{parent.info.run_id}' and attributes.status = 'RUNNING'"
+            )
+            for cell in self._search(cells):
+                self._client.set_terminated(cell.info.run_id, "KILLED", time_ms)
+
     def heal(self) -> None:
         """Look for doubled runs if the answer to the creation of one was ever lost."""
         if self._in_doubt:

@@ -105,6 +105,8 @@ class Tracker:
         """Of running cells, by key: what their last write takes along."""
         self._progress: Callable[[], Mapping[str, float]] = dict
         self._progress_told_at = time.monotonic()
+        self._successor: str | None = None
+        self._closed = False
         self._cells = {
             key: _CellState(run.status, run.start_ms, run.curve_step, run.was_stopped)
             for key, run in runs.cells.items()
@@ -156,7 +158,7 @@ class Tracker:
             queue.close()
             # From None: the original message may show a password in a traceback.
             raise unreachable(uri, error) from None
-        except TrackingError:
+        except BaseException:
             queue.close()
             raise
         tracker = cls(uri, runs, queue, on_cells, params_at_end=params_at_end)
@@ -164,6 +166,37 @@ class Tracker:
             tracker._write([SetStatus(key=None, status="RUNNING", time_ms=now_ms())])
             tracker.flush(float("inf"))
         return tracker
+
+    @classmethod
+    def end_running(
+        cls, uri: str | None, experiment: str, sweep: str, status: Literal["FAILED", "KILLED"],
+        *, outbox: Path, wait_s: float,
+    ) -> None:  # fmt: skip
+        """End the runs of a sweep that `open` has made or opened again, where nobody got a tracker for them.
+
+        Nothing is raised where that fails: what is RUNNING then is put right when the sweep goes on.
+
+        Args:
+            uri: As of `open`.
+            experiment: As of `open`.
+            sweep: As of `open`.
+            status: Of the parent run, if that is RUNNING; cells that are RUNNING become KILLED.
+            outbox: As of `open`; what waits there stays.
+            wait_s: How long each request may take.
+        """
+        mark = outbox.with_name(SWEEP_ID_FILE)
+        if not mark.exists():
+            return
+        uri = resolve_uri(uri)
+        try:
+            with quiet(), patience(wait_s):
+                Runs(uri, experiment, sweep).end_running(mark.read_text(), status, now_ms())
+        except (OSError, TrackingError, *SERVER_ERRORS) as error:
+            logger.warning(
+                "runs of sweep %s may be shown as RUNNING until it goes on: %s",
+                sweep,
+                masked(str(error), uri),
+            )
 
     @property
     def pending(self) -> int:
@@ -174,6 +207,19 @@ class Tracker:
     def trouble(self) -> str | None:
         """Why the last delivery failed; None once one succeeds."""
         return self._delivery.trouble
+
+    @property
+    def successor(self) -> str | None:
+        """Who writes the sweep's runs now in place of this process; None while this process does."""
+        return self._successor
+
+    def give_way(self, successor: str) -> None:
+        """Write nothing from now on: another driver has the sweep, its runs and its outbox.
+
+        Args:
+            successor: Who that is.
+        """
+        self._successor = successor
 
     @property
     def num_finished(self) -> int:
@@ -327,13 +373,15 @@ class Tracker:
 
     def flush(self, seconds: float = DRAIN_S) -> int:
         """Deliver what waits, for so many seconds at most, and return how much is left."""
+        if self._successor is not None:
+            return self.pending
         self._delivery.drain(time.monotonic() + seconds, WRITE_REQUEST_S, now=True)
         return self.pending
 
     def close(
         self, status: Literal["FINISHED", "FAILED", "KILLED"], *, wait_s: float = 10.0
     ) -> int:
-        """End the sweep's run, and every cell's that still runs as KILLED.
+        """End the sweep's run, and every cell's that still runs as KILLED; a second time does nothing.
 
         Args:
             status: Of the parent run.
@@ -343,6 +391,8 @@ class Tracker:
             Number of writes still undelivered: they stay in the outbox, and the next `open` with
             it delivers them.
         """
+        if self._closed or self._successor is not None:
+            return self.pending
         self._write(self._progress_batches())
         now = now_ms()
         running = [key for key, state in self._cells.items() if state.status == "RUNNING"]
@@ -360,6 +410,7 @@ class Tracker:
                 break
             time.sleep(1.0)
         self._heal(request_s)
+        self._closed = True
         self._delivery.close()
         return self.pending
 
@@ -371,10 +422,12 @@ class Tracker:
         return batches(None, points, {})
 
     def _write(self, operations: Sequence[Operation]) -> None:
-        self._delivery.append(operations)
+        if self._successor is None:
+            self._delivery.append(operations)
         for operation in operations:
             self._foresee(operation)
-        self._delivery.drain(time.monotonic() + DRAIN_S, WRITE_REQUEST_S)
+        if self._successor is None:
+            self._delivery.drain(time.monotonic() + DRAIN_S, WRITE_REQUEST_S)
 
     def _foresee(self, operation: Operation) -> None:
         """Follow what an operation will make of its cell's run."""

@@ -125,6 +125,31 @@ def test_an_end_while_the_report_is_written_says_how_to_go_on(tracked):
     assert parent_status(tracker) == "KILLED"
 
 
+def test_an_end_while_the_last_lines_are_printed_leaves_the_run_finished(tracked):
+    store, tracker = tracked
+
+    def concluding():
+        tracker.close("FINISHED")
+        signal.raise_signal(signal.SIGTERM)
+        return 0
+
+    with interruptible():
+        assert ended_well(concluding, tracker, store, Console(quiet=True), "python s.py") == 130
+    assert parent_status(tracker) == "FINISHED"
+
+
+def test_one_that_was_swallowed_before_the_driving_is_heeded_first(tracked):
+    store, tracker = tracked
+    with interruptible():
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        with interruptible():  # As around Ray's part.
+            code = ended_well(pytest.fail, tracker, store, Console(quiet=True), "python s.py")
+    assert code == 130
+    with interruptible():
+        heed()
+
+
 def test_an_interrupt_in_the_middle_of_a_write_leaves_nothing_locked(tracked, tmp_path):
     store, tracker = tracked
 
