@@ -10,16 +10,17 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import tyro
 
+from interfero.engine.options.rules import storage_of
 from interfero.engine.spending import PackShare, step_seconds
 from interfero.errors import ConfigError, nearest
 from interfero.store.inventory import CHECKPOINTS, SweepState, sweeps_of
 from interfero.store.keyed import KeyedStore
 from interfero.store.locks import LEASE_S
+from interfero.store.outcomes import Outcomes
 from interfero.store.sweep import SHARED_LEASE, SweepStore
 
 SHOWN_FAILURES = 3
@@ -27,25 +28,27 @@ SHOWN_TRAININGS = 4
 
 
 def status(
-    name: tyro.conf.Positional[str], storage: Path = Path("interfero-storage"), every: float = 0.0
+    name: tyro.conf.Positional[str], storage: str = "interfero-storage", every: float = 0.0
 ) -> None:
     """Say how far a sweep is, on any machine that sees its storage: cells, rate, failures, time left, hours.
 
     Args:
         name: Of the sweep.
-        storage: Folder of sweeps, as `--storage` of a sweep.
+        storage: Folder of sweeps, a path or file:///PATH, as `--storage` of a sweep.
         every: Look again every so many seconds until it runs no more; 0 looks once.
     """
     if not 0 <= every < float("inf"):
         raise ConfigError(f"--every must be 0 or more seconds, got {every}")
-    store = SweepStore(storage, name)
+    store = SweepStore(storage_of(storage), name)
     if not store.exists:
         names = [s.name for s in sweeps_of(store.storage)]
         raise ConfigError(f"there is no sweep {name!r} in {store.storage}: {nearest(name, names)}")
+    outcomes = Outcomes(store)
     with suppress(KeyboardInterrupt):
         while True:
             running = _is_running(store)
-            sys.stdout.write("\n".join(status_lines(store, running=running)) + "\n")
+            lines = status_lines(store, running=running, outcomes=outcomes)
+            sys.stdout.write("\n".join(lines) + "\n")
             sys.stdout.flush()
             if not (running and every):
                 return
@@ -65,15 +68,18 @@ class _Seen:
     failures: list[str] = field(default_factory=list)
 
 
-def status_lines(store: SweepStore, *, running: bool, now: float | None = None) -> Iterator[str]:
+def status_lines(
+    store: SweepStore, *, running: bool, now: float | None = None, outcomes: Outcomes | None = None
+) -> Iterator[str]:
     """The state of a sweep, a line each.
 
     Args:
         store: Its folder.
         running: Whether a driver holds it.
         now: Unix time in seconds; None is the clock's.
+        outcomes: Those of an earlier look, whose records are not read again.
     """
-    settings, seen = store.settings(), _look(store)
+    settings, seen = store.settings(), _look(outcomes or Outcomes(store))
     total, done = settings.get("num_cells"), seen.statuses.total()
     state = _state(store, settings, running, seen.statuses["failed"])
     yield f"{settings.get('kind', '?')} sweep {store.name} in {store.storage}: {state}"
@@ -90,18 +96,18 @@ def status_lines(store: SweepStore, *, running: bool, now: float | None = None) 
     yield from (f"  failed: {text}" for text in seen.failures[:SHOWN_FAILURES])
 
 
-def _look(store: SweepStore) -> _Seen:
+def _look(outcomes: Outcomes) -> _Seen:
     seen = _Seen()
-    for record in store.each_record():
-        seen.statuses[record.status] += 1
-        if record.reused_from is not None:
+    for outcome, ended in outcomes.look():
+        seen.statuses[outcome.status] += 1
+        if outcome.reused_from is not None:
             seen.taken_over += 1
             continue
-        seen.seconds += record.seconds
+        seen.seconds += outcome.seconds
         # A record is written when its cell has ended; `seconds` are of that cell without its pack.
-        seen.ends.append(store.record_file(record.key).stat().st_mtime)
-        if record.status == "failed":
-            seen.failures.append(f"{record.key}: {(record.error or '').partition(chr(10))[0]}")
+        seen.ends.append(ended)
+        if outcome.status == "failed":
+            seen.failures.append(f"{outcome.key}: {outcome.reason}")
     return seen
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from interfero.cli.options import run_group
+from interfero.engine.options.rules import storage_of
 from interfero.errors import ConfigError
 from interfero.option_help import Said
 from interfero.store.content import CACHE_VARIABLE, cache_root
@@ -30,17 +31,18 @@ def store() -> None:
     # Here only for the list of commands; `main` passes its arguments to `run_store`.
 
 
-def list_command(storage: Path = Path("interfero-storage")) -> None:
+def list_command(storage: str = "interfero-storage") -> None:
     """List what is kept, by kind and sweep: entries, size, age, and how much can be pruned.
 
     This node's cache, which sweeps of any storage use, is listed apart.
 
     Args:
-        storage: Folder of sweeps, as `--storage` of a sweep.
+        storage: Folder of sweeps, a path or file:///PATH, as `--storage` of a sweep.
     """
-    states = [SweepState(store, store.is_running) for store in sweeps_of(_folder(storage))]
+    folder = _folder(storage)
+    states = [SweepState(store, store.is_running) for store in sweeps_of(folder)]
     groups: dict[tuple[str, str], list[Kept]] = defaultdict(list)
-    for entry in take_stock(storage.resolve(), states):
+    for entry in take_stock(folder, states):
         groups[entry.sweep, entry.kind].append(entry)
     name = Column("sweep", overflow="fold")
     table = Table(name, "kind", "entries", "size", "free to prune", "oldest", "newest", "state")
@@ -62,7 +64,7 @@ def list_command(storage: Path = Path("interfero-storage")) -> None:
         )
     console = Console()
     console.print(table)
-    for line in _totals(storage.resolve(), [e for kept in groups.values() for e in kept]):
+    for line in _totals(folder, [e for kept in groups.values() for e in kept]):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -76,18 +78,17 @@ def _totals(storage: Path, kept: Sequence[Kept]) -> tuple[str, str]:
     )
 
 
-def verify_command(
-    storage: Path = Path("interfero-storage"), kind: Said[tuple[str, ...]] = ()
-) -> None:
+def verify_command(storage: str = "interfero-storage", kind: Said[tuple[str, ...]] = ()) -> None:
     """Read and hash what is kept; prints what is damaged, and exits with 1 if anything is.
 
     Args:
-        storage: Folder of sweeps, as `--storage` of a sweep.
+        storage: Folder of sweeps, a path or file:///PATH, as `--storage` of a sweep.
         kind: Check only these kinds; all by default.
     """
     _check_kinds(kind)
-    states = [SweepState(store, store.is_running) for store in sweeps_of(_folder(storage))]
-    kept = [e for e in take_stock(storage.resolve(), states) if not kind or e.kind in kind]
+    folder = _folder(storage)
+    states = [SweepState(store, store.is_running) for store in sweeps_of(folder)]
+    kept = [e for e in take_stock(folder, states) if not kind or e.kind in kind]
     bad = 0
     for path, what in damaged(kept, _format_checks()):
         bad += 1
@@ -98,7 +99,7 @@ def verify_command(
 
 
 def prune_command(
-    storage: Path = Path("interfero-storage"),
+    storage: str = "interfero-storage",
     older_than: str = "0s",
     max_size: Said[str | None] = None,
     sweep: Said[str | None] = None,
@@ -109,7 +110,7 @@ def prune_command(
     """Remove what no sweep needs, oldest first, and half-written files of processes that died.
 
     Args:
-        storage: Folder of sweeps, as `--storage` of a sweep.
+        storage: Folder of sweeps, a path or file:///PATH, as `--storage` of a sweep.
         older_than: Remove only what has not changed for this long: 12h, 30d, 4w.
         max_size: Stop when the rest of these kinds takes no more than this: 500MB, 20GiB. No limit by
             default.
@@ -155,9 +156,10 @@ def _format_checks() -> dict[str, Check]:
     }
 
 
-def _folder(storage: Path) -> Path:
-    with held_sweeps(storage):
-        return storage.resolve()
+def _folder(storage: str) -> Path:
+    folder = storage_of(storage)
+    with held_sweeps(folder):
+        return folder.resolve()
 
 
 def _check_kinds(kinds: tuple[str, ...]) -> None:

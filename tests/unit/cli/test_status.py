@@ -10,6 +10,7 @@ from interfero import cli
 from interfero.cli.status import status_lines
 from interfero.engine.checkpoints import Checkpoints
 from interfero.engine.spending import STEPS, note_step
+from interfero.store import outcomes
 from interfero.store.files import write_json
 from interfero.store.locks import LEASE_S
 from interfero.store.sweep import SHARED_LEASE, SweepStore
@@ -136,6 +137,30 @@ def test_who_may_not_write_sees_the_life_of_a_lease(store, monkeypatch, capsys):
         assert ": interrupted" in capsys.readouterr().out
     assert call(monkeypatch, "s", "--storage", store.storage) == 0
     assert ": interrupted" in capsys.readouterr().out
+
+
+def test_a_storage_is_named_as_for_a_sweep(store, monkeypatch, capsys):
+    assert call(monkeypatch, "s", "--storage", store.storage.as_uri()) == 0
+    assert f"sweep s in {store.storage}: " in capsys.readouterr().out
+    for given, remedy in (
+        ("file://host/srv", "a file URI names an absolute path of this machine"),
+        ("s3://bucket", "mount what s3:// names there"),
+    ):
+        assert call(monkeypatch, "s", "--storage", given) == 2
+        assert f"--storage {given!r}: " in (said := capsys.readouterr().err)
+        assert remedy in said
+
+
+def test_records_are_read_at_the_first_of_many_looks(store, monkeypatch, capsys):
+    read, whole = [], outcomes._read
+    monkeypatch.setattr(outcomes, "_read", lambda path: read.append(path) or whole(path))
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    running = iter([True, True, False])
+    monkeypatch.setattr("interfero.cli.status._is_running", lambda _: next(running))
+    with store.lease():
+        assert call(monkeypatch, "s", "--storage", store.storage, "--every", "1") == 0
+    assert capsys.readouterr().out.count("  4 of 8 cells ended") == 3
+    assert len(read) == 4
 
 
 def test_no_such_sweep_is_one_line(store, monkeypatch, capsys):

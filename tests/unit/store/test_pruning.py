@@ -160,7 +160,7 @@ def test_nothing_is_touched_while_a_sweep_runs_until_its_driver_is_killed(storag
 def test_verify_names_what_is_damaged_and_exits_with_1(storage, capsys):
     (storage / "evaluations/ab/abcd.safetensors").unlink()
     (storage / "going/checkpoints/abc.safetensors").unlink()
-    verify_command(storage)
+    verify_command(str(storage))
     assert ", 0 damaged" in capsys.readouterr().out
     adapter = storage / f"ended/adapters/{CELL}.safetensors"
     data = bytearray(adapter.read_bytes())
@@ -168,7 +168,7 @@ def test_verify_names_what_is_damaged_and_exits_with_1(storage, capsys):
     adapter.write_bytes(data)
     put(storage / "products/settings/0123456789abcdef.json", b"{")
     with pytest.raises(SystemExit) as caught:
-        verify_command(storage)
+        verify_command(str(storage))
     assert caught.value.code == 1
     out = capsys.readouterr().out
     assert f"{adapter} does not match" in out
@@ -178,13 +178,13 @@ def test_verify_names_what_is_damaged_and_exits_with_1(storage, capsys):
 
 def test_errors_say_what_to_do(storage, tmp_path):
     with pytest.raises(ConfigError, match=r"--older-than 'soon'.*30d"):
-        prune_command(storage, older_than="soon")
+        prune_command(str(storage), older_than="soon")
     with pytest.raises(ConfigError, match=r"--max-size '5XB'.*20GiB"):
-        prune_command(storage, max_size="5XB")
+        prune_command(str(storage), max_size="5XB")
     with pytest.raises(ConfigError, match=r"unknown --kind 'x'.*evaluation"):
-        prune_command(storage, kind=("x",))
+        prune_command(str(storage), kind=("x",))
     with pytest.raises(ConfigError, match=r"no sweep 'x'.*ended, going"):
-        prune_command(storage, sweep="x")
+        prune_command(str(storage), sweep="x")
     with pytest.raises(StorageError, match="is no folder"):
         prune_command(tmp_path / "nowhere")
 
@@ -193,7 +193,7 @@ def test_the_cache_is_named_and_not_in_the_storages_sum(storage, monkeypatch, ca
     monkeypatch.setenv("COLUMNS", "200")
 
     def listed():
-        list_command(storage)
+        list_command(str(storage))
         *table, ours, cache = capsys.readouterr().out.splitlines()
         assert ours.startswith(f"storage {storage}: ")
         assert cache.startswith(f"cache {storage.parent / 'cache'}: ")
@@ -214,9 +214,17 @@ def test_a_folder_that_is_no_storage_is_refused(storage, tmp_path, command):
         with pytest.raises(
             StorageError, match=f"--storage .*{name} is no storage, it has no sweep"
         ):
-            command(tmp_path / name)
+            command(str(tmp_path / name))
     with pytest.raises(StorageError, match=r"it is one sweep of .*storage: name that"):
-        command(storage / "going")
+        command(str(storage / "going"))
+
+
+@pytest.mark.parametrize("command", [list_command, verify_command, prune_command])
+def test_a_storage_is_named_as_for_a_sweep(storage, command, capsys):
+    command(storage.as_uri())
+    assert capsys.readouterr().out
+    with pytest.raises(ConfigError, match=r"--storage 'file://host/srv': a file URI names"):
+        command("file://host/srv")
 
 
 def test_the_command_loads_no_torch(storage):

@@ -23,12 +23,13 @@ from interfero.cli.doctor.machine import (
     check_storage,
 )
 from interfero.cli.doctor.services import check_ray, check_tracking
+from interfero.engine.options.rules import storage_of
 from interfero.option_help import Said
 
 
 def doctor(
     address: Said[str | None] = None,
-    storage: Path = Path("interfero-storage"),
+    storage: str = "interfero-storage",
     as_json: Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff] = False,
 ) -> None:
     """Check what a sweep needs and print a remedy for everything missing; exits with 1 if anything is.
@@ -36,11 +37,12 @@ def doctor(
     Args:
         address: Ray cluster to check, as a sweep's --address; the default is RAY_ADDRESS, or else Ray is
             started on this machine.
-        storage: Folder to check, as a sweep's --storage.
+        storage: Folder to check, a path or file:///PATH, as a sweep's --storage.
         as_json: Print one JSON object instead of the table.
     """
+    folder = storage_of(storage)
     with Console(stderr=True).status("checking"):
-        findings = list(examine(address, storage))
+        findings = list(examine(address, folder))
     _print(findings, as_json)
     if not all(finding.ok for finding in findings):
         sys.exit(1)

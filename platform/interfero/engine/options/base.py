@@ -20,7 +20,7 @@ from interfero.engine.options.marks import (
     TRAINING,
     Free,
 )
-from interfero.engine.options.rules import Rule, folder_of, refuse_broken, sweep_rules
+from interfero.engine.options.rules import Rule, refuse_broken, storage_of, sweep_rules
 from interfero.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -167,6 +167,4 @@ def free_options(kind: type[SweepOptions]) -> set[str]:
 
 def storage_folder(options: SweepOptions) -> Path:
     """The folder that `--storage` names."""
-    folder = folder_of(options.storage)
-    assert folder is not None, "options were checked"
-    return folder
+    return storage_of(options.storage)

@@ -152,7 +152,8 @@ def _storage_rules(storage: str) -> list[Rule]:
         (
             bool(scheme) and not _is_file_uri(storage),
             f"--storage {storage!r}: results are kept in a folder that all nodes see; mount what {scheme}:// "
-            "names there (NFS, or a FUSE mount such as s3fs or gcsfuse) and give the folder's path",
+            "names there and give the folder's path (NFS, say; FUSE mounts such as s3fs or "
+            "gcsfuse were not tried)",
         ),
     ]
 
@@ -171,6 +172,18 @@ def folder_of(storage: str) -> Path | None:
     if not here or parts.query or parts.fragment:
         return None
     return Path(unquote(parts.path))
+
+
+def storage_of(storage: str) -> Path:
+    """The folder that a `--storage` names, of a sweep or of a command that looks at one.
+
+    Raises:
+        ConfigError: it names no folder; with its value, the rule and the remedy.
+    """
+    refuse_broken(_storage_rules(storage))
+    folder = folder_of(storage)
+    assert folder is not None, "its rules were checked"
+    return folder
 
 
 def parted_rules(batch_size: int, workers: int) -> list[Rule]:
