@@ -8,7 +8,7 @@ ARGS ?=
 # Disks are taken away in two minutes; servers take three, groups of processes four, a cluster's nodes, drivers and head five, a server
 # on PostgreSQL five, SLURM's time limits and queues ten. An object store takes four; MLflow's users three on a machine with
 # seven other programs for each core.
-FAULTS := tests/faults/test_storage.py
+FAULTS := tests/faults/test_storage.py tests/faults/test_signals.py
 CLUSTER_FAULTS := tests/faults/test_services.py tests/integration/test_workers.py tests/integration/test_pool.py tests/integration/test_domain_sequence.py tests/faults/test_cluster.py \
   tests/faults/test_spot.py \
   tests/faults/test_postgres.py tests/faults/test_object_store.py tests/faults/test_read_only.py tests/faults/test_slurm.py

@@ -1,7 +1,7 @@
 """Notice that another process has taken a sweep over, and end this driver of it.
 
 A lease says who should drive and stops nobody (`interfero.store.locks`). Where `flock` has no effect between
-machines, a driver that stood still for a minute, because its machine was suspended, say, wakes beside its successor.
+machines, a driver that stood still for a minute (its machine was suspended, say) wakes beside its successor.
 """
 
 from __future__ import annotations

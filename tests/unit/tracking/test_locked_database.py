@@ -7,6 +7,8 @@ from mlflow.tracking.client import MlflowClient
 
 from interfero.tracking.tracker import Tracker
 
+from .conftest import make_record
+
 
 @pytest.fixture
 def tracker(tmp_path, tracking_uri):
@@ -15,11 +17,11 @@ def tracker(tmp_path, tracking_uri):
 
 
 def test_writes_wait_until_it_is_free_and_are_all_delivered(
-    tmp_path, tracking_uri, tracker, cell, record, caplog
+    tmp_path, tracking_uri, tracker, caplog
 ):
     other = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    finished = record(cell())
+    finished = make_record("one-cell")
     tracker.cell_finished(finished)
     assert tracker.pending
     assert "database is locked" in tracker.trouble
