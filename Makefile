@@ -5,7 +5,7 @@ VENV ?= .venv
 PYTHON ?=
 ARGS ?=
 
-# Disks are taken away in two minutes; servers take three, groups of processes four, a cluster's nodes, drivers and head five, a server
+# Disks are taken away in two minutes, and drivers asked to end in two; servers take three, groups of processes four, a cluster's nodes, drivers and head five, a server
 # on PostgreSQL five, SLURM's time limits and queues ten. An object store takes four; MLflow's users three on a machine with
 # seven other programs for each core.
 FAULTS := tests/faults/test_storage.py tests/faults/test_signals.py

@@ -6,14 +6,16 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from interfero.cores import usable_cores
-from interfero.engine import pool
+from interfero.engine import pool, ray_session
 from interfero.engine.code_version import noted_fingerprint
+from interfero.engine.interrupts import heeding, interruptible
 from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.pool import (
     FOLDER_VARIABLE,
@@ -192,3 +194,18 @@ def test_a_named_cluster_wins(folder, monkeypatch, options, variable):
     session = RaySession(AdaptationOptions(**options), "study")
     session.begin()
     assert (session.pool, session.note) == (None, None)
+
+
+def test_a_pool_that_ends_under_a_sweep_is_an_error_and_no_interruption(monkeypatch):
+    """Its watch interrupts the process to say so; nobody has asked the sweep to end."""
+    monkeypatch.setattr(ray_session, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(ray_session, "used_by", lambda name, folder: nullcontext())
+    session = RaySession(AdaptationOptions(), "one")
+    session.pool = SimpleNamespace(is_alive=False, pid=7)
+
+    def train():
+        with heeding(), session._watched():
+            time.sleep(60)
+
+    with interruptible(), pytest.raises(PoolError, match=r"has ended \(process 7\)"):
+        train()
