@@ -216,7 +216,7 @@ def test_results_are_kept_in_a_folder_by_path_or_uri(storage, folder):
 @pytest.mark.parametrize(
     ("storage", "said"),
     [
-        ("s3://bucket/sweeps", "mount what s3:// names there (NFS, or a FUSE mount"),
+        ("s3://bucket/sweeps", "mount what s3:// names there and give the folder's path (NFS, say"),
         ("gs://bucket", "mount what gs:// names there"),
         ("file://server/data", "a file URI names an absolute path of this machine"),
         ("file:///data?x=1", "a file URI names an absolute path of this machine"),
