@@ -152,8 +152,8 @@ def daemons(host, key, shared):
 def tracking_server(host):
     """As docs/slurm.md starts one on the login node; it is there when its port answers."""
     done = host.run(
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false setsid mlflow server --host controller --port 5000 --workers 1 "
-        f"--allowed-hosts {TRACKING_HOST} --backend-store-uri sqlite:////root/mlflow.db "
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false setsid mlflow server --host controller --port 5000 "
+        f"--workers 1 --allowed-hosts {TRACKING_HOST} --backend-store-uri sqlite:////root/mlflow.db "
         "--artifacts-destination /root/artifacts > /root/mlflow.log 2>&1 &",
         timeout=SHORT_S,
     )
@@ -184,7 +184,9 @@ def slurm(tmp_path_factory, tiny_codec_file, image_folder, other_image_folder):
         while cluster.run("sinfo -h -t idle -o %D").strip() != "2":
             assert time.monotonic() < deadline, cluster.run("sinfo; scontrol show nodes")
             time.sleep(1)
-        answers = f"until (: < /dev/tcp/{TRACKING_HOST.replace(':', '/')}) 2> /dev/null; do sleep 1; done"
+        answers = (
+            f"until (: < /dev/tcp/{TRACKING_HOST.replace(':', '/')}) 2> /dev/null; do sleep 1; done"
+        )
         cluster.run(answers, timeout=SERVER_S)
         yield cluster
 
@@ -217,7 +219,9 @@ def test_at_the_time_limit_it_queues_again_and_goes_on(slurm):
         assert "the time limit is near" in slurm.log("long")
         slurm.nothing_is_left()
         before = {r["key"] for r in slurm.records("long")}
-        slurm.run(f"scontrol update JobId={job} NumNodes=1 NumTasks=1 NumCPUs=1 TimeLimit=60")
+        slurm.run(
+            f"scontrol update JobId={job} NumNodes=1 NumTasks=1 NumCPUs=1 TimeLimit=60 StartTime=now"
+        )
         slurm.wait(job, lambda *_: any(r["resumed_step"] for r in slurm.records("long")), 1100)
         assert "Ray on 1 nodes" in slurm.log("long")
         slurm.run(f"scancel --batch --signal=TERM {job}")
@@ -254,32 +258,32 @@ def test_a_warning_while_ray_starts_queues_it_again_but_not_for_ever(slurm):
 
 
 @pytest.mark.parametrize(
-    ("way", "state", "kept"),
-    [("--batch --signal=TERM", "FAILED", True), ("", "CANCELLED", False)],
+    ("way", "state"),
+    [("--batch --signal=TERM", "FAILED"), ("", "CANCELLED")],
     ids=["gentle", "plain"],
 )
-def test_what_scancel_leaves(slurm, way, state, kept):
-    """The signal to the script alone lets trainings write their states; to all processes, it does not."""
+def test_what_scancel_leaves(slurm, way, state):
+    """To the script alone, Ray ends after the sweep and nothing stays; to all processes, it may stay in /tmp."""
     name = "gentle" if way else "plain"
     job = slurm.submit(
         "--nodes=1 --cpus-per-task=1 --time=20 --nodelist=n1", name, "--num-steps", 1000,
-        "--learning-rates", "1e-6", "2e-6", "--no-packs", "--checkpoint-seconds", 3600,
+        "--learning-rates", "1e-6", "2e-6", "--no-packs", "--checkpoint-seconds", 1,
     )  # fmt: skip
+    checkpoints = slurm.shared / "storage" / name / "checkpoints"
     try:
-        slurm.wait(job, lambda *_: slurm.records(name))
-        # The second cell trains, and would write no state for an hour.
-        time.sleep(3)
+        slurm.wait(job, lambda *_: slurm.records(name) and any(checkpoints.glob("*.safetensors")))
         slurm.run(f"scancel {way} {job}")
         states, restarts = slurm.wait(job, lambda states, _: states[0] not in UNFINISHED)
     finally:
         slurm.run(f"scancel {job}")
     assert (states, restarts) == ([state], 0), slurm.logs()
     assert [r["status"] for r in slurm.records(name)] == ["finished"]
-    checkpoints = slurm.shared / "storage" / name / "checkpoints"
-    assert any(checkpoints.glob("*.safetensors")) == kept, slurm.logs()
-    if kept:
+    assert any(checkpoints.glob("*.safetensors"))
+    assert not slurm.hosts["node1"].processes("raylet")
+    # After a plain one that is usual too, but a race with KillWait.
+    if way:
         assert slurm.runs(name) == ["KILLED"]
-    slurm.nothing_is_left()
+        slurm.nothing_is_left()
 
 
 def test_an_array_splits_an_axis_and_its_tasks_share_a_node(slurm):

@@ -1,4 +1,4 @@
-"""What `clusters/slurm.sbatch` does without a SLURM: programs that it calls are stand-ins, signals are real."""
+"""`clusters/slurm.sbatch` without a SLURM: programs that it calls are stand-ins, signals are real."""
 
 import os
 import signal
@@ -15,7 +15,8 @@ PYTHON = f"""#!/bin/bash
 # The wait for nodes is a `python -W ignore -c ...`; all else is the sweep.
 if [[ $1 == -W ]]; then
   touch waiting
-  exec $WAIT "$@"
+  [[ $WAIT != python ]] || exec {sys.executable} "$@"
+  exec $WAIT
 fi
 echo "$@" >> sweeps.log
 exec {sys.executable} sweep.py "$@"
@@ -169,7 +170,10 @@ def test_it_is_queued_again_only_while_that_leads_anywhere(job):
         assert queued, said
     queued, said = one_start(job, len(starts))
     assert not queued
-    assert "3 starts in a row have added no record and no checkpoint to interfero-storage/study" in said
+    assert (
+        "3 starts in a row have added no record and no checkpoint to interfero-storage/study"
+        in said
+    )
     assert "--time" in said
     # A new job counts anew.
     assert one_start(job, 0)[0]
@@ -243,7 +247,12 @@ def test_a_storage_that_is_no_folder_is_refused(job):
 
 @pytest.mark.parametrize(
     ("cpus", "number", "first", "last"),
-    [(4, 221, 10100, 10199), (39, 1, 10100, 10199), (128, 55, 10000, 10399), (128, 54, 31600, 31999)],
+    [
+        (4, 221, 10100, 10199),
+        (39, 1, 10100, 10199),
+        (128, 55, 10000, 10399),
+        (128, 54, 31600, 31999),
+    ],
 )
 def test_each_cpu_has_ports(job, cpus, number, first, last):
     job.start(SLURM_CPUS_PER_TASK=str(cpus), SLURM_JOB_ID=str(number))
@@ -263,7 +272,7 @@ def test_steps_have_the_environment_and_the_name_that_slurm_gave_the_node(job):
 
 def test_a_head_that_ended_is_not_waited_for(job):
     started = time.monotonic()
-    job.start(WAIT=sys.executable, RAY="false", RAY_WAIT_SECONDS="300")
+    job.start(WAIT="python", RAY="false", RAY_WAIT_SECONDS="300")
     code, said = job.end()
     assert time.monotonic() - started < PATIENCE_S
     assert code == 2
