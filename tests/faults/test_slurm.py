@@ -263,7 +263,7 @@ def test_a_warning_while_ray_starts_queues_it_again_but_not_for_ever(slurm):
     ids=["gentle", "plain"],
 )
 def test_what_scancel_leaves(slurm, way, state):
-    """To the script alone, Ray ends after the sweep and nothing stays; to all processes, it may stay in /tmp."""
+    """A signal to the script alone lets Ray end after the sweep; one to all may leave its files in /tmp."""
     name = "gentle" if way else "plain"
     job = slurm.submit(
         "--nodes=1 --cpus-per-task=1 --time=20 --nodelist=n1", name, "--num-steps", 1000,
