@@ -59,7 +59,8 @@ class Job:
         (folder / "sweep.py").write_text(SWEEP)
         self.environment = os.environ | {
             "INTERFERO_PYTHON": str(folder / "bin/python"), "RAY_HEAD_IP": "192.0.2.1",
-            "SLURM_JOB_ID": str(10**9 + os.getpid()), "WAIT": "true", "RAY": "sleep 60",
+            "SLURM_JOB_ID": str(10**9 + os.getpid()), "SLURM_JOB_NUM_NODES": "1", "SLURM_CPUS_PER_TASK": "4",
+            "WAIT": "true", "RAY": "sleep 60",
         }  # fmt: skip
         self.process = None
 
