@@ -14,6 +14,8 @@ ASKED_TO_END = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 """What asks for an end besides Ctrl-C: clusters before they kill, a terminal that closes, and SLURM's
 `--signal=B:USR1@SECONDS` before a time limit."""
 _ASKED = threading.Event()
+_ENTERED: list[None] = []
+"""One for each `interruptible` that is entered: handlers do not tell, `hear_again` may have left them."""
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
@@ -52,14 +54,16 @@ def interruptible() -> Iterator[None]:
     """Each of `ASKED_TO_END` interrupts as Ctrl-C does; one that is ignored (by `nohup`) stays so."""
     wanted = (signal.SIGINT, *ASKED_TO_END)
     # Inside another one, what a library has swallowed is still to be heeded.
-    outermost = not any(signal.getsignal(number) is _interrupt for number in wanted)
+    outermost = not _ENTERED
     if outermost:
         forget()
     heard = [s for s in wanted if signal.getsignal(s) is not signal.SIG_IGN]
+    _ENTERED.append(None)
     try:
         with _handled(dict.fromkeys(heard, _interrupt)):
             yield
     finally:
+        _ENTERED.pop()
         if outermost:
             forget()
 

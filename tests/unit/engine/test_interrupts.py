@@ -5,6 +5,7 @@ import os
 import pty
 import signal
 import sqlite3
+import time
 
 import pytest
 from mlflow.tracking.client import MlflowClient
@@ -13,7 +14,13 @@ from rich.console import Console
 
 from interfero.engine.console import SweepProgress
 from interfero.engine.ending import ended_well
-from interfero.engine.interrupts import ASKED_TO_END, heed, interruptible, uninterrupted
+from interfero.engine.interrupts import (
+    ASKED_TO_END,
+    hear_again,
+    heed,
+    interruptible,
+    uninterrupted,
+)
 from interfero.store.sweep import SweepStore
 from interfero.tracking.tracker import Tracker
 
@@ -179,3 +186,18 @@ def test_a_terminal_that_closes_does_not_hide_the_end(tracked):
     with interruptible():
         assert ended_well(training, tracker, store, console, "python s.py") == 130
     assert parent_status(tracker) == "KILLED"
+
+
+def test_a_sweep_is_not_interrupted_by_what_ended_the_one_before():
+    """Also where a library's end left our handlers behind, as in a notebook that runs several sweeps."""
+    before = {number: signal.getsignal(number) for number in ASKED_TO_END}
+    try:
+        hear_again()
+        with pytest.raises(KeyboardInterrupt), interruptible():
+            os.kill(os.getpid(), signal.SIGUSR1)
+            time.sleep(1)
+        with interruptible():
+            heed()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
