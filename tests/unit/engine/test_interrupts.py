@@ -5,7 +5,6 @@ import os
 import pty
 import signal
 import sqlite3
-import time
 
 import pytest
 from mlflow.tracking.client import MlflowClient
@@ -194,8 +193,7 @@ def test_a_sweep_is_not_interrupted_by_what_ended_the_one_before():
     try:
         hear_again()
         with pytest.raises(KeyboardInterrupt), interruptible():
-            os.kill(os.getpid(), signal.SIGUSR1)
-            time.sleep(1)
+            signal.raise_signal(signal.SIGUSR1)
         with interruptible():
             heed()
     finally:
