@@ -16,7 +16,7 @@ from rich.console import Console
 
 from interfero.engine.builds import builds_line
 from interfero.engine.damage import made_again_line
-from interfero.engine.interrupts import heed, heeding, uninterrupted
+from interfero.engine.interrupts import forget, heed, heeding, uninterrupted
 from interfero.engine.spending import PackShare, step_seconds
 from interfero.errors import ConfigError, InterferoError
 
@@ -137,7 +137,10 @@ def ended_well(
         raise
     with uninterrupted():
         gc.collect()
-        return interrupted(console, tracker, store, command)
+        code = interrupted(console, tracker, store, command)
+    # The next sweep of this process is not asked to end.
+    forget()
+    return code
 
 
 def interrupted(console: Console, tracker: Tracker, store: SweepStore, command: str) -> int:

@@ -97,7 +97,7 @@ def run_sweep(sweep: Sweep, arguments: Sequence[str] | None, console: Console) -
         check_listening()
     # Libraries take seconds to import: an option that is refused is refused before.
     from interfero.engine.ending import interrupted_outside
-    from interfero.engine.interrupts import heeding
+    from interfero.engine.interrupts import forget, heeding
     from interfero.engine.opening import named_store, typed_command
     from interfero.engine.ray_session import ray_for
 
@@ -109,6 +109,7 @@ def run_sweep(sweep: Sweep, arguments: Sequence[str] | None, console: Console) -
         with heeding(), ray_for(options, store.name, early=early) as session:
             code = _plan_and_drive(sweep, options, arguments, store, session, console)
     except KeyboardInterrupt:
+        forget()
         if code is None and (options.dry_run or not store.exists):
             raise
     if code is not None:
