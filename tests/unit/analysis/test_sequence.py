@@ -25,7 +25,7 @@ from interfero.analysis.sequence.chains import (
     free_of_lambda,
 )
 from interfero.analysis.sequence.findings import (
-    HINDSIGHT,
+    AFRESH,
     SequenceFindings,
     _undecided,
     equal_gain_lines,
@@ -370,10 +370,25 @@ def test_rows_of_two_studies_make_no_chain():
     assert find_chains([*records, again]).problems == (), "the same row twice is one"
 
 
-def test_rates_that_are_chosen_after_the_last_domain_are_said_to_be(found):
-    assert lengths_note(found.cases[0]).endswith(f"; {HINDSIGHT}.")
+def test_each_length_has_the_rate_that_validation_chooses_for_it():
+    """A higher rate gains more at once and harms more later: best after one domain, worst after three."""
+    naive = PlantedMethod(harm=8.0, rates={1e-4: 1.0, 1e-3: 2.0})
+    records = PlantedSequences({"finetune": naive, "ewc": PlantedMethod(harm=2.0)}).records()
+    summary = summary_of(records)
+    rates = {
+        k: {c.learning_rate for c in at_length.best["finetune"].chains}
+        for k, at_length in summary.by_length.items()
+    }
+    assert rates == {1: {1e-3}, 2: rates[2], 3: {1e-4}}
+    first = summary.by_length[1].best["finetune"]
+    assert first.means["average"].value == pytest.approx((2 * 8 - 2 * 12) / 2, abs=0.5)
+    assert "forward" not in first.means, "of one domain there is none"
+    growth = next(f for f in sequence_figures(SequenceFindings(records)) if f.name == "growth")
+    gains = growth.variants[0].panels[2].series[0].points
+    assert [round(p.y / 12) for p in gains][::2] == [2, 1]
+    assert lengths_note(summary).endswith(f"; {AFRESH}.")
     one = PlantedSequences({"finetune": PlantedMethod(), "ewc": PlantedMethod(harm=1.0)})
-    assert HINDSIGHT not in lengths_note(summary_of(one.records()))
+    assert AFRESH not in lengths_note(summary_of(one.records()))
 
 
 def test_probabilities_of_order_are_corrected_for_the_table(found):

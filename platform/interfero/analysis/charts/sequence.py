@@ -80,12 +80,12 @@ def _growth_figure(cases: Sequence[SequenceSummary]) -> Figure:
         panels = []
         for measure in _GROWTH:
             series = []
-            for method, row in summary.best.items():
-                means = [(k, mean_of(row.values(measure, k))) for k in lengths]
+            for method in summary.best:
+                own = {k: s.best[method] for k, s in summary.by_length.items() if method in s.best}
                 points = [
                     _point(k, mean, f"{row.setting.text}, after {k}")
-                    for k, mean in means
-                    if mean is not None
+                    for k, row in own.items()
+                    if (mean := mean_of(row.values(measure))) is not None
                 ]
                 series.append(method_style(method).series(method, points, line=True))
             title = f"{measure.title.capitalize()} over domains met"
@@ -96,7 +96,7 @@ def _growth_figure(cases: Sequence[SequenceSummary]) -> Figure:
         "Values are percent of the source codec's loss on the same test images. Forgetting is how much "
         "worse a domain is than at its best, a mean over domains met before. The average loss is over all "
         "domains met, "
-        "source included. Each method has the setting that validation chose.",
+        "source included. Each method has the setting and learning rates that validation chose for that length.",
     )  # fmt: skip
 
 

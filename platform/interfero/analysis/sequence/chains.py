@@ -126,7 +126,12 @@ class Chain:
     @property
     def score(self) -> float | None:
         """What choices are made by, lower is better: mean validation loss over all domains at the end."""
-        return None if self.validation is None else float(self.validation[-1].mean())
+        return self.score_after(len(self.order))
+
+    def score_after(self, stages: int) -> float | None:
+        """The same, had the sequence ended after so many domains: over these and the source domain."""
+        known = self.validation
+        return None if known is None else float(known[stages, : stages + 1].mean())
 
 
 @dataclass(frozen=True)
@@ -156,10 +161,9 @@ class Chains:
 
         return sorted(methods, key=interest)
 
-    def of(self, case: SequenceCase) -> dict[SequenceSetting, list[Chain]]:
-        """Chosen chains of a case by setting."""
-        own = (chain for chain in self.chosen if chain.setting.case == case)
-        return dict(sorted(grouped(own, lambda chain: chain.setting).items()))
+    def of(self, case: SequenceCase) -> list[Chain]:
+        """All chains of a case."""
+        return [chain for chain in self.every if chain.setting.case == case]
 
 
 def find_chains(records: Iterable[CellRecord]) -> Chains:
@@ -179,7 +183,8 @@ def find_chains(records: Iterable[CellRecord]) -> Chains:
             missing[chain] += 1
         else:
             found.append(chain)
-    chosen = list(_chosen(found, missing))
+    chosen, undecidable = choose_rates(found, length)
+    missing["several learning rates and no validation result to choose by"] += undecidable
     problems = [f"{counted(n, 'chain')} left out: {why}" for why, n in missing.items() if n]
     failed = sum(r.status == "failed" for r in every)
     problems += [f"{counted(failed, 'row')} failed"] if failed else []
@@ -267,14 +272,22 @@ def _source_row(row: CellRecord, rows: Sequence[CellRecord]) -> CellRecord | Non
     )
 
 
-def _chosen(every: Sequence[Chain], missing: Counter[str]) -> Iterator[Chain]:
-    """Of chains that differ in the learning rate alone, the one that validation chooses."""
+def choose_rates(every: Iterable[Chain], stages: int) -> tuple[list[Chain], int]:
+    """Of chains that differ in the learning rate alone, the one that validation chooses after `stages` domains.
+
+    Returns:
+        Them, and how many chains are left without a validation result to choose by.
+    """
+    chosen, undecidable = [], 0
     for group in grouped(every, lambda c: (c.setting, c.order, c.seed)).values():
-        known = [c for c in group if c.score is not None]
-        if known or len(group) == 1:
-            yield min(known or group, key=lambda c: (c.score or 0.0, c.learning_rate))
+        scores = [(score, c) for c in group if (score := c.score_after(stages)) is not None]
+        if scores:
+            chosen.append(min(scores, key=lambda own: (own[0], own[1].learning_rate))[1])
+        elif len(group) == 1:
+            chosen += group
         else:
-            missing["several learning rates and no validation result to choose by"] += len(group)
+            undecidable += len(group)
+    return chosen, undecidable
 
 
 def free_of_lambda(setting: SequenceSetting, order: Order) -> tuple[SequenceSetting, Order]:

@@ -33,7 +33,7 @@ from interfero.analysis.sequence.orders import (
 )
 from interfero.records import CellRecord
 
-HINDSIGHT = "learning rates are those that validation chooses after the last domain, for shorter lengths too"
+AFRESH = "for each length validation chooses learning rates and settings afresh, by the domains met by then"
 MIN_ORDERS = 3
 """That a suggestion asks for: with as many seeds the test of order can tell something."""
 
@@ -223,7 +223,8 @@ class _NaiveAgainst:
 
     best: SettingRow
     each: Sequence[SequenceMean | None]
-    """After 1, 2, ... domains, corrected for how many these are."""
+    """After 1, 2, ... domains, corrected for how many these are; of the same method at each length, at the
+    learning rates and the setting that validation chooses for that length."""
 
     @property
     def signs(self) -> dict[int, int]:
@@ -242,8 +243,11 @@ def _naive_against(summary: SequenceSummary) -> _NaiveAgainst | None:
     if naive is None or not others:
         return None
     best = min(others, key=lambda row: (row.score is None, row.score or 0.0))
-    lengths = range(1, summary.case.length + 1)
-    found = [paired(naive.values(AVERAGE, k), best.values(AVERAGE, k)) for k in lengths]
+    found = []
+    for at_length in summary.by_length.values():
+        own, other = (at_length.best.get(m) for m in (NAIVE, best.setting.method))
+        known = own is not None and other is not None
+        found.append(paired(own.values(AVERAGE), other.values(AVERAGE)) if known else None)
     return _NaiveAgainst(best, corrected(found))
 
 
@@ -282,7 +286,7 @@ def lengths_note(summary: SequenceSummary) -> str:
     tried = tried_text(found.each, "lengths").strip(" ()")
     parts = [f"verdicts are {tried}" if tried else "", *(p.removesuffix(".") for p in parts)]
     if summary.searched & {NAIVE, found.best.setting.method}:
-        parts.append(HINDSIGHT)
+        parts.append(AFRESH)
     text = "; ".join(part[0].lower() + part[1:] for part in parts if part)
     return f"{NAIVE} against {found.best.setting.text}: {text}." if text else ""
 

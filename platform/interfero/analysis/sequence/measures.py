@@ -19,6 +19,7 @@ from interfero.analysis.sequence.chains import (
     FloatArray,
     SequenceCase,
     SequenceSetting,
+    choose_rates,
 )
 from interfero.analysis.sequence.orders import SequenceMean, Unit, corrected, mean_of, paired
 from interfero.metrics.continual import (
@@ -53,9 +54,10 @@ class Measure:
     least: int = 1
     """Domains that an order must have."""
 
-    def of(self, chain: Chain) -> float:
-        """After a chain's last stage."""
-        return self.read(chain.percent)
+    def of(self, chain: Chain, stages: int) -> float:
+        """After so many domains, of those alone."""
+        end = stages + 1
+        return self.read(chain.percent[:end, :end])
 
 
 def learned_gain(percent: FloatArray) -> float:
@@ -88,17 +90,21 @@ class SettingRow:
     """One setting with its means."""
 
     setting: SequenceSetting
+    stages: int
+    """Domains that were met: all of the order, or its first ones."""
     chains: tuple[Chain, ...]
+    """At the learning rates that validation chooses after that many."""
     means: Mapping[str, SequenceMean]
     """By the name of a measure; over the orders and seeds of this setting's own."""
     stored: Mapping[str, float]
-    """After the last stage, mean over chains: parameters, bytes, bytes of the memory; empty for joint."""
+    """After these stages, mean over chains: parameters, bytes, bytes of the memory; empty for joint."""
 
     @property
     def score(self) -> float | None:
         """Mean validation score; lower is better."""
-        scores = [c.score for c in self.chains if c.score is not None]
-        return float(np.mean(scores)) if len(scores) == len(self.chains) else None
+        each = [c.score_after(self.stages) for c in self.chains]
+        scores = [score for score in each if score is not None]
+        return float(np.mean(scores)) if len(scores) == len(each) else None
 
     @property
     def num_bytes(self) -> float | None:
@@ -114,10 +120,9 @@ class SettingRow:
         """
         return not self.means[BACKWARD.name].value
 
-    def values(self, measure: Measure, stages: int | None = None) -> dict[Unit, float]:
-        """By order and seed, after so many domains; all of them if not told."""
-        end = None if stages is None else stages + 1
-        return values_of(self.chains, lambda c: measure.read(c.percent[:end, :end]))
+    def values(self, measure: Measure) -> dict[Unit, float]:
+        """By order and seed."""
+        return values_of(self.chains, lambda c: measure.of(c, self.stages))
 
 
 @dataclass(frozen=True)
@@ -148,12 +153,20 @@ class StorageRow:
 
 @dataclass(frozen=True)
 class SequenceSummary:
-    """The settings of one case."""
+    """The settings of one case, after all domains of its orders or after the first ones."""
 
     case: SequenceCase
     rows: tuple[SettingRow, ...]
     every: tuple[Chain, ...]
     """At all learning rates: fronts of gain and forgetting are made of these."""
+
+    @cached_property
+    def by_length(self) -> dict[int, SequenceSummary]:
+        """The same, had the sequences ended after 1, 2, ... domains: rates and settings are chosen by what
+        validation says then, of the domains met by then."""
+        lengths = range(1, self.case.length)
+        shorter = {k: _summary(self.case, self.every, k) for k in lengths}
+        return {**shorter, self.case.length: self}
 
     @cached_property
     def choices(self) -> dict[str, SettingRow]:
@@ -171,16 +184,18 @@ class SequenceSummary:
                 coverage[chain.order, chain.seed].add(method)
         units, methods = comparable(coverage, lambda places: len(places) > 0)
         return {
-            m: _row(row.setting, [c for c in row.chains if (c.order, c.seed) in units])
+            m: _row([c for c in row.chains if (c.order, c.seed) in units], row.stages)
             for m, row in self.choices.items()
             if m in methods
         }
 
     @cached_property
     def searched(self) -> set[str]:
-        """Methods with several learning rates to choose from."""
-        rates = grouped(self.every, lambda chain: chain.setting.method)
-        return {m for m, own in rates.items() if len({chain.learning_rate for chain in own}) > 1}
+        """Methods with several learning rates or settings to choose from."""
+        tried = grouped(self.every, lambda chain: chain.setting.method)
+        return {
+            m for m, own in tried.items() if len({(c.setting, c.learning_rate) for c in own}) > 1
+        }
 
     @property
     def left_out(self) -> list[str]:
@@ -280,23 +295,31 @@ class SequenceSummary:
 
 def summarise_case(chains: Chains, case: SequenceCase) -> SequenceSummary:
     """Means of every setting of a case."""
-    rows = tuple(_row(setting, own) for setting, own in chains.of(case).items())
-    return SequenceSummary(case, rows, tuple(c for c in chains.every if c.setting.case == case))
+    return _summary(case, chains.of(case), case.length)
 
 
-def _row(setting: SequenceSetting, chains: Sequence[Chain]) -> SettingRow:
-    means = {}
+def _summary(case: SequenceCase, every: Iterable[Chain], stages: int) -> SequenceSummary:
+    every = tuple(every)
+    chosen, _ = choose_rates(every, stages)
+    by_setting = sorted(grouped(chosen, lambda chain: chain.setting).items())
+    return SequenceSummary(case, tuple(_row(own, stages) for _, own in by_setting), every)
+
+
+def _row(chains: Sequence[Chain], stages: int) -> SettingRow:
+    """Of chains of one setting."""
+    setting, means = chains[0].setting, {}
     for measure in MEASURES:
-        if setting.case.length >= measure.least:
-            mean = mean_of(values_of(chains, measure.of))
+        if stages >= measure.least:
+            mean = mean_of(values_of(chains, lambda c, m=measure: m.of(c, stages)))
             assert mean is not None
             means[measure.name] = mean
+    ends = [c.rows[stages].metrics for c in chains]
     stored = {
-        name: float(np.mean([c.last.metrics[name] for c in chains]))
+        name: float(np.mean([metrics[name] for metrics in ends]))
         for name in STORED
-        if setting.method != "joint" and all(name in c.last.metrics for c in chains)
+        if setting.method != "joint" and all(name in metrics for metrics in ends)
     }
-    return SettingRow(setting, tuple(chains), means, stored)
+    return SettingRow(setting, stages, tuple(chains), means, stored)
 
 
 def _rank(row: SettingRow) -> tuple[bool, float, float, SequenceSetting]:
