@@ -95,8 +95,8 @@ def _growth_figure(cases: Sequence[SequenceSummary]) -> Figure:
         "growth", "How interference grows with the number of domains met", ("at",), tuple(variants),
         "Values are percent of the source codec's loss on the same test images. Forgetting is how much "
         "worse a domain is than at its best, a mean over domains met before. The average loss is over all "
-        "domains met, "
-        "source included. Each method has the setting and learning rates that validation chose for that length.",
+        "domains met, source included. Each method has the setting and learning rates that validation chose "
+        "for that length.",
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ validation chose. A chain of which a stage is missing is left out, and counted.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -273,7 +273,11 @@ def _source_row(row: CellRecord, rows: Sequence[CellRecord]) -> CellRecord | Non
 
 
 def choose_rates(every: Iterable[Chain], stages: int) -> tuple[list[Chain], int]:
-    """Of chains that differ in the learning rate alone, the one that validation chooses after `stages` domains.
+    """Of chains that differ in the learning rate alone, the one that validation chooses.
+
+    Args:
+        every: Chains at all learning rates.
+        stages: Domains met by then; validation images of these and of the source domain decide.
 
     Returns:
         Them, and how many chains are left without a validation result to choose by.

@@ -246,8 +246,10 @@ def _naive_against(summary: SequenceSummary) -> _NaiveAgainst | None:
     found = []
     for at_length in summary.by_length.values():
         own, other = (at_length.best.get(m) for m in (NAIVE, best.setting.method))
-        known = own is not None and other is not None
-        found.append(paired(own.values(AVERAGE), other.values(AVERAGE)) if known else None)
+        known = (
+            None if own is None or other is None else (own.values(AVERAGE), other.values(AVERAGE))
+        )
+        found.append(paired(*known) if known else None)
     return _NaiveAgainst(best, corrected(found))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -122,7 +122,7 @@ class SettingRow:
 
     def values(self, measure: Measure) -> dict[Unit, float]:
         """By order and seed."""
-        return values_of(self.chains, lambda c: measure.of(c, self.stages))
+        return values_of(self.chains, partial(measure.of, stages=self.stages))
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,10 @@ class SequenceSummary:
 
     @cached_property
     def by_length(self) -> dict[int, SequenceSummary]:
-        """The same, had the sequences ended after 1, 2, ... domains: rates and settings are chosen by what
-        validation says then, of the domains met by then."""
+        """The same, had the sequences ended after 1, 2, ... domains.
+
+        Learning rates and settings are those that validation chooses then, by the domains met by then.
+        """
         lengths = range(1, self.case.length)
         shorter = {k: _summary(self.case, self.every, k) for k in lengths}
         return {**shorter, self.case.length: self}
@@ -307,19 +309,19 @@ def _summary(case: SequenceCase, every: Iterable[Chain], stages: int) -> Sequenc
 
 def _row(chains: Sequence[Chain], stages: int) -> SettingRow:
     """Of chains of one setting."""
-    setting, means = chains[0].setting, {}
+    means = {}
     for measure in MEASURES:
         if stages >= measure.least:
-            mean = mean_of(values_of(chains, lambda c, m=measure: m.of(c, stages)))
+            mean = mean_of(values_of(chains, partial(measure.of, stages=stages)))
             assert mean is not None
             means[measure.name] = mean
     ends = [c.rows[stages].metrics for c in chains]
     stored = {
         name: float(np.mean([metrics[name] for metrics in ends]))
         for name in STORED
-        if setting.method != "joint" and all(name in metrics for metrics in ends)
+        if chains[0].setting.method != "joint" and all(name in metrics for metrics in ends)
     }
-    return SettingRow(setting, stages, tuple(chains), means, stored)
+    return SettingRow(chains[0].setting, stages, tuple(chains), means, stored)
 
 
 def _rank(row: SettingRow) -> tuple[bool, float, float, SequenceSetting]:
