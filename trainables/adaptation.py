@@ -19,6 +19,7 @@ from torch import Tensor
 
 from interfero.adaptation import find_method
 from interfero.adaptation.copied import CopiedCodec
+from interfero.adaptation.lora_all_rates import AllRatesCodec
 from interfero.adaptation.method import Batch, Method
 from interfero.adaptation.method import Role as DomainRole
 from interfero.codecs.channels_last import to_channels_last
@@ -140,6 +141,8 @@ def _member(node: Cell | SharedTraining, bench: Workbench, device: torch.device)
     adapted = method.build(bench.training_codec(device), wanted.adapter_size, wanted.init_seed)
     if isinstance(adapted, CopiedCodec):
         adapted.delta_rank = cell.loop.delta_rank
+    if isinstance(adapted, AllRatesCodec) and cell.rates:
+        adapted.train_with(bench.training_models(cell.rates, device))
     bench.equip(adapted, device)
     to_channels_last(adapted, device)
     adapted.train_parameters()
@@ -147,10 +150,9 @@ def _member(node: Cell | SharedTraining, bench: Workbench, device: torch.device)
     if not method.trains:
         method.settle(adapted, wanted.learning_rate, cell.loop.num_steps, wanted.strength)
     main, auxiliary = make_optimizers(adapted, wanted.learning_rate)
-    source_alone = method.trains_on == "source"
     return Member(
         cell, method, adapted, main, auxiliary, MemberLoss(method, adapted), key=node.key,
-        trunk=cell.source_trunk_key if source_alone else cell.trunk_key,
+        trunk=cell.trunk_key,
     )  # fmt: skip
 
 
@@ -277,7 +279,11 @@ def _step_all(
             shared[name] = _shared_pass(member, bench, own, noise)
         given, cost = shared[name]
         started = time.perf_counter()
-        _step_bundle(members, Batch(own, noise, block.rd_lambda, wanted.strength, given), group)
+        _step_bundle(
+            members,
+            Batch(own, noise, member.cell.rd_lambda_at(step), wanted.strength, given),
+            group,
+        )
         spent = (time.perf_counter() - started) / len(members)
         # Each member pays its part of the pass that all of them used.
         users = sum(m.method.name == name for m in alive)

@@ -116,7 +116,7 @@ def _measured(member: Member, bench: Workbench, worker: Worker) -> dict[str, Any
     started = time.perf_counter()
     path = worker.folder / "adapters" / f"{cell.key}.safetensors"
     _save(_rounded(member, bench), path)
-    if member.method.trains_on == "source" and not member.taken_over:
+    if cell.shares_training and not member.taken_over:
         # Trained by a cell of a search, say: the others find it.
         _save(member, Products(worker.folder.parent).place(Train(cell=cell).key) / ADAPTER_FILE)
     result = evaluate(cell, bench, path, worker.folder / "samples" / f"{cell.key}.png")
@@ -182,15 +182,16 @@ def _save(member: Member, path: Path) -> None:
         adapter_size=member.cell.hyperparameters.adapter_size,
         record=record,
         domain=member.cell.block.domain,
+        also_for=[rate.codec_hash for rate in member.cell.rates],
     )
 
 
 def trained_before(member: Member, worker: Worker) -> bool:
-    """Take over a training that never saw the target domain; False if there is none.
+    """Take over a training that other cells share; False if there is none.
 
     The cell trains itself then: somebody deleted it, or times a cell by itself.
     """
-    if member.method.trains_on != "source":
+    if not member.cell.shares_training:
         return False
 
     def take_over(path: Path) -> bool:
@@ -211,7 +212,7 @@ def trained_before(member: Member, worker: Worker) -> bool:
     # A damaged one is trained and written again.
     return bool(
         KeyedStore(product, ".safetensors").read(Path(ADAPTER_FILE).stem, take_over)
-        or earlier.read(member.cell.source_training_key, take_over)
+        or earlier.read(member.cell.training_key, take_over)
     )
 
 

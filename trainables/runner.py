@@ -216,7 +216,9 @@ class Runner:
         key = (codec_hash, target.fingerprint, source.fingerprint, evaluations)
         if key not in _BENCHES:
             load = partial(self._load, codec_hash, value)
-            _BENCHES[key] = Workbench(load(), load, target, source, EvaluationStore(evaluations))
+            _BENCHES[key] = Workbench(
+                load(), load, target, source, EvaluationStore(evaluations), self._load
+            )
             while len(_BENCHES) > MAX_BENCHES:
                 _BENCHES.popitem(last=False)
         _BENCHES.move_to_end(key)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 
 import torch
+from compressai.models import CompressionModel
 
 from interfero.adaptation.method import AdaptedCodec
 from interfero.codecs.channels_last import to_channels_last
@@ -35,7 +36,7 @@ from interfero.codecs.evaluation_store import (
 )
 from interfero.domains.domain import Domain, spread
 from interfero.domains.images import Sample, UInt8Array
-from interfero.engine.adaptation.nodes import Block
+from interfero.engine.adaptation.nodes import Block, Rate
 from interfero.engine.timing import megapixels
 
 
@@ -59,6 +60,7 @@ class Workbench:
         target: Domain,
         source: Domain,
         store: EvaluationStore | None = None,
+        load_codec: Callable[[str, float], Codec] | None = None,
     ) -> None:
         """Keep them; references are computed at first use.
 
@@ -69,6 +71,7 @@ class Workbench:
             source: The domain whose images may get worse.
             store: Where the source codec's results are kept, for every block and sweep that
                 needs them.
+            load_codec: Reads the source codec of another lambda, by the hash of its weights and lambda.
         """
         self.codec = codec
         self.reload_codec = reload_codec
@@ -79,6 +82,8 @@ class Workbench:
         self.source_megapixels = 0.0
         """What they were computed on."""
         self._store = store
+        self._load_codec = load_codec
+        self._others: dict[str, CompressionModel] = {}
         self._training_codec: Codec | None = None
         self._references: dict[tuple[str, int], tuple[ReferenceImage, ...]] = {}
         self._estimates: dict[tuple[str, int], list[ImageScore]] = {}
@@ -114,6 +119,27 @@ class Workbench:
             shape, rd_lambda, name = self.codec.shape, self.codec.rd_lambda, self.codec.name
             self._training_codec = Codec(shape, rd_lambda, name, model)
         return self._training_codec
+
+    def training_models(
+        self, rates: Sequence[Rate], device: torch.device
+    ) -> dict[float, CompressionModel]:
+        """Replicas of the source codecs of several lambdas, by lambda; as `training_codec`.
+
+        Raises:
+            CodecError: one of them has changed since the sweep was planned.
+        """
+        found = {}
+        for rate in rates:
+            if rate.codec_hash == self.codec.weights_hash:
+                found[rate.rd_lambda] = self.training_codec(device).model
+                continue
+            if rate.codec_hash not in self._others:
+                assert self._load_codec is not None, "a workbench of one lambda"
+                model = self._load_codec(rate.codec_hash, rate.rd_lambda).model
+                to_channels_last(model, device)
+                self._others[rate.codec_hash] = model
+            found[rate.rd_lambda] = self._others[rate.codec_hash]
+        return found
 
     def learned(self, block: Block) -> tuple[Sample, ...]:
         """Images of the target side of a block's batches."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ _BUILT_UNSEEN = 64
 
 def save_adapter(
     adapted: AdaptedCodec, path: Path, *, method: str, adapter_size: int, record: Mapping[str, Any],
-    domain: str = "",
+    domain: str = "", also_for: Iterable[str] = (),
 ) -> None:  # fmt: skip
     """Write an adapter file.
 
@@ -35,6 +35,7 @@ def save_adapter(
         adapter_size: In the method's unit.
         record: How it was trained (steps, images, learning rate, ...); kept as metadata.
         domain: The target domain's name.
+        also_for: Hashes of other source codecs that it was trained on, those of other lambdas.
     """
     state = adapted.adapter_state()
     metadata = {
@@ -48,6 +49,9 @@ def save_adapter(
         "adapter_hash": state_hash(state.items()),
         "record": dict(record),
     }
+    others = sorted({*also_for} - {adapted.source_hash})
+    if others:
+        metadata["also_for"] = others
     save_tensors(path, state, metadata)
 
 
@@ -70,7 +74,7 @@ def load_adapter(path: Path, source: Codec) -> tuple[AdaptedCodec, dict[str, Any
     missing = [name for name in NEEDED if name not in metadata]
     if missing:
         raise AdapterError(f"{path} does not say its {', '.join(missing)}: fetch or train it again")
-    if metadata["source_hash"] != source.weights_hash:
+    if source.weights_hash not in _sources(metadata):
         raise AdapterError(
             f"{path} was trained on source codec {metadata['source_hash']}, this is "
             f"{source.weights_hash} ({source.name}): load the codec it belongs to, and of channels that "
@@ -91,6 +95,12 @@ def load_adapter(path: Path, source: Codec) -> tuple[AdaptedCodec, dict[str, Any
     except CodecError as error:
         raise AdapterError(f"{path}: {error}") from error
     return adapted.eval().requires_grad_(False), metadata
+
+
+def _sources(metadata: Mapping[str, Any]) -> list[Any]:
+    """Hashes of the source codecs that a file from anywhere says it belongs to."""
+    others = metadata.get("also_for", [])
+    return [metadata["source_hash"], *(others if isinstance(others, list) else ())]
 
 
 def _possible_size(

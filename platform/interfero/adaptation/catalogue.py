@@ -18,6 +18,7 @@ from interfero.adaptation.gated_adapters import GatedAdapters
 from interfero.adaptation.l2_sp import L2Sp
 from interfero.adaptation.latent_refinement import LatentRefinement
 from interfero.adaptation.lora import Lora
+from interfero.adaptation.lora_all_rates import LoraAllRates
 from interfero.adaptation.lora_transforms import LoraTransforms
 from interfero.adaptation.method import Method
 from interfero.adaptation.regularised_refinement import RegularisedRefinement
@@ -31,8 +32,8 @@ NAIVE = (
     ContinueSource(),
 )  # fmt: skip
 ISOLATING = (
-    Cawf(), CawfTwoWay(), Lora(), LoraTransforms(), RsLora(), Dora(), ResidualAdapter(),
-    GatedAdapters(), BiasGain(), LatentRefinement(), RegularisedRefinement(),
+    Cawf(), CawfTwoWay(), Lora(), LoraTransforms(), RsLora(), Dora(), LoraAllRates(),
+    ResidualAdapter(), GatedAdapters(), BiasGain(), LatentRefinement(), RegularisedRefinement(),
 )  # fmt: skip
 REHEARSING = (L2Sp(), Ewc(), Distill(), Replay())
 

@@ -100,6 +100,7 @@ class Lora(Method):
     fuses: ClassVar[bool] = True
     branch: ClassVar[type[LowRank]] = LowRank
     """What joins a layer."""
+    codec: ClassVar[type[BranchedCodec]] = BranchedCodec
 
     @staticmethod
     def joins(layer: str) -> bool:
@@ -113,4 +114,4 @@ class Lora(Method):
             # Methods that differ in the branch alone draw the same factors.
             torch.manual_seed(seed_for(init_seed, adapter_size, Role.INIT, label=Lora.name))
             branches = {n: self.branch(m, adapter_size) for n, m in layers.items()}
-        return BranchedCodec(source, branches)
+        return self.codec(source, branches)

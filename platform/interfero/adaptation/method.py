@@ -212,6 +212,8 @@ class Method(ABC):
     """The domain whose training images it sees."""
     learning_rates: ClassVar[tuple[float, ...]] = WHOLE_CODEC
     """The grid of peak learning rates that a sweep trains it with if it names none."""
+    all_rates: ClassVar[bool] = False
+    """Whether one training serves the source codecs of all lambdas: its steps take them in turns."""
     trains: ClassVar[bool] = True
     """Whether it has steps of training; if not, `settle` is told what a cell asks for."""
     starts_at_source: ClassVar[bool] = True

@@ -29,6 +29,7 @@ class MethodEntry:
     strengths: tuple[float, ...] = ONE
     random_init: bool = True
     trains: bool = True
+    all_rates: bool = False
 
 
 METHOD_TABLE: dict[str, MethodEntry] = {
@@ -44,6 +45,7 @@ METHOD_TABLE: dict[str, MethodEntry] = {
     "lora_transforms": MethodEntry(size_unit="rank", learning_rates=BRANCHES),
     "rslora": MethodEntry(size_unit="rank", learning_rates=BRANCHES),
     "dora": MethodEntry(size_unit="rank", learning_rates=BRANCHES),
+    "lora_all_rates": MethodEntry(size_unit="rank", learning_rates=BRANCHES, all_rates=True),
     "residual_adapter": MethodEntry(
         size_unit="kernel side", learning_rates=LARGER_STEPS, random_init=False
     ),

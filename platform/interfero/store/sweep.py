@@ -43,7 +43,7 @@ LEASE_WAIT_S = 0.5
 LEASE_MARGIN_S = 5.0
 ELSEWHERE = "choose another --storage"
 TRAINED = "trained"
-"""Folder of trainings that never see a target domain, by `Cell.source_training_key`."""
+"""Folder of trainings that never see a target domain, by `Cell.training_key`."""
 
 logger = logging.getLogger(__name__)
 

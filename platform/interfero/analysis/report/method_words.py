@@ -15,6 +15,7 @@ METHOD_WORDS = {
     "lora_transforms": "a low-rank update beside each kernel of analysis and synthesis",
     "rslora": "a low-rank update beside every kernel, scaled by the root of its rank",
     "dora": "a low-rank update of every kernel's direction, and its length",
+    "lora_all_rates": "one low-rank update beside every kernel for all lambdas, weighed by lambda",
     "residual_adapter": "a small convolution parallel to every layer",
     "gated_adapters": "adapters in the decoder, and a gate that says how much of them a picture gets",
     "bias_gain": "biases and GDN gains learn, no kernel",

@@ -10,7 +10,6 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from interfero.adaptation import find_method
 from interfero.engine.adaptation.nodes import Cell, Train
 from interfero.engine.packs import Pack
 from interfero.engine.spending import PackShare
@@ -217,9 +216,8 @@ def pack_cost(pack: Pack, model: CostModel, work: Worked) -> PackCost | None:
         assert isinstance(cell, Cell)
         looked_at = work(cell)
         evaluated = NOTHING if isinstance(node, Train) else model.evaluation(cell, looked_at)
-        # A cell whose method never sees the target is trained by a node of its own.
-        elsewhere = find_method(cell.hyperparameters.method).trains_on == "source"
-        trains = isinstance(node, Train) or not elsewhere
+        # A training that others share is a node of its own.
+        trains = isinstance(node, Train) or not cell.shares_training
         trained = model.training(cell, looked_at.taken_up) if trains else NOTHING
         if evaluated is None or trained is None:
             return None

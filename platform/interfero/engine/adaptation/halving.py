@@ -18,7 +18,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence, Set
 from typing import NamedTuple
 
-from interfero.adaptation import find_method
 from interfero.engine.adaptation.nodes import Cell
 from interfero.metrics.names import VALIDATION_GAIN
 from interfero.records import CellRecord
@@ -189,10 +188,9 @@ def _gain(record: CellRecord | None) -> float | None:
 
 def _group(cell: Cell) -> _Group:
     wanted = cell.hyperparameters
-    alone = find_method(wanted.method).trains_on == "source"
     return _Group(
         cell.block.text, wanted.method, wanted.adapter_size, wanted.strength, wanted.init_seed,
-        wanted.learning_rate if alone else None,
+        wanted.learning_rate if cell.shares_training else None,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from interfero.adaptation.table import METHOD_TABLE
 from interfero.config import Config
 from interfero.domains.domain import ImageUnit
 from interfero.engine.node import ContentNode, Node, Params
@@ -150,11 +151,20 @@ class Identity(KeyPart):
         return self.model_dump(mode="json", exclude={"image_unit"})
 
 
+class Rate(KeyPart):
+    """A source codec that an adapter for all rates is trained on."""
+
+    rd_lambda: float = Field(gt=0)
+    """Its lambda."""
+    codec_hash: str
+    """Of its weights and tables."""
+
+
 class Cell(Node):
     """One point of a sweep, resolved: a training of its own, and its evaluation.
 
     Where the method trains on the source domain alone, the training is a `Train` node that all target
-    domains share, and the cell evaluates it.
+    domains share, and the cell evaluates it. So it is with the lambdas of an adapter for all rates.
     """
 
     kind: ClassVar[str] = "evaluate"
@@ -166,31 +176,49 @@ class Cell(Node):
     hyperparameters: Hyperparameters
     loop: LoopConfig
     identity: Identity
+    rates: tuple[Rate, ...] = ()
+    """Of a method for all rates: the lambdas of its training, rising; empty for all others."""
 
     @cached_property
     def key(self) -> str:
         """Content hash of everything the cell's numbers depend on."""
         # Written by hand, so that a sweep's cells share the texts of what they have in common.
+        rates = f', "rates": [{", ".join(rate.text for rate in self.rates)}]' if self.rates else ""
         return text_key(
             f'{{"block": {self.block.text}, "hyperparameters": {self.hyperparameters.text}, '
-            f'"identity": {self.identity.text}, "loop": {self.loop.text}}}',
+            f'"identity": {self.identity.text}, "loop": {self.loop.text}{rates}}}',
             digits=CELL_DIGITS,
         )
 
     @property
-    def source_training_key(self) -> str:
-        """Content hash of what the trained parameters depend on if the target domain is never seen."""
-        return self._key_without({"domain", "num_images"}, {"domain_hash"}, set())
+    def shares_training(self) -> bool:
+        """Whether its training is one that cells of other target domains, or of other lambdas, have too."""
+        entry = METHOD_TABLE.get(self.hyperparameters.method)
+        return bool(self.rates) or (entry is not None and entry.trains_on == "source")
+
+    @property
+    def training_key(self) -> str:
+        """Content hash of what the trained parameters depend on, if others share the training."""
+        return self._key_without(*self._differing, set())
 
     @property
     def trunk_key(self) -> str:
         """Content hash of what trainings of this kind have in common until they cool down."""
-        return self._key_without(set(), set(), {"num_steps"})
+        block, identity = self._differing if self.shares_training else (set(), set())
+        return self._key_without(block, identity, {"num_steps"})
 
     @property
-    def source_trunk_key(self) -> str:
-        """The same if the target domain is never seen."""
-        return self._key_without({"domain", "num_images"}, {"domain_hash"}, {"num_steps"})
+    def _differing(self) -> tuple[Set[str], Set[str]]:
+        """What a shared training does not see, of the block and of the identity."""
+        if self.rates:
+            return {"rd_lambda"}, {"codec_hash", "table_hash"}
+        return {"domain", "num_images"}, {"domain_hash"}
+
+    def rd_lambda_at(self, step: int) -> float:
+        """Lambda of a training step."""
+        if not self.rates:
+            return self.block.rd_lambda
+        return self.rates[step % len(self.rates)].rd_lambda
 
     def _key_without(self, block: Set[str], identity: Set[str], loop: Set[str]) -> str:
         parts = {
@@ -199,12 +227,13 @@ class Cell(Node):
             "identity": (self.identity, identity),
             "loop": (self.loop, loop),
         }
-        return content_key(
-            {
-                name: {k: v for k, v in part.named_by().items() if k not in left_out}
-                for name, (part, left_out) in parts.items()
-            }
-        )
+        named: dict[str, object] = {
+            name: {k: v for k, v in part.named_by().items() if k not in left_out}
+            for name, (part, left_out) in parts.items()
+        }
+        if self.rates:
+            named["rates"] = [rate.named_by() for rate in self.rates]
+        return content_key(named)
 
     @property
     def params(self) -> Params:
@@ -215,6 +244,7 @@ class Cell(Node):
             "image_unit": self.identity.image_unit,
             **self.hyperparameters.model_dump(),
             "num_steps": self.loop.num_steps,
+            **({"num_rates": len(self.rates)} if self.rates else {}),
         }
 
     @property
@@ -248,9 +278,10 @@ class SharedTraining(Node):
 
 
 class Train(SharedTraining):
-    """A training that never sees a target domain (the control, say): one for all of them.
+    """A training that several cells evaluate.
 
-    `cell` is one of the cells that need it: its target domain is not looked at.
+    It never sees a target domain (the control, say) and serves all of them, or takes all lambdas in turns.
+    `cell` is one of the cells that need it: its target domain, or its lambda, decides nothing.
     """
 
     kind: ClassVar[str] = "train"
@@ -260,12 +291,12 @@ class Train(SharedTraining):
     @cached_property
     def key(self) -> str:
         """See `Node`."""
-        return f"{self.kind}-{self.cell.source_training_key}"
+        return f"{self.kind}-{self.cell.training_key}"
 
     @property
     def trunk_key(self) -> str:
         """See `Cell`."""
-        return self.cell.source_trunk_key
+        return self.cell.trunk_key
 
 
 class SourceView(ContentNode):

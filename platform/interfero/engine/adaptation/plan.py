@@ -23,6 +23,7 @@ from interfero.engine.adaptation.nodes import (
     Hyperparameters,
     Identity,
     LoopConfig,
+    Rate,
     Reference,
     Train,
 )
@@ -115,9 +116,7 @@ class AdaptationPlan(Plan):
         if not isinstance(node, Cell):
             return ()
         shared = self.shared(node.block)
-        if find_method(node.hyperparameters.method).trains_on != "source":
-            return shared
-        return (*shared, Train(cell=node))
+        return (*shared, Train(cell=node)) if node.shares_training else shared
 
     def shared(self, block: Block) -> tuple[Node, ...]:
         """What all cells of a block need."""
@@ -151,6 +150,14 @@ class AdaptationPlan(Plan):
             hyperparameters=hyperparameters,
             loop=self.loops[num_steps or self.loop.num_steps],
             identity=self._identities[block],
+            rates=self._rates if find_method(hyperparameters.method).all_rates else (),
+        )
+
+    @cached_property
+    def _rates(self) -> tuple[Rate, ...]:
+        """The source codecs of all lambdas."""
+        return tuple(
+            Rate(rd_lambda=v, codec_hash=self._hashes_of(v)[0]) for v in sorted(self.codecs)
         )
 
     @cached_property
@@ -255,7 +262,9 @@ class AdaptationPlan(Plan):
         for node in trainings:
             block, steps = node.cell.block, node.cell.loop.num_steps
             method = node.cell.hyperparameters.method
-            alike[block.rd_lambda, block.data_seed, method, steps].append(node)
+            # One that takes all lambdas in turns sees a target domain: batches are those of a block.
+            seen = block.text if node.cell.rates else (block.rd_lambda, block.data_seed)
+            alike[seen, method, steps].append(node)
         packs = [Pack.of([node]) for node in behind if not isinstance(node, Train)]
         for members in alike.values():
             most = self.max_members(members[0].cell.hyperparameters.method)
@@ -311,8 +320,7 @@ class AdaptationPlan(Plan):
 
     def shared_trainings(self, cell: Cell) -> str | None:
         """Key of the shared training that a cell evaluates, if it has none of its own."""
-        trains = find_method(cell.hyperparameters.method).trains_on == "source"
-        return Train(cell=cell).key if trains else None
+        return Train(cell=cell).key if cell.shares_training else None
 
     def _seconds(self, model: CostModel | None, pack: Pack) -> float:
         """What a pack of cells takes; in steps of a member where it was never timed."""
@@ -321,7 +329,7 @@ class AdaptationPlan(Plan):
             return cost.total.middle
         cells = [node for node in pack.nodes if isinstance(node, Cell)]
         method = find_method(cells[0].hyperparameters.method)
-        if method.trains_on == "source":
+        if cells[0].shares_training:
             return DRAWN_STEPS * len(cells)
         shares = type(method).shared_pass
         once = DRAWN_STEPS if shares is Method.shared_pass else SHARED_STEPS

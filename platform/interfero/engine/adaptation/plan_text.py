@@ -233,8 +233,8 @@ def _describe_pack(cells: Sequence[Cell], plan: AdaptationPlan) -> str:
     text, fuses = f"pack of {len(cells)} {method}", plan.fuses(method)
     if len(plan.loops) > 1:
         text += f", {cells[0].loop.num_steps} steps"
-    if find_method(method).trains_on == "source":
-        return f"{text}, trained once for all target domains"
+    if cells[0].shares_training:
+        return f"{text}, trained once for all {'lambdas' if cells[0].rates else 'target domains'}"
     if len(cells) > 1:
         frozen = type(find_method(method)).shared_pass is not Method.shared_pass
         text += ", one source pass for all" if frozen else ", batches drawn once"

@@ -178,6 +178,15 @@ def _axis_rules(o: AdaptationOptions) -> list[Rule]:
             (m not in METHOD_TABLE, f"unknown method {m!r}: {nearest(m, METHOD_TABLE)}")
             for m in o.methods
         ),
+        *(
+            (
+                METHOD_TABLE[m].all_rates and len(o.lambdas) == 1,
+                f"--methods {m} with one of --lambdas, {o.lambdas[0]:g}: it trains one adapter for several; "
+                "name them, as in --lambdas 0.0045 0.013 0.045, or take lora",
+            )
+            for m in o.methods
+            if m in METHOD_TABLE and o.lambdas
+        ),
         *number_rules({}, {}, finite),
         _each("--lambdas must be above 0", (v for v in o.lambdas if v <= 0), "for example 0.013"),
         _each(

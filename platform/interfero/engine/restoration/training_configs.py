@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from interfero.adaptation import METHODS, find_method
+from interfero.adaptation import METHODS
 from interfero.adaptation.table import METHOD_TABLE
 from interfero.engine.options.restoration import Restoration, RestorationOptions
 from interfero.engine.restoration.configs import (
@@ -111,13 +111,12 @@ def check_task_codecs(options: RestorationOptions) -> None:
     for name in options.task_methods:
         if name not in METHOD_TABLE:
             raise ConfigError(f"--task-methods: unknown {name!r}; {nearest(name, METHOD_TABLE)}")
-        method = find_method(name)
-        if not (method.detaches and method.trains and method.trains_on == "target"):
-            fit = [
-                m.name
-                for m in METHODS.values()
-                if m.detaches and m.trains and m.trains_on == "target"
-            ]
+        fit = [
+            m.name
+            for m in METHODS.values()
+            if m.detaches and m.trains and m.trains_on == "target" and not m.all_rates
+        ]
+        if name not in fit:
             raise ConfigError(
                 f"--task-methods {name}: source streams must stay what they are, and training must need "
                 f"the domain's images alone; choose from {', '.join(fit)}"

@@ -41,7 +41,7 @@ def test_the_key_is_stable_under_serialisation(cell):
     text = cell(learning_rate=3e-4).model_dump_json()
     assert Cell.model_validate_json(text).key == cell(learning_rate=3e-4).key
     parts = json.loads(text)
-    kind = {"node": parts.pop("node")}
+    kind = {name: parts.pop(name) for name in ("node", "rates")}
     shuffled = {part: dict(reversed(v.items())) for part, v in reversed(parts.items())} | kind
     assert Cell.model_validate(shuffled).key == cell(learning_rate=3e-4).key
 
@@ -50,25 +50,25 @@ def test_the_key_is_what_it_was(cell):
     """A changed way to hash would make every stored cell unknown: change it knowingly."""
     assert cell().key == "1dc177cf930da6e4"
     assert len(cell().key) == 16
-    assert cell().source_training_key == "28dcacc02256eec5"
+    assert cell().training_key == "28dcacc02256eec5"
     other = cell(
         workers=2, fused=True, precision="bfloat16", device="cuda", method="ewc",
         learning_rate=2e-4, strength=2.5, init_seed=3,
     )  # fmt: skip
-    assert (other.key, other.source_training_key) == ("84043de44d0a5d0d", "980e33693d1441a4")
+    assert (other.key, other.training_key) == ("84043de44d0a5d0d", "980e33693d1441a4")
     assert Train(cell=cell()).key == "train-28dcacc02256eec5"
 
 
 @pytest.mark.parametrize("name", ["domain", "num_images", "domain_hash"])
 def test_training_on_the_source_does_not_depend_on_the_target(cell, name):
     changed = cell(**{name: CHANGES[name]})
-    assert changed.source_training_key == cell().source_training_key
+    assert changed.training_key == cell().training_key
 
 
 @pytest.mark.parametrize("name", sorted(set(CHANGES) - {"domain", "num_images", "domain_hash"}))
 def test_training_on_the_source_depends_on_all_else(cell, name):
     changed = cell(**{name: CHANGES[name]})
-    assert changed.source_training_key != cell().source_training_key
+    assert changed.training_key != cell().training_key
 
 
 def test_params_are_those_that_the_design_lists(cell):
@@ -90,7 +90,7 @@ def test_the_unit_is_shown_and_changes_no_key(cell):
     images, crops = cell(), cell(image_unit="crops")
     assert (images.params["image_unit"], crops.params["image_unit"]) == ("images", "crops")
     assert images.key == crops.key
-    assert images.source_training_key == crops.source_training_key
+    assert images.training_key == crops.training_key
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

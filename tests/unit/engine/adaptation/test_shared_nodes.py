@@ -47,6 +47,18 @@ def test_a_training_that_never_sees_the_target_is_one_for_all(plan):
     assert {made.shared_trainings(cell) for cell in controls} == keys
 
 
+def test_an_adapter_for_all_rates_is_trained_once_for_all_lambdas(plan):
+    made = plan(methods=("lora", "lora_all_rates"), lambdas=(0.0045, 0.013), data_seeds=(0, 1))
+    own = [c for c in made.cells if c.hyperparameters.method == "lora_all_rates"]
+    trainings = [node for node in behind(made) if isinstance(node, Train)]
+    assert len(own) == 2 * len(trainings) > 0
+    assert all(not c.rates for c in made.cells if c not in own)
+    assert {rate.rd_lambda for cell in own for rate in cell.rates} == {0.0045, 0.013}
+    packs = [p for p in made.packs(made.cells) if isinstance(p.nodes[0], Train)]
+    assert all(len({n.cell.block for n in pack.nodes}) == 1 for pack in packs)
+    assert sum(len(pack.nodes) for pack in packs) == len(trainings)
+
+
 def test_packs_name_what_they_wait_for_and_hold_every_node_once(plan):
     made = plan(methods=("finetune", "continue_source"), max_concurrent=1)
     packs = made.packs(made.cells, frozenset())

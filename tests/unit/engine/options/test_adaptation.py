@@ -45,6 +45,13 @@ def test_each_rule_names_option_and_value(name):
     assert len(str(caught.value).splitlines()) == 1, "one mistake, one line"
 
 
+def test_one_adapter_for_all_rates_takes_several_lambdas():
+    changes = {"methods": ("lora", "lora_all_rates"), "lambdas": (0.013,)}
+    with pytest.raises(ConfigError, match=r"lora_all_rates with one of --lambdas, 0\.013"):
+        GOOD.model_copy(update=changes).check()
+    GOOD.model_copy(update=changes | {"lambdas": (0.0045, 0.013)}).check()
+
+
 def test_all_problems_are_reported_at_once():
     wrong = {name: value for name, (value, _) in BAD.items() if name not in ("name", "resume")}
     with pytest.raises(ConfigError) as caught:
