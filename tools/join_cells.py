@@ -1,6 +1,6 @@
 """Join the cells of several sweeps into one `cells.parquet`, each cell once.
 
-    python tools/join_cells.py OUT STORAGE/SWEEP ... [--without-files]
+    python tools/join_cells.py OUT STORAGE/SWEEP ... [--without-files] [--without-methods METHOD ...]
 
 A study whose design is no grid (all lambdas at one image count, all image counts at one lambda) is run as
 several sweeps in one storage; `interfero predict` reads their cells from one file. A sweep that was
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -22,15 +22,19 @@ from interfero.records import CellRecord
 from interfero.store.sweep import SweepStore
 
 
-def joined(tables: Iterable[Sequence[CellRecord]], *, without_files: bool) -> list[CellRecord]:
+def joined(
+    tables: Iterable[Sequence[CellRecord]], *, without_files: bool, without: Collection[str] = ()
+) -> list[CellRecord]:
     """Every finished cell once, by domain, lambda, image count, method and seed.
 
     Args:
         tables: Records of several sweeps; a cell that one took over from another is in both.
         without_files: Leave out the paths of adapters and pictures, which stay in the storage, and
             the timings.
+        without: Methods to leave out: a later build made their cells anew, say.
     """
-    cells = {r.key: r for records in tables for r in records if r.status == "finished"}
+    finished = (r for records in tables for r in records if r.status == "finished")
+    cells = {r.key: r for r in finished if r.params["method"] not in without}
     if without_files:
         nothing = {"adapter_file": None, "sample_file": None, "timing": None, "reused_from": None}
         known = {k: v for k, v in nothing.items() if k in CellRecord.model_fields}
@@ -57,12 +61,13 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="the file to write")
     parser.add_argument("sweeps", type=Path, nargs="+", help="folders of sweeps, or cells.parquet")
     parser.add_argument("--without-files", action="store_true", help="for shipping elsewhere")
+    parser.add_argument("--without-methods", nargs="+", default=(), help="methods to leave out")
     asked = parser.parse_args()
     try:
         tables = [cells_of(path) for path in asked.sweeps]
     except InterferoError as error:
         sys.exit(str(error))
-    records = joined(tables, without_files=asked.without_files)
+    records = joined(tables, without_files=asked.without_files, without=asked.without_methods)
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(cells_table(records), asked.out, compression="zstd")
     size = asked.out.stat().st_size / 1024
