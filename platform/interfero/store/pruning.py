@@ -87,7 +87,7 @@ def held_sweeps(storage: Path) -> Iterator[list[SweepState]]:
         states = []
         for store in sweeps_of(storage):
             try:
-                held = store.held()
+                held = store.claimed()
             except OSError:
                 held = None  # What may not be held may be in use.
             if held is not None:

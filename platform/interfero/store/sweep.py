@@ -21,6 +21,7 @@ import socket
 from collections.abc import Iterable, Iterator, Set
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from interfero.errors import ConfigError, StorageError
@@ -39,6 +40,7 @@ from interfero.store.reported import noting_report
 
 MIN_FREE_BYTES = 200 * 1024**2
 SHARED_LEASE = "lease.shared"
+PROBE_PREFIX = f"{SHARED_LEASE}."
 LEASE_WAIT_S = 0.5
 LEASE_MARGIN_S = 5.0
 ELSEWHERE = "choose another --storage"
@@ -198,16 +200,38 @@ class SweepStore:
 
     @property
     def is_running(self) -> bool:
-        """Whether a driver holds the sweep, on any machine; one that may not be held counts as running."""
+        """Whether a driver holds the sweep, on any machine; one that may not be held counts as running.
+
+        A driver of another machine that gave no sign of life for `LEASE_S` has ended, though its lease stands
+        until somebody has watched it for so long.
+        """
         if not self._lease_file.exists():
             return False
         try:
             held = self.held()
+            if held is not None:
+                held.close()
+                return False
+            return not (self._holder_is_elsewhere and self._untouched_s() > LEASE_S)
         except OSError:
             return True
-        if held is not None:
-            held.close()
-        return held is None
+
+    def claimed(self) -> ExitStack | None:
+        """As `held`; of a driver elsewhere that ended without a word, once its lease was watched long enough.
+
+        Raises:
+            OSError: the folder is not there, or cannot be written.
+        """
+        held = self.held()
+        if held is None and not self.is_running:
+            held = self.held(LEASE_S + LEASE_MARGIN_S)
+        return held
+
+    def _untouched_s(self) -> float:
+        """Seconds since its driver's last sign of life, by the clock of the storage."""
+        with NamedTemporaryFile(dir=self.folder, prefix=PROBE_PREFIX) as probe:
+            now = os.fstat(probe.fileno()).st_mtime
+        return now - (self.folder / SHARED_LEASE).stat().st_mtime
 
     def holder(self) -> str:
         """Process and machine that hold the sweep, or held it last."""

@@ -6,12 +6,14 @@ import fcntl
 import multiprocessing
 import os
 import socket
+import time
 
 import pytest
 
 from interfero.errors import ConfigError
 from interfero.store import locks, sweep
 from interfero.store.locks import acquired, locked
+from interfero.store.pruning import held_sweeps
 from interfero.store.sweep import SweepStore
 
 CLONE_NEWUTS = 0x04000000
@@ -58,6 +60,23 @@ def test_a_driver_on_another_machine_is_refused_by_name(tmp_path, driver_elsewhe
     named = f"is running \\(process {driver_elsewhere.pid} on {OTHER}\\)"
     with pytest.raises(ConfigError, match=named), store.lease():
         pass
+
+
+def test_a_machine_that_died_is_not_seen_running_for_ever(tmp_path, driver_elsewhere):
+    """Who looks once, as `interfero status` and `store list`, cannot watch the lease; its time tells."""
+    store = SweepStore(tmp_path, "one")
+    store.folder.joinpath("sweep.json").write_text("{}")
+    driver_elsewhere.kill()
+    driver_elsewhere.join()
+    assert store.is_running, "it may yet live"
+    ended = time.monotonic() + 30
+    while store.is_running and time.monotonic() < ended:
+        time.sleep(0.2)
+    assert not store.is_running
+    assert not list(store.folder.glob(f"{sweep.PROBE_PREFIX}*")), "the clock's probe is gone"
+    with held_sweeps(tmp_path) as (state,):
+        assert not state.running
+        assert store.held() is None, "pruning holds it meanwhile"
 
 
 def test_a_machine_that_died_lets_go_after_a_while(tmp_path, driver_elsewhere):
