@@ -3,6 +3,7 @@
 import os
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -10,7 +11,6 @@ from rich.console import Console
 from interfero.domains.catalogue import load_domain
 from interfero.engine.sweep import run_sweep
 from interfero.errors import DomainError, StorageError
-from interfero.store.files import patience, write_atomic
 from sweeps.adapter_capacity import SWEEP as CAPACITY
 from tests.parquet import write_parquet
 from tests.processes import standing_still
@@ -103,21 +103,69 @@ def test_a_sweep_does_not_start_on_a_full_disk_and_takes_no_name(place, monkeypa
     assert not (disk / "next/sweep.json").exists()
 
 
-def test_a_disk_that_became_read_only_is_named_as_such_and_keeps_what_it_holds(place):
-    """As a kernel mounts a disk with faults: freeing it would not help."""
+class FaultyDisk:
+    """An ext4 file system in a file, which its kernel mounts read-only once it finds a fault."""
+
+    def __init__(self, folder, place):
+        self.image, self.place = folder / "disk.img", place
+        with self.image.open("wb") as file:
+            file.truncate(DISK_MIB * 2**20)
+        self._run("mkfs.ext4", "-q", "-F", self.image)
+
+    def mount(self):
+        self._run("mount", "-o", "loop,errors=remount-ro", self.image, self.place)
+
+    def find_fault(self):
+        """What writes meanwhile is no hindrance, as it is to a remount."""
+        found = subprocess.run(
+            ["findmnt", "-no", "SOURCE", self.place], check=True, capture_output=True, text=True
+        )
+        device = Path(found.stdout.strip()).name
+        Path(f"/sys/fs/ext4/{device}/trigger_fs_error").write_text("of a test")
+
+    def repair(self):
+        self._run("umount", self.place)
+        # 1: faults were found and mended.
+        assert subprocess.run(["e2fsck", "-fy", self.image], capture_output=True).returncode <= 1
+        self.mount()
+
+    def _run(self, *command):
+        subprocess.run(command, check=True, capture_output=True)
+
+
+@pytest.fixture
+def faulty(make_workplace, tmp_path):
+    place = make_workplace("faulty")
     disk = place.folder / "interfero-storage"
-    write_atomic(disk / "kept", b"old")
-    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    disk.mkdir()
     try:
-        with (
-            patience(0.0),
-            pytest.raises(StorageError, match=r"Read-only file system.: mount it for writing"),
-        ):
-            write_atomic(disk / "kept", b"new")
-        assert (disk / "kept").read_bytes() == b"old"
-    finally:
-        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
-    write_atomic(disk / "kept", b"new")
+        made = FaultyDisk(tmp_path, disk)
+        made.mount()
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"needs root, ext4 and loop devices: {error}")
+    yield place, made
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_disk_that_becomes_read_only_under_a_sweep_costs_no_cell_that_was_done(faulty, outcome):
+    place, disk = faulty
+    sweep = place.start(*SWEEP)
+    place.wait_for_records("full", 1, sweep)
+    disk.find_fault()
+    before = {path.name: path.read_bytes() for path in place.record_files("full")}
+    done = place.finish(sweep)
+    said = done.stdout + done.stderr
+    assert done.returncode not in (0, 130), said
+    assert "mount it for writing" in said
+    assert "Traceback" not in said
+    disk.repair()
+    kept = {path.name: path.read_bytes() for path in place.record_files("full")}
+    assert before == {name: kept[name] for name in before}
+    resumed = place.run(*SWEEP, "--resume")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    outcome(place, "full").check(NUM_CELLS)
+    after = {path.name: path.read_bytes() for path in place.record_files("full")}
+    assert {name: after[name] for name in before} == before
 
 
 @pytest.fixture

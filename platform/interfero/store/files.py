@@ -24,6 +24,8 @@ PATIENCE_S = 60.0
 """How long results wait for a disk that is full or away: somebody may be mending it."""
 _RETRY_S = (0.5, 5.0)
 """Pause after a first failure, and the longest; each is twice the one before."""
+_NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
+"""What file systems say that write names in order, or cannot be asked to."""
 _patience: ContextVar[float] = ContextVar("patience", default=0.0)
 
 logger = logging.getLogger(__name__)
@@ -119,6 +121,8 @@ def temporary_file(folder: Path, name: str) -> Iterator[IO[bytes]]:
 def settle(file: IO[bytes], path: Path, mode: int | None = None) -> None:
     """Give a temporary file its name once its bytes are on the disk; one that was there is replaced.
 
+    The name is on the disk as well when this returns: a machine that loses power then keeps it.
+
     Args:
         file: A `temporary_file`.
         path: Its name from now on, in the same folder.
@@ -131,6 +135,26 @@ def settle(file: IO[bytes], path: Path, mode: int | None = None) -> None:
     os.fsync(file.fileno())
     os.fchmod(file.fileno(), 0o666 & ~_umask() if mode is None else mode)
     Path(file.name).replace(path)
+    settle_names(path.parent)
+
+
+def settle_names(folder: Path) -> None:
+    """Have a folder's names on the disk, where its file system can be asked for that.
+
+    Raises:
+        OSError: the disk has a fault.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError:
+        return  # One may write into it, and not read it.
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _umask() -> int:

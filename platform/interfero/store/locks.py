@@ -14,14 +14,16 @@ not be held twice even where `flock` succeeds without effect takes a lease besid
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from filelock import BaseFileLock, FileLock, SoftFileLease, Timeout
 
 from interfero.errors import StorageError
-from interfero.store.files import first_remedy
+from interfero.store.files import first_remedy, settle_names
 
 LOCK_NAME = ".lock"
 """Name of the lock of a folder, in the folder."""
@@ -80,7 +82,41 @@ def leased(path: Path, wait_s: float = 0.0) -> BaseFileLock | None:
     Raises:
         OSError: the file cannot be made.
     """
-    return _within(SoftFileLease(path, lease_duration=LEASE_S), wait_s)
+    _remove_emptied(path)
+    held = _within(SoftFileLease(path, lease_duration=LEASE_S), wait_s)
+    if held is not None:
+        try:
+            # A machine that loses power is to leave a lease behind that says whose it was.
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+            settle_names(path.parent)
+        except OSError:
+            held.release()
+            raise
+    return held
+
+
+def untouched_s(path: Path) -> float:
+    """Seconds since a file was written or touched, by the clock of the storage that it lies on.
+
+    Raises:
+        OSError: it is not there, or its folder cannot be written.
+    """
+    with NamedTemporaryFile(dir=path.parent, prefix=f"{path.name}.") as probe:
+        now = os.fstat(probe.fileno()).st_mtime
+    return now - path.stat().st_mtime
+
+
+def _remove_emptied(path: Path) -> None:
+    """Remove a lease that says nothing any more and that nobody touches.
+
+    A fault of the disk or of the power can leave a file without content, which filelock respects for ever.
+    """
+    try:
+        if path.stat().st_size == 0 and untouched_s(path) > LEASE_S:
+            path.unlink()
+    except FileNotFoundError:
+        return
 
 
 def _within(lock: BaseFileLock, wait_s: float) -> BaseFileLock | None:

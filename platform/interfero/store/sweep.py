@@ -21,8 +21,9 @@ import socket
 from collections.abc import Iterable, Iterator, Set
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
+
+import psutil
 
 from interfero.errors import ConfigError, StorageError
 from interfero.records import CellRecord
@@ -34,13 +35,12 @@ from interfero.store.files import (
     write_atomic,
     write_json,
 )
-from interfero.store.locks import LEASE_S, acquired, leased
+from interfero.store.locks import LEASE_S, acquired, leased, untouched_s
 from interfero.store.products import Products, is_product_key, read_record
 from interfero.store.reported import noting_report
 
 MIN_FREE_BYTES = 200 * 1024**2
 SHARED_LEASE = "lease.shared"
-PROBE_PREFIX = f"{SHARED_LEASE}."
 LEASE_WAIT_S = 0.5
 LEASE_MARGIN_S = 5.0
 ELSEWHERE = "choose another --storage"
@@ -149,7 +149,8 @@ class SweepStore:
         """Hold the sweep: one driver at a time, on any machine that sees the storage.
 
         The lease of a driver that died is released by the system. Where it was on another machine and the
-        storage has no working `flock`, it is over after `LEASE_S` without a sign of life: that is waited for.
+        storage has no working `flock`, or a fault of the disk took what the lease said, it is over after
+        `LEASE_S` without a sign of life: that is waited for.
 
         Raises:
             ConfigError: another driver holds it.
@@ -159,7 +160,7 @@ class SweepStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             # `is_running` of another process holds it for an instant.
             held = self.held(LEASE_WAIT_S)
-            if held is None and self._holder_is_elsewhere:
+            if held is None and self._holder_is_unseen:
                 logger.warning(
                     "%s: waiting up to %.0f s to see whether it lives", self.holder(), LEASE_S
                 )
@@ -190,7 +191,7 @@ class SweepStore:
             # where the lock has no effect.
             for take, file in (
                 (acquired, self._lease_file),
-                (leased, self.folder / SHARED_LEASE),
+                (leased, self._shared_lease),
             ):
                 lock = take(file, wait_s)
                 if lock is None:
@@ -202,8 +203,8 @@ class SweepStore:
     def is_running(self) -> bool:
         """Whether a driver holds the sweep, on any machine; one that may not be held counts as running.
 
-        A driver of another machine that gave no sign of life for `LEASE_S` has ended, though its lease stands
-        until somebody has watched it for so long.
+        A driver that is no process here and gave no sign of life for `LEASE_S` has ended, though its lease
+        stands until somebody has watched it for so long.
         """
         if not self._lease_file.exists():
             return False
@@ -212,12 +213,12 @@ class SweepStore:
             if held is not None:
                 held.close()
                 return False
-            return not (self._holder_is_elsewhere and self._untouched_s() > LEASE_S)
+            return not (self._holder_is_unseen and untouched_s(self._shared_lease) > LEASE_S)
         except OSError:
             return True
 
     def claimed(self) -> ExitStack | None:
-        """As `held`; of a driver elsewhere that ended without a word, once its lease was watched long enough.
+        """As `held`; of a driver that ended without a word, once its lease was watched long enough.
 
         Raises:
             OSError: the folder is not there, or cannot be written.
@@ -227,11 +228,9 @@ class SweepStore:
             held = self.held(LEASE_S + LEASE_MARGIN_S)
         return held
 
-    def _untouched_s(self) -> float:
-        """Seconds since its driver's last sign of life, by the clock of the storage."""
-        with NamedTemporaryFile(dir=self.folder, prefix=PROBE_PREFIX) as probe:
-            now = os.fstat(probe.fileno()).st_mtime
-        return now - (self.folder / SHARED_LEASE).stat().st_mtime
+    @property
+    def _shared_lease(self) -> Path:
+        return self.folder / SHARED_LEASE
 
     def holder(self) -> str:
         """Process and machine that hold the sweep, or held it last."""
@@ -252,8 +251,11 @@ class SweepStore:
         return pid or "unknown", host
 
     @property
-    def _holder_is_elsewhere(self) -> bool:
-        return self._holder[1] not in ("", socket.gethostname())
+    def _holder_is_unseen(self) -> bool:
+        """Whether no process of this machine is the one that holds the sweep, or held it last."""
+        pid, host = self._holder
+        here = host in ("", socket.gethostname())
+        return not (here and pid.isdigit() and psutil.pid_exists(int(pid)))
 
     @property
     def _lease_file(self) -> Path:

@@ -73,7 +73,9 @@ def test_a_machine_that_died_is_not_seen_running_for_ever(tmp_path, driver_elsew
     while store.is_running and time.monotonic() < ended:
         time.sleep(0.2)
     assert not store.is_running
-    assert not list(store.folder.glob(f"{sweep.PROBE_PREFIX}*")), "the clock's probe is gone"
+    assert [p.name for p in store.folder.glob("lease.shared*")] == ["lease.shared"], (
+        "no probe is left"
+    )
     with held_sweeps(tmp_path) as (state,):
         assert not state.running
         assert store.held() is None, "pruning holds it meanwhile"
@@ -130,3 +132,25 @@ def test_without_flock_a_sweep_has_one_driver(tmp_path):
         pass
     with store.lease():
         pass
+
+
+def test_a_lease_that_a_fault_of_the_disk_emptied_is_over_when_nobody_touches_it(tmp_path):
+    store = SweepStore(tmp_path, "one")
+    with store.lease():
+        pass
+    emptied = store.folder / sweep.SHARED_LEASE
+    emptied.touch()
+    with (
+        pytest.raises(ConfigError, match="is running"),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(sweep, "LEASE_S", 0.5)
+        patch.setattr(sweep, "LEASE_MARGIN_S", 0.5)
+        store.folder.joinpath("lease").write_text("999999999 elsewhere")
+        with store.lease():
+            pass
+    long_ago = time.time() - locks.LEASE_S - 5
+    os.utime(emptied, (long_ago, long_ago))
+    assert not store.is_running
+    with store.lease():
+        assert emptied.stat().st_size > 0
