@@ -146,6 +146,21 @@ def test_ray_has_ended_before_the_job_is_queued_again(job):
     assert f"rm -rf /tmp/ray-{number}" in job.lines("srun")[-1]
 
 
+def test_of_an_array_the_task_alone_is_queued_again(job):
+    """The last task's own number is also that of the whole array, whose other tasks would start anew."""
+    (job.folder / "listen").touch()
+    number = job.environment["SLURM_JOB_ID"]
+    job.start(
+        SLURM_ARRAY_JOB_ID=number, SLURM_ARRAY_TASK_ID="2", SPLIT="--data-seeds 0 1 2",
+        MLFLOW_TRACKING_URI="http://login1:5000",
+    )  # fmt: skip
+    job.appears("listening")
+    job.send(signal.SIGUSR1)
+    code, said = job.end()
+    assert code == 130, said
+    assert job.lines("scontrol") == [f"requeue {number}_2"]
+
+
 def one_start(job, restarts, *, added=None):
     for name in ("listening", "scontrol.log"):
         (job.folder / name).unlink(missing_ok=True)
@@ -220,6 +235,45 @@ def test_several_nodes_do_not_share_a_file_of_runs(job, variables, text):
 def test_a_server_a_single_node_and_a_wish_are_no_reason_to_refuse(job, variables):
     job.start(**variables)
     job.appears("sweeping")
+
+
+@pytest.mark.parametrize(
+    ("variables", "type_", "warned"),
+    [
+        ({}, "nfs", True),
+        ({"MLFLOW_TRACKING_URI": "sqlite:////srv/x.db"}, "lustre", True),
+        ({}, "xfs", False),
+        ({"MLFLOW_TRACKING_URI": "http://login1:5000"}, "nfs", False),
+        ({"INTERFERO_ALLOW_SQLITE": "1"}, "nfs", False),
+    ],
+)
+def test_a_file_of_runs_that_other_nodes_may_see_is_named(job, variables, type_, warned):
+    job.environment.pop("MLFLOW_TRACKING_URI", None)
+    job.program("stat", f"#!/bin/bash\necho {type_}")
+    path = f"{job.folder / 'bin'}:{os.environ['PATH']}"
+    job.start(PATH=path, **variables)
+    job.appears("sweeping")
+    job.send(signal.SIGTERM)
+    _, said = job.end()
+    assert (f"on a file system of type {type_}. If other nodes see it" in said) == warned, said
+    if warned:
+        assert (
+            variables.get("MLFLOW_TRACKING_URI", f"///{job.folder}/mlflow.db").split("///")[1]
+            in said
+        )
+
+
+@pytest.mark.parametrize(
+    ("share", "cpus", "wanted"),
+    [("0.5", "4", "8"), ("0.5", "8", ""), ("1", "4", ""), ("0.25", "6", "16"), ("0", "1", "")],
+)
+def test_cpus_that_leave_gpus_idle_are_named(job, share, cpus, wanted):
+    job.start("--gpus-per-trial", share, SLURM_GPUS_ON_NODE="4", SLURM_CPUS_PER_TASK=cpus)
+    job.appears("sweeping")
+    job.send(signal.SIGTERM)
+    _, said = job.end()
+    assert ("have room for" in said) == bool(wanted), said
+    assert f"ask for --cpus-per-task={wanted}\n" in said or not wanted
 
 
 @pytest.mark.parametrize(
