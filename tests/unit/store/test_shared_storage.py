@@ -134,20 +134,19 @@ def test_without_flock_a_sweep_has_one_driver(tmp_path):
         pass
 
 
-def test_a_lease_that_a_fault_of_the_disk_emptied_is_over_when_nobody_touches_it(tmp_path):
+def test_a_lease_that_a_fault_of_the_disk_emptied_is_over_when_nobody_touches_it(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sweep, "LEASE_MARGIN_S", 0.5)
     store = SweepStore(tmp_path, "one")
     with store.lease():
         pass
+    store.folder.joinpath("lease").write_text("999999999 elsewhere")
     emptied = store.folder / sweep.SHARED_LEASE
     emptied.touch()
-    with (
-        pytest.raises(ConfigError, match="is running"),
-        pytest.MonkeyPatch.context() as patch,
-    ):
+    with monkeypatch.context() as patch:
         patch.setattr(sweep, "LEASE_S", 0.5)
-        patch.setattr(sweep, "LEASE_MARGIN_S", 0.5)
-        store.folder.joinpath("lease").write_text("999999999 elsewhere")
-        with store.lease():
+        with pytest.raises(ConfigError, match="is running"), store.lease():
             pass
     long_ago = time.time() - locks.LEASE_S - 5
     os.utime(emptied, (long_ago, long_ago))
