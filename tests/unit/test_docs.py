@@ -146,6 +146,8 @@ def check(words: list[str]) -> None:
         check_interfero(arguments)
     elif program == "pytest":
         assert all((ROOT / word).exists() for word in arguments)
+    elif arguments[0] == "-c":
+        compile(arguments[1], "-c", "exec")
     elif arguments[0] == "-m":
         module = arguments[1].replace(".", "/")
         known = arguments[1].partition(".")[0] in ("pytest", "compressai", "mkdocs")

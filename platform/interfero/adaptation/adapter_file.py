@@ -83,7 +83,7 @@ def load_adapter(path: Path, source: Codec) -> tuple[AdaptedCodec, dict[str, Any
     if metadata["adapter_hash"] != state_hash(state.items()):
         raise AdapterError(f"{path} is damaged: its content does not match its hash")
     try:
-        method = find_method(metadata["method"])
+        method = find_method(str(metadata["method"]))
     except ConfigError as error:
         raise AdapterError(f"{path}: {error}") from error
     size = _possible_size(path, method, metadata["adapter_size"], source, state)

@@ -73,6 +73,6 @@ def architecture_of(source: str) -> str | None:
     path = _BUNDLED / source
     path = path if path.is_dir() else Path(source)
     files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
-    stated = {read_metadata(file).get("architecture") for file in files}
-    only = stated.pop() if len(stated) == 1 else None
-    return only if isinstance(only, str) else None
+    stated = {str(read_metadata(file).get("architecture", "")) for file in files}
+    only = stated.pop() if len(stated) == 1 else ""
+    return only or None

@@ -193,9 +193,12 @@ def _lambda_of(path: Path) -> float | None:
     if is_torch_file(path):
         return read_checkpoint(path).rd_lambda
     _, metadata = load_tensors(path)
-    if "rd_lambda" not in metadata:
-        raise CodecError(f"{path} is not a codec file: it names no lambda")
-    return float(metadata["rd_lambda"])
+    value = metadata.get("rd_lambda")
+    if isinstance(value, bool) or not isinstance(value, float | int) or not 0 < value < math.inf:
+        raise CodecError(
+            f"{path} is not a codec file: its lambda is {value!r}, and must be above 0"
+        )
+    return float(value)
 
 
 def _zoo_architecture(source: str) -> str:

@@ -75,7 +75,7 @@ class SourceStatistics:
                 for key, loss in metadata["losses"].items()
             }
             return cls(metadata["domain"], metadata["domain_hash"], by_codec)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise StorageError(
                 f"{path} holds no statistics of a source domain ({error!r}): make it again with "
                 "tools/describe_source.py"

@@ -42,6 +42,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {})[_METADATA])
+            if not isinstance(metadata, dict):
+                raise ValueError(f"its metadata is no JSON object but {type(metadata).__name__}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
         raise StorageError(f"there is no file {path}: check the path") from error

@@ -53,7 +53,7 @@ def check_adapter(path: Path) -> None:
     from interfero.store.tensors import load_tensors, state_hash  # torch takes seconds to import
 
     tensors, metadata = load_tensors(path)
-    if metadata["adapter_hash"] != state_hash(tensors.items()):
+    if metadata.get("adapter_hash") != state_hash(tensors.items()):
         raise StorageError(f"{path} does not match its own hash")
 
 

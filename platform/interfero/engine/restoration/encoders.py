@@ -95,6 +95,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         metadata = dict(file.metadata() or {})
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     about = json.loads(metadata.get("interfero", "{}"))
+    if not isinstance(about, dict):
+        raise ValueError(f"its metadata is no JSON object but {type(about).__name__}")
     return tensors, {k: json.loads(metadata[k]) for k in ("mean", "std") if k in metadata} | about
 
 
