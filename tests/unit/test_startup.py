@@ -252,6 +252,7 @@ def test_the_table_of_methods_says_what_their_classes_say():
             method.strengths,
             method.random_init,
             method.trains,
+            method.all_rates,
         )
         for name, method in METHODS.items()
     }

@@ -5,6 +5,7 @@ import math
 import os
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,12 +58,36 @@ def test_an_interrupt_leaves_the_old_file_and_no_remains(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_the_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
+def test_the_bytes_are_on_the_disk_before_the_name_is_and_then_the_name(tmp_path, monkeypatch):
     path = tmp_path / "file.bin"
     synced = []
-    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(path.exists()))
+
+    def sync(handle: int) -> None:
+        synced.append((Path(f"/proc/self/fd/{handle}").readlink() == tmp_path, path.exists()))
+
+    monkeypatch.setattr(os, "fsync", sync)
     write_atomic(path, b"new")
-    assert synced == [False]
+    assert synced == [(False, False), (True, True)]
+
+
+def test_a_folder_whose_names_cannot_be_synced_is_written_all_the_same(tmp_path, monkeypatch):
+    """As some file systems say of a folder; a fault of the disk is an error."""
+    path, sync = tmp_path / "file.bin", os.fsync
+    for number, fails in ((errno.EINVAL, False), (errno.EIO, True)):
+
+        def refuse(handle: int, number: int = number) -> None:
+            if path.exists():
+                raise OSError(number, os.strerror(number))
+            sync(handle)
+
+        path.unlink(missing_ok=True)
+        monkeypatch.setattr(os, "fsync", refuse)
+        if fails:
+            with pytest.raises(StorageError, match="Input/output error"):
+                write_atomic(path, b"new")
+        else:
+            write_atomic(path, b"new")
+        assert path.read_bytes() == b"new"
 
 
 def test_a_place_that_is_no_folder_is_refused(tmp_path):

@@ -48,7 +48,10 @@ def test_a_training_that_never_sees_the_target_is_one_for_all(plan):
 
 
 def test_an_adapter_for_all_rates_is_trained_once_for_all_lambdas(plan):
-    made = plan(methods=("lora", "lora_all_rates"), lambdas=(0.0045, 0.013), data_seeds=(0, 1))
+    made = plan(
+        source="mbt2018-mean", methods=("lora", "lora_all_rates"), lambdas=(0.0045, 0.013),
+        data_seeds=(0, 1),
+    )  # fmt: skip
     own = [c for c in made.cells if c.hyperparameters.method == "lora_all_rates"]
     trainings = [node for node in behind(made) if isinstance(node, Train)]
     assert len(own) == 2 * len(trainings) > 0
