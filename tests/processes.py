@@ -2,6 +2,7 @@
 
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import psutil
 
@@ -12,6 +13,7 @@ PATIENCE_S = 600
 
 TRAINING = ("ImplicitFunc.train", "RayTrainWorker")
 """What Ray titles the processes that train."""
+STOPPED = ("T", "t", "X", "Z")
 
 
 def training_below(process):
@@ -25,11 +27,29 @@ def worker_of(place, sweep):
     return place.wait_until(lambda: training_below(driver), sweep)[0]
 
 
+def stop(process):
+    """Suspend a process, and wait for its threads: one that waits for the disk goes on until it has it."""
+    process.suspend()
+    tasks = Path(f"/proc/{process.pid}/task")
+    deadline = time.monotonic() + PATIENCE_S
+    while not all(state_of(task) in STOPPED for task in tasks.iterdir()):
+        assert time.monotonic() < deadline, "a thread does not stop"
+        time.sleep(0.01)
+
+
+def state_of(task):
+    """One letter, as Linux calls it; a thread that has ended is dead."""
+    try:
+        return (task / "stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
+
+
 @contextmanager
 def standing_still(place, sweep):
     """The process that trains stops meanwhile: a quick machine would be done with all that is left."""
     worker = worker_of(place, sweep)
-    worker.suspend()
+    stop(worker)
     try:
         yield worker
     finally:
@@ -47,7 +67,7 @@ def stop_in_mid_cell(place, sweep, name, kind=""):
     while True:
         place.wait_until(lambda: kept_states(place, name, kind), sweep)
         worker = worker_of(place, sweep)
-        worker.suspend()
+        stop(worker)
         states = kept_states(place, name, kind)
         if states and (newer := without_before(states[0])).exists():
             return newer, states[0]
