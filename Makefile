@@ -11,7 +11,7 @@ ARGS ?=
 FAULTS := tests/faults/test_storage.py tests/faults/test_signals.py
 CLUSTER_FAULTS := tests/faults/test_services.py tests/integration/test_workers.py tests/integration/test_pool.py tests/integration/test_domain_sequence.py tests/faults/test_cluster.py \
   tests/faults/test_spot.py \
-  tests/faults/test_postgres.py tests/faults/test_object_store.py tests/faults/test_read_only.py tests/faults/test_slurm.py
+  tests/faults/test_postgres.py tests/faults/test_object_store.py tests/faults/test_read_only.py tests/faults/test_clock.py tests/faults/test_slurm.py
 RAY := $(patsubst %,tests/integration/test_%.py,sweep restoration_sweep resume map_sweep python_doc search ray_start killed_pack)
 # Files in the order of tests/conftest.py: long ones first, so that no process is alone with one at the end.
 PARALLEL := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder

@@ -99,6 +99,7 @@ class Runs:
         self._first_text = ""
         self.parent_start_ms = 0
         """Unix time in milliseconds."""
+        self._parent_end_ms = 0
         self._in_doubt: set[str] = set()
         self.cells: dict[str, CellRun] = {}
         """Runs of cells by key."""
@@ -126,6 +127,7 @@ class Runs:
         parent = found[0] if found else self._create_parent(tags, time_ms)
         self._parent_id = parent.info.run_id
         self.parent_start_ms = int(parent.info.start_time)
+        self._parent_end_ms = int(parent.info.end_time or 0)
         held = {**parent.data.tags, **parent.data.params}
         changed = {k: v for k, v in {**tags, **params}.items() if k in held and held[k] != v}
         new_tags = {name: value for name, value in tags.items() if name not in held}
@@ -143,6 +145,12 @@ class Runs:
             raise
         self.load()
         return str(parent.info.status)
+
+    @property
+    def latest_ms(self) -> int:
+        """The latest time at which something is known to have happened; Unix time in milliseconds."""
+        starts = (run.start_ms for run in self.cells.values())
+        return max(self.parent_start_ms, self._parent_end_ms, *starts)
 
     def link(self, key: str | None, artifact: str = "") -> str:
         """Address of a run's page, or of a file of it, within the MLflow UI; empty if it has no run.
@@ -189,12 +197,16 @@ class Runs:
         mark = f"tags.`{SWEEP_ID_TAG}` = '{sweep_id}'"
         for parent in self._search(mark):
             if parent.info.status == "RUNNING":
-                self._client.set_terminated(parent.info.run_id, status, time_ms)
+                self._end(parent, status, time_ms)
             cells = (
                 f"tags.`{PARENT_TAG}` = '{parent.info.run_id}' and attributes.status = 'RUNNING'"
             )
             for cell in self._search(cells):
-                self._client.set_terminated(cell.info.run_id, "KILLED", time_ms)
+                self._end(cell, "KILLED", time_ms)
+
+    def _end(self, run: Run, status: str, time_ms: int) -> None:
+        # Not before it began, by a clock that was set back.
+        self._client.set_terminated(run.info.run_id, status, max(time_ms, run.info.start_time))
 
     def heal(self) -> None:
         """Look for doubled runs if the answer to the creation of one was ever lost."""

@@ -113,3 +113,18 @@ def to_ms(seconds: float) -> int:
 def now_ms() -> int:
     """Unix time in milliseconds."""
     return to_ms(time.time())
+
+
+class Clock:
+    """Unix time that does not go back while a driver runs, whatever is done to the machine's clock.
+
+    A run would end before it began, and MLflow shows a negative duration.
+    """
+
+    def __init__(self, not_before_ms: int) -> None:
+        self._start_ms = max(now_ms(), not_before_ms)
+        self._began = time.monotonic()
+
+    def now_ms(self) -> int:
+        """In milliseconds; the machine's own time unless that was set back."""
+        return max(now_ms(), self._start_ms + to_ms(time.monotonic() - self._began))

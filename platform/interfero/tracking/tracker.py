@@ -40,6 +40,7 @@ from interfero.tracking.outbox import Outbox
 from interfero.tracking.runs import SERVER_ERRORS, Runs
 from interfero.tracking.summary import (
     END_STATUS,
+    Clock,
     batches,
     cut,
     end_time_ms,
@@ -105,6 +106,7 @@ class Tracker:
         """Of running cells, by key: what their last write takes along."""
         self._progress: Callable[[], Mapping[str, float]] = dict
         self._progress_told_at = time.monotonic()
+        self._clock = Clock(runs.latest_ms)
         self._successor: str | None = None
         self._closed = False
         self._cells = {
@@ -163,7 +165,7 @@ class Tracker:
             raise
         tracker = cls(uri, runs, queue, on_cells, params_at_end=params_at_end)
         if tracker.pending or status != "RUNNING":
-            tracker._write([SetStatus(key=None, status="RUNNING", time_ms=now_ms())])
+            tracker._write([SetStatus(key=None, status="RUNNING", time_ms=tracker._clock.now_ms())])
             tracker.flush(float("inf"))
         return tracker
 
@@ -273,7 +275,7 @@ class Tracker:
             return
         name = run_name(params)
         every = {**self._on_cells, **tags, KIND_TAG: "cell", CELL_TAG: key}
-        time_ms = now_ms() if started_at is None else to_ms(started_at)
+        time_ms = self._clock.now_ms() if started_at is None else to_ms(started_at)
         error = {ERROR_TAG: ""} if state is not None and state.status == "FAILED" else {}
         inputs = [LogInputs(key=key, datasets=tuple(datasets))] if datasets else []
         batch = [LogBatch(key=key, params=texts, tags=error)] if texts or error else []
@@ -394,12 +396,12 @@ class Tracker:
         if self._closed or self._successor is not None:
             return self.pending
         self._write(self._progress_batches())
-        now = now_ms()
-        running = [key for key, state in self._cells.items() if state.status == "RUNNING"]
+        now = self._clock.now_ms()
+        running = {key: state for key, state in self._cells.items() if state.status == "RUNNING"}
         ends: list[Operation] = []
-        for key in running:
+        for key, state in running.items():
             ends += batches(key, (), {}, self._held_params.pop(key, {}))
-            ends.append(SetStatus(key=key, status="KILLED", time_ms=now))
+            ends.append(SetStatus(key=key, status="KILLED", time_ms=max(state.start_ms, now)))
         self._write(ends)
         self._write([SetStatus(key=None, status=status, time_ms=now)])
         request_s = max(WRITE_REQUEST_S, min(CLOSE_REQUEST_S, wait_s))
@@ -415,7 +417,7 @@ class Tracker:
         return self.pending
 
     def _progress_batches(self) -> list[LogBatch]:
-        now = now_ms()
+        now = self._clock.now_ms()
         step = max(0, now - self._runs.parent_start_ms) // 1000
         points = [(name, float(value), now, step) for name, value in self._progress().items()]
         self._progress_told_at = time.monotonic()

@@ -2,6 +2,7 @@ import importlib.util
 import logging
 import math
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -400,7 +401,7 @@ def test_a_resumed_sweep_goes_on_with_its_progress(place, monkeypatch):
     place.open().parent_progress(lambda: {"cells/finished": 4.0, "cells/failed": 1.0})
     assert place.parent.info.status == "RUNNING"
     start = place.parent.info.start_time
-    monkeypatch.setattr("interfero.tracking.tracker.now_ms", lambda: start + 90_000)
+    monkeypatch.setattr(time, "time", lambda: start / 1000 + 90)
     tracker = place.open()
     tracker.parent_progress(lambda: {"cells/finished": 5.0, "cells/failed": 0.0})
     tracker.close("FINISHED")
@@ -743,3 +744,29 @@ def test_files_behind_a_server_are_not_reached_through_its_database(place):
     with pytest.raises(TrackingError, match="set MLFLOW_TRACKING_URI to the server's address"):
         place.open()
     assert not place.outbox.exists()
+
+
+def test_no_run_ends_before_it_began_when_the_clock_is_set_back(place, monkeypatch):
+    """MLflow shows a negative duration. Run in one driver, and in the next one, which starts an hour ago."""
+    tracker, now = place.open(), time.time()
+    tracker.cell_started("trains", PARAMS, {})
+    monkeypatch.setattr(time, "time", lambda: now - 3600)
+    tracker.parent_progress(lambda: {"cells/finished": 1.0})
+    tracker.close("KILLED")
+    for run in (place.parent, place.cells["trains"]):
+        assert run.info.status == "KILLED"
+        assert 0 <= run.info.end_time - run.info.start_time < 60_000
+    place.open().close("FINISHED")
+    assert 0 <= place.parent.info.end_time - place.parent.info.start_time < 60_000
+
+
+def test_runs_of_a_driver_that_got_no_tracker_do_not_end_before_they_began(place, monkeypatch):
+    tracker, now = place.open(), time.time()
+    tracker.cell_started("trains", PARAMS, {})
+    monkeypatch.setattr(time, "time", lambda: now - 3600)
+    Tracker.end_running(
+        place.uri, place.experiment, "demo", "KILLED", outbox=place.outbox, wait_s=5.0
+    )
+    for run in (place.parent, place.cells["trains"]):
+        assert run.info.status == "KILLED"
+        assert run.info.end_time == run.info.start_time
