@@ -1,7 +1,8 @@
 """What each method came to after the last domain, as Markdown: `python tools/print_sequences.py CELLS...`.
 
 Reads tables of cells (`cells.parquet`) and prints a row for each setting, at the learning rates that
-validation chose; with `--every-rate` a row for each learning rate. docs/domain_sequences.md has both.
+validation chose; with `--every-rate` a row for each learning rate. docs/domain_sequences.md has both. With
+`--against METHOD` it prints what every other method has less that one, in the same orders and seeds.
 """
 
 from __future__ import annotations
@@ -16,7 +17,15 @@ from interfero.analysis.capacity_table import markdown
 from interfero.analysis.grouping import grouped
 from interfero.analysis.records import read_records
 from interfero.analysis.sequence.findings import SequenceFindings
-from interfero.analysis.sequence.measures import AVERAGE, FORGETTING, SettingRow
+from interfero.analysis.sequence.measures import (
+    AVERAGE,
+    FORGETTING,
+    MEASURES,
+    SequenceSummary,
+    SettingRow,
+)
+from interfero.analysis.sequence.orders import corrected, paired
+from interfero.errors import ConfigError
 from interfero.records import CellRecord
 
 COLUMNS = {
@@ -37,6 +46,39 @@ def tables(records: Sequence[CellRecord], *, every_rate: bool = False) -> Iterat
         yield markdown(header, [_row(row) for summary in own for row in summary.rows])
 
 
+def differences(records: Sequence[CellRecord], method: str) -> Iterator[str]:
+    """A table for each case: each other method less one, paired; Holm's correction is over a column.
+
+    Raises:
+        ConfigError: no case has the method.
+    """
+    cases = SequenceFindings(records).cases
+    known = sorted({name for case in cases for name in case.best})
+    if method not in known:
+        raise ConfigError(
+            f"--against must be a method of the cells ({', '.join(known)}), not {method!r}"
+        )
+    for case in cases:
+        if method in case.best:
+            yield _less(case, method)
+
+
+def _less(summary: SequenceSummary, method: str) -> str:
+    own = summary.best[method]
+    others = [row for name, row in summary.best.items() if name != method]
+    shown = [measure for measure in MEASURES if measure.name in COLUMNS]
+    columns = [
+        corrected([paired(row.values(measure), own.values(measure)) for row in others])
+        for measure in shown
+    ]
+    header = [f"{summary.case.text}, less `{method}`", *(COLUMNS[m.name] for m in shown)]
+    rows = [
+        [_name(row), *("-" if mean is None else mean.judged for mean in means)]
+        for row, *means in zip(others, *columns, strict=True)
+    ]
+    return markdown(header, rows)
+
+
 def at_each_rate(records: Sequence[CellRecord]) -> Iterator[list[CellRecord]]:
     """The rows of one method and learning rate after the other, each with those of the source codec."""
     source = [r for r in records if not r.params["sequence"]]
@@ -47,23 +89,34 @@ def at_each_rate(records: Sequence[CellRecord]) -> Iterator[list[CellRecord]]:
 
 
 def _row(row: SettingRow) -> list[str]:
-    method, rates = row.setting.method, sorted({chain.learning_rate for chain in row.chains})
+    rates = sorted({chain.learning_rate for chain in row.chains})
     return [
-        row.setting.text.replace(method, f"`{method}`", 1),
+        _name(row),
         *(row.means[name].short for name in COLUMNS),
         ", ".join(f"{rate:g}" for rate in rates),
         "-" if row.num_bytes is None else f"{row.num_bytes / 1e6:.1f}",
     ]
 
 
+def _name(row: SettingRow) -> str:
+    method = row.setting.method
+    return row.setting.text.replace(method, f"`{method}`", 1)
+
+
 def main(
-    cells: tyro.conf.Positional[list[Path]], every_rate: tyro.conf.FlagCreatePairsOff[bool] = False
+    cells: tyro.conf.Positional[list[Path]],
+    every_rate: tyro.conf.FlagCreatePairsOff[bool] = False,
+    against: str | None = None,
 ) -> None:
     """Command line."""
     records = {record.key: record for path in cells for record in read_records(path)}
-    shown = tables([*records.values()], every_rate=every_rate)
+    every = [*records.values()]
+    shown = differences(every, against) if against else tables(every, every_rate=every_rate)
     sys.stdout.write("\n\n".join(shown) + "\n")
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    try:
+        tyro.cli(main, description=__doc__)
+    except ConfigError as error:
+        sys.exit(str(error))

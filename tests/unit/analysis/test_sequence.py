@@ -50,7 +50,7 @@ from interfero.errors import ConfigError
 from interfero.records import ImageRow
 from tests.unit.analysis.conftest import fail, make_record
 from tools.planted_sequence import DOMAINS, PlantedMethod, PlantedSequences
-from tools.print_sequences import tables
+from tools.print_sequences import differences, tables
 
 METHODS = {
     "finetune": PlantedMethod(rates={3e-5: 0.4, 6e-5: 0.7, 1e-4: 1.0, 1e-3: 6.0}),
@@ -308,6 +308,23 @@ def test_the_tables_of_the_study_are_what_its_cells_give(every_rate):
     if every_rate:
         rows = [row for row in rows if row.startswith(("| `finetune`", "| `replay`"))]
     assert [row for row in rows if row not in page] == []
+
+
+def test_differences_from_one_method_are_paired_and_corrected():
+    """Planted: `joint` keeps everything, so that fine-tuning ends higher by all that it forgets."""
+    methods = {name: METHODS[name] for name in ("finetune", "joint", "lora")}
+    records = PlantedSequences(methods).records()
+    (table,) = differences(records, "joint")
+    header, _, *rows = table.splitlines()
+    assert header.startswith("| ")
+    assert ", less `joint` | average loss | forgetting | learned gain |" in header
+    assert [row.split("`")[1] for row in rows] == ["finetune", "lora"]
+    best = summary_of(records).best
+    own, naive = best["joint"].values(AVERAGE), best["finetune"].values(AVERAGE)
+    mean = np.mean([naive[unit] - own[unit] for unit in own])
+    assert f" {mean:+.2f} (" in rows[0]
+    with pytest.raises(ConfigError, match=r"of the cells \(finetune, joint, lora\), not 'ewc'"):
+        list(differences(records, "ewc"))
 
 
 def test_where_fine_tuning_cannot_be_read_says_why():
