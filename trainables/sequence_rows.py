@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from interfero.codecs.bitstream import parse_stream
-from interfero.codecs.checkpoint import codec_bytes
+from interfero.codecs.checkpoint import smallest_bytes
 from interfero.codecs.coding import Coder, ImageScore, SourceCoder, mean_score
 from interfero.domains.domain import spread
 from interfero.engine.adaptation.nodes import ADAPTER_FILE
@@ -236,7 +236,7 @@ def _stored(row: StageRow, bench: SequenceBench) -> dict[str, float]:
     if row.method == "joint":
         return {}
     source = bench.source_codec(row.untouched)
-    source_bytes = len(codec_bytes(source))
+    source_bytes = smallest_bytes(source)
     numbers, kept_bytes = float(source.num_params), float(source_bytes)
     trained = [archive.trained for archive in row.bank if archive.trained is not None]
     if row.routed:
@@ -247,7 +247,7 @@ def _stored(row: StageRow, bench: SequenceBench) -> dict[str, float]:
     elif trained:
         (one,) = trained
         # One codec in the place of the source codec, and what its method needs for the next stage.
-        kept_bytes = float(len(codec_bytes(bench.codec_after(one))))
+        kept_bytes = float(smallest_bytes(bench.codec_after(one)))
         if IMPORTANCE_FILE in one.files:
             numbers += source.num_params
             kept_bytes += bench.file(one, IMPORTANCE_FILE).stat().st_size

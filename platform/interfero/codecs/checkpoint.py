@@ -88,6 +88,16 @@ def codec_bytes(codec: Codec) -> bytes:
     return tensor_bytes(*_described(codec, half_precision=False))
 
 
+def smallest_bytes(codec: Codec) -> int:
+    """Size of the smallest codec file that loads as this very codec.
+
+    Weights take half precision where that changes none of them, as those of a codec that `freeze_codec`
+    rounded: a codec that was trained on takes twice the bytes.
+    """
+    exact = all(torch.equal(p, p.half().float()) for p in codec.model.parameters())
+    return len(tensor_bytes(*_described(codec, half_precision=exact)))
+
+
 def _described(codec: Codec, *, half_precision: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and metadata of a codec file."""
     parameters = {n for n, _ in codec.model.named_parameters()} if half_precision else set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
@@ -12,6 +13,7 @@ from interfero.domains.domain import spread
 from interfero.engine.adaptation.cost import CostModel
 from interfero.engine.measurements import read_measurements
 from interfero.engine.node import Node
+from interfero.engine.options.base import ALL_IMAGES
 from interfero.engine.plan_text import (
     amount_lines,
     coded_text,
@@ -22,6 +24,7 @@ from interfero.engine.plan_text import (
 )
 from interfero.engine.sequence.nodes import MEGAPIXELS, Archive, Stage, StageRow
 from interfero.engine.sequence.plan import SequencePlan
+from interfero.engine.sequence.strategies import STRATEGIES
 from interfero.engine.spending import PackShare
 from interfero.engine.timing import machine_name, megapixels
 from interfero.store.products import Products
@@ -32,6 +35,8 @@ _AXES = ("method", "sequence", "rd_lambda", "images_asked", "num_steps", "adapte
 """Parameters that tell a plan's rows apart."""
 MAX_ORDERS = 12
 """Orders that are printed."""
+MOST_OF_A_MEMORY = 0.5
+"""A domain that has more of a memory than this is named."""
 
 
 def print_sequence_plan(
@@ -51,7 +56,7 @@ def print_sequence_plan(
     nodes = plan.behind(plan.rows)
     left = {key: node for key, node in nodes.items() if key not in done}
     amounts = amount_lines(plan, nodes, left, done, leaf="row", node="node")
-    for line in [*_images(plan), *_orders(plan), _amounts(plan), *amounts]:
+    for line in [*_images(plan), *_orders(plan), *_memories(plan), _amounts(plan), *amounts]:
         say(console, line)
     if plan.options.dry_run:
         for line in leaf_lines(plan, _AXES, done, leaf="row", absent=(0, "none", "")):
@@ -76,6 +81,23 @@ def _orders(plan: SequencePlan) -> Iterator[str]:
     orders = [" > ".join(order) for order in plan.options.order_list]
     more = f" and {len(orders) - MAX_ORDERS} more" if len(orders) > MAX_ORDERS else ""
     yield f"  {len(orders)} orders: {'; '.join(orders[:MAX_ORDERS])}{more}"
+
+
+def _memories(plan: SequencePlan) -> Iterator[str]:
+    """Whether a reservoir holds the source domain rather than what was met after it."""
+    options, source = plan.options, plan.base.source_domain
+    rehearses = any(STRATEGIES[method].rehearses for method in options.methods)
+    if not rehearses or "reservoir" not in options.buffers:
+        return
+    most = max(math.inf if n == ALL_IMAGES else int(n) for n in options.num_images)
+    (order, *_) = options.order_list
+    met = sum(min(most, plan.base.domains[name].max_images) for name in order[:-1])
+    share = source.max_images / (source.max_images + met)
+    if share > MOST_OF_A_MEMORY:
+        yield (
+            f"  a reservoir keeps each image met with the same chance: before the last stage {share:.0%} of "
+            f"them are of {source.name}; --buffers balanced keeps as many of each domain"
+        )
 
 
 def _amounts(plan: SequencePlan) -> str:

@@ -34,6 +34,7 @@ class Strategy:
 
 STRATEGIES: Final[dict[str, Strategy]] = {
     "finetune": Strategy("chain", "finetune"),
+    "freeze_entropy": Strategy("chain", "freeze_entropy"),
     "replay": Strategy("chain", "replay", rehearses=True),
     "ewc": Strategy("chain", "ewc"),
     "distill": Strategy("chain", "distill"),

@@ -40,6 +40,23 @@ def test_a_dry_run_prints_orders_nodes_rows_and_what_is_known_of_their_cost(few,
         assert f"{row.key} method={row.method}" in shown
 
 
+@pytest.mark.parametrize(
+    ("num_images", "buffers", "said"),
+    [
+        # 6 images of the source are outside validation; of each of two domains before the last one 1, or 6.
+        ("1", ("reservoir", "balanced"), "before the last stage 75% of them are of other;"),
+        ("all", ("reservoir",), ""),
+        ("1", ("balanced",), ""),
+    ],
+)
+def test_a_reservoir_of_source_images_is_named(plan, tmp_path, num_images, buffers, said):
+    made = plan(methods=("finetune", "replay"), num_images=(num_images,), buffers=buffers,
+                num_steps=1, dry_run=True)  # fmt: skip
+    shown = text_of(made, frozenset(), tmp_path)
+    assert said in shown
+    assert ("a reservoir keeps" in shown) == bool(said)
+
+
 def test_what_a_storage_has_timed_is_the_cost_of_another_plan(few, plan, tmp_path):
     local = Local(tmp_path)
     records = local.run(few)
