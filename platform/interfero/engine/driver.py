@@ -21,6 +21,7 @@ from ray.tune.execution.class_cache import DEFAULT_ENV_VARS, ENV_VARS_TO_PROPAGA
 
 from interfero.engine.code_version import CodeVersion, on_cluster
 from interfero.engine.feeding import Feeder, PastTune, SweepListener
+from interfero.engine.memory_monitor import kills_are_deaths
 from interfero.engine.options.base import SweepOptions
 from interfero.engine.packs import RETRIES
 from interfero.engine.record_callback import RecordCallback
@@ -105,7 +106,8 @@ def run_packs(
         ),
     )
     try:
-        tuner.fit()
+        with kills_are_deaths():
+            tuner.fit()
     except PastTune as error:
         cause = error.__cause__
         assert cause is not None
