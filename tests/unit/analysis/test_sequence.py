@@ -465,6 +465,58 @@ def test_bd_rates_need_four_lambdas():
     assert matrix == pytest.approx(chains.every[0].percent, abs=1)
 
 
+def without_validation(records, rate):
+    """The same rows, those at a learning rate without a result on validation images."""
+    return [
+        r.model_copy(
+            update={"metrics": {n: v for n, v in r.metrics.items() if "val_rd_loss" not in n}}
+        )
+        if r.params["learning_rate"] == rate
+        else r
+        for r in records
+    ]
+
+
+@pytest.fixture(scope="module")
+def two_rates():
+    """At each rate all chains end with more loss than the source codec's, at the higher one with most."""
+    method = PlantedMethod(gain=2.0, harm=8.0, rates={1e-4: 1.0, 1e-3: 1.5})
+    return PlantedSequences(
+        {"finetune": method}, orders=LATIN[:1], seeds=(0,), lambdas=(0.002, 0.006, 0.012, 0.025)
+    ).records()
+
+
+def test_a_curve_without_validation_is_not_chosen_for_bd_rates(two_rates):
+    """It competed as if its score were 0, and won wherever the others had lost something."""
+    for unknown, known in ((1e-3, 1e-4), (1e-4, 1e-3)):
+        chains = find_chains(without_validation(two_rates, unknown))
+        (matrix,) = bd_matrices(chains).values()
+        (chosen, *_) = (c for c in chains.every if c.learning_rate == known)
+        assert chosen.score > 0
+        assert matrix == pytest.approx(chosen.percent, abs=1)
+
+
+def test_a_curve_counts_as_validated_where_all_its_lambdas_are(two_rates):
+    partly = [
+        r if r.params["rd_lambda"] == 0.002 else other
+        for r, other in zip(two_rates, without_validation(two_rates, 1e-4), strict=True)
+    ]
+    chains = find_chains(partly)
+    (matrix,) = bd_matrices(chains).values()
+    (chosen, *_) = (c for c in chains.every if c.learning_rate == 1e-3)
+    assert matrix == pytest.approx(chosen.percent, abs=1)
+
+
+def test_bd_rates_of_several_learning_rates_need_a_choice(two_rates):
+    none = without_validation(without_validation(two_rates, 1e-3), 1e-4)
+    (reason,) = bd_matrices(find_chains(none)).values()
+    assert reason == "several learning rates and no validation result to choose by"
+    one = [r for r in none if r.params["learning_rate"] != 1e-3]
+    chains = find_chains(one)
+    (matrix,) = bd_matrices(chains).values()
+    assert matrix == pytest.approx(chains.every[0].percent, abs=1)
+
+
 def laws_of(sweep, method):
     laws = SequenceFindings(sweep.records()).laws
     return {law.response.name: law for law in laws if law.subject.method == method}
@@ -603,6 +655,18 @@ def test_the_next_command_of_a_table_is_put_together_of_its_rows(planted):
     assert set(options.orders) == whole
     assert "were run" in step.size
     assert options.name == "surer"
+
+
+def test_the_next_command_has_orders_of_one_length():
+    """Of an order whose last stage was not run only a part is known: a sweep of unequal ones is refused."""
+    sweep = PlantedSequences({"finetune": PlantedMethod()}, orders=LATIN, seeds=(0,))
+    cut = ">".join(LATIN[1])
+    step = SequenceFindings([r for r in sweep.records() if r.params["sequence"] != cut]).next_step(
+        ""
+    )
+    options = parse_options(SequenceOptions(), shlex.split(step.command)[2:], "?")
+    assert set(options.orders) == {">".join(LATIN[k]) for k in (0, 2, 3)}
+    options.check()
 
 
 def test_nothing_finished_is_said():

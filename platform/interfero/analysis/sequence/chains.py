@@ -30,6 +30,7 @@ _Place = tuple["SequenceSetting", float, tuple[int, int], Order]
 """What the rows of a chain share (setting, learning rate, seeds), and how far a row is."""
 _CURVE: tuple[Quantity, Quantity] = ("bpp", "psnr_db")
 ARROW = ">"
+UNDECIDABLE = "several learning rates and no validation result to choose by"
 BOUNDS = ("joint", "codec_per_domain")
 """What methods are held against: training on all domains at once, and a codec for each."""
 
@@ -184,7 +185,7 @@ def find_chains(records: Iterable[CellRecord]) -> Chains:
         else:
             found.append(chain)
     chosen, undecidable = choose_rates(found, length)
-    missing["several learning rates and no validation result to choose by"] += undecidable
+    missing[UNDECIDABLE] += undecidable
     problems = [f"{counted(n, 'chain')} left out: {why}" for why, n in missing.items() if n]
     failed = sum(r.status == "failed" for r in every)
     problems += [f"{counted(failed, 'row')} failed"] if failed else []
@@ -302,31 +303,58 @@ def free_of_lambda(setting: SequenceSetting, order: Order) -> tuple[SequenceSett
 def bd_matrices(chains: Chains) -> dict[tuple[SequenceSetting, Order], FloatArray | str]:
     """BD-rate of each stage against the source codecs on each domain, mean over seeds.
 
-    A curve is chains that differ in lambda alone; its learning rate is the one whose validation loss,
-    averaged over the lambdas, is lowest.
+    A curve is chains that differ in lambda alone; its learning rate is the one that `_choose_curve` takes.
 
     Returns:
         By `free_of_lambda`: (stages, domains) percent of rate at equal PSNR, or why there is none.
     """
-    curves: dict[tuple[object, ...], dict[float, dict[float, Chain]]] = defaultdict(
-        lambda: defaultdict(dict)
-    )
+    curves: dict[
+        tuple[tuple[SequenceSetting, Order], tuple[int, int]], dict[float, dict[float, Chain]]
+    ] = defaultdict(lambda: defaultdict(dict))
     for chain in chains.every:
-        key = (*free_of_lambda(chain.setting, chain.order), chain.seed)
+        key = free_of_lambda(chain.setting, chain.order), chain.seed
         curves[key][chain.learning_rate][chain.setting.case.rd_lambda] = chain
     found: dict[tuple[SequenceSetting, Order], list[FloatArray | str]] = defaultdict(list)
-    for by_rate in curves.values():
-        most = max(map(len, by_rate.values()))
-        whole = [curve for curve in by_rate.values() if len(curve) == most]
-        best = min(whole, key=lambda c: np.mean([chain.score or 0.0 for chain in c.values()]))
-        first = best[min(best)]
-        place = free_of_lambda(first.setting, first.order)
-        found[place].append(_bd_matrix([best[v] for v in sorted(best)]))
+    for (place, _), by_rate in curves.items():
+        best = _choose_curve(by_rate)
+        found[place].append(
+            UNDECIDABLE if best is None else _bd_matrix([best[v] for v in sorted(best)])
+        )
     means: dict[tuple[SequenceSetting, Order], FloatArray | str] = {}
     for at, values in found.items():
         reasons = [v for v in values if isinstance(v, str)]
         means[at] = reasons[0] if reasons else np.asarray(np.mean(np.array(values), axis=0))
     return means
+
+
+def _choose_curve(by_rate: Mapping[float, Mapping[float, Chain]]) -> Mapping[float, Chain] | None:
+    """The curve whose validation loss, averaged over its lambdas, is lowest, of those with most lambdas.
+
+    A curve without a validation result at each lambda is taken only where no other one has them and no
+    other one has as many lambdas.
+
+    Args:
+        by_rate: Chains by learning rate, then by lambda.
+
+    Returns:
+        Chains by lambda; None where several could be taken and nothing decides.
+    """
+    scores = {
+        rate: score for rate, curve in by_rate.items() if (score := _curve_score(curve)) is not None
+    }
+    able = scores.keys() or by_rate.keys()
+    most = max(len(by_rate[rate]) for rate in able)
+    whole = [rate for rate in able if len(by_rate[rate]) == most]
+    if scores:
+        return by_rate[min(whole, key=lambda rate: (scores[rate], rate))]
+    return by_rate[whole[0]] if len(whole) == 1 else None
+
+
+def _curve_score(curve: Mapping[float, Chain]) -> float | None:
+    """Mean over the lambdas, lower is better; None if one of them was not validated."""
+    scores = [chain.score for chain in curve.values()]
+    known = [score for score in scores if score is not None]
+    return float(np.mean(known)) if len(known) == len(scores) else None
 
 
 def _bd_matrix(curve: Sequence[Chain]) -> FloatArray | str:

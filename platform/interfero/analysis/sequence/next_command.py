@@ -25,7 +25,9 @@ def sequence_command(records: Sequence[CellRecord], changes: Mapping[str, Sequen
     """The sweep over sequences that has the same chains with the changes, put together of what rows tell."""
     rows = [r for r in records if r.params["sequence"] and r.params["method"] != "source"]
     orders = sorted({str(r.params["sequence"]) for r in rows})
-    whole = [o for o in orders if not any(other.startswith(f"{o}>") for other in orders)]
+    # A sweep takes orders of one length; of one that ends before the others, stages were not run.
+    length = max((o.count(">") for o in orders), default=0)
+    whole = [o for o in orders if o.count(">") == length]
 
     def values(name: str) -> list[str]:
         return sorted({str(r.params.get(name, "none")) for r in rows} - {"0", "none"})

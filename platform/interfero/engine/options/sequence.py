@@ -9,7 +9,8 @@ from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.options.base import FLAG, EarlyStopping, Sampler, SweepOptions
 from interfero.engine.options.marks import FREE, HIDDEN, QUESTION, TRAINING
 from interfero.engine.options.rules import Rule, list_rules, number_rules
-from interfero.engine.sequence.strategies import STRATEGIES, WORDS, Buffer, MemoryForm, orders_of
+from interfero.engine.sequence.orders import list_orders
+from interfero.engine.sequence.strategies import STRATEGIES, WORDS, Buffer, MemoryForm
 from interfero.errors import ConfigError, nearest
 
 
@@ -28,7 +29,7 @@ class SequenceOptions(AdaptationOptions):
     """Orders in which domains are met: all, latin (each domain once at each place), balanced (also equally
     often after each other one), given (as --domains lists them), or spelled out, as in 'text>charts'."""
     length: Annotated[int, QUESTION] = 0
-    """Domains in a sequence, for orders that are not spelled out; 0 is all of --domains."""
+    """Domains in a sequence, the same for all orders; 0 is all of --domains, or what is spelled out."""
     memory_images: Annotated[tuple[int, ...], QUESTION] = (16,)
     """Images of the source and of earlier domains that replay may keep, together."""
     buffers: Annotated[tuple[Buffer, ...], QUESTION] = ("reservoir",)
@@ -68,9 +69,9 @@ class SequenceOptions(AdaptationOptions):
         """The orders in which domains are met.
 
         Raises:
-            ConfigError: see `orders_of`.
+            ConfigError: see `list_orders`.
         """
-        return orders_of(self.names, self.orders, self.length or len(self.domains))
+        return list_orders(self.names, self.orders, self.length)
 
     @property
     def trainings(self) -> Self:
@@ -99,6 +100,7 @@ class SequenceOptions(AdaptationOptions):
                 "name more, or ask for a shorter one",
             ),
             *_order_rules(self),
+            *_memory_rules(self),
             *_meaningless(self),
         ]  # fmt: skip
 
@@ -110,7 +112,7 @@ class SequenceOptions(AdaptationOptions):
             update={
                 "domains": self.domains if spelled else self.domains[:2],
                 "orders": tuple(spelled[:1]) or ("given",),
-                "length": min(self.length, 2),
+                "length": self.length if spelled else min(self.length, 2),
                 "memory_images": self.memory_images[:1],
                 "buffers": self.buffers[:1],
                 "memory_forms": self.memory_forms[:1],
@@ -131,10 +133,12 @@ def _hint(method: str) -> str:
 
 
 def _order_rules(o: SequenceOptions) -> list[Rule]:
-    try:
-        o.order_list  # noqa: B018 - spelled orders are checked by making them
-    except ConfigError as error:
-        return [(True, str(error))]
+    # Another rule refuses such a length: with it, nothing could be said of orders.
+    if 0 <= o.length <= len(o.domains):
+        try:
+            o.order_list  # noqa: B018 - orders are checked by making them
+        except ConfigError as error:
+            return [(True, str(error))]
     source = o.source_domain.partition("=")[0]
     return [
         (
@@ -142,6 +146,22 @@ def _order_rules(o: SequenceOptions) -> list[Rule]:
             f"--domains and --source-domain both have the name {source!r}: rows are told apart by names; "
             "give one of them another, as in NAME=PATH",
         ),
+    ]
+
+
+def _memory_rules(o: SequenceOptions) -> list[Rule]:
+    """Options of a memory that no method keeps: refused, not ignored."""
+    rehearsing = [name for name, strategy in STRATEGIES.items() if strategy.rehearses]
+    # An unknown method may be meant to be one of these: its own rule says so.
+    idle = not any(m in rehearsing or m not in STRATEGIES for m in o.methods)
+    default = SequenceOptions()
+    return [
+        (
+            idle and getattr(o, name) != getattr(default, name),
+            f"--{name.replace('_', '-')} {' '.join(map(str, getattr(o, name)))}: no method of --methods "
+            f"rehearses; add {' or '.join(rehearsing)} to --methods, or leave it out",
+        )
+        for name in ("memory_images", "buffers", "memory_forms")
     ]
 
 

@@ -1,5 +1,6 @@
 """What a sweep over sequences of domains plans: what is shared, and what keys depend on."""
 
+import re
 from collections import Counter
 
 import pytest
@@ -70,14 +71,14 @@ def test_a_stage_hashes_all_that_came_before(plan):
 
 
 def test_a_stage_depends_on_what_it_looks_at_and_on_nothing_else(plan, image_folder):
-    def key(method="finetune", **changes):
-        return trained(
-            plan(methods=(method,), orders=("given",), **changes), "pages>clouds", method
-        ).key
+    def key(method="finetune", *others, **changes):
+        made = plan(methods=(method, *others), orders=("given",), **changes)
+        return trained(made, "pages>clouds", method).key
 
     base = key()
     other_source = {"source_domain": f"else={image_folder}"}
-    same = [key(max_target_images=2), key(memory_images=(3,)), key(**other_source), key(length=2)]
+    memory = key("finetune", "replay", memory_images=(3,))
+    same = [key(max_target_images=2), memory, key(**other_source), key(length=2)]
     assert set(same) == {base}
     assert key("replay") != key("replay", **other_source)
     assert key("ewc") != key("ewc", **other_source)
@@ -143,17 +144,47 @@ def test_a_row_names_every_node_behind_it(plan):
         ({"methods": ("finetun",)}, "did you mean 'finetune'"),
         ({"methods": ()}, "--methods is empty"),
         ({"orders": ("pages>x",)}, "'x' is no domain of --domains"),
+        ({"orders": ("pages>clouds", "notes")}, "'pages>clouds' and 'notes' meet 2 domains and 1"),
+        ({"orders": ("pages>clouds", "given")}, "'pages>clouds>notes' and 'pages>clouds' meet 3"),
+        ({"orders": ("pages>clouds",), "length": 3}, "--length 3 with --orders 'pages>clouds'"),
+        # Eight, not thirteen: if these orders were made, the test would fail and not fill the memory.
+        ({"domains": tuple("abcdefgh")}, "--orders all: 8 domains in sequences of 8 are 40,320"),
         ({"length": 4}, "--length 4 with 3 --domains"),
+        ({"length": -1}, "--length must not be negative, got -1"),
         ({"memory_images": (0,)}, "--memory-images must be above 0"),
         ({"sampler": "tpe"}, "--sampler tpe: every stage is wanted"),
         ({"schedule": "wsd"}, "--schedule wsd: every stage has a cosine of its own"),
         ({"attribute": True}, "--attribute: what is forgotten"),
+        ({"memory_images": (4, 16)}, "--memory-images 4 16: no method of --methods rehearses"),
+        ({"buffers": ("balanced",)}, "--buffers balanced: no method of --methods rehearses"),
+        (
+            {"memory_forms": ("streams",)},
+            "--memory-forms streams: no method of --methods rehearses",
+        ),
         ({"learning_rates": (2.0,)}, "--learning-rates must lie between 0 and 1"),
     ],
 )
 def test_options_that_cannot_be_run(options, changes, said):
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=re.escape(said)):
         options(**changes).check()
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [
+        {"memory_images": (4, 16)},
+        {"buffers": ("reservoir", "balanced")},
+        {"memory_forms": ("streams",)},
+    ],
+)
+def test_a_memory_is_for_methods_that_rehearse(options, memory):
+    options(methods=("finetune", "replay"), **memory).check()
+    with pytest.raises(ConfigError, match=r"add replay to --methods, or leave it out"):
+        options(methods=("lora", "joint"), **memory).check()
+    # One problem, not two: the name may have been meant to be replay.
+    with pytest.raises(ConfigError) as refused:
+        options(methods=("replai",), **memory).check()
+    assert "rehearses" not in str(refused.value)
 
 
 def test_names_tell_rows_apart(options, domain_specs):
@@ -169,3 +200,8 @@ def test_the_smallest_sweep_still_is_a_sequence(options):
     assert few.methods == ("finetune", "lora")
     spelled = options(orders=("notes>pages",)).smallest()
     assert spelled.order_list == [("notes", "pages")]
+    whole = options(orders=("notes>pages>clouds",), length=3).smallest()
+    whole.check()
+    assert whole.order_list == [("notes", "pages", "clouds")]
+    with pytest.raises(ConfigError, match="--length 3 with --orders 'notes>pages'"):
+        options(orders=("notes>pages",), length=3).smallest().check()
