@@ -102,6 +102,26 @@ def intransigence(loss: npt.ArrayLike, joint: npt.ArrayLike) -> float:
     return float((whole.diagonal() - _row(joint, "joint", whole))[1:].mean())
 
 
+def stage_harm(loss: npt.ArrayLike) -> FloatArray:
+    """What each stage did to the domains met before it: `mean_{j < l} (R[l, j] - R[l - 1, j])`, l = 1 ... T.
+
+    Positive is harm; of the first stage it is what the source domain lost. No paper's measure: those of whole
+    sequences mix what every stage did.
+
+    Args:
+        loss: (stages, domains) R, square, at least 2 stages.
+
+    Returns:
+        (stages - 1,) by the stage in which a domain was learned; the source codec's stage has none.
+
+    Raises:
+        ValueError: as `backward_transfer`.
+    """
+    whole = _square(loss, 2)
+    change = np.diff(whole, axis=0)
+    return np.array([row[: stage + 1].mean() for stage, row in enumerate(change)])
+
+
 def percent_of_source(loss: npt.ArrayLike) -> FloatArray:
     """(stages, domains) change of each loss in percent of the source codec's on the same domain.
 

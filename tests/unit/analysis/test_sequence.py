@@ -33,12 +33,15 @@ from interfero.analysis.sequence.findings import (
     good_enough_line,
     lengths_note,
 )
+from interfero.analysis.sequence.harm import domain_harms, harm_lines, never_last_line
 from interfero.analysis.sequence.laws import SOURCE_LOST, STAGE_HARM
 from interfero.analysis.sequence.measures import AVERAGE, FORGETTING, summarise_case
 from interfero.analysis.sequence.orders import (
     SequenceMean,
     corrected,
     mean_of,
+    mean_of_all,
+    num_averaged,
     order_effect,
     paired,
 )
@@ -49,7 +52,7 @@ from interfero.engine.options.sequence import SequenceOptions
 from interfero.errors import ConfigError
 from interfero.records import ImageRow
 from tests.unit.analysis.conftest import fail, make_record
-from tools.planted_sequence import DOMAINS, PlantedMethod, PlantedSequences
+from tools.planted_sequence import DISTANCES, DOMAINS, PlantedMethod, PlantedSequences
 from tools.print_sequences import differences, tables
 
 METHODS = {
@@ -244,6 +247,78 @@ def test_order_matters_only_where_it_was_planted():
     assert said.startswith("Whether the order of domains matters to what x forgets is undecided (")
     assert "the orders' means have a standard deviation of" in said
     assert dearly.startswith("The order of domains matters to what x forgets (")
+
+
+def test_what_learning_each_domain_does_to_those_before_it_is_found_again():
+    """Planted: a stage harms by 4 times the 0.7th power of the distance of its domain."""
+    sweep = PlantedSequences({"finetune": PlantedMethod()}, orders=LATIN, distance_exponent=0.7)
+    summary = summary_of(sweep.records())
+    harms = domain_harms(summary.best["finetune"].chains)
+    assert [harm.domain for harm in harms] == ["text", "screen", "histology", "aerial"]
+    for harm in harms:
+        truth = 4 * DISTANCES[harm.domain] ** 0.7
+        assert harm.mean.value == pytest.approx(truth, rel=0.15)
+        assert harm.mean.sample == "4 orders, 3 seeds"
+        assert harm.where == "1, 2, 3, 4"
+    (line,) = harm_lines(summary)
+    assert line.startswith("finetune: learning text does most harm to the domains met before it, +")
+    assert "that of screen, the next one, is less by +" in line
+    assert "undecided" not in line
+    assert "place" not in line, "each domain stood at each place"
+    assert never_last_line(summary) == ""
+
+
+def test_which_domain_does_most_harm_is_undecided_where_none_does():
+    methods = {name: PlantedMethod() for name in ("finetune", "ewc")}
+    found = SequenceFindings(
+        PlantedSequences(methods | {"lora": METHODS["lora"]}, orders=LATIN).records()
+    )
+    lines = found.lines["Harm of a stage"]
+    start = "which domain does most harm to those met before it is undecided: learning "
+    assert [line.partition(": ")[0] for line in lines] == ["finetune", "ewc"]
+    assert all(f": {start}" in line and "(corrected for 2 methods, Holm)" in line for line in lines)
+    helpful = PlantedSequences({"finetune": PlantedMethod(harm=-4.0)}, orders=LATIN)
+    (line,) = harm_lines(summary_of(helpful.records()))
+    assert line.startswith("finetune: on average the stage of no domain harms the domains met")
+
+
+def test_domains_that_are_never_last_are_named(found):
+    """The orders that are planted if none are given end with screen, screen and histology."""
+    warning = (
+        "aerial is never last in these orders: averages at the end do not contain what it does as the last "
+        "one."
+    )
+    assert warning in found.sure
+    page = sequence_html(SequenceReport("t", found))
+    harm = page.partition('id="harm"')[2].partition("</details>")[0]
+    assert warning in harm
+    assert re.findall(r"<h3[^>]*>(.*?)</h3>", harm) == [
+        "finetune",
+        "replay, 64 images kept (reservoir)",
+    ]
+    assert "aerial stood at places 1, 2" in " ".join(found.lines["Harm of a stage"])
+    one = PlantedSequences({"finetune": PlantedMethod()}, orders=(DOMAINS[:3],))
+    assert never_last_line(summary_of(one.records())).startswith(
+        "aerial and histology are never last in these orders: averages at the end do not contain what each"
+    )
+
+
+def test_where_an_order_lacks_a_seed_the_interval_is_over_seeds_and_says_so():
+    values = {
+        ((order,), (seed, 0)): 10.0 * (order == "b") + seed for order in "ab" for seed in range(3)
+    }
+    whole = mean_of_all(values)
+    assert whole == mean_of(values)
+    assert num_averaged(values) == 6
+    del values[("b",), (2, 0)]
+    mean = mean_of_all(values)
+    assert num_averaged(values) == 4
+    assert mean.value == pytest.approx(np.mean([(0 + 10) / 2, (1 + 11) / 2, 2]))
+    assert mean.sample == (
+        "2 orders, 3 seeds, not all with every seed: over seeds of their means over orders"
+    )
+    assert mean.half_width is not None
+    assert mean_of_all({}) is None
 
 
 def test_the_spread_of_orders_is_set_against_what_chance_gives():

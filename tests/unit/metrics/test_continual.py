@@ -10,6 +10,7 @@ from interfero.metrics.continual import (
     forward_transfer,
     intransigence,
     percent_of_source,
+    stage_harm,
 )
 
 HAND = np.array(
@@ -32,6 +33,8 @@ def test_by_hand():
         ((1.2 - 1.0) + (2.1 - 2.2) + (0.5 - 0.4)) / 3
     )
     assert percent_of_source(HAND)[1, 0] == pytest.approx(15.0)
+    harms = [2.3 - 2.0, ((2.2 - 2.3) + (1.1 - 1.2)) / 2, (0.4 + 0.2 + 0.3) / 3]
+    assert stage_harm(HAND) == pytest.approx(harms)
 
 
 @pytest.mark.parametrize(

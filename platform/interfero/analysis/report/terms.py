@@ -123,6 +123,11 @@ SEQUENCE_TERMS = (
         "source and all domains but the last (Chaudhry et al., arXiv:1801.10112). The source codec is among "
         "the stages before: where learning a domain did harm, that counts too, though nothing changed later.",
     ),
+    (
+        "harm of a stage",
+        "Loss that learning one domain adds to the domains met before it, the source included; mean over "
+        "these, percent of the source codec's loss.",
+    ),
     ("learned gain", "Loss saved on a domain right after it was learned; mean over domains."),
     (
         "intransigence",

@@ -14,6 +14,7 @@ from interfero.analysis.next_command import Next, again, smoke_reasons
 from interfero.analysis.next_step import seed_changes, tried_again
 from interfero.analysis.sequence.archive import ROUTERS, old_streams, routing_costs
 from interfero.analysis.sequence.chains import Chains, find_chains
+from interfero.analysis.sequence.harm import harm_lines, never_last_line
 from interfero.analysis.sequence.laws import fit_sequences
 from interfero.analysis.sequence.measures import (
     AVERAGE,
@@ -30,6 +31,7 @@ from interfero.analysis.sequence.orders import (
     corrected,
     order_effect,
     paired,
+    tried_text,
 )
 from interfero.records import CellRecord
 
@@ -85,7 +87,8 @@ class SequenceFindings:
         method = next(iter(summary.best))
         assert self.order is not None
         order = self.order.sentence(f"to what {method} forgets")
-        return [line for line in (least_note(summary), lengths_note(summary), order) if line]
+        notes = least_note(summary), lengths_note(summary), never_last_line(summary), order
+        return [line for line in notes if line]
 
     @cached_property
     def lines(self) -> dict[str, list[str]]:
@@ -98,6 +101,7 @@ class SequenceFindings:
                 *self.answer,
                 *self.sure,
             ],
+            "Harm of a stage": harm_lines(summary),
             "At equal gain": equal_gain_lines(summary),
             "At equal storage": equal_storage_lines(summary),
             "Old streams": archive_lines(summary),
@@ -301,12 +305,6 @@ def _by_themselves(each: Sequence[SequenceMean | None]) -> str:
         if m is not None and "Holm" in m.doubt
     ]
     return f" By itself the interval excludes zero after {'; '.join(found)}." if found else ""
-
-
-def tried_text(found: Sequence[SequenceMean | None], what: str) -> str:
-    """` (corrected for 5 lengths, Holm)`; empty where one alone was tried."""
-    count = max((mean.num_compared for mean in found if mean is not None), default=1)
-    return f" (corrected for {count} {what}, Holm)" if count > 1 else ""
 
 
 def _undecided(signs: Mapping[int, int], length: int) -> str:

@@ -59,6 +59,8 @@ class SequenceMean:
     """That chance gives as much; without a correction below 5 % where the interval leaves out zero."""
     num_compared: int = 1
     """Differences that were tried, for which the probability is corrected."""
+    over_seeds: bool = False
+    """Whether it is over seeds of each seed's mean over orders, for an order lacks a seed."""
 
     @property
     def sign(self) -> int:
@@ -86,7 +88,8 @@ class SequenceMean:
     def sample(self) -> str:
         """`3 orders, 3 seeds`, and what of it was not drawn."""
         orders = f"{'all ' * self.all_orders}{counted(self.num_orders, 'order')}"
-        return f"{orders}, {counted(self.num_seeds, 'seed')}"
+        lacking = ", not all with every seed: over seeds of their means over orders"
+        return f"{orders}, {counted(self.num_seeds, 'seed')}{lacking * self.over_seeds}"
 
     def text(self, unit: str = " %") -> str:
         """`+3.20 % (95 % interval +2.10 to +4.30; 3 orders, 3 seeds)`."""
@@ -172,6 +175,36 @@ def mean_of(values: Mapping[Unit, float]) -> SequenceMean | None:
     return replace(mean, half_width=half_width(parts), probability=probability(mean.value, parts))
 
 
+def num_averaged(values: Mapping[Unit, float]) -> int:
+    """How many of these `mean_of` averages: those of the largest whole block."""
+    table = table_of(values)
+    if table is None:
+        return 0
+    seeds = set(table.seeds)
+    several = len({data for _, (data, _) in values}) > 1
+    return sum(
+        order in table.orders and (data if several else init) in seeds
+        for order, (data, init) in values
+    )
+
+
+def mean_of_all(values: Mapping[Unit, float]) -> SequenceMean | None:
+    """Mean of all values, also where they are no whole block; None of nothing.
+
+    A whole block is averaged as `mean_of` does. Else each seed's values are averaged over the orders that it
+    has, and the interval is over seeds: that orders were drawn is not in it.
+    """
+    if num_averaged(values) == len(values):
+        return mean_of(values)
+    by_seed: dict[tuple[int, int], list[float]] = defaultdict(list)
+    for (_, seed), value in values.items():
+        by_seed[seed].append(value)
+    mean = mean_of({((), seed): float(np.mean(own)) for seed, own in by_seed.items()})
+    assert mean is not None
+    num_orders = len({order for order, _ in values})
+    return replace(mean, num_orders=num_orders, all_orders=False, over_seeds=True)
+
+
 def paired(first: Mapping[Unit, float], second: Mapping[Unit, float]) -> SequenceMean | None:
     """Mean of first less second over the orders and seeds that both have; None where they share none."""
     return mean_of({unit: first[unit] - second[unit] for unit in first.keys() & second.keys()})
@@ -187,6 +220,12 @@ def corrected(found: Sequence[SequenceMean | None]) -> list[SequenceMean | None]
         else replace(mean, probability=chance, num_compared=count)
         for mean, chance in zip(found, chances, strict=True)
     ]
+
+
+def tried_text(found: Sequence[SequenceMean | None], what: str) -> str:
+    """` (corrected for 5 lengths, Holm)`; empty where one alone was tried."""
+    count = max((mean.num_compared for mean in found if mean is not None), default=1)
+    return f" (corrected for {count} {what}, Holm)" if count > 1 else ""
 
 
 def _part(values: FloatArray) -> tuple[float, int]:
