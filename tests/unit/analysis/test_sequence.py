@@ -36,7 +36,9 @@ from interfero.analysis.sequence.findings import (
 from interfero.analysis.sequence.harm import domain_harms, harm_lines, never_last_line
 from interfero.analysis.sequence.laws import SOURCE_LOST, STAGE_HARM
 from interfero.analysis.sequence.measures import AVERAGE, FORGETTING, summarise_case
+from interfero.analysis.sequence.order_tests import order_tests
 from interfero.analysis.sequence.orders import (
+    DRAWS,
     SequenceMean,
     corrected,
     mean_of,
@@ -321,6 +323,69 @@ def test_where_an_order_lacks_a_seed_the_interval_is_over_seeds_and_says_so():
     assert mean_of_all({}) is None
 
 
+def test_order_is_tested_at_every_length_and_corrected_for_all():
+    """Five seeds can give p below any correction: order matters from two domains on where it was planted."""
+    plain = PlantedSequences(
+        {"finetune": PlantedMethod()}, orders=LATIN, seeds=(0, 1, 2, 3, 4), distance_exponent=0.7
+    )
+    tests = order_tests(summary_of(plain.records()))
+    assert {(t.measure.name, t.row.stages) for t in tests.tests} == {
+        (name, k) for name in ("forgetting", "average") for k in (2, 3, 4)
+    }
+    at_end = next(t.effect for t in tests.tests if t.row.stages == 4)
+    assert at_end.num_tests == len(tests.tried) == 6
+    assert all(t.effect.corrected <= 0.05 for t in tests.tests if t.measure is FORGETTING)
+    assert tests.hopeless == ""
+    said = tests.sentence("finetune")
+    assert said.startswith("The order of domains matters to what finetune forgets (")
+    assert "; corrected for 6 tests (Holm) p = 0.00" in said
+    assert "Of fewer domains, which are not the same in all orders: after 2 p = 0.00" in said
+    assert "no result could be told apart" not in said
+
+
+def test_that_no_order_could_be_told_apart_after_the_correction_is_said(found):
+    """Three orders and three seeds give 1/36 at least: too much for more than one test."""
+    tests = order_tests(found.cases[0])
+    count = len(tests.tried)
+    assert count > 1
+    line = (
+        f"With 3 orders and 3 seeds, no result could be told apart after the correction for {count} tests: "
+        f"the smallest p they can give is 0.028, {count} times that is more than 0.05. It needs more orders "
+        "or seeds."
+    )
+    assert tests.hopeless == line
+    assert found.sure[-1].endswith(line)
+    assert "permutation test p = " in found.sure[-1], "the p without the correction is kept"
+    page = sequence_html(SequenceReport("t", found))
+    assert line in page.partition('id="order"')[2].partition("</details>")[0]
+    dear = PlantedSequences({"finetune": PlantedMethod()}, distance_exponent=0.7)
+    said = SequenceFindings(dear.records()).sure[-1]
+    assert said.startswith(
+        "By this test alone the order of domains matters to what finetune forgets; among all that were "
+        "made it is undecided ("
+    )
+
+
+def test_orders_that_begin_alike_are_one_until_they_part():
+    alike = (("aerial", "histology", "screen"), ("aerial", "histology", "text"), LATIN[1][:3])
+    sweep = PlantedSequences({"finetune": PlantedMethod()}, orders=alike)
+    tests = order_tests(summary_of(sweep.records())).tests
+    assert {(t.row.stages, t.effect.sample) for t in tests} == {
+        (2, "2 orders, 3 seeds"),
+        (3, "3 orders, 3 seeds"),
+    }
+    assert all((t.effect.probability is None) == (t.row.stages == 2) for t in tests)
+
+
+def test_more_arrangements_than_are_counted_are_drawn():
+    rng = np.random.default_rng(0)
+    values = {((o,), (s, 0)): rng.normal() + 9 * k for k, o in enumerate("abcde") for s in range(4)}
+    effect = order_effect(values)
+    assert effect.probability == effect.least == 1 / (1 + DRAWS)
+    flat = {unit: rng.normal() for unit in values}
+    assert order_effect(flat).probability > 0.05
+
+
 def test_the_spread_of_orders_is_set_against_what_chance_gives():
     """Both of means over the same seeds: of every exchange of two orders' values within two seeds."""
     values = {
@@ -489,8 +554,10 @@ def test_probabilities_of_order_are_corrected_for_the_table(found):
     table = page.partition('id="order"')[2].partition("</table>")[0]
     rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in table.split("<tr>")[2:]]
     assert "corrected (Holm)" in table
-    by = {(row[0], row[1]): row[4:6] for row in rows}
-    assert by["lora 4", "forgetting"][1] == "-"
+    by = {tuple(row[:3]): row[5:7] for row in rows}
+    assert by["lora 4", "forgetting", "3"][1] == "-"
+    assert {(row[0], row[2]) for row in rows} >= {("finetune", "2"), ("finetune", "3")}
+    assert "1" not in {row[2] for row in rows}, "after one domain there is no order"
     tried = [(float(p), float(c)) for p, c in by.values() if c != "-"]
     assert len(tried) > 2
     assert min(c for _, c in tried) == pytest.approx(

@@ -25,11 +25,10 @@ from interfero.analysis.sequence.measures import (
     summarise_case,
 )
 from interfero.analysis.sequence.next_command import sequence_command
+from interfero.analysis.sequence.order_tests import OrderTests, order_tests
 from interfero.analysis.sequence.orders import (
-    OrderEffect,
     SequenceMean,
     corrected,
-    order_effect,
     paired,
     tried_text,
 )
@@ -62,11 +61,9 @@ class SequenceFindings:
         return fit_sequences(self.cases[0]) if self.cases else []
 
     @cached_property
-    def order(self) -> OrderEffect | None:
-        """Whether order matters to what fine-tuning forgets, or what the first method does."""
-        if not self.cases or not self.cases[0].best:
-            return None
-        return order_effect(next(iter(self.cases[0].best.values())).values(FORGETTING))
+    def orders(self) -> OrderTests | None:
+        """Whether order matters, of the first case."""
+        return order_tests(self.cases[0]) if self.cases else None
 
     @cached_property
     def answer(self) -> list[str]:
@@ -85,8 +82,8 @@ class SequenceFindings:
             return []
         summary = self.cases[0]
         method = next(iter(summary.best))
-        assert self.order is not None
-        order = self.order.sentence(f"to what {method} forgets")
+        assert self.orders is not None
+        order = self.orders.sentence(method)
         notes = least_note(summary), lengths_note(summary), never_last_line(summary), order
         return [line for line in notes if line]
 
