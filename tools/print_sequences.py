@@ -2,7 +2,8 @@
 
 Reads tables of cells (`cells.parquet`) and prints a row for each setting, at the learning rates that
 validation chose; with `--every-rate` a row for each learning rate. docs/domain_sequences.md has both. With
-`--against METHOD` it prints what every other method has less that one, in the same orders and seeds.
+`--against METHOD` it prints what every other method has less that one, in the same orders and seeds. With
+`--transfer` it prints what stages did for other domains, and what each domain lacks of joint training.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ COLUMNS = {
     "source": "forgetting of the source",
 }
 """Measures that are shown, by name."""
+TRANSFER = {"backward": "backward transfer", "forward": "forward transfer"}
+"""Those of `--transfer`, by name; above zero is good."""
 
 
 def tables(records: Sequence[CellRecord], *, every_rate: bool = False) -> Iterator[str]:
@@ -61,6 +64,19 @@ def differences(records: Sequence[CellRecord], method: str) -> Iterator[str]:
     for case in cases:
         if method in case.best:
             yield _less(case, method)
+
+
+def transfers(records: Sequence[CellRecord]) -> Iterator[str]:
+    """A table for each case: transfer and intransigence of each method, at the setting that was chosen."""
+    for case in SequenceFindings(records).cases:
+        header = [case.case.text, *TRANSFER.values(), "intransigence"]
+        yield markdown(header, [_transfer(case, method, row) for method, row in case.best.items()])
+
+
+def _transfer(summary: SequenceSummary, method: str, row: SettingRow) -> list[str]:
+    means = [row.means.get(name) for name in TRANSFER]
+    means.append(summary.intransigence.get(method))
+    return [_name(row), *("-" if mean is None else mean.short for mean in means)]
 
 
 def _less(summary: SequenceSummary, method: str) -> str:
@@ -107,11 +123,19 @@ def main(
     cells: tyro.conf.Positional[list[Path]],
     every_rate: tyro.conf.FlagCreatePairsOff[bool] = False,
     against: str | None = None,
+    transfer: tyro.conf.FlagCreatePairsOff[bool] = False,
 ) -> None:
     """Command line."""
+    if transfer and (every_rate or against):
+        raise ConfigError(
+            "--transfer goes with neither --every-rate nor --against: give one of them"
+        )
     records = {record.key: record for path in cells for record in read_records(path)}
     every = [*records.values()]
-    shown = differences(every, against) if against else tables(every, every_rate=every_rate)
+    if transfer:
+        shown = transfers(every)
+    else:
+        shown = differences(every, against) if against else tables(every, every_rate=every_rate)
     sys.stdout.write("\n\n".join(shown) + "\n")
 
 

@@ -55,7 +55,7 @@ from interfero.errors import ConfigError
 from interfero.records import ImageRow
 from tests.unit.analysis.conftest import fail, make_record
 from tools.planted_sequence import DISTANCES, DOMAINS, PlantedMethod, PlantedSequences
-from tools.print_sequences import differences, tables
+from tools.print_sequences import differences, main, tables, transfers
 
 METHODS = {
     "finetune": PlantedMethod(rates={3e-5: 0.4, 6e-5: 0.7, 1e-4: 1.0, 1e-3: 6.0}),
@@ -467,6 +467,30 @@ def test_differences_from_one_method_are_paired_and_corrected():
         list(differences(records, "ewc"))
 
 
+def test_transfer_is_printed_with_what_joint_training_has_more():
+    records = PlantedSequences({n: METHODS[n] for n in ("finetune", "joint", "lora")}).records()
+    (table,) = transfers(records)
+    header, _, *rows = table.splitlines()
+    assert header.endswith(" | backward transfer | forward transfer | intransigence |")
+    assert [row.split("`")[1] for row in rows] == ["finetune", "joint", "lora"]
+    summary = summary_of(records)
+    naive = summary.best["finetune"].means
+    for mean in (naive["backward"], naive["forward"], summary.intransigence["finetune"]):
+        assert f"| {mean.short} " in rows[0]
+    assert rows[1].endswith(" | - |"), "joint training lacks nothing of itself"
+    # Gains of 9 % after each domain, of joint training 10 %.
+    assert summary.intransigence["lora"].value == pytest.approx(1, abs=0.2)
+    one = PlantedSequences({"finetune": PlantedMethod()}, orders=(DOMAINS[:1],))
+    (table,) = transfers(one.records())
+    assert table.splitlines()[-1].endswith(" | - | - |"), "no forward transfer after one domain"
+
+
+def test_transfer_is_not_printed_together_with_something_else(tmp_path):
+    for other in ({"every_rate": True}, {"against": "joint"}):
+        with pytest.raises(ConfigError, match="--transfer goes with neither"):
+            main([tmp_path], transfer=True, **other)
+
+
 def test_where_fine_tuning_cannot_be_read_says_why():
     methods = {"finetune": METHODS["finetune"], "lora": PlantedMethod(1.0, bank=True),
                "cawf": PlantedMethod(90.0, bank=True)}  # fmt: skip
@@ -477,6 +501,40 @@ def test_where_fine_tuning_cannot_be_read_says_why():
         "more --learning-rates."
         for name, reason in why.items()
     ]
+
+
+def test_how_many_chains_are_averaged_at_equal_gain_is_said():
+    """A chain without fine-tuning's higher rates does not reach the gain: its whole order is left out."""
+    methods = {"finetune": METHODS["finetune"], "replay": PlantedMethod(11.0, 1.0)}
+    records = PlantedSequences(methods).records()
+    orders = sorted({str(r.params["sequence"]) for r in records if r.params["stage"] == 3})
+    first, second = orders[:2]
+
+    def line_without(lacking):
+        """Fine-tuning has one rate in these (order, seed)."""
+        kept = [
+            r
+            for r in records
+            if r.params["method"] != "finetune"
+            or r.params["stage"] < 3
+            or (r.params["sequence"], r.params["data_seed"]) not in lacking
+            or r.params["learning_rate"] == 3e-5
+        ]
+        (line,) = equal_gain_lines(summary_of(kept))
+        return line
+
+    assert "(reached in 9 of 9 chains)" in line_without([])
+    line = line_without([(first, 0)])
+    assert "(reached in 8 of 9 chains, 6 of them averaged)" in line
+    assert "; 2 orders, 3 seeds)" in line
+    assert "is left" not in line
+    line = line_without([(first, 0), (first, 1), (second, 0), (second, 1)])
+    assert "(reached in 5 of 9 chains, 3 of them averaged)" in line
+    assert re.search(r"; (1 order, 3 seeds|3 orders, 1 seed)\)", line)
+    left = "one order is left, so that the interval is over seeds alone."
+    assert line_without(
+        [(first, s) for s in range(3)] + [(second, 0), (second, 1), (second, 2)]
+    ).endswith(left)
 
 
 def test_a_gap_of_the_front_is_not_bridged():
@@ -525,6 +583,20 @@ def test_rows_of_two_studies_make_no_chain():
     assert "1 stage left out that several rows claim" in found.problems[-1]
     assert f"finetune after {first}, data seed {seed}" in found.problems[-1]
     assert find_chains([*records, again]).problems == (), "the same row twice is one"
+
+
+def test_matrices_say_of_how_many_orders_they_are_means(found):
+    """And are there for rate and PSNR too, in each order."""
+    matrix = next(f for f in sequence_figures(found) if f.name == "matrix")
+    mean = next(v for v in matrix.variants if v.choice[2].startswith("mean"))
+    assert mean.caption.endswith("Values are means of 9 chains in 3 orders, by place.")
+    assert {v.choice[1] for v in matrix.variants} == {"loss", "rate", "PSNR"}
+    every = PlantedSequences(
+        {"finetune": PlantedMethod()}, orders=((*DOMAINS[:2],), (DOMAINS[1], DOMAINS[0]))
+    )
+    figures = sequence_figures(SequenceFindings(every.records()))
+    captions = [v.caption for f in figures if f.name == "matrix" for v in f.variants]
+    assert sum(c.endswith("means of 6 chains in all 2 orders, by place.") for c in captions) == 3
 
 
 def test_each_length_has_the_rate_that_validation_chooses_for_it():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -170,7 +171,7 @@ def _matrix_figure(summary: SequenceSummary, found: SequenceFindings, runs: RunL
                         (_matrix_panel(name, chosen, words, own, runs),),
                         f"This is {row.setting.text}{f' in the order {where}' if order else ''}, at "
                         f"{summary.case.text}. Values are means of {counted(len(own), 'chain')}"
-                        f"{'' if order else ' in all orders, by place'}.",
+                        f"{'' if order else f' in {_orders_text(by_order)}, by place'}.",
                         file_name("matrix", method) if kept else "",
                     )
                 )
@@ -179,6 +180,13 @@ def _matrix_figure(summary: SequenceSummary, found: SequenceFindings, runs: RunL
         "Row i is the codec after stage i, stage 0 the source codec. Blue is better than the source codec, "
         "orange is worse. Right of the diagonal stand domains that are still to come.",
     )  # fmt: skip
+
+
+def _orders_text(orders: Collection[Order]) -> str:
+    """`3 orders`, or `all 6 orders` where no order of their domains is missing."""
+    domains = {frozenset(order) for order in orders}
+    every = len(domains) == 1 and len(orders) == math.factorial(len(next(iter(orders))))
+    return f"{'all ' * every}{counted(len(orders), 'order')}"
 
 
 def _with_mean(by_order: dict[Order, list[Chain]]) -> dict[Order, list[Chain]]:

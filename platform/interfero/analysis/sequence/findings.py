@@ -20,6 +20,7 @@ from interfero.analysis.sequence.measures import (
     AVERAGE,
     FORGETTING,
     NAIVE,
+    EqualGain,
     SequenceSummary,
     SettingRow,
     summarise_case,
@@ -318,6 +319,8 @@ def equal_gain_lines(summary: SequenceSummary) -> list[str]:
     for equal in summary.at_equal_gain:
         where = f"at the gain of {equal.row.setting.text}"
         reached = f"reached in {equal.reached} of {counted(equal.num_chains, 'chain')}"
+        if 0 < equal.averaged < equal.reached:
+            reached += f", {equal.averaged} of them averaged"
         if equal.difference is None:
             why = f": {', '.join(equal.why_not)}" if equal.why_not else ""
             lines.append(
@@ -326,9 +329,22 @@ def equal_gain_lines(summary: SequenceSummary) -> list[str]:
         else:
             lines.append(
                 f"{where[0].upper()}{where[1:]} ({reached}) fine-tuning's forgetting differs by "
-                f"{equal.difference.text()}{equal.difference.doubt}."
+                f"{equal.difference.text()}{equal.difference.doubt}{_one_left(equal)}."
             )
     return lines
+
+
+def _one_left(equal: EqualGain) -> str:
+    """What the interval is not over, for one order or one seed is left of several."""
+    mean = equal.difference
+    if mean is None or mean.half_width is None:
+        return ""
+    chains = equal.row.chains
+    if mean.num_orders == 1 < len({chain.order for chain in chains}):
+        return "; one order is left, so that the interval is over seeds alone"
+    if mean.num_seeds == 1 < len({chain.seed for chain in chains}):
+        return "; one seed is left, so that the interval is over orders alone"
+    return ""
 
 
 def equal_storage_lines(summary: SequenceSummary) -> list[str]:

@@ -21,7 +21,14 @@ from interfero.analysis.sequence.chains import (
     SequenceSetting,
     choose_rates,
 )
-from interfero.analysis.sequence.orders import SequenceMean, Unit, corrected, mean_of, paired
+from interfero.analysis.sequence.orders import (
+    SequenceMean,
+    Unit,
+    corrected,
+    mean_of,
+    num_averaged,
+    paired,
+)
 from interfero.metrics.continual import (
     average_loss,
     backward_transfer,
@@ -135,6 +142,8 @@ class EqualGain:
     reached: int
     """Chains whose gain fine-tuning has too, at some learning rate."""
     num_chains: int
+    averaged: int = 0
+    """Of these, those that the difference is a mean of: the largest whole block of orders and seeds."""
     why_not: tuple[str, ...] = ()
     """What keeps it from the others' gain, in a few words, the most frequent first."""
 
@@ -272,7 +281,8 @@ class SequenceSummary:
                         naive[unit] = at.forgetting
             difference = paired(naive, row.values(FORGETTING))
             why_not = tuple(reason for reason, _ in reasons.most_common())
-            found.append(EqualGain(row, difference, len(naive), len(row.chains), why_not))
+            averaged, count = num_averaged(naive), len(row.chains)
+            found.append(EqualGain(row, difference, len(naive), count, averaged, why_not))
         each = corrected([equal.difference for equal in found])
         return [replace(e, difference=d) for e, d in zip(found, each, strict=True)]
 
