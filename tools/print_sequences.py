@@ -2,8 +2,8 @@
 
 Reads tables of cells (`cells.parquet`) and prints a row for each setting, at the learning rates that
 validation chose; with `--every-rate` a row for each learning rate. docs/domain_sequences.md has both. With
-`--against METHOD` it prints what every other method has less that one, in the same orders and seeds. With
-`--transfer` it prints what stages did for other domains, and what each domain lacks of joint training.
+`--against METHOD` it prints what every other method has less that one, in the same orders and seeds.
+With `--transfer` it prints what stages did for other domains, and what joint training gains more.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def differences(records: Sequence[CellRecord], method: str) -> Iterator[str]:
 
 
 def transfers(records: Sequence[CellRecord]) -> Iterator[str]:
-    """A table for each case: transfer and intransigence of each method, at the setting that was chosen."""
+    """A table for each case: transfer and intransigence of each method at its chosen setting."""
     for case in SequenceFindings(records).cases:
         header = [case.case.text, *TRANSFER.values(), "intransigence"]
         yield markdown(header, [_transfer(case, method, row) for method, row in case.best.items()])

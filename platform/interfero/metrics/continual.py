@@ -103,10 +103,10 @@ def intransigence(loss: npt.ArrayLike, joint: npt.ArrayLike) -> float:
 
 
 def stage_harm(loss: npt.ArrayLike) -> FloatArray:
-    """What each stage did to the domains met before it: `mean_{j < l} (R[l, j] - R[l - 1, j])`, l = 1 ... T.
+    """What each stage l did to the domains met before it: `mean_{j < l} (R[l, j] - R[l - 1, j])`.
 
-    Positive is harm; of the first stage it is what the source domain lost. No paper's measure: those of whole
-    sequences mix what every stage did.
+    Positive is harm; of the first stage it is what the source domain lost. No paper's measure:
+    those of whole sequences mix what every stage did.
 
     Args:
         loss: (stages, domains) R, square, at least 2 stages.

@@ -287,8 +287,8 @@ def test_which_domain_does_most_harm_is_undecided_where_none_does():
 def test_domains_that_are_never_last_are_named(found):
     """The orders that are planted if none are given end with screen, screen and histology."""
     warning = (
-        "aerial is never last in these orders: averages at the end do not contain what it does as the last "
-        "one."
+        "aerial is never last in these orders: averages at the end do not contain what it does as "
+        "the last one."
     )
     assert warning in found.sure
     page = sequence_html(SequenceReport("t", found))
@@ -301,7 +301,7 @@ def test_domains_that_are_never_last_are_named(found):
     assert "aerial stood at places 1, 2" in " ".join(found.lines["Harm of a stage"])
     one = PlantedSequences({"finetune": PlantedMethod()}, orders=(DOMAINS[:3],))
     assert never_last_line(summary_of(one.records())).startswith(
-        "aerial and histology are never last in these orders: averages at the end do not contain what each"
+        "aerial and histology are never last in these orders: averages at the end do not contain "
     )
 
 
@@ -324,7 +324,7 @@ def test_where_an_order_lacks_a_seed_the_interval_is_over_seeds_and_says_so():
 
 
 def test_order_is_tested_at_every_length_and_corrected_for_all():
-    """Five seeds can give p below any correction: order matters from two domains on where it was planted."""
+    """Five seeds can give p below any correction: planted, order matters from two domains on."""
     plain = PlantedSequences(
         {"finetune": PlantedMethod()}, orders=LATIN, seeds=(0, 1, 2, 3, 4), distance_exponent=0.7
     )
@@ -349,9 +349,9 @@ def test_that_no_order_could_be_told_apart_after_the_correction_is_said(found):
     count = len(tests.tried)
     assert count > 1
     line = (
-        f"With 3 orders and 3 seeds, no result could be told apart after the correction for {count} tests: "
-        f"the smallest p they can give is 0.028, {count} times that is more than 0.05. It needs more orders "
-        "or seeds."
+        f"With 3 orders and 3 seeds, no result could be told apart after the correction for "
+        f"{count} tests: the smallest p they can give is 0.028, {count} times that is more than "
+        "0.05. It needs more orders or seeds."
     )
     assert tests.hopeless == line
     assert found.sure[-1].endswith(line)
@@ -361,8 +361,8 @@ def test_that_no_order_could_be_told_apart_after_the_correction_is_said(found):
     dear = PlantedSequences({"finetune": PlantedMethod()}, distance_exponent=0.7)
     said = SequenceFindings(dear.records()).sure[-1]
     assert said.startswith(
-        "By this test alone the order of domains matters to what finetune forgets; among all that were "
-        "made it is undecided ("
+        "By this test alone the order of domains matters to what finetune forgets; among all that "
+        "were made it is undecided ("
     )
 
 
@@ -504,7 +504,7 @@ def test_where_fine_tuning_cannot_be_read_says_why():
 
 
 def test_how_many_chains_are_averaged_at_equal_gain_is_said():
-    """A chain without fine-tuning's higher rates does not reach the gain: its whole order is left out."""
+    """Without fine-tuning's higher rates a chain does not reach the gain: its order is left out."""
     methods = {"finetune": METHODS["finetune"], "replay": PlantedMethod(11.0, 1.0)}
     records = PlantedSequences(methods).records()
     orders = sorted({str(r.params["sequence"]) for r in records if r.params["stage"] == 3})

@@ -92,6 +92,7 @@ def _sections(report: SequenceReport, names: set[str]) -> list[Section]:
         return [block for part in parts for block in part]
 
     cases = found.cases
+    order = _order_parts(found.orders) if found.orders else []
     return [
         Section("words", "All findings in words", words),
         Section("matrix", "Matrices", drawn("matrix")),
@@ -100,10 +101,8 @@ def _sections(report: SequenceReport, names: set[str]) -> list[Section]:
             "measures", "Measures of every setting",
             [*drawn("measures"), *of_cases([_measure_parts(summary) for summary in cases])],
         ),
-        Section(
-            "harm", "Harm of a stage", of_cases([_harm_parts(s) for s in cases[:1]]),
-        ),
-        Section("order", "Whether order matters", _order_parts(found.orders) if found.orders else []),
+        Section("harm", "Harm of a stage", of_cases([_harm_parts(s) for s in cases[:1]])),
+        Section("order", "Whether order matters", order),
         Section(
             "storage", "At equal storage",
             [*drawn("storage"), *of_cases([_storage_parts(s) for s in cases[:1]])],
@@ -180,11 +179,11 @@ def _harm_parts(summary: SequenceSummary) -> list[Block]:
         header = ["domain", "harm of its stage (%)", "places it stood at", "sample"]
         parts += [("heading", row.setting.text), ("table", PageTable(header, rows, 1, whole=True))]
     note = (
-        "What the stage in which a domain is learned adds to the loss of the domains met before it, "
-        "the source included, in percent of the source codec's loss: the mean over these domains, and "
-        "over orders and seeds with 95 % intervals; above zero is harm. Domains that stood at other "
-        "places met other codecs and other domains before them: their difference may be that of "
-        "their places."
+        "What the stage in which a domain is learned adds to the loss of the domains met before "
+        "it, the source included, in percent of the source codec's loss: the mean over these "
+        "domains, and over orders and seeds with 95 % intervals; above zero is harm. Domains that "
+        "stood at other places met other codecs and other domains before them: their difference "
+        "may be that of their places."
     )
     warning = never_last_line(summary)
     return [("note", f"{note} {warning}".strip()), *parts] if parts else []
@@ -212,12 +211,12 @@ def _order_parts(found: OrderTests) -> list[Block]:
         "why not",
     ]
     note = (
-        "Permutation test: orders are exchanged within each seed; the statistic is the spread of the "
-        "orders' means, and beside it what such exchanges give on average. Not tested where no result "
-        "could reach p < 0.05. Orders that begin alike are one until they part. Before the last domain, "
-        "orders differ also in which domains they have met: a small p there may come of that alone, as it "
-        "does of methods with an adapter for each domain. The last p is corrected for the rows of this "
-        "table whose orders differ at all."
+        "Permutation test: orders are exchanged within each seed; the statistic is the spread of "
+        "the orders' means, and beside it what such exchanges give on average. Not tested where no "
+        "result could reach p < 0.05. Orders that begin alike are one until they part. Before the "
+        "last domain, orders differ also in which domains they have met: a small p there may come "
+        "of that alone, as it does of methods with an adapter for each domain. The last p is "
+        "corrected for the rows of this table whose orders differ at all."
     )
     table = PageTable(header, rows, 2, long=8, name="Every test")
     return [("note", f"{note} {found.hopeless}".strip()), ("table", table)]

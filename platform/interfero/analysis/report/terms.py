@@ -125,8 +125,8 @@ SEQUENCE_TERMS = (
     ),
     (
         "harm of a stage",
-        "Loss that learning one domain adds to the domains met before it, the source included; mean over "
-        "these, percent of the source codec's loss.",
+        "Loss that learning one domain adds to the domains met before it, the source included; "
+        "mean over these, percent of the source codec's loss.",
     ),
     ("learned gain", "Loss saved on a domain right after it was learned; mean over domains."),
     (

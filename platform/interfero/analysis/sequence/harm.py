@@ -24,7 +24,7 @@ from interfero.metrics.continual import stage_harm
 
 @dataclass(frozen=True)
 class DomainHarm:
-    """What the stage in which a domain is learned does to the domains met before it, source included."""
+    """What the stage that learns a domain does to the domains met before it, source included."""
 
     domain: str
     values: Mapping[Unit, float]
@@ -64,8 +64,8 @@ def domain_harms(chains: Iterable[Chain]) -> list[DomainHarm]:
 def harm_lines(summary: SequenceSummary) -> list[str]:
     """Which domain does most harm, of each method with one codec, against the next one.
 
-    It is not corrected for how many domains there are: the two highest of several that are alike lie nearer
-    to each other than any two named beforehand. It is for how many methods there are.
+    It is not corrected for how many domains there are: the two highest of several that are alike
+    lie nearer to each other than any two named beforehand. It is for how many methods there are.
     """
     found = [(row, domain_harms(row.chains)) for row in summary.one_codec]
     found = [(row, harms) for row, harms in found if len(harms) > 1]
@@ -78,13 +78,17 @@ def harm_lines(summary: SequenceSummary) -> list[str]:
 
 
 def _line(
-    row: SettingRow, most: DomainHarm, second: DomainHarm, difference: SequenceMean | None, tried: str
-) -> str:  # fmt: skip
+    row: SettingRow,
+    most: DomainHarm,
+    second: DomainHarm,
+    difference: SequenceMean | None,
+    tried: str,
+) -> str:
     name = row.setting.text
     if most.mean.value <= 0:
         return (
-            f"{name}: on average the stage of no domain harms the domains met before it; nearest to "
-            f"that is {most.domain}, {most.mean.text()}."
+            f"{name}: on average the stage of no domain harms the domains met before it; nearest "
+            f"to that is {most.domain}, {most.mean.text()}."
         )
     if difference is None:
         against = f"no chain learns both it and {second.domain}, the next one"
@@ -97,11 +101,12 @@ def _line(
     does = (
         f"learning {most.domain} does most harm to the domains met before it,"
         if known
-        else f"which domain does most harm to those met before it is undecided: learning {most.domain} does"
+        else "which domain does most harm to those met before it is undecided: learning "
+        f"{most.domain} does"
     )
     other = (
-        f"; {most.domain} stood at {_place(most)}, {second.domain} at {_place(second)}, and the place may be "
-        "the reason"
+        f"; {most.domain} stood at {_place(most)}, {second.domain} at {_place(second)}, and the "
+        "place may be the reason"
         if most.places != second.places
         else ""
     )
@@ -120,7 +125,7 @@ def never_last(summary: SequenceSummary) -> list[str]:
 
 
 def never_last_line(summary: SequenceSummary) -> str:
-    """A warning that averages at the end depend on who stood there; empty where every domain did."""
+    """A warning that averages at the end depend on who stood there; empty where all domains did."""
     names = never_last(summary)
     if not names:
         return ""

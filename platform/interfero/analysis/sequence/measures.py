@@ -143,7 +143,7 @@ class EqualGain:
     """Chains whose gain fine-tuning has too, at some learning rate."""
     num_chains: int
     averaged: int = 0
-    """Of these, those that the difference is a mean of: the largest whole block of orders and seeds."""
+    """Of these, those that the difference is a mean of: the largest whole block."""
     why_not: tuple[str, ...] = ()
     """What keeps it from the others' gain, in a few words, the most frequent first."""
 

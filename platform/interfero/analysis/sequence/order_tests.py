@@ -1,4 +1,4 @@
-"""Whether order matters, of every method after 2, 3, ... domains, corrected for how many tests that are."""
+"""Whether order matters, of every method after 2, 3, ... domains, corrected for all these tests."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class OrderTests:
     def hopeless(self) -> str:
         """That no result could have been told apart; empty where one could.
 
-        The smallest probability that the design can give, times the number of tests, is the least that
-        Holm's correction leaves of any.
+        The smallest probability that the design can give, times the number of tests, is the least
+        that Holm's correction leaves of any.
         """
         tried = self.tried
         if not tried:
@@ -61,8 +61,8 @@ class OrderTests:
         return (
             f"With {best.sample.replace(', ', ' and ')}, no result could be told apart after the "
             f"correction for {counted(len(tried), 'test')}: the smallest p they can give is "
-            f"{best.least:.3f}, {len(tried)} times that is more than {SIGNIFICANCE:g}. It needs more "
-            "orders or seeds."
+            f"{best.least:.3f}, {len(tried)} times that is more than {SIGNIFICANCE:g}. It needs "
+            "more orders or seeds."
         )
 
     def sentence(self, method: str) -> str:
@@ -88,7 +88,7 @@ class OrderTests:
 
 
 def order_tests(summary: SequenceSummary) -> OrderTests:
-    """Every method that is compared, after 2, 3, ... domains; after one where orders have no more."""
+    """Every method that is compared, after 2, 3, ... domains; after 1 where orders have no more."""
     found = list(_each(summary))
     chances = holm_of_known([test.effect.chance for test in found])
     count = sum(chance is not None for chance in chances)

@@ -192,8 +192,8 @@ def num_averaged(values: Mapping[Unit, float]) -> int:
 def mean_of_all(values: Mapping[Unit, float]) -> SequenceMean | None:
     """Mean of all values, also where they are no whole block; None of nothing.
 
-    A whole block is averaged as `mean_of` does. Else each seed's values are averaged over the orders that it
-    has, and the interval is over seeds: that orders were drawn is not in it.
+    A whole block is averaged as `mean_of` does. Else each seed's values are averaged over the
+    orders that it has, and the interval is over seeds: that orders were drawn is not in it.
     """
     if num_averaged(values) == len(values):
         return mean_of(values)
@@ -283,8 +283,8 @@ class OrderEffect:
             return f"The order of domains matters {what} ({test})."
         if self.probability <= SIGNIFICANCE:
             return (
-                f"By this test alone the order of domains matters {what}; among all that were made it is "
-                f"undecided ({test})."
+                f"By this test alone the order of domains matters {what}; among all that were made "
+                f"it is undecided ({test})."
             )
         return f"Whether the order of domains matters {what} is undecided ({test})."
 
