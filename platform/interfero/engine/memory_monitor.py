@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ray.air.execution._internal.actor_manager import RayActorManager, TrackedActorTask
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
 from ray.exceptions import OutOfMemoryError, RayActorError
+
+_HANDLER = "_actor_task_failed"
+"""Of `RayActorManager`: what hears that a call of an actor ended with an error."""
 
 
 @contextmanager
@@ -17,7 +21,7 @@ def kills_are_deaths() -> Iterator[None]:
     else a call of an actor ends with for a bug of its own: it raises a RuntimeError that ends all trials
     (Ray 2.60, `RayActorManager._actor_task_failed`).
     """
-    original = RayActorManager._actor_task_failed
+    original = getattr(RayActorManager, _HANDLER)
 
     def failed(
         self: RayActorManager, tracked_actor_task: TrackedActorTask, exception: Exception
@@ -26,8 +30,8 @@ def kills_are_deaths() -> Iterator[None]:
             exception = RayActorError(error_msg=str(exception))
         original(self, tracked_actor_task, exception)
 
-    RayActorManager._actor_task_failed = failed
+    setattr(RayActorManager, _HANDLER, failed)
     try:
         yield
     finally:
-        RayActorManager._actor_task_failed = original
+        setattr(RayActorManager, _HANDLER, original)
