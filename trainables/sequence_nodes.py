@@ -11,6 +11,7 @@ import torch
 
 from interfero.adaptation import find_method, save_adapter
 from interfero.adaptation.copied import CopiedCodec
+from interfero.adaptation.merging import weight_changes
 from interfero.codecs.coding import Coder, ImageScore, SourceCoder, mean_score, score_estimated
 from interfero.codecs.memory import keep_freed_memory
 from interfero.domains.domain import Domain, spread
@@ -83,13 +84,10 @@ def _do(node: Node, bench: SequenceBench) -> dict[str, Any]:
 def _merge(node: Merged, bench: SequenceBench) -> dict[str, float]:
     """Make one codec of several, by a scale that validation images choose or that is given."""
     source = bench.first_codec(node)
-    given = dict(source.model.named_parameters())
-    sums = {name: torch.zeros_like(value) for name, value in given.items()}
+    sums = {n: torch.zeros_like(p) for n, p in source.model.named_parameters()}
     for part in node.parts:
-        adapted = bench.adapted(part)
-        assert isinstance(adapted, CopiedCodec)
-        for name, value in adapted.codec.named_parameters():
-            sums[name] += value.detach() - given[name].detach()
+        for name, change in weight_changes(bench.adapted(part)).items():
+            sums[name] += change
 
     def merged(scale: float) -> CopiedCodec:
         made = find_method("finetune").build(source, 0, 0)

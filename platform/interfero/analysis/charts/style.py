@@ -27,13 +27,16 @@ class MethodStyle:
 _LOOKS = {
     "#D55E00": {"finetune": "s", "finetune_encoder": "^", "finetune_decoder": "v", "freeze_entropy": "D"},
     "#0072B2": {"cawf": "o", "cawf_growing": "s"},
-    "#56B4E9": {"cawf_two_way": "D", "merge_mean": "o", "lora_all_rates": "^"},
+    "#56B4E9": {"cawf_two_way": "D", "merge_mean": "o", "lora_all_rates": "^", "merge_mean_lora": "s"},
     "#009E73": {
         "lora": "^", "lora_transforms": "P", "rslora": "X", "dora": "o", "residual_adapter": "s",
         "gated_adapters": "D", "bias_gain": "v",
     },
     "#E69F00": {"replay": "v", "latent_refinement": "o", "regularised_refinement": "s"},
-    "#CC79A7": {"ewc": "X", "l2_sp": "s", "l2_sp_source": "^", "distill": "D", "task_arithmetic": "P"},
+    "#CC79A7": {
+        "ewc": "X", "l2_sp": "s", "l2_sp_source": "^", "distill": "D", "task_arithmetic": "P",
+        "task_arithmetic_lora": "v",
+    },
     INK: {CONTROL: "P", "from_scratch": "X", "joint": "o", "codec_per_domain": "s"},
 }  # fmt: skip
 """Markers by colour and method; related methods share a colour, no two a colour and a marker."""

@@ -21,10 +21,11 @@ class SequenceOptions(AdaptationOptions):
     """Domains to meet: bundled NAMEs, or NAME=PATH for a folder of images or a Parquet file. Every stage is
     tested on all of them."""
     methods: Annotated[tuple[str, ...], QUESTION] = ("finetune", "replay", "lora")
-    """How a codec goes from domain to domain. One codec, trained on: finetune, replay, ewc, distill, l2_sp,
-    l2_sp_source. An adapter for each domain: lora, residual_adapter, cawf, bias_gain, cawf_growing (its
-    channels read those of earlier domains). One codec made of several: merge_mean, task_arithmetic. For
-    comparison: joint, codec_per_domain."""
+    """How a codec goes from domain to domain. One codec, trained on: finetune, freeze_entropy (which leaves
+    old streams their symbols), replay, ewc, distill, l2_sp, l2_sp_source. An adapter for each domain: lora,
+    residual_adapter, cawf, bias_gain, cawf_growing (its channels read those of earlier domains). One codec
+    made of several, or of several adapters: merge_mean, task_arithmetic, merge_mean_lora,
+    task_arithmetic_lora. For comparison: joint, codec_per_domain."""
     orders: Annotated[tuple[str, ...], QUESTION] = ("latin",)
     """Orders in which domains are met: all, latin (each domain once at each place), balanced (also equally
     often after each other one), given (as --domains lists them), or spelled out, as in 'text>charts'."""

@@ -140,7 +140,7 @@ merged codecs, and joint training, which keeps all images, has no size."""
 
 
 class Merged(ContentNode):
-    """One codec, made of those that were fine-tuned on single domains; nothing is trained."""
+    """One codec, made of those that were adapted to single domains; nothing is trained."""
 
     kind: ClassVar[str] = "merged"
 

@@ -232,8 +232,7 @@ class _Maker:
                 return self._joint(setting, met)
             case "merged":
                 parts = tuple(self._first(setting, name) for name in sorted(met))
-                mean = setting.name == "merge_mean"
-                return Merged(parts=parts, weights="mean" if mean else "arithmetic")
+                return Merged(parts=parts, weights=setting.strategy.weights)
             case _:
                 return self._chain(setting, met)
 

@@ -12,7 +12,7 @@ from interfero.errors import ConfigError, nearest
 Kind = Literal["chain", "bank", "grown", "joint", "merged"]
 """chain: one codec, trained on from stage to stage. bank: an adapter a domain, each trained on the source
 codec. grown: an adapter a domain, each trained on all that was there before and changing none of it. joint:
-one codec, trained on all domains met. merged: one codec, made of those of single domains."""
+one codec, trained on all domains met. merged: one codec, made of what single domains made of the source."""
 Buffer = Literal["reservoir", "balanced"]
 MemoryForm = Literal["images", "streams"]
 """images: pixels as they were. streams: what the codec in service coded when an image was met, and its pixels
@@ -30,6 +30,8 @@ class Strategy:
     """Whether it keeps images of earlier domains."""
     anchor: Literal["before", "source"] = "before"
     """The codec whose weights it is pulled to."""
+    weights: Literal["mean", "arithmetic"] = "mean"
+    """How merged codecs are made one, as of `Merged`."""
 
 
 STRATEGIES: Final[dict[str, Strategy]] = {
@@ -47,7 +49,9 @@ STRATEGIES: Final[dict[str, Strategy]] = {
     "cawf_growing": Strategy("grown", "cawf"),
     "codec_per_domain": Strategy("bank", "finetune"),
     "merge_mean": Strategy("merged", "finetune"),
-    "task_arithmetic": Strategy("merged", "finetune"),
+    "task_arithmetic": Strategy("merged", "finetune", weights="arithmetic"),
+    "merge_mean_lora": Strategy("merged", "lora"),
+    "task_arithmetic_lora": Strategy("merged", "lora", weights="arithmetic"),
     "joint": Strategy("joint", "finetune"),
 }
 """By the command line's word, which records keep as the method."""

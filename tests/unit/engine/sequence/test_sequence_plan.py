@@ -45,6 +45,8 @@ def test_orders_that_begin_alike_train_what_they_have_in_common_once(plan):
         (("merge_mean",), 3, 7),
         # First stages are those of a codec per domain, and of what is merged.
         (("finetune", "codec_per_domain", "merge_mean", "task_arithmetic"), 15, 14),
+        # What is merged are the adapters of a bank.
+        (("lora", "merge_mean_lora", "task_arithmetic_lora"), 3, 14),
         # At the first stage, the source is the stage before.
         (("l2_sp", "l2_sp_source"), 15 + 12, 0),
     ],

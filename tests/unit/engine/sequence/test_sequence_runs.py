@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("short_ewc")
 ORDER = "pages>clouds"
 CHAINS = ("finetune", "freeze_entropy", "replay", "ewc", "distill", "l2_sp", "l2_sp_source")
 BANKS = ("lora", "cawf", "cawf_growing", "codec_per_domain")
-MERGED = ("merge_mean", "task_arithmetic")
+MERGED = ("merge_mean", "task_arithmetic", "merge_mean_lora", "task_arithmetic_lora")
 OTHERS = (*MERGED, "joint")
 
 
@@ -51,7 +51,7 @@ def stages_of(plan):
 
 def test_every_row_is_a_row_of_the_matrix(every):
     _plan, _, rows = every
-    assert len(rows) == 1 + 2 * 14
+    assert len(rows) == 1 + 2 * 16
     for (method, sequence), record in rows.items():
         metrics = record.metrics
         for domain in ("other", "pages", "clouds", "notes"):
@@ -140,17 +140,26 @@ def test_what_has_to_be_stored(every):
     assert not [n for n in rows["joint", ORDER].metrics if n.startswith("stored/")]
 
 
-def test_what_task_arithmetic_chose_is_in_its_row(every):
+@pytest.mark.parametrize("suffix", ["", "_lora"])
+def test_what_task_arithmetic_chose_is_in_its_row(every, suffix):
     """Of factors of the sum that lie on both sides of the mean's, one half here."""
     made, _, rows = every
     (merged,) = (
         r.bank[-1].trained
         for r in made.rows
-        if (r.method, len(r.sequence)) == ("task_arithmetic", 2)
+        if (r.method, len(r.sequence)) == (f"task_arithmetic{suffix}", 2)
     )
     assert merged.scales == (0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
-    assert rows["task_arithmetic", ORDER].metrics["merge/scale"] in merged.scales
-    assert rows["merge_mean", ORDER].metrics["merge/scale"] == 0.5
+    assert rows[f"task_arithmetic{suffix}", ORDER].metrics["merge/scale"] in merged.scales
+    assert rows[f"merge_mean{suffix}", ORDER].metrics["merge/scale"] == 0.5
+
+
+def test_of_one_domain_merged_adapters_code_as_the_adapter_does(every):
+    """The update that its factors come to, as kernels of one codec; but for rounding."""
+    rows = every[2]
+    merged, bank = (rows[name, "pages"].metrics for name in ("merge_mean_lora", "lora"))
+    assert merged["row/pages/rd_loss"] == pytest.approx(bank["row/pages/rd_loss"], rel=1e-3)
+    assert merged["row/pages/rd_loss"] != rows["source", ""].metrics["row/pages/rd_loss"]
 
 
 def test_a_memory_of_streams_keeps_what_codecs_in_service_coded(plan, tmp_path):
