@@ -27,9 +27,13 @@ def weight_changes(adapted: AdaptedCodec) -> dict[str, Tensor]:
         given = dict(adapted.source.named_parameters())
         return {n: p.detach() - given[n] for n, p in adapted.codec.named_parameters()}
     if isinstance(adapted, BranchedCodec):
-        branches = {n.replace("/", "."): branch for n, branch in adapted.branches.items()}
-        if all(isinstance(branch, LowRank) for branch in branches.values()):
-            return {f"{name}.weight": branch.update().detach() for name, branch in branches.items()}
+        kernels = {
+            f"{name.replace('/', '.')}.weight": branch.update().detach()
+            for name, branch in adapted.branches.items()
+            if isinstance(branch, LowRank)
+        }
+        if len(kernels) == len(adapted.branches):
+            return kernels
     raise AdapterError(
         f"{type(adapted).__name__} leaves the source codec's weights as they are: only what changes them can "
         "be merged into one codec"
