@@ -3,7 +3,8 @@
 Reads tables of cells (`cells.parquet`) and prints a row for each setting, at the learning rates that
 validation chose; with `--every-rate` a row for each learning rate. docs/domain_sequences.md has both. With
 `--against METHOD` it prints what every other method has less that one, in the same orders and seeds.
-With `--transfer` it prints what stages did for other domains, and what joint training gains more.
+With `--transfer` it prints what stages did for other domains, and what joint training gains more; with
+`--where method=finetune,lora learning_rate=3e-5` it reads only such cells.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import tyro
 
 from interfero.analysis.capacity_table import markdown
 from interfero.analysis.grouping import grouped
+from interfero.analysis.part import part_of
 from interfero.analysis.records import read_records
 from interfero.analysis.sequence.findings import SequenceFindings
 from interfero.analysis.sequence.measures import (
@@ -124,6 +126,7 @@ def main(
     every_rate: tyro.conf.FlagCreatePairsOff[bool] = False,
     against: str | None = None,
     transfer: tyro.conf.FlagCreatePairsOff[bool] = False,
+    where: tuple[str, ...] = (),
 ) -> None:
     """Command line."""
     if transfer and (every_rate or against):
@@ -131,7 +134,7 @@ def main(
             "--transfer goes with neither --every-rate nor --against: give one of them"
         )
     records = {record.key: record for path in cells for record in read_records(path)}
-    every = [*records.values()]
+    every = part_of([*records.values()], where)
     if transfer:
         shown = transfers(every)
     else:

@@ -69,6 +69,53 @@ def page(folder):
     return (folder / "report.html").read_text()
 
 
+def test_a_report_of_a_part_of_a_table(tmp_path):
+    write_tables([*CELLS, cell("c", method="lora", gain=9.0)], tmp_path / "report")
+    wanted = Wanted(
+        cells=(tmp_path / "report",),
+        out=tmp_path / "out",
+        where=("method=cawf,finetune", "learning_rate=0.001"),
+    )
+    said = make_report(wanted)
+    assert "out/report.html: 2 cells" in said
+    remark = "a part of the table, 2 of 3 cells: method=cawf,finetune learning_rate=0.001"
+    assert f"note: {remark}" in said
+    assert remark in page(tmp_path / "out")
+    assert "lora" not in said
+
+
+def test_tables_of_different_training_have_a_common_part(tmp_path):
+    for name, key, precision in (("one", "a", "float32"), ("two", "b", "bfloat16")):
+        method = "cawf" if name == "one" else "lora"
+        record = cell(key, method=method).model_copy(
+            update={"provenance": {"loop": json.dumps({"precision": precision})}}
+        )
+        write_tables([record], tmp_path / name)
+    tables = (tmp_path / "one", tmp_path / "two")
+    with pytest.raises(ConfigError, match="differ in precision"):
+        make_report(Wanted(cells=tables, out=tmp_path / "out"))
+    said = make_report(Wanted(cells=tables, out=tmp_path / "out", where=("method=lora",)))
+    assert "report.html: 1 cell," in said
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        (("method",), "--where method: give NAME=VALUE"),
+        (("method=",), "--where method=: give NAME=VALUE"),
+        (("methods=cawf",), "no cell has a parameter 'methods'; they have adapter_size, codec"),
+        (("method=cafw",), "no cell has method 'cafw'; give one of cawf, finetune"),
+        (("learning_rate=1e-4",), "no cell has learning_rate '1e-4'; give one of 0.001"),
+        (("method=cawf", "adapter_size=0"), "no cell meets all of these: leave one out"),
+    ],
+)
+def test_an_impossible_part_is_refused(tmp_path, where, said):
+    write_tables(CELLS, tmp_path / "report")
+    with pytest.raises(ConfigError) as error:
+        make_report(Wanted(cells=(tmp_path / "report",), out=tmp_path / "out", where=where))
+    assert said in str(error.value)
+
+
 def test_a_table_of_cells_becomes_a_report(tmp_path):
     about = About(name="mine", kind="k", question="Why?", command="python sweeps/x.py --name mine")
     write_tables(CELLS, tmp_path / "report", about)

@@ -13,6 +13,7 @@ def report(
     experiment: Said[str | None] = None,
     sweep: Said[tuple[str, ...]] = (),
     cells: Said[tuple[Path, ...]] = (),
+    where: Said[tuple[str, ...]] = (),
     out: Said[Path | None] = None,
 ) -> None:
     """Write the report of a sweep: report.html, which needs nothing else, and its figures.
@@ -24,10 +25,12 @@ def report(
             share counts once.
         cells: Instead: the `cells.parquet` of a sweep, or the folder that holds it; may be several. No
             default: give this or --experiment.
+        where: Only cells with these values of parameters, as NAME=VALUE or NAME=VALUE,VALUE, such as
+            method=finetune,lora; a cell has to meet each. The default is all cells.
         out: Folder to write into; the default is report-NAME in this folder.
     """
     # Libraries take seconds to import: what does not exist is refused before.
-    wanted = Wanted(experiment, sweep, cells, out)
+    wanted = Wanted(experiment, sweep, cells, out, where)
     wanted.check()
     from interfero.cli.report.make import make_report
 

@@ -17,6 +17,7 @@ from interfero.analysis.charts.data import RunLinks
 from interfero.analysis.charts.files import file_name, write_pictures
 from interfero.analysis.charts.restoration import restoration_figures
 from interfero.analysis.charts.sequence import sequence_figures
+from interfero.analysis.part import part_of
 from interfero.analysis.records import CELLS_FILE, PARAMS, read_records
 from interfero.analysis.report.page import table_title
 from interfero.analysis.report.pictures import FOLDER, Finder
@@ -49,6 +50,10 @@ _SHARED: dict[str, object] = {
 """How cells are trained and measured, as far as their losses have to do with it; what older records lack."""
 
 
+Origins = dict[str, dict[str, None]]
+"""A value to where its cells come from, each once and in their order."""
+
+
 @dataclass
 class _Found:
     """Cells, and where they come from."""
@@ -60,14 +65,8 @@ class _Found:
     pictures: dict[str, Path] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
-    kinds: dict[str, dict[str, None]] = field(default_factory=dict)
-    """Kind of sweep to where its cells come from."""
-    sources: dict[tuple[str, str], dict[str, None]] = field(default_factory=dict)
-    """(name, hash of the images) of a source domain to where its cells come from."""
-    shared: dict[str, dict[str, dict[str, None]]] = field(
-        default_factory=lambda: defaultdict(lambda: defaultdict(dict))
-    )
-    """Settings of training that cells should have in common, by value to where its cells come from."""
+    origins: dict[str, dict[str, None]] = field(default_factory=dict)
+    """Key of a cell to where it comes from, for a reader."""
 
     def title(self, holds: str) -> str:
         """The sweeps' names, or what a table holds that names no sweep: its folder's name says nothing."""
@@ -83,13 +82,19 @@ class _Found:
         for record in records:
             if record.status != "stopped":
                 self.records.setdefault(record.key, record)
-                self.kinds.setdefault(_kind_of(record), {})[where] = None
-                told = record.provenance
-                if known := told.get("source_domain_hash", ""):
-                    source = told.get("source_domain", ""), known
-                    self.sources.setdefault(source, {})[where] = None
-                for name, value in _settings(told.get("loop", "{}")):
-                    self.shared[name][value][where] = None
+                self.origins.setdefault(record.key, {})[where] = None
+
+    def keep(self, where: Sequence[str]) -> None:
+        """Of all cells those that meet conditions; a reader is told.
+
+        Raises:
+            ConfigError: a condition is unclear, or no cell meets it.
+        """
+        every = list(self.records.values())
+        part = part_of(every, where)
+        self.records = {record.key: record for record in part}
+        of = f"{len(part)} of {counted(len(every), 'cell')}"
+        self.remarks.append(f"a part of the table, {of}: {' '.join(where)}")
 
     def check_settings(self) -> None:
         """Cells of one table that were trained in different ways get a remark: nobody can part them.
@@ -97,7 +102,11 @@ class _Found:
         Raises:
             ConfigError: the tables themselves are of different ways.
         """
-        for name, values in self.shared.items():
+        shared: dict[str, Origins] = defaultdict(lambda: defaultdict(dict))
+        for record in self.records.values():
+            for name, value in _settings(record.provenance.get("loop", "{}")):
+                shared[name][value] |= self.origins[record.key]
+        for name, values in shared.items():
             if len(values) < 2:
                 continue
             each = "; ".join(f"{value}: {', '.join(own)}" for value, own in sorted(values.items()))
@@ -117,21 +126,26 @@ class _Found:
         Raises:
             ConfigError: some are of one kind, and others of another; or of another source domain.
         """
-        if len(self.kinds) > 1:
-            named = " and ".join(f"{kind} sweeps" for kind in sorted(self.kinds))
-            each = "; ".join(
-                f"{kind}: {', '.join(own)}" for kind, own in sorted(self.kinds.items())
-            )
+        kinds: Origins = defaultdict(dict)
+        sources: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+        for record in self.records.values():
+            kinds[_kind_of(record)] |= self.origins[record.key]
+            told = record.provenance
+            if known := told.get("source_domain_hash", ""):
+                sources[told.get("source_domain", ""), known] |= self.origins[record.key]
+        if len(kinds) > 1:
+            named = " and ".join(f"{kind} sweeps" for kind in sorted(kinds))
+            each = "; ".join(f"{kind}: {', '.join(own)}" for kind, own in sorted(kinds.items()))
             raise ConfigError(
                 f"cells of {named} have no report in common ({each}): make a report of each kind"
             )
-        if len(self.sources) > 1:
-            each = "; ".join(f"{name}: {', '.join(own)}" for (name, _), own in self.sources.items())
+        if len(sources) > 1:
+            each = "; ".join(f"{name}: {', '.join(own)}" for (name, _), own in sources.items())
             raise ConfigError(
                 "forgetting is measured on the source domain, and these cells have source domains of "
                 f"different images ({each}): make a report of each"
             )
-        return next(iter(self.kinds))
+        return next(iter(kinds))
 
 
 def make_report(wanted: Wanted) -> str:
@@ -149,9 +163,11 @@ def make_report(wanted: Wanted) -> str:
             find = _from_tracking(found, wanted.experiment, wanted.sweeps, Path(folder))
         else:
             find = _from_tables(found, wanted.cells)
-        records = list(found.records.values())
-        if not records:
+        if not found.records:
             raise ConfigError(f"{', '.join(found.names)}: no cell has ended, nothing to report")
+        if wanted.where:
+            found.keep(wanted.where)
+        records = list(found.records.values())
         names = ", ".join(dict.fromkeys(found.names))
         out = wanted.out or Path(f"report-{file_name(names)}")
         kind = found.kind

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from interfero.analysis.part import parsed
 from interfero.cli.options import table_of
 from interfero.errors import ConfigError
 from interfero.tracking.database_file import check_experiment
@@ -18,6 +19,8 @@ class Wanted:
     sweeps: tuple[str, ...] = ()
     cells: tuple[Path, ...] = ()
     out: Path | None = None
+    where: tuple[str, ...] = ()
+    """Conditions that cells have to meet, as `interfero.analysis.part` reads them."""
 
     def check(self) -> None:
         """Refuse what is unclear, and what does not exist as far as files of this machine say.
@@ -35,5 +38,7 @@ class Wanted:
             raise ConfigError(f"--out {self.out} is a file, and a report is a folder: name another")
         for path in self.cells:
             table_of(path)
+        for condition in self.where:
+            parsed(condition)
         if self.experiment is not None:
             check_experiment(self.experiment)
