@@ -48,7 +48,7 @@ def tables(records: Sequence[CellRecord], *, every_rate: bool = False) -> Iterat
     cases = [case for part in parts for case in SequenceFindings(part).cases]
     for case, own in grouped(cases, lambda summary: summary.case).items():
         header = [case.text, *COLUMNS.values(), "learning rates", "MB stored"]
-        yield markdown(header, [_row(row) for summary in own for row in summary.rows])
+        yield markdown(header, [_row(row) for summary in own for row in summary.alike])
 
 
 def differences(records: Sequence[CellRecord], method: str) -> Iterator[str]:

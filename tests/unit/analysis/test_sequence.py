@@ -438,6 +438,64 @@ def test_incomplete_chains_are_left_out_and_counted(planted):
     assert "a stage is missing" in problems
 
 
+@pytest.fixture(scope="module")
+def joined():
+    """A good memory in all orders, a worse one in the two easiest; fine-tuning at two rates in half."""
+    easiest = sorted(
+        LATIN, key=lambda order: sum(k * DISTANCES[d] for k, d in enumerate(order, 1))
+    )[:2]
+    good, worse = (PlantedMethod(memories=(m,), memory_exponent=-0.02) for m in (64, 4))
+    rates = PlantedMethod(rates={1e-4: 1.0, 3e-5: 0.4})
+    parts = [
+        ({"replay": good}, LATIN), ({"replay": worse}, easiest),
+        ({"finetune": rates}, LATIN[:2]), ({"finetune": PlantedMethod()}, LATIN[2:]),
+    ]  # fmt: skip
+    sweeps = [PlantedSequences(methods, orders=o, distance_exponent=1) for methods, o in parts]
+    return easiest, list({r.key: r for sweep in sweeps for r in sweep.records()}.values())
+
+
+def test_settings_are_chosen_and_shown_in_orders_that_they_share(joined):
+    easiest, records = joined
+    replay = [r for r in records if r.params["method"] in ("replay", "source")]
+    summary = summary_of(replay)
+    many, few = sorted(summary.rows, key=lambda row: -row.setting.memory_images)
+    assert (len(many.chains), len(few.chains)) == (12, 6)
+    assert many.score > few.score, "by its own orders alone the worse one would be chosen"
+    assert summary.choices["replay"].setting == many.setting
+    assert summary.never_chosen == []
+    rows = {row.setting: row for row in summary.alike}
+    assert {c.order for row in rows.values() for c in row.chains} == set(easiest)
+    assert rows[many.setting].score < rows[few.setting].score
+    (table,) = tables(replay)
+    assert rows[many.setting].means[AVERAGE.name].short in table
+    assert many.means[AVERAGE.name].short not in table
+
+
+def test_a_setting_with_too_few_orders_is_not_chosen_and_named(joined):
+    (one, _), records = joined
+    first = {">".join(one[:k]) for k in range(len(one) + 1)}
+    replay = [
+        r
+        for r in records
+        if r.params["method"] == "source"
+        or r.params["memory_images"] == 64
+        or (r.params["memory_images"] == 4 and r.params["sequence"] in first)
+    ]
+    summary = summary_of(replay)
+    assert [row.setting.memory_images for row in summary.never_chosen] == [4]
+    assert summary.choices["replay"].setting.memory_images == 64
+    said = SequenceFindings(replay).lines["Left out"]
+    assert any("it has other orders or seeds than other settings of its method" in s for s in said)
+
+
+def test_different_learning_rates_in_different_chains_are_said(joined, found):
+    _, records = joined
+    said = SequenceFindings([r for r in records if r.params["method"] in ("finetune", "source")])
+    (line,) = [s for s in said.sure if s.startswith("Validation chose from different learning")]
+    assert "finetune (3e-05, 0.0001 in 6 chains; 0.0001 in 6 chains)" in line
+    assert not [s for s in found.sure if s.startswith("Validation chose from different")]
+
+
 @pytest.mark.parametrize("every_rate", [False, True])
 def test_the_tables_of_the_study_are_what_its_cells_give(every_rate):
     docs = Path(__file__).resolve().parents[3] / "docs"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +30,7 @@ from interfero.analysis.sequence.next_command import sequence_command
 from interfero.analysis.sequence.order_tests import OrderTests, order_tests
 from interfero.analysis.sequence.orders import (
     SequenceMean,
+    Unit,
     corrected,
     paired,
     tried_text,
@@ -85,7 +87,10 @@ class SequenceFindings:
         method = next(iter(summary.best))
         assert self.orders is not None
         order = self.orders.sentence(method)
-        notes = least_note(summary), lengths_note(summary), never_last_line(summary), order
+        notes = (
+            least_note(summary), unequal_rates_line(summary), lengths_note(summary),
+            never_last_line(summary), order,
+        )  # fmt: skip
         return [line for line in notes if line]
 
     @cached_property
@@ -109,6 +114,11 @@ class SequenceFindings:
                 *(
                     f"{method}: it has other orders or seeds than the rest."
                     for method in summary.left_out
+                ),
+                *(
+                    f"{row.setting.text}: it has other orders or seeds than other settings of its method, "
+                    "and was not chosen from."
+                    for row in summary.never_chosen
                 ),
                 *(f"{problem}." for problem in self.chains.problems),
             ],
@@ -187,6 +197,31 @@ def least_line(summary: SequenceSummary) -> str:
     text = "; ".join(parts)
     # The name of a method stays as it is written.
     return f"{text[0].upper() if least is not naive else text[0]}{text[1:]}." if text else ""
+
+
+def unequal_rates_line(summary: SequenceSummary) -> str:
+    """A warning that validation chose from other learning rates in some chains; empty where it did not."""
+    said = []
+    for row in summary.best.values():
+        units = {(c.order, c.seed) for c in row.chains}
+        tried: dict[Unit, set[float]] = defaultdict(set)
+        for chain in summary.every:
+            unit = chain.order, chain.seed
+            if chain.setting == row.setting and unit in units:
+                tried[unit].add(chain.learning_rate)
+        grids = Counter(tuple(sorted(rates)) for rates in tried.values())
+        if len(grids) > 1:
+            each = "; ".join(
+                f"{', '.join(f'{rate:g}' for rate in rates)} in {counted(count, 'chain')}"
+                for rates, count in grids.most_common()
+            )
+            said.append(f"{row.setting.text} ({each})")
+    if not said:
+        return ""
+    return (
+        f"Validation chose from different learning rates in different chains: {', '.join(said)}; "
+        "`--where learning_rate=...` compares those that all chains have."
+    )
 
 
 def least_note(summary: SequenceSummary) -> str:

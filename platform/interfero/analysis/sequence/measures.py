@@ -182,23 +182,23 @@ class SequenceSummary:
     @cached_property
     def choices(self) -> dict[str, SettingRow]:
         """Of each method the setting that validation chose; fewer bytes where it does not tell."""
+        return {method: _chosen(rows) for method, rows in self.by_method.items()}
+
+    @cached_property
+    def by_method(self) -> dict[str, list[SettingRow]]:
+        """The settings of each method, fine-tuning first."""
         by_method = grouped(self.rows, lambda row: row.setting.method)
-        ordered = sorted(by_method.items(), key=lambda own: (own[0] != NAIVE, own[0]))
-        return {m: min(rows, key=_rank) for m, rows in ordered}
+        return dict(sorted(by_method.items(), key=lambda own: (own[0] != NAIVE, own[0])))
+
+    @cached_property
+    def alike(self) -> tuple[SettingRow, ...]:
+        """The settings over the orders and seeds that all of these have; those without them are left out."""
+        return tuple(_alike(self.rows))
 
     @cached_property
     def best(self) -> dict[str, SettingRow]:
-        """The same over the orders and seeds that all of these have; methods without them are left out."""
-        coverage: dict[Unit, set[str]] = defaultdict(set)
-        for method, row in self.choices.items():
-            for chain in row.chains:
-                coverage[chain.order, chain.seed].add(method)
-        units, methods = comparable(coverage, lambda places: len(places) > 0)
-        return {
-            m: _row([c for c in row.chains if (c.order, c.seed) in units], row.stages)
-            for m, row in self.choices.items()
-            if m in methods
-        }
+        """The same over the orders and seeds that all methods have; those without them are left out."""
+        return {row.setting.method: row for row in _alike(list(self.choices.values()))}
 
     @cached_property
     def searched(self) -> set[str]:
@@ -212,6 +212,12 @@ class SequenceSummary:
     def left_out(self) -> list[str]:
         """Methods that share too few orders and seeds with the others to be compared."""
         return [method for method in self.choices if method not in self.best]
+
+    @cached_property
+    def never_chosen(self) -> list[SettingRow]:
+        """Settings that share too few orders and seeds with the others of their method to be chosen."""
+        alike = {row.setting for rows in self.by_method.values() for row in _alike(rows)}
+        return [row for row in self.rows if row.setting not in alike]
 
     @property
     def one_codec(self) -> list[SettingRow]:
@@ -332,6 +338,26 @@ def _row(chains: Sequence[Chain], stages: int) -> SettingRow:
         if chains[0].setting.method != "joint" and all(name in metrics for metrics in ends)
     }
     return SettingRow(chains[0].setting, stages, tuple(chains), means, stored)
+
+
+def _alike(rows: Sequence[SettingRow]) -> list[SettingRow]:
+    """Settings over the orders and seeds that all of them have, without those that have others."""
+    coverage: dict[Unit, set[SequenceSetting]] = defaultdict(set)
+    for row in rows:
+        for chain in row.chains:
+            coverage[chain.order, chain.seed].add(row.setting)
+    units, settings = comparable(coverage, lambda places: len(places) > 0)
+    return [
+        _row([c for c in row.chains if (c.order, c.seed) in units], row.stages)
+        for row in rows
+        if row.setting in settings
+    ]
+
+
+def _chosen(rows: Sequence[SettingRow]) -> SettingRow:
+    """Of one method's settings the best on validation, in the orders and seeds that they share."""
+    best = min(_alike(rows), key=_rank).setting
+    return next(row for row in rows if row.setting == best)
 
 
 def _rank(row: SettingRow) -> tuple[bool, float, float, SequenceSetting]:
