@@ -276,10 +276,10 @@ def _cell_text(chain: Chain, stage: int, runs: RunLinks) -> str:
 
 
 def _storage_figure(cases: Sequence[SequenceSummary]) -> Figure | None:
-    """Forgetting and loss against what has to be kept, every setting."""
+    """Forgetting and loss against what has to be kept, every setting, in the orders and seeds that all have."""
     variants = []
     for summary in cases:
-        rows = [row for row in summary.rows if row.num_bytes is not None]
+        rows = [row for row in summary.alike if row.num_bytes is not None]
         if not rows:
             continue
         sizes = [row.num_bytes or 0.0 for row in rows]
