@@ -276,7 +276,7 @@ def _cell_text(chain: Chain, stage: int, runs: RunLinks) -> str:
 
 
 def _storage_figure(cases: Sequence[SequenceSummary]) -> Figure | None:
-    """Forgetting and loss against what has to be kept, every setting, in the orders and seeds that all have."""
+    """Forgetting and loss against what has to be kept, settings in orders that all have."""
     variants = []
     for summary in cases:
         rows = [row for row in summary.alike if row.num_bytes is not None]
