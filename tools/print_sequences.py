@@ -2,7 +2,8 @@
 
 Reads tables of cells (`cells.parquet`) and prints a row for each setting, at the learning rates that
 validation chose; with `--every-rate` a row for each learning rate. docs/domain_sequences.md has both. With
-`--against METHOD` it prints what every other method has less that one, in the same orders and seeds.
+`--against METHOD` it prints what every other method has less that one, in the same orders and seeds; with
+`--against SETTING`, named as these tables do, what every other setting has.
 With `--transfer` it prints what stages did for other domains, and what joint training gains more; with
 `--where method=finetune,lora learning_rate=3e-5` it reads only such cells.
 """
@@ -51,21 +52,30 @@ def tables(records: Sequence[CellRecord], *, every_rate: bool = False) -> Iterat
         yield markdown(header, [_row(row) for summary in own for row in summary.alike])
 
 
-def differences(records: Sequence[CellRecord], method: str) -> Iterator[str]:
-    """A table for each case: each other method less one, paired; Holm's correction is over a column.
+def differences(records: Sequence[CellRecord], name: str) -> Iterator[str]:
+    """A table for each case: everything else less one, paired; Holm's correction is over a column.
+
+    Args:
+        records: Rows of one or several cases.
+        name: A method: the others at their chosen settings. Or a setting, as the tables name it: all other
+            settings, those of its own method too.
 
     Raises:
-        ConfigError: no case has the method.
+        ConfigError: no case has it.
     """
     cases = SequenceFindings(records).cases
-    known = sorted({name for case in cases for name in case.best})
-    if method not in known:
+    methods = sorted({method for case in cases for method in case.best})
+    settings = sorted({row.setting.text for case in cases for row in case.alike} - {*methods})
+    if name not in (*methods, *settings):
         raise ConfigError(
-            f"--against must be a method of the cells ({', '.join(known)}), not {method!r}"
+            f"--against must be a method of the cells ({', '.join(methods)}), not {name!r}; or a setting "
+            f"({'; '.join(settings)})"
         )
     for case in cases:
-        if method in case.best:
-            yield _less(case, method)
+        rows = [*case.best.values()] if name in methods else [*case.alike]
+        one = [r for r in rows if name in (r.setting.method, r.setting.text)]
+        if one:
+            yield _less(case, one[0], [row for row in rows if row is not one[0]])
 
 
 def transfers(records: Sequence[CellRecord]) -> Iterator[str]:
@@ -81,15 +91,13 @@ def _transfer(summary: SequenceSummary, method: str, row: SettingRow) -> list[st
     return [_name(row), *("-" if mean is None else mean.short for mean in means)]
 
 
-def _less(summary: SequenceSummary, method: str) -> str:
-    own = summary.best[method]
-    others = [row for name, row in summary.best.items() if name != method]
+def _less(summary: SequenceSummary, one: SettingRow, others: Sequence[SettingRow]) -> str:
     shown = [measure for measure in MEASURES if measure.name in COLUMNS]
     columns = [
-        corrected([paired(row.values(measure), own.values(measure)) for row in others])
+        corrected([paired(row.values(measure), one.values(measure)) for row in others])
         for measure in shown
     ]
-    header = [f"{summary.case.text}, less `{method}`", *(COLUMNS[m.name] for m in shown)]
+    header = [f"{summary.case.text}, less {_name(one)}", *(COLUMNS[m.name] for m in shown)]
     rows = [
         [_name(row), *("-" if mean is None else mean.judged for mean in means)]
         for row, *means in zip(others, *columns, strict=True)

@@ -525,6 +525,23 @@ def test_differences_from_one_method_are_paired_and_corrected():
         list(differences(records, "ewc"))
 
 
+def test_differences_from_one_setting_are_those_of_all_others(planted):
+    """Planted: less harm with a larger memory."""
+    records = planted.records()
+    (table,) = differences(records, "replay, 16 images kept (reservoir)")
+    header, _, *rows = table.splitlines()
+    assert ", less `replay`, 16 images kept (reservoir) |" in header
+    settings = [row.split(" | ")[0].removeprefix("| ") for row in rows]
+    assert settings == [
+        "`finetune`", "`joint`", "`lora` 4", "`replay`, 4 images kept (reservoir)",
+        "`replay`, 64 images kept (reservoir)",
+    ]  # fmt: skip
+    few, many = (float(row.split(" | ")[2].split(" ")[0]) for row in rows[-2:])
+    assert many < 0 < few
+    with pytest.raises(ConfigError, match=r"or a setting \(.*replay, 4 images kept"):
+        list(differences(records, "replay, 16 images"))
+
+
 def test_transfer_is_printed_with_what_joint_training_has_more():
     records = PlantedSequences({n: METHODS[n] for n in ("finetune", "joint", "lora")}).records()
     (table,) = transfers(records)
