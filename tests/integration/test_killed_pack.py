@@ -76,9 +76,10 @@ def test_a_pack_too_large_for_the_memory_is_done_in_halves_and_a_cell_too_large_
 
 
 def test_what_rays_memory_monitor_kills_has_failed_and_the_sweep_ends_as_any_other(make_workplace):
-    """By a limit that every machine exceeds, looked at seldom: what is killed is training by then.
+    """By a limit that every machine exceeds, looked at seldom: what is killed trains by then, or starts.
 
-    Tune alone ends all trials with a RuntimeError (Ray 2.60, findings/ray_tune_ends_on_a_kill_for_memory.sh).
+    Of what trains, Tune alone ends all trials with a RuntimeError (Ray 2.60, findings/
+    ray_tune_ends_on_a_kill_for_memory.sh); tests/unit/engine/test_memory_monitor.py has that moment.
     """
     place = make_workplace("monitored")
     place.environment |= {

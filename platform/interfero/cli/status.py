@@ -150,7 +150,8 @@ def _in_training(store: SweepStore, now: float) -> Iterator[str]:
 def _pace(store: SweepStore, ends: list[float], left: int | None, now: float) -> str:
     """Cells an hour since the driver started, which took the lease then, and what that means for the rest."""
     began = store.lease_began
-    if now < began:
+    # Machines of one storage differ by seconds.
+    if now < max([began, *ends]) - LEASE_S:
         return "the clock was set back since the driver started: no rate"
     since = [end for end in ends if end >= began]
     ago = f"since the driver started {_span(now - began)} ago"
@@ -173,5 +174,7 @@ def _is_running(store: SweepStore) -> bool:
         return store.is_running
     # Who may not write cannot try the lease; its driver touches it three times in `LEASE_S`.
     with suppress(OSError):
-        return time.time() - (store.folder / SHARED_LEASE).stat().st_mtime < LEASE_S
+        # Of a clock that was set back since, the age is negative: only the writer's next touch would tell.
+        age = time.time() - (store.folder / SHARED_LEASE).stat().st_mtime
+        return abs(age) < LEASE_S
     return False

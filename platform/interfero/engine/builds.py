@@ -102,7 +102,8 @@ def check_build(store: SweepStore, code: str, *, accept_code: bool) -> str | Non
 def builds_line(store: SweepStore) -> str | None:
     """How many cells each build made, where builds of different training code drove the sweep.
 
-    None too where the sweep's settings cannot be read any more: its results are told all the same.
+    A record tells when its cell started, and the settings when a build began. None too where the settings
+    cannot be read any more: the sweep's results are told all the same.
     """
     try:
         builds = builds_of(store.settings())
@@ -111,13 +112,17 @@ def builds_line(store: SweepStore) -> str | None:
     if len({build.code for build in builds}) < 2:
         return None
     begins = [build.since for build in builds]
+    heading = "cells of several builds of the training code"
+    if begins != sorted(begins):
+        each = ", ".join(build.text for build in builds)
+        return f"{heading}: {each}; the clock was set back between them, so their cells cannot be counted"
     made = Counter(
         max(0, bisect_right(begins, record.started_at) - 1)
         for record in store.each_record()
         if record.reused_from is None and record.started_at
     )
     parts = [f"{made[i]} cells by {build.text}" for i, build in enumerate(builds)]
-    return f"cells of several builds of the training code: {', '.join(parts)}"
+    return f"{heading}: {', '.join(parts)}"
 
 
 def _check_libraries(name: str, settings: dict[str, Any]) -> None:

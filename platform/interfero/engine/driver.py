@@ -100,7 +100,7 @@ def run_packs(
         run_config=RunConfig(
             name=f"attempt-{os.getpid()}",
             storage_path=str(store.folder / "tune"),
-            callbacks=[RecordCallback(feeder, listener, store)],
+            callbacks=[RecordCallback(feeder, listener, store, options.workers_per_trial > 1)],
             failure_config=FailureConfig(max_failures=RETRIES),
             verbose=0,
         ),

@@ -39,6 +39,8 @@ class RecordCallback(DriverOnly, Callback):
     feeder: Feeder
     listener: SweepListener
     store: SweepStore
+    in_groups: bool = False
+    """Whether a trial only starts the processes that train its pack (`run_group_trial`)."""
     seen: dict[str, str] = field(default_factory=dict)
     """Status that was passed on last, by key."""
 
@@ -70,6 +72,10 @@ class RecordCallback(DriverOnly, Callback):
             return
         reason = reason_of_kill(_errors(trial))
         if reason is None:
+            return
+        if self.in_groups:
+            # It is no pack that was too large: Ray Train has the processes that train.
+            logger.warning("%s, the one that starts a group of processes: it starts again", reason)
             return
         with past_tune():
             packs = map(Pack.from_text, trial.config.get(PARTS, [trial.config[PACK]]))

@@ -99,7 +99,7 @@ class Runs:
         self._first_text = ""
         self.parent_start_ms = 0
         """Unix time in milliseconds."""
-        self._parent_end_ms = 0
+        self._parent_told_ms = 0
         self._in_doubt: set[str] = set()
         self.cells: dict[str, CellRun] = {}
         """Runs of cells by key."""
@@ -127,7 +127,10 @@ class Runs:
         parent = found[0] if found else self._create_parent(tags, time_ms)
         self._parent_id = parent.info.run_id
         self.parent_start_ms = int(parent.info.start_time)
-        self._parent_end_ms = int(parent.info.end_time or 0)
+        # Of each of its metrics the newest point: a driver that died has told its progress for longer than
+        # any start of a run says.
+        told = (int(point.timestamp) for point in parent.data.to_proto().metrics)
+        self._parent_told_ms = max(int(parent.info.end_time or 0), *told, 0)
         held = {**parent.data.tags, **parent.data.params}
         changed = {k: v for k, v in {**tags, **params}.items() if k in held and held[k] != v}
         new_tags = {name: value for name, value in tags.items() if name not in held}
@@ -150,7 +153,7 @@ class Runs:
     def latest_ms(self) -> int:
         """The latest time at which something is known to have happened; Unix time in milliseconds."""
         starts = (run.start_ms for run in self.cells.values())
-        return max(self.parent_start_ms, self._parent_end_ms, *starts)
+        return max(self.parent_start_ms, self._parent_told_ms, *starts)
 
     def link(self, key: str | None, artifact: str = "") -> str:
         """Address of a run's page, or of a file of it, within the MLflow UI; empty if it has no run.

@@ -122,9 +122,12 @@ class Clock:
     """
 
     def __init__(self, not_before_ms: int) -> None:
-        self._start_ms = max(now_ms(), not_before_ms)
-        self._began = time.monotonic()
+        self._told_ms = float(not_before_ms)
+        self._told_at = time.monotonic()
 
     def now_ms(self) -> int:
-        """In milliseconds; the machine's own time unless that was set back."""
-        return max(now_ms(), self._start_ms + to_ms(time.monotonic() - self._began))
+        """In milliseconds; the machine's own time unless that is behind what was told before."""
+        at = time.monotonic()
+        self._told_ms = max(float(now_ms()), self._told_ms + 1000 * (at - self._told_at))
+        self._told_at = at
+        return round(self._told_ms)

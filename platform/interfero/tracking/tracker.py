@@ -106,7 +106,14 @@ class Tracker:
         """Of running cells, by key: what their last write takes along."""
         self._progress: Callable[[], Mapping[str, float]] = dict
         self._progress_told_at = time.monotonic()
-        self._clock = Clock(runs.latest_ms)
+        # Of a driver that died, what it has told of the parent run and what still waits to be told.
+        waiting = (
+            time_ms
+            for operation in self._delivery
+            if isinstance(operation, LogBatch) and operation.key is None
+            for _, _, time_ms, _ in operation.metrics
+        )
+        self._clock = Clock(max([runs.latest_ms, *waiting]))
         self._successor: str | None = None
         self._closed = False
         self._cells = {

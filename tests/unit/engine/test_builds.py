@@ -90,3 +90,16 @@ def test_the_last_lines_count_the_cells_of_each_build(kept, cell, record, monkey
         f"cells of several builds of the training code: 2 cells by interfero {HERE} (training code aa), "
         "1 cells by interfero 9.0 (training code bb)"
     )
+
+
+def test_cells_of_builds_are_not_counted_by_a_clock_that_was_set_back(
+    kept, cell, record, monkeypatch
+):
+    store = kept(builds=[{"since": 3700.0, "interfero": "1", "code": "aa"},
+                         {"since": 200.0, "interfero": "2", "code": "bb"}])  # fmt: skip
+    for rate, began in ((1e-3, 3800.0), (2e-3, 250.0)):
+        store.write_record(record(cell(learning_rate=rate), started_at=began))
+    assert builds_line(store) == (
+        "cells of several builds of the training code: interfero 1 (training code aa), interfero 2 (training "
+        "code bb); the clock was set back between them, so their cells cannot be counted"
+    )

@@ -223,6 +223,17 @@ def dies(tmp_path, cell):
     return die, cells, trial, callback
 
 
+def test_a_killed_process_that_starts_a_group_halves_nothing(dies, caplog):
+    """It trains no pack; the group that it starts takes the whole one."""
+    die, _, _, callback = dies
+    callback.in_groups = True
+    for _ in range(2):
+        assert die() == []
+    assert callback.listener.records == [], "nothing failed: it is tried again"
+    assert caplog.messages == ["its process was killed, most likely for memory, the one that starts a "
+                               "group of processes: it starts again"] * 2  # fmt: skip
+
+
 def test_a_pack_whose_process_is_killed_goes_on_in_halves_once(dies, record, caplog):
     caplog.set_level(logging.CRITICAL)
     die, cells, trial, callback = dies

@@ -16,6 +16,7 @@ from interfero.errors import TrackingError
 from interfero.tracking.delivery import FILE_TRIES
 from interfero.tracking.first_file import FIRST_FILE, missing_package
 from interfero.tracking.runs import Runs
+from interfero.tracking.summary import Clock
 from interfero.tracking.tracker import Tracker
 
 from .conftest import PARAMS, START_S, make_record
@@ -758,6 +759,44 @@ def test_no_run_ends_before_it_began_when_the_clock_is_set_back(place, monkeypat
         assert 0 <= run.info.end_time - run.info.start_time < 60_000
     place.open().close("FINISHED")
     assert 0 <= place.parent.info.end_time - place.parent.info.start_time < 60_000
+
+
+@pytest.mark.parametrize("server_is_away", [False, True])
+def test_progress_goes_on_from_what_a_dead_driver_has_told(
+    place, away, monkeypatch, server_is_away
+):
+    """MLflow shows the value of the greatest step: the dead driver's, if the next one began below it."""
+    monkeypatch.setattr("interfero.tracking.tracker.PROGRESS_S", 0.0)
+    first, now = place.open(), time.time()
+    first.cell_started("trains", PARAMS, {})
+    monkeypatch.setattr(time, "time", lambda: now + 3600)
+    away["away"] = server_is_away
+    first.parent_progress(lambda: {"cells/finished": 1.0})
+    assert (first.pending > 0) == server_is_away
+    away["away"] = False
+    monkeypatch.setattr(time, "time", lambda: now)
+    second = place.open()
+    second.parent_progress(lambda: {"cells/finished": 2.0})
+    second.close("FINISHED")
+    assert place.parent.data.metrics["cells/finished"] == 2
+    steps = [step for step, *_ in place.history(place.parent, "cells/finished")]
+    assert len(steps) >= 2
+    assert 3600 <= steps[0] <= steps[-1] < 3660
+
+
+def test_a_clock_that_was_ahead_and_is_corrected_does_not_go_back(monkeypatch):
+    now, passed = 1.7e9, 50.0
+    monkeypatch.setattr(time, "time", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: passed)
+    clock = Clock(not_before_ms=0)
+    assert clock.now_ms() == 1.7e12
+    now += 3600
+    ahead = clock.now_ms()
+    assert ahead == 1.7e12 + 3.6e6
+    now, passed = 1.7e9 + 60, passed + 60
+    assert clock.now_ms() == ahead + 60_000, "and goes on with the time that passes"
+    now += 7200
+    assert clock.now_ms() == (1.7e9 + 7260) * 1000, "until the machine's own time is ahead again"
 
 
 def test_runs_of_a_driver_that_got_no_tracker_do_not_end_before_they_began(place, monkeypatch):
