@@ -118,12 +118,17 @@ class Slurm:
         files = (self.shared / "storage" / name / "cells").glob("*.json")
         return [json.loads(path.read_text()) for path in files]
 
+    def states(self, name):
+        return [state for state, *_ in self.runs(name)]
+
     def runs(self, name):
-        """States in MLflow of the sweeps of a name."""
+        """Of the sweeps of a name in MLflow: state, start and end."""
         database = self.login.root / "root/mlflow.db"
         with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-            rows = connection.execute("SELECT status FROM runs WHERE name = ?", (name,))
-            return [status for (status,) in rows]
+            rows = connection.execute(
+                "SELECT status, start_time, end_time FROM runs WHERE name = ?", (name,)
+            )
+            return rows.fetchall()
 
     def nothing_is_left(self):
         for name in NODES:
@@ -199,7 +204,7 @@ def test_a_job_on_two_nodes_runs_the_sweep_and_ends_ray(slurm):
     assert states == ["COMPLETED"], slurm.logs()
     assert "Ray on 2 nodes" in slurm.log("two")
     assert [r["status"] for r in slurm.records("two")] == 2 * ["finished"]
-    assert slurm.runs("two") == ["FINISHED"]
+    assert slurm.states("two") == ["FINISHED"]
     slurm.nothing_is_left()
 
 
@@ -232,7 +237,7 @@ def test_at_the_time_limit_it_queues_again_and_goes_on_to_its_end(slurm):
         slurm.wait(job, waits_again)
         assert "the time limit is near" in slurm.log("long")
         slurm.nothing_is_left()
-        assert slurm.runs("long") == ["KILLED"]
+        assert slurm.states("long") == ["KILLED"]
         before = {r["key"]: r for r in slurm.records("long")}
         assert 0 < len(before) < len(rates)
         slurm.run(
@@ -247,7 +252,7 @@ def test_at_the_time_limit_it_queues_again_and_goes_on_to_its_end(slurm):
     records = {r["key"]: r for r in slurm.records("long")}
     assert [r["status"] for r in records.values()] == len(rates) * ["finished"]
     assert before == {key: records[key] for key in before}
-    assert slurm.runs("long") == ["FINISHED"]
+    assert slurm.states("long") == ["FINISHED"]
     assert (slurm.shared / "storage/long/report/cells.parquet").exists()
     slurm.nothing_is_left()
 
@@ -297,7 +302,7 @@ def test_what_scancel_leaves(slurm, way, state):
     assert not slurm.hosts["node1"].processes("raylet")
     # After a plain one that is usual too, but a race with KillWait.
     if way:
-        assert slurm.runs(name) == ["KILLED"]
+        assert slurm.states(name) == ["KILLED"]
         slurm.nothing_is_left()
 
 
@@ -310,3 +315,7 @@ def test_an_array_splits_an_axis_and_its_tasks_share_a_node(slurm):
     for task, seed in enumerate((3, 4)):
         (record,) = slurm.records(f"parts-{task}")
         assert (record["status"], record["params"]["data_seed"]) == ("finished", seed), slurm.logs()
+    ((_, first_start, first_end),), ((_, start, end),) = map(slurm.runs, ("parts-0", "parts-1"))
+    assert max(first_start, start) < min(first_end, end), (
+        "both ran at once: ports and folders are their own"
+    )
