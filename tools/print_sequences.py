@@ -5,7 +5,8 @@ validation chose; with `--every-rate` a row for each learning rate. docs/domain_
 `--against METHOD` it prints what every other method has less that one, in the same orders and seeds; with
 `--against SETTING`, named as these tables do, what every other setting has.
 With `--transfer` it prints what stages did for other domains, and what joint training gains more; with
-`--where method=finetune,lora learning_rate=3e-5` it reads only such cells.
+`--by-order` a row for each setting and order; with `--where method=finetune,lora learning_rate=3e-5` it
+reads only such cells.
 """
 
 from __future__ import annotations
@@ -78,6 +79,18 @@ def differences(records: Sequence[CellRecord], name: str) -> Iterator[str]:
             yield _less(case, one[0], [row for row in rows if row is not one[0]])
 
 
+def each_order(records: Sequence[CellRecord]) -> Iterator[str]:
+    """A table for each case: every setting at the end of each order, over seeds alone."""
+    for case in SequenceFindings(records).cases:
+        header = [case.case.text, "order", *COLUMNS.values()]
+        rows = [
+            [_name(row), ">".join(order), *(own.means[name].short for name in COLUMNS)]
+            for row in case.rows
+            for order, own in row.by_order.items()
+        ]
+        yield markdown(header, rows)
+
+
 def transfers(records: Sequence[CellRecord]) -> Iterator[str]:
     """A table for each case: transfer and intransigence of each method at its chosen setting."""
     for case in SequenceFindings(records).cases:
@@ -134,17 +147,17 @@ def main(
     every_rate: tyro.conf.FlagCreatePairsOff[bool] = False,
     against: str | None = None,
     transfer: tyro.conf.FlagCreatePairsOff[bool] = False,
+    by_order: tyro.conf.FlagCreatePairsOff[bool] = False,
     where: tuple[str, ...] = (),
 ) -> None:
     """Command line."""
-    if transfer and (every_rate or against):
-        raise ConfigError(
-            "--transfer goes with neither --every-rate nor --against: give one of them"
-        )
+    alone = [name for name, asked in (("--transfer", transfer), ("--by-order", by_order)) if asked]
+    if alone and (every_rate or against or len(alone) > 1):
+        raise ConfigError(f"{alone[0]} is a table of its own: give none of the others with it")
     records = {record.key: record for path in cells for record in read_records(path)}
     every = part_of([*records.values()], where)
-    if transfer:
-        shown = transfers(every)
+    if transfer or by_order:
+        shown = transfers(every) if transfer else each_order(every)
     else:
         shown = differences(every, against) if against else tables(every, every_rate=every_rate)
     sys.stdout.write("\n\n".join(shown) + "\n")

@@ -55,7 +55,7 @@ from interfero.errors import ConfigError
 from interfero.records import ImageRow
 from tests.unit.analysis.conftest import fail, make_record
 from tools.planted_sequence import DISTANCES, DOMAINS, PlantedMethod, PlantedSequences
-from tools.print_sequences import differences, main, tables, transfers
+from tools.print_sequences import differences, each_order, main, tables, transfers
 
 METHODS = {
     "finetune": PlantedMethod(rates={3e-5: 0.4, 6e-5: 0.7, 1e-4: 1.0, 1e-3: 6.0}),
@@ -561,9 +561,33 @@ def test_transfer_is_printed_with_what_joint_training_has_more():
 
 
 def test_transfer_is_not_printed_together_with_something_else(tmp_path):
-    for other in ({"every_rate": True}, {"against": "joint"}):
-        with pytest.raises(ConfigError, match="--transfer goes with neither"):
+    for other in ({"every_rate": True}, {"against": "joint"}, {"by_order": True}):
+        with pytest.raises(ConfigError, match="--transfer is a table of its own"):
             main([tmp_path], transfer=True, **other)
+    with pytest.raises(ConfigError, match="--by-order is a table of its own"):
+        main([tmp_path], by_order=True, every_rate=True)
+
+
+def test_each_order_has_means_over_its_seeds(joined):
+    """In the report and on paper; planted harm goes with the distance of what comes late."""
+    _, records = joined
+    replay = [r for r in records if r.params["method"] in ("replay", "source")]
+    (table,) = each_order(replay)
+    rows = [row.removeprefix("| ").split(" | ") for row in table.splitlines()[2:]]
+    assert len(rows) == len(LATIN) + 2
+    best, _ = sorted(summary_of(replay).rows, key=lambda row: -row.setting.memory_images)
+    assert [tuple(row[1].split(">")) for row in rows if "64 images" in row[0]] == sorted(LATIN)
+    page = sequence_html(SequenceReport("x", SequenceFindings(replay), None))
+    for order, own in best.by_order.items():
+        values = [v for (o, _), v in best.values(FORGETTING).items() if o == order]
+        mean = own.means[FORGETTING.name]
+        assert (mean.value, mean.num_orders, mean.num_seeds) == (
+            pytest.approx(np.mean(values)),
+            1,
+            3,
+        )
+        assert mean.short in table
+        assert mean.short.replace(" (", " <wbr>(") in page
 
 
 def test_where_fine_tuning_cannot_be_read_says_why():

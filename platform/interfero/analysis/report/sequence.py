@@ -92,7 +92,7 @@ def _sections(report: SequenceReport, names: set[str]) -> list[Section]:
         return [block for part in parts for block in part]
 
     cases = found.cases
-    order = _order_parts(found.orders) if found.orders else []
+    order = _order_parts(found.orders, found.cases[0]) if found.orders else []
     return [
         Section("words", "All findings in words", words),
         Section("matrix", "Matrices", drawn("matrix")),
@@ -189,7 +189,7 @@ def _harm_parts(summary: SequenceSummary) -> list[Block]:
     return [("note", f"{note} {warning}".strip()), *parts] if parts else []
 
 
-def _order_parts(found: OrderTests) -> list[Block]:
+def _order_parts(found: OrderTests, summary: SequenceSummary) -> list[Block]:
     rows = []
     for test in found.tests:
         effect = test.effect
@@ -219,7 +219,29 @@ def _order_parts(found: OrderTests) -> list[Block]:
         "corrected for the rows of this table whose orders differ at all."
     )
     table = PageTable(header, rows, 2, long=8, name="Every test")
-    return [("note", f"{note} {found.hopeless}".strip()), ("table", table)]
+    return [
+        ("note", f"{note} {found.hopeless}".strip()), ("table", table), ("table", _each_order(summary)),
+    ]  # fmt: skip
+
+
+def _each_order(summary: SequenceSummary) -> PageTable:
+    """What every method comes to at the end of each order that it was run in."""
+    rows = [
+        [own.setting.text, " > ".join(order), *(own.means[name].short for name in shown),
+         own.means[AVERAGE.name].sample]
+        for row in summary.choices.values()
+        for order, own in row.by_order.items()
+        for shown in [(FORGETTING.name, AVERAGE.name, "gain")]
+    ]  # fmt: skip
+    header = [
+        "setting",
+        "order",
+        "forgetting (%)",
+        "average loss (%)",
+        "learned gain (%)",
+        "sample",
+    ]
+    return PageTable(header, rows, 2, name="Each order")
 
 
 def _storage_parts(summary: SequenceSummary) -> list[Block]:

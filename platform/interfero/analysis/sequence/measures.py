@@ -127,6 +127,12 @@ class SettingRow:
         """
         return not self.means[BACKWARD.name].value
 
+    @cached_property
+    def by_order(self) -> dict[tuple[str, ...], SettingRow]:
+        """The same of each order by itself: means are over seeds alone."""
+        own = grouped(self.chains, lambda chain: chain.order)
+        return {order: _row(chains, self.stages) for order, chains in sorted(own.items())}
+
     def values(self, measure: Measure) -> dict[Unit, float]:
         """By order and seed."""
         return values_of(self.chains, partial(measure.of, stages=self.stages))
