@@ -14,6 +14,7 @@ from interfero.analysis.charts.sequence import sequence_figures
 from interfero.analysis.laws.scaling import Refusal, Scaling
 from interfero.analysis.laws.view import law_text
 from interfero.analysis.laws.words import law_lines
+from interfero.analysis.part import part_of
 from interfero.analysis.records import read_records, write_tables
 from interfero.analysis.report.sequence import SequenceReport, sequence_html
 from interfero.analysis.sequence.archive import old_streams, routing_costs
@@ -488,6 +489,20 @@ def test_a_setting_with_too_few_orders_is_not_chosen_and_named(joined):
     assert any("it has other orders or seeds than other settings of its method" in s for s in said)
 
 
+def test_methods_with_more_orders_than_are_compared_are_said(joined, found):
+    (one, _), records = joined
+    # Fine-tuning in four orders, four methods in one: that one is compared.
+    names = ("lora", "joint", "l2_sp", "ewc")
+    few = PlantedSequences({name: PlantedMethod() for name in names}, orders=[one])
+    kept = [r for r in few.records() if r.params["sequence"]]
+    kept += [r for r in records if r.params["method"] in ("finetune", "source")]
+    said = SequenceFindings(kept).sure
+    (line,) = [s for s in said if s.startswith("In more orders or seeds than")]
+    assert "than the 3 chains that all of these have: finetune (12 chains)" in line
+    assert "`--where method=finetune` compares them" in line
+    assert not [s for s in found.sure if s.startswith("In more orders or seeds than")]
+
+
 def test_different_learning_rates_in_different_chains_are_said(joined, found):
     _, records = joined
     said = SequenceFindings([r for r in records if r.params["method"] in ("finetune", "source")])
@@ -496,13 +511,19 @@ def test_different_learning_rates_in_different_chains_are_said(joined, found):
     assert not [s for s in found.sure if s.startswith("Validation chose from different")]
 
 
-@pytest.mark.parametrize("every_rate", [False, True])
-def test_the_tables_of_the_study_are_what_its_cells_give(every_rate):
+FIVE_ORDERS = ["method=finetune,replay,lora", "learning_rate=3e-5,3e-3", "buffer=none,reservoir"]
+
+
+@pytest.mark.parametrize(
+    ("where", "every_rate"), [([], False), ([], True), (FIVE_ORDERS, False)], ids=str
+)
+def test_the_tables_of_the_study_are_what_its_cells_give(where, every_rate):
     docs = Path(__file__).resolve().parents[3] / "docs"
     page = (docs / "domain_sequences.md").read_text()
-    (table,) = tables(read_records(docs / "domain_sequences.parquet"), every_rate=every_rate)
+    records = part_of(read_records(docs / "domain_sequences.parquet"), where)
+    (table,) = tables(records, every_rate=every_rate)
     rows = table.splitlines()[2:]
-    assert len(rows) > 5
+    assert len(rows) > (2 if where else 5)
     if every_rate:
         rows = [row for row in rows if row.startswith(("| `finetune`", "| `replay`"))]
     assert [row for row in rows if row not in page] == []

@@ -89,7 +89,7 @@ class SequenceFindings:
         order = self.orders.sentence(method)
         notes = (
             least_note(summary), unequal_rates_line(summary), lengths_note(summary),
-            never_last_line(summary), order,
+            never_last_line(summary), more_chains_line(summary), order,
         )  # fmt: skip
         return [line for line in notes if line]
 
@@ -197,6 +197,23 @@ def least_line(summary: SequenceSummary) -> str:
     text = "; ".join(parts)
     # The name of a method stays as it is written.
     return f"{text[0].upper() if least is not naive else text[0]}{text[1:]}." if text else ""
+
+
+def more_chains_line(summary: SequenceSummary) -> str:
+    """Methods that ran in more orders or seeds than are compared; empty where none did."""
+    more = {
+        method: len(summary.choices[method].chains)
+        for method, row in summary.best.items()
+        if len(summary.choices[method].chains) > len(row.chains)
+    }
+    if not more:
+        return ""
+    compared = len(next(iter(summary.best.values())).chains)
+    each = ", ".join(f"{method} ({counted(count, 'chain')})" for method, count in more.items())
+    return (
+        f"In more orders or seeds than the {counted(compared, 'chain')} that all of these have: {each}; "
+        f"`--where method={','.join(more)}` compares them in all of theirs."
+    )
 
 
 def unequal_rates_line(summary: SequenceSummary) -> str:
