@@ -28,6 +28,7 @@ from interfero.analysis.sequence.measures import (
     MEASURES,
     SequenceSummary,
     SettingRow,
+    alike,
 )
 from interfero.analysis.sequence.orders import corrected, paired
 from interfero.errors import ConfigError
@@ -45,12 +46,22 @@ TRANSFER = {"backward": "backward transfer", "forward": "forward transfer"}
 
 
 def tables(records: Sequence[CellRecord], *, every_rate: bool = False) -> Iterator[str]:
-    """A table for each case."""
+    """A table for each case, over the orders and seeds that all its rows have; what has others is named."""
     parts = at_each_rate(records) if every_rate else [records]
     cases = [case for part in parts for case in SequenceFindings(part).cases]
     for case, own in grouped(cases, lambda summary: summary.case).items():
+        rows = [row for summary in own for row in summary.rows]
+        shown = alike(rows)
         header = [case.text, *COLUMNS.values(), "learning rates", "MB stored"]
-        yield markdown(header, [_row(row) for summary in own for row in summary.alike])
+        yield markdown(header, [_row(row) for row in shown]) + _left_out(rows, shown)
+
+
+def _left_out(rows: Sequence[SettingRow], shown: Sequence[SettingRow]) -> str:
+    """What the table holds, below it."""
+    sample = shown[0].means[AVERAGE.name].sample
+    names = {row.setting.text for row in rows} - {row.setting.text for row in shown}
+    others = f" Left out, of other orders or seeds: {', '.join(sorted(names))}." if names else ""
+    return f"\n\nOver the {sample} that all of these have.{others}"
 
 
 def differences(records: Sequence[CellRecord], name: str) -> Iterator[str]:
@@ -82,12 +93,13 @@ def differences(records: Sequence[CellRecord], name: str) -> Iterator[str]:
 def each_order(records: Sequence[CellRecord]) -> Iterator[str]:
     """A table for each case: every setting at the end of each order, over seeds alone."""
     for case in SequenceFindings(records).cases:
-        header = [case.case.text, "order", *COLUMNS.values()]
+        header = [case.case.text, "order", *COLUMNS.values(), "learning rates", "seeds"]
         rows = [
-            [_name(row), ">".join(order), *(own.means[name].short for name in COLUMNS)]
+            [_name(row), ">".join(order), *(own.means[name].short for name in COLUMNS), _rates(own),
+             str(own.means[AVERAGE.name].num_seeds)]
             for row in case.rows
             for order, own in row.by_order.items()
-        ]
+        ]  # fmt: skip
         yield markdown(header, rows)
 
 
@@ -110,7 +122,8 @@ def _less(summary: SequenceSummary, one: SettingRow, others: Sequence[SettingRow
         corrected([paired(row.values(measure), one.values(measure)) for row in others])
         for measure in shown
     ]
-    header = [f"{summary.case.text}, less {_name(one)}", *(COLUMNS[m.name] for m in shown)]
+    count = f", corrected for {len(others)}" if len(others) > 1 else ""
+    header = [f"{summary.case.text}, less {_name(one)}{count}", *(COLUMNS[m.name] for m in shown)]
     rows = [
         [_name(row), *("-" if mean is None else mean.judged for mean in means)]
         for row, *means in zip(others, *columns, strict=True)
@@ -128,13 +141,16 @@ def at_each_rate(records: Sequence[CellRecord]) -> Iterator[list[CellRecord]]:
 
 
 def _row(row: SettingRow) -> list[str]:
-    rates = sorted({chain.learning_rate for chain in row.chains})
     return [
         _name(row),
         *(row.means[name].short for name in COLUMNS),
-        ", ".join(f"{rate:g}" for rate in rates),
+        _rates(row),
         "-" if row.num_bytes is None else f"{row.num_bytes / 1e6:.1f}",
     ]
+
+
+def _rates(row: SettingRow) -> str:
+    return ", ".join(f"{rate:g}" for rate in sorted({c.learning_rate for c in row.chains}))
 
 
 def _name(row: SettingRow) -> str:

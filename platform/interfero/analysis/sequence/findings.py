@@ -24,6 +24,7 @@ from interfero.analysis.sequence.measures import (
     EqualGain,
     SequenceSummary,
     SettingRow,
+    alike,
     summarise_case,
 )
 from interfero.analysis.sequence.next_command import sequence_command
@@ -212,14 +213,16 @@ def more_chains_line(summary: SequenceSummary) -> str:
     each = ", ".join(f"{method} ({counted(count, 'chain')})" for method, count in more.items())
     return (
         f"In more orders or seeds than the {counted(compared, 'chain')} that all of these have: {each}; "
-        f"`--where method={','.join(more)}` compares them in all of theirs."
+        f"`--where method={','.join(more)}` compares these in the orders and seeds that they share."
     )
 
 
 def unequal_rates_line(summary: SequenceSummary) -> str:
     """A warning that validation chose from other learning rates in some chains; empty where it did not."""
     said = []
-    for row in summary.best.values():
+    several = [rows for rows in summary.by_method.values() if len(rows) > 1]
+    compared = [*summary.best.values(), *(row for rows in several for row in alike(rows))]
+    for row in {row.setting: row for row in compared}.values():
         units = {(c.order, c.seed) for c in row.chains}
         tried: dict[Unit, set[float]] = defaultdict(set)
         for chain in summary.every:

@@ -199,12 +199,12 @@ class SequenceSummary:
     @cached_property
     def alike(self) -> tuple[SettingRow, ...]:
         """The settings over the orders and seeds that all of these have; those without them are left out."""
-        return tuple(_alike(self.rows))
+        return tuple(alike(self.rows))
 
     @cached_property
     def best(self) -> dict[str, SettingRow]:
         """The same over the orders and seeds that all methods have; those without them are left out."""
-        return {row.setting.method: row for row in _alike(list(self.choices.values()))}
+        return {row.setting.method: row for row in alike(list(self.choices.values()))}
 
     @cached_property
     def searched(self) -> set[str]:
@@ -222,8 +222,8 @@ class SequenceSummary:
     @cached_property
     def never_chosen(self) -> list[SettingRow]:
         """Settings that share too few orders and seeds with the others of their method to be chosen."""
-        alike = {row.setting for rows in self.by_method.values() for row in _alike(rows)}
-        return [row for row in self.rows if row.setting not in alike]
+        ranked = {row.setting for rows in self.by_method.values() for row in alike(rows)}
+        return [row for row in self.rows if row.setting not in ranked]
 
     @property
     def one_codec(self) -> list[SettingRow]:
@@ -346,23 +346,22 @@ def _row(chains: Sequence[Chain], stages: int) -> SettingRow:
     return SettingRow(chains[0].setting, stages, tuple(chains), means, stored)
 
 
-def _alike(rows: Sequence[SettingRow]) -> list[SettingRow]:
-    """Settings over the orders and seeds that all of them have, without those that have others."""
-    coverage: dict[Unit, set[SequenceSetting]] = defaultdict(set)
-    for row in rows:
+def alike(rows: Sequence[SettingRow]) -> list[SettingRow]:
+    """Results over the orders and seeds that all of them have, without those that have others."""
+    coverage: dict[Unit, set[int]] = defaultdict(set)
+    for index, row in enumerate(rows):
         for chain in row.chains:
-            coverage[chain.order, chain.seed].add(row.setting)
-    units, settings = comparable(coverage, lambda places: len(places) > 0)
+            coverage[chain.order, chain.seed].add(index)
+    units, places = comparable(coverage, lambda places: len(places) > 0)
     return [
-        _row([c for c in row.chains if (c.order, c.seed) in units], row.stages)
-        for row in rows
-        if row.setting in settings
+        _row([c for c in rows[i].chains if (c.order, c.seed) in units], rows[i].stages)
+        for i in sorted(places)
     ]
 
 
 def _chosen(rows: Sequence[SettingRow]) -> SettingRow:
     """Of one method's settings the best on validation, in the orders and seeds that they share."""
-    best = min(_alike(rows), key=_rank).setting
+    best = min(alike(rows), key=_rank).setting
     return next(row for row in rows if row.setting == best)
 
 
