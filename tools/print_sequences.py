@@ -12,6 +12,7 @@ reads only such cells.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -150,7 +151,10 @@ def _row(row: SettingRow) -> list[str]:
 
 
 def _rates(row: SettingRow) -> str:
-    return ", ".join(f"{rate:g}" for rate in sorted({c.learning_rate for c in row.chains}))
+    """The learning rates of its chains; of several, how many chains have each."""
+    counts = sorted(Counter(chain.learning_rate for chain in row.chains).items())
+    several = len(counts) > 1
+    return ", ".join(f"{rate:g} ({count})" if several else f"{rate:g}" for rate, count in counts)
 
 
 def _name(row: SettingRow) -> str:
