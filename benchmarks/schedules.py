@@ -1,10 +1,12 @@
 """One training for every number of steps, against one training each: `python benchmarks/schedules.py`.
 
-Runs `sweeps/adapter_capacity.py` twice on the same grid, with `--schedule cosine` (a training for each number
-of steps) and `--schedule wsd` (warm-up, constant, cool-down: one training that all share), and compares gains
-on test images: at the learning rate that validation chose, for each domain, method and number of steps, and
-cell by cell. Two schedules agree where the mean difference over seeds is at most the standard deviation over
-seeds (of the two, pooled). The first table is that of docs/budgets.md.
+Runs `sweeps/adapter_capacity.py` twice, with `--schedule cosine` (a training for each number of steps) and
+`--schedule wsd` (warm-up, constant, cool-down: one training that all share), and compares gains on test
+images: at the learning rate that validation chose, for each domain, method and number of steps, and cell by
+cell where both sweeps have the cell. With `--sampler halving`, the default here as in the sweeps, each
+schedule decides by its own validation which learning rates go on to more steps; `grid` trains all of them.
+Two schedules agree where the mean difference over seeds is at most the standard deviation over seeds (of
+the two, pooled). The first table is that of docs/budgets.md.
 
 The sweeps are ordinary ones: interrupt the command at any time, and start it again to go on. When all cells
 are there it only prints. `--dry-run` prints what the sweeps will cost.
@@ -17,7 +19,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pandas as pd
 import tyro
@@ -43,6 +45,8 @@ class Schedules(Asked):
     """Folder of the two sweeps."""
     methods: tuple[str, ...] = ("finetune", "lora", "cawf", "bias_gain")
     """Methods; each has its own grid of learning rates (docs/learning_rates.md)."""
+    sampler: Literal["halving", "grid"] = "halving"
+    """Of both sweeps."""
     data_seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=2)
     """Their spread is what a difference is compared with."""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -57,7 +61,7 @@ def arguments_of(command: Schedules, schedule: str) -> list[str]:
         "--schedule",
         schedule,
         "--sampler",
-        "grid",
+        command.sampler,
         *where,
     ]
 
@@ -97,14 +101,19 @@ def num_cells(command: Schedules) -> int:
     return cells
 
 
-def finished_cells(command: Schedules, schedule: str) -> pd.DataFrame:
-    """Finished cells of a sweep, one row each; empty before it has ended."""
+def decided_cells(command: Schedules, schedule: str) -> pd.DataFrame:
+    """Cells of a sweep that finished or were stopped, one row each; empty before it has ended."""
     path = command.storage / schedule / "report" / "cells.parquet"
-    columns = [*SETTING, RATE, SEED, GAIN, VALIDATION_GAIN]
+    columns = ["status", *SETTING, RATE, SEED, GAIN, VALIDATION_GAIN]
     if not path.exists():
         return pd.DataFrame(columns=columns)
-    table = pd.read_parquet(path, columns=["status", *columns])
-    return table.loc[table["status"] == "finished", columns].reset_index(drop=True)
+    table = pd.read_parquet(path, columns=columns)
+    return table[table["status"].isin(("finished", "stopped"))].reset_index(drop=True)
+
+
+def finished(cells: pd.DataFrame) -> pd.DataFrame:
+    """Those that finished, without their status."""
+    return cells[cells["status"] == "finished"].drop(columns="status").reset_index(drop=True)
 
 
 def chosen(cells: pd.DataFrame) -> pd.DataFrame:
@@ -177,11 +186,11 @@ def main() -> None:
     """Command line."""
     command = tyro.cli(Schedules, description=__doc__)
     for schedule in SCHEDULES:
-        if command.dry_run or len(finished_cells(command, schedule)) < num_cells(command):
+        if command.dry_run or len(decided_cells(command, schedule)) < num_cells(command):
             run_sweep(command, schedule)
     if command.dry_run:
         return
-    cosine, wsd = (finished_cells(command, schedule) for schedule in SCHEDULES)
+    cosine, wsd = (finished(decided_cells(command, schedule)) for schedule in SCHEDULES)
     table = differences(chosen(cosine), chosen(wsd), SETTING)
     by_cell = differences(cosine, wsd, [*SETTING, RATE])
     print(

@@ -45,6 +45,8 @@ pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=missing()),
 ]
 
+# A job that queues again waits until the credential of its last start has expired: a start before that may be
+# refused, and the job has failed.
 CONFIGURATION = f"""
 ClusterName=namespaces
 SlurmctldHost=controller({CONTROLLER})
@@ -109,7 +111,13 @@ class Slurm:
         return seen
 
     def logs(self):
-        return "\n".join(f"== {p.name}\n{p.read_text()[-3000:]}" for p in self.shared.glob("*.log"))
+        """What the jobs said, and what SLURM's daemons say of them."""
+        jobs = [f"== {p.name}\n{p.read_text()[-3000:]}" for p in self.shared.glob("*.log")]
+        daemons = [
+            f"== daemon on {host.name}\n{host.run('tail -n 30 /run/slurm/*.log', timeout=SHORT_S).stdout}"
+            for host in self.hosts.values()
+        ]
+        return "\n".join([*jobs, *daemons, self.run("scontrol show jobs")])
 
     def log(self, name):
         return "".join(p.read_text() for p in self.shared.glob(f"{name}-*.log"))
@@ -240,9 +248,7 @@ def test_at_the_time_limit_it_queues_again_and_goes_on_to_its_end(slurm):
         assert slurm.states("long") == ["KILLED"]
         before = {r["key"]: r for r in slurm.records("long")}
         assert 0 < len(before) < len(rates)
-        slurm.run(
-            f"scontrol update JobId={job} NumNodes=1 NumTasks=1 NumCPUs=1 TimeLimit=60 StartTime=now"
-        )
+        slurm.run(f"scontrol update JobId={job} NumNodes=1 NumTasks=1 NumCPUs=1 TimeLimit=60")
         states, restarts = slurm.wait(job, lambda states, _: states[0] not in UNFINISHED)
     finally:
         slurm.run(f"scancel {job}; scontrol update NodeName=n2 State=RESUME")
@@ -268,7 +274,6 @@ def test_a_warning_while_ray_starts_queues_it_again_but_not_for_ever(slurm):
             if starts < 3:
                 slurm.wait(job, lambda states, n: (states, n) == (["PENDING"], starts))  # noqa: B023
                 slurm.nothing_is_left()
-                slurm.run(f"scontrol update JobId={job} StartTime=now")
         states, restarts = slurm.wait(job, lambda states, _: states[0] not in UNFINISHED)
     finally:
         slurm.run(f"scancel {job}")

@@ -7,8 +7,9 @@ from benchmarks.schedules import (
     Schedules,
     arguments_of,
     chosen,
+    decided_cells,
     differences,
-    finished_cells,
+    finished,
     markdown,
     num_cells,
     summary,
@@ -73,9 +74,10 @@ def test_the_table_and_its_summary():
     ]
 
 
-def test_finished_cells_are_read_from_the_sweeps_table(tmp_path):
+def test_cells_are_read_from_the_sweeps_table(tmp_path):
+    """A cell that was stopped is done, and compared with nothing."""
     command = Schedules(storage=tmp_path)
-    assert finished_cells(command, "wsd").empty
+    assert decided_cells(command, "wsd").empty
     shown = {"codec": "c", "rd_lambda": 0.013, "num_images": 5, "adapter_size": 4, "init_seed": 0}
     records = [
         CellRecord(
@@ -83,12 +85,14 @@ def test_finished_cells_are_read_from_the_sweeps_table(tmp_path):
             metrics={GAIN: 2.0, VALIDATION_GAIN: 1.0},
         )
         for row in [{"domain": "text", "method": "lora", "learning_rate": 1e-3, "num_steps": 60}]
-        for seed, status in enumerate(("finished", "failed"))
+        for seed, status in enumerate(("finished", "failed", "stopped"))
     ]  # fmt: skip
     folder = tmp_path / "wsd" / "report"
     folder.mkdir(parents=True)
     write_tables(records, folder)
-    [row] = finished_cells(command, "wsd").to_dict("records")
+    cells = decided_cells(command, "wsd")
+    assert cells["data_seed"].tolist() == [0, 2]
+    [row] = finished(cells).to_dict("records")
     assert (row["data_seed"], row["learning_rate"], row[GAIN]) == (0, 1e-3, 2.0)
 
 
@@ -96,6 +100,12 @@ def test_both_sweeps_have_the_cells_that_are_counted():
     command = Schedules(methods=("finetune", "cawf"), num_steps=(60, 250))
     # Three and four learning rates, three domains, two numbers of steps, three seeds.
     assert num_cells(command) == 7 * 3 * 2 * 3
-    options = parse_options(SWEEP.options, arguments_of(command, "cosine"), "").settled()
-    assert (options.schedule, options.sampler, options.budgets) == ("cosine", "grid", (60, 250))
-    options.check()
+    for sampler in ("halving", "grid"):
+        arguments = arguments_of(command.model_copy(update={"sampler": sampler}), "cosine")
+        options = parse_options(SWEEP.options, arguments, "").settled()
+        assert (options.schedule, options.sampler, options.budgets) == (
+            "cosine",
+            sampler,
+            (60, 250),
+        )
+        options.check()
