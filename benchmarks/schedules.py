@@ -9,7 +9,8 @@ Two schedules agree where the mean difference over seeds is at most the standard
 the two, pooled). The first table is that of docs/budgets.md.
 
 The sweeps are ordinary ones: interrupt the command at any time, and start it again to go on. When all cells
-are there it only prints. `--dry-run` prints what the sweeps will cost.
+are there it only prints; more data seeds cost what they add. `--dry-run` prints what the sweeps will cost.
+`--kept docs/schedules.csv` prints what that file holds.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ AGREE = Target(">=", 100.0)
 SCHEDULES = ("cosine", "wsd")
 SETTING = ["num_steps", "method", "domain"]
 RATE, SEED = "learning_rate", "data_seed"
+COLUMNS = ["status", *SETTING, RATE, SEED, GAIN, VALIDATION_GAIN]
 
 
 class Schedules(Asked):
@@ -49,13 +51,20 @@ class Schedules(Asked):
     """Of both sweeps."""
     data_seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=2)
     """Their spread is what a difference is compared with."""
+    kept: Path | None = None
+    """CSV file with the cells of both sweeps: where it is there it is read and nothing runs, else written."""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the sweeps' plans and costs, by a few steps of each method, and run neither."""
 
 
+def sweep_name(command: Schedules, schedule: str) -> str:
+    """Of one of the sweeps; with other seeds it is another, which takes over the cells it has in common."""
+    return "-".join([schedule, *map(str, command.data_seeds)])
+
+
 def arguments_of(command: Schedules, schedule: str) -> list[str]:
     """Options of one of the sweeps."""
-    where = ["--storage", str(command.storage), "--name", schedule]
+    where = ["--storage", str(command.storage), "--name", sweep_name(command, schedule)]
     return [
         *command.arguments(command.data_seeds),
         "--schedule",
@@ -75,7 +84,7 @@ def run_sweep(command: Schedules, schedule: str) -> None:
     arguments = arguments_of(command, schedule)
     if command.dry_run:
         arguments += ["--dry-run", "--no-list-cells", "--calibrate"]
-    elif (command.storage / schedule / "sweep.json").exists():
+    elif (command.storage / sweep_name(command, schedule) / "sweep.json").exists():
         arguments.append("--resume")
     script = HERE / "sweeps" / "adapter_capacity.py"
     uri = f"sqlite:///{command.storage.resolve()}/mlflow.db"
@@ -103,17 +112,43 @@ def num_cells(command: Schedules) -> int:
 
 def decided_cells(command: Schedules, schedule: str) -> pd.DataFrame:
     """Cells of a sweep that finished or were stopped, one row each; empty before it has ended."""
-    path = command.storage / schedule / "report" / "cells.parquet"
-    columns = ["status", *SETTING, RATE, SEED, GAIN, VALIDATION_GAIN]
+    path = command.storage / sweep_name(command, schedule) / "report" / "cells.parquet"
     if not path.exists():
-        return pd.DataFrame(columns=columns)
-    table = pd.read_parquet(path, columns=columns)
+        return pd.DataFrame(columns=COLUMNS)
+    table = pd.read_parquet(path, columns=COLUMNS)
     return table[table["status"].isin(("finished", "stopped"))].reset_index(drop=True)
 
 
 def finished(cells: pd.DataFrame) -> pd.DataFrame:
     """Those that finished, without their status."""
     return cells[cells["status"] == "finished"].drop(columns="status").reset_index(drop=True)
+
+
+def compared_cells(command: Schedules) -> dict[str, pd.DataFrame] | None:
+    """The cells of both sweeps, which run where they have to; None after a dry run.
+
+    Raises:
+        InterferoError: a sweep did not finish, or the file with the cells is another one.
+    """
+    if command.kept is not None and command.kept.exists() and not command.dry_run:
+        table = pd.read_csv(command.kept)
+        lacking = {"schedule", *COLUMNS} - {*table.columns}
+        if lacking:
+            raise InterferoError(
+                f"{command.kept} has no column {', '.join(sorted(lacking))}: --kept names another file"
+            )
+        return {s: table[table["schedule"] == s].reset_index(drop=True) for s in SCHEDULES}
+    for schedule in SCHEDULES:
+        if command.dry_run or len(decided_cells(command, schedule)) < num_cells(command):
+            run_sweep(command, schedule)
+    if command.dry_run:
+        return None
+    found = {s: decided_cells(command, s) for s in SCHEDULES}
+    if command.kept is not None:
+        table = pd.concat([cells.assign(schedule=s) for s, cells in found.items()])
+        rows = table.sort_values(["schedule", *SETTING, RATE, SEED])
+        rows[["schedule", *COLUMNS]].to_csv(command.kept, index=False, float_format="%.6g")
+    return found
 
 
 def chosen(cells: pd.DataFrame) -> pd.DataFrame:
@@ -185,12 +220,10 @@ def summary(table: pd.DataFrame) -> Iterator[str]:
 def main() -> None:
     """Command line."""
     command = tyro.cli(Schedules, description=__doc__)
-    for schedule in SCHEDULES:
-        if command.dry_run or len(decided_cells(command, schedule)) < num_cells(command):
-            run_sweep(command, schedule)
-    if command.dry_run:
+    found = compared_cells(command)
+    if found is None:
         return
-    cosine, wsd = (finished(decided_cells(command, schedule)) for schedule in SCHEDULES)
+    cosine, wsd = (finished(found[s]) for s in SCHEDULES)
     table = differences(chosen(cosine), chosen(wsd), SETTING)
     by_cell = differences(cosine, wsd, [*SETTING, RATE])
     print(

@@ -4,9 +4,12 @@ import pandas as pd
 import pytest
 
 from benchmarks.schedules import (
+    SCHEDULES,
+    SETTING,
     Schedules,
     arguments_of,
     chosen,
+    compared_cells,
     decided_cells,
     differences,
     finished,
@@ -16,11 +19,10 @@ from benchmarks.schedules import (
 )
 from interfero.analysis.records import write_tables
 from interfero.engine.options.parsing import parse_options
+from interfero.errors import InterferoError
 from interfero.metrics.names import GAIN, VALIDATION_GAIN
 from interfero.records import CellRecord
 from sweeps.adapter_capacity import SWEEP
-
-SETTING = ["num_steps", "method", "domain"]
 
 
 def cells(gains, rate=1e-4, steps=60):
@@ -74,26 +76,34 @@ def test_the_table_and_its_summary():
     ]
 
 
+def write_cells(sweep, cells):
+    """A sweep's table, of (steps, seed, status)."""
+    shown = {
+        "codec": "c", "rd_lambda": 0.013, "num_images": 5, "adapter_size": 4, "init_seed": 0,
+        "domain": "text", "method": "lora", "learning_rate": 1e-3,
+    }  # fmt: skip
+    records = [
+        CellRecord(
+            key=f"{steps}-{seed}", params={**shown, "num_steps": steps, "data_seed": seed},
+            status=status, metrics={GAIN: 2.5, VALIDATION_GAIN: 1.25},
+        )
+        for steps, seed, status in cells
+    ]  # fmt: skip
+    (sweep / "report").mkdir(parents=True)
+    write_tables(records, sweep / "report")
+
+
 def test_cells_are_read_from_the_sweeps_table(tmp_path):
     """A cell that was stopped is done, and compared with nothing."""
     command = Schedules(storage=tmp_path)
     assert decided_cells(command, "wsd").empty
-    shown = {"codec": "c", "rd_lambda": 0.013, "num_images": 5, "adapter_size": 4, "init_seed": 0}
-    records = [
-        CellRecord(
-            key=str(seed), params={**shown, **row, "data_seed": seed}, status=status,
-            metrics={GAIN: 2.0, VALIDATION_GAIN: 1.0},
-        )
-        for row in [{"domain": "text", "method": "lora", "learning_rate": 1e-3, "num_steps": 60}]
-        for seed, status in enumerate(("finished", "failed", "stopped"))
-    ]  # fmt: skip
-    folder = tmp_path / "wsd" / "report"
-    folder.mkdir(parents=True)
-    write_tables(records, folder)
+    write_cells(
+        tmp_path / "wsd-0-1-2", [(60, 0, "finished"), (60, 1, "failed"), (60, 2, "stopped")]
+    )
     cells = decided_cells(command, "wsd")
     assert cells["data_seed"].tolist() == [0, 2]
     [row] = finished(cells).to_dict("records")
-    assert (row["data_seed"], row["learning_rate"], row[GAIN]) == (0, 1e-3, 2.0)
+    assert (row["data_seed"], row["learning_rate"], row[GAIN]) == (0, 1e-3, 2.5)
 
 
 def test_both_sweeps_have_the_cells_that_are_counted():
@@ -109,3 +119,38 @@ def test_both_sweeps_have_the_cells_that_are_counted():
             (60, 250),
         )
         options.check()
+
+
+def test_cells_of_sweeps_that_ended_are_kept_and_read_again(tmp_path):
+    path = tmp_path / "kept.csv"
+    command = Schedules(
+        storage=tmp_path, kept=path, methods=("lora",), learning_rates=(1e-3,), domains=("text",),
+        num_steps=(60, 250), data_seeds=(4, 5),
+    )  # fmt: skip
+    for schedule in SCHEDULES:
+        write_cells(
+            tmp_path / f"{schedule}-4-5",
+            [(n, s, "finished" if s == 4 else "stopped") for n in (60, 250) for s in (4, 5)],
+        )
+    written, read = (
+        compared_cells(command),
+        compared_cells(command.model_copy(update={"storage": tmp_path / "none"})),
+    )
+    for schedule in SCHEDULES:
+        pd.testing.assert_frame_equal(
+            written[schedule].sort_values(["num_steps", "data_seed"], ignore_index=True),
+            read[schedule][written[schedule].columns],
+        )
+        assert finished(read[schedule])["num_steps"].tolist() == [60, 250]
+
+
+def test_kept_cells_are_read_and_nothing_runs(tmp_path):
+    path = tmp_path / "kept.csv"
+    table = pd.concat([cells([1.0, 2.0]).assign(schedule=s, status="finished") for s in SCHEDULES])
+    table.to_csv(path, index=False)
+    found = compared_cells(Schedules(storage=tmp_path / "none", kept=path))
+    assert found["wsd"][GAIN].tolist() == [1.0, 2.0]
+    assert not (tmp_path / "none").exists()
+    table.drop(columns=GAIN).to_csv(path, index=False)
+    with pytest.raises(InterferoError, match=f"{path} has no column {GAIN}"):
+        compared_cells(Schedules(storage=tmp_path / "none", kept=path))
