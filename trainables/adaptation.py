@@ -118,7 +118,7 @@ def look(node: Reference | Distance, bench: Workbench, worker: Worker) -> CellRe
     else:
         before = bench.source_seconds, bench.source_megapixels
         bench.references(bench.target, node.num_images)
-        bench.estimates(bench.target, node.data_seed)
+        bench.validated(bench.target, node.data_seed)
         spent, seen = bench.source_seconds - before[0], bench.source_megapixels - before[1]
         metrics = {"reference/megapixels": seen}
         timing = reference_timing(bench.codec, node, worker, spent, seen)

@@ -30,6 +30,7 @@ from interfero.codecs.coding import (
     encode,
     mean_score,
     pixel_mse,
+    score_coded,
     score_estimated,
 )
 from interfero.domains.domain import Domain
@@ -205,18 +206,18 @@ def _before_validation(cell: Cell, bench: Workbench) -> dict[str, float]:
     """The source codec's loss on validation images, by role."""
     seed, rd_lambda = cell.block.data_seed, cell.block.rd_lambda
     domains = (("target", bench.target), ("source", bench.source))
-    return {r: mean_score(bench.estimates(d, seed), rd_lambda)["rd_loss"] for r, d in domains}
+    return {r: mean_score(bench.validated(d, seed), rd_lambda)["rd_loss"] for r, d in domains}
 
 
 def validation_gain(cell: Cell, bench: Workbench, adapted: AdaptedCodec) -> float:
-    """Target gain on validation images, percent of before. Estimated: a choice needs a ranking."""
+    """Target gain on validation images, percent of before; coded, as what is chosen by it will be."""
     before = _before_validation(cell, bench)["target"]
     return percent(rd_gain(before, _validation_loss(cell, bench, adapted, bench.target)), before)
 
 
 def _validation_loss(cell: Cell, bench: Workbench, adapted: AdaptedCodec, domain: Domain) -> float:
     samples = bench.validation(domain, cell.block.data_seed)
-    scores = [score_estimated(adapted, s) for s in samples]
+    scores = [score_coded(adapted, s) for s in samples]
     return mean_score(scores, cell.block.rd_lambda)["rd_loss"]
 
 

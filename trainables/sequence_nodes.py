@@ -12,7 +12,7 @@ import torch
 from interfero.adaptation import find_method, save_adapter
 from interfero.adaptation.copied import CopiedCodec
 from interfero.adaptation.merging import weight_changes
-from interfero.codecs.coding import Coder, ImageScore, SourceCoder, mean_score, score_estimated
+from interfero.codecs.coding import Coder, ImageScore, SourceCoder, mean_score, score_coded
 from interfero.codecs.memory import keep_freed_memory
 from interfero.domains.domain import Domain, spread
 from interfero.engine.adaptation.nodes import ADAPTER_FILE
@@ -123,12 +123,12 @@ def _validation_excess(node: Merged, bench: SequenceBench, merged: CopiedCodec) 
 
 
 def _validated(coder: Coder, domain: Domain, data_seed: int, rd_lambda: float) -> float:
-    scores = [score_estimated(coder, sample) for sample in domain.split(1, data_seed).validation]
+    scores = [score_coded(coder, sample) for sample in domain.split(1, data_seed).validation]
     return mean_score(scores, rd_lambda)["rd_loss"]
 
 
 def _archive(node: Archive, bench: SequenceBench) -> dict[str, float]:
-    """Code test images of every domain, and estimate the loss on validation images."""
+    """Code test images of every domain, and of validation images what they cost."""
     images: list[ArchivedImage] = []
     metrics: dict[str, float] = {}
     coded_by = _SourceArchive(node, bench) if node.trained is None else _TrainedArchive(node, bench)
@@ -156,7 +156,7 @@ class _TrainedArchive:
 
     def validation(self, tested: Tested) -> list[ImageScore]:
         split = self._bench.domain_of(tested).split(1, self._node.data_seed)
-        return [score_estimated(self._coder, sample) for sample in split.validation]
+        return [score_coded(self._coder, sample) for sample in split.validation]
 
 
 class _SourceArchive:
@@ -174,7 +174,7 @@ class _SourceArchive:
         ]
 
     def validation(self, tested: Tested) -> list[ImageScore]:
-        return self._workbench.estimates(self._bench.domain_of(tested), self._node.data_seed)
+        return self._workbench.validated(self._bench.domain_of(tested), self._node.data_seed)
 
 
 def _keep_features(node: Archive, bench: SequenceBench) -> None:

@@ -25,7 +25,7 @@ from interfero.codecs.coding import (
     decode,
     encode,
     pixel_mse,
-    score_estimated,
+    score_coded,
 )
 from interfero.codecs.domain_distance import DomainDistance, domain_distance
 from interfero.codecs.evaluation_store import (
@@ -86,7 +86,7 @@ class Workbench:
         self._others: dict[str, CompressionModel] = {}
         self._training_codec: Codec | None = None
         self._references: dict[tuple[str, int], tuple[ReferenceImage, ...]] = {}
-        self._estimates: dict[tuple[str, int], list[ImageScore]] = {}
+        self._validated: dict[tuple[str, int], list[ImageScore]] = {}
         self._distance: DomainDistance | None = None
 
     @property
@@ -171,17 +171,17 @@ class Workbench:
         """Validation images of a data seed."""
         return domain.split(1, data_seed).validation
 
-    def estimates(self, domain: Domain, data_seed: int) -> list[ImageScore]:
-        """The source codec's estimated scores on validation images."""
+    def validated(self, domain: Domain, data_seed: int) -> list[ImageScore]:
+        """The source codec's scores on validation images, coded as those of a test are."""
         key = (domain.fingerprint, data_seed)
-        if key not in self._estimates:
+        if key not in self._validated:
             identity, coder = codec_identity(self.codec), SourceCoder(self.codec)
             samples = self.validation(domain, data_seed)
-            self._estimates[key] = [
-                _estimate(s, self._kept(identity, "estimate", s, partial(_estimated_entry, coder)))
+            self._validated[key] = [
+                _scored(s, self._kept(identity, "validation", s, partial(_scored_entry, coder)))
                 for s in samples
             ]
-        return self._estimates[key]
+        return self._validated[key]
 
     def _kept(
         self, identity: str, kind: str, sample: Sample, compute: Callable[[Sample], Entry]
@@ -211,12 +211,12 @@ def _reference(sample: Sample, entry: Entry) -> ReferenceImage:
     return ReferenceImage(sample, coded, decoded, score(sample, coded, decoded.pixels_HWC))
 
 
-def _estimated_entry(coder: Coder, sample: Sample) -> Entry:
-    score = score_estimated(coder, sample)
-    return Entry({"bpp": score.bpp, "mse": score.mse})
+def _scored_entry(coder: Coder, sample: Sample) -> Entry:
+    found = score_coded(coder, sample)
+    return Entry({"bpp": found.bpp, "mse": found.mse})
 
 
-def _estimate(sample: Sample, entry: Entry) -> ImageScore:
+def _scored(sample: Sample, entry: Entry) -> ImageScore:
     """The numbers under the sample's present name: the store knows it by content."""
     return ImageScore(sample.name, sample.source_image, entry.number("bpp"), entry.number("mse"))
 

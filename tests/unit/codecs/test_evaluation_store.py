@@ -200,19 +200,19 @@ def test_references_are_coded_once_for_every_target(codec, store):
         return Workbench(codec, lambda: codec, target, source, kept)
 
     first = bench(store).references(source, 8)
-    bench(store).estimates(source, 0)
+    bench(store).validated(source, 0)
     files = {p: p.stat().st_mtime_ns for p in store.folder.rglob("*.safetensors")}
     assert len(files) == len(source.test) + len(source.split(1, 0).validation)
     calls = [codec.model.register_forward_hook(lambda *_: pytest.fail("coded again"))]
     calls += [codec.model.g_a.register_forward_hook(lambda *_: pytest.fail("coded again"))]
     calls += [codec.model.g_s.register_forward_hook(lambda *_: pytest.fail("decoded again"))]
     second = bench(EvaluationStore(store.folder)).references(source, 8)
-    estimates = bench(store).estimates(source, 0)
+    scores = bench(store).validated(source, 0)
     for call in calls:
         call.remove()
     assert {p: p.stat().st_mtime_ns for p in store.folder.rglob("*.safetensors")} == files
     plain = bench(None)
-    assert estimates == plain.estimates(source, 0)
+    assert scores == plain.validated(source, 0)
     for one, two, three in zip(first, second, plain.references(source, 8), strict=True):
         assert one.coded == two.coded == three.coded
         assert one.score == two.score == three.score

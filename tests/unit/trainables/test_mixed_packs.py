@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from interfero.adaptation import METHODS
+from interfero.adaptation import METHODS, load_adapter
 from interfero.codecs.checkpoint import read_codec
+from interfero.codecs.coding import SourceCoder, mean_score, score_coded, score_estimated
 from interfero.domains.ingest import load_folder
 from interfero.engine.adaptation.nodes import Block, Cell, Hyperparameters, Identity, LoopConfig
 from interfero.engine.worker import LocalWorker
@@ -108,6 +109,27 @@ def test_the_gain_at_the_last_step_is_the_one_of_the_record(method, together):
     record = records[method]
     assert gains[record.key, NUM_STEPS] == record.metrics["val/rd_gain_percent"]
     assert gains[record.key, 1] != gains[record.key, NUM_STEPS]
+
+
+@pytest.mark.parametrize("method", ["lora", "cawf"])
+def test_what_validation_says_is_what_its_images_are_coded_to(method, together, make_bench):
+    """Headers and what tables waste are in it, and estimates have neither."""
+    record, bench = together[0][method], make_bench()
+    adapted, _ = load_adapter(together[2] / record.adapter_file, bench.codec)
+    adapted.mode = "target"
+    for role, domain, name in (
+        ("target", bench.target, "val/rd_gain_percent"),
+        ("source", bench.source, "val/forgetting_unrouted_percent"),
+    ):
+        images = domain.split(1, 0).validation
+
+        def loss(coder, of, images=images):
+            return mean_score([of(coder, image) for image in images], 0.013)["rd_loss"]
+
+        sign = 1 if role == "target" else -1
+        before, after = (loss(c, score_coded) for c in (SourceCoder(bench.codec), adapted))
+        assert record.metrics[name] == pytest.approx(sign * 100 * (before - after) / before)
+        assert loss(adapted, score_estimated) != pytest.approx(after, rel=1e-5)
 
 
 def test_a_stopped_member_has_no_results_and_the_others_go_on(together, make_bench, tmp_path):
