@@ -36,7 +36,7 @@ from trainables.adaptation import time_steps
 from trainables.member import QUANTILE_LEARNING_RATE
 from trainables.workbench import Workbench
 
-LOOP, CAWF = Target(">=", 0.97), Target(">=", 1.8)
+LOOP, CAWF = Target(">=", 0.97), Target(">=", 2.0)
 Precision = Literal["float32", "bfloat16"]
 
 

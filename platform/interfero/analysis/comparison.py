@@ -39,8 +39,8 @@ from interfero.analysis.matched_gain import (
     matched_rows,
     shared_cases,
 )
-from interfero.analysis.paired import differences
-from interfero.analysis.parts import grey_domains, loss_parts
+from interfero.analysis.paired import differences, intervals_over
+from interfero.analysis.parts import grey_domains, grey_text, loss_parts, without_grey
 from interfero.metrics.names import (
     FILE_BYTES,
     FRACTION,
@@ -133,8 +133,9 @@ def comparison_text(finished: Sequence[CellRecord]) -> str:
     for value in lambdas(shown):
         own = at_lambda(shown, value)
         parts += [f"## Lambda {value:g}"] if len(own) < len(shown) else []
-        parts += [markdown(*_chosen_rows(own)), _MATCHED, markdown(*_matched_rows(own))]
-        parts += [_SIZE, markdown(*_budget_rows(own)), *_paired_parts(own)]
+        meant = without_grey(own)
+        parts += [markdown(*_chosen_rows(meant)), _MATCHED, markdown(*_matched_rows(meant))]
+        parts += [_SIZE, markdown(*_budget_rows(meant)), *_paired_parts(meant)]
         parts += [DOMAINS_NOTE, markdown(*domain_rows(own))]
     return "\n\n".join(parts) + "\n"
 
@@ -190,7 +191,9 @@ def _paired_parts(finished: Sequence[CellRecord]) -> list[str]:
         own = [d for d in found if (d.method, d.other) == pair]
         values = {d.response.title.removesuffix(" (%)"): d.text for d in own}
         head = [f"`{pair[0]}` minus `{pair[1]}`", str(own[0].num_cases), str(own[0].num_seeds)]
-        rows.append([*head, own[0].over or "-", *(values.get(title, "-") for title in titles)])
+        rows.append(
+            [*head, intervals_over(own) or "-", *(values.get(title, "-") for title in titles)]
+        )
     return [text, markdown(["difference", "cases", "seeds", "intervals over", *titles], rows)]
 
 
@@ -246,8 +249,8 @@ def _remarks(finished: Sequence[CellRecord]) -> str:
     if any(r.params["method"] == CONTROL for r in finished):
         text += " The control's rate is the one that harms the source least."
     text += "".join(f" {line}." for line in diverged_of_methods(choices))
-    grey = grey_domains(finished)
-    text += f" Grey domains are in these means: {', '.join(sorted(grey))}." if grey else ""
+    left_out = grey_text(finished)
+    text += f" {left_out} They stand in the table by domain alone." if left_out else ""
     strengths = {float(r.params.get("strength", 0)) for r in finished} - {0.0}
     if len(strengths) == 1:
         text += f" Methods with a strength ran only at {strengths.pop():g}: it was not searched."

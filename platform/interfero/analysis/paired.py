@@ -122,7 +122,7 @@ def difference_lines(records: Iterable[CellRecord], method: str) -> list[str]:
         own = [d for d in found if (d.method, d.other) == (method, other)]
         family = len({d.method for d in found if d.other == other})
         parts = [f"{d.response.title.removesuffix(' (%)')} {d.text}" for d in own]
-        over = f"{own[0].num_seeds} seeds, intervals over {own[0].over}"
+        over = f"{own[0].num_seeds} seeds, intervals over {intervals_over(own)}"
         if own[0].num_seeds == 1:
             over = "one seed"
         corrected = f"; verdicts corrected over {family} methods" if family > 1 else ""
@@ -133,6 +133,19 @@ def difference_lines(records: Iterable[CellRecord], method: str) -> list[str]:
             f"({over}{corrected}): {'; '.join(parts)}."
         )
     return lines
+
+
+def intervals_over(found: Sequence[PairedDifference]) -> str:
+    """What intervals are over: said once, or of each response where they differ; empty without intervals."""
+    titles: dict[str, list[str]] = {}
+    for difference in found:
+        if difference.over:
+            titles.setdefault(difference.over, []).append(
+                difference.response.title.removesuffix(" (%)")
+            )
+    if len(titles) < 2:
+        return next(iter(titles), "")
+    return "; ".join(f"{over} ({' and '.join(own)})" for over, own in titles.items())
 
 
 def _mean(cells: Sequence[CellRecord], response: Response) -> float:

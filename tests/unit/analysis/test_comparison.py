@@ -1,9 +1,12 @@
 """Methods compared: by hand-made records, so that every number can be worked out."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from interfero.analysis.comparison import comparison_text, domain_rows, write_comparison
+from interfero.analysis.records import read_records
 from interfero.records import CellRecord
 
 
@@ -255,3 +258,20 @@ def test_image_counts_are_not_pooled_in_a_median(cell):
         ["0.013", "1", "+1.00"], ["0.013", "20", "+5.00"], ["0.05", "20", "+6.00"],
     ]  # fmt: skip
     assert "images" not in domain_rows([at(0.013, 20, 6.0), at(0.05, 20, 7.0)])[0]
+
+
+def test_the_page_has_the_tables_of_its_cells():
+    docs = Path(__file__).resolve().parents[3] / "docs"
+    cells = [r for r in read_records(docs / "method_comparison.parquet") if r.status == "finished"]
+    assert (docs / "method_comparison.md").read_text().endswith(comparison_text(cells))
+
+
+def test_grey_domains_are_in_the_table_by_domain_alone(records, monkeypatch):
+    monkeypatch.setattr("interfero.analysis.parts.grey_domains", lambda _: frozenset({"grey"}))
+    grey = [
+        r.model_copy(update={"params": r.params | {"domain": "grey"}, "key": f"g{r.key}"})
+        for r in records
+    ]
+    alone, together = comparison_text(records), comparison_text([*records, *grey])
+    assert "Grey domains are left out: grey." in together
+    assert rows(together, 0) == rows(alone, 0)

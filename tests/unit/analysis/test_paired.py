@@ -1,10 +1,18 @@
 """Methods subtracted within cases and seeds: planted differences are found, and none where there is none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from interfero.analysis.laws.observations import RESPONSES
 from interfero.analysis.laws.resampling import half_width, holm, probability
-from interfero.analysis.paired import difference_lines, differences
+from interfero.analysis.paired import (
+    PairedDifference,
+    difference_lines,
+    differences,
+    intervals_over,
+)
 from interfero.records import CellRecord, ImageRow
 
 
@@ -130,3 +138,15 @@ def test_adapters_are_held_against_the_control_at_its_own_choice(record, measure
     adapted = record("cawf", 4, learning_rate=5e-3, metrics=measured(5.0, 0.0, 3.0, **exact))
     control = controlled(record, measured, {1e-4: 2.0, 5e-3: 500.0})
     assert unrouted([adapted, *control])["cawf", "continue_source"].value == pytest.approx(1.0)
+
+
+def test_what_intervals_are_over_is_said_of_each_response_where_they_differ():
+    """Images of one domain may be drawn again, and its gain not: seeds are few there."""
+    gain, lost = (
+        PairedDifference("lora", "finetune", RESPONSES[name], 1.0, 0.5, 0.1, 1, 2, over)
+        for name, over in (("gain", "seeds only"), ("forgetting", "seeds and test images"))
+    )
+    assert intervals_over([gain, replace(lost, over="seeds only")]) == "seeds only"
+    said = intervals_over([gain, lost])
+    assert said == "seeds only (target gain); seeds and test images (forgetting, routed)"
+    assert intervals_over([replace(gain, over="")]) == ""
