@@ -5,7 +5,7 @@ from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.sweep import Sweep, main
 from trainables.studies import adaptation
 
-RELATIVES = ("lora_transforms", "rslora", "dora")
+RELATIVES = ("lora_transforms", "lora_entropy", "rslora", "dora")
 """Of `lora`: at these sizes and budgets they need more seeds than a comparison of all methods has."""
 ALL_RATES = tuple(name for name, entry in METHOD_TABLE.items() if entry.all_rates)
 """They take several of `--lambdas`."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from interfero.adaptation import METHODS, load_adapter, save_adapter
 from interfero.adaptation.branched import BranchedCodec, merge
@@ -32,6 +33,8 @@ REFUSED = {
     ("cheng2020-anchor-checkerboard", "cawf"): "cheng2020-anchor-checkerboard",
     ("cheng2020-anchor-checkerboard", "cawf_two_way"): r"g_a: layer 0 \(ResidualBlockWithStride\)",
     ("elic2022-official", "cawf"): "elic2022-official",
+    ("bmshj2018-factorized", "lora_entropy"): "bmshj2018-factorized'.* hyperprior",
+    ("bmshj2018-factorized-relu", "lora_entropy"): "bmshj2018-factorized-relu'.* hyperprior",
     ("bmshj2018-factorized", "regularised_refinement"): "bmshj2018-factorized'.* hyperprior",
     (
         "bmshj2018-factorized-relu",
@@ -46,12 +49,12 @@ CODED = ("bmshj2018-factorized", "mbt2018-mean", "mbt2018")
 """Architectures on which every method codes: without a hyperprior, with one, with a context model."""
 RELATIVES = (
     "finetune_encoder", "finetune_decoder", "from_scratch", "continue_source", "l2_sp", "ewc", "distill",
-    "replay", "lora_transforms", "rslora", "dora",
+    "replay", "lora_transforms", "lora_entropy", "rslora", "dora",
 )  # fmt: skip
 """Methods that code as `finetune` or `lora` do: on other architectures only their training is tried."""
 TRAINED = [(a, m) for a, m in PAIRS if m in RELATIVES and a not in CODED]
 SEARCHES = ("latent_refinement", "regularised_refinement")
-MERGING = ("lora", "lora_transforms", "rslora", "dora", "residual_adapter")
+MERGING = ("lora", "lora_transforms", "lora_entropy", "rslora", "dora", "residual_adapter")
 
 
 @pytest.fixture(scope="module")
@@ -187,10 +190,15 @@ def test_a_relative_of_a_method_that_codes_trains_and_is_restored(
     again = METHODS[name].build(codec, 1 if METHODS[name].size_unit else 0, 0)
     again.load_adapter_state(adapted.adapter_state())
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(3))
-    outputs = [c.forward_noisy(image, NoiseKey(0, 0, 1)).x_hat for c in (adapted, again)]
+
+    def output_of(codec: AdaptedCodec) -> Tensor:
+        output = codec.forward_noisy(image, NoiseKey(0, 0, 1))
+        # The noisy picture does not depend on the entropy model.
+        return output.likelihoods["y"] if name == "lora_entropy" else output.x_hat
+
+    outputs = [output_of(c) for c in (adapted, again)]
     assert torch.equal(*outputs)
-    plain = untrained("finetune", architecture).forward_noisy(image, NoiseKey(0, 0, 1)).x_hat
-    assert not torch.equal(outputs[0], plain)
+    assert not torch.equal(outputs[0], output_of(untrained("finetune", architecture)))
     coding = untrained("lora" if "lora" in name or name == "dora" else "finetune", architecture)
     assert type(adapted).compress is type(coding).compress
     assert type(adapted).decompress is type(coding).decompress
@@ -225,12 +233,16 @@ def test_merged_branches_show_what_joined_ones_show(
     codec = sources(architecture)
     adapted = trained(name, codec)
     assert isinstance(adapted, BranchedCodec)
-    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+    given = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
-        merged, joined = merge(adapted).g_a(image), None
+        if name == "lora_entropy":
+            part, given = "h_a", codec.model.g_a(given)
+        else:
+            part = "g_a"
+        merged = getattr(merge(adapted), part)(given)
         with adapted.attached():
-            joined = adapted.source.g_a(image)
-        plain = codec.model.g_a(image)
+            joined = getattr(adapted.source, part)(given)
+        plain = getattr(codec.model, part)(given)
     assert torch.allclose(merged, joined, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(joined, plain, rtol=1e-4, atol=1e-4)
 

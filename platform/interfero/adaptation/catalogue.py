@@ -19,6 +19,7 @@ from interfero.adaptation.l2_sp import L2Sp
 from interfero.adaptation.latent_refinement import LatentRefinement
 from interfero.adaptation.lora import Lora
 from interfero.adaptation.lora_all_rates import LoraAllRates
+from interfero.adaptation.lora_entropy import LoraEntropy
 from interfero.adaptation.lora_transforms import LoraTransforms
 from interfero.adaptation.method import Method
 from interfero.adaptation.regularised_refinement import RegularisedRefinement
@@ -32,7 +33,7 @@ NAIVE = (
     ContinueSource(),
 )  # fmt: skip
 ISOLATING = (
-    Cawf(), CawfTwoWay(), Lora(), LoraTransforms(), RsLora(), Dora(), LoraAllRates(),
+    Cawf(), CawfTwoWay(), Lora(), LoraTransforms(), LoraEntropy(), RsLora(), Dora(), LoraAllRates(),
     ResidualAdapter(), GatedAdapters(), BiasGain(), LatentRefinement(), RegularisedRefinement(),
 )  # fmt: skip
 REHEARSING = (L2Sp(), Ewc(), Distill(), Replay())

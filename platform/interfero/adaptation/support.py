@@ -33,6 +33,7 @@ _LIMITED = {
         "are chains of convolutions, GDN and ReLU (bmshj2018-*, mbt2018-mean, mbt2018); lora adapts more of "
         "them",
     ),
+    "lora_entropy": (_HYPERPRIORS, "have a hyperprior; lora adapts all others"),
     "regularised_refinement": (
         _HYPERPRIORS,
         "have a hyperprior; latent_refinement refines latents of all others",

@@ -43,6 +43,7 @@ METHOD_TABLE: dict[str, MethodEntry] = {
     "cawf_two_way": MethodEntry(size_unit="channels", learning_rates=CUSTOM_CHANNELS),
     "lora": MethodEntry(size_unit="rank", learning_rates=BRANCHES),
     "lora_transforms": MethodEntry(size_unit="rank", learning_rates=BRANCHES),
+    "lora_entropy": MethodEntry(size_unit="rank", learning_rates=BRANCHES),
     "rslora": MethodEntry(size_unit="rank", learning_rates=BRANCHES),
     "dora": MethodEntry(size_unit="rank", learning_rates=BRANCHES),
     "lora_all_rates": MethodEntry(size_unit="rank", learning_rates=BRANCHES, all_rates=True),

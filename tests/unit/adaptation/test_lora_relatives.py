@@ -63,14 +63,17 @@ def test_rank_stabilised_is_lora_at_rank_4_and_half_of_it_at_16() -> None:
 
 
 def test_lora_without_the_entropy_model_starts_as_lora(tiny_codec: Codec) -> None:
-    built = {n: METHODS[n].build(tiny_codec, 2, 0) for n in ("lora", "lora_transforms")}
+    names = ("lora", "lora_transforms", "lora_entropy")
+    built = {n: METHODS[n].build(tiny_codec, 2, 0) for n in names}
     assert all(isinstance(b, BranchedCodec) for b in built.values())
     layers = convolutions(tiny_codec, "lora")
     assert any(n.startswith("h_s.") for n in layers)
     kept = {k.replace("/", ".") for k in built["lora_transforms"].branches}
     assert kept == {n for n in layers if n.startswith(("g_a.", "g_s."))}
+    of_entropy = {k.replace("/", ".") for k in built["lora_entropy"].branches}
+    assert (kept | of_entropy, kept & of_entropy) == ({*layers}, set())
     first = "branches.g_a/0.down.weight"
-    states = [b.state_dict()[first] for b in built.values()]
+    states = [built[n].state_dict()[first] for n in ("lora", "lora_transforms")]
     assert torch.equal(*states)
 
 

@@ -27,7 +27,10 @@ class MethodStyle:
 _LOOKS = {
     "#D55E00": {"finetune": "s", "finetune_encoder": "^", "finetune_decoder": "v", "freeze_entropy": "D"},
     "#0072B2": {"cawf": "o", "cawf_growing": "s"},
-    "#56B4E9": {"cawf_two_way": "D", "merge_mean": "o", "lora_all_rates": "^", "merge_mean_lora": "s"},
+    "#56B4E9": {
+        "cawf_two_way": "D", "merge_mean": "o", "lora_all_rates": "^", "merge_mean_lora": "s",
+        "lora_entropy": "P",
+    },
     "#009E73": {
         "lora": "^", "lora_transforms": "P", "rslora": "X", "dora": "o", "residual_adapter": "s",
         "gated_adapters": "D", "bias_gain": "v",

@@ -13,6 +13,7 @@ METHOD_WORDS = {
     "cawf_two_way": "channels added beside the codec, which write into its activations",
     "lora": "a low-rank update beside every kernel",
     "lora_transforms": "a low-rank update beside each kernel of analysis and synthesis",
+    "lora_entropy": "a low-rank update beside each kernel of the entropy model",
     "rslora": "a low-rank update beside every kernel, scaled by the root of its rank",
     "dora": "a low-rank update of every kernel's direction, and its length",
     "lora_all_rates": "one low-rank update beside every kernel for all lambdas, weighed by lambda",
