@@ -89,7 +89,9 @@ def train_restorer(
     trained = (
         [nets.generator] if nets.discriminator is None else [nets.generator, nets.discriminator]
     )
-    optimizers = [Adam(n.parameters(), lr=config.learning_rate, betas=BETAS) for n in trained]
+    optimizers = [
+        Adam(n.parameters(), lr=config.learning_rate, betas=BETAS, fused=True) for n in trained
+    ]
     modules: dict[str, nn.Module] = {"generator": nets.generator, "averaged": nets.averaged}
     if nets.discriminator is not None:
         modules["discriminator"] = nets.discriminator

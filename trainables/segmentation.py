@@ -104,7 +104,7 @@ def train_segmenter(
     if config.ema_decay > 0:
         modules["averaged"] = copy.deepcopy(model).requires_grad_(False).eval()
     tested = modules.get("averaged", model)
-    optimizer = Adam(_parameters(config, model), lr=config.learning_rate)
+    optimizer = Adam(_parameters(config, model), lr=config.learning_rate, fused=True)
     training = SceneTraining(config, modules, [optimizer], group, key=key)
     weights = _class_weights(config, scenes, num_classes, worker.device)
     share = group.share(config.batch_size, halves=False)
