@@ -32,6 +32,7 @@ from benchmarks.startup import HERE
 from interfero.adaptation.table import METHOD_TABLE
 from interfero.errors import InterferoError
 from interfero.metrics.names import GAIN, VALIDATION_GAIN
+from interfero.store.sweep import SweepStore
 
 AGREE = Target(">=", 100.0)
 SCHEDULES = ("cosine", "wsd")
@@ -111,12 +112,14 @@ def num_cells(command: Schedules) -> int:
 
 
 def decided_cells(command: Schedules, schedule: str) -> pd.DataFrame:
-    """Cells of a sweep that finished or were stopped, one row each; empty before it has ended."""
-    path = command.storage / sweep_name(command, schedule) / "report" / "cells.parquet"
-    if not path.exists():
-        return pd.DataFrame(columns=COLUMNS)
-    table = pd.read_parquet(path, columns=COLUMNS)
-    return table[table["status"].isin(("finished", "stopped"))].reset_index(drop=True)
+    """Cells of a sweep that finished or were stopped, one row each; empty before it has begun."""
+    store = SweepStore(command.storage, sweep_name(command, schedule))
+    rows = [
+        {"status": record.status, **record.params, **record.metrics}
+        for record in store.each_record()
+        if record.status in ("finished", "stopped")
+    ]
+    return pd.DataFrame(rows).reindex(columns=COLUMNS)
 
 
 def finished(cells: pd.DataFrame) -> pd.DataFrame:
@@ -166,14 +169,16 @@ def differences(cosine: pd.DataFrame, wsd: pd.DataFrame, keys: Sequence[str]) ->
         keys: Columns that name what is compared; seeds are averaged.
 
     Returns:
-        A row for each key: means `cosine` and `wsd`, standard deviations over seeds with `_sd`, the learning
-        rates with `_rates`, `difference` (wsd - cosine, seed by seed), `spread` (root mean square of the two
-        standard deviations) and `agree`.
+        A row for each key that both have with two seeds or more: means `cosine` and `wsd`, standard
+        deviations over seeds with `_sd`, the learning rates with `_rates`, `difference` (wsd - cosine, seed
+        by seed), `spread` (root mean square of the two standard deviations) and `agree`.
     """
     columns = [*keys, SEED, GAIN, *({RATE} - {*keys})]
     both = cosine[columns].merge(wsd[columns], on=[*keys, SEED], suffixes=("_cosine", "_wsd"))
     rows = []
     for key, group in both.groupby([*keys]):
+        if len(group) < 2:
+            continue
         row = dict(zip(keys, key, strict=True))
         for schedule in SCHEDULES:
             gains = group[f"{GAIN}_{schedule}"]

@@ -1,5 +1,7 @@
 """The comparison of schedules: gains at chosen learning rates, and whether seeds explain the difference."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -17,11 +19,11 @@ from benchmarks.schedules import (
     num_cells,
     summary,
 )
-from interfero.analysis.records import write_tables
 from interfero.engine.options.parsing import parse_options
 from interfero.errors import InterferoError
 from interfero.metrics.names import GAIN, VALIDATION_GAIN
 from interfero.records import CellRecord
+from interfero.store.sweep import SweepStore
 from sweeps.adapter_capacity import SWEEP
 
 
@@ -57,6 +59,14 @@ def test_cells_are_compared_at_one_learning_rate():
     assert (row["learning_rate"], row["difference"]) == (1e-4, 1.0)
 
 
+def test_what_one_seed_alone_has_of_both_is_compared_with_nothing():
+    """Halving let the others stop: their spread cannot be told."""
+    wsd = pd.concat([cells([2.0, 2.0]), cells([9.0], rate=3e-4)], ignore_index=True)
+    cosine = pd.concat([cells([1.0, 1.0]), cells([9.0], rate=3e-4)], ignore_index=True)
+    table = differences(cosine, wsd, [*SETTING, "learning_rate"])
+    assert table["learning_rate"].tolist() == [1e-4]
+
+
 def test_the_table_and_its_summary():
     table = pd.concat(
         [
@@ -77,23 +87,23 @@ def test_the_table_and_its_summary():
 
 
 def write_cells(sweep, cells):
-    """A sweep's table, of (steps, seed, status)."""
+    """A sweep's records, of (steps, seed, status)."""
     shown = {
         "codec": "c", "rd_lambda": 0.013, "num_images": 5, "adapter_size": 4, "init_seed": 0,
         "domain": "text", "method": "lora", "learning_rate": 1e-3,
     }  # fmt: skip
-    records = [
-        CellRecord(
-            key=f"{steps}-{seed}", params={**shown, "num_steps": steps, "data_seed": seed},
-            status=status, metrics={GAIN: 2.5, VALIDATION_GAIN: 1.25},
-        )
-        for steps, seed, status in cells
-    ]  # fmt: skip
-    (sweep / "report").mkdir(parents=True)
-    write_tables(records, sweep / "report")
+    store = SweepStore(sweep.parent, sweep.name)
+    for steps, seed, status in cells:
+        gains = {GAIN: 2.5} if status == "finished" else {}
+        store.write_record(
+            CellRecord(
+                key=f"{steps:08x}{seed:08x}", params={**shown, "num_steps": steps, "data_seed": seed},
+                status=status, metrics={**gains, VALIDATION_GAIN: 1.25},
+            )
+        )  # fmt: skip
 
 
-def test_cells_are_read_from_the_sweeps_table(tmp_path):
+def test_cells_are_read_from_the_sweeps_records(tmp_path):
     """A cell that was stopped is done, and compared with nothing."""
     command = Schedules(storage=tmp_path)
     assert decided_cells(command, "wsd").empty
@@ -154,3 +164,12 @@ def test_kept_cells_are_read_and_nothing_runs(tmp_path):
     table.drop(columns=GAIN).to_csv(path, index=False)
     with pytest.raises(InterferoError, match=f"{path} has no column {GAIN}"):
         compared_cells(Schedules(storage=tmp_path / "none", kept=path))
+
+
+def test_the_page_has_the_table_of_the_kept_cells():
+    docs = Path(__file__).resolve().parents[3] / "docs"
+    kept = docs / "schedules.csv"
+    assert kept.exists(), "or the sweeps would run"
+    found = compared_cells(Schedules(kept=kept))
+    table = differences(*(chosen(finished(found[s])) for s in SCHEDULES), SETTING)
+    assert "\n".join([*markdown(table), ""]) in (docs / "budgets.md").read_text()
