@@ -10,7 +10,7 @@ the two, pooled). The first table is that of docs/budgets.md.
 
 The sweeps are ordinary ones: interrupt the command at any time, and start it again to go on. When all cells
 are there it only prints; more data seeds cost what they add. `--dry-run` prints what the sweeps will cost.
-`--kept docs/schedules.csv` prints what that file holds.
+`--csv FILE` keeps the cells, and with `--print-only` prints what a file holds.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ from interfero.metrics.names import GAIN, VALIDATION_GAIN
 from interfero.store.sweep import SweepStore
 
 AGREE = Target(">=", 100.0)
+SMALL = 0.5
+"""Points of gain, in percent of the loss before."""
 SCHEDULES = ("cosine", "wsd")
 SETTING = ["num_steps", "method", "domain"]
 RATE, SEED = "learning_rate", "data_seed"
@@ -52,8 +54,10 @@ class Schedules(Asked):
     """Of both sweeps."""
     data_seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=2)
     """Their spread is what a difference is compared with."""
-    kept: Path | None = None
-    """CSV file with the cells of both sweeps: where it is there it is read and nothing runs, else written."""
+    csv: Path | None = None
+    """File for the cells of both sweeps, a row each."""
+    print_only: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print what the CSV file holds, and run nothing."""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the sweeps' plans and costs, by a few steps of each method, and run neither."""
 
@@ -127,30 +131,42 @@ def finished(cells: pd.DataFrame) -> pd.DataFrame:
     return cells[cells["status"] == "finished"].drop(columns="status").reset_index(drop=True)
 
 
+def kept_cells(path: Path | None) -> dict[str, pd.DataFrame]:
+    """What a CSV file holds, by schedule.
+
+    Raises:
+        InterferoError: none is named, it is not there, or it is another one.
+    """
+    if path is None or not path.is_file():
+        raise InterferoError(
+            f"--print-only: there is no file {path or ''} to print; name one with --csv"
+        )
+    table = pd.read_csv(path)
+    lacking = {"schedule", *COLUMNS} - {*table.columns}
+    if lacking:
+        named = ", ".join(sorted(lacking))
+        raise InterferoError(f"{path} has no column {named}: --csv names another file")
+    return {s: table[table["schedule"] == s].reset_index(drop=True) for s in SCHEDULES}
+
+
 def compared_cells(command: Schedules) -> dict[str, pd.DataFrame] | None:
     """The cells of both sweeps, which run where they have to; None after a dry run.
 
     Raises:
-        InterferoError: a sweep did not finish, or the file with the cells is another one.
+        InterferoError: a sweep did not finish, or as `kept_cells`.
     """
-    if command.kept is not None and command.kept.exists() and not command.dry_run:
-        table = pd.read_csv(command.kept)
-        lacking = {"schedule", *COLUMNS} - {*table.columns}
-        if lacking:
-            raise InterferoError(
-                f"{command.kept} has no column {', '.join(sorted(lacking))}: --kept names another file"
-            )
-        return {s: table[table["schedule"] == s].reset_index(drop=True) for s in SCHEDULES}
+    if command.print_only:
+        return kept_cells(command.csv)
     for schedule in SCHEDULES:
         if command.dry_run or len(decided_cells(command, schedule)) < num_cells(command):
             run_sweep(command, schedule)
     if command.dry_run:
         return None
     found = {s: decided_cells(command, s) for s in SCHEDULES}
-    if command.kept is not None:
+    if command.csv is not None:
         table = pd.concat([cells.assign(schedule=s) for s, cells in found.items()])
         rows = table.sort_values(["schedule", *SETTING, RATE, SEED])
-        rows[["schedule", *COLUMNS]].to_csv(command.kept, index=False, float_format="%.6g")
+        rows[["schedule", *COLUMNS]].to_csv(command.csv, index=False, float_format="%.6g")
     return found
 
 
@@ -222,6 +238,15 @@ def summary(table: pd.DataFrame) -> Iterator[str]:
         yield line
 
 
+def sizes(table: pd.DataFrame) -> str:
+    """How many differences are small, and which way the others go."""
+    apart = table.loc[table["difference"].abs() > SMALL, "difference"]
+    return (
+        f"{len(table) - len(apart)} of {len(table)} settings differ by at most {SMALL:g} points; of the "
+        f"others wsd gains more in {int((apart > 0).sum())}, less in {int((apart < 0).sum())}"
+    )
+
+
 def main() -> None:
     """Command line."""
     command = tyro.cli(Schedules, description=__doc__)
@@ -236,6 +261,7 @@ def main() -> None:
         "",
         "At the learning rates that validation chose:",
         *summary(table),
+        sizes(table),
         sep="\n",
     )
     print("Cell by cell, at the same learning rate:", *summary(by_cell), sep="\n")

@@ -7,7 +7,7 @@ import pytest
 
 from interfero.analysis.comparison import comparison_text, domain_rows, write_comparison
 from interfero.analysis.records import read_records
-from interfero.records import CellRecord
+from interfero.records import CellRecord, ImageRow
 
 
 @pytest.fixture
@@ -266,12 +266,30 @@ def test_the_page_has_the_tables_of_its_cells():
     assert (docs / "method_comparison.md").read_text().endswith(comparison_text(cells))
 
 
-def test_grey_domains_are_in_the_table_by_domain_alone(records, monkeypatch):
-    monkeypatch.setattr("interfero.analysis.parts.grey_domains", lambda _: frozenset({"grey"}))
-    grey = [
-        r.model_copy(update={"params": r.params | {"domain": "grey"}, "key": f"g{r.key}"})
-        for r in records
-    ]
-    alone, together = comparison_text(records), comparison_text([*records, *grey])
-    assert "Grey domains are left out: grey." in together
+def test_grey_domains_are_in_the_table_by_domain_alone(records):
+    def of_domain(domain, chroma_power):
+        pictures = tuple(
+            ImageRow(
+                role=role, name="a", group="a", bpp_before=0.5, psnr_db_before=30.0, rd_loss_before=1.0,
+                bpp=0.5, psnr_db=30.0, rd_loss=1.0, chroma_power=chroma_power,
+            )
+            for role in ("target", "source", "source_unrouted")
+        )  # fmt: skip
+        return [
+            r.model_copy(
+                update={
+                    "key": f"{domain}-{r.key}",
+                    "params": r.params | {"domain": domain},
+                    "images": pictures,
+                }
+            )
+            for r in records
+        ]
+
+    coloured, grey = of_domain("screen", 400.0), of_domain("drawings", 0.0)
+    alone, together = comparison_text(coloured), comparison_text([*coloured, *grey])
+    assert "Grey domains are left out: drawings. They stand in the table by domain" in together
     assert rows(together, 0) == rows(alone, 0)
+    assert at_share(together) == at_share(alone)
+    last = len([p for p in together.split("\n\n") if p.startswith("|")]) - 1
+    assert {row[0] for row in rows(together, last)} == {"screen", "drawings (grey)"}

@@ -15,8 +15,10 @@ from benchmarks.schedules import (
     decided_cells,
     differences,
     finished,
+    kept_cells,
     markdown,
     num_cells,
+    sizes,
     summary,
 )
 from interfero.engine.options.parsing import parse_options
@@ -134,7 +136,7 @@ def test_both_sweeps_have_the_cells_that_are_counted():
 def test_cells_of_sweeps_that_ended_are_kept_and_read_again(tmp_path):
     path = tmp_path / "kept.csv"
     command = Schedules(
-        storage=tmp_path, kept=path, methods=("lora",), learning_rates=(1e-3,), domains=("text",),
+        storage=tmp_path, csv=path, methods=("lora",), learning_rates=(1e-3,), domains=("text",),
         num_steps=(60, 250), data_seeds=(4, 5),
     )  # fmt: skip
     for schedule in SCHEDULES:
@@ -142,10 +144,7 @@ def test_cells_of_sweeps_that_ended_are_kept_and_read_again(tmp_path):
             tmp_path / f"{schedule}-4-5",
             [(n, s, "finished" if s == 4 else "stopped") for n in (60, 250) for s in (4, 5)],
         )
-    written, read = (
-        compared_cells(command),
-        compared_cells(command.model_copy(update={"storage": tmp_path / "none"})),
-    )
+    written, read = compared_cells(command), kept_cells(path)
     for schedule in SCHEDULES:
         pd.testing.assert_frame_equal(
             written[schedule].sort_values(["num_steps", "data_seed"], ignore_index=True),
@@ -154,22 +153,33 @@ def test_cells_of_sweeps_that_ended_are_kept_and_read_again(tmp_path):
         assert finished(read[schedule])["num_steps"].tolist() == [60, 250]
 
 
-def test_kept_cells_are_read_and_nothing_runs(tmp_path):
+def test_what_a_file_holds_is_printed_and_nothing_runs(tmp_path):
     path = tmp_path / "kept.csv"
     table = pd.concat([cells([1.0, 2.0]).assign(schedule=s, status="finished") for s in SCHEDULES])
     table.to_csv(path, index=False)
-    found = compared_cells(Schedules(storage=tmp_path / "none", kept=path))
-    assert found["wsd"][GAIN].tolist() == [1.0, 2.0]
-    assert not (tmp_path / "none").exists()
+    command = Schedules(storage=tmp_path / "none", csv=path, print_only=True)
+    assert compared_cells(command)["wsd"][GAIN].tolist() == [1.0, 2.0]
     table.drop(columns=GAIN).to_csv(path, index=False)
     with pytest.raises(InterferoError, match=f"{path} has no column {GAIN}"):
-        compared_cells(Schedules(storage=tmp_path / "none", kept=path))
+        compared_cells(command)
+    path.unlink()
+    with pytest.raises(InterferoError, match=f"there is no file {path} to print"):
+        compared_cells(command)
+    assert not (tmp_path / "none").exists()
+
+
+def test_small_differences_and_the_others_are_counted():
+    table = pd.DataFrame({"difference": [0.5, -0.2, 0.6, 3.0, -0.7]})
+    assert sizes(table) == (
+        "2 of 5 settings differ by at most 0.5 points; of the others wsd gains more in 2, less in 1"
+    )
 
 
 def test_the_page_has_the_table_of_the_kept_cells():
     docs = Path(__file__).resolve().parents[3] / "docs"
-    kept = docs / "schedules.csv"
-    assert kept.exists(), "or the sweeps would run"
-    found = compared_cells(Schedules(kept=kept))
+    found = kept_cells(docs / "schedules.csv")
     table = differences(*(chosen(finished(found[s])) for s in SCHEDULES), SETTING)
-    assert "\n".join([*markdown(table), ""]) in (docs / "budgets.md").read_text()
+    page = (docs / "budgets.md").read_text()
+    assert "\n".join([*markdown(table), ""]) in page
+    assert "29 of 36 settings differ by at most 0.5 points" in sizes(table)
+    assert "29 of 36 settings differ by at most half a point" in " ".join(page.split())
