@@ -42,4 +42,6 @@ class Asked(Config):
             "--data-seeds": data_seeds, "--max-target-images": [self.max_images],
             "--max-source-images": [self.max_images], "--precision": [self.precision],
         }  # fmt: skip
-        return [str(word) for name, values in lists.items() if values for word in (name, *values)]
+        words = [str(word) for name, values in lists.items() if values for word in (name, *values)]
+        # All sides choose among the same learning rates.
+        return [*words, "--no-widen-rates"]

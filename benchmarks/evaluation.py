@@ -6,6 +6,10 @@ measure rate, PSNR and MS-SSIM of every image, one thread each, in two processes
 by image. Then interfero's `evaluate` measures all of them by as many processes as there are cores, which
 `eval_model` cannot do; both ratios, medians over repeats, are printed, and the target is for the second.
 
+The numbers have to be the same: with CompressAI's own float networks, our coder makes CompressAI's strings,
+byte for byte. The streams that are timed are decided in integers instead, alike on every machine; what that
+changes, as a mean over images, has to be small.
+
 How much there is to win depends on the codec: where the transforms take most of the time, little. So
 each architecture is coded too, untrained, with both entropy coders in one process.
 
@@ -38,7 +42,7 @@ from benchmarks._report import Target, finish, run
 from benchmarks.source_codec import load_images
 from interfero.codecs.bitstream import parse_stream
 from interfero.codecs.catalogue import available_lambdas, load_codec
-from interfero.codecs.codec import ARCHITECTURES, Shape, build_model
+from interfero.codecs.codec import ARCHITECTURES, Codec, Shape, build_model
 from interfero.codecs.coding import Coder, SourceCoder, decode, encode, pixel_mse
 from interfero.codecs.entropy_coding import coding_setting, pad_to_stride, recorded_symbols
 from interfero.codecs.evaluation import (
@@ -56,8 +60,9 @@ from interfero.errors import BitstreamError, DomainError
 from interfero.metrics.rate_distortion import psnr_db
 
 TARGET = Target(">=", 2.0)
-MAX_PSNR_DIFFERENCE_DB = 1e-4
-MAX_RATE_DIFFERENCE_PERCENT = 0.1
+MAX_PSNR_DIFFERENCE_DB = 0.02
+MAX_RATE_DIFFERENCE_PERCENT = 0.5
+"""Means over images of streams decided in integers, against those of float networks."""
 NUM_CHANNELS = 64
 
 
@@ -204,14 +209,31 @@ def check_same(together: Evaluation, alone: Sequence[Measured]) -> None:
             raise BitstreamError(f"{image.name} differs from what one process measured")
 
 
-def differences(pairs: Sequence[tuple[Measured, Measured]]) -> dict[str, float]:
-    """The largest over images."""
-    return {
-        "rate_percent": max(100 * abs(a.bpp / b.bpp - 1) for a, b in pairs),
-        "psnr_db": max(abs(a.psnr_db - b.psnr_db) for a, b in pairs),
-        "ms_ssim": max(abs(a.ms_ssim - b.ms_ssim) for a, b in pairs),
-        "images_of_other_strings": sum(a.strings != b.strings for a, b in pairs),
+def differences(pairs: Sequence[tuple[Measured, Measured]]) -> dict[str, dict[str, float]]:
+    """Ours minus theirs: the mean over images, and the one that is largest by size."""
+    by_image = {
+        "rate_percent": [100 * (a.bpp / b.bpp - 1) for a, b in pairs],
+        "psnr_db": [a.psnr_db - b.psnr_db for a, b in pairs],
+        "ms_ssim": [a.ms_ssim - b.ms_ssim for a, b in pairs],
     }
+    return {
+        name: {"mean": statistics.mean(values), "largest": max(values, key=abs)}
+        for name, values in by_image.items()
+    }
+
+
+def num_other_strings(
+    codec: Codec, images: Sequence[UInt8Array], theirs: Sequence[Measured]
+) -> int:
+    """Images of which our coder, with the codec's float networks, makes other strings than CompressAI."""
+    model: Any = codec.model
+    found = 0
+    for pixels_HWC, their in zip(images, theirs, strict=True):
+        # `whole_strides` has cut it: nothing is padded.
+        with coding_setting(), recorded_symbols([model]):
+            strings = model.compress(image_tensor(pixels_HWC))["strings"]
+        found += tuple(batch[0] for batch in strings) != their.strings
+    return found
 
 
 def speeds(rounds: Sequence[Round]) -> dict[str, object]:
@@ -311,6 +333,7 @@ def main() -> None:
         rounds = compare(images, coder, here, evaluate_all, command.repeats, console)
         here.send(None)
     process.join()
+    others = num_other_strings(codec, images, [their for _, their in rounds[-1].pairs])
     by_architecture = architecture_speeds(images[0][:256, :256], command.repeats)
     console.print(architecture_table(by_architecture))
     header = 8 * statistics.mean(
@@ -318,6 +341,7 @@ def main() -> None:
     )
     extra = {
         "header_bpp": header,
+        "images_of_other_strings": others,
         "compressai_threads": threads,
         "processes": command.processes,
         "architectures": by_architecture,
@@ -334,11 +358,19 @@ def report(
     rounds: Sequence[Round], extra: dict[str, Any], json_path: Path | None, console: Console
 ) -> None:
     """Differences, speeds, and the last line."""
-    different, speed = differences(rounds[-1].pairs), speeds(rounds)
+    pairs = rounds[-1].pairs
+    different, speed, others = differences(pairs), speeds(rounds), extra["images_of_other_strings"]
     console.print(
-        f"largest difference of an image: rate of the strings {different['rate_percent']:.2g} %, "
-        f"PSNR {different['psnr_db']:.2g} dB, MS-SSIM {different['ms_ssim']:.2g}; other strings in "
-        f"{different['images_of_other_strings']:.0f} of {len(rounds[-1].pairs)} images"
+        f"with CompressAI's float networks: other strings in {others} of {len(pairs)} images\n"
+        "decided in integers, mean (largest) of an image: "
+        + ", ".join(
+            f"{label} {different[name]['mean']:+.2g}{unit} ({different[name]['largest']:+.2g})"
+            for name, label, unit in (
+                ("rate_percent", "rate of the strings", " %"),
+                ("psnr_db", "PSNR", " dB"),
+                ("ms_ssim", "MS-SSIM", ""),
+            )
+        )
     )
     console.print(
         f"the container adds {extra['header_bpp']:.4f} bpp, which CompressAI does not count"
@@ -354,21 +386,20 @@ def report(
             f"{row['compressai_images_per_second']:.2f}; {row['ratio']:.2f} times as many "
             f"({min(row['ratios']):.2f} to {max(row['ratios']):.2f})"
         )
-    same = (
-        different["rate_percent"] <= MAX_RATE_DIFFERENCE_PERCENT
-        and different["psnr_db"] <= MAX_PSNR_DIFFERENCE_DB
+    near = (
+        abs(different["rate_percent"]["mean"]) <= MAX_RATE_DIFFERENCE_PERCENT
+        and abs(different["psnr_db"]["mean"]) <= MAX_PSNR_DIFFERENCE_DB
     )
+    reason = "strings differ from CompressAI's" if others else "" if near else "the numbers differ"
     whole: Any = speed["together_seconds"]
     figures = {
         "differences": different,
         "speeds": speed,
         "images": [
-            [{k: v for k, v in asdict(m).items() if k != "strings"} for m in pair]
-            for pair in rounds[-1].pairs
+            [{k: v for k, v in asdict(m).items() if k != "strings"} for m in pair] for pair in pairs
         ],
     } | extra
-    reason = "" if same else "the numbers differ"
-    ok = same and TARGET.met(whole["ratio"])
+    ok = not reason and TARGET.met(whole["ratio"])
     finish("evaluation_speed", whole["ratio"], "x", TARGET, ok, figures, json_path, reason=reason)
 
 

@@ -142,8 +142,11 @@ def main(
         json_path: Where to keep every figure.
     """
     roots = {"now": checked_root(HERE), "before": checked_root(before)}
+    here, there = commands(roots["now"]), commands(roots["before"])
+    if missing := here.keys() - there.keys():
+        print(f"not measured, since the build before lacks them: {', '.join(sorted(missing))}")
     chosen = {
-        n: c for n, c in commands(HERE).items() if not only or any(word in n for word in only)
+        n: here[n] for n in here if n in there and (not only or any(word in n for word in only))
     }
     costs = in_turns(chosen, roots, rounds)
     cpu = {name: ratio(costs[name], "cpu_s") for name in chosen}
@@ -157,7 +160,7 @@ def main(
                 worst[key] = max(worst.get(key, 0.0), ratios[name])
     if not worst:
         raise ConfigError(
-            f"--only {only} names no command with a target: {', '.join(commands(HERE))}"
+            f"--only {only} names no command of both builds with a target: {', '.join(here)}"
         )
     for (title, target), value in list(worst.items())[1:]:
         also(title, value, "of before", target)

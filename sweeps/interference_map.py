@@ -15,9 +15,10 @@ SWEEP = Sweep(
         domains=("text",),
         methods=("finetune", "lora", "continue_source"),
         adapter_sizes=(4,),
-        learning_rates=(1e-4, 1e-3),
-        lambdas=(0.0045, 0.013),
-        num_images=("1", "5", "20", "all"),
+        # The law over images at one lambda, that over lambda at 20 images.
+        design="star",
+        lambdas=(0.013, 0.0016, 0.0045, 0.045),
+        num_images=("20", "1", "5", "all"),
         data_seeds=(0, 1, 2),
         num_steps=40,
         batch_size=4,

@@ -1,4 +1,4 @@
-"""What the cells of a map say, as Markdown: sentences, a row a domain and method, a row a setting.
+"""What the cells of a map say, as Markdown: sentences, a row a claim, a domain and method, a setting.
 
     python tools/print_map.py [CELLS]
 
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from interfero.analysis.answers import INTERFERENCE_MAP, Findings
 from interfero.analysis.capacity_table import capacity_rows
+from interfero.analysis.claims import claim_rows
 from interfero.analysis.comparison import domain_rows
 from interfero.analysis.records import read_records
 from interfero.analysis.sentences import summary_lines
@@ -36,7 +37,11 @@ def markdown(path: Path) -> Iterator[str]:
     yield ""
     for line in [*INTERFERENCE_MAP.sentences(found), *summary_lines(records)]:
         yield f"- {line}"
-    for header, rows in (domain_rows(found.records), capacity_rows(records, in_db=True)):
+    for header, rows in (
+        claim_rows(records),
+        domain_rows(found.records),
+        capacity_rows(records, in_db=True),
+    ):
         yield ""
         for cells in (header, ["---"] * len(header), *rows):
             yield f"| {' | '.join(cell.replace(chr(10), ' ') for cell in cells)} |"

@@ -238,3 +238,61 @@ def test_a_sweep_of_all_of_them_takes_over_what_halving_trained(place, sweep):
     taken = [r for r in records.values() if r["reused_from"] == "halving"]
     trained = by_steps(place.records("halving"), "finished")
     assert by_steps({r["key"]: r for r in taken}, "finished") == trained
+
+
+OWN_RATES = [
+    "--methods", "finetune", "--max-concurrent", "1", "--num-steps", "4", "8", "--name", "widened"
+]  # fmt: skip
+
+
+def test_a_grid_of_the_methods_own_is_widened_until_the_best_lies_inside(place, ray_here):
+    code, shown = place.call(SWEEP, *place.tiny, *OWN_RATES, "--no-reuse")
+    assert code == 0, shown
+    records = place.records("widened")
+    gains = {
+        r["params"]["learning_rate"]: r["metrics"]["val/rd_gain_percent"]
+        for r in records.values()
+        if r["params"]["num_steps"] == 4
+    }
+    added = len(gains) - 3
+    # A codec that was hardly trained, and four steps: no rate of the grid is too large.
+    assert sorted(gains)[:3] == [3e-5, 1e-4, 3e-4]
+    assert sorted(gains)[3:] == [1e-3, 3e-3, 1e-2][:added]
+    best = max(gains, key=gains.__getitem__)
+    assert added == 3 or 3e-4 <= best < max(gains)
+    assert added >= 1
+    assert f"{2 * added} cells of learning rates outside of their method's own grid" in " ".join(
+        shown.split()
+    )
+    # Each is there once for each number of steps, finished or stopped, and has one run.
+    assert Counter(r["params"]["num_steps"] for r in records.values()) == {
+        4: len(gains), 8: len(gains)
+    }  # fmt: skip
+    parent, runs = place.runs("widened")
+    assert set(runs) == set(records)
+    assert parent.data.metrics["cells/share"] == 1
+
+
+def test_a_widened_sweep_goes_on_where_it_was(place, ray_here):
+    before = place.records("widened")
+    last = max(
+        (r for r in before.values() if r["status"] == "finished" and r["params"]["num_steps"] == 4),
+        key=lambda r: r["params"]["learning_rate"],
+    )
+    (place.sweep("widened") / "cells" / f"{last['key']}.json").unlink()
+    code, shown = place.call(SWEEP, *place.tiny, *OWN_RATES, "--no-reuse", "--resume")
+    assert code == 0, shown
+    after = place.records("widened")
+    assert after.keys() == before.keys()
+    again = {k for k in after if after[k]["started_at"] != before[k]["started_at"]}
+    assert again == {last["key"]}
+    assert set(place.runs("widened")[1]) == set(after)
+
+
+def test_another_sweep_takes_over_what_was_added(place, ray_here):
+    given = [word if word != "widened" else "taken" for word in OWN_RATES]
+    code, shown = place.call(SWEEP, *place.tiny, *given)
+    assert code == 0, shown
+    finished = [r for r in place.records("taken").values() if r["status"] == "finished"]
+    assert {r["reused_from"] for r in finished} == {"widened"}
+    assert place.records("taken").keys() == place.records("widened").keys()

@@ -11,7 +11,7 @@ import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +33,14 @@ from interfero.analysis.comparable import covered
 from interfero.analysis.diverged import diverged_of_methods
 from interfero.analysis.focus import at_lambda, budget_text, lambdas, longest
 from interfero.analysis.matched_gain import (
+    MATCHED_NUMBERS,
     MAX_STEP,
     SHARES,
-    Matched,
     matched_rows,
     shared_cases,
 )
-from interfero.analysis.paired import differences, intervals_over
+from interfero.analysis.matched_paired import matched_differences
+from interfero.analysis.paired import PairedDifference, differences, intervals_over
 from interfero.analysis.parts import grey_domains, grey_text, loss_parts, without_grey
 from interfero.metrics.names import (
     FILE_BYTES,
@@ -135,6 +136,7 @@ def comparison_text(finished: Sequence[CellRecord]) -> str:
         parts += [f"## Lambda {value:g}"] if len(own) < len(shown) else []
         meant = without_grey(own)
         parts += [markdown(*_chosen_rows(meant)), _MATCHED, markdown(*_matched_rows(meant))]
+        parts += _matched_differences(meant)
         parts += [_SIZE, markdown(*_budget_rows(meant)), *_paired_parts(meant)]
         parts += [DOMAINS_NOTE, markdown(*domain_rows(own))]
     return "\n\n".join(parts) + "\n"
@@ -186,6 +188,12 @@ def _paired_parts(finished: Sequence[CellRecord]) -> list[str]:
         "methods that are compared with the same other one (Holm), and `undecided` is an answer."
     )
     titles = dict.fromkeys(d.response.title.removesuffix(" (%)") for d in found)
+    head = ["difference", "cases", "seeds", "intervals over", *titles]
+    return [text, markdown(head, _difference_rows(found, list(titles)))]
+
+
+def _difference_rows(found: Sequence[PairedDifference], titles: Sequence[str]) -> list[list[str]]:
+    """A row for each two methods, what is compared side by side."""
     rows = []
     for pair in dict.fromkeys((d.method, d.other) for d in found):
         own = [d for d in found if (d.method, d.other) == pair]
@@ -194,7 +202,27 @@ def _paired_parts(finished: Sequence[CellRecord]) -> list[str]:
         rows.append(
             [*head, intervals_over(own) or "-", *(values.get(title, "-") for title in titles)]
         )
-    return [text, markdown(["difference", "cases", "seeds", "intervals over", *titles], rows)]
+    return rows
+
+
+def _matched_differences(finished: Sequence[CellRecord]) -> list[str]:
+    """Each method less fine-tuning where both gain alike."""
+    by_share = {share: matched_differences(finished, share) for share in MATCHED_SHARES}
+    every = [d for found in by_share.values() for d in found]
+    if not every:
+        return []
+    text = (
+        "The same as differences from fine-tuning, in percentage points, paired: in the `cases` (domains and "
+        "image counts) in which both reach the share in every one of the `seeds`; the median over cases "
+        "of the mean over seeds. Intervals and verdicts as below, corrected over the methods at a share."
+    )
+    titles = list(dict.fromkeys(d.response.title.removesuffix(" (%)") for d in every))
+    rows = [
+        [f"{share:.0%}", *row]
+        for share, found in by_share.items()
+        for row in _difference_rows(found, titles)
+    ]
+    return [text, markdown(["at", "difference", "cases", "seeds", "intervals over", *titles], rows)]
 
 
 def domain_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[str]]]:
@@ -302,7 +330,7 @@ def _matched_rows(finished: Sequence[CellRecord]) -> tuple[list[str], list[list[
             if not row.found and not row.refused:
                 continue
             own = cases if row.method in compared else frozenset()
-            means = (row.mean(field.name, own) for field in fields(Matched))
+            means = (row.mean(name, own) for name in MATCHED_NUMBERS)
             shown = [f"{share:.0%}", f"`{row.method}`", row.reached, str(len(own))]
             shown += ["-" if mean is None else f"{mean:+.2f}" for mean in means]
             rows.append([*shown, row.why or "-"])

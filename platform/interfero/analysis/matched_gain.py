@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -69,6 +69,12 @@ class Matched:
     forgetting: float
     """Routed."""
     forgetting_unrouted: float
+    parts: tuple[tuple[CellRecord, float], ...] = field(default=(), compare=False, repr=False)
+    """The cells that it lies between, with their weights, which add up to 1."""
+
+
+MATCHED_NUMBERS = ("target_gain", "forgetting", "forgetting_unrouted")
+"""The fields of `Matched` that are results."""
 
 
 @dataclass(frozen=True)
@@ -272,18 +278,22 @@ def _at_gain(fronts: Fronts, gain: float) -> Matched | NotReached:
         values.append(found)
     if not values:
         return at_gain((), gain)
-    names = [field.name for field in fields(Matched)]
-    return Matched(*(_log_mean(n, [getattr(v, n) for v in values]) for n in names))
+    gain, routed, unrouted = (
+        _log_mean(n, [getattr(v, n) for v in values]) for n in MATCHED_NUMBERS
+    )
+    parts = ((cell, weight / len(values)) for v in values for cell, weight in v.parts)
+    return Matched(gain, routed, unrouted, tuple(parts))
 
 
 def _between(left: FrontCell, right: FrontCell, weight: float) -> Matched | NotReached:
     values = []
-    for metric, field in zip((GAIN, ROUTED, UNROUTED), fields(Matched), strict=True):
+    for metric, name in zip((GAIN, ROUTED, UNROUTED), MATCHED_NUMBERS, strict=True):
         ends = [cell.record.metrics.get(metric) for cell in (left, right)]
         if ends[0] is None or ends[1] is None:
             return NotReached(f"a cell of the front has no {metric}", "no test result")
-        values.append(_log_mean(field.name, [ends[0], ends[1]], (1 - weight, weight)))
-    return Matched(*values)
+        values.append(_log_mean(name, [ends[0], ends[1]], (1 - weight, weight)))
+    gain, routed, unrouted = values
+    return Matched(gain, routed, unrouted, ((left.record, 1 - weight), (right.record, weight)))
 
 
 def _log_mean(

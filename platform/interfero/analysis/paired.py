@@ -9,7 +9,7 @@ with the same other one (Holm, 1979), is below 5 %; else the answer is "undecide
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -42,6 +42,9 @@ from interfero.metrics.names import SOURCE_BYTES
 from interfero.records import CellRecord
 
 FloatArray = npt.NDArray[np.float64]
+Strata = npt.NDArray[np.int64]
+Scores = Callable[[FloatArray], FloatArray]
+"""From (draws, groups), how often each source image counts, to (draws, cases, seeds) differences."""
 _Unit = tuple[CellSetting, int]
 """A case and a data seed."""
 
@@ -110,7 +113,7 @@ def differences(records: Iterable[CellRecord]) -> list[PairedDifference]:
     for response in RESPONSES.values():
         for other in (NAIVE, CONTROL):
             each = (_difference(m, other, best, response) for m in methods if m != other)
-            found += _corrected([pair for pair in each if pair is not None])
+            found += corrected([pair for pair in each if pair is not None])
     return found
 
 
@@ -121,18 +124,29 @@ def difference_lines(records: Iterable[CellRecord], method: str) -> list[str]:
     for other in dict.fromkeys(d.other for d in found if d.method == method):
         own = [d for d in found if (d.method, d.other) == (method, other)]
         family = len({d.method for d in found if d.other == other})
-        parts = [f"{d.response.title.removesuffix(' (%)')} {d.text}" for d in own]
-        over = f"{own[0].num_seeds} seeds, intervals over {intervals_over(own)}"
-        if own[0].num_seeds == 1:
-            over = "one seed"
-        corrected = f"; verdicts corrected over {family} methods" if family > 1 else ""
-        places = f"median over {own[0].places}" if own[0].num_cases > 1 else f"in {own[0].places}"
-        at = " at the same learning rate" if own[0].at_its_rate else ""
-        lines.append(
-            f"{method} minus {other}{at}, in percentage points, paired, {places} "
-            f"({over}{corrected}): {'; '.join(parts)}."
-        )
+        lines.append(difference_sentence(own, family))
     return lines
+
+
+def difference_sentence(own: Sequence[PairedDifference], family: int, where: str = "") -> str:
+    """What a method and another differ in.
+
+    Args:
+        own: Of these two, a response each.
+        family: Methods that are compared with the same other one.
+        where: What else both have in common.
+    """
+    parts = [f"{d.response.title.removesuffix(' (%)')} {d.text}" for d in own]
+    over = f"{own[0].num_seeds} seeds, intervals over {intervals_over(own)}"
+    if own[0].num_seeds == 1:
+        over = "one seed"
+    corrected_over = f"; verdicts corrected over {family} methods" if family > 1 else ""
+    places = f"median over {own[0].places}" if own[0].num_cases > 1 else f"in {own[0].places}"
+    at = " at the same learning rate" if own[0].at_its_rate else where
+    return (
+        f"{own[0].method} minus {own[0].other}{at}, in percentage points, paired, {places} "
+        f"({over}{corrected_over}): {'; '.join(parts)}."
+    )
 
 
 def intervals_over(found: Sequence[PairedDifference]) -> str:
@@ -152,7 +166,8 @@ def _mean(cells: Sequence[CellRecord], response: Response) -> float:
     return float(np.mean([cell.metrics[response.metric] for cell in cells]))
 
 
-def _corrected(found: Sequence[PairedDifference]) -> list[PairedDifference]:
+def corrected(found: Sequence[PairedDifference]) -> list[PairedDifference]:
+    """The same with probabilities corrected for how many there are (Holm)."""
     chances = holm_of_known([d.probability for d in found])
     count = sum(chance is not None for chance in chances)
     return [
@@ -220,7 +235,6 @@ def _measured(
     plain = np.array(
         [[_mean(pair[0], response) - _mean(pair[1], response) for pair in row] for row in block]
     )
-    value, num_seeds = float(np.median(plain.mean(axis=1))), plain.shape[1]
     cells = (
         ((side, case, seed), domain, cell)
         for case, (row, domain) in enumerate(zip(block, domains, strict=True))
@@ -237,14 +251,40 @@ def _measured(
             return np.broadcast_to(plain, (len(weights), *plain.shape))
         return _scores(losses @ weights.T, response)
 
+    return with_interval(method, other, response, plain, scores, strata)
+
+
+def no_strata() -> Strata:
+    """Of no images: none are drawn."""
+    return np.zeros(0, dtype=np.int64)
+
+
+def with_interval(
+    method: str, other: str, response: Response, plain: FloatArray, scores: Scores, strata: Strata,
+    places: str = "",
+) -> PairedDifference:  # fmt: skip
+    """The median over cases of the mean over seeds, with its interval and its uncorrected probability.
+
+    Args:
+        method: Less `other`.
+        other: What is subtracted.
+        response: Of what.
+        plain: (cases, seeds) differences, percentage points.
+        scores: The same where test images are drawn again.
+        strata: (groups,): the domain of a source image.
+        places: What the cases are, counted.
+    """
+    value, (num_cases, num_seeds) = float(np.median(plain.mean(axis=1))), plain.shape
     if num_seeds < 2:
-        return PairedDifference(method, other, response, value, None, None, len(block), 1, "")
+        return PairedDifference(
+            method, other, response, value, None, None, num_cases, 1, "", places
+        )
     parts = score_parts(scores, strata)
     variances = [(part.variance_of(np.median(part.params, axis=1)), part.degrees) for part in parts]
     over = "seeds and test images" if len(parts) > 1 else "seeds only"
     half, chance = half_width(variances), probability(value, variances)
     return PairedDifference(
-        method, other, response, value, half, chance, len(block), num_seeds, over
+        method, other, response, value, half, chance, num_cases, num_seeds, over, places
     )
 
 

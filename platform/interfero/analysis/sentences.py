@@ -34,6 +34,7 @@ from interfero.analysis.focus import focus_text, in_focus
 from interfero.analysis.paired import difference_lines
 from interfero.analysis.parts import grey_text, without_grey
 from interfero.analysis.same_results import same_result_lines
+from interfero.analysis.without_adapter import without_adapter_lines
 from interfero.metrics.names import (
     FRACTION,
     GAIN,
@@ -76,6 +77,7 @@ def summary_lines(records: Sequence[CellRecord]) -> list[str]:
             lines += _method_lines(method, choices, cases)
             lines += difference_lines(shown, method)
             lines += _source_mode_lines(method, every)
+    lines += without_adapter_lines(shown)
     found = choose_learning_rates(every)
     # The control forgets least at the smallest rate of any grid: a wider one finds nothing for it.
     searched = [c for c in found if c.setting.method != CONTROL]

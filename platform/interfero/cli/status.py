@@ -80,7 +80,9 @@ def status_lines(
         outcomes: Those of an earlier look, whose records are not read again.
     """
     settings, seen = store.settings(), _look(outcomes or Outcomes(store))
-    total, done = settings.get("num_cells"), seen.statuses.total()
+    planned, done = settings.get("num_cells"), seen.statuses.total()
+    # Learning rates may have been added to the plan.
+    total = None if planned is None else max(planned, done)
     state = _state(store, settings, running, seen.statuses["failed"])
     yield f"{settings.get('kind', '?')} sweep {store.name} in {store.storage}: {state}"
     kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(seen.statuses.items()))

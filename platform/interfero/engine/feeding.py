@@ -39,6 +39,9 @@ class SweepListener(Protocol):
     def on_repeated(self) -> None:
         """A sampler asked for a cell that it had asked for before."""
 
+    def on_added(self, count: int) -> None:
+        """There are so many cells more than were planned."""
+
 
 class PastTune(BaseException):
     """Carries an error of ours out of Tune, which turns every Exception into text."""
@@ -72,8 +75,12 @@ class Growth(Protocol):
     def num_waiting(self) -> int:
         """Cells that are not decided on."""
 
+    @property
+    def max_added(self) -> int:
+        """Cells that may be added yet, at most."""
+
     def tell(self, record: CellRecord, /) -> Decision:
-        """A cell ended: those that are to be trained now, and records of those that never will be."""
+        """A cell ended: those that are to be trained now, and records of those that will not be."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +88,8 @@ class Growing:
     """What lets a plan grow while it is done."""
 
     growth: Growth
-    packs: Callable[[Sequence[Cell], Set[str]], list[Pack]]
-    """Groups cells for training, given keys of what they need no more."""
+    packs: Callable[[Sequence[Cell], Set[str], int | None], list[Pack]]
+    """Groups cells for training, given keys of what they need no more, and how many workers wait for them."""
 
 
 class _Waiting:
@@ -166,6 +173,8 @@ class Feeder(DriverOnly, Searcher):
         self.recall = recall
         self.cells_at_once = 1
         """Cells that a search is asked for together; they are one pack."""
+        self.packs_at_once: int | None = None
+        """Packs that train at once, if that is known."""
         self._done = set(done)
         self._failed: dict[str, str] = {}
         """Why, by key."""
@@ -176,12 +185,13 @@ class Feeder(DriverOnly, Searcher):
 
     @property
     def num_left(self) -> int:
-        """Packs still to be handed out, at most."""
-        return len(self._waiting) + sum(self._searches.values()) + self._num_waiting
+        """Packs still to be handed out, at most, those of cells that may be added included."""
+        added = self._growing.growth.max_added if self._growing else 0
+        return len(self._waiting) + sum(self._searches.values()) + self._num_waiting + added
 
     @property
     def num_nodes_left(self) -> int:
-        """Nodes still to be handed out, at most."""
+        """Nodes still to be handed out, of those that are there."""
         return self._waiting.num_nodes + sum(self._searches.values()) + self._num_waiting
 
     @property
@@ -250,11 +260,15 @@ class Feeder(DriverOnly, Searcher):
         if self._growing is None:
             return
         found = self._growing.growth.tell(record)
+        if found.added:
+            self._listener.on_added(len(found.added))
         if found.cells:
             settled = self._done | self._failed.keys()
-            self._waiting.add(self._growing.packs(found.cells, settled), settled)
-        for stopped in found.stopped:
-            self._listener.on_record(stopped)
+            # Halves of a pack repeat what it shares: workers that have other packs need none of it.
+            idle = self.packs_at_once and max(1, self.packs_at_once - len(self._waiting))
+            self._waiting.add(self._growing.packs(found.cells, settled, idle), settled)
+        for known in found.records:
+            self._listener.on_record(known)
 
     def _give_up(self, record: CellRecord) -> None:
         """Fail what needs a failed node, and what needs that, and so on."""

@@ -237,7 +237,9 @@ def _drive(
         study.say_cost(console, plan, packs, store)
         growing = None
         if halving is not None:
-            growing = Growing(halving, lambda cells, done: study.packs(plan, cells, done, store))
+            growing = Growing(
+                halving, lambda cells, done, idle: study.packs(plan, cells, done, store, idle)
+            )
         feeder = Feeder(packs, searches, options.num_samples, store.ended, run, made, growing)
         progress.steps = sum(not node.leaf for pack in packs for node in pack.nodes)
         progress.expect(len(run.statuses) + feeder.num_nodes_left - progress.steps)
@@ -247,6 +249,7 @@ def _drive(
                 if session.note is not None:
                     console.print(session.note, highlight=False, markup=False)
                 feeder.cells_at_once = study.cells_at_once(plan, concurrent)
+                feeder.packs_at_once = concurrent
                 feeder.set_packs(study.packs(plan, left, made, store, concurrent))
                 run_packs(options, store, study.runner(plan), feeder, run, concurrent, session.code)
             study.ended(plan, run, began)
@@ -258,9 +261,10 @@ def _drive(
 
 
 def _begun(halving: Halving, left: Sequence[Node], run: SweepRun) -> list[Node]:
-    """The cells that train first; others are stopped already, by records of an earlier driver."""
+    """The cells that train first; records of an earlier driver stop others, or are of added ones."""
     first = halving.begin(node.key for node in left)
-    for record in first.stopped:
+    run.on_added(len(first.added))
+    for record in first.records:
         run.on_record(record)
     return list(first.cells)
 

@@ -48,6 +48,8 @@ class SweepRun:
     """Whether the parent run shows progress: not while records of an earlier driver are read."""
     spent: Spent = field(default_factory=Spent)
     """By the cells that this sweep computed itself."""
+    num_added: int = 0
+    """Cells that no plan had."""
     damaged: list[str] = field(default_factory=list)
     """Keys of cells and steps whose records were there when it began, and could not be read."""
     started: float = math.inf
@@ -123,6 +125,11 @@ class SweepRun:
     def on_repeated(self) -> None:
         """A sampler asked for a cell again that it had asked for before: there is one less."""
         self.progress.total -= 1
+
+    def on_added(self, count: int) -> None:
+        """There are so many cells more than were planned."""
+        self.num_added += count
+        self.progress.total += count
 
     def _tell_parent(self) -> None:
         if self.live:

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from interfero.analysis.bd_paired import curve_difference_lines, curve_differences
 from interfero.analysis.rd_curves import (
     NoDelta,
     chosen_curves,
@@ -166,3 +167,48 @@ def test_the_control_goes_by_what_it_harms_as_in_every_other_table(curve):
 
     records = [*control(1e-4, 0.1, 0.2), *control(1e-3, 0.9, 5.0)]
     assert {c.key.learning_rate for c in chosen_curves(rd_curves(records))} == {1e-4}
+
+
+def seeds_of(curve, method, factors, **params):
+    """A curve a seed: how much rate each saves at equal PSNR."""
+    return [
+        cell
+        for seed, factor in enumerate(factors)
+        for cell in curve(
+            factors={"target": factor, "source": 1.0, "source_unrouted": 2 - factor},
+            method=method, data_seed=seed, **params,
+        )
+    ]  # fmt: skip
+
+
+def test_methods_bd_rates_are_subtracted_seed_by_seed(curve):
+    """Seeds differ by five points of rate, and the two methods by two, give or take a tenth."""
+    records = seeds_of(curve, "finetune", (0.90, 0.95, 0.85)) + seeds_of(
+        curve, "lora", (0.92, 0.971, 0.869), adapter_size=4
+    )
+    found = {d.response.role: d for d in curve_differences(records)}
+    assert found["target"].value == pytest.approx(2.0, abs=1e-3)
+    assert found["target"].verdict == "more"
+    # Three seeds, of standard deviation 0.1: the 95 % interval of the mean.
+    assert found["target"].half_width == pytest.approx(0.1 / 3**0.5 * 4.303, rel=0.01)
+    assert found["source_unrouted"].value == pytest.approx(-2.0, abs=1e-3)
+    assert (found["source"].value, found["source"].verdict) == (0, "equal")
+    (line,) = curve_difference_lines(records)
+    assert line.startswith(
+        "lora minus finetune, in percentage points, paired, in 1 domain (3 seeds, intervals over seeds "
+        "only): BD-rate, target +2.00 ("
+    )
+
+
+def test_the_size_of_a_difference_is_the_one_that_validation_chose(curve):
+    records = seeds_of(curve, "finetune", (0.9, 0.9))
+    records += seeds_of(curve, "lora", (0.95, 0.95), adapter_size=4, val=3.0)
+    records += seeds_of(curve, "lora", (0.80, 0.80), adapter_size=16, val=2.0)
+    found = {d.response.role: d for d in curve_differences(records)}
+    assert found["target"].value == pytest.approx(5.0, abs=1e-3)
+
+
+def test_there_is_no_difference_of_curves_that_are_missing(curve):
+    few = seeds_of(curve, "lora", (0.9, 0.9), lambdas=LAMBDAS[:2])
+    assert curve_differences(seeds_of(curve, "finetune", (0.9, 0.9)) + few) == []
+    assert curve_differences(seeds_of(curve, "lora", (0.9, 0.9))) == []

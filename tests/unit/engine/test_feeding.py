@@ -13,7 +13,10 @@ from interfero.records import CellRecord
 
 class Listener:
     def __init__(self):
-        self.records = []
+        self.records, self.num_added = [], 0
+
+    def on_added(self, count):
+        self.num_added += count
 
     def on_started(self, pack):
         pass
@@ -173,28 +176,69 @@ def test_a_longer_training_waits_for_the_shorter_one_whatever_it_comes_to(plan):
     assert listener.records == [], "it fails by itself, or not at all"
 
 
+def halved(made, **options):
+    """A feeder of a grid that is halved, and who listens to it."""
+    halving = Halving(made.cells, lambda key: None, **options)
+    first = halving.begin(c.key for c in made.cells).cells
+    shared = frozenset(node.key for cell in made.cells for node in made.needs(cell))
+    listener = Listener()
+    packs = made.packs(first, shared)
+    growing = Growing(halving, made.packs)
+    return Feeder(packs, [], 0, lambda key: None, listener, shared, growing), listener
+
+
+def end(feeder, pack, gain_of):
+    """All cells of a pack finish with a gain by learning rate."""
+    for node in pack.nodes:
+        gain = {"val/rd_gain_percent": gain_of(node.hyperparameters.learning_rate)}
+        feeder.tell(CellRecord(key=node.key, params=node.params, status="finished", metrics=gain))
+
+
+def points(pack):
+    return [(n.hyperparameters.learning_rate, n.loop.num_steps) for n in pack.nodes]
+
+
 def test_halving_hands_out_what_goes_on_and_records_what_does_not(plan):
     made = plan(
         num_steps=(4, 8), methods=("finetune",), learning_rates=(1e-4, 1e-3), sampler="halving",
         max_concurrent=1,
     )  # fmt: skip
-    halving = Halving(made.cells, lambda key: None)
-    first = halving.begin(c.key for c in made.cells).cells
-    shared = frozenset(node.key for cell in made.cells for node in made.needs(cell))
-    listener = Listener()
-    feeder = Feeder(
-        made.packs(first, shared), [], 0, lambda key: None, listener, shared,
-        Growing(halving, made.packs),
-    )  # fmt: skip
+    feeder, listener = halved(made)
     assert (feeder.num_left, feeder.num_nodes_left) == (1 + 2, 2 + 2)
     (pack,), said = take(feeder)
     assert (len(pack.nodes), said) == (2, None), "the longer ones are not decided on"
-    for node in pack.nodes:
-        gain = {"val/rd_gain_percent": node.hyperparameters.learning_rate}
-        feeder.tell(CellRecord(key=node.key, params=node.params, status="finished", metrics=gain))
+    end(feeder, pack, lambda rate: rate)
     (following,), said = take(feeder)
     assert said == Searcher.FINISHED
-    assert [(n.hyperparameters.learning_rate, n.loop.num_steps) for n in following.nodes] == [
-        (1e-3, 8)
-    ]
+    assert points(following) == [(1e-3, 8)]
     assert [(r.status, r.params["learning_rate"]) for r in listener.records] == [("stopped", 1e-4)]
+
+
+def test_a_grid_that_may_be_widened_is_not_finished_before_it_is_decided(plan):
+    made = plan(methods=("finetune",), learning_rates=(), sampler="halving", max_concurrent=1)
+    feeder, listener = halved(made, widen=True)
+    (pack,), said = take(feeder)
+    assert said is None, "the best may be the highest"
+    assert feeder.num_nodes_left == 0, "nothing is counted that nobody knows of"
+    end(feeder, pack, lambda rate: rate)
+    assert listener.num_added == 1
+    (added,), said = take(feeder)
+    assert (points(added), said) == ([(1e-3, made.loop.num_steps)], None)
+    end(feeder, added, lambda rate: -rate)
+    assert take(feeder) == ([], Searcher.FINISHED)
+    assert listener.num_added == 1
+
+
+@pytest.mark.parametrize(("packs_at_once", "sizes"), [(1, [2]), (2, [2]), (3, [1, 1]), (None, [2])])
+def test_what_goes_on_is_split_for_workers_that_have_nothing_else(plan, packs_at_once, sizes):
+    made = plan(
+        num_steps=(4, 8), methods=("finetune", "lora"), learning_rates=(1e-4, 1e-3), sampler="halving",
+        adapter_sizes=(1,), max_concurrent=1,
+    )  # fmt: skip
+    feeder, _ = halved(made)
+    feeder.packs_at_once = packs_at_once
+    first = Pack.from_text(feeder.suggest("x")[PACK])
+    # The other pack waits still, and is one worker's.
+    end(feeder, first, lambda rate: -rate)
+    following = [p for p in take(feeder)[0] if p.nodes[0].loop.num_steps == 8]
+    assert [len(p.nodes) for p in following] == sizes

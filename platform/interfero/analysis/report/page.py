@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from interfero.analysis.about import About
+from interfero.analysis.bd_paired import curve_difference_lines
 from interfero.analysis.capacity_table import counted
 from interfero.analysis.cells import Cells
 from interfero.analysis.charts.capacity import capacity_figure
@@ -26,6 +27,7 @@ from interfero.analysis.laws.distance_verdict import verdict_lines
 from interfero.analysis.laws.scaling import Refusal, Scaling
 from interfero.analysis.laws.words import law_lines, law_rows
 from interfero.analysis.matched_gain import matched_lines
+from interfero.analysis.matched_paired import matched_difference_lines
 from interfero.analysis.next_step import next_step
 from interfero.analysis.parts import grey_domains
 from interfero.analysis.rd_curves import curve_lines, curve_rows
@@ -77,8 +79,14 @@ def findings(report: Report) -> dict[str, list[str]]:
     found = {
         "The question": list(report.answer),
         "Gain and forgetting": summary_lines(report.records),
-        "At matched gain": matched_lines(report.records),
-        "Rate and distortion": curve_lines(report.records),
+        "At matched gain": [
+            *matched_lines(report.records),
+            *matched_difference_lines(report.records),
+        ],
+        "Rate and distortion": [
+            *curve_lines(report.records),
+            *curve_difference_lines(report.records),
+        ],
         "Domain distance": verdict_lines(report.records),
         "Laws": law_lines(report.results),
     }

@@ -151,6 +151,11 @@ def search_lines(
             f"{found} of {len(searches)} blocks have best cells{bound}: they are in {FRONT_FILE}, and have "
             f"the tag {PARETO_TAG} in MLflow"
         )
+    if run.num_added:
+        lines.append(
+            f"{run.num_added} cells of learning rates outside of their method's own grid were added, because "
+            "the best was the highest or lowest (--no-widen-rates keeps to the grid)"
+        )
     if run.num_stopped:
         halving = options.sampler == "halving"
         by = "halving at fewer steps" if halving else f"{options.early_stopping}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 
 from interfero.adaptation import find_method
 from interfero.adaptation.method import Method
@@ -66,21 +67,30 @@ def blocks_of(
 ) -> list[Block]:
     """Domains x lambdas x image counts x data seeds; `all` and the same number in figures are one block."""
     blocks: dict[Block, None] = {}
-    seeds = options.data_seeds
-    # Validation keeps photographs whole, so seeds leave different numbers of images; `all` is what
-    # every seed has, or the seeds would be different settings.
-    everything = {
-        d.name: min(len(d.split(ALL_IMAGES, s).training) for s in seeds) for d in domains.values()
-    }
+    numbers = {count: training_images(options, domains, count) for count in options.num_images}
     for domain, value, count, seed in itertools.product(
         domains.values(), options.lambdas, options.num_images, options.data_seeds
     ):
         source_domain.split("all", seed)
-        number = everything[domain.name] if count == ALL_IMAGES else int(count)
+        number = numbers[count][domain.name]
         domain.split(number, seed)
         block = Block(domain=domain.name, rd_lambda=value, num_images=number, data_seed=seed)
         blocks[block] = None
     return list(blocks)
+
+
+def training_images(
+    options: AdaptationOptions, domains: Mapping[str, Domain], count: str
+) -> dict[str, int]:
+    """How many target training images a value of `--num-images` is, by domain.
+
+    Validation keeps photographs whole, so seeds leave different numbers of images; `all` is what every
+    seed has, or the seeds would be different settings.
+    """
+    if count != ALL_IMAGES:
+        return dict.fromkeys(domains, int(count))
+    seeds = options.data_seeds
+    return {n: min(len(d.split(count, s).training) for s in seeds) for n, d in domains.items()}
 
 
 def loop_of(options: AdaptationOptions) -> LoopConfig:

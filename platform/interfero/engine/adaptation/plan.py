@@ -13,6 +13,7 @@ from interfero.adaptation.method import Method
 from interfero.codecs.codec import Codec
 from interfero.domains.domain import Domain, spread
 from interfero.engine.adaptation.cost import CostModel, Work, pack_cost
+from interfero.engine.adaptation.design import Design
 from interfero.engine.adaptation.grid import blocks_of, grid_hyperparameters, loop_of, sizes_of
 from interfero.engine.adaptation.loading import Loaded
 from interfero.engine.adaptation.memory import Footprint, footprint, mebibytes, room_for_pack
@@ -367,7 +368,9 @@ def make_plan(loaded: Loaded, loop_hash: str, precision: PrecisionChoice) -> Ada
         ConfigError, DomainError: names the value, the rule and the remedy.
     """
     options = loaded.options
-    blocks = tuple(blocks_of(options, loaded.domains, loaded.source_domain))
+    design = Design(options, loaded.domains)
+    every = blocks_of(options, loaded.domains, loaded.source_domain)
+    blocks = tuple(filter(design.has_block, every))
     loop = loop_of(options).model_copy(update={"precision": precision.precision})
     plan = AdaptationPlan(
         options,
@@ -389,6 +392,7 @@ def make_plan(loaded: Loaded, loop_hash: str, precision: PrecisionChoice) -> Ada
         for block in blocks
         for steps in options.budgets
         for point in grid
+        if design.has(block, point, steps)
     )
     return replace(plan, cells=cells)
 

@@ -46,6 +46,10 @@ def print_plan(console: Console, title: str, question: str, plan: AdaptationPlan
             f"{plan.source_domain.name}",
             highlight=False,
         )
+    if options.design == "star":
+        _say(
+            console, f"  design: a star around {_centre_text(plan)}; one of these changes at a time"
+        )
     seeds = len(options.data_seeds) * len(options.init_seeds)
     honest = "illustration, n = 1 seed" if seeds == 1 else f"n = {seeds} seeds"
     console.print(
@@ -54,6 +58,18 @@ def print_plan(console: Console, title: str, question: str, plan: AdaptationPlan
         f"{loop.precision}, {options.sampler}; {honest}",
         highlight=False,
     )
+
+
+def _centre_text(plan: AdaptationPlan) -> str:
+    """The first values of a star's axes, of those that have several."""
+    options = plan.options
+    axes = {
+        f"lambda {options.lambdas[0]:g}": options.lambdas,
+        f"{options.num_images[0]} images": options.num_images,
+        f"{options.first_budget} steps": options.budgets,
+        f"size {options.adapter_sizes[0]}": options.adapter_sizes,
+    }
+    return ", ".join(text for text, values in axes.items() if len(values) > 1)
 
 
 def _steps_text(plan: AdaptationPlan) -> str:
@@ -156,12 +172,22 @@ def print_cost(console: Console, cost: CostEstimate) -> None:
 
 def print_halving(console: Console, plan: AdaptationPlan, left: Outlook, num_finished: int) -> None:
     """How many cells halving will train, which is known without any timing."""
-    stopped = plan.num_cells - num_finished - len(left.possible)
+    planned = {cell.key for cell in plan.cells}
+    stopped = plan.num_cells - num_finished - sum(c.key in planned for c in left.possible)
     ended = f", {num_finished} finished, {stopped} stopped by those" if num_finished else ""
-    _say(
-        console,
-        f"  halving: {len(left.expected)} of {plan.num_cells} cells to train at most{ended}",
-    )
+    added = sum(cell.key not in planned for cell in left.expected)
+    if len(plan.loops) > 1:
+        expected = len(left.expected) - added
+        _say(console, f"  halving: {expected} of {plan.num_cells} cells to train at most{ended}")
+    if added or left.max_added:
+        own = f"up to {left.max_added} cells more"
+        if added:
+            own = f"{added} cell{'s' * (added != 1)} added, and up to {left.max_added} more"
+        _say(
+            console,
+            f"  learning rates: {own}, where a setting's best is the highest or lowest "
+            "(--no-widen-rates keeps to the grid)",
+        )
 
 
 def _print_space(console: Console, plan: AdaptationPlan) -> None:

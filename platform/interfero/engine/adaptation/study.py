@@ -39,6 +39,7 @@ from interfero.engine.study import Study
 from interfero.engine.sweep_run import InputsOf, SweepRun
 from interfero.engine.timing import machine_name
 from interfero.engine.worker import PackRunner
+from interfero.records import CellRecord
 from interfero.store.sweep import SweepStore
 from interfero.tracking.operations import DatasetUse
 
@@ -132,7 +133,13 @@ class AdaptationStudy(Study[AdaptationOptions, AdaptationPlan]):
         """See `Study`."""
         if plan.options.sampler != "halving":
             return None
-        return Halving(plan.cells, store.ended)
+        options = plan.options
+
+        def known(key: str) -> CellRecord | None:
+            taken = store.take_over({key}) if options.reuse else iter(())
+            return store.finished(key) or next(taken, None)
+
+        return Halving(plan.cells, store.ended, widen=options.widens, known=known)
 
     def packs(
         self, plan: AdaptationPlan, left: Sequence[Node], done: Set[str], store: SweepStore,
@@ -186,9 +193,16 @@ def _outlook(plan: AdaptationPlan, store: SweepStore, done: Set[str]) -> Outlook
     left = [cell for cell in plan.cells if cell.key not in done]
     if plan.options.sampler != "halving":
         return Outlook(left, left)
-    finished = {cell.key for cell in plan.cells} & done
-    records = {record.key: record for record in store.finished_anywhere(finished)}
-    return outlook(plan.cells, {cell.key for cell in left}, records.get)
+    planned = {cell.key for cell in plan.cells}
+    records = {record.key: record for record in store.finished_anywhere(planned & done)}
+
+    def find(key: str) -> CellRecord | None:
+        if key in planned:
+            return records.get(key)
+        anywhere = store.finished_anywhere({key}) if plan.options.reuse else iter(())
+        return store.finished(key) or next(anywhere, None)
+
+    return outlook(plan.cells, {cell.key for cell in left}, find, widen=plan.options.widens)
 
 
 def _measurements(plan: AdaptationPlan, store: SweepStore) -> Measurements:

@@ -49,6 +49,10 @@ class AdaptationOptions(SweepOptions):
     (docs/methods.md)."""
     num_images: Annotated[tuple[str, ...], QUESTION] = (ALL_IMAGES,)
     """Numbers of target training images, or `all`."""
+    design: Annotated[Literal["full", "star"], QUESTION] = "full"
+    """Which points of the axes are visited. full: every combination. star: of --lambdas, --num-images,
+    --num-steps and --adapter-sizes the first values are the centre, and only one of the four leaves it at a
+    time; everything else is combined in full."""
     lambdas: Annotated[tuple[float, ...], QUESTION] = (0.013,)
     """Lambdas of the source codec (weights of distortion): bits per pixel per unit of MSE, 0-255 scale."""
     learning_rates: Annotated[tuple[float, ...], QUESTION, OWN] = ()
@@ -94,7 +98,11 @@ class AdaptationOptions(SweepOptions):
     sampler: Annotated[Sampler, SEARCH] = "auto"
     """How hyperparameters are chosen inside each block. halving trains the whole grid for the smallest of
     --num-steps; at each larger one, the best learning rate by validation and the next larger one continue.
-    auto is halving with several --num-steps, and grid with one."""
+    With one number of steps it is the grid, widened where --widen-rates says so. auto is halving where there
+    is something to halve or to widen, else grid."""
+    widen_rates: Annotated[bool, SEARCH] = True
+    """With halving, and without --learning-rates: where the best of a method's own learning rates is the
+    highest or lowest that was tried, train the next one of 1, 3, 10, 30, ..., up to three times a setting."""
     num_samples: Annotated[int, SEARCH, FREE] = 16
     """Cells per block, for random, tpe and nsga2."""
     early_stopping: Annotated[EarlyStopping, SEARCH] = "none"
@@ -126,9 +134,20 @@ class AdaptationOptions(SweepOptions):
 
     def settled(self) -> Self:
         """See `SweepOptions`."""
-        if self.sampler == "auto" and len(self.budgets) > 1:
+        searched = len(self.budgets) > 1 or self._may_widen
+        if self.sampler == "auto" and searched:
             return self.model_copy(update={"sampler": "halving"})
         return super().settled()
+
+    @property
+    def widens(self) -> bool:
+        """Whether learning rates are added to a grid whose best is an end of it."""
+        return self.sampler == "halving" and self._may_widen
+
+    @property
+    def _may_widen(self) -> bool:
+        """Grids that a user names are kept to."""
+        return self.widen_rates and not self.learning_rates
 
     def smallest(self) -> Self:
         """See `SweepOptions`: every stage runs, on little data."""
@@ -263,9 +282,10 @@ def _search_rules(o: AdaptationOptions) -> list[Rule]:
             "of different lengths cannot be compared; name one, or use --sampler halving or grid",
         ),
         (
-            o.sampler == "halving" and len(o.budgets) < 2,
-            f"--sampler halving with --num-steps {o.num_steps}: its rungs are the numbers of steps; name "
-            "several, as in --num-steps 60 250, or use --sampler grid",
+            o.sampler == "halving" and len(o.budgets) < 2 and not o.widens,
+            f"--sampler halving with --num-steps {o.num_steps} and given learning rates: its rungs are the "
+            "numbers of steps; name several, as in --num-steps 60 250, leave --learning-rates and "
+            "--no-widen-rates out, or use --sampler grid",
         ),
         (
             limit is not None and not 0 <= limit < math.inf,

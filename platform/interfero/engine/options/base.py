@@ -120,6 +120,11 @@ class SweepOptions(Config):
         return (asked,) if isinstance(asked, int) else tuple(sorted(asked))
 
     @property
+    def first_budget(self) -> int:
+        """The number of steps that was requested first."""
+        return self.num_steps if isinstance(self.num_steps, int) else self.num_steps[0]
+
+    @property
     def searches(self) -> bool:
         """Whether a sampler chooses cells one after the other; otherwise all are planned."""
         return self.sampler in SEARCHES

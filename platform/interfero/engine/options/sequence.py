@@ -45,6 +45,8 @@ class SequenceOptions(AdaptationOptions):
     num_steps: Annotated[int | tuple[int, ...], TRAINING] = 200
     """Optimiser steps per stage; several values form an axis."""
 
+    design: Annotated[Literal["full", "star"], HIDDEN] = "full"
+    """Every combination."""
     schedule: Annotated[Literal["auto", "cosine", "wsd"], HIDDEN] = "cosine"
     """Every stage has a cosine of its own."""
     attribute: Annotated[bool, FLAG, HIDDEN] = False
@@ -53,6 +55,8 @@ class SequenceOptions(AdaptationOptions):
     """Nodes of a graph are timed as they are done."""
     sampler: Annotated[Sampler, HIDDEN] = "grid"
     """Every stage is wanted."""
+    widen_rates: Annotated[bool, HIDDEN] = True
+    """No effect: a chain has one learning rate from its first stage on."""
     early_stopping: Annotated[EarlyStopping, HIDDEN] = "none"
     """Every stage is trained to its end."""
     num_samples: Annotated[int, HIDDEN, FREE] = 16
@@ -169,6 +173,7 @@ def _memory_rules(o: SequenceOptions) -> list[Rule]:
 def _meaningless(o: SequenceOptions) -> list[Rule]:
     """Options for something this sweep does not do: refused, not ignored."""
     unused = {
+        "design": ("full", "every combination is wanted"),
         "schedule": ("cosine", "every stage has a cosine of its own"),
         "attribute": (False, "what is forgotten is measured by domain here"),
         "calibrate": (False, "nodes of a graph are timed as they are done"),

@@ -264,3 +264,44 @@ def test_a_checkpoint_is_a_source_once_its_lambda_is_said(options, tmp_path, mon
     assert loaded.codecs[0.013].name == "best"
     with pytest.raises(CodecError, match=r"no weights for lambda 0.013; known: 0.0067"):
         load(options(source=f"{path}@0.0067"))
+
+
+def test_a_star_leaves_its_centre_along_one_axis_at_a_time(plan):
+    axes = {"num_images": ("3", "2", "all"), "num_steps": (8, 4, 16), "adapter_sizes": (2, 1, 4)}
+    made = plan(design="star", data_seeds=(0, 1), **axes)
+    full = plan(data_seeds=(0, 1), **axes)
+    points = {
+        (
+            c.hyperparameters.method,
+            c.block.num_images,
+            c.loop.num_steps,
+            c.hyperparameters.adapter_size,
+        )
+        for c in made.cells
+    }
+    most = made.domains["thing"].max_images
+    assert points == {
+        # What has no size has three axes less one.
+        *(("finetune", n, 8, 0) for n in (3, 2, most)),
+        *(("finetune", 3, n, 0) for n in (4, 16)),
+        *(("cawf", n, 8, 2) for n in (3, 2, most)),
+        *(("cawf", 3, n, 2) for n in (4, 16)),
+        *(("cawf", 3, 8, n) for n in (1, 4)),
+    }
+    # Each with both learning rates and both seeds; and they are cells of the whole grid.
+    assert len(made.cells) == 4 * len(points)
+    assert {c.key for c in made.cells} < {c.key for c in full.cells}
+    assert len(full.cells) == 4 * (3 * 3 + 3 * 3 * 3)
+
+
+def test_a_star_of_blocks_is_what_a_sampler_searches_in(plan):
+    made = plan(design="star", sampler="random", num_images=("3", "2"), data_seeds=(0, 1))
+    assert len(made.blocks) == 4
+
+
+def test_a_star_over_lambdas_has_each_of_them_with_the_first_number_of_images(plan):
+    made = plan(
+        source="mbt2018-mean", design="star", lambdas=(0.013, 0.0045), num_images=("2", "3")
+    )
+    found = [(b.rd_lambda, b.num_images) for b in made.blocks]
+    assert found == [(0.013, 2), (0.013, 3), (0.0045, 2)]

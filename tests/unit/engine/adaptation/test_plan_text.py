@@ -199,6 +199,35 @@ def test_a_dry_run_of_halving_counts_from_finished_cells_of_any_sweep(plan, reco
     assert "cost: nothing is left to train" in text
 
 
+def test_a_dry_run_says_how_many_cells_may_be_added(plan, record, tmp_path):
+    made = plan(
+        num_steps=4, methods=("finetune",), dry_run=True, learning_rates=(), sampler="halving",
+        max_concurrent=1,
+    )  # fmt: skip
+    study = AdaptationStudy(make_runner=None, entry="", answer="capacity")
+    earlier, store = SweepStore(tmp_path, "one"), SweepStore(tmp_path, "two")
+
+    def said():
+        done = store.reusable({cell.key for cell in made.cells})
+        return shown(lambda console: study.show(console, "", "", made, store, done))
+
+    assert "learning rates: up to 3 cells more, where a setting's best is the highest" in said()
+    assert "halving: " not in said(), "there is one number of steps"
+    for cell in made.cells:
+        gain = {"val/rd_gain_percent": cell.hyperparameters.learning_rate}
+        earlier.write_record(record(cell, metrics=gain))
+    text = said()
+    assert "learning rates: 1 cell added, and up to 2 more" in text
+    assert "pack of 1 finetune" in text
+
+
+def test_a_star_says_what_its_centre_is(plan):
+    made = plan(design="star", num_images=("3", "2"), num_steps=(8, 4), adapter_sizes=(2, 1))
+    text = shown(lambda console: print_plan(console, "", "", made))
+    assert "design: a star around 3 images, 8 steps, size 2; one of these changes at a time" in text
+    assert "design" not in shown(lambda console: print_plan(console, "", "", plan()))
+
+
 def test_a_plan_says_which_members_fuse(plan):
     made = plan(max_concurrent=1, fuse_packs="on", methods=("cawf", "gated_adapters"))
     text = cells_text(made)

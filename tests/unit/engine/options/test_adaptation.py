@@ -89,7 +89,10 @@ def test_one_objective_can_be_stopped_early(sampler):
             {"early_stopping": "asha", "sampler": "tpe", "workers_per_trial": 2, "batch_size": 8},
             "only a cell that one process trains can be stopped",
         ),
-        ({"max_forgetting": 1.0}, "--max-forgetting 1.0 with --sampler grid: it guides a search"),
+        (
+            {"max_forgetting": 1.0},
+            "--max-forgetting 1.0 with --sampler halving: it guides a search",
+        ),
         ({"max_forgetting": -1.0, "sampler": "tpe"}, "must be 0 or more, got -1.0"),
         ({"max_forgetting": float("nan"), "sampler": "tpe"}, "must be 0 or more, got nan"),
     ],
@@ -237,17 +240,27 @@ def test_other_storage_is_refused_and_told_how_to_mount_it(storage, said):
 
 
 @pytest.mark.parametrize(
-    ("given", "budgets", "expected"),
+    ("given", "expected", "widens"),
     [
-        ("auto", 60, "grid"),
-        ("auto", (60,), "grid"),
-        ("auto", (60, 250), "halving"),
-        ("grid", (60, 250), "grid"),
+        ({}, "halving", True),
+        ({"num_steps": (60, 250)}, "halving", True),
+        ({"num_steps": (60, 250), "learning_rates": (1e-4, 1e-3)}, "halving", False),
+        ({"num_steps": (60, 250), "widen_rates": False}, "halving", False),
+        # Nothing to halve, and a grid that was named, or is to stay what it is.
+        ({"learning_rates": (1e-4, 1e-3)}, "grid", False),
+        ({"widen_rates": False}, "grid", False),
+        ({"sampler": "grid", "num_steps": (60, 250)}, "grid", False),
+        ({"sampler": "tpe"}, "tpe", False),
     ],
 )
-def test_several_budgets_are_halved_by_default(given, budgets, expected):
-    asked = AdaptationOptions(domains=("text",), sampler=given, num_steps=budgets)
-    assert asked.settled().sampler == expected
+def test_budgets_are_halved_and_own_grids_widened_by_default(given, expected, widens):
+    asked = AdaptationOptions(domains=("text",), **given).settled()
+    assert (asked.sampler, asked.widens) == (expected, widens)
+    asked.check()
+
+
+def test_the_smallest_run_widens_nothing():
+    assert AdaptationOptions(domains=("text",)).smallest().settled().sampler == "grid"
 
 
 def test_methods_have_learning_rates_of_their_own():
