@@ -70,19 +70,20 @@ def curve_difference_lines(records: Iterable[CellRecord]) -> list[str]:
 
 def _rates(curves: Sequence[RdCurve]) -> dict[tuple[str, Side], dict[_Unit, float]]:
     """BD-rates of the best size of each case, by method and side; initial seeds are averaged."""
-    merits: dict[CellSetting, list[float]] = defaultdict(list)
+    merits: dict[CellSetting, list[tuple[int, float]]] = defaultdict(list)
     values: dict[tuple[CellSetting, Side, int], list[float]] = defaultdict(list)
     for curve in curves:
         setting, (data_seed, _) = curve.key.setting, curve.key.seed
         if curve.side == "target" and curve.validation is not None:
-            merits[setting].append(curve.validation)
+            merits[setting].append((len(curve.points), curve.validation))
         if isinstance(curve.bd_rate, BjontegaardDelta):
             values[setting, curve.side, data_seed].append(curve.bd_rate.value)
     best: dict[tuple[CellSetting, str], CellSetting] = {}
     for setting, own in merits.items():
         case = setting.without_method, setting.method
-        # A tie goes to the smaller, which comes first.
-        if case not in best or statistics.fmean(own) > statistics.fmean(merits[best[case]]):
+        # A mean over other lambdas compares nothing: curves with more of them go first. A tie goes to the
+        # smaller size, which comes first.
+        if case not in best or _merit(own) > _merit(merits[best[case]]):
             best[case] = setting
     chosen = set(best.values())
     found: dict[tuple[str, Side], dict[_Unit, float]] = defaultdict(dict)
@@ -90,6 +91,11 @@ def _rates(curves: Sequence[RdCurve]) -> dict[tuple[str, Side], dict[_Unit, floa
         if setting in chosen:
             found[setting.method, side][setting.without_method, seed] = statistics.fmean(rates)
     return found
+
+
+def _merit(own: Sequence[tuple[int, float]]) -> tuple[int, float]:
+    """Points of the longest curve over seeds, and the mean validation of curves."""
+    return max(points for points, _ in own), statistics.fmean(value for _, value in own)
 
 
 def _difference(

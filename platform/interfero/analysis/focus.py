@@ -16,27 +16,38 @@ LAMBDAS_NOTE = (
     "Each lambda has a loss of its own: percents at two lambdas are of two different losses"
 )
 """Where lambda is an axis."""
+SETTING = ("domain", "rd_lambda", "num_images", "method", "adapter_size", "strength", "codec")
+"""What cells of one training budget may differ in, besides seeds and learning rates."""
+NEARLY_ALL = 0.8
+"""Share of the settings of the budget that has most: in a full grid some fail."""
 
 
 @once_for_cells
 def longest(records: Iterable[CellRecord]) -> Cells:
-    """Cells of the longest training that every method has on every domain.
+    """Cells of the longest training that every method has on every domain, in nearly all settings.
 
-    Where none has all of these it is the longest one that has all methods, or the longest one.
+    Where none has all of these it is the longest one that has all methods, or the longest one. A star
+    (`--design star`) has most of its settings at the number of steps of its centre alone.
     """
     every = Cells(records)
     pairs: dict[int, set[tuple[str, str]]] = defaultdict(set)
+    settings: dict[int, set[tuple[object, ...]]] = defaultdict(set)
     for record in every:
         if record.status == "finished":
             p = record.params
             pairs[int(p["num_steps"])].add((str(p["method"]), str(p["domain"])))
+            settings[int(p["num_steps"])].add(tuple(p.get(name) for name in SETTING))
     if len({int(r.params["num_steps"]) for r in every}) < 2 or not pairs:
         return every
     whole = set().union(*pairs.values())
     methods = {method for method, _ in whole}
 
-    def rank(steps: int) -> tuple[bool, bool, int]:
-        return pairs[steps] == whole, {method for method, _ in pairs[steps]} == methods, steps
+    most = max(map(len, settings.values()))
+
+    def rank(steps: int) -> tuple[bool, bool, bool, int]:
+        own = {method for method, _ in pairs[steps]}
+        nearly = len(settings[steps]) >= NEARLY_ALL * most
+        return pairs[steps] == whole, own == methods, nearly, steps
 
     chosen = max(pairs, key=rank)
     return Cells(r for r in every if int(r.params["num_steps"]) == chosen)

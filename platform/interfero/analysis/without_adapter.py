@@ -8,7 +8,7 @@ gains less than that is worth what the search costs, and no more.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from interfero.adaptation.table import METHOD_TABLE
 from interfero.analysis.capacity_table import counted, signed, value_range
@@ -62,18 +62,25 @@ def _gains(choices: Iterable[Choice]) -> _Gains:
 
 
 def _compared(own: _Gains, refined: _Gains) -> str:
-    """`gains more from 5 images on in text, and less with 1 or 5 images in charts`; empty without pairs."""
+    """`gains more from 5 images on in text, gains no more with 1 or 5 images in charts`, or nothing."""
     places: dict[str, list[str]] = defaultdict(list)
     for domain in own:
         counts = sorted(own[domain].keys() & refined.get(domain, {}).keys())
         behind = [n for n in counts if own[domain][n] <= refined[domain][n]]
-        ahead = [n for n in counts if n > max(behind, default=0)]
-        if ahead and len(counts) > 1:
-            places[f"gains more from {counted(ahead[0], 'image')} on"].append(domain)
-        elif counts:
-            what = "more" if ahead else "less"
-            *fewer, most = map(str, counts)
-            listed = " or ".join([", ".join(fewer), most] if fewer else [most])
-            unit = "image" if counts == [1] else "images"
-            places[f"gains {what} with {listed} {unit}"].append(domain)
+        ahead = [n for n in counts if n not in behind]
+        on = [n for n in ahead if n > max(behind, default=0)]
+        if on == ahead and on and len(counts) > 1:
+            places[f"gains more from {counted(on[0], 'image')} on"].append(domain)
+            continue
+        parts = [("more", ahead), ("no more", behind)]
+        texts = [f"{what} with {_listed(some)}" for what, some in parts if some]
+        if texts:
+            places[f"gains {' and '.join(texts)}"].append(domain)
     return ", ".join(f"{what} in {' and '.join(where)}" for what, where in places.items())
+
+
+def _listed(counts: Sequence[int]) -> str:
+    """`1, 5 or 20 images`."""
+    *fewer, most = map(str, counts)
+    text = " or ".join([", ".join(fewer), most] if fewer else [most])
+    return f"{text} {'image' if list(counts) == [1] else 'images'}"

@@ -175,6 +175,8 @@ class Feeder(DriverOnly, Searcher):
         """Cells that a search is asked for together; they are one pack."""
         self.packs_at_once: int | None = None
         """Packs that train at once, if that is known."""
+        self._num_running = 0
+        """Packs that were handed out and have not ended."""
         self._done = set(done)
         self._failed: dict[str, str] = {}
         """Why, by key."""
@@ -209,6 +211,7 @@ class Feeder(DriverOnly, Searcher):
             if pack is None:
                 return None if self.num_left else Searcher.FINISHED
             self._listener.on_started(pack)
+            self._num_running += 1
         return {PACK: pack.text}
 
     def _search(self) -> Pack | None:
@@ -265,7 +268,9 @@ class Feeder(DriverOnly, Searcher):
         if found.cells:
             settled = self._done | self._failed.keys()
             # Halves of a pack repeat what it shares: workers that have other packs need none of it.
-            idle = self.packs_at_once and max(1, self.packs_at_once - len(self._waiting))
+            # Of those that train, the one that has just heard of this is about to be free.
+            busy = len(self._waiting) + max(0, self._num_running - 1)
+            idle = self.packs_at_once and max(1, self.packs_at_once - busy)
             self._waiting.add(self._growing.packs(found.cells, settled, idle), settled)
         for known in found.records:
             self._listener.on_record(known)
@@ -289,7 +294,8 @@ class Feeder(DriverOnly, Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Nothing: records were told as they came."""
+        """A pack has ended; its records were told as they came."""
+        self._num_running -= 1
 
 
 def failed_for_want_of(node: Node, needed: str, why: str) -> CellRecord:

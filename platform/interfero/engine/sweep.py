@@ -86,6 +86,7 @@ def run_sweep(sweep: Sweep, arguments: Sequence[str] | None, console: Console) -
     """
     with gone_reader_ends():
         options = parse_options(sweep.options, arguments, sweep.question)
+    options = _as_begun(options)
     if options.smoke:
         options = options.smallest()
     options = options.settled()
@@ -116,6 +117,23 @@ def run_sweep(sweep: Sweep, arguments: Sequence[str] | None, console: Console) -
         return code  # It has ended, whatever interrupted the end of Ray.
     command = typed_command(sweep.kind, arguments, store, options)
     return interrupted_outside(console, store, command)
+
+
+def _as_begun(options: SweepOptions) -> SweepOptions:
+    """A sweep that an earlier build began goes on as it was: no grid was widened then."""
+    from interfero.engine.options.base import storage_folder
+    from interfero.store.sweep import SweepStore
+
+    if (
+        not options.resume
+        or options.name is None
+        or "widen_rates" not in type(options).model_fields
+    ):
+        return options
+    store = SweepStore(storage_folder(options), options.name)
+    if not store.exists or "widen_rates" in store.settings().get("options", {}):
+        return options
+    return options.model_copy(update={"widen_rates": False})
 
 
 def _plan_and_drive(
@@ -278,7 +296,9 @@ def _recall(run: SweepRun, plan: Plan, console: Console) -> list[Node]:
     for record in store.each_record():
         readable.add(record.key)
         # A failed cell of a sampler is a sample as well: the sampler was told of it.
-        if options.searches or (record.status == "finished" and record.key in cells):
+        # One that was added is in no plan.
+        known = record.key in cells or getattr(options, "widens", False)
+        if options.searches or (record.status == "finished" and known):
             run.on_record(record)
     run.damaged += damaged_cells(store, readable)
     if not options.searches and options.reuse:

@@ -39,6 +39,8 @@ from interfero.store.locks import LEASE_S, acquired, leased, untouched_s
 from interfero.store.products import Products, is_product_key, read_record
 from interfero.store.reported import noting_report
 
+ASKED_FOR = 8
+"""Keys up to which other sweeps are asked for each, and not listed."""
 MIN_FREE_BYTES = 200 * 1024**2
 SHARED_LEASE = "lease.shared"
 LEASE_WAIT_S = 0.5
@@ -357,6 +359,10 @@ class SweepStore:
                 yield record
         yield from (record for _, record in self._others(keys))
 
+    def finished_in_others(self, keys: Set[str]) -> Iterator[CellRecord]:
+        """Records of cells that other sweeps in this storage have finished; a key may come twice."""
+        yield from (record for _, record in self._others(keys))
+
     def finished_elsewhere(self, code: str) -> Iterator[CellRecord]:
         """Finished cells of the other sweeps of this storage that the same code trained."""
         for folder in sorted(p.parent for p in self.storage.glob("*/sweep.json")):
@@ -373,8 +379,11 @@ class SweepStore:
         if not self.storage.is_dir():
             return
         for sweep in sorted(p for p in self.storage.iterdir() if p != self.folder and p.is_dir()):
-            for path in self._record_files(sweep):
-                record = _read_record(path) if path.stem in keys else None
+            # To list a folder of 100,000 takes longer than to ask for a few.
+            few = [sweep / "cells" / f"{key}.json" for key in sorted(keys)[:ASKED_FOR]]
+            paths = few if len(keys) <= ASKED_FOR else self._record_files(sweep)
+            for path in paths:
+                record = _read_record(path) if path.stem in keys and path.is_file() else None
                 if record is not None and record.status == "finished":
                     yield sweep, record
 

@@ -212,3 +212,12 @@ def test_there_is_no_difference_of_curves_that_are_missing(curve):
     few = seeds_of(curve, "lora", (0.9, 0.9), lambdas=LAMBDAS[:2])
     assert curve_differences(seeds_of(curve, "finetune", (0.9, 0.9)) + few) == []
     assert curve_differences(seeds_of(curve, "lora", (0.9, 0.9))) == []
+
+
+def test_a_size_with_one_lambda_does_not_stand_for_one_that_has_a_curve(curve):
+    """As in a star, where every other size has the lambda of the centre alone."""
+    records = seeds_of(curve, "finetune", (0.9, 0.9))
+    records += seeds_of(curve, "lora", (0.95, 0.95), adapter_size=4, val=1.0)
+    records += seeds_of(curve, "lora", (0.80, 0.80), adapter_size=8, val=9.0, lambdas=LAMBDAS[2:3])
+    found = {d.response.role: d for d in curve_differences(records)}
+    assert found["target"].value == pytest.approx(5.0, abs=1e-3)

@@ -30,14 +30,16 @@ def test_from_how_many_images_on_a_method_gains_more(cells):
         ("latent_refinement", "charts"): {1: 8.0, 5: 8.0, 20: 8.0},
         ("finetune", "text"): {1: 2.0, 5: 6.0, 20: 9.0},
         ("finetune", "charts"): {1: 1.0, 5: 3.0, 20: 7.9},
-        # Ahead, and behind again: what counts is from where on it stays ahead.
+        # Ahead, behind, and ahead again; and behind with the most alone.
         ("lora", "text"): {1: 6.0, 5: 4.0, 20: 7.0},
+        ("cawf", "text"): {1: 6.0, 5: 6.0, 20: 5.0},
         ("continue_source", "text"): {1: 0.0, 5: 0.0, 20: 0.0},
     })  # fmt: skip
     assert without_adapter_lines(found) == [
         "latent_refinement needs no adapter, searches for every picture, and gains +5.50 to +8.50 %. Of the "
-        "methods that adapt, finetune gains less with 1, 5 or 20 images in charts, gains more from 5 images "
-        "on in text; lora gains more from 20 images on in text."
+        "methods that adapt, finetune gains no more with 1, 5 or 20 images in charts, gains more from 5 "
+        "images on in text; cawf gains more with 1 or 5 images and no more with 20 images in text; "
+        "lora gains more with 1 or 20 images and no more with 5 images in text."
     ]
     assert without_adapter_lines(found)[0] in summary_lines(found)
 
@@ -52,7 +54,7 @@ def test_one_number_of_images_is_no_from_where_on(cells):
         })
     )  # fmt: skip
     assert line.endswith(
-        "lora gains less with 20 images in charts, gains more with 20 images in text."
+        "lora gains no more with 20 images in charts, gains more with 20 images in text."
     )
 
 

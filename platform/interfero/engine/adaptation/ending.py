@@ -153,8 +153,9 @@ def search_lines(
         )
     if run.num_added:
         lines.append(
-            f"{run.num_added} cells of learning rates outside of their method's own grid were added, because "
-            "the best was the highest or lowest (--no-widen-rates keeps to the grid)"
+            f"{run.num_added} cells of learning rates outside of their method's own grid were added, those "
+            "of longer trainings included: the best was the highest or lowest (--no-widen-rates keeps to "
+            "the grid)"
         )
     if run.num_stopped:
         halving = options.sampler == "halving"

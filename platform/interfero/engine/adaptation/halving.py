@@ -125,8 +125,8 @@ class Halving:
 
     @property
     def max_added(self) -> int:
-        """Cells that may be added yet, at most."""
-        return sum(more * len(self._rungs[group]) for group, more in self._may_add.items())
+        """Trainings that may be added yet, at most; as many of all numbers of steps go on either way."""
+        return sum(self._may_add.values())
 
     def begin(self, left: Iterable[str]) -> Decision:
         """What is to be trained first, and what records of an earlier driver decide.
@@ -179,7 +179,9 @@ class Halving:
         # Failed cells are no candidates.
         best = min(gains, key=lambda rate: (-gains[rate], rate), default=math.inf)
         if group in self._may_add:
-            outside = _rate_outside({c.hyperparameters.learning_rate for c in here}, best)
+            # Where all failed, a lower rate would most likely fail of the same.
+            tried = {c.hyperparameters.learning_rate for c in here}
+            outside = _rate_outside(tried, best) if gains else None
             if self._may_add[group] and outside is not None:
                 self._may_add[group] -= 1
                 self._enter(group, self._add(group, outside, found), found)
@@ -231,7 +233,7 @@ class Outlook(NamedTuple):
     expected: list[Cell]
     """As many of these as will train at most, whichever they are."""
     max_added: int = 0
-    """Cells that may be added to them, at most."""
+    """Trainings that may be added to them, at most."""
 
 
 def outlook(
@@ -261,10 +263,10 @@ def _rate_outside(rates: Set[float], best: float) -> float | None:
 
     Args:
         rates: All that were tried.
-        best: Of those that finished; infinite where none did, as where all diverged.
+        best: Of those that finished.
     """
     lowest, highest = min(rates), max(rates)
-    if best == math.inf or best == lowest != highest:
+    if best == lowest != highest:
         return max(rate for rate in _ladder_near(lowest) if rate < lowest)
     if best != highest:
         return None

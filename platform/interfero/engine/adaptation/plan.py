@@ -170,13 +170,21 @@ class AdaptationPlan(Plan):
         """The same training for the next smaller number of steps, which a longer one goes on from."""
         cell = node.cell if isinstance(node, Train) else node
         shorter = self._shorter_loop(cell.loop)
-        if shorter is None:
+        if shorter is None or not self._has(cell, shorter.num_steps):
             return None
         found = self.cell(cell.block, cell.hyperparameters, shorter.num_steps)
         if isinstance(node, Train):
             return Train(cell=found)
         # Else it evaluates a training, which is a node of its own.
         return found if self.shared_trainings(cell) is None else None
+
+    def _has(self, cell: Cell, num_steps: int) -> bool:
+        """Whether a cell's setting is trained for so many steps, too."""
+        return self._design.has(cell.block, cell.hyperparameters, num_steps)
+
+    @cached_property
+    def _design(self) -> Design:
+        return Design(self.options, self.domains)
 
     def _shorter_loop(self, loop: LoopConfig) -> LoopConfig | None:
         fewer = [n for n in self.loops if n < loop.num_steps and loop.trunk_steps is not None]
@@ -341,7 +349,7 @@ class AdaptationPlan(Plan):
         if cell.block not in self._works:
             self._works[cell.block] = self._work(cell.block)
         shorter = self._shorter_loop(cell.loop)
-        if shorter is None:
+        if shorter is None or not self._has(cell, shorter.num_steps):
             return self._works[cell.block]
         return self._works[cell.block]._replace(taken_up=shorter.trunk_steps or 0)
 

@@ -46,10 +46,8 @@ def print_plan(console: Console, title: str, question: str, plan: AdaptationPlan
             f"{plan.source_domain.name}",
             highlight=False,
         )
-    if options.design == "star":
-        _say(
-            console, f"  design: a star around {_centre_text(plan)}; one of these changes at a time"
-        )
+    if options.design == "star" and (centre := _centre_text(plan)):
+        _say(console, f"  design: a star around {centre}; one of these changes at a time")
     seeds = len(options.data_seeds) * len(options.init_seeds)
     honest = "illustration, n = 1 seed" if seeds == 1 else f"n = {seeds} seeds"
     console.print(
@@ -180,13 +178,13 @@ def print_halving(console: Console, plan: AdaptationPlan, left: Outlook, num_fin
         expected = len(left.expected) - added
         _say(console, f"  halving: {expected} of {plan.num_cells} cells to train at most{ended}")
     if added or left.max_added:
-        own = f"up to {left.max_added} cells more"
+        own = f"up to {left.max_added} trainings more"
         if added:
             own = f"{added} cell{'s' * (added != 1)} added, and up to {left.max_added} more"
         _say(
             console,
-            f"  learning rates: {own}, where a setting's best is the highest or lowest "
-            "(--no-widen-rates keeps to the grid)",
+            f"  learning rates: {own}, in no estimate, where a setting's best is the highest or "
+            "lowest (--no-widen-rates keeps to the grid)",
         )
 
 

@@ -199,8 +199,8 @@ def _outlook(plan: AdaptationPlan, store: SweepStore, done: Set[str]) -> Outlook
     def find(key: str) -> CellRecord | None:
         if key in planned:
             return records.get(key)
-        anywhere = store.finished_anywhere({key}) if plan.options.reuse else iter(())
-        return store.finished(key) or next(anywhere, None)
+        others = store.finished_in_others({key}) if plan.options.reuse else iter(())
+        return store.finished(key) or next(others, None)
 
     return outlook(plan.cells, {cell.key for cell in left}, find, widen=plan.options.widens)
 

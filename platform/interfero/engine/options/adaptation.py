@@ -154,6 +154,8 @@ class AdaptationOptions(SweepOptions):
         return self.model_copy(
             update={
                 "num_steps": _smallest(self.budgets),
+                # One learning rate of one length is a grid.
+                "sampler": "auto" if self.sampler == "halving" else self.sampler,
                 "adapter_sizes": self.adapter_sizes[:1],
                 "learning_rates": self.learning_rates[:1] or (1e-3,),
                 "strengths": self.strengths[:1] or (1.0,),
@@ -283,9 +285,15 @@ def _search_rules(o: AdaptationOptions) -> list[Rule]:
         ),
         (
             o.sampler == "halving" and len(o.budgets) < 2 and not o.widens,
-            f"--sampler halving with --num-steps {o.num_steps} and given learning rates: its rungs are the "
-            "numbers of steps; name several, as in --num-steps 60 250, leave --learning-rates and "
-            "--no-widen-rates out, or use --sampler grid",
+            f"--sampler halving with --num-steps {o.num_steps} and "
+            f"{'--learning-rates' if o.learning_rates else '--no-widen-rates'}: its rungs are the numbers of "
+            "steps; name several, as in --num-steps 60 250, leave that option out, so that a grid may "
+            "be widened, or use --sampler grid",
+        ),
+        (
+            o.searches and o.design == "star",
+            f"--design star with --sampler {o.sampler}: a star is planned, and a sampler chooses sizes by "
+            "itself; use --sampler grid or halving, or --design full",
         ),
         (
             limit is not None and not 0 <= limit < math.inf,

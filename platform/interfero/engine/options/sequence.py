@@ -56,7 +56,7 @@ class SequenceOptions(AdaptationOptions):
     sampler: Annotated[Sampler, HIDDEN] = "grid"
     """Every stage is wanted."""
     widen_rates: Annotated[bool, HIDDEN] = True
-    """No effect: a chain has one learning rate from its first stage on."""
+    """A chain has one learning rate from its first stage on."""
     early_stopping: Annotated[EarlyStopping, HIDDEN] = "none"
     """Every stage is trained to its end."""
     num_samples: Annotated[int, HIDDEN, FREE] = 16
@@ -178,6 +178,7 @@ def _meaningless(o: SequenceOptions) -> list[Rule]:
         "attribute": (False, "what is forgotten is measured by domain here"),
         "calibrate": (False, "nodes of a graph are timed as they are done"),
         "sampler": ("grid", "every stage is wanted"),
+        "widen_rates": (True, "a chain has one learning rate from its first stage on"),
         "early_stopping": ("none", "the next stage goes on from the last step"),
         "max_forgetting": (None, "nothing is searched"),
     }

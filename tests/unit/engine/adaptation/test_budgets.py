@@ -85,7 +85,18 @@ def test_with_halving_all_but_the_longest_may_go_on(plan):
         ({"num_steps": (10, 10)}, "--num-steps names one value twice"),
         ({"num_steps": ()}, "--num-steps is empty"),
         ({"sampler": "tpe", "num_steps": (10, 40)}, "--sampler tpe takes one of --num-steps"),
-        ({"sampler": "halving"}, "its rungs are the numbers of steps; name several"),
+        (
+            {"sampler": "halving"},
+            "and --learning-rates: its rungs are the numbers of steps; name several",
+        ),
+        (
+            {"sampler": "halving", "learning_rates": (), "widen_rates": False},
+            "and --no-widen-rates: its rungs",
+        ),
+        (
+            {"sampler": "tpe", "design": "star"},
+            "--design star with --sampler tpe: a star is planned",
+        ),
         (
             {"sampler": "halving", "num_steps": (10, 40), "early_stopping": "asha"},
             "--early-stopping asha with --sampler halving",

@@ -294,11 +294,6 @@ def test_a_star_leaves_its_centre_along_one_axis_at_a_time(plan):
     assert len(full.cells) == 4 * (3 * 3 + 3 * 3 * 3)
 
 
-def test_a_star_of_blocks_is_what_a_sampler_searches_in(plan):
-    made = plan(design="star", sampler="random", num_images=("3", "2"), data_seeds=(0, 1))
-    assert len(made.blocks) == 4
-
-
 def test_a_star_over_lambdas_has_each_of_them_with_the_first_number_of_images(plan):
     made = plan(
         source="mbt2018-mean", design="star", lambdas=(0.013, 0.0045), num_images=("2", "3")

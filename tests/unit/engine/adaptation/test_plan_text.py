@@ -211,7 +211,10 @@ def test_a_dry_run_says_how_many_cells_may_be_added(plan, record, tmp_path):
         done = store.reusable({cell.key for cell in made.cells})
         return shown(lambda console: study.show(console, "", "", made, store, done))
 
-    assert "learning rates: up to 3 cells more, where a setting's best is the highest" in said()
+    assert (
+        "learning rates: up to 3 trainings more, in no estimate, where a setting's best is the highest"
+        in said()
+    )
     assert "halving: " not in said(), "there is one number of steps"
     for cell in made.cells:
         gain = {"val/rd_gain_percent": cell.hyperparameters.learning_rate}

@@ -260,7 +260,10 @@ def test_budgets_are_halved_and_own_grids_widened_by_default(given, expected, wi
 
 
 def test_the_smallest_run_widens_nothing():
-    assert AdaptationOptions(domains=("text",)).smallest().settled().sampler == "grid"
+    for sampler in ("auto", "halving"):
+        asked = AdaptationOptions(domains=("text",), sampler=sampler).smallest().settled()
+        assert asked.sampler == "grid"
+        asked.check()
 
 
 def test_methods_have_learning_rates_of_their_own():
