@@ -229,9 +229,11 @@ def num_other_strings(
     model: Any = codec.model
     found = 0
     for pixels_HWC, their in zip(images, theirs, strict=True):
-        # `whole_strides` has cut it: nothing is padded.
+        # `whole_strides` has cut it: nothing is added.
         with coding_setting(), recorded_symbols([model]):
-            strings = model.compress(image_tensor(pixels_HWC))["strings"]
+            strings = model.compress(pad_to_stride(image_tensor(pixels_HWC), codec.stride))[
+                "strings"
+            ]
         found += tuple(batch[0] for batch in strings) != their.strings
     return found
 
