@@ -15,7 +15,7 @@ from interfero.engine.adaptation.nodes import Block, Hyperparameters
 from interfero.engine.options.adaptation import AdaptationOptions
 
 
-class Design:
+class SweepDesign:
     """Tells which cells of a grid are wanted."""
 
     def __init__(self, options: AdaptationOptions, domains: Mapping[str, Domain]) -> None:

@@ -13,7 +13,7 @@ from interfero.adaptation.method import Method
 from interfero.codecs.codec import Codec
 from interfero.domains.domain import Domain, spread
 from interfero.engine.adaptation.cost import CostModel, Work, pack_cost
-from interfero.engine.adaptation.design import Design
+from interfero.engine.adaptation.design import SweepDesign
 from interfero.engine.adaptation.grid import blocks_of, grid_hyperparameters, loop_of, sizes_of
 from interfero.engine.adaptation.loading import Loaded
 from interfero.engine.adaptation.memory import Footprint, footprint, mebibytes, room_for_pack
@@ -183,8 +183,8 @@ class AdaptationPlan(Plan):
         return self._design.has(cell.block, cell.hyperparameters, num_steps)
 
     @cached_property
-    def _design(self) -> Design:
-        return Design(self.options, self.domains)
+    def _design(self) -> SweepDesign:
+        return SweepDesign(self.options, self.domains)
 
     def _shorter_loop(self, loop: LoopConfig) -> LoopConfig | None:
         fewer = [n for n in self.loops if n < loop.num_steps and loop.trunk_steps is not None]
@@ -376,7 +376,7 @@ def make_plan(loaded: Loaded, loop_hash: str, precision: PrecisionChoice) -> Ada
         ConfigError, DomainError: names the value, the rule and the remedy.
     """
     options = loaded.options
-    design = Design(options, loaded.domains)
+    design = SweepDesign(options, loaded.domains)
     every = blocks_of(options, loaded.domains, loaded.source_domain)
     blocks = tuple(filter(design.has_block, every))
     loop = loop_of(options).model_copy(update={"precision": precision.precision})
