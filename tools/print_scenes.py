@@ -3,7 +3,6 @@
     python tools/print_scenes.py CELLS [CELLS ...]
 
 CELLS are `cells.parquet` files, or report folders, of sweeps that share domains, codecs and models.
-docs/compressed_learning.md is made of what this prints.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from interfero.analysis.capacity_table import places_text
-from interfero.analysis.cells import Cells, FloatArray, once_for_cells
+from interfero.analysis.cells import Cells, once_for_cells
 from interfero.analysis.choices import CONTROL, NAIVE, CellSetting, method_rank
 from interfero.analysis.comparable import covered
 from interfero.analysis.focus import longest
@@ -23,17 +23,17 @@ from interfero.analysis.paired import (
     PairedDifference,
     corrected,
     difference_sentence,
-    no_strata,
+    of_seeds_only,
     with_interval,
 )
 from interfero.analysis.parts import without_grey
-from interfero.analysis.rd_curves import SIDE_TITLES, RdCurve, Side, chosen_curves, rd_curves
+from interfero.analysis.rd_curves import SIDE_TITLES, SIDES, RdCurve, Side, chosen_curves, rd_curves
 from interfero.metrics.bd_rate import BjontegaardDelta
 from interfero.records import CellRecord
 
 COMPARED: dict[Side, Response] = {
     side: Response(f"bd_rate_{side}", f"BD-rate, {SIDE_TITLES[side]} (%)", "", side, 1)
-    for side in ("target", "source", "source_unrouted")
+    for side in SIDES
 }
 _Unit = tuple[CellSetting, int]
 """A case and a data seed."""
@@ -106,9 +106,5 @@ def _difference(
         return None
     order = sorted(cases, key=lambda case: case.order), sorted(seeds)
     plain = np.array([[own[c, s] - naive[c, s] for s in order[1]] for c in order[0]])
-
-    def scores(weights: FloatArray) -> FloatArray:
-        return np.broadcast_to(plain, (len(weights), *plain.shape))
-
     places = places_text(order[0])
-    return with_interval(method, NAIVE, response, plain, scores, no_strata(), places)
+    return with_interval(method, NAIVE, response, plain, *of_seeds_only(plain), places)

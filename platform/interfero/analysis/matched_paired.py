@@ -26,7 +26,7 @@ from interfero.analysis.paired import (
     Strata,
     corrected,
     difference_sentence,
-    no_strata,
+    of_seeds_only,
     with_interval,
 )
 from interfero.analysis.parts import without_grey
@@ -110,7 +110,7 @@ def _scores(
     sums = sums_by_image(cells, (len(joined),), response)
     if sums is None:
         # Records of an earlier version lack the images: seeds alone are drawn.
-        return lambda weights: np.broadcast_to(plain, (len(weights), *plain.shape)), no_strata()
+        return of_seeds_only(plain)
     losses, names, _ = sums
     # (sides x cases x seeds, cells): logarithms of losses are joined by validation's weights.
     joins = np.zeros((2 * plain.size, len(joined)))

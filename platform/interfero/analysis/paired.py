@@ -254,9 +254,13 @@ def _measured(
     return with_interval(method, other, response, plain, scores, strata)
 
 
-def no_strata() -> Strata:
-    """Of no images: none are drawn."""
-    return np.zeros(0, dtype=np.int64)
+def of_seeds_only(plain: FloatArray) -> tuple[Scores, Strata]:
+    """Scores and strata of (cases, seeds) differences without images: none are drawn."""
+
+    def scores(weights: FloatArray) -> FloatArray:
+        return np.broadcast_to(plain, (len(weights), *plain.shape))
+
+    return scores, np.zeros(0, dtype=np.int64)
 
 
 def with_interval(

@@ -297,7 +297,7 @@ def _recall(run: SweepRun, plan: Plan, console: Console) -> list[Node]:
         readable.add(record.key)
         # A failed cell of a sampler is a sample as well: the sampler was told of it.
         # One that was added is in no plan.
-        known = record.key in cells or getattr(options, "widens", False)
+        known = record.key in cells or options.widens
         if options.searches or (record.status == "finished" and known):
             run.on_record(record)
     run.damaged += damaged_cells(store, readable)

@@ -357,7 +357,7 @@ class SweepStore:
         for record in self.each_record():
             if record.status == "finished" and record.key in keys:
                 yield record
-        yield from (record for _, record in self._others(keys))
+        yield from self.finished_in_others(keys)
 
     def finished_in_others(self, keys: Set[str]) -> Iterator[CellRecord]:
         """Records of cells that other sweeps in this storage have finished; a key may come twice."""
@@ -378,10 +378,12 @@ class SweepStore:
         """Finished records of other sweeps, with the sweep's folder; a key may come twice."""
         if not self.storage.is_dir():
             return
+        # To list a folder of 100,000 takes longer than to ask for a few.
+        few = sorted(keys) if len(keys) <= ASKED_FOR else ()
         for sweep in sorted(p for p in self.storage.iterdir() if p != self.folder and p.is_dir()):
-            # To list a folder of 100,000 takes longer than to ask for a few.
-            few = [sweep / "cells" / f"{key}.json" for key in sorted(keys)[:ASKED_FOR]]
-            paths = few if len(keys) <= ASKED_FOR else self._record_files(sweep)
+            paths = [sweep / "cells" / f"{key}.json" for key in few]
+            if len(keys) > ASKED_FOR:
+                paths = self._record_files(sweep)
             for path in paths:
                 record = _read_record(path) if path.stem in keys and path.is_file() else None
                 if record is not None and record.status == "finished":

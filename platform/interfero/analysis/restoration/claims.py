@@ -9,52 +9,29 @@ uncorrected for how many there are.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from interfero.analysis.claims import Claim, Verdict
 from interfero.analysis.restoration.losses import SHARE, Difference, Summary
 
-
-@dataclass(frozen=True)
-class _About:
-    """A claim that a difference above zero is."""
-
-    name: str
-    """Of the difference."""
-    claim: str
-    refuted_by: str = "an interval below zero at the lowest rate"
-
-
-ABOUT = (
-    _About(
-        "lost information",
-        "Compression takes away information that a model needs: OO does better than CC",
-    ),
-    _About(
-        "covariate shift",
-        "Training on compressed images mismatches a deployment on originals: CC does better than CO",
-    ),
-    _About(
-        "tested compressed",
-        "A model trained on originals loses on compressed images: OO does better than OC",
-    ),
-    _About("restoration gains", "Restoring the training images gains: RO does better than CO"),
-    _About(
-        "restored over mixed",
-        "Restoring gains more than mixing originals in: RO does better than MO",
-    ),
-    _About("adversary adds", "An adversary restores better than regression alone"),
-)
+REFUTED_BY = "an interval below zero at the lowest rate"
+ABOUT = {
+    "lost information": "Compression takes away information that a model needs: OO does better than CC",
+    "covariate shift": "Training on compressed images mismatches a deployment on originals: CC does better "
+    "than CO",
+    "tested compressed": "A model trained on originals loses on compressed images: OO does better than OC",
+    "restoration gains": "Restoring the training images gains: RO does better than CO",
+    "restored over mixed": "Restoring gains more than mixing originals in: RO does better than MO",
+    "adversary adds": "An adversary restores better than regression alone",
+}
+"""The claim that each difference above zero is."""
 
 
 def claims_of(summary: Summary) -> list[Claim]:
     """Every claim that some differences are about, by domain, codec and restorer."""
     claims: list[Claim] = []
-    for about in ABOUT:
-        for place, own in _by_place(summary.differences, about.name).items():
-            claims.append(
-                Claim(about.claim, place, _listed(own), _verdict(own[0]), about.refuted_by)
-            )
+    for name, claim in ABOUT.items():
+        for place, own in _by_place(summary.differences, name).items():
+            claims.append(Claim(claim, place, _listed(own), _verdict(own[0]), REFUTED_BY))
     for place, own in _by_place(summary.differences, "whole drop").items():
         if len(own) > 1:
             claims.append(_falls_with_rate(place, own))
@@ -83,16 +60,15 @@ def claim_rows(summary: Summary) -> tuple[list[str], list[list[str]]]:
 def _by_place(differences: Sequence[Difference], name: str) -> dict[str, list[Difference]]:
     """Those of one name, by domain, codec and restorer; rates rising."""
     found: dict[str, list[Difference]] = {}
-    for d in sorted((d for d in differences if d.name == name), key=lambda d: d.line):
+    own = (d for d in differences if d.name == name)
+    for d in sorted(own, key=lambda d: (d.line.rate_bpp, d.line)):
         line = d.line
         more = [p for p in (line.restoration, line.restoration_split) if p != "none"]
         who = [line.configuration] if name == SHARE else []
         place = f"{line.domain}, {line.codec}"
         label = " ".join([*who, *more])
         found.setdefault(f"{place}, {label}" if label else place, []).append(d)
-    return {
-        place: sorted(own, key=lambda d: d.line.rate_bpp) for place, own in sorted(found.items())
-    }
+    return dict(sorted(found.items()))
 
 
 def _listed(own: Sequence[Difference]) -> str:

@@ -141,7 +141,7 @@ class AdaptationOptions(SweepOptions):
 
     @property
     def widens(self) -> bool:
-        """Whether learning rates are added to a grid whose best is an end of it."""
+        """See `SweepOptions`: learning rates are added to a grid whose best is an end of it."""
         return self.sampler == "halving" and self._may_widen
 
     @property

@@ -129,6 +129,11 @@ class SweepOptions(Config):
         """Whether a sampler chooses cells one after the other; otherwise all are planned."""
         return self.sampler in SEARCHES
 
+    @property
+    def widens(self) -> bool:
+        """Whether cells may be added to those that are planned."""
+        return False
+
     def check(self) -> None:
         """Refuse options that cannot be run, all problems in one error, before anything is loaded.
 

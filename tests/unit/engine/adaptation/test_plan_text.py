@@ -1,6 +1,7 @@
 """What `--dry-run` prints."""
 
 import io
+from functools import partial
 
 import pytest
 from rich.console import Console
@@ -23,6 +24,13 @@ def shown(write):
 def cells_text(plan, known=frozenset(), *, every=True):
     packs = plan.cell_packs([c for c in plan.cells if c.key not in known])
     return shown(lambda console: print_cells(console, plan, packs, known, every=every))
+
+
+def dry_run(made, store):
+    """What a study says of a plan, where other sweeps of the storage may have finished cells."""
+    study = AdaptationStudy(make_runner=None, entry="", answer="capacity")
+    done = store.reusable({cell.key for cell in made.cells})
+    return shown(lambda console: study.show(console, "", "", made, store, done))
 
 
 def cost(**changes):
@@ -181,13 +189,7 @@ def test_a_dry_run_of_halving_counts_from_finished_cells_of_any_sweep(plan, reco
         num_steps=(4, 8, 16), sampler="halving", methods=("finetune",), dry_run=True,
         learning_rates=(1e-4, 1e-3, 1e-2), max_concurrent=1,
     )  # fmt: skip
-    study = AdaptationStudy(make_runner=None, entry="", answer="capacity")
-    earlier, store = SweepStore(tmp_path, "one"), SweepStore(tmp_path, "two")
-
-    def said():
-        done = store.reusable({cell.key for cell in made.cells})
-        return shown(lambda console: study.show(console, "", "", made, store, done))
-
+    earlier, said = SweepStore(tmp_path, "one"), partial(dry_run, made, SweepStore(tmp_path, "two"))
     assert "halving: 7 of 9 cells to train at most\n" in said()
     for cell in made.cells:
         rate, steps = cell.hyperparameters.learning_rate, cell.loop.num_steps
@@ -204,13 +206,7 @@ def test_a_dry_run_says_how_many_cells_may_be_added(plan, record, tmp_path):
         num_steps=4, methods=("finetune",), dry_run=True, learning_rates=(), sampler="halving",
         max_concurrent=1,
     )  # fmt: skip
-    study = AdaptationStudy(make_runner=None, entry="", answer="capacity")
-    earlier, store = SweepStore(tmp_path, "one"), SweepStore(tmp_path, "two")
-
-    def said():
-        done = store.reusable({cell.key for cell in made.cells})
-        return shown(lambda console: study.show(console, "", "", made, store, done))
-
+    earlier, said = SweepStore(tmp_path, "one"), partial(dry_run, made, SweepStore(tmp_path, "two"))
     assert (
         "learning rates: up to 3 trainings more, in no estimate, where a setting's best is the highest"
         in said()
