@@ -205,3 +205,7 @@ class LossyAdapted:
         """See `LossyCodec`: one bitstream in target mode, decoded again."""
         data = encode(self.adapted, pixels_HWC).data
         return Lossy(len(data), decode(self.adapted, data).pixels_HWC)
+
+    def transcode_all(self, images: Sequence[UInt8Array], setting: Setting) -> list[Lossy]:
+        """See `LossyCodec`: one after the other."""
+        return [self.transcode(pixels_HWC, setting) for pixels_HWC in images]

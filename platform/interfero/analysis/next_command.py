@@ -13,7 +13,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from interfero.adaptation.table import METHOD_TABLE, MethodEntry
 from interfero.domains.bundled_images import BUNDLED_IMAGES
@@ -307,12 +307,52 @@ def planned_cells(command: str, records: Sequence[CellRecord], *, known: bool) -
             and strengths that it leaves out are each method's own.
     """
     given = words_of(command)
-    blocks = _num_blocks(given, records)
+    counts = _image_counts(given, records)
+    lambdas, seeds = (
+        len(given.get(option) or _levels(records, name))
+        for option, name in (("--lambdas", "rd_lambda"), ("--data-seeds", "data_seed"))
+    )
     if given.get("--sampler", [""])[0] in SEARCHES:
-        return blocks * int(given.get("--num-samples", [str(NUM_SAMPLES)])[0])
+        samples = int(given.get("--num-samples", [str(NUM_SAMPLES)])[0])
+        return sum(counts) * lambdas * seeds * samples
     methods = given.get("--methods") or _levels(records, "method")
-    steps = given.get("--num-steps") or _levels(records, "num_steps")
-    return blocks * len(set(steps)) * sum(_points(m, given, records, known=known) for m in methods)
+    steps = len(set(given.get("--num-steps") or _levels(records, "num_steps")))
+    star = given["--design"] == ["star"] if "--design" in given else known and is_star(records)
+    total = 0
+    for method in methods:
+        sizes = _num_sizes(method, given, records)
+        axes = [(lambdas, count, steps, sizes) for count in counts]
+        places = (1 + sum(n - 1 for n in a) if star else math.prod(a) for a in axes)
+        total += sum(places) * _points(method, given, records, known=known)
+    return total * seeds
+
+
+def is_star(records: Iterable[CellRecord]) -> bool:
+    """Whether cells are a star (`--design star`), and no grid: two axes or more, each left alone.
+
+    The axes are lambda, images, steps and size; a centre is a cell that none of its domain and method leaves
+    by more than one of them.
+    """
+    places: dict[tuple[Any, Any], set[tuple[Any, ...]]] = defaultdict(set)
+    for record in records:
+        params = record.params
+        axes = tuple(
+            params.get(n) for n in ("rd_lambda", "num_images", "num_steps", "adapter_size")
+        )
+        places[params["domain"], params["method"]].add(axes)
+
+    def off(a: Iterable[Any], b: Iterable[Any]) -> int:
+        return sum(x != y for x, y in zip(a, b, strict=True))
+
+    crossed = any(
+        sum(len(set(values)) > 1 for values in zip(*found, strict=True)) > 1
+        for found in places.values()
+    )
+    centred = all(
+        any(all(off(place, centre) <= 1 for place in found) for centre in found)
+        for found in places.values()
+    )
+    return crossed and centred
 
 
 def time_text(planned: Iterable[tuple[str, float]], records: Sequence[CellRecord]) -> str:
@@ -337,34 +377,36 @@ def _levels(records: Iterable[CellRecord], name: str) -> list[str]:
     return sorted({str(r.params[name]) for r in records})
 
 
-def _num_blocks(given: Mapping[str, list[str]], records: Sequence[CellRecord]) -> int:
-    """Domains x lambdas x image counts x data seeds; `all` and the same number in figures are one count."""
+def _image_counts(given: Mapping[str, list[str]], records: Sequence[CellRecord]) -> list[int]:
+    """How many image counts each domain has; `all` and the same number in figures are one."""
     counts = _counts_of(records)
     typed = expanded(given.get("--domains", ()))
     domains = [spec.partition("=")[0] for spec in typed] or list(counts)
-    asked, places = given.get("--num-images"), 0
+    asked, found = given.get("--num-images"), []
     for domain in domains:
         own = counts.get(domain, {0})
-        places += len({max(own) if n == ALL else int(n) for n in asked} if asked else own)
-    names = {"--lambdas": "rd_lambda", "--data-seeds": "data_seed"}
-    return places * math.prod(
-        len(given.get(option) or _levels(records, name)) for option, name in names.items()
+        found.append(len({max(own) if n == ALL else int(n) for n in asked} if asked else own))
+    return found
+
+
+def _num_sizes(method: str, given: Mapping[str, list[str]], records: Iterable[CellRecord]) -> int:
+    """Adapter sizes of a method: those asked for that it has, else those that its cells had."""
+    if METHOD_TABLE.get(method, MethodEntry()).size_unit is None:
+        return 1
+    asked, allowed = [int(v) for v in given.get("--adapter-sizes", ())], SIZES.get(method)
+    own = [r for r in records if r.params["method"] == method]
+    return len([v for v in asked if allowed is None or v in allowed]) or len(
+        _levels(own, "adapter_size")
     )
 
 
 def _points(
     method: str, given: Mapping[str, list[str]], records: Sequence[CellRecord], *, known: bool
 ) -> int:
-    """Sizes x strengths x learning rates x initial seeds, as far as a method has them."""
+    """Strengths x learning rates x initial seeds, as far as a method has them."""
     entry = METHOD_TABLE.get(method, MethodEntry())
     own = [r for r in records if r.params["method"] == method]
-    sizes, strengths = 1, 1
-    if entry.size_unit is not None:
-        asked = [int(v) for v in given.get("--adapter-sizes", ())]
-        allowed = SIZES.get(method)
-        sizes = len([v for v in asked if allowed is None or v in allowed]) or len(
-            _levels(own, "adapter_size")
-        )
+    strengths = 1
     if entry.strength_unit is not None:
         tried = {float(r.params.get("strength", 0)) for r in own} if known else entry.strengths
         strengths = len(given.get("--strengths") or tried)
@@ -372,4 +414,4 @@ def _points(
         _levels(own, "learning_rate") if known and own else entry.learning_rates
     )
     seeds = given.get("--init-seeds") or (_levels(records, "init_seed") if known else ["0"])
-    return sizes * strengths * len(rates) * (len(seeds) if entry.random_init else 1)
+    return strengths * len(rates) * (len(seeds) if entry.random_init else 1)

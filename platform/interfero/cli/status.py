@@ -81,8 +81,10 @@ def status_lines(
     """
     settings, seen = store.settings(), _look(outcomes or Outcomes(store))
     planned, done = settings.get("num_cells"), seen.statuses.total()
+    now = time.time() if now is None else now
+    training = _in_training(store, now) if running else []
     # Learning rates may have been added to the plan.
-    total = None if planned is None else max(planned, done)
+    total = None if planned is None else max(planned, done + len(training))
     state = _state(store, settings, running, seen.statuses["failed"])
     yield f"{settings.get('kind', '?')} sweep {store.name} in {store.storage}: {state}"
     kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(seen.statuses.items()))
@@ -90,8 +92,9 @@ def status_lines(
     taken = f"; {seen.taken_over} taken over from other sweeps" if seen.taken_over else ""
     yield f"  {done} of {total or '?'} cells ended{share}{kinds and f': {kinds}'}{taken}"
     if running:
-        now = time.time() if now is None else now
-        yield from (f"  {text}" for text in _in_training(store, now))
+        yield from (f"  {text}" for text in training[:SHOWN_TRAININGS])
+        if len(training) > SHOWN_TRAININGS:
+            yield f"  in training: {len(training) - SHOWN_TRAININGS} more"
         yield f"  {_pace(store, seen.ends, None if total is None else total - done, now)}"
     spent = seen.seconds + step_seconds(store.folder)
     yield f"  cost so far, of what ended: {PackShare.of_settings(settings).text([spent])}"
@@ -124,7 +127,7 @@ def _state(store: SweepStore, settings: dict[str, Any], running: bool, num_faile
     return f"interrupted{inside}; go on with --resume: {settings.get('command', '')}"
 
 
-def _in_training(store: SweepStore, now: float) -> Iterator[str]:
+def _in_training(store: SweepStore, now: float) -> list[str]:
     """What trains and how far it was when its state was last written; the furthest first.
 
     The headers of the states are read, not their tensors, which are as large as the models.
@@ -144,9 +147,7 @@ def _in_training(store: SweepStore, now: float) -> Iterator[str]:
                 step = json.loads((file.metadata() or {})["interfero"])["info"]["step"]
             found.append((step, f"in training: {key} at step {step}, saved {_span(age)} ago"))
     found.sort(reverse=True)
-    yield from (text for _, text in found[:SHOWN_TRAININGS])
-    if len(found) > SHOWN_TRAININGS:
-        yield f"in training: {len(found) - SHOWN_TRAININGS} more"
+    return [text for _, text in found]
 
 
 def _pace(store: SweepStore, ends: list[float], left: int | None, now: float) -> str:

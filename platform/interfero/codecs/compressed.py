@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from interfero.codecs.lossy import LossyCodec, Setting
-from interfero.domains.copies import CopiedImage, Copies
+from interfero.domains.copies import CopiedImage, Copies, Transform
 from interfero.domains.domain import Domain, spread
 from interfero.domains.images import Sample
+from interfero.store.content import cached
 from interfero.store.files import read_json, write_json
 from interfero.store.keyed import KeyedStore
 from interfero.store.keys import content_key
@@ -33,7 +34,7 @@ class Compression:
     """Hash of the code that searches, where one folder outlives it."""
 
     def setting(self) -> Setting:
-        """The codec's setting; searched once a folder, whoever asks first.
+        """The codec's setting; searched once a folder, and once a node where `code` is given.
 
         Raises:
             CodecError: the codec comes no nearer to the rate.
@@ -47,7 +48,13 @@ class Compression:
             found = self.codec.setting_for(spread(self.training, MATCHED_IMAGES), self.rate_bpp)
             write_json(path, asdict(found))
 
-        return KeyedStore(self.folder, ".json").fetch(self._key, read, search)
+        def take_over(path: Path) -> None:
+            found = cached("rates", ".json").fetch(self._key, read, search)
+            write_json(path, asdict(found))
+
+        # A key without the code that searches must not outlive it.
+        make = take_over if self.code else search
+        return KeyedStore(self.folder, ".json").fetch(self._key, read, make)
 
     def make(
         self,
@@ -57,12 +64,7 @@ class Compression:
     ) -> None:
         """Make what is missing of a copy; see `Copies.make`."""
         setting = self.setting()
-
-        def transform(samples: Sequence[Sample]) -> list[CopiedImage]:
-            coded = (self.codec.transcode(sample.pixels_HWC, setting) for sample in samples)
-            return [CopiedImage(one.pixels_HWC, one.num_bytes) for one in coded]
-
-        copies.make(transform, self.lineage(setting), shards, poll)
+        copies.make(coded_at(self.codec, setting), self.lineage(setting), shards, poll)
 
     def lineage(self, setting: Setting) -> dict[str, Any]:
         """Codec, setting, rate asked for and found."""
@@ -73,6 +75,16 @@ class Compression:
     def _key(self) -> str:
         digests = [sample.digest for sample in self.training]
         return content_key([self.codec.identity, self.rate_bpp, digests, MATCHED_IMAGES, self.code])
+
+
+def coded_at(codec: LossyCodec, setting: Setting) -> Transform:
+    """What makes copies of images at one setting of a codec."""
+
+    def transform(samples: Sequence[Sample]) -> list[CopiedImage]:
+        coded = codec.transcode_all([sample.pixels_HWC for sample in samples], setting)
+        return [CopiedImage(one.pixels_HWC, one.num_bytes) for one in coded]
+
+    return transform
 
 
 def compressed(domain: Domain, codec: LossyCodec, rate_bpp: float, folder: Path) -> Domain:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Protocol
+
+import torch
 
 from interfero.codecs.catalogue import (
     absolute_source,
@@ -16,7 +18,9 @@ from interfero.codecs.catalogue import (
     source_name,
 )
 from interfero.codecs.classical import CLASSICAL, ClassicalCodec, find_classical, quality_for_rate
+from interfero.codecs.classical.rate_matching import CodecPoint
 from interfero.codecs.coding import SourceCoder, decode, encode
+from interfero.domains.decoding import in_threads
 from interfero.domains.images import Sample, UInt8Array
 from interfero.errors import CodecError, nearest
 from interfero.store.keys import CELL_DIGITS, text_key
@@ -71,6 +75,9 @@ class LossyCodec(Protocol):
     def transcode(self, pixels_HWC: UInt8Array, setting: Setting) -> Lossy:
         """Code and decode one image, for real."""
 
+    def transcode_all(self, images: Sequence[UInt8Array], setting: Setting) -> list[Lossy]:
+        """Code and decode several, in their order; at once where the codec can."""
+
 
 @dataclass(frozen=True)
 class LossyClassical:
@@ -90,13 +97,24 @@ class LossyClassical:
 
     def setting_for(self, images: Sequence[Sample], rate_bpp: float) -> Setting:
         """The best quality at or under the rate."""
-        match = quality_for_rate(self.codec, images, rate_bpp)
+        known = self._points.setdefault(tuple(sample.digest for sample in images), {})
+        match = quality_for_rate(self.codec, images, rate_bpp, known)
         return Setting(float(match.quality), match.bpp, rate_bpp, match.regime)
+
+    @cached_property
+    def _points(self) -> dict[tuple[str, ...], dict[int, CodecPoint]]:
+        """What qualities gave, by the images' digests: several rates are searched on the same images."""
+        return {}
 
     def transcode(self, pixels_HWC: UInt8Array, setting: Setting) -> Lossy:
         """One file, decoded again."""
         data = self.codec.encode(pixels_HWC, int(setting.value))
         return Lossy(len(data), self.codec.decode(data))
+
+    def transcode_all(self, images: Sequence[UInt8Array], setting: Setting) -> list[Lossy]:
+        """As many at once as torch has threads: most formats leave Python's lock while they code."""
+        tasks = (partial(self.transcode, pixels_HWC, setting) for pixels_HWC in images)
+        return list(in_threads(tasks, torch.get_num_threads()))
 
 
 @dataclass(frozen=True)
@@ -152,6 +170,10 @@ class LossyLearned:
         coder = _coder(self.sources[setting.value], setting.value)
         data = encode(coder, pixels_HWC).data
         return Lossy(len(data), decode(coder, data).pixels_HWC)
+
+    def transcode_all(self, images: Sequence[UInt8Array], setting: Setting) -> list[Lossy]:
+        """One after the other: a coder works for one thread."""
+        return [self.transcode(pixels_HWC, setting) for pixels_HWC in images]
 
     def _mean_rate(self, images: Sequence[Sample], value: float) -> float:
         coder = _coder(self.sources[value], value)

@@ -192,7 +192,8 @@ def shard_file(shard: int) -> str:
 
 def _png(pixels_HWC: UInt8Array) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(pixels_HWC).save(buffer, format="PNG")
+    # Level 1 takes a quarter of the time of the default, for files a tenth larger.
+    Image.fromarray(pixels_HWC).save(buffer, format="PNG", compress_level=1)
     return buffer.getvalue()
 
 

@@ -125,16 +125,20 @@ def group_of(stem: str) -> str:
     return match.group(1) if match else stem
 
 
-def in_threads(tasks: Iterable[Callable[[], T]]) -> Iterator[T]:
-    """Results of tasks in their order; a few are taken ahead, as many run as there are cores.
+def in_threads(tasks: Iterable[Callable[[], T]], num_threads: int | None = None) -> Iterator[T]:
+    """Results of tasks in their order; a few are taken ahead.
 
     Threads, not processes: Pillow, hashing and files leave Python's lock while they work, and the
     main module of a user's script is not imported again.
+
+    Args:
+        tasks: What to do.
+        num_threads: How many run at once; as many as there are cores by default.
     """
     # Pillow loads its plugins at first use, and a second thread that comes meanwhile is told that
     # its file is no image.
     Image.init()
-    num_threads = usable_cores()
+    num_threads = num_threads or usable_cores()
     waiting: deque[Future[T]] = deque()
     with ThreadPoolExecutor(num_threads, thread_name_prefix="decode") as pool:
         try:

@@ -1,4 +1,4 @@
-"""Strided 1x1 convolutions: the same numbers as torch's, and memory that stays whole."""
+"""Strided 1x1 and wide depthwise convolutions: the same numbers as torch's, and memory that stays whole."""
 
 import copy
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from interfero.codecs.channels_last import StridedPointwise, to_channels_last
+from interfero.codecs.channels_last import StridedPointwise, WideDepthwise, to_channels_last
 
 CPU = torch.device("cpu")
 
@@ -33,9 +33,62 @@ def test_values_and_gradients_are_those_of_the_plain_convolution(stride, groups,
         torch.testing.assert_close(mine.grad, theirs.grad)
 
 
+WIDE = [
+    {"kernel_size": 5, "padding": 2},
+    {"kernel_size": (3, 7), "padding": (1, 3), "bias": False},
+    {"kernel_size": 3, "padding": 2, "dilation": 2},
+    {"kernel_size": 3, "padding": 12, "dilation": 12},
+    {"kernel_size": (5, 3), "padding": (0, 1), "dilation": (1, 3)},
+    {"kernel_size": (1, 5)},
+]
+
+
+@pytest.mark.parametrize("options", WIDE, ids=str)
+def test_gradients_of_wide_depthwise_convolutions(options):
+    torch.manual_seed(0)
+    plain = nn.Conv2d(6, 6, groups=6, **options).double()
+    ours = to_channels_last(copy.deepcopy(plain), CPU)
+    assert isinstance(ours, WideDepthwise)
+    x = torch.rand(3, 6, 9, 12, dtype=torch.float64)
+    inputs = [x.clone().requires_grad_(), x.to(memory_format=torch.channels_last).requires_grad_()]
+    outputs = [layer(i) for layer, i in zip((plain, ours), inputs, strict=True)]
+    weight = torch.rand_like(outputs[0])
+    # Twice: a penalty on gradients needs those of gradients.
+    for module, i, output in zip((plain, ours), inputs, outputs, strict=True):
+        (first,) = torch.autograd.grad((output * weight).square().sum(), i, create_graph=True)
+        (first.square().sum() + output.sum()).backward()
+        assert module.weight.grad is not None
+    torch.testing.assert_close(outputs[1], outputs[0])
+    torch.testing.assert_close(inputs[1].grad, inputs[0].grad)
+    for mine, theirs in zip(ours.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad)
+
+
+def test_half_precision_of_wide_depthwise_convolutions_is_torchs():
+    torch.manual_seed(0)
+    plain = nn.Conv2d(6, 6, 5, padding=2, groups=6)
+    ours = to_channels_last(copy.deepcopy(plain), CPU)
+    x = torch.rand(3, 6, 9, 12)
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = [layer(x) for layer in (plain, ours)]
+    assert outputs[1].dtype == torch.bfloat16
+    torch.testing.assert_close(outputs[1], outputs[0])
+    outputs[1].sum().backward()
+    assert ours.weight.grad.dtype == torch.float32
+
+
 def test_other_convolutions_stay_what_they_are():
     module = nn.Sequential(
-        nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, 2, 1), nn.Conv2d(8, 8, 1, 2, padding=1)
+        nn.Conv2d(3, 8, 1),
+        nn.Conv2d(8, 8, 3, 2, 1),
+        nn.Conv2d(8, 8, 1, 2, padding=1),
+        nn.Conv2d(8, 8, 3, 1, 1, groups=8),
+        nn.Conv2d(8, 8, 5, 1, 2, groups=4),
+        nn.Conv2d(8, 16, 5, 1, 2, groups=8),
+        nn.Conv2d(8, 8, 5, 2, 2, groups=8),
+        nn.Conv2d(8, 8, 5, 1, "same", groups=8),
+        nn.Conv2d(8, 8, 5, 1, 6, groups=8),
+        nn.Conv2d(8, 8, 5, 1, 2, groups=8, padding_mode="reflect"),
     )
     assert {type(layer) for layer in to_channels_last(module, CPU)} == {nn.Conv2d}
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from interfero.codecs.catalogue import available_lambdas
-from interfero.codecs.lossy import find_lossy
+from interfero.codecs.classical import Jpeg
+from interfero.codecs.lossy import Setting, find_lossy
 from interfero.domains.images import Sample
 from interfero.errors import CodecError
 
@@ -31,6 +32,28 @@ def test_a_classical_codec_spends_the_asked_rate(images):
     lossy = codec.transcode(images[0].pixels_HWC, setting)
     assert lossy.pixels_HWC.shape == (64, 64, 3)
     assert not np.array_equal(lossy.pixels_HWC, images[0].pixels_HWC)
+
+
+def test_rates_of_the_same_images_share_what_was_measured(images, monkeypatch):
+    coded = []
+    encode = Jpeg.encode
+    monkeypatch.setattr(Jpeg, "encode", lambda *a: coded.append(a[2]) or encode(*a))
+    codec, alone = find_lossy("jpeg"), find_lossy("jpeg")
+    found = [codec.setting_for(images, rate) for rate in (1.5, 2.0)]
+    assert len(coded) == len(images) * len(set(coded))
+    assert found[1] == alone.setting_for(images, 2.0)
+    coded.clear()
+    assert codec.setting_for(images[:2], 2.0).bpp != found[1].bpp
+    assert len(coded) == 2 * len(set(coded))
+
+
+def test_several_images_come_back_in_their_order(images, tiny_codec_file):
+    for codec, value in ((find_lossy("webp"), 50.0), (find_lossy(str(tiny_codec_file)), 0.013)):
+        setting, pixels = Setting(value, 0.0, 0.0), [s.pixels_HWC for s in images]
+        together = codec.transcode_all(pixels, setting)
+        for one, other in zip(together, (codec.transcode(p, setting) for p in pixels), strict=True):
+            assert one.num_bytes == other.num_bytes
+            assert np.array_equal(one.pixels_HWC, other.pixels_HWC)
 
 
 def test_a_learned_codec_takes_its_nearest_lambda_and_says_what_it_spends(images, tiny_codec_file):

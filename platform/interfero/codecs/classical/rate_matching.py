@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
+
+import torch
 
 from interfero.codecs.classical.codec import ClassicalCodec
 from interfero.codecs.coding import pixel_mse
+from interfero.domains.decoding import in_threads
 from interfero.domains.images import Sample
 from interfero.errors import CodecError
 from interfero.metrics.rate_distortion import psnr_db
@@ -48,7 +51,12 @@ class RateMatch:
         return 100 * (self.bpp / self.asked_bpp - 1)
 
 
-def quality_for_rate(codec: ClassicalCodec, images: Sequence[Sample], rate_bpp: float) -> RateMatch:
+def quality_for_rate(
+    codec: ClassicalCodec,
+    images: Sequence[Sample],
+    rate_bpp: float,
+    known: MutableMapping[int, CodecPoint] | None = None,
+) -> RateMatch:
     """The quality of highest PSNR whose mean rate over `images` is at or under `rate_bpp`.
 
     In every regime of the codec the search halves the qualities and then codes the neighbours of where it
@@ -59,6 +67,7 @@ def quality_for_rate(codec: ClassicalCodec, images: Sequence[Sample], rate_bpp: 
         codec: Within a regime its rate rises with quality, but for the neighbours that are coded too.
         images: The rate is the mean of their rates, each counted once whatever its size.
         rate_bpp: Bits per pixel of the whole file.
+        known: Points of these images by quality, as earlier searches left them; this one adds its own.
 
     Raises:
         CodecError: there are no images, or the rate lies outside what the codec spends on them.
@@ -68,9 +77,12 @@ def quality_for_rate(codec: ClassicalCodec, images: Sequence[Sample], rate_bpp: 
             f"a rate is matched on images and above 0 bpp, got {len(images)} and {rate_bpp}"
         )
 
-    @cache
+    points = {} if known is None else known
+
     def point(quality: int) -> CodecPoint:
-        return measure(codec, images, quality)
+        if quality not in points:
+            points[quality] = measure(codec, images, quality)
+        return points[quality]
 
     regimes = codec.regimes or {"": codec.qualities}
     lowest = min((point(r[0]) for r in regimes.values()), key=lambda p: p.bpp)
@@ -91,14 +103,17 @@ def quality_for_rate(codec: ClassicalCodec, images: Sequence[Sample], rate_bpp: 
 
 
 def measure(codec: ClassicalCodec, images: Sequence[Sample], quality: int) -> CodecPoint:
-    """Mean rate and PSNR over images at one quality."""
-    rates, psnrs = [], []
-    for sample in images:
-        height, width = sample.pixels_HWC.shape[:2]
-        data = codec.encode(sample.pixels_HWC, quality)
-        rates.append(8 * len(data) / (height * width))
-        psnrs.append(psnr_db(pixel_mse(codec.decode(data), sample.pixels_HWC)))
+    """Mean rate and PSNR over images at one quality; as many are coded at once as torch has threads."""
+    tasks = (partial(_rate_and_psnr, codec, sample, quality) for sample in images)
+    rates, psnrs = zip(*in_threads(tasks, torch.get_num_threads()), strict=True)
     return CodecPoint(quality, sum(rates) / len(rates), sum(psnrs) / len(psnrs))
+
+
+def _rate_and_psnr(codec: ClassicalCodec, sample: Sample, quality: int) -> tuple[float, float]:
+    height, width = sample.pixels_HWC.shape[:2]
+    data = codec.encode(sample.pixels_HWC, quality)
+    error = pixel_mse(codec.decode(data), sample.pixels_HWC)
+    return 8 * len(data) / (height * width), psnr_db(error)
 
 
 def _best(

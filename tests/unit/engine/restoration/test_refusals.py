@@ -8,6 +8,7 @@ from interfero.codecs.lossy import LossyClassical
 from interfero.engine.restoration.rates import match_rates, refuse_rates
 from interfero.engine.sweep import main
 from interfero.errors import CodecError
+from interfero.store.content import CACHE_VARIABLE
 from interfero.store.products import Products
 from sweeps.dataset_restoration import SWEEP
 from trainables.runner import Runner
@@ -95,7 +96,8 @@ def test_every_model_that_cannot_be_built_is_named(refused, tmp_path):
 
 
 def test_a_rate_is_searched_once(tmp_path, monkeypatch):
-    """Workers find what the driver found."""
+    """Workers find what the driver found, and the driver what a plan that was only shown found."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     plan = plan_of(configurations=("CO",))
     products = Products(tmp_path)
     codec = type(plan.codecs["webp"])
@@ -107,13 +109,15 @@ def test_a_rate_is_searched_once(tmp_path, monkeypatch):
         return search(self, images, rate_bpp)
 
     monkeypatch.setattr(codec, "setting_for", counted)
+    match_rates(plan, packs_of(plan), Products(tmp_path / "shown"), keep=False)
+    assert asked == [0.8]
     match_rates(plan, packs_of(plan), products, keep=True)
     assert asked == [0.8]
     Local(tmp_path).run(plan, Runner.of_restoration(plan))
     assert asked == [0.8]
 
 
-def test_a_plan_that_is_shown_writes_nothing(tmp_path):
+def test_a_plan_that_is_shown_writes_nothing_into_the_storage(tmp_path):
     plan = plan_of(configurations=("CO",))
     match_rates(plan, packs_of(plan), Products(tmp_path), keep=False)
     assert list(tmp_path.iterdir()) == []
