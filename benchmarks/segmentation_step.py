@@ -1,8 +1,13 @@
 """A step of segmentation training beside a bare PyTorch loop: `python benchmarks/segmentation_step.py`.
 
 Both train the same network on the bundled mosaics: weights, crops, precision, memory format, loss and
-optimiser. The bare loop's batches lie in memory. Ours draws them by (seed, step, sample), seeds the layers
-that draw, watches for losses that are no number, keeps a curve and the time, and can be resumed.
+optimiser. The bare loop's batches lie in memory, and its layers are torch's. Ours draws batches by (seed,
+step, sample), seeds the layers that draw, watches for losses that are no number, keeps a curve and the time,
+and can be resumed. It has other gradients of wide depthwise convolutions, which the default model has not and
+DeepLabV3+ on EfficientNet has:
+
+    python benchmarks/segmentation_step.py --architecture DeepLabV3Plus --encoder tu-tf_efficientnet_lite0 \
+        --encoder-depth 5 --decoder-width 8 --crop-size 96
 """
 
 from __future__ import annotations
@@ -16,10 +21,11 @@ from typing import Annotated, Literal
 import torch
 import tyro
 from pydantic import Field
+from torch import nn
 
 from benchmarks._report import Target, finish, run
 from benchmarks._rounds import Side, alternate, cpu, ratio
-from interfero.codecs.channels_last import to_channels_last
+from interfero.codecs.channels_last import WideDepthwise, to_channels_last
 from interfero.config import Config
 from interfero.domains.mosaics import mosaics
 from interfero.engine.restoration.configs import SegmentationConfig
@@ -44,6 +50,12 @@ class SegmentationStep(Config):
     """Crops a step."""
     crop_size: int = Field(default=64, ge=32, multiple_of=32)
     """Side of a crop in pixels."""
+    architecture: str = "unet"
+    """Of segmentation-models-pytorch."""
+    encoder_depth: int = Field(default=3, ge=3, le=5)
+    """Stages of the encoder."""
+    decoder_width: int = Field(default=16, gt=0)
+    """Channels of the decoder, see `--decoder-width` of the sweeps."""
     encoder: str = "tu-tf_mobilenetv3_small_minimal_100"
     """Of segmentation-models-pytorch, with drawn weights."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -57,7 +69,9 @@ class SegmentationStep(Config):
         """Both sides' training."""
         return SegmentationConfig(
             num_steps=self.steps, batch_size=self.batch_size, crop_size=self.crop_size, learning_rate=1e-3,
-            encoder=self.encoder, precision=self.precision, threads=self.threads,
+            architecture=self.architecture, encoder_depth=self.encoder_depth,
+            decoder_width=self.decoder_width, encoder=self.encoder, precision=self.precision,
+            threads=self.threads,
         )  # fmt: skip
 
 
@@ -82,6 +96,9 @@ def bare_loop(config: SegmentationConfig) -> Callable[[], None]:
     def train() -> None:
         model = build_segmenter(config, num_classes, SEEDS.init)
         to_channels_last(model, torch.device("cpu")).train()
+        for layer in model.modules():
+            if isinstance(layer, WideDepthwise):
+                layer.__class__ = nn.Conv2d
         optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
         for batch in batches:
             with mixed(config):
