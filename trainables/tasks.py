@@ -23,7 +23,7 @@ from interfero.domains.labelled import VOID
 from interfero.engine.restoration.configs import SegmentationConfig
 from interfero.errors import ConfigError, nearest
 from interfero.metrics.segmentation import IntArray
-from interfero.metrics.tasks import CLASSIFICATION, SEGMENTATION, Task
+from interfero.metrics.tasks import CLASSIFICATION, EDGES, SEGMENTATION, Task
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,23 @@ class SegmentationModel(TaskModel):
         return labels
 
 
+class EdgeModel(SegmentationModel):
+    """Whether a pixel is an edge, by the architectures of segmentation."""
+
+    task = EDGES
+
+    def loss(self, outputs: Tensor, labels_BHW: Tensor, weights: Tensor | None) -> Tensor:
+        """Cross-entropy over pixels, and 1 less the soft Dice coefficient of edges in the batch.
+
+        Edges are few: cross-entropy alone would have the network find none (the sum is arXiv:1809.10486's).
+        """
+        known = labels_BHW != VOID
+        edge = ((labels_BHW == 1) & known).float()
+        found = outputs.softmax(dim=1)[:, 1] * known
+        dice = (2 * (found * edge).sum() + 1) / (found.sum() + edge.sum() + 1)
+        return super().loss(outputs, labels_BHW, weights) + 1 - dice
+
+
 class ClassificationModel(TaskModel):
     """A class for every image: the encoder, the mean over places, and one layer."""
 
@@ -173,6 +190,6 @@ def _decoder_options(config: SegmentationConfig) -> dict[str, Any]:
 
 
 MODELS: Mapping[str, TaskModel] = {
-    model.task.name: model for model in (SegmentationModel(), ClassificationModel())
+    model.task.name: model for model in (SegmentationModel(), ClassificationModel(), EdgeModel())
 }
 """By the task's name."""

@@ -89,14 +89,11 @@ def _is_strided_pointwise(layer: nn.Conv2d) -> bool:
 
 
 def _is_wide_depthwise(layer: nn.Conv2d) -> bool:
-    kernel, dilation = layer.kernel_size, layer.dilation
-    if (
-        not layer.groups == layer.in_channels == layer.out_channels > 1
-        or layer.padding_mode != "zeros"
-    ):
+    kernel, dilation, padding = layer.kernel_size, layer.dilation, layer.padding
+    if not layer.groups == layer.in_channels == layer.out_channels > 1:
         return False
-    if layer.stride != (1, 1) or not all(isinstance(p, int) for p in layer.padding):
+    if isinstance(padding, str) or layer.padding_mode != "zeros" or layer.stride != (1, 1):
         return False
     # As a convolution the gradient needs a padding that is not negative.
-    fits = all(p <= d * (k - 1) for p, d, k in zip(layer.padding, dilation, kernel, strict=True))
+    fits = all(p <= d * (k - 1) for p, d, k in zip(padding, dilation, kernel, strict=True))
     return fits and (max(kernel) > 3 or max(dilation) > 1)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-LabelKind = Literal["pixels", "images"]
-"""Whether an image has a class for every pixel or one for the whole."""
-TaskName = Literal["segmentation", "classification"]
+LabelKind = Literal["pixels", "images", "edges"]
+"""Whether an image has a class for every pixel, one for the whole, or pixels that are edges or not."""
+TaskName = Literal["segmentation", "classification", "edges"]
 
 VALIDATION_GAIN = "val/rd_gain_percent"
 """Percent of the target's loss before adapting, higher is better: what every choice reads."""

@@ -52,6 +52,25 @@ def accuracy(
     return found
 
 
+def edge_f_score(
+    hits: IntArray, labelled: IntArray, predicted: IntArray, averaged: BoolArray | None = None
+) -> FloatArray:
+    """F score of edge pixels (class 1), the harmonic mean of precision and recall; 1 is perfect.
+
+    Where there is no edge and none is predicted it is 1. Pixels are matched exactly: the width of labelled
+    edges is the tolerance, where Martin et al. (TPAMI 2004) match thin ones within a distance.
+
+    Args:
+        hits: (..., classes) of the class and predicted as such.
+        labelled: (..., classes) of the class.
+        predicted: (..., classes) predicted as the class.
+        averaged: Not used: other pixels take no part.
+    """
+    both = labelled[..., 1] + predicted[..., 1]
+    found: FloatArray = np.where(both > 0, 2 * hits[..., 1] / np.maximum(both, 1), 1.0)
+    return found
+
+
 @dataclass(frozen=True)
 class Task:
     """What is the same for all models of a task."""
@@ -67,7 +86,8 @@ class Task:
 
 SEGMENTATION = Task("segmentation", "pixels", "segmentation/miou", "mean IoU", mean_iou)
 CLASSIFICATION = Task("classification", "images", "classification/accuracy", "accuracy", accuracy)
-TASKS: Mapping[str, Task] = {task.name: task for task in (SEGMENTATION, CLASSIFICATION)}
+EDGES = Task("edges", "edges", "edges/f_score", "F score of edges", edge_f_score)
+TASKS: Mapping[str, Task] = {task.name: task for task in (SEGMENTATION, CLASSIFICATION, EDGES)}
 """Tasks by name; a domain's labels say which one it is for."""
 
 

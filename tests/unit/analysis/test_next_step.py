@@ -1,18 +1,20 @@
 """What would make an answer surer: commands that run, by hand, and that their text agrees with."""
 
+import itertools
 import json
 import shlex
 
 import pytest
 
 from interfero.adaptation import METHODS
-from interfero.analysis.next_command import SIZES, Next, again, planned_cells
+from interfero.analysis.next_command import SIZES, Next, again, is_star, planned_cells
 from interfero.analysis.next_step import next_step
 from interfero.analysis.next_widest import further_domain
 from interfero.analysis.report.sections import next_parts
 from interfero.domains.bundled import BUNDLED
 from interfero.domains.bundled_images import BUNDLED_IMAGES
 from interfero.domains.specs import DEFAULT_SOURCE
+from interfero.engine.adaptation.design import SweepDesign
 from interfero.engine.adaptation.grid import blocks_of, grid_hyperparameters
 from interfero.engine.options.adaptation import AdaptationOptions
 from interfero.engine.options.parsing import parse_options
@@ -501,6 +503,55 @@ def test_a_search_plans_so_many_cells_a_block(swept):
     records = swept(seeds=(0, 1))
     line = "python s.py --sampler tpe --num-samples 7 --lambdas 0.1 0.2 --data-seeds 0 1 2"
     assert planned_cells(line, records, known=True) == 7 * 2 * 3
+
+
+STAR = {"rd_lambda": (0.013, 0.05), "num_images": (20, 5, 1), "num_steps": (60, 250)}
+
+
+def starred(swept, **axes):
+    """Cells of a star, or of the whole grid: two rates and two seeds a place."""
+    axes = STAR | axes
+    whole = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    centre = whole[0]
+    star = [w for w in whole if sum(w[n] != centre[n] for n in axes) <= 1]
+    return [
+        [r for place in places for r in swept("lora", RATES[:2], range(2), **place)]
+        for places in (star, whole)
+    ]
+
+
+def test_a_star_is_counted_as_a_star(swept):
+    star, whole = starred(swept)
+    assert [is_star(cells) for cells in (star, whole)] == [True, False]
+    # A cross of two axes, each with two values, lacks one place of the grid.
+    cross, square = starred(swept, num_images=(20,))
+    assert [is_star(cells) for cells in (cross, square)] == [True, False]
+    # One axis alone is a star and a grid.
+    assert not any(map(is_star, starred(swept, num_images=(20,), rd_lambda=(0.013,))))
+    assert planned_cells("python s.py", star, known=True) == len(star) == 5 * 4
+    assert planned_cells("python s.py", whole, known=True) == len(whole) == 12 * 4
+    # What is typed has the last word, and further seeds have a star each.
+    assert planned_cells("python s.py --design star --data-seeds 0 1 2", whole, known=True) == 30
+    assert planned_cells("python s.py --design full", star, known=True) == len(whole)
+
+
+def test_a_star_plans_as_many_cells_as_are_said(swept):
+    line = (
+        "python sweeps/adapter_capacity.py --design star --domains charts histology --methods lora finetune "
+        "--learning-rates 1e-4 3e-4 --lambdas 0.013 0.05 --num-images 3 1 --num-steps 60 250 "
+        "--adapter-sizes 4 2 8 --data-seeds 0 1 2"
+    )
+    domains = {name: BUNDLED[name].load() for name in ("charts", "histology")}
+    options = parse_options(SWEEP.options, shlex.split(line)[2:], "?").settled()
+    design = SweepDesign(options, domains)
+    cells = [
+        1
+        for block in blocks_of(options, domains, BUNDLED[DEFAULT_SOURCE].load())
+        for point in grid_hyperparameters(options)
+        for steps in options.budgets
+        if design.has(block, point, steps)
+    ]
+    assert planned_cells(line, swept(), known=True) == len(cells)
 
 
 def test_methods_keep_their_own_sizes_and_strengths(swept):

@@ -120,6 +120,16 @@ def test_trainings_say_how_far_their_last_state_was(store):
     assert "in training" not in said(store, running=False)
 
 
+def test_a_cell_that_was_added_to_the_plan_trains_before_it_is_counted(store):
+    """Widened grids: the sweep was at 100 % while it trained."""
+    store.write_settings({**SETTINGS, "num_cells": 4})
+    states = Checkpoints(store.folder)
+    states.write("added", {"w": torch.nn.Parameter(torch.zeros(1))}, [], {"step": 3})
+    with store.lease():
+        assert "4 of 5 cells ended (80 %)" in said(store, running=True, now=time.time() + 30)
+    assert "4 of 4 cells ended (100 %)" in said(store, running=False)
+
+
 def test_interrupted_and_finished_are_told_apart_by_lease_and_report(store):
     text = said(store, running=False)
     assert "interrupted; go on with --resume: python sweeps/adapter_capacity.py --name s" in text

@@ -7,7 +7,7 @@ import torch
 from interfero.domains.labelled import VOID
 from interfero.engine.restoration.configs import SegmentationConfig
 from interfero.engine.worker import LocalWorker
-from interfero.metrics.tasks import TASKS, accuracy, task_for, task_of
+from interfero.metrics.tasks import TASKS, accuracy, edge_f_score, task_for, task_of
 from trainables.paired_batches import Scene
 from trainables.scene_training import Seeds
 from trainables.segmentation import build_segmenter, segment, train_segmenter, validate
@@ -92,13 +92,32 @@ def test_accuracy_by_hand():
         accuracy(hits, np.zeros((2, 3), int), labelled)
 
 
+def test_f_score_of_edges_by_hand():
+    hits, labelled, predicted = [[90, 6], [99, 0]], [[92, 8], [99, 1]], [[88, 12], [100, 0]]
+    found = edge_f_score(*map(np.array, (hits, labelled, predicted)))
+    # Precision 6 / 12, recall 6 / 8.
+    assert found.tolist() == [pytest.approx(0.6), 0.0]
+
+
+def test_the_loss_of_edges_wants_edges_found():
+    """With one edge in a hundred pixels, cross-entropy is content with none."""
+    loss, labels = MODELS["edges"].loss, torch.zeros((1, 10, 10), dtype=torch.long)
+    labels[0, 0, 0] = 1
+    labels[0, 5:] = VOID
+    none, found = torch.zeros(1, 2, 10, 10), torch.zeros(1, 2, 10, 10)
+    none[:, 0] = found[:, 0] = 20
+    found[0, :, 0, 0] = torch.tensor([0.0, 20.0])
+    # Cross-entropy 20 / 50; Dice (0 + 1) / (0 + 1 + 1).
+    assert loss(none, labels, None).item() == pytest.approx(20 / 50 + 1 / 2, abs=1e-4)
+    assert loss(found, labels, None).item() == pytest.approx(0, abs=1e-4)
+
+
 def test_records_of_earlier_releases_are_of_segmentation():
     assert task_of({}).name == "segmentation"
     assert task_of({"task": "classification"}).metric == "classification/accuracy"
 
 
-def test_a_classifier_has_the_encoder_of_a_segmentation_model():
-    one, other = (build_segmenter(config(task), 4, 0).network.encoder for task in TASKS)
-    assert {k: v.shape for k, v in one.state_dict().items()} == {
-        k: v.shape for k, v in other.state_dict().items()
-    }
+def test_models_of_all_tasks_have_the_same_encoder():
+    encoders = [build_segmenter(config(task), 4, 0).network.encoder for task in TASKS]
+    shapes = [{k: v.shape for k, v in encoder.state_dict().items()} for encoder in encoders]
+    assert shapes == [shapes[0]] * len(TASKS)

@@ -38,9 +38,9 @@ class RestorationOptions(SweepOptions):
     domains: Annotated[tuple[str, ...], QUESTION] = ("mosaics",)
     """Labelled domains: mosaics, digits, or NAME=PATH for a folder of images and label maps in the layout of
     CamVid, Cityscapes, VOC or others, or of images in folders by class (docs/compressed_learning.md)."""
-    tasks: Annotated[tuple[Literal["own", "dominant"], ...], QUESTION] = ("own",)
+    tasks: Annotated[tuple[Literal["own", "dominant", "edges"], ...], QUESTION] = ("own",)
     """What models are trained for: own, the domain's labels; dominant, the class that has most pixels of an
-    image, on the same copies and restored images."""
+    image; edges, where classes meet; on the same copies and restored images."""
     init_seeds: Annotated[tuple[int, ...], QUESTION] = (0,)
     """Seeds that draw segmentation models."""
     codecs: Annotated[tuple[str, ...], QUESTION] = ("mbt2018-mean", "jpeg")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from interfero.domains.dominant import SUFFIX
+from interfero.domains import dominant, edges
 from interfero.domains.specs import split_spec
 from interfero.engine.node import Params
 from interfero.engine.restoration.nodes import (
@@ -61,7 +61,9 @@ def _uses(cell: TestCell) -> Iterator[tuple[Images, str]]:
 
 def _originals(plan: RestorationPlan, images: Originals, context: str) -> DatasetUse:
     domain, options = plan.domains[images.domain], plan.options
-    own = domain.name.removesuffix(SUFFIX) if domain.images_of else domain.name
+    own = domain.name
+    if domain.images_of:
+        own = own.removesuffix(dominant.SUFFIX).removesuffix(edges.SUFFIX)
     spec = next(s for s in options.domains if split_spec(s).name == own)
     place = {
         "domain": absolute_spec(spec), "part": images.portion, "labelled": True,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from interfero.codecs.lossy import LossyCodec, LossyLearned, find_lossy
 from interfero.domains.dominant import dominant
+from interfero.domains.edges import edges
 from interfero.domains.labelled import LabelledDomain
 from interfero.domains.labelled_catalogue import load_labelled
 from interfero.domains.memory import GIB, MemoryBudget
@@ -20,6 +21,12 @@ from interfero.engine.restoration.nodes import TestCell, needs_of
 from interfero.engine.restoration.training_configs import check_task_codecs, segmentation_config
 from interfero.errors import ConfigError
 
+VIEWS: Mapping[str, Callable[[LabelledDomain], LabelledDomain]] = {
+    "own": lambda domain: domain,
+    "dominant": dominant,
+    "edges": edges,
+}
+"""A domain as each of `--tasks` has it."""
 _ORDER = ("compress", "restoration", "restore", "segmentation", "finetune", "adapt", "test")
 """Long chains first: a restorer is waited for by more than a model is."""
 
@@ -110,7 +117,7 @@ def make_plan(options: RestorationOptions, code: StepCode) -> RestorationPlan:
         domain = load_labelled(
             spec, max_images=options.max_images, max_side=options.max_side, budget=budget
         )
-        for view in (domain if task == "own" else dominant(domain) for task in options.tasks):
+        for view in (VIEWS[task](domain) for task in options.tasks):
             if view.name in domains:
                 raise ConfigError(f"--domains names one domain twice: {', '.join(options.domains)}")
             domains[view.name] = view

@@ -267,7 +267,8 @@ class TestRestorers:
 
 
 BOTH = {
-    "configurations": ("OO", "CO", "RO"), "restorations": ("regression",), "tasks": ("own", "dominant"),
+    "configurations": ("OO", "CO", "RO"), "restorations": ("regression",),
+    "tasks": ("own", "dominant", "edges"),
 }  # fmt: skip
 
 
@@ -278,7 +279,7 @@ class TestTasks:
         more = kinds(plan)
         for kind in ("compress", "restoration", "restore"):
             assert more.count(kind) == kinds(own).count(kind), kind
-        assert more.count("segmentation") == 2 * kinds(own).count("segmentation")
+        assert more.count("segmentation") == 3 * kinds(own).count("segmentation")
         assert {c.key for c in own.cells} < {c.key for c in plan.cells}
         local = Local(tmp_path)
         local.run(own)
@@ -291,6 +292,12 @@ class TestTasks:
             assert record.params["task"] == "classification"
             assert 0 <= record.metrics["classification/accuracy"] <= 1
             assert all(sum(image.labelled) == 1 for image in record.segmented)
+        scored = [records[c.key] for c in plan.cells if c.params["domain"] == "mosaics-edges"]
+        assert len(scored) == 3
+        for record in scored:
+            assert record.params["task"] == "edges"
+            assert 0 <= record.metrics["edges/f_score"] <= 1
+            assert 0 < record.metrics["edges/iou_edge"] <= 1
 
     def test_its_labels_count_in_the_keys_of_its_models(self):
         plan = plan_of(**BOTH)
