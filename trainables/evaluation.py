@@ -7,7 +7,7 @@ so that what is reported is what another machine would get.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -73,8 +73,9 @@ def evaluate(cell: Cell, bench: Workbench, adapter_path: Path, sample_path: Path
     unrouted, source_pictures = _through_target_mode(adapted, source)
     exact: dict[str, float] = {}
     routed = unrouted
+    decoded: dict[bytes, Decoded] = {}
     if detaches:
-        routed, exact = through_source_mode(adapted, source)
+        routed, exact = through_source_mode(adapted, source, decoded)
     before = _before_validation(cell, bench)
     started = time.perf_counter()
     validated = _validation_metrics(cell, bench, adapted, before, detaches=detaches)
@@ -83,7 +84,7 @@ def evaluate(cell: Cell, bench: Workbench, adapter_path: Path, sample_path: Path
         **_target_metrics([r.score for r in target], on_target, rd_lambda, switches=detaches),
         **_source_metrics([r.score for r in source], routed, unrouted, rd_lambda),
         **validated,
-        **_old_bitstreams(adapted, source, "source" if detaches else "target"),
+        **_old_bitstreams(adapted, source, "source" if detaches else "target", decoded),
     }
     metrics |= _range_metrics(target, pictures) | bench.distance.metrics
     metrics["bitstream/rate_error_percent"] = _rate_error(adapted, target, on_target)
@@ -107,9 +108,16 @@ def evaluate(cell: Cell, bench: Workbench, adapter_path: Path, sample_path: Path
 
 
 def through_source_mode(
-    adapted: AdaptedCodec, references: Sequence[ReferenceImage]
+    adapted: AdaptedCodec,
+    references: Sequence[ReferenceImage],
+    decoded: MutableMapping[bytes, Decoded] | None = None,
 ) -> tuple[list[ImageScore], dict[str, float]]:
     """Code source images in source mode, and compare with the source codec byte by byte.
+
+    Args:
+        adapted: With custom parameters that detach.
+        references: Source images with what the source codec makes of them.
+        decoded: Takes what each stream was decoded to.
 
     Returns:
         Scores in source mode, and the shares of images whose bytes and whose pixels are the source
@@ -119,7 +127,10 @@ def through_source_mode(
     scores, byte_pairs, pixel_pairs = [], [], []
     for reference in references:
         coded = encode(adapted, reference.sample.pixels_HWC)
-        pixels = decode(adapted, coded.data).pixels_HWC
+        shown = decode(adapted, coded.data)
+        if decoded is not None:
+            decoded[coded.data] = shown
+        pixels = shown.pixels_HWC
         scores.append(score(reference.sample, coded, pixels))
         byte_pairs.append((coded.data, reference.coded.data))
         pixel_pairs.append((pixels.tobytes(), reference.decoded.pixels_HWC.tobytes()))
@@ -242,13 +253,20 @@ def _validation_metrics(
 
 
 def _old_bitstreams(
-    adapted: AdaptedCodec, references: Sequence[ReferenceImage], mode: Mode
+    adapted: AdaptedCodec,
+    references: Sequence[ReferenceImage],
+    mode: Mode,
+    known: Mapping[bytes, Decoded],
 ) -> dict[str, float]:
-    """Streams that the source codec made, decoded by the new codec in the mode a deployment would use."""
+    """Streams that the source codec made, decoded by the new codec in the mode a deployment would use.
+
+    A stream that it made itself in that mode, byte for byte, was decoded then: `known`.
+    """
     adapted.mode = mode
     symbols, pixels, drops = [], [], []
     for reference in references:
-        decoded = decode_old(adapted, reference.coded.data)
+        data = reference.coded.data
+        decoded = known.get(data) or decode_old(adapted, data)
         symbols.append((decoded.symbols if decoded else None, reference.coded.symbols))
         old = reference.decoded.pixels_HWC
         pixels.append((decoded.pixels_HWC.tobytes() if decoded else None, old.tobytes()))
