@@ -16,6 +16,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -81,7 +82,7 @@ def sealed(data: bytes) -> bytes:
     return data + struct.pack("<H", binascii.crc_hqx(data, 0))
 
 
-def symbol_checksum(symbols: Iterable[Sequence[int]]) -> int:
+def symbol_checksum(symbols: Iterable[Sequence[int] | np.ndarray[Any, Any]]) -> int:
     """CRC-16 of a stream's symbols: every latent in coding order, each symbol an int32.
 
     The polynomial is CCITT's, 0x1021, from 0, highest bit first (`binascii.crc_hqx`).

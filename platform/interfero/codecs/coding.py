@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,9 +21,11 @@ from interfero.codecs.entropy_coding import (
     recorded_symbols,
     shown_size,
 )
+from interfero.codecs.entropy_tables import Int32Array
 from interfero.codecs.exact import deciding_layers
 from interfero.codecs.identity import check_codec, codec_id_of
 from interfero.codecs.payload import refused_if_short
+from interfero.codecs.recording import RecordingCoder
 from interfero.domains.batches import image_tensor
 from interfero.domains.images import Sample, UInt8Array
 from interfero.errors import BitstreamError
@@ -165,15 +167,15 @@ def transcode(coder: Coder, data: bytes, *, guarded: bool = False) -> tuple[Code
             to other symbols than were coded: they would get a checksum that matches.
     """
     stream = _checked_stream(coder, data)
-    decoded, latents = _decode(coder, stream, whole=True, guarded=guarded)
-    _check_symbols(stream, decoded)
+    decoded, recorded = _decode(coder, stream, whole=True, guarded=guarded)
+    _check_symbols(stream, recorded)
     # Of the image only the size is used: its latents are given.
     height, width = (
         -(-side // coder.stride) * coder.stride for side in (stream.height, stream.width)
     )
     with coding_setting():
         blank = torch.zeros(1, decoded.pixels_HWC.shape[2], height, width)
-        coded = _coded(coder, blank, stream.width, stream.height, latents)
+        coded = _coded(coder, blank, stream.width, stream.height, recorded.latents)
     return coded, decoded.pixels_HWC
 
 
@@ -185,8 +187,8 @@ def _coded(
         model: Any = coder.model
         output = model.compress(image_1CHW)
     strings = tuple(batch[0] for batch in output["strings"])
-    symbols = tuple(map(tuple, recorded.coded))
-    check = symbol_checksum(symbols)
+    symbols = _as_tuples(recorded.coded)
+    check = symbol_checksum(recorded.coded)
     stream = Stream(coder.codec_id, coder.adapter_id, width, height, strings, check)
     return Coded(stream.pack(), symbols)
 
@@ -223,16 +225,16 @@ def decode_checked(coder: Coder, stream: Stream, *, guarded: bool = False) -> De
         BitstreamError: they are too short for that, or lead to no picture or to other symbols than
             were coded.
     """
-    decoded = decode_unchecked(coder, stream, whole=True, guarded=guarded)
-    _check_symbols(stream, decoded)
+    decoded, recorded = _decode(coder, stream, whole=True, guarded=guarded)
+    _check_symbols(stream, recorded)
     return decoded
 
 
-def _check_symbols(stream: Stream, decoded: Decoded) -> None:
+def _check_symbols(stream: Stream, recorded: RecordingCoder) -> None:
     """Refuse other symbols than were coded, where the stream says which those were."""
     if stream.version == FLOAT_VERSION:
         return
-    found = symbol_checksum(decoded.symbols)
+    found = symbol_checksum(recorded.decoded)
     if found != stream.symbol_checksum:
         raise BitstreamError(
             f"bitstream decodes to other symbols than were coded: their checksum is {found:04x}, "
@@ -274,8 +276,8 @@ def decode_unchecked(
 
 def _decode(
     coder: Coder, stream: Stream, *, whole: bool, guarded: bool
-) -> tuple[Decoded, list[Tensor]]:
-    """The picture, and the latents it was made from, in coding order."""
+) -> tuple[Decoded, RecordingCoder]:
+    """The picture, and what passed on the way to it: symbols and latents in coding order."""
     height, width = stream.height, stream.width
     stride = coder.stride
     shape = torch.Size((-(-height // stride), -(-width // stride)))
@@ -291,7 +293,11 @@ def _decode(
             raise BitstreamError(f"bitstream does not decode with this codec ({error})") from error
         # Here still: on several threads, so little work takes more of their time than it saves.
         pixels = to_pixels(x_hat[0, :, :height, :width])
-    return Decoded(pixels, tuple(map(tuple, recorded.decoded))), recorded.latents
+    return Decoded(pixels, _as_tuples(recorded.decoded)), recorded
+
+
+def _as_tuples(symbols: Iterable[Int32Array]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(latent.tolist()) for latent in symbols)
 
 
 def to_pixels(image_CHW: Tensor) -> UInt8Array:

@@ -40,9 +40,9 @@ class RecordingCoder:
             exact: Scales and means have to be multiples of 2^-12.
             given: Latents that are coded in place of those found, in coding order.
         """
-        self.coded: list[list[int]] = []
+        self.coded: list[Int32Array] = []
         """Symbols of every latent that was coded, in order."""
-        self.decoded: list[list[int]] = []
+        self.decoded: list[Int32Array] = []
         """Symbols of every latent that was decoded, in order; an encoder decodes too."""
         self.latents: list[Tensor] = []
         """Latents as decoded, each a batch."""
@@ -81,22 +81,22 @@ class RecordingCoder:
     def encode(self, symbols: Int32Array, indexes: Int32Array, tables: Tables) -> bytes:
         """Encode as `rans.encode` does."""
         string = rans.encode(symbols, indexes, tables)
-        self.coded.append(symbols.tolist())
+        self.coded.append(symbols.copy())
         return string
 
     @contextmanager
     def open(self, string: bytes, count: int, tables: Tables) -> Iterator[rans.Decode]:
         """Decode one string of `count` symbols, in as many calls as wanted."""
-        symbols: list[int] = []
+        parts: list[Int32Array] = []
         with self._open_decoder(string, count, tables) as decode:
 
             def recorded(indexes: Int32Array) -> Int32Array:
                 decoded = decode(indexes)
-                symbols.extend(decoded.tolist())
+                parts.append(decoded)
                 return decoded
 
             yield recorded
-        self.decoded.append(symbols)
+        self.decoded.append(np.concatenate([np.empty(0, np.int32), *parts]))
 
     def decode(self, string: bytes, indexes: Int32Array, tables: Tables) -> Int32Array:
         """Decode one string at once."""
