@@ -106,7 +106,8 @@ def _peer(coder: Coder, pixels: np.ndarray) -> tuple[list[bytes], list[list[int]
         x_hat = model.decompress(output["strings"], output["shape"])["x_hat"]
         height, width = pixels.shape[:2]
         picture = to_pixels(x_hat[0, :, :height, :width])
-    return [batch[0] for batch in output["strings"]], recorded.coded, picture
+    symbols = [latent.tolist() for latent in recorded.coded]
+    return [batch[0] for batch in output["strings"]], symbols, picture
 
 
 def decode_all(folder: Path, threads: int, batch: int, channels_last: bool) -> dict[str, Any]:
@@ -115,9 +116,9 @@ def decode_all(folder: Path, threads: int, batch: int, channels_last: bool) -> d
     results = {}
     for job in read_jobs(folder):
         coder, kept = job.coder(folder), np.load(folder / f"{job.name}.npz")
-        if channels_last:
-            for root in (coder.model, *coder.roots):
-                root.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        for root in (coder.model, *coder.roots):
+            root.to(memory_format=layout)  # type: ignore[call-overload]
         result = {"images": len(images), "broken": 0, "refused": 0, "apart": 0, "levels": 0}
         for start in range(0, len(images), batch):
             numbers = range(start, min(start + batch, len(images)))
@@ -144,7 +145,7 @@ def _decode_batch(
         result["refused"] += len(numbers)
         return
     for place, i in enumerate(numbers):
-        found = recorded.decoded[place :: len(numbers)]
+        found = [s.tolist() for s in recorded.decoded[place :: len(numbers)]]
         coded = [kept[f"symbols_{i}_{k}"].tolist() for k in range(latents)]
         result["broken"] += found != coded
         picture = to_pixels(x_hat[place, :, : size[0], : size[1]])

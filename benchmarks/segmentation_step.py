@@ -1,7 +1,7 @@
 """A step of segmentation training beside a bare PyTorch loop: `python benchmarks/segmentation_step.py`.
 
 Both train the same network on the bundled mosaics: weights, crops, precision, memory format, loss and
-optimiser. The bare loop's batches lie in memory, and its layers are torch's. Ours draws batches by (seed,
+optimiser. The bare loop's batches lie in memory, and its gradients are torch's. Ours draws batches by (seed,
 step, sample), seeds the layers that draw, watches for losses that are no number, keeps a curve and the time,
 and can be resumed. It has other gradients of wide depthwise convolutions, which the default model has not and
 DeepLabV3+ on EfficientNet has:

@@ -22,7 +22,7 @@ from interfero.adaptation.copied import CopiedCodec
 from interfero.adaptation.lora_all_rates import AllRatesCodec
 from interfero.adaptation.method import Batch, Method
 from interfero.adaptation.method import Role as DomainRole
-from interfero.codecs.channels_last import to_channels_last
+from interfero.codecs.channels_last import to_channels_last, to_coding_format
 from interfero.codecs.memory import keep_freed_memory
 from interfero.codecs.noise import NoiseKey
 from interfero.domains.batches import draw_batch
@@ -359,7 +359,7 @@ def _at_rung(members: Sequence[Member], bench: Workbench, worker: Worker, step: 
             # all of it, and training must not see that.
             reached = copy.deepcopy(member.adapted)
             for module in (reached, reached.source):
-                module.to("cpu").to(memory_format=torch.contiguous_format)
+                to_coding_format(module)
             reached.refresh_tables()
             gain = validation_gain(member.cell, bench, reached.eval())
         except (InterferoError, RuntimeError, ValueError) as error:

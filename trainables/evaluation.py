@@ -260,13 +260,14 @@ def _old_bitstreams(
 ) -> dict[str, float]:
     """Streams that the source codec made, decoded by the new codec in the mode a deployment would use.
 
-    A stream that it made itself in that mode, byte for byte, was decoded then: `known`.
+    A stream that it made itself in that mode, byte for byte, was decoded then: `known`. The first is decoded
+    again, after all switches between modes.
     """
     adapted.mode = mode
     symbols, pixels, drops = [], [], []
-    for reference in references:
+    for index, reference in enumerate(references):
         data = reference.coded.data
-        decoded = known.get(data) or decode_old(adapted, data)
+        decoded = known[data] if index and data in known else decode_old(adapted, data)
         symbols.append((decoded.symbols if decoded else None, reference.coded.symbols))
         old = reference.decoded.pixels_HWC
         pixels.append((decoded.pixels_HWC.tobytes() if decoded else None, old.tobytes()))

@@ -6,9 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from interfero.adaptation import find_method, load_adapter, save_adapter
+from interfero.codecs.channels_last import to_coding_format
 from interfero.domains.domain import spread
 from interfero.engine.adaptation.nodes import ADAPTER_FILE, Cell, SharedTraining, Train
 from interfero.engine.worker import Worker
@@ -92,7 +91,7 @@ def finish_training(
 def _rounded(member: Member, bench: Workbench) -> Member:
     """A member as it is saved: on the CPU, with tables of its own parameters."""
     check_frozen(member, bench)
-    member.adapted.to("cpu").to(memory_format=torch.contiguous_format)
+    to_coding_format(member.adapted)
     if not member.taken_over:
         member.adapted.refresh_tables()
     return member

@@ -18,7 +18,7 @@ from torch import nn
 from interfero.adaptation import find_method, load_adapter, save_adapter
 from interfero.adaptation.method import AdaptedCodec, StepLoss, rd_step
 from interfero.codecs.catalogue import load_codec
-from interfero.codecs.channels_last import to_channels_last
+from interfero.codecs.channels_last import to_channels_last, to_coding_format
 from interfero.codecs.codec import Codec, quantile_loss
 from interfero.codecs.coding import SourceCoder, decode, encode
 from interfero.codecs.lossy import Lossy, LossyCodec, LossyLearned, Setting
@@ -97,7 +97,7 @@ def train_task_codec(
             quantiles.step()
         training.note(loss=total, bpp=coded.bpp, mse_255=coded.mse, task_loss=task_loss)
     for module in (adapted, frozen):
-        module.to("cpu").to(memory_format=torch.contiguous_format)
+        to_coding_format(module)
     adapted.refresh_tables()
     return adapted.eval(), training
 

@@ -15,7 +15,7 @@ from interfero.adaptation import METHODS, load_adapter, save_adapter
 from interfero.adaptation.method import AdaptedCodec, Batch, Method
 from interfero.codecs.bitstream import parse_stream
 from interfero.codecs.codec import Codec, rd_parameters
-from interfero.codecs.coding import SourceCoder, decode, encode
+from interfero.codecs.coding import Decoded, SourceCoder, decode, encode
 from interfero.codecs.evaluation_store import EvaluationStore
 from interfero.codecs.noise import NoiseKey, explicit_noise
 from interfero.domains.batches import draw_batch
@@ -27,6 +27,7 @@ from interfero.engine.worker import LocalWorker
 from interfero.errors import AdapterError
 from interfero.records import CellRecord
 from interfero.store.tensors import state_hash
+from trainables import evaluation
 from trainables.adaptation import _member, _train, run_pack
 from trainables.evaluation import evaluate, through_source_mode
 from trainables.finishing import check_frozen
@@ -313,6 +314,27 @@ class TestMethodsThatDetach:
         scores, exact = through_source_mode(adapted, references)
         assert exact == {"source_mode/bytes_exact": 1.0, "source_mode/pixels_exact": 1.0}
         assert scores == [r.score for r in references]
+
+    def test_streams_of_source_mode_are_not_decoded_again_as_old_ones(
+        self,
+        name: str,
+        references: tuple[ReferenceImage, ...],
+        adapted: AdaptedCodec,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        known: dict[bytes, Decoded] = {}
+        through_source_mode(adapted, references, known)
+        assert set(known) == {r.coded.data for r in references}
+        calls: list[bytes] = []
+        decode_old = evaluation.decode_old
+        monkeypatch.setattr(
+            evaluation, "decode_old", lambda *a: calls.append(a[1]) or decode_old(*a)
+        )
+        found = evaluation._old_bitstreams(adapted, references, "source", known)
+        # All but the first, which is decoded after the switches.
+        assert calls == [references[0].coded.data]
+        assert found == evaluation._old_bitstreams(adapted, references, "source", {})
+        assert len(calls) == 1 + len(references)
 
     def test_a_corrupted_number_of_the_source_is_seen(
         self, name: str, references: tuple[ReferenceImage, ...], adapted: AdaptedCodec

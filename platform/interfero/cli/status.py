@@ -21,6 +21,7 @@ from interfero.store.inventory import CHECKPOINTS, SweepState, sweeps_of
 from interfero.store.keyed import KeyedStore
 from interfero.store.locks import LEASE_S
 from interfero.store.outcomes import Outcomes
+from interfero.store.products import is_product_key
 from interfero.store.sweep import SHARED_LEASE, SweepStore
 
 SHOWN_FAILURES = 3
@@ -59,6 +60,7 @@ def status(
 class _Seen:
     """What the records of a sweep come to."""
 
+    keys: set[str] = field(default_factory=set)
     statuses: Counter[str] = field(default_factory=Counter)
     taken_over: int = 0
     seconds: float = 0.0
@@ -84,7 +86,8 @@ def status_lines(
     now = time.time() if now is None else now
     training = _in_training(store, now) if running else []
     # Learning rates may have been added to the plan.
-    total = None if planned is None else max(planned, done + len(training))
+    added = sum(key not in seen.keys and not is_product_key(key) for key, _ in training)
+    total = None if planned is None else max(planned, done + added)
     state = _state(store, settings, running, seen.statuses["failed"])
     yield f"{settings.get('kind', '?')} sweep {store.name} in {store.storage}: {state}"
     kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(seen.statuses.items()))
@@ -92,7 +95,7 @@ def status_lines(
     taken = f"; {seen.taken_over} taken over from other sweeps" if seen.taken_over else ""
     yield f"  {done} of {total or '?'} cells ended{share}{kinds and f': {kinds}'}{taken}"
     if running:
-        yield from (f"  {text}" for text in training[:SHOWN_TRAININGS])
+        yield from (f"  {text}" for _, text in training[:SHOWN_TRAININGS])
         if len(training) > SHOWN_TRAININGS:
             yield f"  in training: {len(training) - SHOWN_TRAININGS} more"
         yield f"  {_pace(store, seen.ends, None if total is None else total - done, now)}"
@@ -104,6 +107,7 @@ def status_lines(
 def _look(outcomes: Outcomes) -> _Seen:
     seen = _Seen()
     for outcome, ended in outcomes.look():
+        seen.keys.add(outcome.key)
         seen.statuses[outcome.status] += 1
         if outcome.reused_from is not None:
             seen.taken_over += 1
@@ -127,14 +131,14 @@ def _state(store: SweepStore, settings: dict[str, Any], running: bool, num_faile
     return f"interrupted{inside}; go on with --resume: {settings.get('command', '')}"
 
 
-def _in_training(store: SweepStore, now: float) -> list[str]:
-    """What trains and how far it was when its state was last written; the furthest first.
+def _in_training(store: SweepStore, now: float) -> list[tuple[str, str]]:
+    """What trains by key, and how far it was when its state was last written; the furthest first.
 
     The headers of the states are read, not their tensors, which are as large as the models.
     """
     import safetensors
 
-    found: list[tuple[int, str]] = []
+    found: list[tuple[int, str, str]] = []
     states = KeyedStore(store.folder / CHECKPOINTS, ".safetensors")
     for key in states.list_keys():
         if key.endswith(".before") or key.startswith("trunk-"):
@@ -145,9 +149,9 @@ def _in_training(store: SweepStore, now: float) -> list[str]:
             age = now - path.stat().st_mtime
             with safetensors.safe_open(path, framework="np") as file:
                 step = json.loads((file.metadata() or {})["interfero"])["info"]["step"]
-            found.append((step, f"in training: {key} at step {step}, saved {_span(age)} ago"))
+            found.append((step, key, f"in training: {key} at step {step}, saved {_span(age)} ago"))
     found.sort(reverse=True)
-    return [text for _, text in found]
+    return [(key, text) for _, key, text in found]
 
 
 def _pace(store: SweepStore, ends: list[float], left: int | None, now: float) -> str:

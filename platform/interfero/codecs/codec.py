@@ -23,7 +23,7 @@ from compressai.models import (
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from interfero.codecs.channels_last import to_channels_last
+from interfero.codecs.channels_last import to_coding_format
 from interfero.codecs.nested import CheckerboardCodec, ElicCodec
 from interfero.errors import CodecError, nearest
 from interfero.store.tensors import state_hash
@@ -128,10 +128,7 @@ def build_model(shape: Shape) -> CompressionModel:
     model = ARCHITECTURES[shape.architecture](N=shape.num_channels, M=shape.num_latents)
     if shape.image_channels != 3:
         _widen(model, shape)
-    # A picture is decoded in two thirds of the time. What is coded is summed in the order of CompressAI's
-    # networks, which gives the same strings.
-    for owner in part_owners(model, "g_s"):
-        to_channels_last(owner.get_submodule("g_s"), torch.device("cpu"))
+    to_coding_format(model)
     return model
 
 

@@ -11,11 +11,14 @@ from interfero.codecs.lossy import LossyCodec, Setting
 from interfero.domains.copies import CopiedImage, Copies, Transform
 from interfero.domains.domain import Domain, spread
 from interfero.domains.images import Sample
+from interfero.errors import StorageError
 from interfero.store.content import cached
 from interfero.store.files import read_json, write_json
 from interfero.store.keyed import KeyedStore
 from interfero.store.keys import content_key
 
+RATES = "rates"
+"""Folder of the node's cache."""
 MATCHED_IMAGES = 32
 """Training images that a rate is matched on, at most."""
 
@@ -32,9 +35,11 @@ class Compression:
     """Keeps the setting that was found."""
     code: str = ""
     """Hash of the code that searches, where one folder outlives it."""
+    asks_node: bool = False
+    """Whether the node's cache is asked for what another folder's search found, and told; needs `code`."""
 
     def setting(self) -> Setting:
-        """The codec's setting; searched once a folder, and once a node where `code` is given.
+        """The codec's setting; searched once a folder, whoever asks first.
 
         Raises:
             CodecError: the codec comes no nearer to the rate.
@@ -49,11 +54,16 @@ class Compression:
             write_json(path, asdict(found))
 
         def take_over(path: Path) -> None:
-            found = cached("rates", ".json").fetch(self._key, read, search)
-            write_json(path, asdict(found))
+            try:
+                found = cached(RATES, ".json").fetch(self._key, read, search)
+            except StorageError:
+                # A cache is a short cut.
+                search(path)
+            else:
+                write_json(path, asdict(found))
 
         # A key without the code that searches must not outlive it.
-        make = take_over if self.code else search
+        make = take_over if self.asks_node and self.code else search
         return KeyedStore(self.folder, ".json").fetch(self._key, read, make)
 
     def make(

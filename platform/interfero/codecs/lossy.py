@@ -113,6 +113,7 @@ class LossyClassical:
 
     def transcode_all(self, images: Sequence[UInt8Array], setting: Setting) -> list[Lossy]:
         """As many at once as torch has threads: most formats leave Python's lock while they code."""
+        self.codec.warm_up()
         tasks = (partial(self.transcode, pixels_HWC, setting) for pixels_HWC in images)
         return list(in_threads(tasks, torch.get_num_threads()))
 

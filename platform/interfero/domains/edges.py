@@ -20,29 +20,34 @@ CLASSES = ("inside", "edge")
 def edges(domain: LabelledDomain) -> LabelledDomain:
     """The same images, each pixel labelled as an edge or not: whether another class is within `REACH`.
 
-    Pixels that have void and no other class within it are void: nobody knows what is there. Compressed and
-    restored copies of these images are those of the domain: no codec and no restorer has seen a label.
+    Void pixels are void, and so are pixels that have void and no other class within it: nobody knows what
+    is there. Compressed and restored copies of these images are those of the domain: no codec and no
+    restorer has seen a label.
 
     Raises:
-        DomainError: the domain has one class per image, or no training image has two classes that touch.
+        DomainError: the domain has one class per image; no image of training, or none of testing, has an
+            edge; or training images have nothing else.
     """
     if domain.label_kind != "pixels":
         raise DomainError(
             f"domain {domain.name!r} has a class for every image, and no edges: leave out --tasks"
         )
-    train = _labelled(domain.train)
-    if not any((sample.labels_HW == 1).any() for sample in train):
-        raise DomainError(
-            f"domain {domain.name!r}: no two classes touch in any training image, there are no edges to "
-            "find: leave out --tasks"
-        )
+    train, test = _labelled(domain.train), _labelled(domain.test)
+    for portion, samples, wanted in (("train", train, 1), ("test", test, 1), ("train", train, 0)):
+        if not any((sample.labels_HW == wanted).any() for sample in samples):
+            lack = (
+                f"no two classes touch in any image of {portion}, there are no edges to find"
+                if wanted
+                else f"every pixel is within {REACH} pixels of another class or of void: all would be edges"
+            )
+            raise DomainError(f"domain {domain.name!r}: {lack}; leave edges out of --tasks")
     return replace(
         domain,
         name=f"{domain.name}{SUFFIX}",
         classes=CLASSES,
         train=train,
         restoration=_labelled(domain.restoration),
-        test=_labelled(domain.test),
+        test=test,
         label_kind="edges",
         images_of=domain.fingerprint,
     )

@@ -28,11 +28,11 @@ from interfero.store.sweep import SHARED_LEASE, TRAINED, SweepStore
 EVALUATIONS = "evaluations"
 CHECKPOINTS = "checkpoints"
 KINDS = ("sweep", "training", "checkpoint", "product", "setting", "evaluation", "content", "pixels",
-         "copy", "codec")  # fmt: skip
-"""`content` is shipped to nodes; `pixels`, `copy` and `codec` lie in this node's cache."""
+         "copy", "codec", "rate")  # fmt: skip
+"""`content` is shipped to nodes; `pixels`, `copy`, `codec` and `rate` lie in this node's cache."""
 SHARED = (PRODUCTS, EVALUATIONS, CONTENT)
 """Folders of a storage that are no sweep's own."""
-CACHED = {"pixels": "domains", "copy": CONTENT, "codec": "compressai"}
+CACHED = {"pixels": "domains", "copy": CONTENT, "codec": "compressai", "rate": "rates"}
 """Folders of the cache, by kind."""
 RECENT_S = 24 * 3600.0
 """What of the cache was used so lately may be in use: a cache has no lease."""

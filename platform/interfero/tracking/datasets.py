@@ -94,9 +94,12 @@ def load_samples(place: Mapping[str, Any]) -> tuple[Sample, ...]:
 
 def _labelled(place: Mapping[str, Any]) -> tuple[Sample, ...]:
     from interfero.domains.labelled_catalogue import load_labelled
+    from interfero.domains.views import OWN, VIEWS
 
     limits = {name: place[name] for name in ("max_images", "max_side")}
-    return load_labelled(place["domain"], **limits).portion(place["part"])
+    domain = load_labelled(place["domain"], **limits)
+    # Runs of earlier releases name no task.
+    return VIEWS[place.get("task", OWN)](domain).portion(place["part"])
 
 
 def _unlabelled(place: Mapping[str, Any]) -> tuple[Sample, ...]:

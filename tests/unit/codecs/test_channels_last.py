@@ -77,6 +77,20 @@ def test_half_precision_of_wide_depthwise_convolutions_is_torchs():
     assert ours.weight.grad.dtype == torch.float32
 
 
+def test_wide_depthwise_convolutions_without_gradients_batches_or_images():
+    torch.manual_seed(0)
+    plain = nn.Conv2d(6, 6, 5, padding=2, groups=6)
+    ours = copy.deepcopy(to_channels_last(copy.deepcopy(plain), CPU))
+    assert isinstance(ours, WideDepthwise)
+    x = torch.rand(2, 6, 9, 12)
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(x), plain(x))
+    torch.testing.assert_close(ours(x[0]), plain(x[0]))
+    empty = torch.rand(0, 6, 9, 12, requires_grad=True)
+    ours(empty).sum().backward()
+    assert ours.weight.grad.count_nonzero() == 0
+
+
 def test_other_convolutions_stay_what_they_are():
     module = nn.Sequential(
         nn.Conv2d(3, 8, 1),

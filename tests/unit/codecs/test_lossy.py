@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from interfero.codecs.catalogue import available_lambdas
-from interfero.codecs.classical import Jpeg
+from interfero.codecs.classical import CLASSICAL, Jpeg
 from interfero.codecs.lossy import Setting, find_lossy
 from interfero.domains.images import Sample
 from interfero.errors import CodecError
@@ -47,13 +47,18 @@ def test_rates_of_the_same_images_share_what_was_measured(images, monkeypatch):
     assert len(coded) == 2 * len(set(coded))
 
 
-def test_several_images_come_back_in_their_order(images, tiny_codec_file):
-    for codec, value in ((find_lossy("webp"), 50.0), (find_lossy(str(tiny_codec_file)), 0.013)):
-        setting, pixels = Setting(value, 0.0, 0.0), [s.pixels_HWC for s in images]
-        together = codec.transcode_all(pixels, setting)
-        for one, other in zip(together, (codec.transcode(p, setting) for p in pixels), strict=True):
-            assert one.num_bytes == other.num_bytes
-            assert np.array_equal(one.pixels_HWC, other.pixels_HWC)
+@pytest.mark.parametrize("name", [*CLASSICAL, "tiny"])
+def test_several_images_in_threads_come_back_in_their_order(
+    images, tiny_codec_file, monkeypatch, name
+):
+    codec = find_lossy(str(tiny_codec_file) if name == "tiny" else name)
+    value = 0.013 if name == "tiny" else float(CLASSICAL[name].default_qualities[3])
+    setting, pixels = Setting(value, 0.0, 0.0), [s.pixels_HWC for s in images] * 2
+    monkeypatch.setattr("torch.get_num_threads", lambda: 4)
+    together = codec.transcode_all(pixels, setting)
+    for one, other in zip(together, (codec.transcode(p, setting) for p in pixels), strict=True):
+        assert one.num_bytes == other.num_bytes
+        assert np.array_equal(one.pixels_HWC, other.pixels_HWC)
 
 
 def test_a_learned_codec_takes_its_nearest_lambda_and_says_what_it_spends(images, tiny_codec_file):

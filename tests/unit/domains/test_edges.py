@@ -7,6 +7,7 @@ import pytest
 
 from interfero.domains.edges import CLASSES, edge_map, edges
 from interfero.domains.labelled import VOID, LabelledDomain, LabelledSample
+from interfero.domains.views import VIEWS, origin_of
 from interfero.errors import DomainError
 
 
@@ -61,7 +62,27 @@ def test_its_images_are_those_of_the_domain_and_its_labels_its_own():
 
 
 def test_a_domain_without_edges_is_refused():
-    with pytest.raises(DomainError, match="'d': no two classes touch in any training image"):
+    with pytest.raises(DomainError, match="'d': no two classes touch in any image of train"):
         edges(domain([(0, 0, 0, 0), (1, 1, 1, 1)]))
+    tested = replace(domain([(0, 0, 0, 0, 1)]), test=(sample("x", (0, 0, 0, 0)),))
+    with pytest.raises(DomainError, match="'d': no two classes touch in any image of test"):
+        edges(tested)
+    with pytest.raises(
+        DomainError, match="'d': every pixel is within 2 pixels of another class or"
+    ):
+        edges(domain([(0, 0, 1, 1), (1, 0, 0)]))
     with pytest.raises(DomainError, match="has a class for every image, and no edges"):
         edges(replace(domain([(0, 0, 1), (1, 1, 0)]), label_kind="images"))
+
+
+def test_a_view_knows_its_domain_whatever_that_is_called():
+    given = domain([(0, 0, 0, 0, 1), (1, 1, 1, 0, 0)])
+    odd = replace(given, name="d-edges")
+    names = ("d", "d-edges", "e")
+    assert origin_of(given, names) == ("d", "own")
+    assert origin_of(odd, names) == ("d-edges", "own")
+    for task in ("dominant", "edges"):
+        for view in (VIEWS[task](given), VIEWS[task](odd)):
+            assert origin_of(view, names) == (view.name.removesuffix(f"-{task}"), task)
+    with pytest.raises(KeyError):
+        origin_of(odd, ("d", "e"))

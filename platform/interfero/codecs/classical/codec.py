@@ -6,6 +6,7 @@ import io
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -100,10 +101,20 @@ class ClassicalCodec(ABC):
     def _encode(self, pixels_HWC: UInt8Array, quality: int) -> bytes:
         """`encode` without its checks."""
 
+    def warm_up(self) -> None:
+        """Code one small picture, once a process: libraries set up their tables at first use."""
+        _warm_up(self)
+
     def _save(self, pixels_HWC: UInt8Array, **options: Any) -> bytes:
         buffer = io.BytesIO()
         Image.fromarray(pixels_HWC).save(buffer, self.format, **options)
         return buffer.getvalue()
+
+
+@cache
+def _warm_up(codec: ClassicalCodec) -> None:
+    grey = np.full((64, 64, 3), 128, np.uint8)
+    codec.decode(codec.encode(grey, codec.default_qualities[-1]))
 
 
 @dataclass(frozen=True)

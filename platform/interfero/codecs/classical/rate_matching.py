@@ -104,6 +104,7 @@ def quality_for_rate(
 
 def measure(codec: ClassicalCodec, images: Sequence[Sample], quality: int) -> CodecPoint:
     """Mean rate and PSNR over images at one quality; as many are coded at once as torch has threads."""
+    codec.warm_up()
     tasks = (partial(_rate_and_psnr, codec, sample, quality) for sample in images)
     rates, psnrs = zip(*in_threads(tasks, torch.get_num_threads()), strict=True)
     return CodecPoint(quality, sum(rates) / len(rates), sum(psnrs) / len(psnrs))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from interfero.domains import dominant, edges
 from interfero.domains.specs import split_spec
+from interfero.domains.views import origin_of
 from interfero.engine.node import Params
 from interfero.engine.restoration.nodes import (
     Compressed,
@@ -61,13 +61,11 @@ def _uses(cell: TestCell) -> Iterator[tuple[Images, str]]:
 
 def _originals(plan: RestorationPlan, images: Originals, context: str) -> DatasetUse:
     domain, options = plan.domains[images.domain], plan.options
-    own = domain.name
-    if domain.images_of:
-        own = own.removesuffix(dominant.SUFFIX).removesuffix(edges.SUFFIX)
-    spec = next(s for s in options.domains if split_spec(s).name == own)
+    specs = {split_spec(spec).name: spec for spec in options.domains}
+    own, task = origin_of(domain, specs)
     place = {
-        "domain": absolute_spec(spec), "part": images.portion, "labelled": True,
-        "max_images": options.max_images, "max_side": options.max_side,
+        "domain": absolute_spec(specs[own]), "part": images.portion, "labelled": True,
+        "max_images": options.max_images, "max_side": options.max_side, "task": task,
     }  # fmt: skip
     samples = domain.portion(images.portion)
     return dataset_of(domain.name, samples, context, place, unit=domain.unit, labels=True)

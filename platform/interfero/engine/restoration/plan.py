@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from interfero.codecs.lossy import LossyCodec, LossyLearned, find_lossy
-from interfero.domains.dominant import dominant
-from interfero.domains.edges import edges
 from interfero.domains.labelled import LabelledDomain
 from interfero.domains.labelled_catalogue import load_labelled
 from interfero.domains.memory import GIB, MemoryBudget
+from interfero.domains.views import VIEWS
 from interfero.engine.code import MODEL_LIBRARIES, library_versions
 from interfero.engine.node import Node
 from interfero.engine.options.restoration import OWN, RestorationOptions
@@ -21,12 +20,6 @@ from interfero.engine.restoration.nodes import TestCell, needs_of
 from interfero.engine.restoration.training_configs import check_task_codecs, segmentation_config
 from interfero.errors import ConfigError
 
-VIEWS: Mapping[str, Callable[[LabelledDomain], LabelledDomain]] = {
-    "own": lambda domain: domain,
-    "dominant": dominant,
-    "edges": edges,
-}
-"""A domain as each of `--tasks` has it."""
 _ORDER = ("compress", "restoration", "restore", "segmentation", "finetune", "adapt", "test")
 """Long chains first: a restorer is waited for by more than a model is."""
 

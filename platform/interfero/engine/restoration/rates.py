@@ -6,7 +6,7 @@ import statistics
 import tempfile
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from interfero.codecs.compressed import Compression
@@ -69,7 +69,8 @@ def match_rates(
         plan: The sweep.
         packs: What is still to be done of it.
         products: Of the storage. What is found is kept there, and workers search no more.
-        keep: Off for a plan that is only shown: nothing is written, and all is searched.
+        keep: Off for a plan that is only shown: nothing is written into the storage. What it searches is in
+            the node's cache afterwards, where the sweep finds it.
 
     Raises:
         CodecError: names each codec that does not reach a rate, and what it does reach.
@@ -93,10 +94,11 @@ def _wanted(
         for node in pack.nodes
         if isinstance(node, Copied)
     }
-    return [
+    wanted = (
         (step, compression_of(step, plan.codecs[codec], plan.domains[domain], folder))
         for (domain, codec, _), step in steps.items()
-    ]
+    )
+    return [(step, replace(compression, asks_node=True)) for step, compression in wanted]
 
 
 def _match(wanted: Iterable[tuple[Copied, Compression]]) -> None:

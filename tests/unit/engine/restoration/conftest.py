@@ -8,6 +8,7 @@ from interfero.domains.mosaics import mosaics
 from interfero.engine.options.restoration import RestorationOptions
 from interfero.engine.restoration.plan import StepCode, make_plan
 from interfero.engine.worker import LocalWorker
+from interfero.store.content import CACHE_VARIABLE
 from interfero.store.products import Products
 from interfero.store.sweep import SweepStore
 from trainables.runner import Runner
@@ -33,6 +34,14 @@ def few_mosaics():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(catalogue.LABELLED, "mosaics", lambda: domain)
         yield domain
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory):
+    """What stands in for the code's hash never changes: rates must not outlive these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def plan_of(**changes):

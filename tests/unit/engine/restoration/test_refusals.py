@@ -117,6 +117,14 @@ def test_a_rate_is_searched_once(tmp_path, monkeypatch):
     assert asked == [0.8]
 
 
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file" / "cache"))
+    plan = plan_of(configurations=("CO",))
+    match_rates(plan, packs_of(plan), Products(tmp_path / "storage"), keep=True)
+    assert len(list((tmp_path / "storage").rglob("*.json"))) == 1
+
+
 def test_a_plan_that_is_shown_writes_nothing_into_the_storage(tmp_path):
     plan = plan_of(configurations=("CO",))
     match_rates(plan, packs_of(plan), Products(tmp_path), keep=False)
