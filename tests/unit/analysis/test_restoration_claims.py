@@ -1,12 +1,14 @@
 """What a study of compressed images sees of the paper's claims: planted scores show them, or refute them."""
 
+from pathlib import Path
+
 import pytest
 
 from interfero.analysis.restoration.claims import claim_rows, claims_of
 from interfero.analysis.restoration.losses import summarise
 from interfero.analysis.restoration.tables import write_restoration_tables
 from tests.unit.analysis.test_restoration import record, sweep
-from tools.print_scenes import scenes
+from tools.print_scenes import scenes, score_rows
 
 WORSE = {"OO": 0.9, "CC": 0.88, "CO": 0.86, "OC": 0.87, "RO": 0.87, "MO": 0.865}
 """At a higher rate."""
@@ -59,3 +61,27 @@ def test_the_tool_prints_claims_scores_and_differences(study, tmp_path):
     assert f"| {' | '.join(header)} |" in text
     assert all(f"| {' | '.join(row)} |" in text for row in rows)
     assert "mosaics, jpeg at 0.3 bpp" in text
+
+
+def test_scores_are_a_row_for_each_rate(study):
+    header, rows = score_rows(summarise(study))
+    assert header[:4] == ["domain", "codec", "bpp asked", "reached"]
+    assert header[4:8] == ["OO", "CC", "CO", "OC"]
+    by_rate = {row[2]: dict(zip(header, row, strict=True)) for row in rows}
+    assert set(by_rate) == {"", "0.3", "0.8"}
+    lower, higher = (float(by_rate[rate]["CO"]) for rate in ("0.3", "0.8"))
+    # The mean over seeds, to three places.
+    (score,) = (
+        s for s in summarise(study).scores if s.line.label == "CO" and s.line.rate_bpp == 0.8
+    )
+    assert higher == pytest.approx(score.mean, abs=5e-4)
+    assert lower < higher
+    assert by_rate["0.8"]["OO"] == "" != by_rate[""]["OO"]
+
+
+def test_the_page_is_what_the_tool_prints():
+    docs = Path(__file__).parents[3] / "docs"
+    claims, scores, *_ = scenes([docs / "compressed_learning_cells"])
+    page = (docs / "compressed_learning.md").read_text("utf-8")
+    assert claims in page
+    assert scores in page
