@@ -88,8 +88,8 @@ def to_channels_last(module: nn.Module, device: torch.device) -> nn.Module:
 def to_coding_format(module: nn.Module) -> nn.Module:
     """Move what trained to the CPU and into the memory format that codecs are loaded in; returns it.
 
-    Syntheses are in channels_last: a picture is decoded in two thirds of the time. What is coded is summed in
-    the order of CompressAI's networks, which gives the same strings.
+    Syntheses are in channels_last, where transposed convolutions are faster (`benchmarks/coding.py`). What is
+    coded is summed in the order of CompressAI's networks, which gives the same strings.
     """
     module.to("cpu").to(memory_format=torch.contiguous_format)
     for name, part in module.named_modules():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Mapping
 
 from interfero.domains import dominant, edges
 from interfero.domains.labelled import LabelledDomain
@@ -18,7 +18,7 @@ VIEWS: Mapping[str, Callable[[LabelledDomain], LabelledDomain]] = {
 _SUFFIXES = {OWN: "", "dominant": dominant.SUFFIX, "edges": edges.SUFFIX}
 
 
-def origin_of(view: LabelledDomain, names: Iterable[str]) -> tuple[str, str]:
+def origin_of(view: LabelledDomain, names: Container[str]) -> tuple[str, str]:
     """Which domain a view is of, and by which task.
 
     Args:
@@ -28,10 +28,8 @@ def origin_of(view: LabelledDomain, names: Iterable[str]) -> tuple[str, str]:
     Raises:
         KeyError: it is of none of them.
     """
-    tasks = [task for task in VIEWS if (task != OWN) == bool(view.images_of)]
-    known = set(names)
-    for task in tasks:
-        own = view.name.removesuffix(_SUFFIXES[task])
-        if own in known and view.name == own + _SUFFIXES[task]:
+    for task, suffix in _SUFFIXES.items():
+        own = view.name.removesuffix(suffix)
+        if own + suffix == view.name and own in names and (task != OWN) == bool(view.images_of):
             return own, task
     raise KeyError(view.name)
